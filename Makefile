@@ -1,0 +1,33 @@
+# make demo   the main job on a tiny data set, in a fresh run folder
+# make test   the rings, ruff and the tests
+# make lint   the same without the tests, plus formatting and types
+#
+# Each sets up .venv once, and again when pyproject.toml or constraints.txt change.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test lint clean
+
+demo: $(READY)
+	$(BIN)/nas-search --space coatnet --budget 4.2GFLOPs --data digits --out runs/demo-$$(date +%Y%m%d-%H%M%S)
+
+test: $(READY)
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/ruff check
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q -e '.[test]' -c constraints.txt
+	touch $@
+
+clean:
+	rm -rf .venv

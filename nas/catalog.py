@@ -1,0 +1,265 @@
+"""Space files and zoo files: where they are found, and strict YAML read into a `SearchSpace` or an `Architecture`.
+
+format: 1
+name: my-space
+input: {channels: 3, resolution: 64}
+stem: {op: conv_stem, width: $width}
+stem_choices: {width: [16, 24]}
+layers:                        # named layer templates; $names stand for choices
+  convolution:
+    choices: {kernel_size: [3, 5]}
+    first: [{norm: {op: batch_norm}, mixer: {op: mbconv, width: $width, kernel_size: $kernel_size, stride: $stride},
+             shortcut: {op: pool_project, width: $width, stride: $stride}}]
+    rest: [{norm: {op: batch_norm}, mixer: {op: mbconv, width: $width, kernel_size: $kernel_size}}]
+stages:
+  - {stride: 2, width: [32, 48], depth: [1, 2], ops: {C: convolution}}
+rules: {op_order: CA, widths: growing}
+head: {op: classifier, num_classes: 10}
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nas.architecture import Architecture, BlockConfig, InputConfig, check_format
+from nas.errors import ArchitectureError, SpaceError
+from nas.registry import unknown
+from nas.space import OpChoice, OpRules, SearchSpace, StageSpace, StemSpace, names_in
+from nas.strict_yaml import read_yaml
+
+MAX_CHOICES = 64
+MAX_STAGES = 32
+_RESERVED = {"width", "stride"}
+
+
+def folder() -> Path:
+    """Where the shipped spaces are: in an installed wheel inside the package, in a checkout beside it."""
+    inside = Path(__file__).parent / "search_spaces"
+    beside = Path(__file__).parent.parent / "search_spaces"
+    return inside if inside.is_dir() else beside
+
+
+def space_names() -> list[str]:
+    """Names of the shipped spaces."""
+    return sorted(path.stem for path in folder().glob("*.yaml"))
+
+
+def zoo_names() -> list[str]:
+    """Names of the shipped networks."""
+    return sorted(path.stem for path in (folder() / "zoo").glob("*.yaml"))
+
+
+def find(source: str | Path, *, zoo: bool = False) -> Path:
+    """The file of a shipped space (or zoo network), or the user's own file.
+
+    Raises:
+        SpaceError, ArchitectureError: If it is neither, with the nearest shipped name.
+    """
+    error, kind = (ArchitectureError, "network") if zoo else (SpaceError, "space")
+    names = zoo_names() if zoo else space_names()
+    text = str(source)
+    if text in names:
+        return folder() / ("zoo" if zoo else "") / f"{text}.yaml"
+    path = Path(text)
+    if "\0" not in text and (path.exists() or path.suffix in (".yaml", ".yml") or len(path.parts) > 1):
+        if not path.exists():
+            raise error(f"No file {text!r}. Give a path to a YAML file or a name: {', '.join(names)}.")
+        return path
+    raise error(unknown(kind, text, names) + " A path to a YAML file works too.")
+
+
+def read_architecture(source: str | Path) -> tuple[Architecture, dict[str, Any]]:
+    """An architecture and the section `about` of its file, by zoo name or path. Parameters are not checked here."""
+    path = find(source, zoo=True)
+    data = read_yaml(path, error=ArchitectureError)
+    try:
+        about = data.get("about", {})
+        if not isinstance(about, dict):
+            raise ArchitectureError("about must be a mapping.")
+        return Architecture.from_dict(data), about
+    except ArchitectureError as fault:
+        raise ArchitectureError(f"{path}: {fault}") from None
+
+
+def read_space(source: str | Path, ops: OpRules) -> SearchSpace:
+    """A search space by name or path.
+
+    Raises:
+        SpaceError: If there is no such file, or anything in it is unknown, missing, empty or of the wrong type.
+    """
+    path = find(source)
+    try:
+        return parse_space(read_yaml(path, error=SpaceError), ops)
+    except (SpaceError, ArchitectureError) as fault:
+        text = str(fault)
+        raise SpaceError(text if text.startswith(str(path)) else f"{path}: {text}") from None
+
+
+def parse_space(data: dict[str, Any], ops: OpRules) -> SearchSpace:
+    """A search space from the plain data of its file; every member's layers are checked."""
+    known = {
+        "format", "name", "about", "input", "stem", "stem_choices", "layers", "stages", "rules", "head", "presets",
+    }  # fmt: skip
+    _keys(data, "the file", known, ("format", "name", "stem", "layers", "stages", "head"))
+    check_format(data["format"], "a space file", SpaceError)
+    name = _text(data["name"], "name")
+    templates = _mapping(data["layers"], "layers")
+    stem_choices = _choices(data.get("stem_choices", {}), "stem_choices")
+    stem_block = _mapping(data["stem"], "stem")
+    if not stem_choices:
+        if type(stem_block.get("width")) is not int:
+            raise SpaceError(
+                "stem.width must be a whole number, or $width with stem_choices: {width: [...]}."
+            )
+        stem_choices, stem_block = {"width": [stem_block["width"]]}, {**stem_block, "width": "$width"}
+    if "width" not in stem_choices:
+        raise SpaceError("stem_choices must have a width, since the first stage has to know it.")
+    stages = _list(data["stages"], "stages", MAX_STAGES)
+    rules = _mapping(data.get("rules", {}), "rules")
+    _keys(rules, "rules", {"op_order", "widths"})
+    if rules.get("widths", "growing") not in ("growing", "any"):
+        raise SpaceError(f"rules.widths must be growing or any, not {rules['widths']!r}.")
+    space = SearchSpace(
+        name=name,
+        about=_text(data.get("about", ""), "about", most=4000),
+        input=InputConfig.from_dict(data.get("input", {})),
+        stem=StemSpace(block=stem_block, choices=_sorted(stem_choices)),
+        stages=tuple(_stage(stage, f"stages[{i}]", templates) for i, stage in enumerate(stages)),
+        head=ops.normalise_block(BlockConfig.from_dict(data["head"], "head"), "head").having(
+            {"num_classes": _mapping(data["head"], "head").get("num_classes", 1000)}
+        ),
+        op_order=_text(rules.get("op_order", ""), "rules.op_order"),
+        growing=rules.get("widths", "growing") == "growing",
+        presets=tuple(_text(p, "presets") for p in _list(data.get("presets", []), "presets", 100, least=0)),
+        ops=ops,
+    )
+    _check(space)
+    return space
+
+
+def _stage(data: object, where: str, templates: dict[str, Any]) -> StageSpace:
+    known = _keys(
+        _mapping(data, where), where, {"stride", "width", "depth", "ops"}, ("width", "depth", "ops")
+    )
+    stride = known.get("stride", 1)
+    if type(stride) is not int or not 1 <= stride <= 32:
+        raise SpaceError(f"{where}.stride must be a whole number from 1 to 32, not {stride!r}.")
+    ops = []
+    for letter, spec in _mapping(known["ops"], f"{where}.ops").items():
+        if not (isinstance(letter, str) and len(letter) == 1 and letter.isalpha()):
+            raise SpaceError(f"{where}.ops: an op is named by one letter, not {letter!r}.")
+        spec = {"layer": spec} if isinstance(spec, str) else dict(_mapping(spec, f"{where}.ops.{letter}"))
+        if "layer" not in spec:
+            raise SpaceError(
+                f"{where}.ops.{letter} lacks 'layer', the name of a template of the section layers."
+            )
+        template_name = _text(spec.pop("layer"), f"{where}.ops.{letter}.layer")
+        if template_name not in templates:
+            raise SpaceError(f"{where}.ops.{letter}: {unknown('layer template', template_name, templates)}")
+        ops.append(_op(letter, templates[template_name], f"layers.{template_name}", spec))
+    if not ops:
+        raise SpaceError(f"{where}.ops must have at least one op.")
+    widths = _numbers(known["width"], f"{where}.width")
+    depths = _numbers(known["depth"], f"{where}.depth")
+    return StageSpace(stride=stride, widths=widths, depths=depths, ops=tuple(ops))
+
+
+def _op(letter: str, template: object, where: str, overrides: dict[str, Any]) -> OpChoice:
+    known = _keys(_mapping(template, where), where, {"choices", "first", "rest"}, ("first",))
+    choices = _choices(known.get("choices", {}), f"{where}.choices")
+    for key in overrides:
+        if key not in choices:
+            raise SpaceError(f"{where}: {unknown('choice', key, choices)}")
+    choices |= _choices(overrides, where)
+    first, rest = ({"branches": known.get(key, known["first"])} for key in ("first", "rest"))
+    used = set(names_in(first)) | set(names_in(rest))
+    if used - set(choices) - _RESERVED:
+        wrong = sorted(used - set(choices) - _RESERVED)[0]
+        raise SpaceError(f"{where}: {unknown('choice', wrong, {*choices, *_RESERVED})}")
+    if set(choices) - used:
+        raise SpaceError(f"{where}: choice {sorted(set(choices) - used)[0]!r} is not used in the template.")
+    return OpChoice(letter=letter, first=first, rest=rest, choices=_sorted(choices))
+
+
+def _check(space: SearchSpace) -> None:
+    """Builds every layer's config once, so that a choice no network can have is refused on reading."""
+    letters = {op.letter for stage in space.stages for op in stage.ops}
+    if space.op_order and set(space.op_order) != letters:
+        raise SpaceError(
+            f"rules.op_order (={space.op_order}) must hold each letter in use once: {''.join(sorted(letters))}."
+        )
+    for i, stage in enumerate(space.stages):
+        for op in stage.ops:
+            for choice in stage.choices(op.letter):
+                if choice.depth == stage.depths[0]:
+                    space.stage_config(i, choice)
+    for values in space.stem.combinations:
+        space.stem_block(values)
+    if not space.layouts:
+        raise SpaceError(
+            f"rules.op_order (={space.op_order}) leaves no layout; let some stage offer another op."
+        )
+    if space.size() == 0:
+        raise SpaceError(
+            "No architecture is left: with widths growing, every stage needs a width not below the one before."
+        )
+
+
+def _choices(data: object, where: str) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for name, values in _mapping(data, where).items():
+        if not isinstance(name, str) or not name.isidentifier():
+            raise SpaceError(f"{where}: the name of a choice must be a word, not {name!r}.")
+        values = values if isinstance(values, list) else [values]
+        spot = f"{where}.{name}"
+        if not 1 <= len(values) <= MAX_CHOICES:
+            raise SpaceError(f"{spot} must list 1 to {MAX_CHOICES} values, not {len(values)}.")
+        if any(isinstance(v, dict | list) or v is None for v in values):
+            raise SpaceError(f"{spot} must list numbers or words, not {values!r}.")
+        values = [int(v) if isinstance(v, float) and v.is_integer() else v for v in values]
+        if len({(type(v), v) for v in values}) < len(values):
+            raise SpaceError(f"{spot} lists a value twice: {values}.")
+        found[name] = values
+    return found
+
+
+def _numbers(data: object, where: str) -> tuple[int, ...]:
+    values = data if isinstance(data, list) else [data]
+    if not 1 <= len(values) <= MAX_CHOICES or any(type(v) is not int or not 1 <= v <= 65536 for v in values):
+        raise SpaceError(f"{where} must list 1 to {MAX_CHOICES} whole numbers above 0, not {str(data)[:60]}.")
+    if list(values) != sorted(set(values)):
+        raise SpaceError(f"{where} must be in growing order without repeats, not {values}.")
+    return tuple(values)
+
+
+def _sorted(choices: dict[str, list[Any]]) -> tuple[tuple[str, tuple[Any, ...]], ...]:
+    return tuple(sorted((name, tuple(values)) for name, values in choices.items()))
+
+
+def _keys(data: dict[str, Any], where: str, known: set[str], needed: tuple[str, ...] = ()) -> dict[str, Any]:
+    for key in data:
+        if key not in known:
+            raise SpaceError(f"{where}: {unknown('key', key, known)}")
+    for key in needed:
+        if key not in data:
+            raise SpaceError(f"{where} lacks {key!r}.")
+    return data
+
+
+def _mapping(data: object, where: str) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        raise SpaceError(f"{where} must be a mapping, not {str(data)[:60]!r}.")
+    return data
+
+
+def _list(data: object, where: str, most: int, least: int = 1) -> list[Any]:
+    if not isinstance(data, list) or not least <= len(data) <= most:
+        raise SpaceError(f"{where} must be a list of {least} to {most} entries.")
+    return data
+
+
+def _text(data: object, where: str, most: int = 80) -> str:
+    if not isinstance(data, str) or len(data) > most:
+        raise SpaceError(f"{where} must be a text of at most {most} characters, not {str(data)[:40]!r}.")
+    return data

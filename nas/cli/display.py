@@ -1,0 +1,99 @@
+"""Progress where there is no terminal: a plain line every few seconds, or nothing at all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol, TextIO
+
+from nas.cli.meter import Meter, duration
+
+EVERY_S = 5.0
+SELDOM_S = 60.0
+
+
+class Display(Protocol):
+    """A `nas.progress.Progress` that also takes what it draws off the screen at the end."""
+
+    def start(self, phase: str, total: int, unit: str) -> None: ...
+
+    def advance(self, n: int = 1, **figures: str | float | int) -> None: ...
+
+    def finish(self) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+    def close(self) -> None:
+        """Leaves the terminal as it was, whatever happened."""
+        ...
+
+
+class Hidden:
+    """Shows nothing."""
+
+    def start(self, phase: str, total: int, unit: str) -> None: ...
+
+    def advance(self, n: int = 1, **figures: str | float | int) -> None: ...
+
+    def finish(self) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Lines:
+    """Plain lines for logs: at the start and end of a phase, and between them every few seconds at most.
+
+    Long phases are told of less often: a line per fiftieth of the time taken, every 5 to 60 seconds.
+    """
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream = stream
+        self._clock = clock
+        self._meter: Meter | None = None
+        self._told = 0.0
+
+    def start(self, phase: str, total: int, unit: str) -> None:
+        self.finish()
+        self._meter = Meter(phase, total, unit, self._clock)
+        self._told = self._clock()
+        self._write(self._meter.line())
+
+    def advance(self, n: int = 1, **figures: str | float | int) -> None:
+        if self._meter is None:
+            return
+        self._meter.advance(n, figures)
+        wait = min(SELDOM_S, max(EVERY_S, self._meter.elapsed / 50))
+        if self._clock() - self._told >= wait:
+            self._told = self._clock()
+            self._write(self._meter.line())
+
+    def finish(self) -> None:
+        if self._meter is not None:
+            self._write(closing_line(self._meter))
+            self._meter = None
+
+    def note(self, text: str) -> None:
+        self._write(text)
+
+    def close(self) -> None:
+        self._meter = None
+
+    def _write(self, line: str) -> None:
+        write_line(self._stream, line)
+
+
+def closing_line(meter: Meter) -> str:
+    """What stays of a phase on the screen."""
+    parts = [f"{meter.phase}: {meter.done:,} {meter.unit} in {duration(meter.elapsed)}", meter.details()]
+    return ", ".join(part for part in parts if part)
+
+
+def write_line(stream: TextIO, line: str) -> None:
+    """Writes and flushes. A stream that nobody reads any more must not end an hour of work."""
+    try:
+        stream.write(line + "\n")
+        stream.flush()
+    except (OSError, ValueError):
+        pass

@@ -1,0 +1,44 @@
+"""`nas export`: a winner of a run, written as a folder that needs nothing of this program."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from nas.cli.console import Console, plain
+from nas.cli.parsing import choice, text, whole_within
+from nas.options import EXPORT_FORMATS
+
+DESCRIPTION = """\
+Export a winner of a run: its config, plain-torch code, weights and ONNX, checked to give the same output.
+
+  nas export runs/a --rank 2 --format onnx"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=text("run"), metavar="RUN", help="a run folder")
+    parser.add_argument(
+        "--rank", type=whole_within("rank", 1, 1000, 1), metavar="N", help="which winner (default: 1)"
+    )
+    parser.add_argument(
+        "--format",
+        dest="formats",
+        action="append",
+        type=choice("format", EXPORT_FORMATS),
+        metavar="F",
+        help=f"{', '.join(EXPORT_FORMATS)}; may be repeated (default: all that this machine can write)",
+    )
+
+
+def run(args: argparse.Namespace, console: Console) -> None:
+    given = vars(args)
+    folder, rank = Path(given["folder"]), given.get("rank", 1)
+    formats = tuple(dict.fromkeys(given["formats"])) if "formats" in given else None
+    from nas.run import read_run
+
+    read_run(folder)  # what is no run answers before torch is imported
+    from nas.export import export_run
+
+    written = plain(export_run(folder, rank, formats))
+    console.document({"run": folder, "rank": rank, "written": written})
+    console.say(str(written))

@@ -1,0 +1,143 @@
+"""`nas` and `nas-search`: finds the command, runs it, and turns faults into one line and an exit status.
+
+0 done; 1 a fault of ours (with its traceback); 2 the user can mend it; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from io import TextIOWrapper
+from typing import Protocol
+
+from nas.cli.console import Console
+from nas.cli.parsing import Parser, add_output_options
+from nas.errors import NasError, OptionError
+from nas.registry import unknown
+
+# Command -> (module, what it does). A module is imported only when its command runs.
+COMMANDS = {
+    "search": ("nas.cli.search", "search a space for the best networks within a budget (also: nas-search)"),
+    "train": ("nas.cli.train", "train one network from scratch, or from given weights"),
+    "profile": ("nas.cli.profile", "count a network's multiply-adds and parameters, and measure its latency"),
+    "spaces": ("nas.cli.spaces", "list the search spaces, or describe one"),
+    "zoo": ("nas.cli.zoo", "list the named networks"),
+    "report": ("nas.cli.report", "write a run's report and plots again"),
+    "export": ("nas.cli.export", "export a winner of a run"),
+}
+PLANNED = {"rank": "comparing scorers against known accuracies is not built yet"}
+# What a person can mend about the machine, where no message of ours says so already.
+_MENDABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+class Command(Protocol):
+    """What the module of a command holds."""
+
+    DESCRIPTION: str
+
+    @staticmethod
+    def add_options(parser: argparse.ArgumentParser) -> None: ...
+
+    @staticmethod
+    def run(args: argparse.Namespace, console: Console) -> None: ...
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command `nas`; returns the exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help"):
+        return _written(lambda: print(_overview()))
+    if words[0] == "--version":
+        from nas import __version__
+
+        return _written(lambda: print(f"hybrid-nas {__version__}"))
+    return _written(lambda: run_command(words[0], words[1:], prog=f"nas {words[0]}"))
+
+
+def main_search(argv: Sequence[str] | None = None) -> int:
+    """The command `nas-search`, which is `nas search`; returns the exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    return _written(lambda: run_command("search", words, prog="nas-search"))
+
+
+def run_command(name: str, argv: Sequence[str], *, prog: str) -> int:
+    """Runs one command; returns the exit status."""
+    console = Console(quiet=True)
+    try:
+        command = _command(name)
+        parser = Parser(prog, command.DESCRIPTION)
+        command.add_options(parser)
+        add_output_options(parser)
+        given = parser.parse(argv)
+        console = Console(as_json=vars(given).pop("json", False), quiet=vars(given).pop("quiet", False))
+        command.run(given, console)
+    except NasError as fault:
+        console.error(str(fault))
+        return 2
+    except KeyboardInterrupt:
+        console.error(_how_to_go_on(console))
+        return 130
+    except OSError as fault:
+        if fault.errno not in _MENDABLE:
+            raise
+        console.error(f"{fault.strerror}{f': {fault.filename}' if fault.filename else ''}.")
+        return 2
+    finally:
+        console.progress.close()
+    return 0
+
+
+def _written(work: Callable[[], int | None]) -> int:
+    """Does the work and sees its output off; a reader that has seen enough (`nas zoo | head`) is no fault."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that knows no "µ" shows "?"
+    try:
+        try:
+            return work() or 0
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes standard output once more on its way out, which would complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _command(name: str) -> Command:
+    if name in PLANNED:
+        raise OptionError(f"nas {name}: {PLANNED[name]}. Commands: {', '.join(COMMANDS)}.")
+    if name not in COMMANDS:
+        kind = "option" if name.startswith("-") else "command"
+        raise OptionError(unknown(kind, name, ["--help", "--version"] if kind == "option" else COMMANDS))
+    return import_module(COMMANDS[name][0])  # type: ignore[return-value]  # a module is a Command by its names
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name.ljust(width)}  {about}" for name, (_, about) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "Neural architecture search for hybrids of convolution and attention, under a budget.",
+            "",
+            "usage: nas COMMAND [options]      nas COMMAND --help says more",
+            "",
+            *lines,
+            "",
+            "To begin:  nas-search --space coatnet-small --budget 5MFLOPs --data path/to/images",
+        ]
+    )
+
+
+def _how_to_go_on(console: Console) -> str:
+    if console.run is None or not (console.run / "events.jsonl").is_file():
+        return "Interrupted."
+    return f"Interrupted. To go on: nas-search --resume {shlex.quote(str(console.run))}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""`nas profile`: what one network costs, stage by stage."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from nas.budget import format_quantity
+from nas.cli.console import Console, plain, table
+from nas.cli.parsing import device, text, whole, whole_within
+
+DESCRIPTION = """\
+Count a network's multiply-adds and parameters, per stage and in total; with --latency, measure it here.
+
+  nas profile coatnet_0
+  nas profile runs/a/winners/1/architecture.yaml --latency --batch-size 16"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "config", type=text("config"), metavar="CONFIG", help="an architecture.yaml, or a zoo name"
+    )
+    parser.add_argument(
+        "--resolution", type=whole("resolution"), metavar="R", help="side of the square images"
+    )
+    parser.add_argument(
+        "--latency", action="store_true", help="measure: median and interquartile range after warm-up"
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=whole_within("batch_size", 1, 65_536, 16),
+        metavar="N",
+        help="images at once (default: 1)",
+    )
+    parser.add_argument("--threads", type=whole("threads"), metavar="N", help="CPU threads (default: 1)")
+    parser.add_argument(
+        "--device", type=device, metavar="D", help="cpu, cuda, cuda:0, mps or auto (default: cpu)"
+    )
+
+
+def run(args: argparse.Namespace, console: Console) -> None:
+    given = dict(vars(args))
+    from nas import catalog
+
+    catalog.find(given["config"], zoo=True)  # an unknown name answers before torch is imported
+    from nas.costing import profile
+    from nas.loading import load_architecture
+
+    architecture = load_architecture(given["config"])
+    if "resolution" in given:
+        architecture = architecture.at_resolution(given["resolution"])
+    found = plain(
+        profile(
+            architecture,
+            latency=given.get("latency", False),
+            batch_size=given.get("batch_size", 1),
+            threads=given.get("threads", 1),
+            device=given.get("device", "cpu"),
+        )
+    )
+    network = {
+        "name": given["config"],
+        "digest": architecture.digest,
+        "resolution": architecture.input.resolution,
+    }
+    console.document({**network, **found})
+    for line in profile_lines(network, found):
+        console.say(line)
+
+
+def profile_lines(network: dict[str, Any], found: dict[str, Any]) -> list[str]:
+    """A profile for people."""
+    side = network["resolution"]
+    rows = [
+        [
+            stage["name"],
+            str(stage["ops"]),
+            _shape(stage["output"]),
+            format_quantity("macs", stage["macs"]),
+            format_quantity("params", stage["params"]),
+        ]
+        for stage in found["stages"]
+    ]
+    total = [
+        "total",
+        "",
+        "",
+        format_quantity("macs", found["macs"]),
+        format_quantity("params", found["params"]),
+    ]
+    lines = [f"{network['name']} ({network['digest']}) at {side}x{side}", ""]
+    lines += table(["stage", "ops", "output", "MACs", "params"], [*rows, total], left=(0, 1))
+    lines += ["", f"{found['macs']:,} multiply-adds (what papers call FLOPs), {found['params']:,} parameters"]
+    if found.get("latency"):
+        latency = found["latency"]
+        lines.append(
+            f"Latency {format_quantity('latency_s', latency['median_s'])} median, "
+            f"{format_quantity('latency_s', latency['iqr_s'])} interquartile range, "
+            f"{latency['runs']} runs after {latency['warmup']} to warm up; {latency['setting']}"
+        )
+    return lines
+
+
+def _shape(output: Any) -> str:
+    return "x".join(map(str, output)) if isinstance(output, list) else str(output)

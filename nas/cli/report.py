@@ -1,0 +1,31 @@
+"""`nas report`: a run's report and plots, written again from its record."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from nas.cli.console import Console
+from nas.cli.parsing import text
+
+DESCRIPTION = """\
+Write a run's report.html, pareto.png and tables again from its record. The run may still be going on.
+
+  nas report runs/a"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=text("run"), metavar="RUN", help="a run folder")
+
+
+def run(args: argparse.Namespace, console: Console) -> None:
+    folder = Path(args.folder)
+    from nas.run import read_run
+
+    read_run(folder)  # what is no run answers before pandas is imported
+    from nas.report import rebuild
+
+    written = rebuild(folder)
+    console.document({"run": folder, "written": written})
+    for path in written:
+        console.say(str(path))

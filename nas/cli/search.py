@@ -1,0 +1,320 @@
+"""`nas search`, also `nas-search`: the main job, its dry run, and going on with a stopped run."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.budget import Budget, format_quantity, parse_budgets
+from nas.cli.console import Console, plain, table
+from nas.cli.parsing import (
+    add_data_options,
+    add_machine_options,
+    choice,
+    listed,
+    not_built,
+    share,
+    text,
+    whole,
+    workers,
+)
+from nas.errors import BudgetError, OptionError
+from nas.options import SCORERS, SEARCHERS, STRATEGIES, SearchOptions, flag
+
+if TYPE_CHECKING:
+    from nas.searching import SearchResult
+    from nas.space import SearchSpace
+
+DESCRIPTION = """\
+Search a space for the best networks within a budget, train the best of them from scratch, and write each
+as a folder that needs nothing of this program: config, plain-torch code, weights and ONNX.
+
+  nas-search --space coatnet-small --budget 5MFLOPs --data path/to/images
+  nas-search --space coatnet --budget 4.2GFLOPs --dry-run
+  nas-search --resume runs/coatnet-small-2030-01-31-1
+
+Options that are left out suit the machine and the data. FLOPs are multiply-adds, as papers write it."""
+
+FINAL = "MACs are multiply-adds, what papers call FLOPs."
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Every option of a search; `nas.options.SearchOptions` says more on each."""
+    what = parser.add_argument_group("what to search")
+    what.add_argument(
+        "--space", type=text("space"), metavar="S", help="a space's name (`nas spaces`) or YAML file"
+    )
+    what.add_argument(
+        "--budget",
+        dest="budgets",
+        action="append",
+        metavar="B",
+        help="4.2GFLOPs, 600MMACs, 25Mparams; may be given once per metric",
+    )
+    what.add_argument(
+        "--data",
+        type=text("data"),
+        metavar="D",
+        help="digits (default), a folder with a folder of images per class, an .npz file, a folder of IDX "
+        "files, or hf:NAME",
+    )
+    what.add_argument(
+        "--aim", type=share, metavar="A", help="least share of the budget to spend (default: 0.75)"
+    )
+    what.add_argument(
+        "--resolution", type=whole("resolution"), metavar="R", help="image side that the budget is counted at"
+    )
+    what.add_argument(
+        "--out", type=text("out"), metavar="DIR", help="the run folder (default: a fresh one in runs/)"
+    )
+    what.add_argument("--resume", type=text("resume"), metavar="DIR", help="go on with a stopped run")
+    what.add_argument(
+        "--dry-run", action="store_true", help="size and costs of the space, and what fits; no training"
+    )
+    _add_how(parser.add_argument_group("how"))
+    machine = parser.add_argument_group("machine")
+    add_machine_options(machine)
+    machine.add_argument(
+        "--workers", type=workers, metavar="N", help="0: this process (Ray is not built yet)"
+    )
+    machine.add_argument(
+        "--ray",
+        type=not_built("--ray", "Ray workers are not built yet. Leave it out to search in this process."),
+        metavar="ADDRESS",
+        help=argparse.SUPPRESS,
+    )
+
+
+def _add_how(group: argparse._ActionsContainer) -> None:
+    group.add_argument("--seed", type=whole("seed"), metavar="N", help="settles every draw (default: 0)")
+    group.add_argument("--trials", type=whole("trials"), metavar="N", help="networks to score")
+    group.add_argument("--epochs", type=whole("epochs"), metavar="N", help="epochs of the supernet")
+    group.add_argument(
+        "--finalists", type=whole("finalists"), metavar="N", help="networks to train from scratch"
+    )
+    group.add_argument(
+        "--finalist-epochs", type=whole("finalist_epochs"), metavar="N", help="epochs of each finalist"
+    )
+    group.add_argument("--scorer", type=choice("scorer", SCORERS), metavar="S", help=listed(SCORERS))
+    group.add_argument(
+        "--searcher",
+        type=choice("searcher", SEARCHERS),
+        metavar="S",
+        help=f"{listed(SEARCHERS)} (default: evolution)",
+    )
+    group.add_argument(
+        "--strategy",
+        type=choice("strategy", STRATEGIES),
+        metavar="S",
+        help=f"how the supernet trains: {listed(STRATEGIES)}",
+    )
+    group.add_argument(
+        "--train-resolution",
+        type=whole("train_resolution"),
+        metavar="R",
+        help="image side that training uses",
+    )
+    add_data_options(group)
+    group.add_argument(
+        "--onnx", action=argparse.BooleanOptionalAction, help="write a model.onnx for each winner"
+    )
+    group.add_argument(
+        "--supernet",
+        type=not_built("--supernet", "searching with another run's weights is not built yet. Leave it out."),
+        metavar="RUN",
+        help=argparse.SUPPRESS,
+    )
+
+
+def run(args: argparse.Namespace, console: Console) -> None:
+    """Reads the options, then searches, goes on or only looks."""
+    given = dict(vars(args))
+    dry, resumed = given.pop("dry_run", False), given.pop("resume", None)
+    if resumed is not None:
+        _resume(Path(resumed), [*given, *(["dry_run"] if dry else [])], console)
+        return
+    options, budgets = read_options(given, needs_budget=not dry)
+    space = _load_space(options.space)
+    if dry:
+        _dry_run(space, budgets, options, console)
+        return
+    from nas.run import default_folder
+    from nas.searching import search
+
+    folder = Path(options.out) if options.out is not None else default_folder(space.name)
+    options = SearchOptions(**{**options.to_dict(), "out": str(folder)})
+    console.run = folder
+    _show(
+        search(space, budgets=budgets, data=options.data, options=options, progress=console.progress), console
+    )
+
+
+def read_options(given: dict[str, Any], *, needs_budget: bool) -> tuple[SearchOptions, tuple[Budget, ...]]:
+    """The options of a search, checked as far as they can be without the space or the data.
+
+    Raises:
+        OptionError, BudgetError: If one is missing or wrong.
+    """
+    # Before what is missing, what is wrong: it is what the person has just typed.
+    budgets = parse_budgets(given.get("budgets", ()))
+    if "space" not in given:
+        raise OptionError(
+            "--space is missing: give a name such as --space coatnet (`nas spaces` lists them)."
+        )
+    if needs_budget and not budgets:
+        raise OptionError(
+            "--budget is missing: give one such as --budget 4.2GFLOPs (or --dry-run to see what fits)."
+        )
+    options = SearchOptions(**given)
+    options.validate()
+    return options, budgets
+
+
+def _load_space(source: str) -> SearchSpace:
+    from nas import catalog
+
+    catalog.find(source)  # an unknown name answers before torch is imported
+    from nas.loading import load_space
+
+    return load_space(source)
+
+
+def _resume(folder: Path, others: list[str], console: Console) -> None:
+    if others:
+        name = "budget" if others[0] == "budgets" else others[0]
+        raise OptionError(f"--resume goes on with the run's own options: leave out {flag(name)}.")
+    from nas.run import read_run
+
+    read_run(folder)  # what is no run answers before torch is imported
+    from nas.searching import resume
+
+    console.run = folder
+    _show(resume(folder, progress=console.progress), console)
+
+
+# -- the dry run ---------------------------------------------------------------------------------------------
+
+
+def _dry_run(
+    space: SearchSpace, budgets: tuple[Budget, ...], options: SearchOptions, console: Console
+) -> None:
+    from nas.searching import dry_run
+
+    found = plain(dry_run(space, budgets, options, random.Random(options.seed)))
+    console.document(
+        {
+            "space": {key: found[key] for key in ("name", "digest", "size")},
+            "costs": found["costs"],
+            "fits": found["fits"],
+            "layouts": found["layouts"],
+        }
+    )
+    for line in dry_run_lines(found, budgets):
+        console.say(line)
+    for budget in budgets:
+        costs = found["costs"][budget.metric]
+        if costs["min"] > budget.bound:
+            raise BudgetError(
+                f"No {space.name} network fits {budget}: the smallest needs "
+                f"{format_quantity(budget.metric, costs['min'])}. Raise --budget or lower --resolution."
+            )
+        if costs["max"] <= budget.bound:
+            console.warn(
+                f"{budget} is above the largest {space.name} network "
+                f"({format_quantity(budget.metric, costs['max'])}): everything fits it."
+            )
+    if not found["fits"]:
+        raise BudgetError(
+            f"No {space.name} network fits {_both(budgets)}. Raise --budget or lower --resolution."
+        )
+
+
+def dry_run_lines(found: dict[str, Any], budgets: tuple[Budget, ...]) -> list[str]:
+    """What a dry run found, for people."""
+    costs = [
+        [name, *(format_quantity(metric, found["costs"][metric][key]) for key in ("min", "median", "max"))]
+        for metric, name in (("macs", "multiply-adds"), ("params", "parameters"))
+        if metric in found["costs"]
+    ]
+    lines = [f"Space {found['name']} ({found['digest']}): {found['size']:,} networks", ""]
+    lines += table(["", "smallest", "median", "largest"], costs)
+    header, rows = ["layout", "networks", "of the space"], []
+    for layout, row in found["layouts"].items():
+        rows.append([layout, f"{row['size']:,}", percent(row["size"] / found["size"])])
+        if budgets:
+            rows[-1].append(percent(row["fits"]))
+    if budgets:
+        lines += ["", f"{_both(budgets)}: {percent(found['fits'])} of the space fits"]
+        header.append("fits")
+    return [*lines, "", *table(header, rows), "", FINAL]
+
+
+def percent(part: float) -> str:
+    """A share for people; "0 %" and "100 %" only where that is exact."""
+    if part in (0, 1):
+        return f"{part:.0%}".replace("%", " %")
+    if part < 0.0001:
+        return "below 0.01 %"
+    return f"{100 * part:.2f} %" if part < 0.01 else f"{min(100 * part, 99.9):.1f} %"
+
+
+def _both(budgets: tuple[Budget, ...]) -> str:
+    return " and ".join(str(budget) for budget in budgets)
+
+
+# -- the result ----------------------------------------------------------------------------------------------
+
+
+def _show(result: SearchResult, console: Console) -> None:
+    found = plain(result)
+    winners = [
+        {key: winner[key] for key in ("rank", "path", "digest", "macs", "params", "score", "test_accuracy")}
+        for winner in found["winners"]
+    ]
+    console.document({"run": found["run"], "ranking": found["ranking"], "winners": winners})
+    for line in result_lines(found["run"], found["ranking"], winners):
+        console.say(line)
+
+
+def result_lines(run: str, ranking: dict[str, Any], winners: list[dict[str, Any]]) -> list[str]:
+    """What a search found, for people: the winners, what the scores are worth, and what to do next."""
+    rows = [
+        [
+            str(winner["rank"]),
+            _figure(winner["test_accuracy"]),
+            _figure(winner["score"]),
+            format_quantity("macs", winner["macs"]),
+            format_quantity("params", winner["params"]),
+            winner["path"],
+        ]
+        for winner in winners
+    ]
+    lines = ["", *table(["rank", "test accuracy", "score", "MACs", "params", "folder"], rows, left=(0, 5))]
+    lines += ["", FINAL, *ranking_lines(ranking), ""]
+    if winners:
+        best = shlex.quote(winners[0]["path"])
+        lines += [
+            f"Try it    python {best}/model.py",
+            f"Train it  nas train {best}/architecture.yaml --data D",
+        ]
+    return [*lines, f"Report    {run}/report.html"]
+
+
+def ranking_lines(ranking: dict[str, Any]) -> list[str]:
+    """How well scores, and the baselines, foretold the trained accuracies."""
+    if not ranking:
+        return []
+    told = ", ".join(
+        f"{name} {row['spearman']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]"
+        for name in ("score", "params", "macs")
+        if (row := ranking.get(name)) and None not in (row.get("spearman"), row.get("low"), row.get("high"))
+    )
+    told = f"Spearman with trained accuracy: {told}; " if told else ""
+    return [f"Ranking of {ranking.get('n', 0)} trained networks: {told}{ranking.get('verdict', '')}"]
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

@@ -1,0 +1,69 @@
+"""`nas train`: one network from scratch, by the same code that trains a search's finalists."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from nas.cli.console import Console, plain
+from nas.cli.parsing import add_data_options, add_machine_options, text, whole
+from nas.options import SearchOptions
+
+DESCRIPTION = """\
+Train one network on your images, from scratch or from given weights.
+
+  nas train runs/a/winners/1/architecture.yaml --data path/to/images --epochs 100
+  nas train coatnet_0 --data path/to/images --out runs/coatnet_0"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "config", type=text("config"), metavar="CONFIG", help="an architecture.yaml, or a zoo name"
+    )
+    parser.add_argument("--data", type=text("data"), metavar="D", help="as for nas-search (default: digits)")
+    parser.add_argument("--epochs", type=whole("epochs"), metavar="N", help="passes over the training images")
+    parser.add_argument(
+        "--weights", type=text("weights"), metavar="FILE", help="a .safetensors file to begin with"
+    )
+    parser.add_argument(
+        "--out", type=text("out"), metavar="DIR", help="where to write (default: a fresh one in runs/)"
+    )
+    parser.add_argument("--seed", type=whole("seed"), metavar="N", help="settles every draw (default: 0)")
+    parser.add_argument(
+        "--train-resolution", type=whole("train_resolution"), metavar="R", help="side of the square images"
+    )
+    add_data_options(parser)
+    add_machine_options(parser.add_argument_group("machine"))
+
+
+def run(args: argparse.Namespace, console: Console) -> None:
+    given = dict(vars(args))
+    config = given.pop("config")
+    from nas import catalog
+
+    catalog.find(config, zoo=True)  # an unknown name answers before torch is imported
+    from nas.loading import load_architecture
+    from nas.run import default_folder
+    from nas.searching import train
+
+    architecture = load_architecture(config)
+    out = given.pop("out", None) or default_folder("train")
+    weights, epochs = given.pop("weights", None), given.pop("epochs", None)
+    options = SearchOptions(space=config, finalist_epochs=epochs, **given)
+    options.validate()
+    found = plain(train(architecture, out=out, options=options, weights=weights, progress=console.progress))
+    console.document(found)
+    for line in training_lines(found):
+        console.say(line)
+
+
+def training_lines(found: dict[str, Any]) -> list[str]:
+    """What came of a training, for people: every plain figure by its name."""
+    shown = {
+        key.replace("_", " "): value for key, value in found.items() if isinstance(value, str | int | float)
+    }
+    width = max(map(len, shown), default=0)
+    return [
+        f"{key.ljust(width)}  {f'{value:.4f}' if isinstance(value, float) else value}"
+        for key, value in shown.items()
+    ]

@@ -1,0 +1,238 @@
+"""From the parts of a source to three splits in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nas.data.dataset import SILENT, DataInfo, Dataset, OnCorrupt, Part, Split
+from nas.data.labels import Classes
+from nas.data.memory import require_memory
+from nas.data.splitting import hold_out, purpose_generator
+from nas.errors import DataError, OptionError
+from nas.progress import Progress
+
+SMALLEST = 4
+COMPACTED = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PartSource:
+    """The `Source` of every format: a training part, and validation and test parts where given."""
+
+    info: DataInfo
+    train: Part
+    search_validation: Part | None
+    test: Part | None
+    on_corrupt: OnCorrupt
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        name: str,
+        kind: str,
+        classes: Classes,
+        channels: int,
+        height: int,
+        width: int,
+        glyphs: bool,
+        train: Part,
+        search_validation: Part | None = None,
+        test: Part | None = None,
+        on_corrupt: OnCorrupt,
+    ) -> PartSource:
+        """A source with its `DataInfo` counted from the parts."""
+        info = DataInfo(
+            name=name,
+            kind=kind,
+            num_classes=len(classes.names),
+            class_names=classes.names,
+            channels=channels,
+            height=height,
+            width=width,
+            train_count=len(train.labels),
+            validation_count=0 if search_validation is None else len(search_validation.labels),
+            test_count=0 if test is None else len(test.labels),
+            glyphs=glyphs,
+            class_counts=classes.counts(train.labels),
+        )
+        return cls(
+            info=info, train=train, search_validation=search_validation, test=test, on_corrupt=on_corrupt
+        )
+
+    def load(
+        self,
+        *,
+        resolution: int,
+        seed: int,
+        validation_share: float = 0.2,
+        test_share: float = 0.2,
+        progress: Progress = SILENT,
+    ) -> Dataset:
+        """Reads all images; see `Source.load`."""
+        _check_options(resolution, validation_share, test_share)
+        self._check_counts()
+        parts = [part for part in (self.train, self.search_validation, self.test) if part is not None]
+        total = sum(len(part.labels) for part in parts)
+        require_memory(
+            images=total,
+            channels=self.info.channels,
+            resolution=resolution,
+            transient_bytes=max(part.transient_bytes for part in parts),
+        )
+        progress.start("data", total, "images")
+        splits: dict[str, Split] = {}
+        skipped: list[str] = []
+        for part, wanted in self._division(seed, validation_share, test_share):
+            read, failed = self._read(part, wanted, resolution, progress)
+            splits |= read
+            skipped += failed
+        progress.finish()
+        self._check_readable(splits, skipped)
+        mean, std = statistics_of(splits["train"].images, name=self.info.name)
+        return Dataset(
+            info=self.info,
+            resolution=resolution,
+            train=splits["train"],
+            search_validation=splits["search_validation"],
+            test=splits["test"],
+            mean=mean,
+            std=std,
+            skipped=tuple(skipped),
+        )
+
+    def _check_counts(self) -> None:
+        needed = 1 + (self.search_validation is None) + (self.test is None)
+        for name, count in zip(self.info.class_names, self.info.class_counts, strict=True):
+            if count < needed:
+                raise DataError(
+                    f"Each class needs at least {needed} training images to be divided, but {name!r} of"
+                    f" {self.info.name} has {count}: add images or remove the class."
+                )
+
+    def _division(
+        self, seed: int, validation_share: float, test_share: float
+    ) -> list[tuple[Part, dict[str, Tensor]]]:
+        """For each part the splits that it feeds, as indices into it."""
+        labels = self.train.labels
+        rest = torch.randperm(len(labels), generator=purpose_generator(seed, "order"))
+        feeds: list[tuple[Part, dict[str, Tensor]]] = []
+        from_train: dict[str, Tensor] = {}
+        if self.test is None:
+            generator = purpose_generator(seed, "test")
+            keep = 2 if self.search_validation is None else 1
+            kept, held = hold_out(labels[rest], share=test_share, generator=generator, keep=keep)
+            from_train["test"], rest = rest[held], rest[kept]
+        else:
+            feeds.append((self.test, {"test": torch.arange(len(self.test.labels))}))
+        generator = purpose_generator(seed, "search_validation")
+        if self.search_validation is None:
+            kept, held = hold_out(labels[rest], share=validation_share, generator=generator)
+            from_train["search_validation"], rest = rest[held], rest[kept]
+        else:
+            order = torch.randperm(len(self.search_validation.labels), generator=generator)
+            feeds.append((self.search_validation, {"search_validation": order}))
+        return [(self.train, {"train": rest, **from_train}), *feeds]
+
+    def _read(
+        self, part: Part, wanted: Mapping[str, Tensor], resolution: int, progress: Progress
+    ) -> tuple[dict[str, Split], list[str]]:
+        """Reads a part once, each image straight to its place in the split that it belongs to."""
+        count, channels = len(part.labels), self.info.channels
+        owner = torch.empty(count, dtype=torch.int64)
+        place = torch.empty(count, dtype=torch.int64)
+        images: list[Tensor] = []
+        readable: list[Tensor] = []
+        for k, indices in enumerate(wanted.values()):
+            owner[indices] = k
+            place[indices] = torch.arange(len(indices))
+            images.append(torch.empty(len(indices), resolution, resolution, channels, dtype=torch.uint8))
+            readable.append(torch.ones(len(indices), dtype=torch.bool))
+        skipped: list[str] = []
+        for chunk in part.chunks(resolution=resolution, channels=channels):
+            if chunk.failed and self.on_corrupt == "refuse":
+                first = next(iter(chunk.failed.values()))
+                raise DataError(f"An image cannot be read: {first}; replace it, or allow --on-corrupt skip.")
+            here = slice(chunk.start, chunk.start + len(chunk.images))
+            for k, split in enumerate(images):
+                mine = (owner[here] == k).nonzero()[:, 0]
+                split[place[here][mine]] = chunk.images[mine]
+            for offset, what in chunk.failed.items():
+                readable[int(owner[chunk.start + offset])][place[chunk.start + offset]] = False
+                skipped.append(what)
+            progress.advance(len(chunk.images), skipped=len(skipped))
+        splits: dict[str, Split] = {}
+        for k, (name, indices) in enumerate(wanted.items()):
+            pixels = _compacted(images[k], readable[k])
+            splits[name] = Split(images=pixels.permute(0, 3, 1, 2), labels=part.labels[indices[readable[k]]])
+        return splits, skipped
+
+    def _check_readable(self, splits: Mapping[str, Split], skipped: list[str]) -> None:
+        """Skipping must not leave a class that cannot be learnt, nor an empty split."""
+        for name, split in splits.items():
+            if not len(split):
+                raise DataError(
+                    f"No image of the {name} split of {self.info.name} can be read, starting with"
+                    f" {skipped[0]}: replace them."
+                )
+        counts = torch.bincount(splits["train"].labels, minlength=self.info.num_classes)
+        if not counts.all():
+            lacking = self.info.class_names[int((counts == 0).nonzero()[0, 0])]
+            raise DataError(
+                f"Class {lacking!r} of {self.info.name} has no readable training image ({len(skipped)} were"
+                f" skipped, starting with {skipped[0]}): add images or remove the class."
+            )
+
+
+def statistics_of(images: Tensor, *, name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel, of pixels in [0, 1]; exact, by counting values.
+
+    Args:
+        images: uint8 (N, C, R, R).
+
+    Raises:
+        DataError: If all pixels are equal.
+    """
+    values = torch.arange(256, dtype=torch.float64) / 255
+    means: list[float] = []
+    stds: list[float] = []
+    for channel in images.unbind(1):
+        counts = torch.zeros(256, dtype=torch.float64)
+        for block in channel.split(4096):
+            counts += torch.bincount(block.reshape(-1), minlength=256)
+        share = counts / counts.sum()
+        mean = (share * values).sum()
+        means.append(mean.item())
+        stds.append((share * (values - mean) ** 2).sum().sqrt().item())
+    if max(stds) < 1e-6:
+        raise DataError(
+            f"All training pixels of {name} have the same value, {means[0] * 255:.0f}: check how the images"
+            " were saved."
+        )
+    # A constant channel (a colour never used) is only shifted: dividing by nothing would give infinities.
+    return tuple(means), tuple(std if std >= 1e-6 else 1.0 for std in stds)
+
+
+def _compacted(images: Tensor, readable: Tensor) -> Tensor:
+    """The readable images moved to the front in place, since a copy of a large split might not fit."""
+    if readable.all():
+        return images
+    kept = readable.nonzero()[:, 0]
+    for start in range(0, len(kept), COMPACTED):
+        source = kept[start : start + COMPACTED]
+        images[start : start + len(source)] = images[source]
+    return images[: len(kept)]
+
+
+def _check_options(resolution: int, validation_share: float, test_share: float) -> None:
+    if resolution < SMALLEST:
+        raise OptionError(
+            f"Images need at least {SMALLEST}x{SMALLEST} pixels, not {resolution}: raise --train-resolution."
+        )
+    for name, share in (("validation_share", validation_share), ("test_share", test_share)):
+        if not 0 < share < 1:
+            raise OptionError(f"{name} must lie between 0 and 1, but is {share}: 0.2 holds a fifth out.")

@@ -1,0 +1,165 @@
+"""Batches of a split: shuffled, augmented and normalised, the whole batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from nas.data.dataset import DataInfo, Split
+from nas.errors import OptionError
+from nas.registry import unknown
+
+Augment = Literal["none", "crop", "crop-flip"]
+POLICIES = ("auto", *get_args(Augment))
+
+
+def choose_augment(policy: str, info: DataInfo) -> Augment:
+    """What a policy means for a data set: "auto" crops, and also mirrors where that changes no meaning.
+
+    Mirroring turns characters and digits into others; grey data is mostly of such a kind (scans,
+    spectrograms), so it is left alone as well.
+
+    Raises:
+        OptionError: If there is no such policy.
+    """
+    if policy == "auto":
+        return "crop" if info.glyphs or info.channels == 1 else "crop-flip"
+    for augment in get_args(Augment):
+        if augment == policy:
+            return augment
+    raise OptionError(unknown("augmentation", policy, POLICIES))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Draws:
+    """Everything that is random in one epoch, by place in it."""
+
+    order: Tensor
+    down: Tensor | None = None
+    right: Tensor | None = None
+    mirrored: Tensor | None = None
+
+
+class Batches:
+    """Iterates over a split in batches of (images, labels).
+
+    Images are (B, C, R, R), channels last, of `dtype`, less `mean` over `std`; labels are int64 (B,). With an
+    augmentation, each image is moved by up to an eighth of its size in both directions (He et al. 2016,
+    arXiv:1512.03385, but mirrored at the borders instead of padded with black) and, by "crop-flip", mirrored
+    sideways half of the time.
+
+    Each epoch takes one number from `generator` and draws everything else from it. Equal states thus give
+    equal bits, however far the epoch before was read, and `epoch(first_batch=k)` continues one that was
+    stopped.
+
+    Args:
+        batch_size: Images per batch; no more than the split has are used, so that `drop_last` leaves some.
+        mean, std: Per channel, of pixels in [0, 1], as in `Dataset`.
+        generator: On the CPU; needed to shuffle or augment.
+        drop_last: Leaves out a last batch that is not full.
+        device: Where batches go. Images are gathered where the split lies, so `split.to(device)` saves the
+            transfer.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        *,
+        batch_size: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        augment: Augment = "none",
+        generator: torch.Generator | None = None,
+        shuffle: bool = False,
+        drop_last: bool = False,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        assert len(split) > 0
+        if batch_size < 1:
+            raise OptionError(f"A batch needs at least 1 image, not {batch_size}: raise --batch-size.")
+        if augment not in get_args(Augment):
+            raise OptionError(unknown("augmentation", augment, get_args(Augment)))
+        assert generator is not None or not (shuffle or augment != "none"), (
+            "shuffling and augmenting need a generator"
+        )
+        count, channels, size, width = split.images.shape
+        assert size == width, split.images.shape
+        assert len(mean) == len(std) == channels, (channels, mean, std)
+        self.batch_size = min(batch_size, count)
+        self.augment: Augment = augment
+        self.shuffle = shuffle
+        self.drop_last = drop_last
+        self.device = torch.device(device)
+        self.dtype = dtype
+        self._generator = generator
+        self._labels = split.labels
+        self._size = size
+        self._pixels = split.images.permute(0, 2, 3, 1).reshape(count * size * size, channels)
+        self._index_dtype = torch.int32 if len(self._pixels) < 2**31 else torch.int64
+        # (x / 255 - mean) / std as one multiplication and one addition
+        scale = 1 / (255 * torch.tensor(std, dtype=torch.float64))
+        shift = -torch.tensor(mean, dtype=torch.float64) / torch.tensor(std, dtype=torch.float64)
+        self._scale = scale.to(self.device, torch.float32).view(1, -1, 1, 1)
+        self._shift = shift.to(self.device, torch.float32).view(1, -1, 1, 1)
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        full, rest = divmod(len(self._labels), self.batch_size)
+        return full + bool(rest and not self.drop_last)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return self.epoch()
+
+    def epoch(self, *, first_batch: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """One pass over the split, from batch `first_batch` on; the batches are those of a whole pass."""
+        draws = self._draw()  # now, not when the first batch is asked for
+        return (self._batch(draws, k) for k in range(first_batch, len(self)))
+
+    def _draw(self) -> _Draws:
+        count = len(self._labels)
+        if self._generator is None:
+            return _Draws(order=torch.arange(count))
+        seed = int(torch.randint(2**62, (), generator=self._generator))
+        generator = torch.Generator().manual_seed(seed)
+        order = torch.randperm(count, generator=generator) if self.shuffle else torch.arange(count)
+        if self.augment == "none":
+            return _Draws(order=order)
+        reach = max(self._size // 8, 1)
+        down, right = torch.randint(-reach, reach + 1, (2, count), generator=generator)
+        mirrored = torch.rand(count, generator=generator) < 0.5 if self.augment == "crop-flip" else None
+        return _Draws(order=order, down=down, right=right, mirrored=mirrored)
+
+    def _batch(self, draws: _Draws, k: int) -> tuple[Tensor, Tensor]:
+        here = slice(k * self.batch_size, (k + 1) * self.batch_size)
+        home = self._pixels.device
+        chosen = draws.order[here].to(home)
+        labels = self._labels[chosen].to(self.device)
+        size = self._size
+        if draws.down is None or draws.right is None:
+            pixels = self._pixels.view(-1, size * size * self._pixels.shape[1]).index_select(0, chosen)
+        else:
+            mirrored = None if draws.mirrored is None else draws.mirrored[here].to(home)
+            pixels = self._moved(chosen, draws.down[here].to(home), draws.right[here].to(home), mirrored)
+        images = pixels.view(len(chosen), size, size, -1).permute(0, 3, 1, 2).to(self.device)
+        images = torch.addcmul(self._shift, images.float(), self._scale)
+        return images.to(self.dtype, memory_format=torch.channels_last), labels
+
+    def _moved(self, chosen: Tensor, down: Tensor, right: Tensor, mirrored: Tensor | None) -> Tensor:
+        """The chosen images moved, as one look-up of pixels: (B * R * R, C)."""
+        size = self._size
+        along = torch.arange(size, device=chosen.device)
+        across = along if mirrored is None else torch.where(mirrored[:, None], size - 1 - along, along)
+        rows = chosen[:, None] * size + _reflected(along + down[:, None], size)
+        columns = _reflected(across + right[:, None], size)
+        index = (rows * size).to(self._index_dtype)[:, :, None] + columns.to(self._index_dtype)[:, None, :]
+        return self._pixels.index_select(0, index.view(-1))
+
+
+def _reflected(index: Tensor, size: int) -> Tensor:
+    """Indices beyond an axis turned back at its ends, as in reflect padding: -1 is 1, `size` is size - 2."""
+    return size - 1 - (size - 1 - index.abs()).abs()

@@ -1,0 +1,105 @@
+"""Data sets of the Hugging Face hub, by the optional package `datasets`."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from nas.data.assembly import PartSource
+from nas.data.dataset import OnCorrupt, Source
+from nas.data.encoded import EncodedPart, survey
+from nas.data.labels import Classes, names_look_like_glyphs, plain_labels
+from nas.data.messages import in_one_line, shown
+from nas.errors import DataError
+
+VALIDATION = ("validation", "val", "valid", "dev")
+LABELS = ("label", "labels", "fine_label")
+
+
+def open_hub(name: str, *, on_corrupt: OnCorrupt) -> Source:
+    """The source `hf:NAME` or `hf:NAME:CONFIG`; downloads what is not cached. No code of the hub is run.
+
+    Raises:
+        DataError: If `datasets` is not installed, or the data set cannot be had or has no images or labels.
+    """
+    found = importlib.util.find_spec("datasets")
+    # Without an origin it is a folder that happens to be called datasets, not the package.
+    if found is None or found.origin is None:
+        raise DataError(f"'hf:{name}' needs the extra 'hf': pip install 'hybrid-nas[hf]'.")
+    hub = importlib.import_module("datasets")
+    path, _, config = name.partition(":")
+    try:
+        loaded: Mapping[str, Any] = hub.load_dataset(path, config or None)
+    except Exception as error:  # from networks to parsers, anything can fail in there
+        line = in_one_line(error)
+        raise DataError(f"'hf:{name}' cannot be loaded ({line}): check the name and the network.") from error
+    splits = {half: rows for half, rows in loaded.items() if len(rows)}
+    if "train" not in splits:
+        raise DataError(
+            f"'hf:{name}' has no split 'train', only {shown(list(splits))}: use another data set."
+        )
+    image, label = _columns(splits["train"].features, name)
+    names = tuple(getattr(splits["train"].features[label], "names", None) or ())
+    labels = {
+        half: plain_labels(np.asarray(split[label]), what=f"{half} of hf:{name}")
+        for half, split in splits.items()
+    }
+    classes = Classes.of(labels["train"], what=f"hf:{name}", names=names)
+    undecoded = hub.Image(decode=False)
+
+    def part(half: str) -> EncodedPart:
+        rows = splits[half].cast_column(image, undecoded)
+        return EncodedPart(
+            labels=classes.indices(labels[half], what=f"{half} of hf:{name}"),
+            fetch=lambda i: _content(rows[i][image]),
+            name=lambda i: f"{half}[{i}]",
+        )
+
+    train = part("train")
+    given = [half for half in VALIDATION if half in splits]
+    validation = part(given[0]) if given else None
+    # Competitions publish test images with the label -1, "unknown": such a set tests nothing.
+    tests = "test" in splits and not (labels["test"].dtype.kind == "i" and bool((labels["test"] == -1).all()))
+    test = part("test") if tests else None
+    seen = survey(train, what=f"hf:{name}")
+    return PartSource.of(
+        name=f"hf:{name}",
+        kind="hf",
+        classes=classes,
+        channels=seen.channels,
+        height=seen.height,
+        width=seen.width,
+        glyphs=names_look_like_glyphs(classes.names) if names else seen.channels == 1,
+        train=train,
+        search_validation=validation,
+        test=test,
+        on_corrupt=on_corrupt,
+    )
+
+
+def _columns(features: Mapping[str, Any], name: str) -> tuple[str, str]:
+    """The image column and the label column."""
+    kinds = {column: type(feature).__name__ for column, feature in features.items()}
+    images = [column for column, kind in kinds.items() if kind == "Image"]
+    labels = [column for column, kind in kinds.items() if kind == "ClassLabel"]
+    named = [column for column in LABELS if column in kinds]
+    if len(images) != 1:
+        raise DataError(
+            f"'hf:{name}' must have one image column, but has {shown(images)}: use another data set."
+        )
+    if named:
+        return images[0], named[0]
+    if len(labels) != 1:
+        raise DataError(
+            f"'hf:{name}' must have one label column, called 'label' or of type ClassLabel, but has"
+            f" {shown(labels)}: rename one to 'label'."
+        )
+    return images[0], labels[0]
+
+
+def _content(cell: Mapping[str, Any]) -> bytes | str:
+    return cell["bytes"] if cell.get("bytes") is not None else cell["path"]

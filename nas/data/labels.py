@@ -1,0 +1,123 @@
+"""From labels as stored (any integers or strings) to class indices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nas.data.messages import shown
+from nas.errors import DataError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Classes:
+    """The classes of a training set in a stable order: integers by value, strings by code point.
+
+    `values` are the labels as stored, `names` what people call them; a class's index is its place in either.
+    """
+
+    values: tuple[int | str, ...]
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, labels: np.ndarray, *, what: str, names: Sequence[str] = ()) -> Classes:
+        """The classes that occur in `labels`.
+
+        Args:
+            labels: Integers or strings (N,), from `plain_labels`.
+            what: The name of the labels, for messages.
+            names: All class names, where the data set lists them: integers index them, strings are among
+                them, in whose order they come. Names without an image are left out.
+
+        Raises:
+            DataError: If there are fewer than two classes, or labels that have no name.
+        """
+        values: list[int | str] = np.unique(labels).tolist()
+        if len(values) < 2:
+            raise DataError(
+                f"A data set needs at least 2 classes, but {what} has only {shown(values)}:"
+                " add images of another class."
+            )
+        if not names:
+            return cls(values=tuple(values), names=tuple(str(value) for value in values))
+        if len(set(names)) != len(names):
+            twice = next(name for name in names if list(names).count(name) > 1)
+            raise DataError(f"Class names must differ, but {twice!r} is listed twice: rename one.")
+        if isinstance(values[0], str):
+            lacking = [value for value in values if value not in names]
+            if lacking:
+                raise DataError(
+                    f"{what} has labels that are not among the {len(names)} class names: {shown(lacking)};"
+                    " list every class."
+                )
+            present = set(values)
+            values = [name for name in names if name in present]
+            return cls(values=tuple(values), names=tuple(str(value) for value in values))
+        outside = [value for value in values if not 0 <= int(value) < len(names)]
+        if outside:
+            raise DataError(
+                f"Labels must lie in 0..{len(names) - 1} for the {len(names)} class names, but {what} has"
+                f" {shown(outside)}: mend the labels or list every class."
+            )
+        return cls(values=tuple(values), names=tuple(names[int(value)] for value in values))
+
+    def indices(self, labels: np.ndarray, *, what: str) -> Tensor:
+        """Class indices, int64 (N,), of labels as stored.
+
+        Raises:
+            DataError: If a label is of no class of the training set.
+        """
+        present, inverse = np.unique(labels, return_inverse=True)
+        place: dict[int | str, int] = {value: index for index, value in enumerate(self.values)}
+        strangers = [value for value in present.tolist() if value not in place]
+        if strangers:
+            raise DataError(
+                f"{what} has classes that the training set lacks: {shown(strangers)}; add training images"
+                " of them or remove them."
+            )
+        table = np.array([place[value] for value in present.tolist()], dtype=np.int64)
+        return torch.from_numpy(table[inverse.reshape(-1)] if len(table) else np.zeros(0, dtype=np.int64))
+
+    def counts(self, indices: Tensor) -> tuple[int, ...]:
+        return tuple(torch.bincount(indices, minlength=len(self.names)).tolist())
+
+
+def plain_labels(array: np.ndarray, *, what: str) -> np.ndarray:
+    """Labels as integers or strings (N,), from how people store them.
+
+    Raises:
+        DataError: If they are neither, or not one per image.
+    """
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1:
+        one_hot = array.ndim == 2
+        remedy = f"save {what}.argmax(1)" if one_hot else "save one label per image"
+        raise DataError(f"{what} must have one label per image, shape (N,), but has {array.shape}: {remedy}.")
+    kind = array.dtype.kind
+    if kind == "S":
+        array = np.char.decode(array, "utf-8", "replace")
+    elif kind == "f":
+        whole = np.isfinite(array) & (array == np.floor(array))
+        if not whole.all():
+            value = array[~whole][0]
+            raise DataError(
+                f"{what} must hold whole numbers or strings, but has {value}: save class indices."
+            )
+        array = array.astype(np.int64)
+    elif kind == "b":
+        array = array.astype(np.int64)
+    elif kind not in "iuU":
+        raise DataError(
+            f"{what} must hold whole numbers or strings, but holds {array.dtype}: save class indices."
+        )
+    return array
+
+
+def names_look_like_glyphs(names: Iterable[str]) -> bool:
+    """Whether given class names are characters, such as folders '0' to '9' or 'A' to 'Z'."""
+    return all(len(name) == 1 or name.isdigit() for name in names)

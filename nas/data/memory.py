@@ -1,0 +1,95 @@
+"""Whether a data set fits the memory, asked before it is read."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+from nas.errors import DataError
+
+USABLE = 0.8
+"""Share of the free memory that images may take; the rest is for the networks."""
+
+
+def require_memory(*, images: int, channels: int, resolution: int, transient_bytes: int) -> None:
+    """Refuses what would not fit.
+
+    Args:
+        images: How many there are over all splits; one pixel of one channel takes one byte.
+        transient_bytes: What reading needs on top, while it lasts.
+
+    Raises:
+        DataError: If more is needed than can be given; says which resolution would fit.
+    """
+    free = available_bytes()
+    if free is None:
+        return
+    usable = int(free * USABLE)
+    needed = images * channels * resolution**2 + transient_bytes
+    if needed <= usable:
+        return
+    fits = math.isqrt(max(usable - transient_bytes, 0) // (images * channels))
+    fits -= fits % 8
+    remedy = (
+        f"lower --train-resolution to {fits} or less, or use fewer images" if fits else "use fewer images"
+    )
+    raise DataError(
+        f"{images:,} images at {resolution}x{resolution} need {_gigabytes(needed)} of memory, but only"
+        f" {_gigabytes(usable)} ({USABLE:.0%} of what is free) can be given to them: {remedy}."
+    )
+
+
+def available_bytes(root: Path = Path("/")) -> int | None:
+    """Memory that this process can still take, control groups considered; None where it cannot be told."""
+    found = [free for free in (_system_free(root), _group_free(root)) if free is not None]
+    return min(found) if found else None
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:,.1f} GB" if count >= 1e8 else f"{count / 1e9:.2g} GB"
+
+
+def _system_free(root: Path) -> int | None:
+    try:
+        for line in (root / "proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _group_free(root: Path) -> int | None:
+    """What the control group (version 1 or 2) leaves; file cache that can be dropped counts as free."""
+    mount = root / "sys/fs/cgroup"
+    tried: list[tuple[Path, str, str, str]] = []
+    for path in _group_paths(root):
+        tried.append((mount / path, "memory.max", "memory.current", "inactive_file"))
+        names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        tried.append((mount / "memory" / path, *names))
+    free: list[int] = []
+    for folder, limit_name, usage_name, cache_name in tried:
+        try:
+            limit = (folder / limit_name).read_text().strip()
+            usage = int((folder / usage_name).read_text())
+            stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        except (OSError, ValueError):
+            continue
+        if limit.isdigit():
+            free.append(max(int(limit) - usage + int(stat.get(cache_name, 0)), 0))
+    return min(free) if free else None
+
+
+def _group_paths(root: Path) -> list[str]:
+    """The process's control groups relative to the mount, and the mount, which is all a container sees."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return [""]
+    fields = [line.split(":", 2) for line in lines]
+    own = {entry[2].lstrip("/") for entry in fields if len(entry) == 3 and entry[1] in ("", "memory")}
+    return sorted(own | {""})

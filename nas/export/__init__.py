@@ -1,0 +1,17 @@
+"""Winners as folders that need nothing of this package: config, plain-torch code, weights, ONNX, card."""
+
+from nas.export.folder import FILES, read_exported
+from nas.export.product import CardFacts, Product
+from nas.export.source import standalone_source
+from nas.export.winner import export_architecture, export_product, export_winner
+
+__all__ = [
+    "FILES",
+    "CardFacts",
+    "Product",
+    "export_architecture",
+    "export_product",
+    "export_winner",
+    "read_exported",
+    "standalone_source",
+]

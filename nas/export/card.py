@@ -1,0 +1,209 @@
+"""`card.md`: what a network is, how well it does, and how to use it, for someone who has only its folder."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import nas
+from nas.budget import format_quantity
+from nas.costing import Profile, profile
+from nas.export.folder import FILES
+from nas.export.product import CardFacts, Product
+
+MOST_CLASSES = 100
+
+
+def card_text(product: Product, checks: Mapping[str, Any], *, files: Sequence[str], place: str) -> str:
+    """The card as Markdown.
+
+    Args:
+        checks: As `export_winner` returns them.
+        files: Names of the files beside the card.
+        place: The folder as a person would write it, such as "winners/1".
+    """
+    whole, small = profile(product.architecture), profile(product.trained)
+    sections = [
+        _opening(product, whole),
+        _figures(product, whole, small),
+        _stages(whole),
+        _input(product),
+        _usage(product, files),
+        _retraining(product, place) if FILES["config"] in files else "",
+        _licence(product.facts),
+        _agreement(checks),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _opening(product: Product, whole: Profile) -> str:
+    facts, channels = product.facts, product.architecture.input.channels
+    images = {1: "greyscale", 3: "RGB"}.get(channels, f"{channels}-channel") + " images"
+    origin = f" in the space {_code(facts.space)}" if facts.space else ""
+    origin += f" under a budget of {' and '.join(facts.budgets)}" if facts.budgets else ""
+    found = f" It was found by hybrid-nas {nas.__version__}{origin}." if origin else ""
+    text = (
+        f"A classifier of {images} into {product.architecture.num_classes} classes, "
+        f"a hybrid of convolution (C) and attention (A) stages: **{whole.layout}**.{found}"
+    )
+    return "\n\n".join([f"# {_plain(facts.title)}", text, *map(_plain, facts.notes)])
+
+
+def _figures(product: Product, whole: Profile, small: Profile) -> str:
+    facts, rows = product.facts, []
+    for name, metric in (("Multiply-adds per image (“FLOPs” in papers)", "macs"), ("Parameters", "params")):
+        full, part = getattr(whole, metric), getattr(small, metric)
+        text = f"{format_quantity(metric, full)} ({full:,}) at {_side(whole.resolution)}"
+        if facts.budgets and metric == "macs":
+            text += ", the size that the budget counts"
+        if whole.resolution != small.resolution:
+            text += f"; {format_quantity(metric, part)} ({part:,}) at the {_side(small.resolution)}"
+            text += " it was trained on" if facts.epochs is not None else " its weights are for"
+        rows.append((name, text))
+    count = f" ({facts.test_count:,} images)" if facts.test_count is not None else ""
+    if facts.test_accuracy is not None:
+        text = f"{facts.test_accuracy:.2%} on the test split{count}, read once, after training"
+        rows.append(("Test accuracy", text))
+    if facts.validation_accuracy is not None:
+        rows.append(("Validation accuracy", f"{facts.validation_accuracy:.2%}, on images that the search has seen"))
+    if facts.test_accuracy is None and facts.validation_accuracy is None:
+        rows.append(("Accuracy", "not measured for these weights"))
+    rows.append(("Training", _training(facts, small.resolution)))
+    rows.append(("Architecture", f"`{product.architecture.digest}`"))
+    if facts.command:
+        rows.append(("Search", _code(facts.command)))
+    return "| | |\n|---|---|\n" + "\n".join(f"| {name} | {_cell(text)} |" for name, text in rows)
+
+
+def _training(facts: CardFacts, size: int) -> str:
+    if facts.epochs is None:
+        return "not known"
+    parts = [
+        f"{facts.epochs} epoch{'s' * (facts.epochs != 1)}" + (f" on {facts.data}" if facts.data else ""),
+        f"at {_side(size)}",
+        f"seed {facts.seed}" if facts.seed is not None else "",
+        f"in {facts.seconds:,.0f} s" if facts.seconds is not None else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _stages(whole: Profile) -> str:
+    lines = [
+        f"## Layout {whole.layout}\n",
+        f"Counted at {_side(whole.resolution)}.\n",
+        "| | | depth | width | output | made of | multiply-adds | parameters |",
+        "|---|---|---:|---:|---:|---|---:|---:|",
+    ]
+    for row in whole.stages:
+        output = "x".join(map(str, row.output))
+        cells = [row.name, row.letter, str(row.depth or ""), str(row.width), output, row.ops]
+        cells += [format_quantity("macs", row.macs), format_quantity("params", row.params)]
+        lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def _input(product: Product) -> str:
+    architecture, size, class_names = product.architecture, product.trained_resolution, product.class_names
+    channels = architecture.input.channels
+    text = f"## Input and output\n\nFloat32 images (batch, {channels}, {size}, {size}). "
+    if product.mean:
+        text += (
+            "Resize to that, scale pixels to [0, 1], then `(pixels - mean) / std` per channel:\n\n"
+            f"    mean = {list(product.mean)}\n    std = {list(product.std)}\n\n"
+        )
+    text += f"Logits (batch, {architecture.num_classes})"
+    if not class_names:
+        return text + "."
+    shown = ", ".join(f"{i} {_code(name)}" for i, name in enumerate(class_names[:MOST_CLASSES]))
+    rest = len(class_names) - MOST_CLASSES
+    more = f" and {rest} more, all in the metadata of `weights.safetensors`" if rest > 0 else ""
+    return f"{text}, in this order: {shown}{more}."
+
+
+def _usage(product: Product, files: Sequence[str]) -> str:
+    channels, size = product.architecture.input.channels, product.trained_resolution
+    parts = ["## Use\n\nFrom this folder."]
+    if {"model.py", "weights.safetensors"} <= set(files):
+        parts.append(
+            f"With torch and nothing else:\n\n```python\nimport torch\nimport model\n\n"
+            f'network = model.load("weights.safetensors")  # at {_side(2 * size)}: resolution={2 * size}\n'
+            f"images = torch.rand(1, {channels}, {size}, {size})  # yours, normalised as above\n"
+            f"with torch.inference_mode():\n    classes = network(images).argmax(1)\n```"
+        )
+    if "model.onnx" in files:
+        parts.append(
+            f"With ONNX Runtime, any batch size:\n\n```python\nimport numpy\nimport onnxruntime\n\n"
+            f'session = onnxruntime.InferenceSession("model.onnx")\n'
+            f'images = numpy.random.rand(1, {channels}, {size}, {size}).astype("float32")\n'
+            f'classes = session.run(None, {{"images": images}})[0].argmax(1)\n```'
+        )
+    if {"architecture.yaml", "weights.safetensors"} <= set(files):
+        parts.append(
+            f"With hybrid-nas:\n\n```python\nimport nas\nfrom safetensors.torch import load_file\n\n"
+            f'architecture = nas.load_architecture("architecture.yaml").at_resolution({size})\n'
+            f"network = nas.build(architecture).eval()\n"
+            f'network.load_state_dict(load_file("weights.safetensors"))\n```'
+        )
+    return "\n\n".join(parts) if len(parts) > 1 else ""
+
+
+def _retraining(product: Product, place: str) -> str:
+    size, trained_resolution = product.architecture.input.resolution, product.trained_resolution
+    why = (
+        f"`architecture.yaml` is the network at {_side(size)}"
+        + (f", the weights are for {_side(trained_resolution)}" if size != trained_resolution else "")
+        + f". To train it from scratch at {_side(size)}:"
+    )
+    config = shlex.quote(f"{place}/architecture.yaml")
+    data = shlex.quote(product.facts.data_option or "path/to/images")
+    return f"## Train it at full size\n\n{why}\n\n    nas train {config} --data {data}"
+
+
+def _licence(facts: CardFacts) -> str:
+    data = facts.data_licence or (
+        "hybrid-nas does not know the licence of the images; weights may be bound by it."
+        if facts.data
+        else "These weights were trained on no data that hybrid-nas knows of."
+    )
+    return f"## Licence\n\nThe code in `model.py` is copied from hybrid-nas: Apache-2.0. {data}"
+
+
+def _agreement(checks: Mapping[str, Any]) -> str:
+    lines = ["## Checked before this folder was written\n"]
+    words = {
+        "config_error": "The network that `architecture.yaml` describes",
+        "code_error": "`model.py`, alone in its own process with only torch,",
+        "onnx_error": "`model.onnx`, for batches of 1 and 3,",
+    }
+    for name, what in words.items():
+        error = checks.get(name)
+        if error is not None:
+            how = "bit for bit" if error == 0 else f"to a relative error of {error:.1e}"
+            lines.append(f"- {what} gives the same output {how}.")
+    if checks.get("onnx_skipped"):
+        lines.append(f"- `model.onnx` was not written. {checks['onnx_skipped']}")
+    for counts in checks.get("counts", []):
+        ours, theirs, side = counts["macs"], counts["macs_fvcore"], _side(counts["resolution"])
+        difference = counts["macs_difference"]
+        verdict = "the same as hybrid-nas"
+        if difference:
+            verdict = f"{abs(difference) / max(ours, 1):.2%} {'more' if difference > 0 else 'less'} than hybrid-nas"
+        lines.append(f"- fvcore counts {theirs:,} multiply-adds at {side}: {verdict}.")
+    return "\n".join(lines)
+
+
+def _side(size: int) -> str:
+    return f"{size}x{size}"
+
+
+def _plain(text: str) -> str:
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _cell(text: str) -> str:
+    return _plain(text).replace("|", "\\|")
+
+
+def _code(text: str) -> str:
+    return f"`{_plain(text).replace('`', chr(39))}`"

@@ -1,0 +1,188 @@
+"""The folder of an exported network: how it appears all at once, and how it is read again."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+import nas
+from nas.costing import cost, layout
+from nas.errors import ExportError, NasError
+from nas.export.product import CardFacts, Product
+from nas.loading import load_architecture
+from nas.model import Network, build
+from nas.run.files import atomic_write, replacing, write_error
+from nas.strict_yaml import dump_yaml
+
+FILES = {
+    "config": "architecture.yaml",
+    "code": "model.py",
+    "weights": "weights.safetensors",
+    "onnx": "model.onnx",
+}
+CARD = "card.md"
+
+
+@contextmanager
+def appearing(folder: Path) -> Iterator[Path]:
+    """Gives a temporary folder that becomes `folder` when the block ends well, and vanishes when it does not.
+
+    Raises:
+        ExportError: If `folder` exists and holds anything that no export wrote.
+        RunError: If the disk refuses.
+    """
+    folder = folder.absolute()
+    _refuse_foreign(folder)
+    _drop_leftovers(folder)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        _move(temporary, folder)
+    except OSError as fault:
+        raise write_error(folder, fault) from fault
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_config(folder: Path, product: Product) -> None:
+    """Writes `architecture.yaml`, with a section `about` for people."""
+    counted = cost(product.architecture)
+    about: dict[str, Any] = {
+        "name": product.facts.title,
+        "layout": layout(product.architecture),
+        "macs": counted.macs,
+        "params": counted.params,
+        "trained_resolution": product.trained_resolution,
+    }
+    if product.facts.test_accuracy is not None:
+        about["test_accuracy"] = float(product.facts.test_accuracy)
+    plain = product.architecture.to_dict()
+    atomic_write(folder / FILES["config"], dump_yaml({"format": plain.pop("format"), "about": about, **plain}))
+
+
+def write_weights(folder: Path, network: Network, product: Product) -> None:
+    """Writes `weights.safetensors`; its metadata holds the rest of the product, each value as JSON."""
+    metadata = {
+        "format": "pt",
+        "hybrid_nas": nas.__version__,
+        "architecture": product.architecture.digest,
+        "trained_resolution": json.dumps(product.trained_resolution),
+        "mean": json.dumps(product.mean),
+        "std": json.dumps(product.std),
+        "class_names": json.dumps(product.class_names, ensure_ascii=False),
+        "card": json.dumps(asdict(product.facts), ensure_ascii=False),
+    }
+    state = {name: value.contiguous() for name, value in network.state_dict().items()}
+    with replacing(folder / FILES["weights"]) as path:
+        try:
+            save_file(state, path, metadata=metadata)
+        except SafetensorError as fault:
+            raise ExportError(f"Cannot write {path.name}: {fault}") from fault
+        # Its writer makes files that only their owner can read.
+        path.chmod(stat.S_IMODE((folder / FILES["config"]).stat().st_mode))
+
+
+def read_exported(folder: str | Path) -> tuple[Product, Network]:
+    """What an earlier export wrote, from its `architecture.yaml` and `weights.safetensors`.
+
+    Returns:
+        The product, and the network with its weights, for the resolution they fit, in eval mode.
+
+    Raises:
+        ExportError: If one of the files is missing, damaged or not the other's.
+    """
+    config, weights = (Path(folder) / FILES[name] for name in ("config", "weights"))
+    try:
+        architecture = load_architecture(config)
+        with safe_open(weights, "pt") as file:
+            found = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if found["architecture"] != architecture.digest:
+            raise ExportError(f"{weights} holds the weights of another network than {config.name}.")
+        read = {name: json.loads(found[name]) for name in ("trained_resolution", "mean", "std", "class_names")}
+        card = json.loads(found["card"])
+        facts: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in card.items()}
+        product = Product(
+            architecture=architecture,
+            trained_resolution=read["trained_resolution"],
+            mean=tuple(read["mean"]),
+            std=tuple(read["std"]),
+            class_names=tuple(read["class_names"]),
+            facts=CardFacts(**facts),
+        )
+        network = build(product.trained).eval()
+        network.load_state_dict(state)
+    except NasError:
+        raise
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as fault:
+        reason = " ".join(str(fault).split())[:200]
+        raise ExportError(f"{folder} holds no network that was exported whole: {reason}") from fault
+    return product, network
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Only what an export wrote may be replaced."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise ExportError(f"{folder} is a file: choose another folder.")
+    foreign = sorted({path.name for path in folder.iterdir()} - {*FILES.values(), CARD, "__pycache__"})
+    if foreign:
+        raise ExportError(f"{folder} holds {foreign[0]!r}, which is no part of an export: choose another folder.")
+
+
+def _drop_leftovers(folder: Path) -> None:
+    """Removes what an export into this folder left behind when it was killed."""
+    for path in folder.parent.glob(f".{glob.escape(folder.name)}.*.tmp"):
+        writer = path.name.split(".")[-2]
+        if writer.isdigit() and (int(writer) == os.getpid() or not _runs(int(writer))):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _move(temporary: Path, folder: Path) -> None:
+    """Puts the finished folder in its place; an earlier export stays if that fails."""
+    _sync(temporary)
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old.tmp")
+    if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        folder.rename(old)
+    try:
+        temporary.rename(folder)
+    except OSError:
+        if old.exists():
+            old.rename(folder)
+        raise
+    _sync(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        # Some file systems cannot sync a folder; the rename is then as durable as they make it.
+        with suppress(OSError):
+            os.fsync(handle)
+    finally:
+        os.close(handle)

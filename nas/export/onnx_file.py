@@ -1,0 +1,88 @@
+"""`model.onnx`: written by torch, run by ONNX Runtime."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+
+from nas.errors import ExportError
+from nas.model import Network
+
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+
+
+def missing_packages() -> list[str]:
+    """What the extra `onnx` would bring and is not installed."""
+    return [name for name in PACKAGES if find_spec(name) is None]
+
+
+def write_onnx(network: Network, path: Path, shape: Sequence[int]) -> None:
+    """Writes float32 ONNX with its weights inside: `images` (batch, *shape) to `logits`, any batch.
+
+    Raises:
+        ExportError: If torch cannot export the network.
+    """
+    # A batch of one or none would be taken for a constant.
+    example = torch.zeros((2, *shape))
+    with _quiet():
+        try:
+            torch.onnx.export(
+                copy.deepcopy(network).eval(),
+                (example,),
+                path,
+                dynamo=True,
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                input_names=["images"],
+                output_names=["logits"],
+                external_data=False,
+                verbose=False,
+            )
+        except Exception as fault:
+            reason = str(fault).strip().split("\n", 1)[0][:200] or type(fault).__name__
+            raise ExportError(
+                f"torch cannot export this network to ONNX: {reason} Leave ONNX out to get the rest."
+            ) from fault
+
+
+def run_onnx(path: Path, images: torch.Tensor) -> torch.Tensor:
+    """The logits that ONNX Runtime gives on the CPU.
+
+    Raises:
+        ExportError: If it refuses the file or the images.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        (logits,) = session.run(None, {"images": images.numpy()})
+    except Exception as fault:
+        reason = str(fault).strip().split("\n", 1)[0][:200] or type(fault).__name__
+        raise ExportError(f"{path.name}: ONNX Runtime cannot run it: {reason}") from fault
+    return torch.from_numpy(logits)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Drops what the exporter says of itself, such as that there is no torchvision."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,70 @@
+"""What is exported beside the weights: the architecture, how images are prepared, what its training was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nas.architecture import Architecture
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardFacts:
+    """What is known of a network beside the network itself; None or empty where it is not known.
+
+    Attributes:
+        title: A few words that head card and code, such as "Winner 1 of coatnet-small on digits".
+        data: What it was trained on, for people: "digits (1,797 images, 10 classes)".
+        space, budgets: What was searched.
+        epochs, seed, seconds: Of its training.
+        validation_accuracy, test_accuracy: Shares from 0 to 1, on the splits of those names.
+        test_count: Images in the test split.
+        command: What repeats the search.
+        data_option: What to write after --data to train on the same images again.
+        data_licence: What is known of the data's licence, as a sentence.
+        notes: Further remarks, a paragraph each.
+    """
+
+    title: str
+    data: str = ""
+    space: str = ""
+    budgets: tuple[str, ...] = ()
+    epochs: int | None = None
+    seed: int | None = None
+    seconds: float | None = None
+    validation_accuracy: float | None = None
+    test_accuracy: float | None = None
+    test_count: int | None = None
+    command: str = ""
+    data_option: str = ""
+    data_licence: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
+    """All that a folder says of its network, but for the weights.
+
+    Attributes:
+        architecture: At the resolution that the budget counts.
+        trained_resolution: The resolution that the weights fit.
+        mean, std: Per channel, of pixels in [0, 1]; empty where not known.
+        class_names: In the order of the logits; empty where not known.
+    """
+
+    architecture: Architecture
+    trained_resolution: int
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    class_names: tuple[str, ...] = ()
+    facts: CardFacts
+
+    def __post_init__(self) -> None:
+        channels, classes = self.architecture.input.channels, self.architecture.num_classes
+        assert len(self.mean) == len(self.std), (self.mean, self.std)
+        assert len(self.mean) in (0, channels), (self.mean, channels)
+        assert len(self.class_names) in (0, classes), (len(self.class_names), classes)
+
+    @property
+    def trained(self) -> Architecture:
+        """The architecture at the resolution that the weights fit."""
+        return self.architecture.at_resolution(self.trained_resolution)

@@ -1,0 +1,183 @@
+"""A network as a folder that appears only once all its files are written and agree."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from nas.architecture import Architecture
+from nas.errors import ExportError
+from nas.export.card import card_text
+from nas.export.checks import SAME, Reference, check_code, check_config, check_onnx, compare_counts
+from nas.export.folder import CARD, FILES, appearing, write_config, write_weights
+from nas.export.onnx_file import missing_packages, write_onnx
+from nas.export.product import CardFacts, Product
+from nas.export.source import standalone_source
+from nas.model import Network, build
+from nas.ops import normalise
+from nas.options import EXPORT_FORMATS, check_choice
+from nas.run.files import atomic_write, replacing
+
+
+def export_winner(
+    folder: Path,
+    network: Network,
+    architecture: Architecture,
+    *,
+    trained_resolution: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    class_names: Sequence[str],
+    card: CardFacts,
+    onnx: bool,
+) -> dict[str, Any]:
+    """Writes all formats of a trained network and checks that they agree.
+
+    Args:
+        folder: Where to; replaced if it holds an earlier export, and left as it was if anything fails.
+        network: Any device, dtype and mode; it is not changed.
+        architecture: At the resolution that the budget counts.
+        trained_resolution: The resolution that `network` is built for.
+        mean, std: Per channel, of pixels in [0, 1].
+        card: What else the card says.
+        onnx: Whether to write `model.onnx`; without the extra's packages it is left out, as the checks say.
+
+    Returns:
+        Plain JSON: `config_error`, `code_error` and `onnx_error` (largest difference of the logits as a share
+        of the largest logit, None where not checked), `onnx_skipped` (why, or None), `counts` (`resolution`,
+        `macs`, `macs_fvcore`, `macs_difference`, for each resolution) and `files`.
+
+    Raises:
+        ExportError: If the network cannot be exported or a format disagrees; no folder is left then.
+        RunError: If the disk refuses.
+    """
+    product = Product(
+        architecture=normalise(architecture),
+        trained_resolution=trained_resolution,
+        mean=tuple(map(float, mean)),
+        std=tuple(map(float, std)),
+        class_names=tuple(class_names),
+        facts=card,
+    )
+    return export_product(product, network, Path(folder), None if onnx else ("config", "code", "weights"))
+
+
+def export_architecture(
+    architecture: Architecture,
+    network: Network,
+    folder: Path,
+    *,
+    trained_resolution: int | None = None,
+    formats: Sequence[str] | None = None,
+    card: CardFacts | None = None,
+) -> dict[str, Any]:
+    """Writes a network of which no training is known; see `export_product`.
+
+    Args:
+        architecture: At its full resolution.
+        network: Built for `trained_resolution`, which is the architecture's where not given.
+    """
+    product = Product(
+        architecture=normalise(architecture),
+        trained_resolution=trained_resolution or architecture.input.resolution,
+        facts=card or CardFacts(title=f"Network {architecture.digest}"),
+    )
+    return export_product(product, network, Path(folder), formats)
+
+
+def export_product(
+    product: Product, network: Network, folder: Path, formats: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """Writes the chosen formats of a network, and its card; config, code and weights are checked in any case.
+
+    Args:
+        folder: Replaced if it holds an earlier export, and left as it was if anything fails.
+        formats: Any of "config", "code", "weights" and "onnx"; None for all that this machine can write.
+
+    Returns:
+        The checks; see `export_winner`.
+
+    Raises:
+        OptionError: If a format is unknown.
+        ExportError: If ONNX is asked for and its packages are missing; and as `export_winner`.
+        RunError: If the disk refuses.
+    """
+    chosen, skipped = _choose(formats)
+    copied = _portable(network, product.trained)
+    reference = Reference.of(copied, product.trained)
+    files = [FILES[name] for name in chosen]
+    with appearing(folder) as temporary:
+        write_config(temporary, product)
+        write_weights(temporary, copied, product)
+        atomic_write(temporary / FILES["code"], _source(product))
+        both = dict.fromkeys((product.architecture, product.trained))
+        checks: dict[str, Any] = {
+            "config_error": check_config(temporary, product, reference),
+            "code_error": check_code(temporary, reference),
+            "onnx_error": None,
+            "onnx_skipped": skipped,
+            "counts": [compare_counts(each) for each in both],
+        }
+        if "onnx" in chosen:
+            with replacing(temporary / FILES["onnx"]) as path:
+                write_onnx(copied, path, reference.images.shape[1:])
+            checks["onnx_error"] = check_onnx(temporary, reference)
+        for name in set(FILES) - set(chosen):
+            (temporary / FILES[name]).unlink(missing_ok=True)
+        place = f"{folder.absolute().parent.name}/{folder.name}"
+        atomic_write(temporary / CARD, card_text(product, checks, files=files, place=place))
+    return {**checks, "files": [*files, CARD]}
+
+
+def _choose(formats: Sequence[str] | None) -> tuple[list[str], str | None]:
+    """The formats to write in their order, and why ONNX is not among them."""
+    missing = missing_packages()
+    possible = [name for name in EXPORT_FORMATS if name != "onnx" or not missing]
+    needs = f"needs {', '.join(missing)}: pip install 'hybrid-nas[onnx]'."
+    if formats is None:
+        return possible, f"It {needs}" if missing else None
+    for name in formats:
+        check_choice("format", name, EXPORT_FORMATS)
+    if "onnx" in formats and missing:
+        raise ExportError(f"--format onnx {needs}")
+    chosen = [name for name in possible if name in formats]
+    return chosen, None if "onnx" in chosen else "It was not asked for."
+
+
+def _source(product: Product) -> str:
+    return standalone_source(
+        product.architecture,
+        trained_resolution=product.trained_resolution,
+        title=product.facts.title,
+        mean=product.mean,
+        std=product.std,
+        class_names=product.class_names,
+    )
+
+
+def _portable(network: Network, trained: Architecture) -> Network:
+    """A copy on the CPU in float32 and eval mode, built anew from the architecture.
+
+    Raises:
+        ExportError: If the network is not that architecture.
+    """
+    original = copy.deepcopy(network).to("cpu", torch.float32).eval()
+    original = nn.utils.convert_conv2d_weight_memory_format(original, torch.channels_last)
+    rebuilt = build(trained).eval()
+    try:
+        rebuilt.load_state_dict(original.state_dict())
+    except RuntimeError as fault:
+        reason = " ".join(str(fault).split())[:200]
+        size = trained.input.resolution
+        raise ExportError(f"The network is not the architecture at {size}x{size}: {reason}") from None
+    reference = Reference.of(original, trained)
+    with torch.inference_mode():
+        error = reference.error(rebuilt(reference.images))
+    if not error <= SAME:
+        raise ExportError(f"The network is not what its architecture computes: relative error {error:.2g}.")
+    return rebuilt

@@ -1,0 +1,19 @@
+"""The op library: each operator defined once. Add yours as a module here and import it below."""
+
+from nas.ops import attention, basic, conv, head
+from nas.ops.check import normalise, normalise_block, normalise_layer
+from nas.ops.spec import OPS, Shape, make, op
+
+__all__ = [
+    "OPS",
+    "Shape",
+    "attention",
+    "basic",
+    "conv",
+    "head",
+    "make",
+    "normalise",
+    "normalise_block",
+    "normalise_layer",
+    "op",
+]

@@ -1,0 +1,59 @@
+"""How an op is defined: once, as a module with a typed config.
+
+    @op("mbconv")
+    class MBConv(nn.Module):
+        @dataclass(frozen=True, slots=True, kw_only=True)
+        class Config:
+            width: int
+            kernel_size: int = 3
+
+        elastic = ("width", "kernel_size")
+
+        def __init__(self, config: Config, shape: Shape) -> None: ...   # sets self.shape, the output's
+        def forward(self, x: torch.Tensor) -> torch.Tensor: ...        # (B, *shape) -> (B, *self.shape)
+
+Everything else is derived from it: the standalone model, the exact cost (by running it on the meta device), the
+supernet (`elastic` names the parameters over which weights are shared) and the exported source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+from torch import nn
+
+from nas.errors import ArchitectureError
+
+Kind = TypeVar("Kind", bound=type[nn.Module])
+OPS: dict[str, Any] = {}
+
+
+class Shape(NamedTuple):
+    """A feature map without its batch axis."""
+
+    channels: int
+    height: int
+    width: int
+
+
+def op(name: str) -> Callable[[Kind], Kind]:
+    """Files an op under the name that configs use for it."""
+
+    def file(kind: Kind) -> Kind:
+        OPS[name] = kind
+        return kind
+
+    return file
+
+
+def make(node: dict[str, Any], shape: Shape) -> Any:
+    """Builds the op that `node` (`{"op": name, parameter: value, …}`) describes, for inputs of `shape`."""
+    kind = OPS[node["op"]]
+    return kind(kind.Config(**{key: value for key, value in node.items() if key != "op"}), shape)
+
+
+def require(holds: bool, message: str) -> None:
+    """Raises ArchitectureError with `message` unless `holds`."""
+    if not holds:
+        raise ArchitectureError(message)

@@ -1,0 +1,225 @@
+"""Every option of a search as one immutable value. `None` means "planned for this machine"."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from nas.budget import parse_budgets
+from nas.errors import OptionError
+from nas.registry import unknown
+
+# Option errors must answer without importing what carries the names out, so the names stand here; tests hold
+# the registries of the rings above to them.
+SCORERS = ("supernet",)
+SEARCHERS = ("evolution", "nsga2", "tpe", "random")
+STRATEGIES = ("sandwich", "single-path")
+QUALITY_METRICS = ("accuracy", "balanced-accuracy")
+OBJECTIVES = ("macs",)
+DTYPES = ("auto", "float32", "bfloat16")
+AUGMENTS = ("auto", "none", "crop", "crop-flip")
+ON_CORRUPT = ("skip", "refuse")
+EXPORT_FORMATS = ("config", "code", "weights", "onnx")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "scorer": SCORERS,
+    "searcher": SEARCHERS,
+    "strategy": STRATEGIES,
+    "metric": QUALITY_METRICS,
+    "objective": OBJECTIVES,
+    "dtype": DTYPES,
+    "augment": AUGMENTS,
+    "on_corrupt": ON_CORRUPT,
+}
+# Option -> (smallest, largest, example). Two images are the least that BatchNorm can train on.
+_RANGES: dict[str, tuple[int, int, int]] = {
+    "seed": (0, 2**32 - 1, 0),
+    "trials": (1, 10_000_000, 200),
+    "epochs": (1, 1_000_000, 30),
+    "finalists": (1, 1_000, 8),
+    "finalist_epochs": (1, 1_000_000, 30),
+    "resolution": (8, 4096, 224),
+    "train_resolution": (8, 4096, 64),
+    "threads": (1, 1024, 2),
+    "batch_size": (2, 65_536, 64),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchOptions:
+    """What a person asks of one search.
+
+    Args:
+        space: Name of a built-in space, or a path to a YAML file.
+        budgets: Texts such as "4.2GFLOPs"; see `nas.budget.Budget.parse`.
+        data: "digits", a folder of images, an .npz file or a folder of IDX files.
+        out: The run folder; None picks a fresh one under runs/.
+        seed: Settles every draw of the run.
+        trials: Architectures to score.
+        epochs: Epochs that the supernet trains for.
+        scorer: How an architecture is measured.
+        searcher: What proposes architectures.
+        strategy: How the supernet trains.
+        metric: What a score is, on the search-validation split.
+        objective: The cost that the Pareto front holds against the score.
+        aim: Least share of the budget that a proposal should spend, from 0 up to but not including 1.
+        finalists: Architectures to train from scratch at the end.
+        finalist_epochs: Epochs that each finalist trains for.
+        resolution: Side of the square images that the budget is counted at; None is the space's own.
+        train_resolution: Side of the images that supernet and finalists train on.
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
+        threads: CPU threads that torch may use.
+        batch_size: Images per training step.
+        dtype: What the forward pass computes in.
+        augment: How training images are varied.
+        on_corrupt: Whether an image that cannot be read is skipped or refuses the data set.
+        workers: Ray workers; only 0, this process, is built.
+        onnx: Whether winners get a model.onnx; None where the extra is installed.
+    """
+
+    space: str
+    budgets: tuple[str, ...] = ()
+    data: str = "digits"
+    out: str | None = None
+    seed: int = 0
+    trials: int | None = None
+    epochs: int | None = None
+    scorer: str = "supernet"
+    searcher: str = "evolution"
+    strategy: str | None = None
+    metric: str = "accuracy"
+    objective: str = "macs"
+    aim: float = 0.75
+    finalists: int | None = None
+    finalist_epochs: int | None = None
+    resolution: int | None = None
+    train_resolution: int | None = None
+    device: str = "auto"
+    threads: int | None = None
+    batch_size: int | None = None
+    dtype: str = "auto"
+    augment: str = "auto"
+    on_corrupt: str = "skip"
+    workers: int = 0
+    onnx: bool | None = None
+
+    def __post_init__(self) -> None:
+        given = cast("object", self.budgets)
+        if not isinstance(given, list | tuple):
+            raise OptionError(f"budgets must be a list, but got {given!r}: write ['4.2GFLOPs'].")
+        object.__setattr__(self, "budgets", tuple(str(budget) for budget in self.budgets))
+
+    def validate(self) -> None:
+        """Checks every option that can be checked without looking at the space, the data or the machine.
+
+        Raises:
+            OptionError: One line with the option, its value and what would work, for the first that is wrong.
+            BudgetError: The same, for a budget.
+        """
+        for name in ("space", "data"):
+            check_text(name, getattr(self, name))
+        if self.out is not None:
+            check_text("out", self.out)
+        parse_budgets(self.budgets)
+        for name, known in _CHOICES.items():
+            value = getattr(self, name)
+            if not (name == "strategy" and value is None):
+                check_choice(name, value, known)
+        for name in _RANGES:
+            value = getattr(self, name)
+            if value is not None or name == "seed":
+                check_range(name, value)
+        check_aim(self.aim)
+        check_device(self.device)
+        check_workers(self.workers)
+        if self.onnx not in (None, True, False):
+            raise OptionError(f"onnx must be true, false or left out, but got {self.onnx!r}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON with every option, in the order above."""
+        plain = dataclasses.asdict(self)
+        plain["budgets"] = list(self.budgets)
+        return plain
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> SearchOptions:
+        """The options that `to_dict` wrote, checked.
+
+        Raises:
+            OptionError: If a name is unknown, `space` is missing or a value means nothing.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in plain:
+            if name not in known:
+                raise OptionError(unknown("option", name, known, most=len(known)))
+        if "space" not in plain:
+            raise OptionError("A search needs a space: give a name such as 'coatnet', or a YAML file.")
+        options = cls(**plain)
+        options.validate()
+        return options
+
+
+def flag(name: str) -> str:
+    """How the command line spells an option: "batch_size" is "--batch-size"."""
+    return "--" + name.replace("_", "-")
+
+
+def check_text(name: str, value: object) -> None:
+    """Raises `OptionError` unless `value` is a text that is not blank."""
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise OptionError(f"{flag(name)} must be a name or a path, but got {_shown(value)}.")
+
+
+def check_choice(name: str, value: object, known: Iterable[str]) -> None:
+    """Raises `OptionError` with the nearest name unless `value` is one of `known`."""
+    known = tuple(known)
+    if value not in known:
+        raise OptionError(unknown(f"value of {flag(name)}", value, known))
+
+
+def check_range(name: str, value: object) -> None:
+    """Raises `OptionError` unless `value` is a whole number within the option's range."""
+    check_whole(name, value, *_RANGES[name])
+
+
+def check_whole(name: str, value: object, low: int, high: int, example: int) -> None:
+    """Raises `OptionError` unless `value` is a whole number from `low` to `high`."""
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise OptionError(
+            f"{flag(name)} must be a whole number from {low} to {high}, but got {_shown(value)}: "
+            f"give one such as {flag(name)} {example}."
+        )
+
+
+def check_aim(value: object) -> None:
+    """Raises `OptionError` unless `value` is a share of the budget below 1."""
+    # NaN fails both comparisons.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+        raise OptionError(
+            f"--aim must be a share of the budget, at least 0 and below 1, but got {_shown(value)}: "
+            "give one such as --aim 0.75."
+        )
+
+
+def check_device(value: object) -> None:
+    """Raises `OptionError` unless `value` names a kind of device; whether it is there is for later."""
+    if not isinstance(value, str) or not (value in DEVICES or re.fullmatch(r"cuda:[0-9]{1,3}", value)):
+        raise OptionError(unknown("value of --device", value, (*DEVICES, "cuda:0")))
+
+
+def check_workers(value: object) -> None:
+    """Raises `OptionError` for anything but 0: only this process runs jobs today."""
+    if isinstance(value, bool) or value != 0:
+        raise OptionError(
+            f"--workers {_shown(value)}: Ray workers are not built yet. "
+            "Use --workers 0, which searches in this process."
+        )
+
+
+def _shown(value: object) -> str:
+    text = repr(value) if isinstance(value, str) else str(value)
+    return " ".join(text[:60].split())

@@ -1,0 +1,62 @@
+"""Names for plug-ins, and the nearest name where one is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from typing import Generic, TypeVar
+
+from nas.errors import NasError
+
+T = TypeVar("T")
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that `name` is most likely a misspelling of, or None."""
+    by_lower = {item.lower(): item for item in known}
+    matches = get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[matches[0]] if matches else None
+
+
+def unknown(kind: str, name: object, known: Iterable[str], *, most: int = 12) -> str:
+    """One line saying that `name` is no `kind`, with the nearest name and what is known.
+
+    >>> unknown("searcher", "evolutoin", ["evolution", "random"])
+    "Unknown searcher 'evolutoin': did you mean 'evolution'? Known: evolution, random."
+    """
+    names = sorted(known)
+    near = closest(str(name), names)
+    hint = f" did you mean {near!r}?" if near else ""
+    listed = ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    shown = repr(str(name)[:60])
+    return f"Unknown {kind} {shown}:{hint} Known: {listed or 'none'}."
+
+
+class Registry(Generic[T]):
+    """A mapping from names to plug-ins of one kind that complains with the nearest name."""
+
+    def __init__(self, kind: str, error: type[NasError] = NasError) -> None:
+        self.kind = kind
+        self.error = error
+        self._items: dict[str, T] = {}
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Decorator that files a class or function under `name`."""
+
+        def file(item: T) -> T:
+            assert name not in self._items, f"{self.kind} {name!r} is registered twice"
+            self._items[name] = item
+            return item
+
+        return file
+
+    def names(self) -> list[str]:
+        return sorted(self._items)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._items
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._items:
+            raise self.error(unknown(self.kind, name, self._items))
+        return self._items[name]

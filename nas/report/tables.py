@@ -1,0 +1,150 @@
+"""The trials of a run for other tools: `trials.csv`, and `study.journal` for optuna-dashboard."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.report.summary import stage_depths, stage_widths
+from nas.run import RunRecord, read_run, replacing
+from nas.trial import Trial
+
+CSV = "trials.csv"
+JOURNAL = "study.journal"
+COLUMNS = (
+    *("number", "digest", "status", "score", "macs", "params", "latency_s", "peak_memory_bytes", "seconds"),
+    *("seed", "layout", "depths", "widths", "origin", "batch", "error"),
+)
+
+
+def write_tables(run: str | Path) -> list[Path]:
+    """Makes `trials.csv` and `study.journal` of a run anew from its events; gives their paths.
+
+    Raises:
+        RunError: If it is not a run, is damaged, or cannot be written to.
+    """
+    record = read_run(run)
+    with replacing(record.path / CSV) as temporary:
+        trials_frame(record).to_csv(temporary, index=False)
+    with replacing(record.path / JOURNAL) as temporary:
+        _write_journal(record, temporary)
+    return [record.path / CSV, record.path / JOURNAL]
+
+
+def trials_frame(record: RunRecord) -> pd.DataFrame:
+    """One row per trial, with the columns `COLUMNS`; what was not measured is missing."""
+    frame = pd.DataFrame([_row(trial) for trial in record.trials()], columns=pd.Index(COLUMNS))
+    # Plain integers where some are missing would be written as floats.
+    return frame.astype({"peak_memory_bytes": "Int64"})
+
+
+def _row(trial: Trial) -> dict[str, object]:
+    architecture, cost = trial.architecture, trial.cost
+    return {
+        "number": trial.number,
+        "digest": architecture.digest,
+        "status": trial.status,
+        "score": trial.score,
+        "macs": cost.macs,
+        "params": cost.params,
+        "latency_s": cost.latency_s,
+        "peak_memory_bytes": cost.peak_memory_bytes,
+        "seconds": trial.seconds,
+        "seed": trial.seed,
+        "layout": trial.layout,
+        "depths": "-".join(map(str, stage_depths(architecture))),
+        "widths": "-".join("?" if width is None else str(width) for width in stage_widths(architecture)),
+        "origin": trial.origin,
+        "batch": trial.batch,
+        "error": trial.error,
+    }
+
+
+def _write_journal(record: RunRecord, path: Path) -> None:
+    # Optuna leaves its lock and its line-by-line syncs beside the file it writes, so it writes elsewhere.
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            journal = Path(scratch) / JOURNAL
+            study = optuna.create_study(
+                storage=JournalStorage(JournalFileBackend(str(journal))),
+                study_name=record.path.resolve().name,
+                directions=["maximize", "minimize"],
+            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                study.set_metric_names(["score", "macs"])
+            study.add_trials(_frozen_trials(record))
+            path.write_bytes(journal.read_bytes())
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+
+
+def _frozen_trials(record: RunRecord) -> list[FrozenTrial]:
+    trials = record.trials()
+    times = [event["time"] for event in record.events("trial")]
+    params = [_readable(trial) for trial in trials]
+    distributions = _distributions(params)
+    frozen: list[FrozenTrial] = []
+    for trial, time, own in zip(trials, times, params, strict=True):
+        one = optuna.trial.create_trial(
+            state=TrialState.COMPLETE if trial.complete else TrialState.FAIL,
+            values=None if trial.score is None else [trial.score, float(trial.cost.macs)],
+            params=own,
+            distributions={name: distributions[name] for name in own},
+            user_attrs=_attributes(trial),
+        )
+        one.datetime_complete = datetime.fromisoformat(time)
+        one.datetime_start = one.datetime_complete - timedelta(seconds=trial.seconds)
+        frozen.append(one)
+    return frozen
+
+
+def _readable(trial: Trial) -> dict[str, Any]:
+    """A few parameters that a chart can use: the layout, and depth and width of each stage."""
+    params: dict[str, Any] = {"layout": trial.layout}
+    params |= {f"depth_{i}": depth for i, depth in enumerate(stage_depths(trial.architecture), start=1)}
+    widths = enumerate(stage_widths(trial.architecture), start=1)
+    return params | {f"width_{i}": width for i, width in widths if width is not None}
+
+
+def _distributions(params: list[dict[str, Any]]) -> dict[str, BaseDistribution]:
+    """The range that the trials used of each parameter, which Optuna wants to be the same in all of them."""
+    used: dict[str, set[Any]] = {}
+    for own in params:
+        for name, value in own.items():
+            used.setdefault(name, set()).add(value)
+    return {
+        name: CategoricalDistribution(sorted(values))
+        if name == "layout"
+        else IntDistribution(min(values), max(values))
+        for name, values in used.items()
+    }
+
+
+def _attributes(trial: Trial) -> dict[str, Any]:
+    row = _row(trial)
+    shown = (
+        "digest",
+        "params",
+        "latency_s",
+        "seconds",
+        "seed",
+        "depths",
+        "widths",
+        "origin",
+        "batch",
+        "error",
+    )
+    return {name: row[name] for name in shown if row[name] is not None}

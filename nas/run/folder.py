@@ -1,0 +1,209 @@
+"""A run folder: made once, then opened by one process that writes or read by any number that look."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from nas.errors import RunError
+from nas.run import record
+from nas.run.files import atomic_write, is_leftover, write_error
+from nas.run.lock import FolderLock
+from nas.strict_yaml import dump_yaml
+from nas.trial import Trial
+
+MANIFEST = "run.yaml"
+
+
+class RunRecord:
+    """What a run has recorded so far. Its dictionaries are shared: treat them as read-only."""
+
+    def __init__(self, path: Path, events: list[record.Event]) -> None:
+        self.path = path
+        self._events = events
+        self._trials: list[Trial] = []
+        self._seen = 0
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """What the run was started with, as in `run.yaml`: options, plan, versions, space_digest, budgets."""
+        own = ("event", "time", "format")
+        return {key: value for key, value in self._events[0].items() if key not in own}
+
+    def events(self, kind: str | None = None) -> list[record.Event]:
+        """The events so far, in order; only those of one `kind` if given. Each has a "time" (ISO 8601)."""
+        return [event for event in self._events if kind is None or event["event"] == kind]
+
+    def last(self, kind: str) -> record.Event | None:
+        """The latest event of a kind, None if there is none."""
+        return next((event for event in reversed(self._events) if event["event"] == kind), None)
+
+    def trials(self) -> list[Trial]:
+        """The recorded trials, in order.
+
+        Raises:
+            RunError: If a recorded trial cannot be read.
+        """
+        for event in self._events[self._seen :]:
+            if event["event"] == "trial":
+                self._trials.append(Trial.from_dict(event.get("trial")))
+            self._seen += 1
+        return list(self._trials)
+
+
+class Run(RunRecord):
+    """A run folder held open for writing; at most one process holds it at a time.
+
+    Use it as a context manager, or call `close`.
+    """
+
+    def __init__(self, path: Path, lock: FolderLock) -> None:
+        self._lock = lock
+        self._log = record.EventLog(path / record.NAME)
+        super().__init__(path, self._log.events)
+
+    @classmethod
+    def create(cls, path: str | Path, manifest: Mapping[str, Any]) -> Run:
+        """Makes the folder, writes `run.yaml` and records "run_started" with the whole manifest.
+
+        Args:
+            manifest: Plain JSON: options, plan, versions, space_digest, budgets. The versions of Python and
+                of the platform are added to `versions`.
+
+        Raises:
+            RunError: If the folder holds anything, is open elsewhere, or cannot be written.
+        """
+        folder = Path(path)
+        _check_free(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as fault:
+            raise write_error(folder, fault) from fault
+        lock = FolderLock(folder)
+        try:
+            # Again, now that nobody else can be making the same one.
+            _check_free(folder)
+            versions = {"python": platform.python_version(), "platform": platform.platform()}
+            own = {key: value for key, value in manifest.items() if key != "format"}
+            fields = {**own, "versions": {**versions, **manifest.get("versions", {})}}
+            # The record goes first and whole: a folder with it can be resumed, one without it used anew.
+            atomic_write(folder / record.NAME, record.encode("run_started", fields)[1])
+            run = cls(folder, lock)
+            run._write_manifest()
+            return run
+        except BaseException:
+            lock.release()
+            raise
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """Takes hold of a run to go on with it, and cuts off a last line that was torn when it was stopped.
+
+        Raises:
+            RunError: If it is no run, has a later format, is damaged, open elsewhere or cannot be written.
+        """
+        folder = _folder(path)
+        lock = FolderLock(folder)
+        try:
+            run = cls(folder, lock)
+            if not (folder / MANIFEST).exists():
+                run._write_manifest()
+            return run
+        except BaseException:
+            lock.release()
+            raise
+
+    def append(self, event: str, **fields: Any) -> None:
+        """Records an event; it is on the disk when this returns.
+
+        Args:
+            event: Its kind, such as "trial".
+            fields: Plain JSON.
+
+        Raises:
+            RunError: If it cannot be written, or a number in it is not finite.
+        """
+        self._log.append(event, fields)
+
+    def check_space(self, digest: str) -> None:
+        """Refuses to go on with another search space than the one that the run was made for.
+
+        Raises:
+            RunError: If the digests differ.
+        """
+        made_for = self.manifest.get("space_digest")
+        if made_for != digest:
+            raise RunError(
+                f"Run {self.path} was made for the search space {made_for}, not {digest}: "
+                "the space has changed since. Restore it, or start a new run with another --out."
+            )
+
+    def close(self) -> None:
+        """Lets go of the folder. Harmless when already closed."""
+        self._log.close()
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _write_manifest(self) -> None:
+        started = self._events[0]
+        head = {"format": started["format"], "started": started["time"]}
+        comment = "# What this run was started with, for people. What is read back is events.jsonl.\n"
+        atomic_write(self.path / MANIFEST, comment + dump_yaml({**head, **self.manifest}))
+
+
+def read_run(path: str | Path) -> RunRecord:
+    """Reads a run without holding or changing it, as it may be while another process writes it.
+
+    Raises:
+        RunError: If it is not a run, is of a later format or is damaged.
+    """
+    folder = _folder(path)
+    return RunRecord(folder, record.read(folder / record.NAME)[0])
+
+
+def _folder(path: str | Path) -> Path:
+    folder = Path(path)
+    try:
+        if (folder / record.NAME).is_file():
+            return folder
+        if not folder.exists():
+            raise RunError(f"There is no run at {folder}. Give a folder that nas-search wrote.")
+        if not folder.is_dir():
+            raise RunError(f"{folder} is a file, and a run is a folder. Did you mean {folder.parent}?")
+        inside = sorted(folder.glob(f"*/{record.NAME}"), key=os.path.getmtime)
+    except OSError as fault:
+        raise RunError(f"Cannot read {folder}: {(fault.strerror or str(fault)).lower()}.") from fault
+    hint = f"Did you mean {inside[-1].parent}?" if inside else "Give a folder that nas-search wrote."
+    raise RunError(f"{folder} is not a run: it has no {record.NAME}. {hint}")
+
+
+def _check_free(folder: Path) -> None:
+    try:
+        names = sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return
+    except NotADirectoryError as fault:
+        if not folder.exists():
+            raise write_error(folder, fault) from None
+        raise RunError(f"{folder} is a file, and a run is a folder. Choose another --out.") from None
+    except OSError as fault:
+        raise write_error(folder, fault) from fault
+    if record.NAME in names:
+        raise RunError(
+            f"{folder} already holds a run. Go on with it by --resume {folder}, or choose another --out."
+        )
+    others = [name for name in names if not is_leftover(name)]
+    if others:
+        shown = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
+        raise RunError(f"{folder} already holds other files ({shown}). Choose another --out.")

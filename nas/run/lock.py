@@ -1,0 +1,89 @@
+"""One process at a time writes a run."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+import weakref
+from contextlib import suppress
+from pathlib import Path
+
+from nas.errors import RunError
+from nas.run.files import write_error
+
+_NAME = ".lock"
+
+
+class FolderLock:
+    """An exclusive `flock` on `<folder>/.lock`. The system drops it when the process ends, however it ends.
+
+    `flock` and not `lockf`: the latter is lost when any other file object on `.lock` is closed, as by copying
+    the folder, and lets one process open a run twice. The file names its holder for messages only.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._handle = -1
+        path = folder / _NAME
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as fault:
+            raise write_error(path, fault) from fault
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as fault:
+            holder = _holder(handle)
+            os.close(handle)
+            if fault.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise RunError(f"Run {folder} is open in {holder}. Wait for it to end or stop it.") from None
+            reason = fault.strerror or str(fault)
+            raise RunError(
+                f"Cannot lock {path}: {reason.lower()}. Choose an --out on a file system that has locks."
+            ) from fault
+        self._handle = handle
+        _held.add(self)
+        # On a full disk the lock holds all the same; only its message is poorer.
+        with suppress(OSError):
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Lets others open the run. Harmless when already released."""
+        if self._handle >= 0:
+            with suppress(OSError):
+                os.ftruncate(self._handle, 0)
+            self.forget()
+
+    def forget(self) -> None:
+        """Closes this process's copy of the lock; others that were forked from it keep theirs."""
+        if self._handle >= 0:
+            handle, self._handle = self._handle, -1
+            os.close(handle)
+
+    def __del__(self) -> None:
+        self.release()
+
+
+_held: weakref.WeakSet[FolderLock] = weakref.WeakSet()
+
+
+def _drop_inherited() -> None:
+    # A forked child shares the lock, and would keep it after its parent is killed.
+    for lock in list(_held):
+        lock.forget()
+
+
+os.register_at_fork(after_in_child=_drop_inherited)
+
+
+def _holder(handle: int) -> str:
+    try:
+        words = os.pread(handle, 200, 0).decode("utf-8", "replace").split()
+    except OSError:
+        words = []
+    if not words:
+        return "another process"
+    if len(words) > 1 and words[1] != socket.gethostname():
+        return f"another process (pid {words[0]} on {words[1]})"
+    return "this process already" if words[0] == str(os.getpid()) else f"another process (pid {words[0]})"

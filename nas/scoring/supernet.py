@@ -1,0 +1,39 @@
+"""The default score: the accuracy of an architecture with the supernet's weights."""
+
+from __future__ import annotations
+
+from nas.architecture import Architecture
+from nas.data import Dataset
+from nas.supernet import Supernet
+from nas.training import Recipe, evaluate, recalibrate
+
+
+class SupernetScorer:
+    """Search-validation metric of an architecture that inherits the supernet's weights, BatchNorm recalibrated.
+
+    The architecture is extracted first, so scoring leaves the supernet as it was and the order of trials cannot matter.
+
+    Args:
+        recalibration_images: Training images that BatchNorm statistics are averaged over.
+        validation_images: At most so many images of search-validation are scored on.
+    """
+
+    def __init__(
+        self,
+        supernet: Supernet,
+        data: Dataset,
+        recipe: Recipe,
+        *,
+        metric: str = "accuracy",
+        recalibration_images: int = 1024,
+        validation_images: int = 5000,
+    ) -> None:
+        self.supernet, self.data, self.recipe, self.metric = supernet, data, recipe, metric
+        self.recalibration_images = recalibration_images
+        self.validation = data.search_validation.first(validation_images)
+
+    def score(self, architecture: Architecture) -> float:
+        """From 0 to 1; higher is better."""
+        network = self.supernet.extract(architecture)
+        recalibrate(network, self.data, self.recipe, images=self.recalibration_images)
+        return evaluate(network, self.validation, self.data, self.recipe, metric=self.metric)

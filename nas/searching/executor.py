@@ -1,0 +1,83 @@
+"""Where scoring jobs run. Jobs and results are plain data; results come back in the order of the jobs."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from nas.architecture import Architecture
+
+
+class Scorer(Protocol):
+    """Measures an architecture; higher is better. The order of calls must not matter."""
+
+    def score(self, architecture: Architecture) -> float: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One architecture to score, as plain data."""
+
+    architecture: dict[str, Any]
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What came of a job: a finite score, or the reason why there is none."""
+
+    status: Literal["complete", "failed"]
+    score: float | None
+    seconds: float
+    error: str | None = None
+
+
+class Executor(Protocol):
+    """Runs jobs somewhere."""
+
+    def map(self, jobs: Iterable[Job]) -> Iterator[Result]:
+        """Results in the order of the jobs; a failing job is a failed result, never an exception."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of workers."""
+        ...
+
+
+class InProcess:
+    """Runs jobs one after another in this process.
+
+    Args:
+        make_scorer: Called once, when the first job comes.
+    """
+
+    def __init__(self, make_scorer: Callable[[], Scorer]) -> None:
+        self._make_scorer = make_scorer
+        self._scorer: Scorer | None = None
+
+    def map(self, jobs: Iterable[Job]) -> Iterator[Result]:
+        for job in jobs:
+            if self._scorer is None:
+                self._scorer = self._make_scorer()
+            yield run_job(self._scorer, job)
+
+    def close(self) -> None:
+        self._scorer = None
+
+
+def run_job(scorer: Scorer, job: Job) -> Result:
+    """Runs one job. Any fault but an interrupt is a failed result with its reason in one line."""
+    began = time.monotonic()
+    try:
+        score = float(scorer.score(Architecture.from_dict(job.architecture)))
+        error = None if math.isfinite(score) else f"The score is {score}, not a finite number."
+    except Exception as fault:  # a fault of one candidate must not end the search
+        name, reason = type(fault).__name__, " ".join(str(fault).split())[:300]
+        score, error = math.nan, f"{name}: {reason}" if reason else name
+    seconds = time.monotonic() - began
+    if error is not None:
+        return Result(status="failed", score=None, seconds=seconds, error=error)
+    return Result(status="complete", score=score, seconds=seconds)

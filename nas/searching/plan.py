@@ -1,0 +1,198 @@
+"""What a search will do on this machine with this data: every number that the user left open.
+
+A plan follows from the options, the data's size, the space and the number of cores alone, never from a timing, so the
+same command on a like machine does the same work. The rates below are what one core and one GPU were seen to train
+at; they decide how much work is planned, not what any result says.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from nas.data import Augment, DataInfo, Dataset, choose_augment
+from nas.errors import OptionError
+from nas.options import SearchOptions
+from nas.training import Recipe
+
+# Multiply-adds of training (three times the forward's) a second: small layers leave most of a core idle.
+_CPU_RATE, _GPU_RATE, _RATE_AT = 9e9, 2e12, 5e6
+_SMALL_DATA, _SHORT_SECONDS, _LONG_SECONDS = 5000, 480.0, 3600.0
+_SHARES = {"supernet": 0.4, "search": 0.15, "finalists": 0.45}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Every number of a run that depends on the machine or the data.
+
+    Attributes:
+        resolution: What budgets are counted at; `train_resolution` is what networks are trained and scored at.
+        population: Architectures asked for, and told, together.
+        seconds: What each phase is expected to take.
+    """
+
+    device: str
+    dtype: str
+    threads: int
+    resolution: int
+    train_resolution: int
+    batch_size: int
+    strategy: str
+    epochs: int
+    watch_every: int
+    trials: int
+    population: int
+    recalibration_images: int
+    validation_images: int
+    finalists: int
+    finalist_epochs: int
+    learning_rate: float
+    augment: Augment
+    seconds: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def recipe(self, *, epochs: int, seed: int) -> Recipe:
+        """The recipe for the supernet or for a finalist."""
+        return Recipe(
+            epochs=epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            augment=self.augment,
+            dtype=self.dtype,
+            device=self.device,
+            seed=seed,
+        )
+
+
+def make_plan(options: SearchOptions, info: DataInfo, *, resolution: int, stride: int, macs: int) -> Plan:
+    """Plans a search, or the training of one network (`nas train` reads what concerns finalists).
+
+    Args:
+        resolution: What budgets are counted at.
+        stride: How many times smaller the last feature map is than the image.
+        macs: Of a typical network in range, at that resolution.
+
+    Raises:
+        OptionError: If a device or resolution cannot be had.
+    """
+    device = choose_device(options.device)
+    threads = options.threads or available_cores()
+    counted = resolution
+    images = max(1, round(info.train_count * 0.8))
+    budget = _SHORT_SECONDS if images < _SMALL_DATA else _LONG_SECONDS
+    size = options.train_resolution or _train_resolution(
+        info, counted, stride, macs, images, budget, device, threads
+    )
+    rate = _images_per_second(macs * (size / counted) ** 2, device, threads)
+    batch_size = options.batch_size or (32 if images < 3000 else 64 if images < 8000 else 128)
+    affordable = budget * _SHARES["supernet"] * rate / images
+    strategy = options.strategy or ("sandwich" if affordable >= 100 else "single-path")
+    members = 4 if strategy == "sandwich" else 1
+    epochs = options.epochs or _within(round(affordable / members), 4, 60)
+    recalibration, validation = 512, min(5000, max(1, round(info.train_count * 0.2)))
+    each = (recalibration + validation) / (3 * rate)
+    trials = options.trials or _within(round(budget * _SHARES["search"] / each), 24, 240)
+    left = budget * _SHARES["finalists"] * rate / images
+    finalists = options.finalists or (8 if left / 8 >= 10 else 3)
+    finalist_epochs = options.finalist_epochs or _within(round(left / finalists), 6, 60)
+    return Plan(
+        device=device,
+        dtype=choose_dtype(options.dtype, device),
+        threads=threads,
+        resolution=counted,
+        train_resolution=size,
+        batch_size=batch_size,
+        strategy=strategy,
+        epochs=epochs,
+        watch_every=max(1, epochs // 8),
+        trials=trials,
+        population=min(16, max(4, trials // 6)),
+        recalibration_images=recalibration,
+        validation_images=validation,
+        finalists=min(finalists, trials),
+        finalist_epochs=finalist_epochs,
+        learning_rate=2e-3 * math.sqrt(batch_size / 128),
+        augment=choose_augment(options.augment, info),
+        seconds={
+            "supernet": epochs * members * images / rate,
+            "search": trials * each,
+            "finalists": finalists * finalist_epochs * images / rate,
+        },
+    )
+
+
+def describe_data(data: Dataset) -> str:
+    """A data set in a few words: its name, how many images trained, how many classes."""
+    return f"{data.info.name} ({len(data.train):,} training images, {data.info.num_classes} classes)"
+
+
+def choose_device(wanted: str) -> str:
+    """The device that "auto" or a name stands for.
+
+    Raises:
+        OptionError: If this machine or this build of torch has no such device.
+    """
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }.get(wanted.split(":")[0], False)
+    if not there:
+        raise OptionError(
+            f"--device {wanted}: this machine's torch {torch.__version__} has none. Use --device cpu."
+        )
+    return wanted
+
+
+def choose_dtype(wanted: str, device: str) -> str:
+    """The dtype of forward passes: bfloat16 on GPUs; float32 on CPUs, where bfloat16 gains little on small layers."""
+    if wanted != "auto":
+        return wanted
+    return "bfloat16" if device.startswith("cuda") else "float32"
+
+
+def available_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _train_resolution(
+    info: DataInfo,
+    counted: int,
+    stride: int,
+    macs: int,
+    images: int,
+    budget: float,
+    device: str,
+    threads: int,
+) -> int:
+    """The images' own size, rounded up to the stride and no more than is counted; less where it would not pay.
+
+    Images much larger than a whole training can afford are reduced, down to two strides or 64 pixels.
+    """
+    size = min(counted, max(stride, math.ceil(max(info.height, info.width) / stride) * stride))
+    least = min(size, max(2 * stride, 64))
+    while (
+        size > least
+        and images / _images_per_second(macs * (size / counted) ** 2, device, threads) > budget / 30
+    ):
+        size = max(least, size - stride)
+    return size
+
+
+def _images_per_second(macs: float, device: str, threads: int) -> float:
+    """Images a second in training; larger networks use a machine better."""
+    rate = _GPU_RATE if device.startswith("cuda") else _CPU_RATE * threads
+    return rate * (max(macs, 1e5) / _RATE_AT) ** 0.2 / (3 * max(macs, 1e5))
+
+
+def _within(value: int, low: int, high: int) -> int:
+    return max(low, min(high, value))

@@ -1,0 +1,145 @@
+"""`nas train`: one architecture trained and exported by the code that trains a search's finalists."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from nas.architecture import Architecture
+from nas.costing import TABLE, cost
+from nas.data import open_data
+from nas.errors import RunError, TrainingError
+from nas.export import CardFacts, export_winner
+from nas.model import Network, resize_tables
+from nas.options import SearchOptions
+from nas.progress import Progress, Silent
+from nas.run import atomic_write
+from nas.searching.plan import describe_data, make_plan
+from nas.training import evaluate, fresh_network, train_network
+
+
+def train(
+    architecture: Architecture,
+    *,
+    out: str | Path,
+    options: SearchOptions,
+    weights: str | Path | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Trains one architecture on a data set, tests it once and writes it as a winner is written.
+
+    Started again with the same folder and options, it goes on from its last checkpoint.
+
+    Args:
+        out: The folder; `network/` in it gets the config, code, weights, ONNX and card.
+        options: Of these, the data, epochs (as `finalist_epochs`), seed, sizes, machine and metric matter.
+        weights: A .safetensors file to begin with; tensors of another shape, such as another head, begin fresh.
+
+    Returns:
+        Plain JSON: what was trained, on what, and the accuracies.
+
+    Raises:
+        NasError: If data, weights or the network cannot be used.
+    """
+    progress = progress or Silent()
+    source = open_data(options.data, on_corrupt=options.on_corrupt)  # type: ignore[arg-type]
+    info = source.info
+    if options.resolution:
+        architecture = architecture.at_resolution(options.resolution)
+    architecture = architecture.with_channels(info.channels).with_classes(info.num_classes)
+    rows = TABLE.architecture(architecture)
+    spent = cost(architecture)
+    stride = max(1, round(architecture.input.resolution / rows[-2][1].shape[1]))
+    plan = make_plan(
+        replace(options, finalists=1),
+        info,
+        resolution=architecture.input.resolution,
+        stride=stride,
+        macs=spent.macs,
+    )
+    torch.set_num_threads(plan.threads)
+    data = source.load(resolution=plan.train_resolution, seed=options.seed, progress=progress)
+    progress.note(
+        f"{spent.macs / 1e6:,.1f} MMACs at {plan.resolution} pixels, trained at {plan.train_resolution} pixels for "
+        f"{plan.finalist_epochs} epochs of {len(data.train):,} images; {plan.device}, {plan.threads} threads, {plan.dtype}"
+    )
+    folder = Path(out)
+    recipe = plan.recipe(epochs=plan.finalist_epochs, seed=options.seed)
+    network = fresh_network(architecture.at_resolution(plan.train_resolution), seed=options.seed)
+    if weights is not None:
+        _start_from(network, Path(weights), progress)
+    history: list[dict[str, Any]] = []
+    validation = train_network(
+        network,
+        data,
+        recipe,
+        progress=progress,
+        phase="training",
+        folder=folder / "checkpoints",
+        metric=options.metric,
+        on_epoch=history.append,
+    )
+    test = evaluate(network, data.test, data, recipe, metric=options.metric)
+    found = {
+        "out": str(folder / "network"),
+        "digest": architecture.digest,
+        "macs": spent.macs,
+        "params": spent.params,
+        "resolution": plan.resolution,
+        "train_resolution": plan.train_resolution,
+        "epochs": plan.finalist_epochs,
+        "train_images": len(data.train),
+        "metric": options.metric,
+        "search_validation_accuracy": validation,
+        "test_accuracy": test,
+    }
+    card = CardFacts(
+        title=f"Trained on {info.name}",
+        data=describe_data(data),
+        epochs=plan.finalist_epochs,
+        seed=options.seed,
+        validation_accuracy=validation,
+        test_accuracy=test,
+        test_count=len(data.test),
+        data_option=options.data,
+    )
+    export_winner(
+        folder / "network",
+        network,
+        architecture,
+        trained_resolution=plan.train_resolution,
+        mean=data.mean,
+        std=data.std,
+        class_names=info.class_names,
+        card=card,
+        onnx=options.onnx is not False,
+    )
+    atomic_write(folder / "training.json", json.dumps({"format": 1, **found, "history": history}, indent=1) + "\n")
+    return found
+
+
+def _start_from(network: Network, path: Path, progress: Progress) -> None:
+    """Copies the tensors of a file that fit; names those that do not.
+
+    Raises:
+        RunError: If the file cannot be read.
+        TrainingError: If nothing in it belongs to the network.
+    """
+    try:
+        given = resize_tables(load_file(path), network)
+    except (SafetensorError, OSError) as fault:
+        raise RunError(f"Cannot read weights from {path}: {str(fault)[:120]}. Give a .safetensors file.") from None
+    own = network.state_dict()
+    fitting = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
+    if not fitting:
+        raise TrainingError(f"No tensor in {path} belongs to this network. Give the weights of the same architecture.")
+    network.load_state_dict(fitting, strict=False)
+    fresh = sorted(set(own) - set(fitting))
+    if fresh:
+        progress.note(f"{len(fresh)} of {len(own)} tensors are not in {path} and start fresh: {', '.join(fresh[:4])} …")

@@ -1,0 +1,324 @@
+"""Shared weights for a whole space: every network of it is a part of the same tensors.
+
+For each place in a network (stem, stage and layer index, head) and each kind of layer there, the supernet stores every
+parameter at the largest shape that any member needs. A member's layer is the same class as in a standalone network, a
+*skeleton* whose parameters are leaf views of that storage and whose gradients are views of its gradient: no second,
+dynamic implementation of any op, and no copy of a weight. Which part a smaller layer uses follows from the shapes: a
+prefix along channels, the centre along kernels and position tables (weight entanglement as in AutoFormer, Chen et al.
+2021, arXiv:2107.00651; centred kernels as in Once-for-All, Cai et al. 2020, arXiv:1908.09791).
+
+Layers share weights only where they differ in nothing but their ops' `elastic` parameters, so convolution and
+attention, or strides one and two, have weights of their own.
+
+Gradients and the optimizer: weights that took no part in a step keep `grad = None`, so AdamW leaves them (and its
+moments of them) alone. Inside a parameter that took part, the elements outside the part have a zero gradient; AdamW
+decays them and lets their momentum run out, as it does for any weight with a zero gradient.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections import OrderedDict
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from nas.architecture import Architecture, BlockConfig, LayerConfig
+from nas.errors import SpaceError
+from nas.model import Layer, Network
+from nas.ops import OPS, Shape, make
+from nas.space import SearchSpace, StageChoice
+from nas.strict_yaml import canonical_json
+
+_SKELETONS = 4096
+
+
+class Supernet(nn.Module):
+    """Shared weights of all architectures of `space`.
+
+    Args:
+        space: Its resolution is the one that the supernet is trained and called at (`space.adapted(resolution=…)`).
+        seed: Of the initial weights; torch's global generator is left as it was.
+        choices: For the stem, then every stage, the choices to hold weights for (`BudgetSampler.feasible_choices`);
+            None holds them all.
+    """
+
+    def __init__(
+        self, space: SearchSpace, *, seed: int = 0, choices: Sequence[Collection[Any]] | None = None
+    ) -> None:
+        super().__init__()
+        self.space = space
+        self._gradients: dict[str, torch.Tensor] = {}
+        self._touched: set[str] = set()
+        self._skeletons: OrderedDict[Any, tuple[nn.Module, tuple[str, ...]]] = OrderedDict()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            for slot, builders in _slots(space, choices or _all_choices(space)):
+                self._allocate(slot, builders)
+
+    # -- using it -----------------------------------------------------------------------------------------------
+
+    def forward(self, x: torch.Tensor, architecture: Architecture) -> torch.Tensor:
+        """Runs one member on (B, channels, R, R) images; returns (B, num_classes) logits.
+
+        Raises:
+            SpaceError: If the architecture needs weights that the supernet does not hold.
+        """
+        for _, module in self.path(architecture):
+            x = module(x)
+        return x
+
+    def path(self, architecture: Architecture) -> Iterator[tuple[str, nn.Module]]:
+        """The member's modules in order, each with its name in a standalone `Network`.
+
+        In training with gradients enabled, their weights count as taking part in the current step.
+        """
+        size = self.space.input.resolution
+        shape = Shape(self.space.input.channels, size, size)
+        stem = self._skeleton("stem", architecture.stem, shape)
+        yield "stem", stem
+        shape = stem.shape
+        for s, stage in enumerate(architecture.stages):
+            if stage.transition:
+                module = self._skeleton(f"stage{s + 1}-transition", stage.transition, shape)
+                yield f"stages.{s}.transition", module
+                shape = module.shape
+            for i, layer in enumerate(stage.layers):
+                module = self._skeleton(f"stage{s + 1}-layer{i + 1}", layer, shape)
+                yield f"stages.{s}.layers.{i}", module
+                shape = module.shape
+        yield "head", self._skeleton("head", self.space.head, shape)
+
+    def extract(self, architecture: Architecture) -> Network:
+        """The member as a standalone network with a copy of its weights and BatchNorm statistics, on their device.
+
+        Its output equals `forward`'s bit for bit. Recalibrate its BatchNorm before trusting it in eval mode.
+        """
+        config = architecture.at_resolution(self.space.input.resolution).with_channels(
+            self.space.input.channels
+        )
+        config = config.with_classes(self.space.head.get("num_classes"))  # type: ignore[arg-type]
+        state: dict[str, torch.Tensor] = {}
+        with torch.no_grad():
+            for prefix, module in self.path(architecture):
+                state |= {f"{prefix}.{name}": value.clone() for name, value in module.state_dict().items()}
+        with torch.device("meta"):
+            network = Network(config.to_dict())
+        network.load_state_dict(state, assign=True)
+        return network.to(memory_format=torch.channels_last)
+
+    # -- one training step --------------------------------------------------------------------------------------
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """`loss.backward()`, without torch's remark that gradients which are views lie apart in memory."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", message="grad and param do not obey the gradient layout contract"
+            )
+            loss.backward()
+
+    def publish_gradients(self) -> list[str]:
+        """Gives the parameters that took part since the last clearing their `grad`, all others None.
+
+        Returns:
+            The names of those that took part.
+        """
+        for name, parameter in self.named_parameters():
+            parameter.grad = self._gradients[name] if name in self._touched else None
+        return sorted(self._touched)
+
+    def clear_gradients(self) -> None:
+        """Zeroes the gradients that took part and forgets who did."""
+        for name in self._touched:
+            self._gradients[name].zero_()
+        self._touched.clear()
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Supernet:
+        # Moving the storage would leave the skeletons' views behind on the old one.
+        self._skeletons.clear()
+        self._gradients.clear()
+        self._touched.clear()
+        return super()._apply(fn, recurse)
+
+    def _allocate(self, slot: str, builders: list[Any]) -> None:
+        """Registers every tensor of a slot at the largest shape that any of its builders gives it."""
+        largest: dict[str, tuple[torch.Size, Any]] = {}
+        bounds: dict[str, list[int]] = {}
+        with torch.device("meta"):
+            for build in builders:
+                for name, tensor in build().state_dict().items():
+                    if name not in largest or tensor.numel() > largest[name][0].numel():
+                        largest[name] = (tensor.shape, build)
+                    old = bounds.setdefault(name, list(tensor.shape))
+                    bounds[name] = [max(pair) for pair in zip(old, tensor.shape, strict=True)]
+        built: dict[int, nn.Module] = {}
+        for name, (_, build) in largest.items():
+            if id(build) not in built:
+                built[id(build)] = build()
+            module = built[id(build)]
+            tensor = module.state_dict()[name].clone()
+            if list(tensor.shape) != bounds[name]:
+                # One choice is the widest and another expands the most, and no choice does both: torch's default for
+                # linear maps and convolutions, at the shape that holds either.
+                tensor = torch.empty(bounds[name])
+                tensor.uniform_(-1, 1).mul_(tensor[0].numel() ** -0.5)
+            if tensor.ndim == 4:
+                # So that a part of a kernel has channels_last strides too, and the same convolution is picked for it.
+                tensor = torch.empty(tensor.shape, memory_format=torch.channels_last).copy_(tensor)
+            if any(name == found for found, _ in module.named_parameters()):
+                self.register_parameter(_stored(slot, name), nn.Parameter(tensor))
+            else:
+                self.register_buffer(_stored(slot, name), tensor)
+
+    def _skeleton(self, place: str, config: BlockConfig | LayerConfig, shape: Shape) -> Any:
+        key = (place, config, shape)
+        found = self._skeletons.get(key)
+        if found is None:
+            slot = _slot(place, config)
+            with torch.device("meta"):
+                data = config.to_dict()
+                module: nn.Module = (
+                    Layer(data, shape) if isinstance(config, LayerConfig) else make(data, shape)
+                )
+            names = tuple(self._bind(module, slot, place))
+            found = self._skeletons[key] = (module, names)
+            if len(self._skeletons) > _SKELETONS:
+                self._skeletons.popitem(last=False)
+        module, names = found
+        if module.training != self.training:
+            module.train(self.training)
+        if torch.is_grad_enabled():
+            self._touched.update(names)
+        return module
+
+    def _bind(self, skeleton: nn.Module, slot: str, place: str) -> Iterator[str]:
+        """Replaces the skeleton's tensors by views of the storage; yields the names of the parameters in it."""
+        for path, module in skeleton.named_modules():
+            rules = getattr(type(module), "parts", {})
+            for table in (module._parameters, module._buffers):
+                for name, tensor in table.items():
+                    if tensor is None:
+                        continue
+                    stored = _stored(slot, f"{path}.{name}" if path else name)
+                    whole = getattr(self, stored, None)
+                    if whole is None or any(a > b for a, b in zip(tensor.shape, whole.shape, strict=True)):
+                        raise SpaceError(
+                            f"{place} needs {name} of shape {tuple(tensor.shape)}, which this supernet of space "
+                            f"{self.space.name} does not hold: it was built for other choices."
+                        )
+                    index = _part(whole.shape, tensor.shape, rules.get(name))
+                    if table is module._buffers:
+                        table[name] = whole[index] if index else whole
+                        continue
+                    if stored not in self._gradients:
+                        self._gradients[stored] = torch.zeros_like(whole)
+                    leaf = nn.Parameter(whole.detach()[index])
+                    leaf.grad = self._gradients[stored][index]
+                    table[name] = leaf
+                    yield stored
+
+
+def _all_choices(space: SearchSpace) -> list[Collection[Any]]:
+    stages = [[choice for op in stage.ops for choice in stage.choices(op.letter)] for stage in space.stages]
+    return [space.stem.combinations, *stages]
+
+
+def _slots(space: SearchSpace, kept: Sequence[Collection[Any]]) -> Iterator[tuple[str, list[Any]]]:
+    """Every slot with builders of the layers that may stand there, the largest ones first.
+
+    A tensor is taken from the first builder that has it at its largest, so that few are built for real.
+    """
+    size = space.input.resolution
+    entry = Shape(space.input.channels, size, size)
+    groups: dict[str, list[Any]] = {}
+    seen: set[Any] = set()
+
+    def add(place: str, config: BlockConfig | LayerConfig, shape: Shape) -> None:
+        def build() -> nn.Module:
+            data = config.to_dict()
+            return Layer(data, shape) if isinstance(config, LayerConfig) else make(data, shape)
+
+        if (place, config, shape) not in seen:
+            seen.add((place, config, shape))
+            groups.setdefault(_slot(place, config), []).append(build)
+
+    for values in sorted(kept[0], key=_greatness, reverse=True):
+        add("stem", space.stem_block(values), entry)
+    with torch.device("meta"):
+        shape = make(space.stem_block(space.stem.combinations[0]).to_dict(), entry).shape
+    widths_in = sorted({space.stem.width(values) for values in kept[0]}, reverse=True)
+    for s, choices in enumerate(kept[1:]):
+        place = f"stage{s + 1}-layer"
+        # Choices that no other one exceeds in everything decide the shapes; the rest would only be looked at.
+        ordered = _undominated(choices)
+        with torch.device("meta"):
+            first = space.stage_config(s, ordered[0]).layers[0]
+            out = Layer(first.to_dict(), Shape(widths_in[0], *shape[1:])).shape
+        for choice in ordered:
+            layers = space.stage_config(s, choice).layers
+            for i, layer in enumerate(layers[1:], start=2):
+                add(f"{place}{i}", layer, Shape(choice.width, *out[1:]))
+            add(f"{place}1", layers[0], Shape(widths_in[0], *shape[1:]))
+        # A shortcut's projection exists only where the width changes, so every change is looked at.
+        for choice in {(c.op, c.width): c for c in choices}.values():
+            first = space.stage_config(s, choice).layers[0]
+            for width_in in widths_in:
+                if space.follows(width_in, choice.width):
+                    add(f"{place}1", first, Shape(width_in, *shape[1:]))
+        widths_in = sorted({choice.width for choice in choices}, reverse=True)
+        shape = Shape(0, *out[1:])
+    add("head", space.head, Shape(widths_in[0], *shape[1:]))
+    yield from groups.items()
+
+
+def _greatness(values: Sequence[Any]) -> list[float]:
+    return [value if isinstance(value, int | float) else 0 for value in values]
+
+
+def _undominated(choices: Collection[StageChoice]) -> list[StageChoice]:
+    """The choices of each op that no other exceeds in width, depth and every number, in falling order."""
+    found: list[tuple[Any, list[float], StageChoice]] = []
+    for choice in sorted(choices, key=lambda c: (c.width, c.depth, _greatness(c.params)), reverse=True):
+        kind = (choice.op, tuple(value for value in choice.params if isinstance(value, str | bool)))
+        size = [choice.width, choice.depth, *_greatness(choice.params)]
+        if not any(
+            kind == k and all(a >= b for a, b in zip(other, size, strict=True)) for k, other, _ in found
+        ):
+            found.append((kind, size, choice))
+    return [choice for _, _, choice in found]
+
+
+def _slot(place: str, config: BlockConfig | LayerConfig) -> str:
+    """Where a block's weights are kept: its place and all of its config that is not elastic."""
+    kind = _fixed(config.to_dict())
+    ops = [branch["mixer"]["op"] for branch in kind["branches"]] if "branches" in kind else [kind["op"]]
+    return f"{place}-{'+'.join(ops)}-{hashlib.sha256(canonical_json(kind).encode()).hexdigest()[:8]}"
+
+
+def _fixed(data: Any) -> Any:
+    """Plain data of a layer or block without the elastic parameters of its ops."""
+    if isinstance(data, dict):
+        elastic = OPS[data["op"]].elastic if "op" in data else ()
+        return {key: _fixed(value) for key, value in data.items() if key not in elastic}
+    return [_fixed(item) for item in data] if isinstance(data, list) else data
+
+
+def _stored(slot: str, name: str) -> str:
+    return f"{slot}/{name.replace('.', '/')}"
+
+
+def _part(whole: torch.Size, part: torch.Size, rule: tuple[str, ...] | None) -> tuple[slice, ...]:
+    """The slices of a part: prefix along channels, centre along kernels, unless the op has a rule of its own."""
+    kinds = rule or ("prefix", "prefix", "centre", "centre")[: len(whole)]
+    starts = (
+        (big - small) // 2 if kind == "centre" else 0
+        for big, small, kind in zip(whole, part, kinds, strict=True)
+    )
+    return tuple(slice(start, start + small) for start, small in zip(starts, part, strict=True))

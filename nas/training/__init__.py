@@ -1,0 +1,17 @@
+"""Training: recipes, the loop, the supernet's strategies, single networks, checkpoints, evaluation."""
+
+from nas.training.evaluation import evaluate, recalibrate
+from nas.training.recipe import Recipe
+from nas.training.standalone import fresh_network, train_network
+from nas.training.supernet import ArchitectureSource, SupernetTraining, layout_weights
+
+__all__ = [
+    "ArchitectureSource",
+    "Recipe",
+    "SupernetTraining",
+    "evaluate",
+    "fresh_network",
+    "layout_weights",
+    "recalibrate",
+    "train_network",
+]

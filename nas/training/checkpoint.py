@@ -1,0 +1,105 @@
+"""Checkpoints: tensors as safetensors, everything else in the file's JSON header. No pickle, written atomically."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+from nas.errors import RunError
+from nas.run import atomic_write
+
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+def save_checkpoint(
+    path: Path, module: nn.Module, optimizer: torch.optim.Optimizer | None, facts: dict[str, Any]
+) -> None:
+    """Writes a module's state, the optimizer's moments and plain JSON `facts` to one file."""
+    tensors = {
+        f"model/{name}": value.detach().contiguous().cpu() for name, value in module.state_dict().items()
+    }
+    steps: dict[str, float] = {}
+    if optimizer is not None:
+        for name, parameter in module.named_parameters():
+            state = optimizer.state.get(parameter)
+            if state:
+                steps[name] = float(state["step"])
+                for moment in _MOMENTS:
+                    tensors[f"{moment}/{name}"] = state[moment].detach().contiguous().cpu()
+    header = {"facts": json.dumps(facts, allow_nan=False), "steps": json.dumps(steps)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write(path, save(tensors, metadata=header))
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """The JSON facts of a checkpoint, without its tensors.
+
+    Raises:
+        RunError: If the file is not a checkpoint of ours.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return json.loads((file.metadata() or {})["facts"])
+    except (SafetensorError, OSError, KeyError, ValueError) as fault:
+        raise RunError(f"{path} is not a checkpoint: {str(fault)[:120]}. Delete it to train again.") from None
+
+
+def load_checkpoint(
+    path: Path, module: nn.Module, optimizer: torch.optim.Optimizer | None = None
+) -> dict[str, Any]:
+    """Copies a checkpoint into a module (and an optimizer over its parameters) in place; returns its facts.
+
+    Raises:
+        RunError: If the file is not a checkpoint, or belongs to another network.
+    """
+    facts = read_facts(path)
+    with safe_open(path, framework="pt") as file, torch.no_grad():
+        steps: dict[str, float] = json.loads((file.metadata() or {})["steps"])
+        names = set(file.keys())
+        for name, value in module.state_dict().items():
+            key = f"model/{name}"
+            if key not in names or list(file.get_slice(key).get_shape()) != list(value.shape):
+                raise RunError(
+                    f"{path} belongs to another network: {name} differs. Delete it to train again."
+                )
+            value.copy_(file.get_tensor(key))
+        if optimizer is not None:
+            for name, parameter in module.named_parameters():
+                if name in steps:
+                    state: dict[str, Any] = {
+                        "step": torch.tensor(steps[name], device=_step_device(parameter))
+                    }
+                    for moment in _MOMENTS:
+                        stored = file.get_tensor(f"{moment}/{name}")
+                        state[moment] = torch.empty_like(parameter).copy_(stored)
+                    optimizer.state[parameter] = state
+    return facts
+
+
+def newest(folder: Path) -> Path | None:
+    """The last checkpoint in a folder that can be read; unreadable ones are passed over."""
+    for path in sorted(folder.glob("step-*.safetensors"), reverse=True):
+        try:
+            read_facts(path)
+        except RunError:
+            continue
+        return path
+    return None
+
+
+def prune(folder: Path, keep: int = 2) -> None:
+    """Deletes all but the last `keep` checkpoints, and what an interrupted write left behind."""
+    for path in sorted(folder.glob("step-*.safetensors"))[:-keep]:
+        os.unlink(path)
+
+
+def _step_device(parameter: nn.Parameter) -> torch.device:
+    # Fused AdamW keeps its step count beside the weights.
+    return parameter.device

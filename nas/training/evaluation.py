@@ -1,0 +1,74 @@
+"""Accuracy on a split, and BatchNorm statistics made for one network."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from nas.data import Batches, Dataset, Split
+from nas.training.recipe import Recipe
+
+
+def recalibrate(
+    network: nn.Module, data: Dataset, recipe: Recipe, *, images: int = 1024, batch_size: int = 128
+) -> None:
+    """Replaces the BatchNorm statistics by averages over the first training images, without augmentation.
+
+    Statistics gathered while other architectures trained on the same weights say nothing about this one. They are
+    reset, then averaged over all batches alike.
+    """
+    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    was_training = network.training
+    network.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # torch's word for a cumulative average
+        norm.train()
+    batches = _batches(data.train.first(images), data, recipe, batch_size, drop_last=True)
+    with torch.no_grad(), recipe.autocast():
+        for x, _ in batches:
+            network(x)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    network.train(was_training)
+
+
+def evaluate(
+    network: nn.Module,
+    split: Split,
+    data: Dataset,
+    recipe: Recipe,
+    *,
+    metric: str = "accuracy",
+    batch_size: int = 256,
+) -> float:
+    """The share of a split that is classified rightly, from 0 to 1.
+
+    Args:
+        metric: "accuracy" over all images, or "balanced-accuracy", the mean over classes of each one's share.
+    """
+    was_training = network.training
+    network.eval()
+    counts = torch.zeros(2, data.info.num_classes, dtype=torch.int64)
+    with torch.inference_mode(), recipe.autocast():
+        for x, labels in _batches(split, data, recipe, batch_size):
+            right = (network(x).argmax(1) == labels).cpu()
+            labels = labels.cpu()
+            counts[0] += torch.bincount(labels[right], minlength=data.info.num_classes)
+            counts[1] += torch.bincount(labels, minlength=data.info.num_classes)
+    network.train(was_training)
+    if metric == "balanced-accuracy":
+        present = counts[1] > 0
+        return float((counts[0][present] / counts[1][present]).mean())
+    return float(counts[0].sum() / counts[1].sum())
+
+
+def _batches(
+    split: Split, data: Dataset, recipe: Recipe, batch_size: int, *, drop_last: bool = False
+) -> Batches:
+    return Batches(
+        split, batch_size=batch_size, mean=data.mean, std=data.std, drop_last=drop_last, device=recipe.device
+    )

@@ -1,0 +1,69 @@
+"""How a network is trained: one recipe for the supernet, for finalists and for `nas train`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from nas.data import Augment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101) with warm-up, cosine decay and label smoothing.
+
+    Attributes:
+        learning_rate: At its peak, after `warmup` of all steps.
+        weight_decay: On weights with two axes or more; norms, biases and scales have none.
+        clip_norm: Gradients longer than this are scaled down to it.
+        dtype: What matrix products and convolutions are computed in; weights stay float32.
+    """
+
+    epochs: int
+    batch_size: int = 128
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.05
+    warmup: float = 0.1
+    label_smoothing: float = 0.1
+    clip_norm: float = 1.0
+    augment: Augment = "crop-flip"
+    dtype: str = "float32"
+    device: str = "cpu"
+    seed: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def learning_rate_at(self, step: int, steps: int) -> float:
+        """The learning rate of one step of `steps`: linear up, then half a cosine down to zero."""
+        rise = max(1, round(self.warmup * steps))
+        if step < rise:
+            return self.learning_rate * (step + 1) / rise
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The context in which forward passes run."""
+        if self.dtype == "float32":
+            return nullcontext()
+        return torch.autocast(torch.device(self.device).type, dtype=getattr(torch, self.dtype))
+
+
+def make_optimizer(parameters: Iterable[tuple[str, nn.Parameter]], recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW over named parameters, without decay on those with fewer than two axes."""
+    groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+    for name, parameter in parameters:
+        groups[parameter.ndim >= 2 and not name.endswith("table")].append(parameter)
+    return torch.optim.AdamW(
+        [
+            {"params": groups[True], "weight_decay": recipe.weight_decay},
+            {"params": groups[False], "weight_decay": 0.0},
+        ],
+        lr=recipe.learning_rate,
+        fused=True,
+    )

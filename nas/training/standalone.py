@@ -1,0 +1,75 @@
+"""Training one network from scratch, or from given weights: finalists and `nas train`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from nas.architecture import Architecture
+from nas.data import Dataset
+from nas.model import Network, build
+from nas.progress import Progress
+from nas.training.evaluation import evaluate, recalibrate
+from nas.training.loop import TrainingLoop
+from nas.training.recipe import Recipe
+
+
+def fresh_network(architecture: Architecture, *, seed: int) -> Network:
+    """A network with initial weights that follow from `seed` alone; torch's global generator stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build(architecture)
+
+
+def train_network(
+    network: Network,
+    data: Dataset,
+    recipe: Recipe,
+    *,
+    progress: Progress,
+    phase: str = "training",
+    folder: Path | None = None,
+    metric: str = "accuracy",
+    on_epoch: Callable[[dict[str, Any]], None] | None = None,
+) -> float:
+    """Trains `network` in place on the train split, from the last checkpoint in `folder` if there is one.
+
+    BatchNorm statistics are recalibrated at the end, since a short training leaves their running averages behind.
+
+    Args:
+        on_epoch: Receives {epoch, epochs, loss, validation_accuracy (None but at the end), seconds}.
+
+    Returns:
+        The metric on search-validation.
+
+    Raises:
+        TrainingError: If the loss stops being a finite number.
+    """
+
+    def step(images: torch.Tensor, labels: torch.Tensor, _: int) -> float:
+        network.train()
+        network.zero_grad(set_to_none=True)
+        with recipe.autocast():
+            logits = network(images)
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
+        loss.backward()
+        return loss.item()
+
+    network.to(recipe.device)
+    loop = TrainingLoop(network, data, recipe, step, folder=folder)
+    loop.resume()
+    progress.start(phase, loop.steps, "steps")
+    progress.advance(loop.done)
+
+    def report(epoch: int, loss: float, seconds: float) -> None:
+        if on_epoch is not None:
+            on_epoch({"epoch": epoch, "epochs": recipe.epochs, "loss": loss, "seconds": seconds})
+
+    loop.run(progress, report)
+    recalibrate(network, data, recipe, images=4096)
+    progress.finish()
+    return evaluate(network, data.search_validation, data, recipe, metric=metric)

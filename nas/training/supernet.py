@@ -1,0 +1,193 @@
+"""Training shared weights: which architectures take a step, and on what loss."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+
+from nas.architecture import Architecture
+from nas.data import Dataset
+from nas.progress import Progress
+from nas.supernet import Supernet
+from nas.training.evaluation import evaluate, recalibrate
+from nas.training.loop import TrainingLoop
+from nas.training.recipe import Recipe
+
+
+class ArchitectureSource(Protocol):
+    """Where training gets its architectures from; `nas.searching` has one that keeps budgets."""
+
+    layouts: tuple[str, ...]
+
+    def largest(self, rng: random.Random, layout: str) -> Architecture: ...
+
+    def smallest(self, rng: random.Random, layout: str) -> Architecture: ...
+
+    def member(self, rng: random.Random, layout: str) -> Architecture: ...
+
+
+def layout_weights(layouts: tuple[str, ...], *, rounds: int = 400) -> list[float]:
+    """How often to draw each layout so that no op of any stage starves.
+
+    Uniform draws over CCCC … AAAA would give the first stage's attention a fifth of the steps. Layouts that hold the
+    op with the fewest updates are drawn more often until each op has at least half the mean, or as near as the layouts
+    allow; otherwise the weights stay uniform.
+    """
+    weights = [1 / len(layouts)] * len(layouts)
+    branches = sorted({(i, letter) for layout in layouts for i, letter in enumerate(layout)})
+    for _ in range(rounds):
+        shares = {
+            (i, letter): sum(w for w, layout in zip(weights, layouts, strict=True) if layout[i] == letter)
+            for i, letter in branches
+        }
+        i, letter = min(shares, key=lambda branch: shares[branch])
+        if shares[i, letter] >= 0.55 * sum(shares.values()) / len(shares):
+            break
+        weights = [
+            w * (1.05 if layout[i] == letter else 1) for w, layout in zip(weights, layouts, strict=True)
+        ]
+        weights = [w / sum(weights) for w in weights]
+    return weights
+
+
+class SupernetTraining:
+    """Trains a supernet by the sandwich rule or by single paths.
+
+    sandwich: per step a layout's largest architecture learns from the labels, its smallest and two random members from
+    the largest's detached logits (Yu et al. 2020, arXiv:2003.11142; in-place distillation, Yu and Huang 2019,
+    arXiv:1903.05134). Differences: the layout is drawn first; "largest" is drawn anew from the top of the budget.
+    single-path: one random member a step learns from the labels (Guo et al. 2020, arXiv:1904.00420).
+
+    Args:
+        strategy: "sandwich" or "single-path".
+        folder: For checkpoints and the curve.
+    """
+
+    def __init__(
+        self,
+        supernet: Supernet,
+        source: ArchitectureSource,
+        data: Dataset,
+        recipe: Recipe,
+        *,
+        strategy: str,
+        folder: Path | None = None,
+    ) -> None:
+        self.supernet, self.source, self.data, self.recipe, self.strategy = (
+            supernet,
+            source,
+            data,
+            recipe,
+            strategy,
+        )
+        self._weights = layout_weights(source.layouts)
+        step = self._sandwich if strategy == "sandwich" else self._single_path
+        self.loop = TrainingLoop(
+            supernet, data, recipe, step, folder=folder, after_step=supernet.clear_gradients
+        )
+        self.watched = self._watched()
+
+    def run(
+        self,
+        progress: Progress,
+        on_curve: Callable[[dict[str, Any]], None],
+        *,
+        watch_every: int = 1,
+        metric: str = "accuracy",
+    ) -> None:
+        """Trains to the end, or from the last checkpoint on.
+
+        Args:
+            on_curve: Receives {epoch, step, images, seconds, loss, accuracies} every `watch_every` epochs and at the
+                end; the accuracies are those of `watched` on search-validation after recalibration.
+        """
+        self.loop.resume()
+        progress.start("supernet", self.loop.steps, "steps")
+        progress.advance(self.loop.done)
+
+        def on_epoch(epoch: int, loss: float, seconds: float) -> None:
+            if epoch % watch_every and epoch != self.recipe.epochs:
+                return
+            accuracies = {name: self._accuracy(member, metric) for name, member in self.watched.items()}
+            on_curve(
+                {
+                    "epoch": epoch,
+                    "step": self.loop.done,
+                    "images": self.loop.done * self.loop.recipe.batch_size,
+                    "seconds": seconds,
+                    "loss": loss,
+                    "accuracies": accuracies,
+                }
+            )
+
+        self.loop.run(progress, on_epoch)
+        progress.finish()
+
+    @property
+    def updates(self) -> dict[str, int]:
+        """How many architectures with each op (stage and letter) have taken a step."""
+        return dict(self.loop.facts.get("updates", {}))
+
+    def _accuracy(self, architecture: Architecture, metric: str) -> float:
+        network = self.supernet.extract(architecture)
+        recalibrate(network, self.data, self.recipe, images=512)
+        return evaluate(
+            network, self.data.search_validation.first(1024), self.data, self.recipe, metric=metric
+        )
+
+    def _watched(self) -> dict[str, Architecture]:
+        rng = random.Random(f"watched-{self.recipe.seed}")
+        layouts = self.source.layouts
+        middle = layouts[len(layouts) // 2]
+        return {
+            "largest": self.source.largest(rng, middle),
+            "smallest": self.source.smallest(rng, middle),
+            "random 1": self.source.member(rng, layouts[0]),
+            "random 2": self.source.member(rng, layouts[-1]),
+        }
+
+    def _draw_layout(self, rng: random.Random) -> str:
+        return rng.choices(self.source.layouts, self._weights)[0]
+
+    def _count(self, layout: str, times: int) -> None:
+        updates = Counter(self.loop.facts.get("updates", {}))
+        updates.update({f"stage {i + 1} {letter}": times for i, letter in enumerate(layout)})
+        self.loop.facts["updates"] = dict(updates)
+
+    def _single_path(self, images: torch.Tensor, labels: torch.Tensor, step: int) -> float:
+        rng = random.Random(f"{self.recipe.seed}-{step}")
+        layout = self._draw_layout(rng)
+        loss = self._learn(images, labels, self.source.member(rng, layout))[0]
+        self._count(layout, 1)
+        self.supernet.publish_gradients()
+        return loss
+
+    def _sandwich(self, images: torch.Tensor, labels: torch.Tensor, step: int) -> float:
+        rng = random.Random(f"{self.recipe.seed}-{step}")
+        layout = self._draw_layout(rng)
+        loss, logits = self._learn(images, labels, self.source.largest(rng, layout))
+        soft = logits.softmax(1)
+        members = [self.source.smallest(rng, layout), *(self.source.member(rng, layout) for _ in range(2))]
+        for member in members:
+            self._learn(images, soft, member)
+        self._count(layout, 1 + len(members))
+        self.supernet.publish_gradients()
+        return loss
+
+    def _learn(
+        self, images: torch.Tensor, target: torch.Tensor, architecture: Architecture
+    ) -> tuple[float, torch.Tensor]:
+        """Adds one architecture's gradients; `target` is labels, or probabilities to distil from."""
+        self.supernet.train()
+        with self.recipe.autocast():
+            logits = self.supernet(images, architecture)
+        smoothing = self.recipe.label_smoothing if target.dtype == torch.int64 else 0.0
+        loss = F.cross_entropy(logits.float(), target, label_smoothing=smoothing)
+        self.supernet.backward(loss)
+        return loss.item(), logits.detach().float()

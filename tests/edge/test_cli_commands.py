@@ -1,0 +1,152 @@
+"""The smaller commands: what they ask of the library, and what they print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from nas.cli.main import main
+from nas.run import Run
+
+
+@dataclass(frozen=True)
+class Profile:
+    params: int
+    macs: int
+    stages: list[dict[str, Any]]
+    latency: dict[str, Any] | None
+
+
+PROFILE = Profile(
+    params=25_036_948,
+    macs=4_142_000_000,
+    stages=[
+        {"name": "stem", "macs": 4_000_000, "params": 38_848, "output": (64, 112, 112), "ops": "conv_stem"}
+    ],
+    latency={"median_s": 0.0123, "iqr_s": 0.0004, "runs": 30, "warmup": 5, "setting": "cpu, float32"},
+)
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Path:
+    Run.create(tmp_path / "a", {"options": {"space": "coatnet"}}).close()
+    return tmp_path / "a"
+
+
+def put(monkeypatch: pytest.MonkeyPatch, name: str, **functions: Any) -> None:
+    """Puts a module with these functions in the place of one of ours."""
+    module = ModuleType(name)
+    vars(module).update(functions)
+    monkeypatch.setitem(sys.modules, name, module)
+
+
+def test_spaces_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["spaces", "--json"]) == 0
+    names = [space["name"] for space in json.loads(capsys.readouterr().out)]
+    assert {"coatnet", "coatnet-small"} <= set(names)
+    assert main(["spaces"]) == 0
+    assert all(name in capsys.readouterr().out for name in names[:1])
+
+
+def test_space_is_described(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["spaces", "coatnet-small", "--json"]) == 0
+    space = json.loads(capsys.readouterr().out)
+    assert space["name"] == "coatnet-small"
+    assert "CCAA" in space["layouts"]
+    assert len(space["stages"]) == 4
+    assert main(["spaces", "coatnet-small"]) == 0
+    assert f"{space['size']:,} networks" in capsys.readouterr().out
+
+
+def test_zoo_rows_have_exact_costs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["zoo", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["coatnet_0"] == {
+        "name": "coatnet_0",
+        "family": "CoAtNet",
+        "params": 25_036_948,
+        "macs": rows["coatnet_0"]["macs"],
+        "resolution": 224,
+        "top1": 81.6,
+    }
+    assert round(rows["coatnet_0"]["macs"] / 1e9, 3) == 4.142
+
+
+def test_profile_hands_its_options_over(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls: list[dict[str, Any]] = []
+
+    def profile(architecture: Any, **given: Any) -> Profile:
+        calls.append({"resolution": architecture.input.resolution, **given})
+        return PROFILE
+
+    put(monkeypatch, "nas.costing", profile=profile)
+    words = [
+        "profile",
+        "coatnet_0",
+        "--resolution",
+        "160",
+        "--latency",
+        "--batch-size",
+        "1",
+        "--threads",
+        "2",
+    ]
+    assert main([*words, "--json"]) == 0
+    assert calls == [{"resolution": 160, "latency": True, "batch_size": 1, "threads": 2, "device": "cpu"}]
+    document = json.loads(capsys.readouterr().out)
+    assert (document["params"], document["macs"]) == (25_036_948, 4_142_000_000)
+    assert document["stages"][0]["output"] == [64, 112, 112]
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    for told in ("64x112x112", "4.14 GMACs", "25,036,948 parameters", "12.30 ms median", "cpu, float32"):
+        assert told in out
+
+
+def test_train_hands_its_options_over(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    calls: list[tuple[Any, ...]] = []
+
+    def train_network(architecture: Any, data: str, *, progress: Any, **given: Any) -> dict[str, Any]:
+        calls.append((architecture.num_classes, data, given))
+        return {"test_accuracy": 0.5, "epochs": 2}
+
+    put(monkeypatch, "nas.training", train_network=train_network)
+    out = str(tmp_path)
+    assert main(["train", "coatnet_0", "--data", "x.npz", "--epochs", "2", "--out", out, "--json"]) == 0
+    assert calls == [(1000, "x.npz", {"epochs": 2, "out": out})]
+    assert json.loads(capsys.readouterr().out) == {"test_accuracy": 0.5, "epochs": 2}
+
+
+def test_report_tells_what_it_wrote(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], run_folder: Path
+) -> None:
+    put(monkeypatch, "nas.report", rebuild=lambda run: [run / "report.html"])
+    assert main(["report", str(run_folder)]) == 0
+    assert capsys.readouterr().out == f"{run_folder}/report.html\n"
+    assert main(["report", str(run_folder), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["written"] == [f"{run_folder}/report.html"]
+
+
+def test_export_hands_its_options_over(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], run_folder: Path
+) -> None:
+    calls: list[tuple[Any, ...]] = []
+
+    def export_run(*given: Any) -> Path:
+        calls.append(given)
+        return run_folder / "winners/2"
+
+    put(monkeypatch, "nas.export", export_run=export_run)
+    assert main(["export", str(run_folder)]) == 0
+    assert main(["export", str(run_folder), "--rank", "2", "--format", "onnx", "--format", "code"]) == 0
+    assert calls == [(run_folder, 1, None), (run_folder, 2, ("onnx", "code"))]
+    assert capsys.readouterr().out == f"{run_folder}/winners/2\n" * 2

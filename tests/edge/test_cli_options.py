@@ -1,0 +1,132 @@
+"""Options of the command line: complaints are one line, exit status 2, before anything heavy is imported."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nas.cli.main import COMMANDS, main, main_search
+
+HEAVY = ("torch", "ray", "optuna", "pandas", "numpy", "scipy", "sklearn", "matplotlib", "rich")
+
+COMPLAINTS = [
+    ("sarch", "did you mean 'search'"),
+    ("--verison", "did you mean '--version'"),
+    ("rank --space coatnet", "not built yet"),
+    ("search", "--space is missing"),
+    ("search --space coatnet", "--budget is missing"),
+    ("search --space coatnt --budget 4.2GFLOPs", "did you mean 'coatnet'"),
+    ("search --space nowhere/s.yaml --budget 4.2GFLOPs", "No file 'nowhere/s.yaml'"),
+    ("search --space coatnet --buget 4.2GFLOPs", "did you mean '--budget'"),
+    ("search --space coatnet --budget", "--budget needs a value"),
+    ("search --space --budget 4.2GFLOPs", "--space needs a value"),
+    ("search --space coatnet --budget 4.2giraffes", "Unknown unit 'giraffes'"),
+    ("search --space coatnet --budget 4G", "did you mean GFLOPs"),
+    ("search --space coatnet --budget -1G", "without a sign"),
+    ("search --space coatnet --budget=-1G", "without a sign"),
+    ("search --budget 0GFLOPs", "more than 0"),
+    ("search --space coatnet --budget 12ms", "nas profile CONFIG --latency"),
+    ("search --space coatnet --budget 4GFLOPs --budget 600MMACs", "give one of them"),
+    ("search --space coatnet --budget 4GFLOPs extra", "'extra' is one argument too many"),
+    ("search --trials 1e3", "--trials must be a whole number"),
+    ("search --trials -3", "--trials must be a whole number"),
+    ("search --seed ٣", "--seed must be a whole number"),
+    ("search --aim 1.5", "--aim must be a share"),
+    ("search --aim much", "--aim must be a share"),
+    ("search --searcher evolutoin", "did you mean 'evolution'"),
+    ("search --device gpu", "--device"),
+    ("search --batch-size 1", "--batch-size must be"),
+    ("search --workers 2", "Ray workers are not built yet"),
+    ("search --workers many", "Ray workers are not built yet"),
+    ("search --ray auto", "Ray workers are not built yet"),
+    ("search --supernet runs/a", "not built yet"),
+    ("search --resume nowhere", "There is no run at nowhere"),
+    ("search --resume nowhere --space coatnet", "leave out --space"),
+    ("search --resume nowhere --budget 4GFLOPs", "leave out --budget"),
+    ("search --resume nowhere --dry-run", "leave out --dry-run"),
+    ("search --tri 3", "Unknown option '--tri'"),
+    ("train", "CONFIG"),
+    ("train coatnet_9", "did you mean 'coatnet_"),
+    ("train coatnet_0 --epochs 0", "--epochs must be"),
+    ("profile coatnet_9", "did you mean 'coatnet_"),
+    ("profile coatnet_0 --latncy", "did you mean '--latency'"),
+    ("profile coatnet_0 --resolution 3", "--resolution must be"),
+    ("spaces coatne", "did you mean 'coatnet'"),
+    ("report nowhere", "There is no run at nowhere"),
+    ("export nowhere --rank 0", "--rank must be"),
+    ("export nowhere --format onx", "did you mean 'onnx'"),
+]
+
+
+@pytest.mark.parametrize(("words", "why"), COMPLAINTS)
+def test_complaint_is_one_line_on_standard_error_and_exit_status_2(
+    words: str, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words.split(" ")) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert why in err
+    assert err.count("\n") == 1
+
+
+def test_complaint_leaves_standard_output_empty_under_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main_search(["--space", "coatnet", "--budget", "4.2giraffes", "--json"]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+
+
+def test_help_and_complaints_import_nothing_heavy() -> None:
+    calls = (
+        [words.split(" ") for words, _ in COMPLAINTS] + [[name, "--help"] for name in COMMANDS] + [["--help"]]
+    )
+    code = f"""
+import contextlib, io, json, sys
+from nas.cli.main import main
+for words in json.loads(sys.argv[1]):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        with contextlib.suppress(SystemExit):
+            main(words)
+    loaded = [name for name in {HEAVY} if name in sys.modules]
+    assert not loaded, (words, loaded)
+print("light")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, json.dumps(calls)], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "light\n", done.stderr
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([name, "--help"])
+    assert caught.value.code == 0
+    assert f"usage: nas {name}" in capsys.readouterr().out
+
+
+def test_overview_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    overview = capsys.readouterr().out
+    assert all(f"  {name}  " in overview for name in COMMANDS)
+
+
+def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("hybrid-nas 0.")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["search", "--help"]])
+def test_reader_that_goes_away_is_no_fault(words: list[str]) -> None:
+    program = Path(sys.executable).with_name("nas")
+    with subprocess.Popen(
+        [program, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as nas:
+        assert nas.stdout is not None
+        assert nas.stderr is not None
+        nas.stdout.close()
+        assert nas.stderr.read() == ""
+    assert nas.returncode == 0

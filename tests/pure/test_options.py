@@ -1,0 +1,102 @@
+"""Search options: what is refused, in which words, and that they survive being written down."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from nas.budget import Budget
+from nas.errors import BudgetError, OptionError
+from nas.options import SearchOptions
+
+PLAIN = SearchOptions(space="coatnet", budgets=("4.2GFLOPs",))
+
+
+def test_defaults_are_valid() -> None:
+    PLAIN.validate()
+    assert (PLAIN.data, PLAIN.seed, PLAIN.searcher, PLAIN.scorer, PLAIN.aim) == (
+        "digits",
+        0,
+        "evolution",
+        "supernet",
+        0.75,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("searcher", "evolutoin", "did you mean 'evolution'"),
+        ("scorer", "supernets", "did you mean 'supernet'"),
+        ("strategy", "sandwhich", "did you mean 'sandwich'"),
+        ("metric", "balanced_accuracy", "did you mean 'balanced-accuracy'"),
+        ("objective", "latency", "Known: macs"),
+        ("dtype", "float16", "Known: auto, bfloat16, float32"),
+        ("augment", "cropflip", "did you mean 'crop-flip'"),
+        ("on_corrupt", "ignore", "Known: refuse, skip"),
+        ("device", "gpu", "Known: auto, cpu, cuda"),
+        ("device", "cuda:x", "did you mean"),
+        ("space", " ", "must be a name or a path"),
+        ("data", "a\0b", "must be a name or a path"),
+        ("out", "", "must be a name or a path"),
+        ("seed", -1, "whole number from 0"),
+        ("seed", None, "whole number from 0"),
+        ("trials", 0, "whole number from 1"),
+        ("trials", 2.0, "whole number from 1"),
+        ("trials", "12", "whole number from 1"),
+        ("epochs", True, "whole number from 1"),
+        ("finalists", 0, "whole number from 1"),
+        ("finalist_epochs", -3, "whole number from 1"),
+        ("resolution", 4, "whole number from 8"),
+        ("train_resolution", 10**6, "whole number from 8"),
+        ("threads", 0, "whole number from 1"),
+        ("batch_size", 1, "whole number from 2"),
+        ("aim", 1, "below 1"),
+        ("aim", -0.1, "at least 0"),
+        ("aim", float("nan"), "at least 0"),
+        ("aim", "high", "at least 0"),
+        ("workers", 2, "Use --workers 0"),
+        ("onnx", "yes", "must be true, false or left out"),
+    ],
+)
+def test_wrong_value_is_refused_in_one_line_that_names_option_and_value(
+    name: str, value: Any, why: str
+) -> None:
+    with pytest.raises(OptionError) as caught:
+        replace(PLAIN, **{name: value}).validate()
+    message = str(caught.value)
+    assert why in message
+    assert name.replace("_", "-") in message
+    assert "\n" not in message
+
+
+def test_wrong_budget_is_refused() -> None:
+    with pytest.raises(BudgetError, match="giraffes"):
+        replace(PLAIN, budgets=("4.2 giraffes",)).validate()
+
+
+def test_budgets_may_be_given_as_values() -> None:
+    assert SearchOptions(space="s", budgets=(Budget.parse("4.2GFLOPs"),)) == replace(PLAIN, space="s")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("budgets", ["4.2GFLOPs", None])
+def test_budgets_must_be_a_list(budgets: Any) -> None:
+    with pytest.raises(OptionError, match="budgets must be a list"):
+        SearchOptions(space="s", budgets=budgets)
+
+
+def test_options_round_trip_through_json() -> None:
+    options = replace(PLAIN, out="runs/a", trials=12, strategy="single-path", onnx=False, aim=0.0)
+    assert SearchOptions.from_dict(json.loads(json.dumps(options.to_dict()))) == options
+
+
+def test_written_options_are_checked_on_reading() -> None:
+    with pytest.raises(OptionError, match="Unknown option 'trails': did you mean 'trials'"):
+        SearchOptions.from_dict({"space": "coatnet", "trails": 3})
+    with pytest.raises(OptionError, match="needs a space"):
+        SearchOptions.from_dict({"trials": 3})
+    with pytest.raises(OptionError, match="--trials must be"):
+        SearchOptions.from_dict({"space": "coatnet", "trials": 0})

@@ -1,0 +1,98 @@
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from nas.errors import RunError
+from nas.run import atomic_write, default_folder, replacing
+
+
+def test_text_is_written_as_utf_8_and_leaves_no_temporary_file(tmp_path: Path) -> None:
+    atomic_write(tmp_path / "a.txt", "grün")
+    atomic_write(tmp_path / "a.txt", "blau …")
+    atomic_write(tmp_path / "b.bin", b"\0\xff")
+    assert (tmp_path / "a.txt").read_bytes() == "blau …".encode()
+    assert (tmp_path / "b.bin").read_bytes() == b"\0\xff"
+    assert sorted(os.listdir(tmp_path)) == ["a.txt", "b.bin"]
+
+
+def test_a_file_gets_the_rights_that_other_new_files_get(tmp_path: Path) -> None:
+    atomic_write(tmp_path / "a.txt", "a")
+    (tmp_path / "plain.txt").write_text("a")
+    assert (tmp_path / "a.txt").stat().st_mode == (tmp_path / "plain.txt").stat().st_mode
+
+
+def test_the_old_file_stays_where_writing_the_new_one_fails(tmp_path: Path) -> None:
+    atomic_write(tmp_path / "a.txt", "old")
+    with pytest.raises(RuntimeError, match="stopped"):
+        _write_half(tmp_path / "a.txt")
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def _write_half(path: Path) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError("stopped")
+
+
+def test_the_temporary_path_keeps_the_ending_for_savers_that_look_at_it(tmp_path: Path) -> None:
+    with replacing(tmp_path / "table.csv") as temporary:
+        assert temporary.suffix == ".csv"
+        assert temporary.parent == tmp_path
+        temporary.write_text("x")
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, "no space left on device. Free some space"),
+        (errno.EROFS, "read-only file system. Choose an --out that can be written to"),
+        (errno.EACCES, "permission denied. Give yourself the right"),
+        (errno.EIO, "input/output error. Check the disk"),
+    ],
+)
+def test_a_disk_that_refuses_gives_one_line_with_path_and_remedy(
+    number: int, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, data: bytes) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    with pytest.raises(RunError, match=words) as caught:
+        atomic_write(tmp_path / "a.txt", "new")
+    assert str(tmp_path / "a.txt") in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"gone/a\.txt: no such file"):
+        atomic_write(tmp_path / "gone" / "a.txt", "new")
+
+
+def test_default_folders_are_named_by_space_and_day_and_never_reused(tmp_path: Path) -> None:
+    first = default_folder("coatnet", tmp_path)
+    assert first.parent == tmp_path
+    assert first.name.startswith("coatnet-20")
+    assert first.name.endswith("-1")
+    assert not first.exists()
+    first.mkdir()
+    assert default_folder("coatnet", tmp_path).name == first.name[:-1] + "2"
+
+
+@pytest.mark.parametrize(
+    ("space", "start"),
+    [
+        ("my/spaces/small.v2.yaml", "small.v2-"),
+        ("../../etc", "etc-"),
+        ("odd name/%&", "search-"),
+        ("größe", "gr-e-"),  # ß and ö are not plain letters
+        ("..", "search-"),
+    ],
+)
+def test_default_folders_have_plain_names_inside_the_root(space: str, start: str, tmp_path: Path) -> None:
+    folder = default_folder(space, tmp_path)
+    assert folder.parent == tmp_path
+    assert folder.name.startswith(start)

@@ -1,0 +1,309 @@
+"""The contract of searchers, for every one of them, and what each promises beyond it. Scores are made up: no training."""
+
+import json
+import math
+import os
+import random
+import subprocess
+import sys
+from itertools import product
+
+import numpy as np
+import optuna
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import nas
+from nas.architecture import Architecture
+from nas.budget import Budget
+from nas.errors import OptionError
+from nas.options import SEARCHERS as NAMES
+from nas.searching.enumeration import members
+from nas.searching.evolution import fitnesses
+from nas.searching.optuna_searchers import Parameters
+from nas.searching.sampling import BudgetSampler
+from nas.searching.searchers import SEARCHERS, START, Proposal, Searcher, make_searcher
+from nas.space import Genotype
+from nas.trial import Trial
+
+SPACE = nas.load_space("coatnet-small")
+SAMPLER = BudgetSampler(SPACE, [Budget.parse("5MFLOPs")], aim=0.75)
+BATCH, BATCHES = 8, 5
+LEARNERS = [name for name in NAMES if name != "random"]
+
+
+def score(architecture: Architecture) -> float:
+    """Wide and deep late stages pay, and so does attention in the last two stages only."""
+    total = 0.0
+    for i, choice in enumerate(SPACE.encode(architecture).stages):
+        total += (i + 1) * (math.log(choice.width) + 0.5 * math.log(choice.depth)) / 10
+        total += 0.2 if (choice.op == "A") == (i > 1) else -0.2
+    return total
+
+
+def trials_of(proposals: list[Proposal], batch: int, *, first: int = 0, fail: bool = False) -> list[Trial]:
+    return [
+        Trial(
+            number=first + i,
+            architecture=p.architecture,
+            cost=p.cost,
+            status="failed" if fail else "complete",
+            score=None if fail else score(p.architecture),
+            seed=0,
+            seconds=0.0,
+            error="RuntimeError: out of memory" if fail else None,
+            layout=p.layout,
+            origin=p.origin,
+            batch=batch,
+        )
+        for i, p in enumerate(proposals)
+    ]
+
+
+def run(searcher: Searcher, *, batches: int = BATCHES, size: int = BATCH, fail: bool = False) -> list[Trial]:
+    trials: list[Trial] = []
+    for batch in range(batches):
+        told = trials_of(searcher.ask(size, batch), batch, first=len(trials), fail=fail)
+        searcher.tell(told)
+        trials += told
+    return trials
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def recorded(request: pytest.FixtureRequest) -> tuple[str, list[Trial]]:
+    """A searcher's name and an uninterrupted search of it."""
+    return request.param, run(make_searcher(request.param, SAMPLER, seed=3))
+
+
+@pytest.fixture(scope="module")
+def small_range() -> BudgetSampler:
+    """Some dozens of members."""
+    smallest = BudgetSampler(SPACE).extremes("macs")[0]
+    return BudgetSampler(SPACE, [Budget(metric="macs", bound=round(smallest * 1.3))])
+
+
+# -- every searcher ---------------------------------------------------------------------------------------------
+
+
+def test_the_names_of_the_options_are_the_searchers() -> None:
+    make_searcher("random", SAMPLER, seed=0)
+    assert set(SEARCHERS.names()) == set(NAMES)
+
+
+def test_an_unknown_searcher_is_answered_with_the_nearest_name() -> None:
+    with pytest.raises(OptionError, match="did you mean 'evolution'"):
+        make_searcher("evolutoin", SAMPLER, seed=0)
+
+
+def test_every_proposal_is_a_member_in_range_with_its_exact_cost_and_layout(recorded: tuple[str, list[Trial]]) -> None:
+    for trial in recorded[1]:
+        assert SPACE.contains(trial.architecture)
+        assert 0.75 * 5e6 <= trial.cost.macs <= 5e6
+        assert trial.cost == nas.cost(trial.architecture)
+        assert trial.layout == SPACE.layout(SPACE.encode(trial.architecture))
+
+
+def test_no_architecture_is_proposed_twice(recorded: tuple[str, list[Trial]]) -> None:
+    assert len({trial.architecture.digest for trial in recorded[1]}) == BATCH * BATCHES
+
+
+def test_later_batches_come_from_what_the_searcher_learnt(recorded: tuple[str, list[Trial]]) -> None:
+    name, trials = recorded
+    origins = {trial.origin for trial in trials if trial.batch * BATCH >= START}
+    learnt = {"evolution": {"mutation", "crossover"}, "nsga2": {"nsga2"}, "tpe": {"tpe"}, "random": {"random"}}
+    assert learnt[name] <= origins
+    assert {trial.origin for trial in trials if trial.batch * BATCH < START} == {"random"}
+
+
+def test_the_same_seed_gives_the_same_proposals_in_another_process(recorded: tuple[str, list[Trial]]) -> None:
+    name, trials = recorded
+    code = (
+        "import json, sys; sys.path.insert(0, sys.argv[2]); import test_searchers as t; "
+        "from nas.searching.searchers import make_searcher; "
+        "trials = t.run(make_searcher(sys.argv[1], t.SAMPLER, seed=3), batches=3); "
+        "print(json.dumps([trial.architecture.digest for trial in trials]))"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": "1234"}
+    arguments = [sys.executable, "-c", code, name, os.path.dirname(__file__)]
+    answer = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=True)
+    assert json.loads(answer.stdout) == [trial.architecture.digest for trial in trials[: 3 * BATCH]]
+    assert answer.stderr == ""
+
+
+def test_another_seed_gives_other_proposals(recorded: tuple[str, list[Trial]]) -> None:
+    name, trials = recorded
+    other = make_searcher(name, SAMPLER, seed=4).ask(BATCH, 0)
+    assert [p.architecture for p in other] != [trial.architecture for trial in trials[:BATCH]]
+
+
+@pytest.mark.parametrize("done", [1, 3, 4])
+def test_a_search_rebuilt_from_its_record_goes_on_as_if_uninterrupted(
+    recorded: tuple[str, list[Trial]], done: int
+) -> None:
+    name, trials = recorded
+    record = [json.loads(json.dumps(trial.to_dict())) for trial in trials[: done * BATCH]]
+    rebuilt = make_searcher(name, SAMPLER, seed=3)
+    rebuilt.tell(map(Trial.from_dict, record))
+    following = trials_of(rebuilt.ask(BATCH, done), done, first=done * BATCH)
+    assert following == trials[done * BATCH : (done + 1) * BATCH]
+
+
+def test_a_batch_interrupted_half_way_is_proposed_again_as_it_was(recorded: tuple[str, list[Trial]]) -> None:
+    name, trials = recorded
+    rebuilt = make_searcher(name, SAMPLER, seed=3)
+    rebuilt.tell(trials[: 3 * BATCH + 5])
+    again = [p.architecture for p in rebuilt.ask(BATCH, 3)]
+    assert again == [trial.architecture for trial in trials[3 * BATCH : 4 * BATCH]]
+    assert [p.architecture for p in rebuilt.ask(5, 3)] == again[:5]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_others_tried_before_is_not_proposed(name: str, small_range: BudgetSampler) -> None:
+    everything = [draw for layout in small_range.layouts for draw in members(small_range, layout)]
+    told = [Proposal(architecture=d.architecture, origin="", cost=d.cost, layout=d.layout) for d in everything[:-6]]
+    searcher = make_searcher(name, small_range, seed=0)
+    searcher.tell(trials_of(told, 0))
+    found = searcher.ask(10, 1)
+    assert {p.architecture for p in found} == {draw.architecture for draw in everything[-6:]}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_fewer_come_back_only_when_the_range_is_exhausted(name: str, small_range: BudgetSampler) -> None:
+    everything = [draw.architecture for layout in small_range.layouts for draw in members(small_range, layout)]
+    searcher = make_searcher(name, small_range, seed=1)
+    size = math.ceil(len(everything) / 3)
+    trials = run(searcher, batches=4, size=size)
+    assert {trial.architecture for trial in trials} == set(everything)
+    assert len(trials) == len(everything)
+    assert searcher.ask(size, 4) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_presets_in_range_are_proposed_first_and_once(name: str) -> None:
+    rng = random.Random(7)
+    fitting = [SAMPLER.draw(rng).architecture for _ in range(3)]
+    larger = BudgetSampler(SPACE, [Budget.parse("20MFLOPs")], aim=0.9).draw(rng).architecture
+    presets = [larger, nas.load_architecture("coatnet_0"), fitting[0].at_resolution(64), *fitting]
+    searcher = make_searcher(name, SAMPLER, seed=0, presets=presets)
+    first = searcher.ask(2, 0)
+    assert [(p.architecture, p.origin) for p in first] == [(a, "preset") for a in fitting[:2]]
+    searcher.tell(trials_of(first, 0))
+    assert [p.origin for p in searcher.ask(3, 1)] == ["preset", "random", "random"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_failed_trials_are_neither_learnt_from_nor_proposed_again(name: str) -> None:
+    trials = run(make_searcher(name, SAMPLER, seed=0), batches=3, fail=True)
+    assert {trial.origin for trial in trials} == {"random"}
+    assert len({trial.architecture for trial in trials}) == len(trials)
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_two_budgets_hold_at_once(name: str) -> None:
+    both = BudgetSampler(SPACE, [Budget.parse("6MFLOPs"), Budget.parse("60Kparams")])
+    trials = run(make_searcher(name, both, seed=0), batches=3)
+    assert all(trial.cost.macs <= 6e6 and trial.cost.params <= 60e3 for trial in trials)
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_learning_beats_chance(name: str) -> None:
+    blind = run(make_searcher("random", SAMPLER, seed=0), batches=6)
+    learnt = run(make_searcher(name, SAMPLER, seed=0), batches=6)
+    assert max(t.score or 0 for t in learnt) > max(t.score or 0 for t in blind)
+    late = [np.mean([t.score for t in trials[3 * BATCH :]]) for trials in (blind, learnt)]
+    assert late[1] > late[0] + 0.2
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_global_state_is_touched(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    before = random.getstate(), str(np.random.get_state()), optuna.logging.get_verbosity()
+    run(make_searcher(name, SAMPLER, seed=0), batches=3)
+    assert (random.getstate(), str(np.random.get_state()), optuna.logging.get_verbosity()) == before
+    assert capfd.readouterr() == ("", "")
+
+
+# -- without an aim, cost counts too ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_without_an_aim_small_good_networks_are_found(name: str) -> None:
+    free = BudgetSampler(SPACE, [Budget.parse("5MFLOPs")])
+    blind, learnt = (run(make_searcher(n, free, seed=0), batches=7) for n in ("random", name))
+
+    def front(trials: list[Trial]) -> float:
+        best = [[t.score or 0.0 for t in trials if t.cost.macs <= share * 5e6] for share in (0.4, 0.6, 0.8, 1.0)]
+        return sum(max(scores, default=0.0) for scores in best)
+
+    assert front(learnt) > front(blind)
+
+
+# -- listing ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("aim", [0.0, 0.8])
+@pytest.mark.parametrize("budgets", [["2.5MFLOPs"], ["2.5MFLOPs", "20Kparams"]])
+def test_listing_gives_every_member_in_range_once(budgets: list[str], aim: float) -> None:
+    kept = [{(8,), (16,)}] + [
+        {c for op in stage.ops for c in stage.choices(op.letter) if c.width <= 64 and c.depth <= 2 and set(c.params) <= {2, 3}}
+        for stage in SPACE.stages
+    ]
+    narrow = SPACE.restricted(kept)
+    sampler = BudgetSampler(narrow, [Budget.parse(text) for text in budgets], aim=aim)
+    listed = [draw.architecture for layout in sampler.layouts for draw in members(sampler, layout)]
+    choices = [[c for op in stage.ops for c in stage.choices(op.letter)] for stage in narrow.stages]
+    genotypes = (Genotype(stem, stages) for stem in narrow.stem.combinations for stages in product(*choices))
+    expected = [g for g in genotypes if narrow.valid(g) and sampler.in_range(sampler.costs.cost(g))]
+    assert len(listed) == len(expected) > 10
+    assert set(listed) == {narrow.decode(g) for g in expected}
+
+
+def test_listing_a_vast_range_stops() -> None:
+    assert 0 < len(list(members(SAMPLER, "CCCC", most_visits=2000))) < 2000
+
+
+# -- parts ------------------------------------------------------------------------------------------------------
+
+
+def test_evolution_begins_with_every_layout_alike() -> None:
+    layouts = [p.layout for p in make_searcher("evolution", SAMPLER, seed=0).ask(15, 0)]
+    assert {layout: layouts.count(layout) for layout in SAMPLER.layouts} == dict.fromkeys(SAMPLER.layouts, 3)
+
+
+def test_fitness_of_a_front_worked_out_by_hand() -> None:
+    # On the first front: (1, 1), (3, 2) and (4, 5); (2, 4) and (3, 3) are dominated by (3, 2), and (2, 4) by (3, 3).
+    found = fitnesses([1, 3, 4, 2, 3], [1, 2, 5, 4, 3])
+    assert [f.rank for f in found] == [0, 0, 0, 2, 1]
+    assert [f.crowding for f in found[:3]] == [math.inf, 2.0, math.inf]
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=25))
+def test_fronts_are_those_of_peeling_by_definition(points: list[tuple[int, int]]) -> None:
+    def dominates(a: int, b: int) -> bool:
+        (s, c), (t, d) = points[a], points[b]
+        return s >= t and c <= d and (s, c) != (t, d)
+
+    left, expected, rank = set(range(len(points))), {}, 0
+    while left:
+        front = {i for i in left if not any(dominates(j, i) for j in left)}
+        expected |= dict.fromkeys(front, rank)
+        left, rank = left - front, rank + 1
+    found = fitnesses([float(s) for s, _ in points], [float(c) for _, c in points])
+    assert [f.rank for f in found] == [expected[i] for i in range(len(points))]
+
+
+def test_parameters_of_optuna_give_the_genotype_back() -> None:
+    parameters, rng = Parameters(SPACE), random.Random(0)
+    for _ in range(50):
+        genotype = SPACE.encode(SAMPLER.draw(rng).architecture)
+        places = parameters.places(genotype)
+        assert places.keys() <= parameters.distributions.keys()
+        assert parameters.genotype(lambda name, of=places: parameters.values[name][of[name]]) == genotype
+
+
+def test_an_unused_op_has_no_parameters() -> None:
+    parameters = Parameters(SPACE)
+    genotype = SPACE.encode(SAMPLER.draw(random.Random(0), layout="CCAA").architecture)
+    names = parameters.places(genotype).keys()
+    assert {"stage1.C.kernel_size", "stage4.A.expand_ratio"} <= names
+    assert not any(name.startswith(("stage1.A", "stage4.C")) for name in names)

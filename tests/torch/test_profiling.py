@@ -1,0 +1,149 @@
+"""`nas.costing.profile`: exact counts per stage, words for people, latency as it was measured."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+import torch
+
+import nas
+from nas.architecture import Architecture
+from nas.costing import layout, profile
+from nas.errors import OptionError
+from nas.ops import normalise
+
+TRANSFORMER = [
+    {
+        "norm": {"op": "layer_norm"},
+        "mixer": {"op": "attention", "width": 16, "head_dim": 8, "stride": 2},
+        "shortcut": {"op": "pool_project", "width": 16},
+    },
+    {"norm": {"op": "layer_norm"}, "mixer": {"op": "feed_forward", "expand_ratio": 2}},
+]
+TINY = {
+    "format": 1,
+    "input": {"channels": 3, "resolution": 8},
+    "stem": {"op": "conv", "width": 8, "kernel_size": 2, "stride": 2, "padding": 0},
+    "stages": [
+        {
+            "transition": {
+                "op": "serial",
+                "ops": [{"op": "layer_norm"}, {"op": "conv", "width": 8, "kernel_size": 1}],
+            },
+            "layers": [
+                {
+                    "repeat": 2,
+                    "branches": [{"mixer": {"op": "depthwise_conv", "kernel_size": 3}, "scale": 0.1}],
+                }
+            ],
+        },
+        {
+            "layers": [
+                {"branches": TRANSFORMER},
+                {"branches": [{"mixer": {"op": "depthwise_conv", "kernel_size": 3}}]},
+            ]
+        },
+    ],
+    "head": {"op": "classifier", "num_classes": 5, "hidden": False},
+}
+
+
+def tiny() -> Architecture:
+    return normalise(Architecture.from_dict(TINY))
+
+
+def test_rows_hold_counts_made_by_hand() -> None:
+    found = profile(tiny())
+    stem, first, second, head = found.stages
+    # A 2x2 patch of 3 channels to 8, at 4x4 positions.
+    assert (stem.macs, stem.params, stem.output) == (16 * 12 * 8, 12 * 8 + 8, (8, 4, 4))
+    # LayerNorm and a biased 1x1 convolution, then twice 3x3 per channel with bias and scale.
+    assert first.macs == 16 * 64 + 2 * 16 * 8 * 9
+    assert first.params == 16 + 72 + 2 * (72 + 8 + 8)
+    # At 2x2: q, k, v from 8, both products over 4 x 4 pairs, projection, shortcut; 16 -> 32 -> 16; 3x3 per channel.
+    attention = 4 * 3 * 8 * 16 + 2 * 16 * 16 + 4 * 16 * 16 + 4 * 8 * 16
+    assert second.macs == attention + 4 * 2 * 16 * 32 + 4 * 16 * 9
+    assert (head.macs, head.params, head.output) == (16 * 5, 16 * 5 + 5, (5, 1, 1))
+    assert found.macs == sum(row.macs for row in found.stages)
+
+
+def test_totals_are_those_of_cost_and_of_the_built_network() -> None:
+    architecture = nas.load_space("coatnet-small").sample(random.Random(4))
+    found, cost = profile(architecture), nas.cost(architecture)
+    assert (found.macs, found.params) == (cost.macs, cost.params)
+    assert found.params == sum(p.numel() for p in nas.build(architecture).parameters())
+    assert found.resolution == 32
+
+
+def test_stages_are_described_for_people() -> None:
+    found = profile(tiny())
+    assert [row.name for row in found.stages] == ["stem", "stage 1", "stage 2", "head"]
+    assert found.stages[0].ops == "conv (kernel_size 2, padding 0), width 8"
+    assert found.stages[1].ops == (
+        "layer_norm > conv (kernel_size 1), then 2 x depthwise_conv (kernel_size 3), width 8"
+    )
+    assert found.stages[2].ops == (
+        "1 x attention (head_dim 8) + feed_forward (expand_ratio 2), 1 x depthwise_conv (kernel_size 3), width 16"
+    )
+    assert found.stages[3].ops == "classifier (hidden False), width 5"
+    assert [row.depth for row in found.stages] == [0, 2, 2, 0]
+
+
+def test_layout_has_a_letter_per_stage_and_one_per_layer_where_they_differ() -> None:
+    assert layout(tiny()) == "C-AC"
+    assert layout(nas.load_architecture("coatnet_0")) == "C-C-A-A"
+    assert layout(nas.load_architecture("astroformer_0")) == "C-C-C-A"
+
+
+def test_attention_inside_a_serial_block_makes_a_stage_an_attention_stage() -> None:
+    data = json.loads(json.dumps(TINY))
+    inner = {"op": "attention", "width": 8, "head_dim": 8}
+    data["stages"] = [{"layers": [{"branches": [{"mixer": {"op": "serial", "ops": [inner]}}]}]}]
+    assert layout(Architecture.from_dict(data)) == "A"
+
+
+def test_latency_says_what_was_measured_and_leaves_the_threads_as_they_were() -> None:
+    before = torch.get_num_threads()
+    found = profile(tiny(), latency=True, batch_size=2, threads=1, repeats=5)
+    assert torch.get_num_threads() == before
+    latency = found.latency
+    assert latency is not None
+    assert latency.median_s > 0
+    assert latency.iqr_s >= 0
+    assert latency.runs >= 5
+    assert latency.warmup > 0
+    for words in ("cpu", "1 thread,", "float32", "batch of 2 at 8x8", "channels_last", "BatchNorm not folded"):
+        assert words in latency.setting
+
+
+def test_latency_is_measured_in_the_dtype_asked_for() -> None:
+    latency = profile(tiny(), latency=True, dtype="bfloat16", repeats=1).latency
+    assert latency is not None
+    assert "bfloat16" in latency.setting
+
+
+def test_profile_is_plain_json() -> None:
+    found = json.loads(json.dumps(profile(tiny(), latency=True, repeats=1).to_dict()))
+    assert {"params", "macs", "resolution", "layout", "stages", "latency"} == set(found)
+    assert isinstance(found["macs"], int)
+    assert found["stages"][0]["output"] == [8, 4, 4]
+    assert profile(tiny()).to_dict()["latency"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"dtype": "floot32"}, "did you mean 'float32'"),
+        ({"device": "cpuu"}, "did you mean 'cpu'"),
+        ({"batch_size": 0}, "--batch-size"),
+        ({"threads": 0}, "--threads"),
+        ({"repeats": -1}, "--repeats"),
+        ({"device": "cuda:99"}, "Use --device cpu"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused_in_one_line(options: dict[str, object], words: str) -> None:
+    with pytest.raises(OptionError, match=words) as caught:
+        profile(tiny(), latency=True, **options)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
