@@ -27,6 +27,8 @@ from nas.space import Genotype, SearchSpace, StageChoice
 from nas.trial import Trial
 
 NSGA2_PARENTS = 24
+MISSES = 3
+"""Proposals in a row without a usable suggestion, after which the rest of a batch is drawn at random."""
 
 Picks: TypeAlias = "Callable[[str], Any]"
 
@@ -91,7 +93,7 @@ class OptunaSearch:
         origin: What proposals are labelled with.
         tries: Suggestions per proposal before a random architecture takes its place.
         both: Whether the objective is minimised beside maximising the score, or the score alone counts.
-        make: A sampler for a seed.
+        make: A sampler for a seed and a number of told trials.
         whole: Whether every trial has all parameters, those of ops that it does not use included.
         attributes: Optuna's own notes that every told trial carries.
     """
@@ -104,7 +106,7 @@ class OptunaSearch:
         origin: str,
         tries: int,
         both: bool,
-        make: Callable[[int], BaseSampler],
+        make: Callable[[int, int], BaseSampler],
         whole: bool = False,
         attributes: dict[str, Any] | None = None,
     ) -> None:
@@ -121,10 +123,11 @@ class OptunaSearch:
         opened = self._history.round(n, batch)
         told = [frozen for frozen in map(self._frozen, opened.earlier) if frozen is not None]
         if len(told) >= START and not opened.full:
-            study = self._study(told, opened.rng.getrandbits(32))
-            while not opened.full:
-                if not self._offer_suggestion(study, opened) and not opened.offer_random():
-                    break
+            study, misses = self._study(told, opened.rng.getrandbits(32)), 0
+            while not opened.full and misses < MISSES:
+                misses = 0 if self._offer_suggestion(study, opened) else misses + 1
+                if misses:
+                    opened.offer_random()
         return opened.fill()
 
     def _study(self, told: list[FrozenTrial], seed: int) -> optuna.Study:
@@ -132,7 +135,7 @@ class OptunaSearch:
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # it announces every study
         try:
             directions = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)[: 2 if self._both else 1]
-            study = optuna.create_study(directions=directions, sampler=self._make(seed))
+            study = optuna.create_study(directions=directions, sampler=self._make(seed, len(told)))
         finally:
             optuna.logging.set_verbosity(verbosity)
         study.add_trials(told)
@@ -218,7 +221,8 @@ def nsga2(
         origin="nsga2",
         tries=100,
         both=True,
-        make=lambda number: NSGAIISampler(population_size=NSGA2_PARENTS, seed=number),
+        # It breeds only once a generation is as large as its population.
+        make=lambda number, told: NSGAIISampler(population_size=min(NSGA2_PARENTS, told), seed=number),
         whole=True,
         attributes={"NSGAIISampler:generation": 0},
     )
@@ -239,7 +243,7 @@ def tpe(
         origin="tpe",
         tries=12,
         both=sampler.aim == 0,
-        make=lambda number: TPESampler(seed=number, multivariate=True),
+        make=lambda number, _: TPESampler(seed=number, multivariate=True),
     )
 
 

@@ -90,9 +90,11 @@ def make_plan(options: SearchOptions, info: DataInfo, *, resolution: int, stride
         info, counted, stride, macs, images, budget, device, threads
     )
     rate = _images_per_second(macs * (size / counted) ** 2, device, threads)
-    batch_size = options.batch_size or (32 if images < 3000 else 64 if images < 8000 else 128)
+    batch_size = options.batch_size or (32 if images < 3000 else 64 if images < 20_000 else 128)
     affordable = budget * _SHARES["supernet"] * rate / images
-    strategy = options.strategy or ("sandwich" if affordable >= 100 else "single-path")
+    # The sandwich costs four networks a step. In short trainings single paths got further for the same work
+    # (docs/decisions/0002-supernet-training.md), so it is for those who can pay for both many steps and four networks.
+    strategy = options.strategy or ("sandwich" if affordable >= 240 else "single-path")
     members = 4 if strategy == "sandwich" else 1
     epochs = options.epochs or _within(round(affordable / members), 4, 60)
     recalibration, validation = 512, min(5000, max(1, round(info.train_count * 0.2)))
@@ -117,7 +119,7 @@ def make_plan(options: SearchOptions, info: DataInfo, *, resolution: int, stride
         validation_images=validation,
         finalists=min(finalists, trials),
         finalist_epochs=finalist_epochs,
-        learning_rate=2e-3 * math.sqrt(batch_size / 128),
+        learning_rate=2e-3 * math.sqrt(batch_size / 64),
         augment=choose_augment(options.augment, info),
         seconds={
             "supernet": epochs * members * images / rate,
@@ -178,7 +180,7 @@ def _train_resolution(
 
     Images much larger than a whole training can afford are reduced, down to two strides or 64 pixels.
     """
-    size = min(counted, max(stride, math.ceil(max(info.height, info.width) / stride) * stride))
+    size = min(counted, max(stride, 32, math.ceil(max(info.height, info.width) / stride) * stride))
     least = min(size, max(2 * stride, 64))
     while (
         size > least

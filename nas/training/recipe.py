@@ -22,6 +22,8 @@ class Recipe:
         learning_rate: At its peak, after `warmup` of all steps.
         weight_decay: On weights with two axes or more; norms, biases and scales have none.
         clip_norm: Gradients longer than this are scaled down to it.
+        beta2: How slowly AdamW's second moment forgets. Shared weights see gradients of another network at every
+            step, which the usual 0.999 averages over far too long a past.
         dtype: What matrix products and convolutions are computed in; weights stay float32.
     """
 
@@ -32,6 +34,7 @@ class Recipe:
     warmup: float = 0.1
     label_smoothing: float = 0.1
     clip_norm: float = 1.0
+    beta2: float = 0.99
     augment: Augment = "crop-flip"
     dtype: str = "float32"
     device: str = "cpu"
@@ -65,5 +68,6 @@ def make_optimizer(parameters: Iterable[tuple[str, nn.Parameter]], recipe: Recip
             {"params": groups[False], "weight_decay": 0.0},
         ],
         lr=recipe.learning_rate,
+        betas=(0.9, recipe.beta2),
         fused=True,
     )

@@ -78,9 +78,9 @@ def recorded(request: pytest.FixtureRequest) -> tuple[str, list[Trial]]:
 
 @pytest.fixture(scope="module")
 def small_range() -> BudgetSampler:
-    """Some dozens of members."""
+    """A range of 127 members."""
     smallest = BudgetSampler(SPACE).extremes("macs")[0]
-    return BudgetSampler(SPACE, [Budget(metric="macs", bound=round(smallest * 1.3))])
+    return BudgetSampler(SPACE, [Budget(metric="macs", bound=round(smallest * 1.2))])
 
 
 # -- every searcher ---------------------------------------------------------------------------------------------
@@ -242,10 +242,10 @@ def test_without_an_aim_small_good_networks_are_found(name: str) -> None:
 
 
 @pytest.mark.parametrize("aim", [0.0, 0.8])
-@pytest.mark.parametrize("budgets", [["2.5MFLOPs"], ["2.5MFLOPs", "20Kparams"]])
+@pytest.mark.parametrize("budgets", [["2.5MFLOPs"], ["2.5MFLOPs", "50Kparams"]])
 def test_listing_gives_every_member_in_range_once(budgets: list[str], aim: float) -> None:
     kept = [{(8,), (16,)}] + [
-        {c for op in stage.ops for c in stage.choices(op.letter) if c.width <= 64 and c.depth <= 2 and set(c.params) <= {2, 3}}
+        {c for op in stage.ops for c in stage.choices(op.letter) if c.width <= 48 and c.depth <= 2 and c.params[0] < 4}
         for stage in SPACE.stages
     ]
     narrow = SPACE.restricted(kept)
