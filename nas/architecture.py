@@ -13,14 +13,14 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from nas.errors import ArchitectureError
 from nas.strict_yaml import canonical_json, dump_yaml, parse_yaml
 
 FORMAT = 1
 MAX_LAYERS = 1000
-Value: TypeAlias = "int | float | str | bool | None | BlockConfig | tuple[Value, ...]"
+Value: TypeAlias = "int | float | str | bool | BlockConfig | tuple[Value, ...] | None"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +37,7 @@ class InputConfig:
         for name in ("channels", "resolution"):
             number = getattr(self, name)
             if type(number) is not int or not 1 <= number <= 8192:
-                raise ArchitectureError(
-                    f"input.{name} must be a whole number from 1 to 8192, not {number!r}."
-                )
+                raise ArchitectureError(f"input.{name} must be a whole number from 1 to 8192, not {number!r}.")
 
     def to_dict(self) -> dict[str, Any]:
         return {"kind": self.kind, "channels": self.channels, "resolution": self.resolution}
@@ -90,17 +88,17 @@ class BlockConfig:
 
     @classmethod
     def from_dict(cls, data: object, where: str = "block") -> BlockConfig:
-        if not isinstance(data, Mapping) or not isinstance(data.get("op"), str):
-            raise ArchitectureError(
-                f"{where} must be a mapping with the name of its 'op', not {_short(data)}."
-            )
-        params = []
-        for key, value in data.items():
+        found: Mapping[Any, Any] = cast("Mapping[Any, Any]", data) if isinstance(data, Mapping) else {}
+        if not isinstance(found.get("op"), str):
+            shown = _short(cast("object", data))
+            raise ArchitectureError(f"{where} must be a mapping with the name of its 'op', not {shown}.")
+        params: list[tuple[str, Value]] = []
+        for key, value in found.items():
             if not isinstance(key, str):
                 raise ArchitectureError(f"{where}: parameter names must be words, not {_short(key)}.")
             if key != "op":
                 params.append((key, _from_plain(value, f"{where}.{key}")))
-        return cls(op=data["op"], params=tuple(params))
+        return cls(op=found["op"], params=tuple(params))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,12 +126,8 @@ class BranchConfig:
     def from_dict(cls, data: object, where: str = "branch") -> BranchConfig:
         known = _mapping(data, where, {"norm", "mixer", "shortcut", "scale"}, needed=("mixer",))
         scale = known.pop("scale", None)
-        if scale is not None and (
-            isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 < scale < 1e3
-        ):
-            raise ArchitectureError(
-                f"{where}.scale must be a number above 0 and below 1000, not {_short(scale)}."
-            )
+        if scale is not None and (isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 < scale < 1e3):
+            raise ArchitectureError(f"{where}.scale must be a number above 0 and below 1000, not {_short(scale)}.")
         blocks = {
             key: None if value is None and key != "mixer" else BlockConfig.from_dict(value, f"{where}.{key}")
             for key, value in known.items()
@@ -164,9 +158,7 @@ class LayerConfig:
     def from_dict(cls, data: object, where: str = "layer") -> LayerConfig:
         branches = _mapping(data, where, {"branches"}, needed=("branches",))["branches"]
         items = _list(branches, f"{where}.branches", least=1)
-        return cls(
-            branches=tuple(BranchConfig.from_dict(b, f"{where}.branches[{i}]") for i, b in enumerate(items))
-        )
+        return cls(branches=tuple(BranchConfig.from_dict(b, f"{where}.branches[{i}]") for i, b in enumerate(items)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +179,7 @@ class StageConfig:
         return _rebuild, (StageConfig, self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
-        layers = []
+        layers: list[dict[str, Any]] = []
         for layer, run in groupby(self.layers):
             count = len(list(run))
             layers.append({"repeat": count, **layer.to_dict()} if count > 1 else layer.to_dict())
@@ -203,15 +195,11 @@ class StageConfig:
             item = _mapping(item, spot, {"repeat", "branches"}, needed=("branches",))
             repeat = item.pop("repeat", 1)
             if type(repeat) is not int or not 1 <= repeat <= MAX_LAYERS:
-                raise ArchitectureError(
-                    f"{spot}.repeat must be a whole number from 1 to {MAX_LAYERS}, not {repeat!r}."
-                )
+                raise ArchitectureError(f"{spot}.repeat must be a whole number from 1 to {MAX_LAYERS}, not {repeat!r}.")
             layers.extend([LayerConfig.from_dict(item, spot)] * repeat)
         return cls(
             layers=tuple(layers),
-            transition=None
-            if transition is None
-            else BlockConfig.from_dict(transition, f"{where}.transition"),
+            transition=None if transition is None else BlockConfig.from_dict(transition, f"{where}.transition"),
         )
 
 
@@ -284,8 +272,7 @@ class Architecture:
         known = _mapping(data, "architecture", parts, needed=("format", "stem", "stages", "head"))
         check_format(known["format"], "architecture", ArchitectureError)
         stages = tuple(
-            StageConfig.from_dict(stage, f"stages[{i}]")
-            for i, stage in enumerate(_list(known["stages"], "stages"))
+            StageConfig.from_dict(stage, f"stages[{i}]") for i, stage in enumerate(_list(known["stages"], "stages"))
         )
         if sum(len(stage.layers) for stage in stages) > MAX_LAYERS:
             raise ArchitectureError(f"An architecture may have at most {MAX_LAYERS} layers.")
@@ -336,9 +323,9 @@ def _plain(value: Value) -> Any:
 
 def _from_plain(value: object, where: str) -> Value:
     if isinstance(value, Mapping):
-        return BlockConfig.from_dict(value, where)
+        return BlockConfig.from_dict(cast("Mapping[Any, Any]", value), where)
     if isinstance(value, list | tuple):
-        return tuple(_from_plain(item, f"{where}[{i}]") for i, item in enumerate(value))
+        return tuple(_from_plain(item, f"{where}[{i}]") for i, item in enumerate(cast("list[Any]", value)))
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise ArchitectureError(f"{where} must be a number, a word, a list or a block, not {_short(value)}.")
@@ -347,23 +334,22 @@ def _from_plain(value: object, where: str) -> Value:
 def _mapping(data: object, where: str, known: set[str], needed: tuple[str, ...] = ()) -> dict[str, Any]:
     if not isinstance(data, Mapping):
         raise ArchitectureError(f"{where} must be a mapping, not {_short(data)}.")
-    for key in data:
+    found = cast("Mapping[Any, Any]", data)
+    for key in found:
         if key not in known:
-            raise ArchitectureError(
-                f"{where} has an unknown key {_short(key)}. Known: {', '.join(sorted(known))}."
-            )
+            raise ArchitectureError(f"{where} has an unknown key {_short(key)}. Known: {', '.join(sorted(known))}.")
     for key in needed:
-        if key not in data:
+        if key not in found:
             raise ArchitectureError(f"{where} lacks {key!r}.")
-    return dict(data)
+    return dict(found)
 
 
 def _list(data: object, where: str, least: int = 0) -> list[Any]:
-    if not isinstance(data, list | tuple) or not least <= len(data) <= MAX_LAYERS:
-        raise ArchitectureError(
-            f"{where} must be a list of {least} to {MAX_LAYERS} entries, not {_short(data)}."
-        )
-    return list(data)
+    found = list(cast("list[Any]", data)) if isinstance(data, list | tuple) else None
+    if found is None or not least <= len(found) <= MAX_LAYERS:
+        shown = _short(cast("object", data))
+        raise ArchitectureError(f"{where} must be a list of {least} to {MAX_LAYERS} entries, not {shown}.")
+    return found
 
 
 def _short(value: object) -> str:

@@ -246,9 +246,7 @@ def _split(body: str, shown: str) -> tuple[str, str]:
     if not body:
         raise BudgetError(f"A budget is a number and a unit, but got {shown}: give one {_EXAMPLES}.")
     if not body.isascii():
-        raise BudgetError(
-            f"A budget has plain digits and letters only, but got {shown}: give one {_EXAMPLES}."
-        )
+        raise BudgetError(f"A budget has plain digits and letters only, but got {shown}: give one {_EXAMPLES}.")
     if len(body) > _LONGEST:
         raise BudgetError(f"A budget has at most {_LONGEST} characters; {shown} has {len(body)}: round it.")
     if body.startswith(("-", "+")):
@@ -258,9 +256,7 @@ def _split(body: str, shown: str) -> tuple[str, str]:
         raise BudgetError(f"A budget starts with a finite number, but got {shown}: give one {_EXAMPLES}.")
     unit = "".join(body[match.end() :].split())
     if re.match(r"[,_'][0-9]|[0-9]", unit):
-        raise BudgetError(
-            f"{shown} has thousands separators or a decimal comma: write 4200MFLOPs or 4.2GFLOPs."
-        )
+        raise BudgetError(f"{shown} has thousands separators or a decimal comma: write 4200MFLOPs or 4.2GFLOPs.")
     if not unit:
         raise BudgetError(f"{shown} has no unit: give a number and a unit, {_EXAMPLES}.")
     return match.group(), unit

@@ -19,16 +19,20 @@ head: {op: classifier, num_classes: 10}
 
 from __future__ import annotations
 
+import math
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from nas.architecture import Architecture, BlockConfig, InputConfig, check_format
+from nas.architecture import MAX_LAYERS, Architecture, BlockConfig, InputConfig, check_format
 from nas.errors import ArchitectureError, SpaceError
 from nas.registry import unknown
-from nas.space import OpChoice, OpRules, SearchSpace, StageSpace, StemSpace, names_in
+from nas.space import OpChoice, OpRules, SearchSpace, StageChoice, StageSpace, StemSpace
 from nas.strict_yaml import read_yaml
+from nas.templates import names_in
 
 MAX_CHOICES = 64
+MAX_STAGE_CHOICES = 20_000
 MAX_STAGES = 32
 _RESERVED = {"width", "stride"}
 
@@ -77,7 +81,7 @@ def read_architecture(source: str | Path) -> tuple[Architecture, dict[str, Any]]
         about = data.get("about", {})
         if not isinstance(about, dict):
             raise ArchitectureError("about must be a mapping.")
-        return Architecture.from_dict(data), about
+        return Architecture.from_dict(data), cast("dict[str, Any]", about)
     except ArchitectureError as fault:
         raise ArchitectureError(f"{path}: {fault}") from None
 
@@ -104,17 +108,20 @@ def parse_space(data: dict[str, Any], ops: OpRules) -> SearchSpace:
     _keys(data, "the file", known, ("format", "name", "stem", "layers", "stages", "head"))
     check_format(data["format"], "a space file", SpaceError)
     name = _text(data["name"], "name")
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise SpaceError(f"name must be letters, digits, '-', '_' and '.', as in my-space, not {name!r}.")
     templates = _mapping(data["layers"], "layers")
     stem_choices = _choices(data.get("stem_choices", {}), "stem_choices")
     stem_block = _mapping(data["stem"], "stem")
     if not stem_choices:
         if type(stem_block.get("width")) is not int:
-            raise SpaceError(
-                "stem.width must be a whole number, or $width with stem_choices: {width: [...]}."
-            )
+            raise SpaceError("stem.width must be a whole number, or $width with stem_choices: {width: [...]}.")
         stem_choices, stem_block = {"width": [stem_block["width"]]}, {**stem_block, "width": "$width"}
     if "width" not in stem_choices:
         raise SpaceError("stem_choices must have a width, since the first stage has to know it.")
+    unused = sorted(set(stem_choices) - set(names_in(stem_block)))
+    if unused:
+        raise SpaceError(f"stem_choices: choice {unused[0]!r} is not used in the stem; write ${unused[0]} there.")
     stages = _list(data["stages"], "stages", MAX_STAGES)
     rules = _mapping(data.get("rules", {}), "rules")
     _keys(rules, "rules", {"op_order", "widths"})
@@ -126,9 +133,7 @@ def parse_space(data: dict[str, Any], ops: OpRules) -> SearchSpace:
         input=InputConfig.from_dict(data.get("input", {})),
         stem=StemSpace(block=stem_block, choices=_sorted(stem_choices)),
         stages=tuple(_stage(stage, f"stages[{i}]", templates) for i, stage in enumerate(stages)),
-        head=ops.normalise_block(BlockConfig.from_dict(data["head"], "head"), "head").having(
-            {"num_classes": _mapping(data["head"], "head").get("num_classes", 1000)}
-        ),
+        head=_head(data["head"], ops),
         op_order=_text(rules.get("op_order", ""), "rules.op_order"),
         growing=rules.get("widths", "growing") == "growing",
         presets=tuple(_text(p, "presets") for p in _list(data.get("presets", []), "presets", 100, least=0)),
@@ -138,30 +143,38 @@ def parse_space(data: dict[str, Any], ops: OpRules) -> SearchSpace:
     return space
 
 
+def _head(data: object, ops: OpRules) -> BlockConfig:
+    block = BlockConfig.from_dict(data, "head")
+    classes = {"num_classes": block.get("num_classes", 1000)}
+    return ops.normalise_block(block.having(classes), "head").having(classes)
+
+
 def _stage(data: object, where: str, templates: dict[str, Any]) -> StageSpace:
-    known = _keys(
-        _mapping(data, where), where, {"stride", "width", "depth", "ops"}, ("width", "depth", "ops")
-    )
+    known = _keys(_mapping(data, where), where, {"stride", "width", "depth", "ops"}, ("width", "depth", "ops"))
     stride = known.get("stride", 1)
     if type(stride) is not int or not 1 <= stride <= 32:
         raise SpaceError(f"{where}.stride must be a whole number from 1 to 32, not {stride!r}.")
-    ops = []
+    ops: list[OpChoice] = []
     for letter, spec in _mapping(known["ops"], f"{where}.ops").items():
-        if not (isinstance(letter, str) and len(letter) == 1 and letter.isalpha()):
+        if not (len(letter) == 1 and letter.isalpha()):
             raise SpaceError(f"{where}.ops: an op is named by one letter, not {letter!r}.")
         spec = {"layer": spec} if isinstance(spec, str) else dict(_mapping(spec, f"{where}.ops.{letter}"))
         if "layer" not in spec:
-            raise SpaceError(
-                f"{where}.ops.{letter} lacks 'layer', the name of a template of the section layers."
-            )
+            raise SpaceError(f"{where}.ops.{letter} lacks 'layer', the name of a template of the section layers.")
         template_name = _text(spec.pop("layer"), f"{where}.ops.{letter}.layer")
         if template_name not in templates:
             raise SpaceError(f"{where}.ops.{letter}: {unknown('layer template', template_name, templates)}")
         ops.append(_op(letter, templates[template_name], f"layers.{template_name}", spec))
+        if stride > 1 and "stride" not in names_in(ops[-1].first):
+            raise SpaceError(f"{where}.stride is {stride}, but layers.{template_name}.first does not use $stride.")
     if not ops:
         raise SpaceError(f"{where}.ops must have at least one op.")
     widths = _numbers(known["width"], f"{where}.width")
     depths = _numbers(known["depth"], f"{where}.depth")
+    for op in ops:
+        most = math.prod([len(widths), len(depths), *(len(values) for _, values in op.choices)])
+        if most > MAX_STAGE_CHOICES:
+            raise SpaceError(f"{where} has {most} choices for op {op.letter}; at most {MAX_STAGE_CHOICES} are allowed.")
     return StageSpace(stride=stride, widths=widths, depths=depths, ops=tuple(ops))
 
 
@@ -172,6 +185,9 @@ def _op(letter: str, template: object, where: str, overrides: dict[str, Any]) ->
         if key not in choices:
             raise SpaceError(f"{where}: {unknown('choice', key, choices)}")
     choices |= _choices(overrides, where)
+    for key in choices:
+        if key in _RESERVED:
+            raise SpaceError(f"{where}: choice {key!r} belongs to the stage; give it there, not in the template.")
     first, rest = ({"branches": known.get(key, known["first"])} for key in ("first", "rest"))
     used = set(names_in(first)) | set(names_in(rest))
     if used - set(choices) - _RESERVED:
@@ -185,33 +201,44 @@ def _op(letter: str, template: object, where: str, overrides: dict[str, Any]) ->
 def _check(space: SearchSpace) -> None:
     """Builds every layer's config once, so that a choice no network can have is refused on reading."""
     letters = {op.letter for stage in space.stages for op in stage.ops}
-    if space.op_order and set(space.op_order) != letters:
+    if space.op_order and sorted(space.op_order) != sorted(letters):
         raise SpaceError(
             f"rules.op_order (={space.op_order}) must hold each letter in use once: {''.join(sorted(letters))}."
         )
+    if sum(stage.depths[-1] for stage in space.stages) > MAX_LAYERS:
+        raise SpaceError(f"The greatest depths add up to more than {MAX_LAYERS} layers, the most a network may have.")
     for i, stage in enumerate(space.stages):
+        # If the least depth tells the choices apart, so does every other.
+        seen: dict[Any, StageChoice] = {}
         for op in stage.ops:
             for choice in stage.choices(op.letter):
                 if choice.depth == stage.depths[0]:
-                    space.stage_config(i, choice)
-    for values in space.stem.combinations:
-        space.stem_block(values)
+                    other = seen.setdefault(space.stage_config(i, choice), choice)
+                    if other != choice:
+                        raise SpaceError(
+                            f"stages[{i}]: two choices give the same layers at depth {choice.depth}: {_shown(other)} "
+                            f"and {_shown(choice)}. Drop one, so that every network is counted once."
+                        )
+    if len({space.stem_block(values) for values in space.stem.combinations}) < len(space.stem.combinations):
+        raise SpaceError("stem_choices: two choices give the same stem. Drop one, so that each network counts once.")
     if not space.layouts:
-        raise SpaceError(
-            f"rules.op_order (={space.op_order}) leaves no layout; let some stage offer another op."
-        )
+        raise SpaceError(f"rules.op_order (={space.op_order}) leaves no layout; let some stage offer another op.")
     if space.size() == 0:
         raise SpaceError(
             "No architecture is left: with widths growing, every stage needs a width not below the one before."
         )
 
 
+def _shown(choice: StageChoice) -> str:
+    return f"{choice.op} with width {choice.width} and {', '.join(map(str, choice.params)) or 'no choices'}"
+
+
 def _choices(data: object, where: str) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     for name, values in _mapping(data, where).items():
-        if not isinstance(name, str) or not name.isidentifier():
+        if not name.isidentifier():
             raise SpaceError(f"{where}: the name of a choice must be a word, not {name!r}.")
-        values = values if isinstance(values, list) else [values]
+        values = cast("list[Any]", values) if isinstance(values, list) else [values]
         spot = f"{where}.{name}"
         if not 1 <= len(values) <= MAX_CHOICES:
             raise SpaceError(f"{spot} must list 1 to {MAX_CHOICES} values, not {len(values)}.")
@@ -225,9 +252,9 @@ def _choices(data: object, where: str) -> dict[str, list[Any]]:
 
 
 def _numbers(data: object, where: str) -> tuple[int, ...]:
-    values = data if isinstance(data, list) else [data]
+    values: list[Any] = cast("list[Any]", data) if isinstance(data, list) else [data]
     if not 1 <= len(values) <= MAX_CHOICES or any(type(v) is not int or not 1 <= v <= 65536 for v in values):
-        raise SpaceError(f"{where} must list 1 to {MAX_CHOICES} whole numbers above 0, not {str(data)[:60]}.")
+        raise SpaceError(f"{where} must list 1 to {MAX_CHOICES} whole numbers above 0, not {str(values)[:60]}.")
     if list(values) != sorted(set(values)):
         raise SpaceError(f"{where} must be in growing order without repeats, not {values}.")
     return tuple(values)
@@ -250,13 +277,18 @@ def _keys(data: dict[str, Any], where: str, known: set[str], needed: tuple[str, 
 def _mapping(data: object, where: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise SpaceError(f"{where} must be a mapping, not {str(data)[:60]!r}.")
-    return data
+    found = cast("dict[Any, Any]", data)
+    for key in found:
+        if not isinstance(key, str):
+            raise SpaceError(f"{where}: {key!r} must be a word; put it in quotes.")
+    return found
 
 
 def _list(data: object, where: str, most: int, least: int = 1) -> list[Any]:
-    if not isinstance(data, list) or not least <= len(data) <= most:
+    found = cast("list[Any]", data) if isinstance(data, list) else None
+    if found is None or not least <= len(found) <= most:
         raise SpaceError(f"{where} must be a list of {least} to {most} entries.")
-    return data
+    return found
 
 
 def _text(data: object, where: str, most: int = 80) -> str:

@@ -114,9 +114,7 @@ def resize_tables(state: dict[str, torch.Tensor], network: nn.Module) -> dict[st
     for name, parameter in network.named_parameters():
         found = state.get(name)
         if found is not None and name.endswith(".table") and found.shape != parameter.shape:
-            fitted[name] = F.interpolate(
-                found[None], parameter.shape[1:], mode="bilinear", align_corners=True
-            )[0]
+            fitted[name] = F.interpolate(found[None], parameter.shape[1:], mode="bilinear", align_corners=True)[0]
     return fitted
 
 
@@ -129,4 +127,5 @@ def build(architecture: Architecture) -> Network:
     Raises:
         ArchitectureError: If its stages do not fit one another.
     """
-    return Network(architecture.to_dict()).to(memory_format=torch.channels_last)
+    network = Network(architecture.to_dict())
+    return network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]: not in torch's stubs

@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import product
+from itertools import pairwise, product
 from typing import Any, NamedTuple, Protocol
 
 from nas.architecture import Architecture, BlockConfig, InputConfig, LayerConfig, StageConfig
 from nas.errors import SpaceError
 from nas.strict_yaml import canonical_json
+from nas.templates import fill
 
+MAX_LAYOUTS = 4096
 MAX_TRIES = 200
 
 
@@ -131,13 +132,13 @@ class SearchSpace:
     def layouts(self) -> tuple[str, ...]:
         """Every allowed string of letters, one per stage, such as CCAA."""
         rank = {letter: i for i, letter in enumerate(self.op_order)}
-        strings = (
-            "".join(letters)
-            for letters in product(*([op.letter for op in stage.ops] for stage in self.stages))
-        )
-        return tuple(
-            s for s in strings if not rank or all(rank[a] <= rank[b] for a, b in zip(s, s[1:], strict=False))
-        )
+        strings = [""]
+        for stage in self.stages:
+            letters = [op.letter for op in stage.ops]
+            strings = [s + c for s in strings for c in letters if not rank or not s or rank[s[-1]] <= rank[c]]
+            if len(strings) > MAX_LAYOUTS:
+                raise SpaceError(f"{self.name} has more than {MAX_LAYOUTS} layouts. Give rules.op_order or fewer ops.")
+        return tuple(strings)
 
     def follows(self, width_in: int, width: int) -> bool:
         """Whether a stage of `width` may follow one of `width_in`."""
@@ -186,10 +187,8 @@ class SearchSpace:
             )
         stems = {self.stem_block(values): values for values in self.stem.combinations}
         if architecture.stem not in stems:
-            raise SpaceError(
-                f"Not in space {self.name}: no choice gives the stem {architecture.stem.to_dict()}."
-            )
-        genes = []
+            raise SpaceError(f"Not in space {self.name}: no choice gives the stem {architecture.stem.to_dict()}.")
+        genes: list[StageChoice] = []
         for i, stage in enumerate(architecture.stages):
             choice = self._inverse[i].get(stage)
             if choice is None:
@@ -197,9 +196,7 @@ class SearchSpace:
             genes.append(choice)
         genotype = Genotype(stems[architecture.stem], tuple(genes))
         if not self.valid(genotype):
-            raise SpaceError(
-                f"Not in space {self.name}: layout {self.layout(genotype)} or its widths break a rule."
-            )
+            raise SpaceError(f"Not in space {self.name}: layout {self.layout(genotype)} or its widths break a rule.")
         if architecture.with_classes(2).head != self.head.having({"num_classes": 2}):
             raise SpaceError(f"Not in space {self.name}: its head differs.")
         return genotype
@@ -207,9 +204,7 @@ class SearchSpace:
     def valid(self, genotype: Genotype) -> bool:
         """Whether the rules that couple stages hold."""
         widths = [self.stem.width(genotype.stem), *(choice.width for choice in genotype.stages)]
-        return self.layout(genotype) in self.layouts and all(
-            self.follows(a, b) for a, b in zip(widths, widths[1:], strict=False)
-        )
+        return self.layout(genotype) in self.layouts and all(self.follows(a, b) for a, b in pairwise(widths))
 
     @staticmethod
     def layout(genotype: Genotype) -> str:
@@ -219,9 +214,7 @@ class SearchSpace:
         key = ("stem", values)
         if key not in self._cache:
             names = {name: value for (name, _), value in zip(self.stem.choices, values, strict=True)}
-            self._cache[key] = self.ops.normalise_block(
-                BlockConfig.from_dict(fill(self.stem.block, names)), "stem"
-            )
+            self._cache[key] = self.ops.normalise_block(BlockConfig.from_dict(fill(self.stem.block, names)), "stem")
         return self._cache[key]
 
     def stage_config(self, index: int, choice: StageChoice) -> StageConfig:
@@ -260,7 +253,8 @@ class SearchSpace:
         counts = self._counts(layout)
         stems = self.stem.combinations
         stem = _pick(rng, stems, [counts[0].get(self.stem.width(values), 0) for values in stems])
-        width, genes = self.stem.width(stem), []
+        genes: list[StageChoice] = []
+        width = self.stem.width(stem)
         for i, stage in enumerate(self.stages):
             fitting = [w for w in stage.widths if self.follows(width, w)]
             width = _pick(rng, fitting, [counts[i + 1].get(w, 0) for w in fitting])
@@ -299,9 +293,7 @@ class SearchSpace:
         self, *, resolution: int | None = None, channels: int | None = None, num_classes: int | None = None
     ) -> SearchSpace:
         """The same choices for another image size, number of input channels or number of classes."""
-        changed = InputConfig(
-            channels=channels or self.input.channels, resolution=resolution or self.input.resolution
-        )
+        changed = InputConfig(channels=channels or self.input.channels, resolution=resolution or self.input.resolution)
         head = self.head.having({"num_classes": num_classes}) if num_classes else self.head
         return replace(self, input=changed, head=head)
 
@@ -312,7 +304,7 @@ class SearchSpace:
             genotypes_of: For the stem, then every stage, the set of stem values or `StageChoice`s to keep.
         """
         stem = replace(self.stem, choices=_narrow(self.stem.choices, genotypes_of[0]))
-        stages = []
+        stages: list[StageSpace] = []
         for stage, kept in zip(self.stages, genotypes_of[1:], strict=True):
             ops = tuple(
                 replace(op, choices=_narrow(op.choices, {c.params for c in kept if c.op == op.letter}))
@@ -369,9 +361,7 @@ class SearchSpace:
             for i in range(len(self.stages) - 1, -1, -1):
                 stage = self.stages[i]
                 each = len(stage.op(layout[i]).combinations) * len(stage.depths)
-                before = (
-                    self.stages[i - 1].widths if i else [self.stem.width(v) for v in self.stem.combinations]
-                )
+                before = self.stages[i - 1].widths if i else [self.stem.width(v) for v in self.stem.combinations]
                 widths = {
                     w_in: sum(each * known[0].get(w, 0) for w in stage.widths if self.follows(w_in, w))
                     for w_in in before
@@ -398,36 +388,6 @@ class SearchSpace:
             for (name, values), value in zip(op.choices, choice.params, strict=True)
         ]
         return choice._replace(params=tuple(params))
-
-
-def fill(template: Any, values: dict[str, Any]) -> Any:
-    """A template with every `$name` replaced.
-
-    Raises:
-        SpaceError: If a name has no value.
-    """
-    if isinstance(template, dict):
-        return {key: fill(item, values) for key, item in template.items()}
-    if isinstance(template, list):
-        return [fill(item, values) for item in template]
-    if isinstance(template, str) and template.startswith("$"):
-        if template[1:] not in values:
-            raise SpaceError(
-                f"{template} stands for no choice. Known: {', '.join(f'${n}' for n in sorted(values))}."
-            )
-        return values[template[1:]]
-    return template
-
-
-def names_in(template: Any) -> Iterator[str]:
-    """The names that a template's `$name`s stand for."""
-    if isinstance(template, dict):
-        template = list(template.values())
-    if isinstance(template, list):
-        for item in template:
-            yield from names_in(item)
-    elif isinstance(template, str) and template.startswith("$"):
-        yield template[1:]
 
 
 def _narrow(choices: tuple[tuple[str, tuple[Any, ...]], ...], kept: set[tuple[Any, ...]]) -> Any:

@@ -7,8 +7,9 @@ code), as are duplicate keys, which YAML otherwise resolves silently in favour o
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -24,20 +25,14 @@ class _StrictLoader(yaml.SafeLoader):
     depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        event = self.peek_event()
+        event = cast("Any", self).peek_event()
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise yaml.MarkedYAMLError(
-                problem="anchors and aliases are not allowed", problem_mark=event.start_mark
-            )
+            raise yaml.MarkedYAMLError(problem="anchors and aliases are not allowed", problem_mark=event.start_mark)
         if getattr(event, "tag", None):
-            raise yaml.MarkedYAMLError(
-                problem=f"tag {event.tag!r} is not allowed", problem_mark=event.start_mark
-            )
+            raise yaml.MarkedYAMLError(problem=f"tag {event.tag!r} is not allowed", problem_mark=event.start_mark)
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise yaml.MarkedYAMLError(
-                problem=f"nested deeper than {MAX_DEPTH}", problem_mark=event.start_mark
-            )
+            raise yaml.MarkedYAMLError(problem=f"nested deeper than {MAX_DEPTH}", problem_mark=event.start_mark)
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
@@ -46,9 +41,7 @@ class _StrictLoader(yaml.SafeLoader):
         seen: set[Any] = set()
         for key_node, _ in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
-                raise yaml.MarkedYAMLError(
-                    problem="keys must be plain words", problem_mark=key_node.start_mark
-                )
+                raise yaml.MarkedYAMLError(problem="keys must be plain words", problem_mark=key_node.start_mark)
             if key_node.value in seen:
                 raise yaml.MarkedYAMLError(
                     problem=f"key {key_node.value!r} is given twice", problem_mark=key_node.start_mark
@@ -57,13 +50,16 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-# Without this, `2024-01-01` becomes a date and `no` becomes False; only JSON's own types are wanted.
+# Only JSON's own types are wanted: otherwise `2024-01-01` becomes a date and `no` becomes False. And without the dot
+# that YAML 1.1 asks for, `1e-5` would be a text.
+_DROPPED = (":timestamp", ":value", ":merge", ":bool")
 _StrictLoader.yaml_implicit_resolvers = {
-    first: [
-        (tag, pattern) for tag, pattern in resolvers if not tag.endswith((":timestamp", ":value", ":merge"))
-    ]
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(_DROPPED)]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+_add: Any = cast("Any", _StrictLoader).add_implicit_resolver
+_add("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|false|False)$"), list("tTfF"))
+_add("tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789"))
 
 
 def parse_yaml(text: str, *, where: str, error: type[NasError] = NasError) -> dict[str, Any]:
@@ -83,7 +79,7 @@ def parse_yaml(text: str, *, where: str, error: type[NasError] = NasError) -> di
         raise error(f"{where} is not YAML: {_one_line(str(fault))}.") from None
     if not isinstance(data, dict):
         raise error(f"{where} must hold a mapping (key: value lines), not {_kind(data)}.")
-    return data
+    return cast("dict[str, Any]", data)
 
 
 def read_yaml(path: Path, *, error: type[NasError] = NasError) -> dict[str, Any]:
@@ -126,4 +122,5 @@ def _one_line(text: str) -> str:
 
 
 def _kind(data: object) -> str:
-    return {type(None): "nothing", list: "a list", str: "a text"}.get(type(data), f"a {type(data).__name__}")
+    names: dict[type, str] = {type(None): "nothing", list: "a list", str: "a text"}
+    return names.get(type(data), f"a {type(data).__name__}")

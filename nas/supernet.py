@@ -46,9 +46,7 @@ class Supernet(nn.Module):
             None holds them all.
     """
 
-    def __init__(
-        self, space: SearchSpace, *, seed: int = 0, choices: Sequence[Collection[Any]] | None = None
-    ) -> None:
+    def __init__(self, space: SearchSpace, *, seed: int = 0, choices: Sequence[Collection[Any]] | None = None) -> None:
         super().__init__()
         self.space = space
         self._gradients: dict[str, torch.Tensor] = {}
@@ -97,9 +95,7 @@ class Supernet(nn.Module):
 
         Its output equals `forward`'s bit for bit. Recalibrate its BatchNorm before trusting it in eval mode.
         """
-        config = architecture.at_resolution(self.space.input.resolution).with_channels(
-            self.space.input.channels
-        )
+        config = architecture.at_resolution(self.space.input.resolution).with_channels(self.space.input.channels)
         config = config.with_classes(self.space.head.get("num_classes"))  # type: ignore[arg-type]
         state: dict[str, torch.Tensor] = {}
         with torch.no_grad():
@@ -108,16 +104,14 @@ class Supernet(nn.Module):
         with torch.device("meta"):
             network = Network(config.to_dict())
         network.load_state_dict(state, assign=True)
-        return network.to(memory_format=torch.channels_last)
+        return network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]: not in torch's stubs
 
     # -- one training step --------------------------------------------------------------------------------------
 
     def backward(self, loss: torch.Tensor) -> None:
         """`loss.backward()`, without torch's remark that gradients which are views lie apart in memory."""
         with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", message="grad and param do not obey the gradient layout contract"
-            )
+            warnings.filterwarnings("ignore", message="grad and param do not obey the gradient layout contract")
             loss.backward()
 
     def publish_gradients(self) -> list[str]:
@@ -181,12 +175,10 @@ class Supernet(nn.Module):
         key = (place, config, shape)
         found = self._skeletons.get(key)
         if found is None:
-            slot = _slot(place, config)
+            slot = _slot(place, config, shape)
             with torch.device("meta"):
                 data = config.to_dict()
-                module: nn.Module = (
-                    Layer(data, shape) if isinstance(config, LayerConfig) else make(data, shape)
-                )
+                module: nn.Module = Layer(data, shape) if isinstance(config, LayerConfig) else make(data, shape)
             names = tuple(self._bind(module, slot, place))
             found = self._skeletons[key] = (module, names)
             if len(self._skeletons) > _SKELETONS:
@@ -247,7 +239,7 @@ def _slots(space: SearchSpace, kept: Sequence[Collection[Any]]) -> Iterator[tupl
 
         if (place, config, shape) not in seen:
             seen.add((place, config, shape))
-            groups.setdefault(_slot(place, config), []).append(build)
+            groups.setdefault(_slot(place, config, shape), []).append(build)
 
     for values in sorted(kept[0], key=_greatness, reverse=True):
         add("stem", space.stem_block(values), entry)
@@ -257,7 +249,8 @@ def _slots(space: SearchSpace, kept: Sequence[Collection[Any]]) -> Iterator[tupl
     for s, choices in enumerate(kept[1:]):
         place = f"stage{s + 1}-layer"
         # Choices that no other one exceeds in everything decide the shapes; the rest would only be looked at.
-        ordered = _undominated(choices)
+        kinds = {choice: _kind(space, s, choice) for choice in choices}
+        ordered = _undominated(kinds)
         with torch.device("meta"):
             first = space.stage_config(s, ordered[0]).layers[0]
             out = Layer(first.to_dict(), Shape(widths_in[0], *shape[1:])).shape
@@ -267,7 +260,7 @@ def _slots(space: SearchSpace, kept: Sequence[Collection[Any]]) -> Iterator[tupl
                 add(f"{place}{i}", layer, Shape(choice.width, *out[1:]))
             add(f"{place}1", layers[0], Shape(widths_in[0], *shape[1:]))
         # A shortcut's projection exists only where the width changes, so every change is looked at.
-        for choice in {(c.op, c.width): c for c in choices}.values():
+        for choice in {(kind, c.width): c for c, kind in kinds.items()}.values():
             first = space.stage_config(s, choice).layers[0]
             for width_in in widths_in:
                 if space.follows(width_in, choice.width):
@@ -282,22 +275,28 @@ def _greatness(values: Sequence[Any]) -> list[float]:
     return [value if isinstance(value, int | float) else 0 for value in values]
 
 
-def _undominated(choices: Collection[StageChoice]) -> list[StageChoice]:
-    """The choices of each op that no other exceeds in width, depth and every number, in falling order."""
+def _kind(space: SearchSpace, index: int, choice: StageChoice) -> Any:
+    """What choices have in common that share weights: all of their layers that is not elastic."""
+    shape = Shape(choice.width, 0, 0)
+    return tuple(_slot("", layer, shape) for layer in space.stage_config(index, choice).layers[:2])
+
+
+def _undominated(kinds: dict[StageChoice, Any]) -> list[StageChoice]:
+    """The choices of each kind that no other exceeds in width, depth and every number, in falling order."""
     found: list[tuple[Any, list[float], StageChoice]] = []
-    for choice in sorted(choices, key=lambda c: (c.width, c.depth, _greatness(c.params)), reverse=True):
-        kind = (choice.op, tuple(value for value in choice.params if isinstance(value, str | bool)))
+    for choice in sorted(kinds, key=lambda c: (c.width, c.depth, _greatness(c.params)), reverse=True):
+        kind = kinds[choice][:1]
         size = [choice.width, choice.depth, *_greatness(choice.params)]
-        if not any(
-            kind == k and all(a >= b for a, b in zip(other, size, strict=True)) for k, other, _ in found
-        ):
+        if not any(kind == k and all(a >= b for a, b in zip(other, size, strict=True)) for k, other, _ in found):
             found.append((kind, size, choice))
     return [choice for _, _, choice in found]
 
 
-def _slot(place: str, config: BlockConfig | LayerConfig) -> str:
+def _slot(place: str, config: BlockConfig | LayerConfig, shape: Shape) -> str:
     """Where a block's weights are kept: its place and all of its config that is not elastic."""
-    kind = _fixed(config.to_dict())
+    data = config.to_dict()
+    # A prefix of a grouped convolution's channels belongs to other groups, so these share nothing.
+    kind = {**data, "channels": shape.channels} if _grouped(data) else _fixed(data)
     ops = [branch["mixer"]["op"] for branch in kind["branches"]] if "branches" in kind else [kind["op"]]
     return f"{place}-{'+'.join(ops)}-{hashlib.sha256(canonical_json(kind).encode()).hexdigest()[:8]}"
 
@@ -310,6 +309,12 @@ def _fixed(data: Any) -> Any:
     return [_fixed(item) for item in data] if isinstance(data, list) else data
 
 
+def _grouped(data: Any) -> bool:
+    if isinstance(data, dict):
+        return "groups" in data or any(map(_grouped, data.values()))
+    return isinstance(data, list) and any(map(_grouped, data))
+
+
 def _stored(slot: str, name: str) -> str:
     return f"{slot}/{name.replace('.', '/')}"
 
@@ -318,7 +323,6 @@ def _part(whole: torch.Size, part: torch.Size, rule: tuple[str, ...] | None) -> 
     """The slices of a part: prefix along channels, centre along kernels, unless the op has a rule of its own."""
     kinds = rule or ("prefix", "prefix", "centre", "centre")[: len(whole)]
     starts = (
-        (big - small) // 2 if kind == "centre" else 0
-        for big, small, kind in zip(whole, part, kinds, strict=True)
+        (big - small) // 2 if kind == "centre" else 0 for big, small, kind in zip(whole, part, kinds, strict=True)
     )
     return tuple(slice(start, start + small) for start, small in zip(starts, part, strict=True))

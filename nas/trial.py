@@ -56,13 +56,10 @@ class Trial:
             object.__setattr__(self, "score", float(self.score))
         if self.status == "complete" and (self.score is None or not math.isfinite(self.score)):
             raise RunError(
-                f"Trial {self.number}: a complete trial needs a finite score, not {self.score}. "
-                "Record it as failed."
+                f"Trial {self.number}: a complete trial needs a finite score, not {self.score}. Record it as failed."
             )
         if self.status == "failed" and self.score is not None:
-            raise RunError(
-                f"Trial {self.number}: a failed trial has no score, but got {self.score}. Set it to None."
-            )
+            raise RunError(f"Trial {self.number}: a failed trial has no score, but got {self.score}. Set it to None.")
         if not math.isfinite(self.seconds):
             raise RunError(f"Trial {self.number}: seconds must be finite, not {self.seconds}.")
 

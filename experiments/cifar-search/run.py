@@ -116,9 +116,7 @@ def main() -> None:
     if (run / "events.jsonl").exists():
         resume(run, progress=Lines())
     else:
-        options = nas.SearchOptions(
-            space="coatnet-small", out=str(run), aim=AIM, threads=args.threads, **OPTIONS
-        )
+        options = nas.SearchOptions(space="coatnet-small", out=str(run), aim=AIM, threads=args.threads, **OPTIONS)
         search(space, budgets=[budget], data=str(data), options=options, progress=Lines())
     compare(space, budget, data, run)
 
@@ -238,7 +236,9 @@ def write(rows: list[dict], record, plan: Plan) -> None:  # type: ignore[no-unty
 
 
 def _commit() -> str:
-    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    found = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     return found.stdout.strip()
 
 

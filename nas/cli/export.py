@@ -11,15 +11,14 @@ from nas.options import EXPORT_FORMATS
 
 DESCRIPTION = """\
 Export a winner of a run: its config, plain-torch code, weights and ONNX, checked to give the same output.
+It goes to exports/N in the run folder, which is replaced; winners/N stays as it is.
 
   nas export runs/a --rank 2 --format onnx"""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=text("run"), metavar="RUN", help="a run folder")
-    parser.add_argument(
-        "--rank", type=whole_within("rank", 1, 1000, 1), metavar="N", help="which winner (default: 1)"
-    )
+    parser.add_argument("--rank", type=whole_within("rank", 1, 1000, 1), metavar="N", help="which winner (default: 1)")
     parser.add_argument(
         "--format",
         dest="formats",
@@ -40,5 +39,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from nas.export import export_run
 
     written = plain(export_run(folder, rank, formats))
-    console.document({"run": folder, "rank": rank, "written": written})
-    console.say(str(written))
+    console.document({"run": str(folder), "rank": rank, **written})
+    for name in written["files"]:
+        console.say(f"{written['path']}/{name}")
+    if formats is None and written.get("onnx_skipped"):
+        console.note(f"No model.onnx: {written['onnx_skipped']}")

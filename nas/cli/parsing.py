@@ -186,9 +186,7 @@ def add_data_options(group: argparse._ActionsContainer) -> None:
 
 def add_machine_options(group: argparse._ActionsContainer) -> None:
     """Where training runs and what in."""
-    group.add_argument(
-        "--device", type=device, metavar="D", help="auto, cpu, cuda, cuda:0 or mps (default: auto)"
-    )
+    group.add_argument("--device", type=device, metavar="D", help="auto, cpu, cuda, cuda:0 or mps (default: auto)")
     group.add_argument("--threads", type=whole("threads"), metavar="N", help="CPU threads")
     group.add_argument("--batch-size", type=whole("batch_size"), metavar="N", help="images per training step")
     group.add_argument(

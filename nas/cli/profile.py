@@ -17,15 +17,9 @@ Count a network's multiply-adds and parameters, per stage and in total; with --l
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "config", type=text("config"), metavar="CONFIG", help="an architecture.yaml, or a zoo name"
-    )
-    parser.add_argument(
-        "--resolution", type=whole("resolution"), metavar="R", help="side of the square images"
-    )
-    parser.add_argument(
-        "--latency", action="store_true", help="measure: median and interquartile range after warm-up"
-    )
+    parser.add_argument("config", type=text("config"), metavar="CONFIG", help="an architecture.yaml, or a zoo name")
+    parser.add_argument("--resolution", type=whole("resolution"), metavar="R", help="side of the square images")
+    parser.add_argument("--latency", action="store_true", help="measure: median and interquartile range after warm-up")
     parser.add_argument(
         "--batch-size",
         type=whole_within("batch_size", 1, 65_536, 16),
@@ -33,9 +27,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="images at once (default: 1)",
     )
     parser.add_argument("--threads", type=whole("threads"), metavar="N", help="CPU threads (default: 1)")
-    parser.add_argument(
-        "--device", type=device, metavar="D", help="cpu, cuda, cuda:0, mps or auto (default: cpu)"
-    )
+    parser.add_argument("--device", type=device, metavar="D", help="cpu, cuda, cuda:0, mps or auto (default: cpu)")
 
 
 def run(args: argparse.Namespace, console: Console) -> None:

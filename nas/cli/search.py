@@ -44,9 +44,7 @@ FINAL = "MACs are multiply-adds, what papers call FLOPs."
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Every option of a search; `nas.options.SearchOptions` says more on each."""
     what = parser.add_argument_group("what to search")
-    what.add_argument(
-        "--space", type=text("space"), metavar="S", help="a space's name (`nas spaces`) or YAML file"
-    )
+    what.add_argument("--space", type=text("space"), metavar="S", help="a space's name (`nas spaces`) or YAML file")
     what.add_argument(
         "--budget",
         dest="budgets",
@@ -61,25 +59,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="digits (default), a folder with a folder of images per class, an .npz file, a folder of IDX "
         "files, or hf:NAME",
     )
-    what.add_argument(
-        "--aim", type=share, metavar="A", help="least share of the budget to spend (default: 0.75)"
-    )
+    what.add_argument("--aim", type=share, metavar="A", help="least share of the budget to spend (default: 0.75)")
     what.add_argument(
         "--resolution", type=whole("resolution"), metavar="R", help="image side that the budget is counted at"
     )
-    what.add_argument(
-        "--out", type=text("out"), metavar="DIR", help="the run folder (default: a fresh one in runs/)"
-    )
+    what.add_argument("--out", type=text("out"), metavar="DIR", help="the run folder (default: a fresh one in runs/)")
     what.add_argument("--resume", type=text("resume"), metavar="DIR", help="go on with a stopped run")
-    what.add_argument(
-        "--dry-run", action="store_true", help="size and costs of the space, and what fits; no training"
-    )
+    what.add_argument("--dry-run", action="store_true", help="size and costs of the space, and what fits; no training")
     _add_how(parser.add_argument_group("how"))
     machine = parser.add_argument_group("machine")
     add_machine_options(machine)
-    machine.add_argument(
-        "--workers", type=workers, metavar="N", help="0: this process (Ray is not built yet)"
-    )
+    machine.add_argument("--workers", type=workers, metavar="N", help="0: this process (Ray is not built yet)")
     machine.add_argument(
         "--ray",
         type=not_built("--ray", "Ray workers are not built yet. Leave it out to search in this process."),
@@ -92,12 +82,8 @@ def _add_how(group: argparse._ActionsContainer) -> None:
     group.add_argument("--seed", type=whole("seed"), metavar="N", help="settles every draw (default: 0)")
     group.add_argument("--trials", type=whole("trials"), metavar="N", help="networks to score")
     group.add_argument("--epochs", type=whole("epochs"), metavar="N", help="epochs of the supernet")
-    group.add_argument(
-        "--finalists", type=whole("finalists"), metavar="N", help="networks to train from scratch"
-    )
-    group.add_argument(
-        "--finalist-epochs", type=whole("finalist_epochs"), metavar="N", help="epochs of each finalist"
-    )
+    group.add_argument("--finalists", type=whole("finalists"), metavar="N", help="networks to train from scratch")
+    group.add_argument("--finalist-epochs", type=whole("finalist_epochs"), metavar="N", help="epochs of each finalist")
     group.add_argument("--scorer", type=choice("scorer", SCORERS), metavar="S", help=listed(SCORERS))
     group.add_argument(
         "--searcher",
@@ -118,9 +104,7 @@ def _add_how(group: argparse._ActionsContainer) -> None:
         help="image side that training uses",
     )
     add_data_options(group)
-    group.add_argument(
-        "--onnx", action=argparse.BooleanOptionalAction, help="write a model.onnx for each winner"
-    )
+    group.add_argument("--onnx", action=argparse.BooleanOptionalAction, help="write a model.onnx for each winner")
     group.add_argument(
         "--supernet",
         type=not_built("--supernet", "searching with another run's weights is not built yet. Leave it out."),
@@ -147,9 +131,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     folder = Path(options.out) if options.out is not None else default_folder(space.name)
     options = SearchOptions(**{**options.to_dict(), "out": str(folder)})
     console.run = folder
-    _show(
-        search(space, budgets=budgets, data=options.data, options=options, progress=console.progress), console
-    )
+    _show(search(space, budgets=budgets, data=options.data, options=options, progress=console.progress), console)
 
 
 def read_options(given: dict[str, Any], *, needs_budget: bool) -> tuple[SearchOptions, tuple[Budget, ...]]:
@@ -161,13 +143,9 @@ def read_options(given: dict[str, Any], *, needs_budget: bool) -> tuple[SearchOp
     # Before what is missing, what is wrong: it is what the person has just typed.
     budgets = parse_budgets(given.get("budgets", ()))
     if "space" not in given:
-        raise OptionError(
-            "--space is missing: give a name such as --space coatnet (`nas spaces` lists them)."
-        )
+        raise OptionError("--space is missing: give a name such as --space coatnet (`nas spaces` lists them).")
     if needs_budget and not budgets:
-        raise OptionError(
-            "--budget is missing: give one such as --budget 4.2GFLOPs (or --dry-run to see what fits)."
-        )
+        raise OptionError("--budget is missing: give one such as --budget 4.2GFLOPs (or --dry-run to see what fits).")
     options = SearchOptions(**given)
     options.validate()
     return options, budgets
@@ -198,9 +176,7 @@ def _resume(folder: Path, others: list[str], console: Console) -> None:
 # -- the dry run ---------------------------------------------------------------------------------------------
 
 
-def _dry_run(
-    space: SearchSpace, budgets: tuple[Budget, ...], options: SearchOptions, console: Console
-) -> None:
+def _dry_run(space: SearchSpace, budgets: tuple[Budget, ...], options: SearchOptions, console: Console) -> None:
     from nas.searching import dry_run
 
     found = plain(dry_run(space, budgets, options, random.Random(options.seed)))
@@ -227,9 +203,7 @@ def _dry_run(
                 f"({format_quantity(budget.metric, costs['max'])}): everything fits it."
             )
     if not found["fits"]:
-        raise BudgetError(
-            f"No {space.name} network fits {_both(budgets)}. Raise --budget or lower --resolution."
-        )
+        raise BudgetError(f"No {space.name} network fits {_both(budgets)}. Raise --budget or lower --resolution.")
 
 
 def dry_run_lines(found: dict[str, Any], budgets: tuple[Budget, ...]) -> list[str]:

@@ -21,9 +21,7 @@ List the search spaces, or describe one: its stages and everything that may vary
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "name", nargs="?", type=text("name"), metavar="NAME", help="a space's name or YAML file"
-    )
+    parser.add_argument("name", nargs="?", type=text("name"), metavar="NAME", help="a space's name or YAML file")
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
@@ -41,9 +39,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
             console.say(line)
         return
     spaces = [describe(load_space(each)) for each in catalog.space_names()]
-    console.document(
-        [{key: space[key] for key in ("name", "about", "size", "resolution")} for space in spaces]
-    )
+    console.document([{key: space[key] for key in ("name", "about", "size", "resolution")} for space in spaces])
     rows = [
         [
             s["name"],

@@ -17,22 +17,17 @@ Train one network on your images, from scratch or from given weights.
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "config", type=text("config"), metavar="CONFIG", help="an architecture.yaml, or a zoo name"
-    )
+    parser.add_argument("config", type=text("config"), metavar="CONFIG", help="an architecture.yaml, or a zoo name")
     parser.add_argument("--data", type=text("data"), metavar="D", help="as for nas-search (default: digits)")
     parser.add_argument("--epochs", type=whole("epochs"), metavar="N", help="passes over the training images")
-    parser.add_argument(
-        "--weights", type=text("weights"), metavar="FILE", help="a .safetensors file to begin with"
-    )
-    parser.add_argument(
-        "--out", type=text("out"), metavar="DIR", help="where to write (default: a fresh one in runs/)"
-    )
+    parser.add_argument("--weights", type=text("weights"), metavar="FILE", help="a .safetensors file to begin with")
+    parser.add_argument("--out", type=text("out"), metavar="DIR", help="where to write (default: a fresh one in runs/)")
     parser.add_argument("--seed", type=whole("seed"), metavar="N", help="settles every draw (default: 0)")
     parser.add_argument(
         "--train-resolution", type=whole("train_resolution"), metavar="R", help="side of the square images"
     )
     add_data_options(parser)
+    parser.add_argument("--onnx", action=argparse.BooleanOptionalAction, help="write a model.onnx")
     add_machine_options(parser.add_argument_group("machine"))
 
 
@@ -59,11 +54,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
 
 def training_lines(found: dict[str, Any]) -> list[str]:
     """What came of a training, for people: every plain figure by its name."""
-    shown = {
-        key.replace("_", " "): value for key, value in found.items() if isinstance(value, str | int | float)
-    }
+    shown = {key.replace("_", " "): value for key, value in found.items() if isinstance(value, str | int | float)}
     width = max(map(len, shown), default=0)
     return [
-        f"{key.ljust(width)}  {f'{value:.4f}' if isinstance(value, float) else value}"
-        for key, value in shown.items()
+        f"{key.ljust(width)}  {f'{value:.4f}' if isinstance(value, float) else value}" for key, value in shown.items()
     ]

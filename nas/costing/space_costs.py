@@ -33,11 +33,16 @@ class SpaceCosts:
         self._options: dict[tuple[int, int, str], list[Option]] = {}
         size = space.input.resolution
         entry = Shape(space.input.channels, size, size)
-        self.stems = []
+        self.stems: list[Option] = []
+        sizes: set[tuple[int, ...]] = set()
         for values in space.stem.combinations:
-            counted = TABLE.block(space.stem_block(values), entry)
+            try:
+                counted = TABLE.block(space.stem_block(values), entry)
+            except ArchitectureError as fault:
+                raise SpaceError(f"{space.name}, stem: {fault}") from None
+            self._agree("stem", Shape(*counted.shape), space.stem.width(values), sizes)
             self.stems.append(Option(values, counted.shape[0], counted.macs, counted.params))
-        self._sizes = [Shape(*counted.shape)[1:]]
+        self._sizes = list(sizes)
         for i in range(len(space.stages)):
             stage = space.stages[i]
             widths = {option.width for option in self.stems} if i == 0 else set(space.stages[i - 1].widths)
@@ -75,12 +80,28 @@ class SpaceCosts:
                     raise SpaceError(
                         f"{space.name}, stage {index + 1}, op {letter}, input width {width_in}: {fault}"
                     ) from None
+                where = f"stage {index + 1}, op {letter}"
+                self._agree(where, Shape(*out), choice.width, {self._sizes[index + 1]})
                 if index == len(space.stages) - 1:
                     head = TABLE.block(space.head, Shape(*out))
                     macs, params = macs + head.macs, params + head.params
                 options.append(Option(choice, choice.width, macs, params))
             self._options[key] = options
         return self._options[key]
+
+    def _agree(self, where: str, out: Shape, width: int, sizes: set[tuple[int, ...]]) -> None:
+        """Sums over a chain hold only if every choice hands on its own width, and maps of one size."""
+        sizes.add(out[1:])
+        if out.channels != width:
+            raise SpaceError(
+                f"{self.space.name}, {where}: its template gives {out.channels} channels where the width is {width}. "
+                "Use $width in it."
+            )
+        if len(sizes) > 1:
+            raise SpaceError(
+                f"{self.space.name}, {where}: its choices give maps of different sizes, {sorted(sizes)}. Make their "
+                "strides and paddings agree."
+            )
 
     def cost(self, genotype: Genotype) -> Cost:
         """The exact cost of one member."""
@@ -93,9 +114,7 @@ class SpaceCosts:
 
     def widths_before(self, index: int) -> list[int]:
         """The widths with which stage `index` may be entered."""
-        return sorted(
-            {o.width for o in self.stems} if index == 0 else set(self.space.stages[index - 1].widths)
-        )
+        return sorted({o.width for o in self.stems} if index == 0 else set(self.space.stages[index - 1].widths))
 
     def everything(self) -> Iterator[tuple[int, int, str, list[Option]]]:
         """Every (stage index, width in, letter) with its options; counts them all."""

@@ -43,8 +43,7 @@ def source_hash() -> str:
 def cache_file() -> Path:
     """Where counts are kept between runs: under $NAS_CACHE, else the user's cache folder."""
     root = (
-        os.environ.get("NAS_CACHE")
-        or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hybrid-nas"
+        os.environ.get("NAS_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hybrid-nas"
     )
     return Path(root) / f"counts-{source_hash()}.json"
 
@@ -117,9 +116,7 @@ class CountTable:
             return Count(found[0], found[1], tuple(found[2]))
         with torch.device("meta"):
             data = config.to_dict()
-            counted = count(
-                Residual(data, shape) if isinstance(config, BranchConfig) else make(data, shape), shape
-            )
+            counted = count(Residual(data, shape) if isinstance(config, BranchConfig) else make(data, shape), shape)
         shape_out = counted.shape if len(counted.shape) == 3 else (counted.shape[0], 1, 1)
         counted = Count(counted.macs, counted.params, shape_out)
         self._fresh[key] = [counted.macs, counted.params, list(counted.shape)]

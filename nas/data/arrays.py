@@ -67,9 +67,7 @@ def image_shape(shape: tuple[int, ...], *, what: str) -> tuple[int, int, int]:
             f" {shape}: reshape it to (N, H, W) or (N, H, W, 3)."
         )
     if 0 in shape:
-        raise DataError(
-            f"{what} holds no pixels, its shape is {shape}: save at least a few images per class."
-        )
+        raise DataError(f"{what} holds no pixels, its shape is {shape}: save at least a few images per class.")
     return found
 
 
@@ -96,9 +94,7 @@ def eight_bit(pixels: np.ndarray, *, what: str) -> np.ndarray:
         low, high = pixels.min(), pixels.max()
     if kind in "iu":
         if low < 0 or high > 255:
-            raise DataError(
-                f"Whole-number pixels must lie in 0..255, but {what} has {low} to {high}: save uint8."
-            )
+            raise DataError(f"Whole-number pixels must lie in 0..255, but {what} has {low} to {high}: save uint8.")
         return pixels.astype(np.uint8)
     if not (np.isfinite(low) and np.isfinite(high)):
         raise DataError(f"Pixels must be finite, but {what} has NaN or infinite ones: drop those images.")

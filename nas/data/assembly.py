@@ -60,9 +60,7 @@ class PartSource:
             glyphs=glyphs,
             class_counts=classes.counts(train.labels),
         )
-        return cls(
-            info=info, train=train, search_validation=search_validation, test=test, on_corrupt=on_corrupt
-        )
+        return cls(info=info, train=train, search_validation=search_validation, test=test, on_corrupt=on_corrupt)
 
     def load(
         self,
@@ -114,9 +112,7 @@ class PartSource:
                     f" {self.info.name} has {count}: add images or remove the class."
                 )
 
-    def _division(
-        self, seed: int, validation_share: float, test_share: float
-    ) -> list[tuple[Part, dict[str, Tensor]]]:
+    def _division(self, seed: int, validation_share: float, test_share: float) -> list[tuple[Part, dict[str, Tensor]]]:
         """For each part the splits that it feeds, as indices into it."""
         labels = self.train.labels
         rest = torch.randperm(len(labels), generator=purpose_generator(seed, "order"))
@@ -210,8 +206,7 @@ def statistics_of(images: Tensor, *, name: str) -> tuple[tuple[float, ...], tupl
         stds.append((share * (values - mean) ** 2).sum().sqrt().item())
     if max(stds) < 1e-6:
         raise DataError(
-            f"All training pixels of {name} have the same value, {means[0] * 255:.0f}: check how the images"
-            " were saved."
+            f"All training pixels of {name} have the same value, {means[0] * 255:.0f}: check how the images were saved."
         )
     # A constant channel (a colour never used) is only shifted: dividing by nothing would give infinities.
     return tuple(means), tuple(std if std >= 1e-6 else 1.0 for std in stds)

@@ -84,9 +84,7 @@ class Batches:
             raise OptionError(f"A batch needs at least 1 image, not {batch_size}: raise --batch-size.")
         if augment not in get_args(Augment):
             raise OptionError(unknown("augmentation", augment, get_args(Augment)))
-        assert generator is not None or not (shuffle or augment != "none"), (
-            "shuffling and augmenting need a generator"
-        )
+        assert generator is not None or not (shuffle or augment != "none"), "shuffling and augmenting need a generator"
         count, channels, size, width = split.images.shape
         assert size == width, split.images.shape
         assert len(mean) == len(std) == channels, (channels, mean, std)

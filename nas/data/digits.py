@@ -26,8 +26,6 @@ def open_digits(*, on_corrupt: OnCorrupt) -> Source:
         height=8,
         width=8,
         glyphs=True,
-        train=ArrayPart(
-            labels=classes.indices(labels, what="digits"), read=lambda: pixels, raw_bytes=0, what="digits"
-        ),
+        train=ArrayPart(labels=classes.indices(labels, what="digits"), read=lambda: pixels, raw_bytes=0, what="digits"),
         on_corrupt=on_corrupt,
     )

@@ -60,9 +60,7 @@ def _halves(root: Path) -> dict[str, Path]:
     if "train" not in folders or not _subfolders(folders["train"]):  # "train" may be a class, beside "bus"
         split_like = [name for name in reserved if _subfolders(folders[name])]
         if split_like:
-            raise DataError(
-                f"{root} has {split_like[0]}/ but no train/ with class folders: lay it out as {LAYOUT}."
-            )
+            raise DataError(f"{root} has {split_like[0]}/ but no train/ with class folders: lay it out as {LAYOUT}.")
         return {"train": root}
     given = [name for name in VALIDATION if name in folders]
     if len(given) > 1:
@@ -92,9 +90,7 @@ def _listed(folder: Path) -> dict[str, list[str]]:
 def _classes(root: Path, listed: dict[str, list[str]]) -> Classes:
     empty = [name for name, files in listed.items() if not files]
     if empty:
-        raise DataError(
-            f"{root} has class folders without images: {shown(empty)}; add images or remove the folders."
-        )
+        raise DataError(f"{root} has class folders without images: {shown(empty)}; add images or remove the folders.")
     return Classes.of(np.array(list(listed)), what=str(root))
 
 
@@ -110,9 +106,7 @@ def _part(listed: dict[str, list[str]], classes: Classes, folder: Path, root: Pa
 
 def _subfolders(folder: Path) -> list[Path]:
     try:
-        return sorted(
-            path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__"))
-        )
+        return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
     except OSError as error:
         raise DataError(f"{folder} cannot be listed ({error.strerror}): check its permissions.") from error
 

@@ -39,14 +39,11 @@ def open_hub(name: str, *, on_corrupt: OnCorrupt) -> Source:
         raise DataError(f"'hf:{name}' cannot be loaded ({line}): check the name and the network.") from error
     splits = {half: rows for half, rows in loaded.items() if len(rows)}
     if "train" not in splits:
-        raise DataError(
-            f"'hf:{name}' has no split 'train', only {shown(list(splits))}: use another data set."
-        )
+        raise DataError(f"'hf:{name}' has no split 'train', only {shown(list(splits))}: use another data set.")
     image, label = _columns(splits["train"].features, name)
     names = tuple(getattr(splits["train"].features[label], "names", None) or ())
     labels = {
-        half: plain_labels(np.asarray(split[label]), what=f"{half} of hf:{name}")
-        for half, split in splits.items()
+        half: plain_labels(np.asarray(split[label]), what=f"{half} of hf:{name}") for half, split in splits.items()
     }
     classes = Classes.of(labels["train"], what=f"hf:{name}", names=names)
     undecoded = hub.Image(decode=False)
@@ -88,9 +85,7 @@ def _columns(features: Mapping[str, Any], name: str) -> tuple[str, str]:
     labels = [column for column, kind in kinds.items() if kind == "ClassLabel"]
     named = [column for column in LABELS if column in kinds]
     if len(images) != 1:
-        raise DataError(
-            f"'hf:{name}' must have one image column, but has {shown(images)}: use another data set."
-        )
+        raise DataError(f"'hf:{name}' must have one image column, but has {shown(images)}: use another data set.")
     if named:
         return images[0], named[0]
     if len(labels) != 1:

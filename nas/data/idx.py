@@ -54,8 +54,7 @@ class _IdxFile:
         if len(content) != expected:
             found = f"{len(content):,}" if len(content) < expected else "more"
             raise DataError(
-                f"{self.path} must hold {expected:,} bytes after its header, but has {found}:"
-                " download it again."
+                f"{self.path} must hold {expected:,} bytes after its header, but has {found}: download it again."
             )
         return np.frombuffer(content, dtype=np.uint8).reshape(self.shape)
 
@@ -76,8 +75,7 @@ def find_idx_files(folder: Path) -> dict[tuple[str, str], Path]:
             sets.add(match["set"])
     if len(sets) > 1:
         raise DataError(
-            f"{folder} holds the IDX files of {len(sets)} data sets ({', '.join(sorted(sets))}): keep one per"
-            " folder."
+            f"{folder} holds the IDX files of {len(sets)} data sets ({', '.join(sorted(sets))}): keep one per folder."
         )
     return found
 
@@ -95,9 +93,7 @@ def open_idx(folder: Path, files: dict[tuple[str, str], Path], *, on_corrupt: On
         for what in ("images", "labels"):
             if (half, what) not in files:
                 name = f"{'t10k' if half == 'test' else half}-{what}-idx{3 if what == 'images' else 1}-ubyte"
-                raise DataError(
-                    f"{folder} has IDX files, but none of the {half} {what}: add {name} or its .gz."
-                )
+                raise DataError(f"{folder} has IDX files, but none of the {half} {what}: add {name} or its .gz.")
         pairs[half] = _pair(files[half, "images"], files[half, "labels"])
     classes = Classes.of(pairs["train"][1], what=str(files["train", "labels"]))
     parts = {half: _part(classes, images, labels) for half, (images, labels) in pairs.items()}
@@ -123,9 +119,7 @@ def _pair(images_path: Path, labels_path: Path) -> tuple[_IdxFile, np.ndarray]:
     images, labels = _header(images_path), _header(labels_path)
     image_shape(images.shape, what=str(images_path))
     if len(labels.shape) != 1:
-        raise DataError(
-            f"{labels_path} must hold one label per image, but has shape {labels.shape}: check its name."
-        )
+        raise DataError(f"{labels_path} must hold one label per image, but has shape {labels.shape}: check its name.")
     if images.shape[0] != labels.shape[0]:
         raise DataError(
             f"{images_path} has {images.shape[0]:,} images, but {labels_path} has {labels.shape[0]:,} labels:"

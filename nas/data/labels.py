@@ -105,16 +105,12 @@ def plain_labels(array: np.ndarray, *, what: str) -> np.ndarray:
         whole = np.isfinite(array) & (array == np.floor(array))
         if not whole.all():
             value = array[~whole][0]
-            raise DataError(
-                f"{what} must hold whole numbers or strings, but has {value}: save class indices."
-            )
+            raise DataError(f"{what} must hold whole numbers or strings, but has {value}: save class indices.")
         array = array.astype(np.int64)
     elif kind == "b":
         array = array.astype(np.int64)
     elif kind not in "iuU":
-        raise DataError(
-            f"{what} must hold whole numbers or strings, but holds {array.dtype}: save class indices."
-        )
+        raise DataError(f"{what} must hold whole numbers or strings, but holds {array.dtype}: save class indices.")
     return array
 
 

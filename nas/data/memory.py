@@ -31,9 +31,7 @@ def require_memory(*, images: int, channels: int, resolution: int, transient_byt
         return
     fits = math.isqrt(max(usable - transient_bytes, 0) // (images * channels))
     fits -= fits % 8
-    remedy = (
-        f"lower --train-resolution to {fits} or less, or use fewer images" if fits else "use fewer images"
-    )
+    remedy = f"lower --train-resolution to {fits} or less, or use fewer images" if fits else "use fewer images"
     raise DataError(
         f"{images:,} images at {resolution}x{resolution} need {_gigabytes(needed)} of memory, but only"
         f" {_gigabytes(usable)} ({USABLE:.0%} of what is free) can be given to them: {remedy}."

@@ -48,9 +48,7 @@ def open_npz(path: Path, *, on_corrupt: OnCorrupt) -> Source:
             near = closest(key, headers)
             found = ", ".join(sorted(headers)) or "none"
             hint = f"rename {near!r} or " if near and near not in KEYS else ""
-            raise DataError(
-                f"{path} must hold an array {key!r}, but it has {found}: {hint}save it by that name."
-            )
+            raise DataError(f"{path} must hold an array {key!r}, but it has {found}: {hint}save it by that name.")
     if ("x_test" in headers) != ("y_test" in headers):
         present, absent = ("x_test", "y_test") if "x_test" in headers else ("y_test", "x_test")
         raise DataError(
@@ -101,9 +99,7 @@ def _headers(path: Path) -> dict[str, _Header]:
                         shape, _, dtype = read(file)
                     headers[member.removesuffix(".npy")] = _Header(shape=shape, dtype=dtype)
     except BROKEN as error:
-        raise DataError(
-            f"{path} cannot be read as an .npz archive ({in_one_line(error)}): {remedy}."
-        ) from error
+        raise DataError(f"{path} cannot be read as an .npz archive ({in_one_line(error)}): {remedy}.") from error
     for key in KEYS:
         if key in headers and headers[key].dtype.hasobject:
             raise DataError(
@@ -118,9 +114,7 @@ def _read(path: Path, key: str) -> np.ndarray:
         with np.load(path, allow_pickle=False) as archive:
             return archive[key]
     except BROKEN as error:
-        raise DataError(
-            f"{key} of {path} cannot be read ({in_one_line(error)}): save the archive again."
-        ) from error
+        raise DataError(f"{key} of {path} cannot be read ({in_one_line(error)}): save the archive again.") from error
 
 
 def _pixels(path: Path, key: str, headers: Mapping[str, _Header]) -> tuple[int, int, int]:
@@ -143,9 +137,7 @@ def _labels(path: Path, half: str, headers: Mapping[str, _Header]) -> np.ndarray
     return labels
 
 
-def _part(
-    path: Path, half: str, headers: Mapping[str, _Header], classes: Classes, labels: np.ndarray
-) -> ArrayPart:
+def _part(path: Path, half: str, headers: Mapping[str, _Header], classes: Classes, labels: np.ndarray) -> ArrayPart:
     x = f"x_{half}"
     return ArrayPart(
         labels=classes.indices(labels, what=f"y_{half}"),

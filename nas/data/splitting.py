@@ -31,9 +31,7 @@ def apportion(counts: Sequence[int], share: float, *, keep: int = 1) -> list[int
     return [min(max(quota, 1), count - keep) for quota, count in zip(quotas, counts, strict=True)]
 
 
-def hold_out(
-    labels: Tensor, *, share: float, generator: torch.Generator, keep: int = 1
-) -> tuple[Tensor, Tensor]:
+def hold_out(labels: Tensor, *, share: float, generator: torch.Generator, keep: int = 1) -> tuple[Tensor, Tensor]:
     """Divides images by class.
 
     Args:

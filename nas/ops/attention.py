@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -39,16 +40,12 @@ class Attention(nn.Module):
                 f"attention: width (={width}) must divide by head_dim (={head_dim}).",
             )
             kinds = ("none", "relative")
-            require(
-                self.position in kinds, f"attention: position must be one of {kinds}, not {self.position!r}."
-            )
-            require(
-                self.pool in ("average", "max"), f"attention: pool must be average or max, not {self.pool!r}."
-            )
+            require(self.position in kinds, f"attention: position must be one of {kinds}, not {self.position!r}.")
+            require(self.pool in ("average", "max"), f"attention: pool must be average or max, not {self.pool!r}.")
 
     elastic: tuple[str, ...] = ("width",)
     # Which part of a parameter a smaller network uses, where it is not the prefix: offsets lie around the centre.
-    parts = {"table": ("prefix", "centre", "centre")}
+    parts: ClassVar[dict[str, tuple[str, ...]]] = {"table": ("prefix", "centre", "centre")}
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
@@ -69,11 +66,10 @@ class Attention(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.stride > 1:
             x = pool_half(x, self.stride, self.pool)
-        batch, _, height, width = x.shape
+        height, width = x.shape[2:]
         tokens = x.flatten(2).transpose(1, 2)
         q, k, v = (
-            linear(tokens).unflatten(2, (-1, self.head_dim)).transpose(1, 2)
-            for linear in (self.q, self.k, self.v)
+            linear(tokens).unflatten(2, (-1, self.head_dim)).transpose(1, 2) for linear in (self.q, self.k, self.v)
         )
         logits = (q * self.head_dim**-0.5) @ k.transpose(2, 3)
         if self.table is not None:

@@ -70,9 +70,9 @@ class LayerNorm(nn.LayerNorm):
         super().__init__(shape.channels, eps=config.eps)
         self.shape = shape
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
         # Not self.normalized_shape: a supernet binds other widths to the same module.
-        x = x.permute(0, 2, 3, 1)
+        x = input.permute(0, 2, 3, 1)
         return F.layer_norm(x, x.shape[-1:], self.weight, self.bias, self.eps).permute(0, 3, 1, 2)
 
 
@@ -144,9 +144,7 @@ class DepthwiseConv(nn.Conv2d):
         bias: bool = True
 
         def __post_init__(self) -> None:
-            require(
-                self.kernel_size % 2 == 1, f"depthwise_conv: kernel_size (={self.kernel_size}) must be odd."
-            )
+            require(self.kernel_size % 2 == 1, f"depthwise_conv: kernel_size (={self.kernel_size}) must be odd.")
 
     elastic: tuple[str, ...] = ("kernel_size",)
 

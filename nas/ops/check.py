@@ -15,6 +15,9 @@ from nas.errors import ArchitectureError
 from nas.ops.spec import OPS
 from nas.registry import unknown
 
+_LARGEST = 2**20
+_MAY_BE_ZERO = ("padding",)
+
 
 def normalise(architecture: Architecture) -> Architecture:
     """The same architecture in its one canonical spelling.
@@ -25,17 +28,13 @@ def normalise(architecture: Architecture) -> Architecture:
     stages = tuple(
         StageConfig(
             layers=tuple(normalise_layer(layer, f"stages[{s}]") for layer in stage.layers),
-            transition=normalise_block(stage.transition, f"stages[{s}].transition")
-            if stage.transition
-            else None,
+            transition=normalise_block(stage.transition, f"stages[{s}].transition") if stage.transition else None,
         )
         for s, stage in enumerate(architecture.stages)
     )
     head = normalise_block(architecture.head, "head", keep=("num_classes",))
     if not isinstance(head.get("num_classes"), int):
-        raise ArchitectureError(
-            f"head: op {head.op!r} gives no classes; use one with num_classes, such as classifier."
-        )
+        raise ArchitectureError(f"head: op {head.op!r} gives no classes; use one with num_classes, such as classifier.")
     return Architecture(
         input=architecture.input, stem=normalise_block(architecture.stem, "stem"), stages=stages, head=head
     )
@@ -72,15 +71,15 @@ def normalise_block(block: BlockConfig, where: str, keep: tuple[str, ...] = ()) 
     for name, value in block.params:
         if name not in fields:
             raise ArchitectureError(f"{where}: {unknown(f'parameter of {block.op}', name, fields)}")
+        if value is None and fields[name].default is None:
+            continue
         given[name] = _typed(value, hints[name], f"{where}: {block.op}.{name}")
     for name, f in fields.items():
         if f.default is dataclasses.MISSING and name not in given:
             raise ArchitectureError(f"{where}: {block.op} needs the parameter {name!r}.")
         if name in keep and name not in given:
-            given[name] = f.default
-    plain = {
-        name: value.to_dict() if isinstance(value, BlockConfig) else value for name, value in given.items()
-    }
+            given[name] = typing.cast("Value", f.default)
+    plain = {name: value.to_dict() if isinstance(value, BlockConfig) else value for name, value in given.items()}
     try:
         config(**plain)
     except ArchitectureError as fault:
@@ -108,10 +107,13 @@ def _typed(value: Value, hint: Any, where: str) -> Value:
     allowed = typing.get_args(hint) or (hint,)
     for kind in allowed:
         if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+            if not 0 <= value <= _LARGEST:
+                raise ArchitectureError(f"{where} (={value}) must be from 0 to {_LARGEST}.")
             return value
         if type(value) is kind:
-            if kind is int and not -(2**20) <= typing.cast("int", value) <= 2**20:
-                raise ArchitectureError(f"{where} (={value}) is out of range: at most {2**20}.")
+            least = 0 if where.endswith(_MAY_BE_ZERO) else 1
+            if isinstance(value, int) and kind is int and not least <= value <= _LARGEST:
+                raise ArchitectureError(f"{where} (={value}) must be from {least} to {_LARGEST}.")
             return value
     raise ArchitectureError(f"{where} must be {_name(hint)}, not {value!r}.")
 

@@ -25,9 +25,7 @@ class Classifier(nn.Module):
         hidden: bool = True
 
         def __post_init__(self) -> None:
-            require(
-                self.num_classes >= 2, f"classifier: num_classes (={self.num_classes}) must be 2 or more."
-            )
+            require(self.num_classes >= 2, f"classifier: num_classes (={self.num_classes}) must be 2 or more.")
 
     elastic: tuple[str, ...] = ()
 

@@ -49,6 +49,7 @@ def op(name: str) -> Callable[[Kind], Kind]:
 
 def make(node: dict[str, Any], shape: Shape) -> Any:
     """Builds the op that `node` (`{"op": name, parameter: value, …}`) describes, for inputs of `shape`."""
+    require(node["op"] in OPS, f"There is no op {node['op']!r}; nas.ops.OPS has them all.")
     kind = OPS[node["op"]]
     return kind(kind.Config(**{key: value for key, value in node.items() if key != "op"}), shape)
 

@@ -25,9 +25,7 @@ def answer_section(summary: Summary) -> Markup:
 def answer(summary: Summary) -> str:
     """The best network so far in one sentence, with what it costs against the budgets."""
     winners = summary.winners
-    trained = [
-        c for c in summary.candidates if c.validation_accuracy is not None and c.epochs_done == c.epochs
-    ]
+    trained = [c for c in summary.candidates if c.validation_accuracy is not None and c.epochs_done == c.epochs]
     if winners:
         return _best_trained(summary, winners[0], "The best network found")
     if trained:
@@ -38,11 +36,7 @@ def answer(summary: Summary) -> str:
         score = f"The best score so far is {summary.score(best.score)}"
         return f"No network has been trained by itself yet. {score}, of {_named(best)} with {costs}."
     budgets = listing(_budget_words(summary))
-    return (
-        f"No network has been scored yet; the budget is {budgets}."
-        if budgets
-        else "No network has been scored yet."
-    )
+    return f"No network has been scored yet; the budget is {budgets}." if budgets else "No network has been scored yet."
 
 
 def state(summary: Summary) -> str:
@@ -51,13 +45,9 @@ def state(summary: Summary) -> str:
     stopped = "The run had not finished when this page was written"
     if phase is None:
         ended = [done.name for done in summary.phases if done.finished]
-        begun = (
-            f"the phase {ended[-1]} was over and the next had not begun" if ended else "no phase had begun"
-        )
+        begun = f"the phase {ended[-1]} was over and the next had not begun" if ended else "no phase had begun"
         return f"{stopped}: {begun}. If it was stopped, the command below continues it."
-    place = (
-        f"phase {PHASES.index(phase) + 1} of {len(PHASES)}, {phase}" if phase in PHASES else f"phase {phase}"
-    )
+    place = f"phase {PHASES.index(phase) + 1} of {len(PHASES)}, {phase}" if phase in PHASES else f"phase {phase}"
     done = _progress(summary, phase)
     reached = f"{place}, with {done}" if done else place
     return f"{stopped}: it was in {reached}. If it was stopped, the command below continues it."
@@ -86,9 +76,7 @@ def candidates_table(summary: Summary) -> Markup:
         f"The score is what the search went by. Validation and test {accuracy} are those of the network "
         "trained from scratch; the test images serve for this table alone."
     )
-    return join(
-        [table(headers, rows, numeric=(2, 3, 4, 5, 6), cards=True), element("p", note, class_="quiet")]
-    )
+    return join([table(headers, rows, numeric=(2, 3, 4, 5, 6), cards=True), element("p", note, class_="quiet")])
 
 
 def cost_cell(metric: str, value: int | float) -> str:

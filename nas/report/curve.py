@@ -25,9 +25,7 @@ def draw_curve(summary: Summary, look: Look | None = None) -> bytes:
     figure, axes = new_figure(look)
     handles: list[Artist] = []
     for i, name in enumerate(_names(summary.curve)):
-        series = [
-            (c.get("epoch") or 0, accuracy) for c in summary.curve if (accuracy := _at(c, name)) is not None
-        ]
+        series = [(c.get("epoch") or 0, accuracy) for c in summary.curve if (accuracy := _at(c, name)) is not None]
         handles += axes.plot(
             [epoch for epoch, _ in series],
             [accuracy for _, accuracy in series],
@@ -69,9 +67,7 @@ def convergence(curve: Sequence[Mapping[str, Any]], *, ended: bool = True) -> li
         advice = "It was still rising: more --epochs are likely to make the scores better."
         sentences.append(advice if ended else "It is still rising.")
     elif change < -level:
-        sentences.append(
-            "It is falling: the accuracies were better before, as with too high a learning rate."
-        )
+        sentences.append("It is falling: the accuracies were better before, as with too high a learning rate.")
     else:
         advice = "It has levelled off: more --epochs are unlikely to change much."
         sentences.append(advice if ended else "It is level at the moment.")

@@ -104,7 +104,5 @@ def to_png(figure: Figure, look: Look) -> bytes:
     drawn, small = BytesIO(), BytesIO()
     figure.savefig(drawn, format="png", dpi=180 if look.narrow else 150)
     # A palette is enough for a chart and makes the file less than half as large.
-    Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(
-        small, format="png", optimize=True
-    )
+    Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
     return small.getvalue()

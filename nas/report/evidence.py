@@ -35,7 +35,7 @@ def ranking_section(summary: Summary) -> Markup:
     parts = [element("p", element("strong", verdict[:1].upper() + verdict[1:] + "."))] if verdict else []
     words = (
         f"{count(n, 'network was', 'networks were')} trained from scratch. The figures say how well each "
-        "order agrees with the order of the trained validation accuracies: +1 is the same, 0 no relation, "
+        "order agrees with the order of the trained test accuracies: +1 is the same, 0 no relation, "
         "−1 the reverse. A score is worth its training only where it does better than counting."
     )
     parts.append(element("p", words))
@@ -52,9 +52,7 @@ def ranking_section(summary: Summary) -> Markup:
     if any(_figure(ranking, key, "spearman") is not None for key, _ in _BASELINES):
         headers = ("Order by", "Spearman", "95 % interval", "from −1 to +1", "Kendall")
         parts.append(table(headers, rows, numeric=(1, 2, 4), cards=True))
-        note = (
-            "Intervals are by bootstrap over the networks; where they overlap much, neither is shown better."
-        )
+        note = "Intervals are by bootstrap over the networks; where they overlap much, neither is shown better."
         parts.append(element("p", note, class_="quiet"))
     return join(parts)
 
@@ -83,9 +81,7 @@ def trials_section(summary: Summary) -> Markup:
 def _failures(failed: list[Trial]) -> Markup:
     reasons = Counter(trial.error or "no reason was given" for trial in failed)
     first = {trial.error or "no reason was given": trial.number for trial in reversed(failed)}
-    rows: list[tuple[object, ...]] = [
-        (reason, n, first[reason]) for reason, n in reasons.most_common(_MOST_ERRORS)
-    ]
+    rows: list[tuple[object, ...]] = [(reason, n, first[reason]) for reason, n in reasons.most_common(_MOST_ERRORS)]
     rest = len(reasons) - len(rows)
     more = element("p", f"and {count(rest, 'other reason')}.", class_="quiet") if rest else Markup()
     return join([table(("Reason", "Trials", "First trial"), rows, numeric=(1, 2)), more])

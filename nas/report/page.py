@@ -70,18 +70,14 @@ def _front_section(summary: Summary) -> Markup:
     if not summary.complete:
         words = "No trial is complete yet, so there is no front to draw."
         return _section("The front", element("p", words))
-    caption = (
-        "Each sign is one network that was scored, coloured by its layout (C convolution, A attention). "
-    )
+    caption = "Each sign is one network that was scored, coloured by its layout (C convolution, A attention). "
     if summary.score_is_accuracy:
         caption += (
             "A score is the accuracy on the search's validation images with the supernet's shared weights; "
             "trained by itself a network does better. "
         )
     caption += "The line joins the networks that no other beats in both score and cost."
-    picture = _figure(
-        lambda look: draw_pareto(summary, look), "Scores of all trials against their cost", caption
-    )
+    picture = _figure(lambda look: draw_pareto(summary, look), "Scores of all trials against their cost", caption)
     rows = [
         (t.layout, t.number, *(_cost_cells(t.cost.macs, t.cost.params)), summary.score(t.score))
         for t in reversed(summary.front)
@@ -130,9 +126,7 @@ def _figure(draw: Callable[[Look], bytes], alt: str, caption: str) -> Markup:
         (Look(narrow=True), narrow),
         (Look(dark=True), dark),
     )
-    sources = (
-        Markup(f'<source media="{media}" srcset="{_embedded(draw(look))}">') for look, media in versions
-    )
+    sources = (Markup(f'<source media="{media}" srcset="{_embedded(draw(look))}">') for look, media in versions)
     image = Markup(f'<img alt="{html(alt)}" src="{_embedded(draw(Look()))}">')
     return element("figure", element("picture", *sources, image), element("figcaption", caption))
 

@@ -143,9 +143,7 @@ def _draw_candidates(axes: Axes, summary: Summary, factor: float, look: Look) ->
         "markeredgecolor": look.ink,
         "markerfacecolor": "none",
     }
-    axes.plot(
-        [x for _, x, _ in placed], [y for _, _, y in placed], linestyle="", marker="o", zorder=4, **ring
-    )
+    axes.plot([x for _, x, _ in placed], [y for _, _, y in placed], linestyle="", marker="o", zorder=4, **ring)
     for candidate, x, y in placed:
         if candidate.rank in _RANK_PLACES:
             text = axes.annotate(

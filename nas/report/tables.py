@@ -126,9 +126,7 @@ def _distributions(params: list[dict[str, Any]]) -> dict[str, BaseDistribution]:
         for name, value in own.items():
             used.setdefault(name, set()).add(value)
     return {
-        name: CategoricalDistribution(sorted(values))
-        if name == "layout"
-        else IntDistribution(min(values), max(values))
+        name: CategoricalDistribution(sorted(values)) if name == "layout" else IntDistribution(min(values), max(values))
         for name, values in used.items()
     }
 

@@ -200,9 +200,7 @@ def _check_free(folder: Path) -> None:
     except OSError as fault:
         raise write_error(folder, fault) from fault
     if record.NAME in names:
-        raise RunError(
-            f"{folder} already holds a run. Go on with it by --resume {folder}, or choose another --out."
-        )
+        raise RunError(f"{folder} already holds a run. Go on with it by --resume {folder}, or choose another --out.")
     others = [name for name in names if not is_leftover(name)]
     if others:
         shown = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")

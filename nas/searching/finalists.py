@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nas.searching.ranking import rank_statistics
-
 from nas.data import Dataset
 from nas.errors import TrainingError
 from nas.model import Network
 from nas.progress import Progress
 from nas.run import Run
 from nas.searching.plan import Plan
+from nas.searching.ranking import rank_statistics
 from nas.training import evaluate, fresh_network, train_network
 from nas.trial import Trial, pareto_front
 
@@ -64,6 +63,8 @@ def train_finalists(
     """
     recorded = {event["digest"]: event for event in run.events("finalist")}
     failed = {event["digest"] for event in run.events("finalist_failed")}
+    # A training that goes on from a checkpoint sees some epochs again; they are on record.
+    known = {(event["digest"], event["epoch"]) for event in run.events("finalist_epoch")}
     finished: list[Finalist] = []
     for place, trial in enumerate(trials, start=1):
         digest = trial.architecture.digest
@@ -75,7 +76,8 @@ def train_finalists(
         began = time.monotonic()
 
         def on_epoch(row: dict[str, Any], digest: str = digest) -> None:
-            run.append("finalist_epoch", digest=digest, validation_accuracy=None, **row)
+            if (digest, row["epoch"]) not in known:
+                run.append("finalist_epoch", digest=digest, validation_accuracy=None, **row)
 
         try:
             validation = train_network(
@@ -122,16 +124,14 @@ def train_finalists(
             f"search-validation {event['validation_accuracy']:.4f}, score {trial.score or 0.0:.4f}"
         )
     if not finished:
-        raise TrainingError(
-            "No finalist could be trained; events.jsonl has the reasons. Try --dtype float32."
-        )
+        raise TrainingError("No finalist could be trained; events.jsonl has the reasons. Try --dtype float32.")
     return sorted(finished, key=lambda f: (-f.validation_accuracy, f.trial.cost.macs, f.trial.number))
 
 
 def ranking(finalists: Sequence[Finalist], *, seed: int) -> dict[str, Any]:
     """How well the score, and params and MACs alone, foretold the trained networks' test accuracies."""
     return rank_statistics(
-        [f.trial.score for f in finalists],
+        [float(f.trial.score or 0.0) for f in finalists],
         [f.test_accuracy for f in finalists],
         params=[f.trial.cost.params for f in finalists],
         macs=[f.trial.cost.macs for f in finalists],

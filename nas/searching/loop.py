@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from nas.searching.executor import InProcess, Job
 
 from nas.architecture import Architecture
 from nas.budget import Budget, check_budgets
@@ -23,6 +22,7 @@ from nas.options import SearchOptions
 from nas.progress import Progress, Silent
 from nas.run import Run, default_folder
 from nas.scoring import SupernetScorer
+from nas.searching.executor import InProcess, Job
 from nas.searching.finalists import Finalist, choose_finalists, ranking, train_finalists, winners
 from nas.searching.plan import Plan, describe_data, make_plan
 from nas.searching.sampling import BudgetSampler
@@ -150,18 +150,16 @@ class _Job:
         )
         self.sampler = BudgetSampler(self.space, self.budgets, aim=options.aim)
         TABLE.save()
-        typical = self.sampler.draw(random.Random(0)).cost.macs
+        typical = self.sampler.draw(random.Random(0)).cost
         self.plan = plan or make_plan(
             options,
             source.info,
             resolution=self.space.input.resolution,
             stride=self.sampler.costs.total_stride,
-            macs=typical,
+            cost=typical,
         )
         torch.set_num_threads(self.plan.threads)
-        self.dataset = source.load(
-            resolution=self.plan.train_resolution, seed=options.seed, progress=self.progress
-        )
+        self.dataset = source.load(resolution=self.plan.train_resolution, seed=options.seed, progress=self.progress)
         self._announce()
 
     def go(self, run: Run) -> SearchResult:
@@ -190,7 +188,11 @@ class _Job:
         if not finished:
             self.run.append("phase_started", phase=name)
         began = time.monotonic()
-        found = work()
+        try:
+            found = work()
+        except KeyboardInterrupt:
+            self.run.append("interrupted", phase=name)
+            raise
         if not finished:
             self.run.append("phase_finished", phase=name, seconds=time.monotonic() - began)
         return found
@@ -216,9 +218,7 @@ class _Job:
             self.progress.note(f"Supernet, epoch {row['epoch']} of {self.plan.epochs}: {shown}")
 
         def train() -> Supernet:
-            training.run(
-                self.progress, on_curve, watch_every=self.plan.watch_every, metric=self.options.metric
-            )
+            training.run(self.progress, on_curve, watch_every=self.plan.watch_every, metric=self.options.metric)
             if not self.run.events("updates"):
                 self.run.append("updates", counts=training.updates)
             return supernet
@@ -256,9 +256,7 @@ class _Job:
             executor.close()
         self.progress.finish()
         if not any(trial.complete for trial in trials):
-            raise NasError(
-                f"No network could be scored: {trials[0].error if trials else 'none was proposed'}."
-            )
+            raise NasError(f"No network could be scored: {trials[0].error if trials else 'none was proposed'}.")
         return trials
 
     def _batch(self, searcher: Any, executor: InProcess, batch: int, trials: list[Trial]) -> bool:
@@ -329,7 +327,8 @@ class _Job:
                 self.run.append(
                     "winner",
                     rank=rank,
-                    path=str(folder),
+                    # Relative to the run, which may be moved or looked at from elsewhere.
+                    path=f"winners/{rank}",
                     digest=trial.architecture.digest,
                     checks=checks,
                     macs=trial.cost.macs,

@@ -219,7 +219,7 @@ def nsga2(
         History(sampler, seed=seed, presets=presets),
         objective=objective,
         origin="nsga2",
-        tries=100,
+        tries=50,
         both=True,
         # It breeds only once a generation is as large as its population.
         make=lambda number, told: NSGAIISampler(population_size=min(NSGA2_PARENTS, told), seed=number),

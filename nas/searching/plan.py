@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from nas.budget import Cost
 from nas.data import Augment, DataInfo, Dataset, choose_augment
 from nas.errors import OptionError
 from nas.options import SearchOptions
@@ -70,25 +71,23 @@ class Plan:
         )
 
 
-def make_plan(options: SearchOptions, info: DataInfo, *, resolution: int, stride: int, macs: int) -> Plan:
+def make_plan(options: SearchOptions, info: DataInfo, *, resolution: int, stride: int, cost: Cost) -> Plan:
     """Plans a search, or the training of one network (`nas train` reads what concerns finalists).
 
     Args:
         resolution: What budgets are counted at.
         stride: How many times smaller the last feature map is than the image.
-        macs: Of a typical network in range, at that resolution.
+        cost: Of a typical network in range, at that resolution.
 
     Raises:
         OptionError: If a device or resolution cannot be had.
     """
     device = choose_device(options.device)
     threads = options.threads or available_cores()
-    counted = resolution
+    counted, macs = resolution, cost.macs
     images = max(1, round(info.train_count * 0.8))
     budget = _SHORT_SECONDS if images < _SMALL_DATA else _LONG_SECONDS
-    size = options.train_resolution or _train_resolution(
-        info, counted, stride, macs, images, budget, device, threads
-    )
+    size = options.train_resolution or _train_resolution(info, counted, stride, macs, images, budget, device, threads)
     rate = _images_per_second(macs * (size / counted) ** 2, device, threads)
     batch_size = options.batch_size or (32 if images < 3000 else 64 if images < 20_000 else 128)
     affordable = budget * _SHARES["supernet"] * rate / images
@@ -119,7 +118,7 @@ def make_plan(options: SearchOptions, info: DataInfo, *, resolution: int, stride
         validation_images=validation,
         finalists=min(finalists, trials),
         finalist_epochs=finalist_epochs,
-        learning_rate=2e-3 * math.sqrt(batch_size / 64),
+        learning_rate=2e-3 * math.sqrt(batch_size / 64) * min(1.0, (cost.params / 1e5) ** -0.3),
         augment=choose_augment(options.augment, info),
         seconds={
             "supernet": epochs * members * images / rate,
@@ -148,9 +147,7 @@ def choose_device(wanted: str) -> str:
         "mps": torch.backends.mps.is_available(),
     }.get(wanted.split(":")[0], False)
     if not there:
-        raise OptionError(
-            f"--device {wanted}: this machine's torch {torch.__version__} has none. Use --device cpu."
-        )
+        raise OptionError(f"--device {wanted}: this machine's torch {torch.__version__} has none. Use --device cpu.")
     return wanted
 
 
@@ -182,10 +179,7 @@ def _train_resolution(
     """
     size = min(counted, max(stride, 32, math.ceil(max(info.height, info.width) / stride) * stride))
     least = min(size, max(2 * stride, 64))
-    while (
-        size > least
-        and images / _images_per_second(macs * (size / counted) ** 2, device, threads) > budget / 30
-    ):
+    while size > least and images / _images_per_second(macs * (size / counted) ** 2, device, threads) > budget / 30:
         size = max(least, size - stride)
     return size
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from nas.budget import Budget
+from nas.budget import Budget, check_budgets
 from nas.costing import TABLE, SpaceCosts
 from nas.options import SearchOptions
 from nas.searching.sampling import shortest
@@ -49,10 +49,9 @@ def dry_run(
     """Counts a space; nothing is trained and an infeasible budget is no error here (`fits` is 0)."""
     if options is not None and options.resolution:
         space = space.adapted(resolution=options.resolution)
+    check_budgets(budgets)
     costs = SpaceCosts(space)
-    extremes = {
-        m: (shortest(costs, m, smallest=True), shortest(costs, m, smallest=False)) for m in ("macs", "params")
-    }
+    extremes = {m: (shortest(costs, m, smallest=True), shortest(costs, m, smallest=False)) for m in ("macs", "params")}
     halves = {m: {layout: _halves(costs, layout, m) for layout in space.layouts} for m in ("macs", "params")}
     exact = len(budgets) < 2 and all(half is not None for found in halves.values() for half in found.values())
     layouts: dict[str, dict[str, Any]] = {}
@@ -101,9 +100,7 @@ def _halves(costs: SpaceCosts, layout: str, metric: str) -> Any:
     return pairs
 
 
-def _extend(
-    costs: SpaceCosts, sums: dict[int, np.ndarray], i: int, layout: str, metric: str
-) -> dict[int, np.ndarray]:
+def _extend(costs: SpaceCosts, sums: dict[int, np.ndarray], i: int, layout: str, metric: str) -> dict[int, np.ndarray]:
     found: dict[int, list[np.ndarray]] = defaultdict(list)
     for width_in, spent in sums.items():
         by_width: dict[int, list[int]] = defaultdict(list)

@@ -12,19 +12,21 @@ from __future__ import annotations
 import random
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from nas.architecture import Architecture
-from nas.budget import Budget, Cost, format_quantity
+from nas.budget import Budget, Cost, check_budgets, format_quantity
 from nas.costing import Option, SpaceCosts
-from nas.errors import BudgetError
+from nas.errors import BudgetError, SpaceError
 from nas.space import Genotype, SearchSpace
 
 BINS = {1: 512, 2: 96}
 MAX_TRIES = 500
 _CACHED_DRAWS = 20_000
+_LISTED = 2_000
 
 
 class Draw(NamedTuple):
@@ -56,7 +58,9 @@ class BudgetSampler:
     """
 
     def __init__(self, space: SearchSpace, budgets: Sequence[Budget] = (), *, aim: float = 0.0) -> None:
-        self.space, self.budgets, self.aim = space, tuple(budgets), aim
+        self.space, self.budgets, self.aim = space, check_budgets(budgets), aim
+        if not 0 <= aim < 1:
+            raise BudgetError(f"aim must be from 0 to just below 1, not {aim}.")
         self.costs = SpaceCosts(space)
         self.metrics = tuple(budget.metric for budget in budgets) or ("macs",)
         self._lowest = {m: shortest(self.costs, m, smallest=True) for m in ("macs", "params")}
@@ -68,6 +72,7 @@ class BudgetSampler:
         self._bins = BINS[len(self.metrics)]
         self._tables = {layout: self._count(layout) for layout in space.layouts}
         self._draws: dict[Any, tuple[list[float], list[_Group]]] = {}
+        self._listed: dict[str, list[Draw]] = {}
         self.layouts = tuple(layout for layout in space.layouts if self._fits(layout))
         if not self.layouts:
             raise BudgetError(
@@ -86,14 +91,18 @@ class BudgetSampler:
         Raises:
             BudgetError: If nothing was found in a bounded number of tries.
         """
+        _check_by(by)
+        chosen = layout or rng.choice(self.layouts)
         for _ in range(MAX_TRIES):
-            chosen = layout or self._pick_layout(rng, by)
+            # Among all architectures, one that falls outside must not count for its layout; within a layout it must.
+            chosen = self._pick_layout(rng) if by == "architecture" and not layout else chosen
             drawn = self._try(chosen, rng)
             if drawn is not None:
                 return drawn
-        raise BudgetError(
-            f"No {self.space.name} network in range was drawn in {MAX_TRIES} tries. Lower --aim."
-        )
+        listed = self._list(chosen)
+        if listed:
+            return rng.choice(listed)
+        raise BudgetError(f"No {self.space.name} network in range was drawn in {MAX_TRIES} tries. Lower --aim.")
 
     def in_range(self, cost: Cost) -> bool:
         """Whether a cost is within every bound and at least at the aimed share of one."""
@@ -160,8 +169,8 @@ class BudgetSampler:
                 )
         if len(self.budgets) > 1 and not any(self._meets_all(layout) for layout in self.space.layouts):
             raise BudgetError(
-                f"No {self.space.name} network fits {' and '.join(map(str, self.budgets))} at once, though some fit each "
-                "alone. Raise one --budget."
+                f"No {self.space.name} network fits {' and '.join(map(str, self.budgets))} at once, though some fit "
+                "each alone. Raise one --budget."
             )
 
     def _meets_all(self, layout: str) -> bool:
@@ -202,8 +211,7 @@ class BudgetSampler:
 
     def _bin(self, option: Option) -> tuple[int, ...]:
         return tuple(
-            getattr(option, m) * self._bins // bound
-            for m, bound in zip(self.metrics, self.bounds, strict=True)
+            getattr(option, m) * self._bins // bound for m, bound in zip(self.metrics, self.bounds, strict=True)
         )
 
     def _groups(self, options: list[Option]) -> list[_Group]:
@@ -257,19 +265,25 @@ class BudgetSampler:
         table = self._tables[layout][0][0][0]
         return self._between(table, (0,) * len(self.metrics), lowest if low is None else low, high)
 
-    def _pick_layout(self, rng: random.Random, by: str) -> str:
-        if by == "layout":
-            return rng.choice(self.layouts)
+    def _pick_layout(self, rng: random.Random) -> str:
         return rng.choices(self.layouts, [self._weight(layout) for layout in self.layouts])[0]
 
     def _fits(self, layout: str) -> bool:
-        """Whether the layout has members in range: the bins' count, confirmed by drawing one."""
+        """Whether the layout has members in range: the bins' count, confirmed by drawing or listing one."""
         rng = random.Random(0)
-        return self._weight(layout) > 0 and any(self._try(layout, rng) is not None for _ in range(MAX_TRIES))
+        if self._weight(layout) <= 0:
+            return False
+        return any(self._try(layout, rng) is not None for _ in range(MAX_TRIES)) or bool(self._list(layout))
 
-    def _try(
-        self, layout: str, rng: random.Random, low: int | None = None, high: int | None = None
-    ) -> Draw | None:
+    def _list(self, layout: str) -> list[Draw]:
+        """The members in range (or the first many of them) of a layout whose range is too narrow to hit by drawing."""
+        from nas.searching.enumeration import members
+
+        if layout not in self._listed:
+            self._listed[layout] = list(islice(members(self, layout), _LISTED))
+        return self._listed[layout]
+
+    def _try(self, layout: str, rng: random.Random, low: int | None = None, high: int | None = None) -> Draw | None:
         """One draw over the binned range, or None if it falls outside the exact one."""
         lowest, highest = self._range()
         low, high = lowest if low is None else low, highest if high is None else high
@@ -357,11 +371,18 @@ def sample(
     """Draws one architecture of a space inside budgets; see `BudgetSampler`, which is faster for many.
 
     Raises:
-        BudgetError: If no member fits, with the smallest quoted.
+        BudgetError: If no member fits, with the smallest quoted, or two budgets bound the same metric.
     """
+    check_budgets(budgets)
+    _check_by(by)
     if not budgets and not aim:
         return space.sample(rng, by=by)
     return BudgetSampler(space, budgets, aim=aim).draw(rng, by=by).architecture
+
+
+def _check_by(by: str) -> None:
+    if by not in ("layout", "architecture"):
+        raise SpaceError(f"by must be 'layout' or 'architecture', not {by!r}.")
 
 
 def _cumulated(ways: dict[int, np.ndarray]) -> dict[int, np.ndarray]:

@@ -61,13 +61,14 @@ def train(
         info,
         resolution=architecture.input.resolution,
         stride=stride,
-        macs=spent.macs,
+        cost=spent,
     )
     torch.set_num_threads(plan.threads)
     data = source.load(resolution=plan.train_resolution, seed=options.seed, progress=progress)
     progress.note(
         f"{spent.macs / 1e6:,.1f} MMACs at {plan.resolution} pixels, trained at {plan.train_resolution} pixels for "
-        f"{plan.finalist_epochs} epochs of {len(data.train):,} images; {plan.device}, {plan.threads} threads, {plan.dtype}"
+        f"{plan.finalist_epochs} epochs of {len(data.train):,} images; {plan.device}, {plan.threads} threads, "
+        f"{plan.dtype}"
     )
     folder = Path(out)
     recipe = plan.recipe(epochs=plan.finalist_epochs, seed=options.seed)

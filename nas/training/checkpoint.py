@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch import nn
 
 from nas.errors import RunError
 from nas.run import atomic_write
+from nas.run.files import is_leftover
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -22,9 +22,7 @@ def save_checkpoint(
     path: Path, module: nn.Module, optimizer: torch.optim.Optimizer | None, facts: dict[str, Any]
 ) -> None:
     """Writes a module's state, the optimizer's moments and plain JSON `facts` to one file."""
-    tensors = {
-        f"model/{name}": value.detach().contiguous().cpu() for name, value in module.state_dict().items()
-    }
+    tensors = {f"model/{name}": value.detach().contiguous().cpu() for name, value in module.state_dict().items()}
     steps: dict[str, float] = {}
     if optimizer is not None:
         for name, parameter in module.named_parameters():
@@ -51,9 +49,7 @@ def read_facts(path: Path) -> dict[str, Any]:
         raise RunError(f"{path} is not a checkpoint: {str(fault)[:120]}. Delete it to train again.") from None
 
 
-def load_checkpoint(
-    path: Path, module: nn.Module, optimizer: torch.optim.Optimizer | None = None
-) -> dict[str, Any]:
+def load_checkpoint(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> dict[str, Any]:
     """Copies a checkpoint into a module (and an optimizer over its parameters) in place; returns its facts.
 
     Raises:
@@ -62,25 +58,29 @@ def load_checkpoint(
     facts = read_facts(path)
     with safe_open(path, framework="pt") as file, torch.no_grad():
         steps: dict[str, float] = json.loads((file.metadata() or {})["steps"])
-        names = set(file.keys())
-        for name, value in module.state_dict().items():
-            key = f"model/{name}"
-            if key not in names or list(file.get_slice(key).get_shape()) != list(value.shape):
-                raise RunError(
-                    f"{path} belongs to another network: {name} differs. Delete it to train again."
-                )
-            value.copy_(file.get_tensor(key))
+        state = module.state_dict()
+        _check_same(path, state, {key: list(file.get_slice(key).get_shape()) for key in file.keys()})  # noqa: SIM118
+        for name, value in state.items():
+            value.copy_(file.get_tensor(f"model/{name}"))
         if optimizer is not None:
             for name, parameter in module.named_parameters():
                 if name in steps:
-                    state: dict[str, Any] = {
-                        "step": torch.tensor(steps[name], device=_step_device(parameter))
-                    }
+                    state: dict[str, Any] = {"step": torch.tensor(steps[name], device=_step_device(parameter))}
                     for moment in _MOMENTS:
                         stored = file.get_tensor(f"{moment}/{name}")
                         state[moment] = torch.empty_like(parameter).copy_(stored)
                     optimizer.state[parameter] = state
     return facts
+
+
+def _check_same(path: Path, state: dict[str, torch.Tensor], stored: dict[str, list[int]]) -> None:
+    """Refuses a checkpoint of another network, before anything of it is copied."""
+    shapes = {f"model/{name}": list(value.shape) for name, value in state.items()}
+    found = {key: shape for key, shape in stored.items() if key.startswith("model/")}
+    differing = sorted(key for key in {*shapes, *found} if shapes.get(key) != found.get(key))
+    if differing:
+        name = differing[0].removeprefix("model/")
+        raise RunError(f"{path} belongs to another network: {name} differs. Delete it to train again.")
 
 
 def newest(folder: Path) -> Path | None:
@@ -97,7 +97,10 @@ def newest(folder: Path) -> Path | None:
 def prune(folder: Path, keep: int = 2) -> None:
     """Deletes all but the last `keep` checkpoints, and what an interrupted write left behind."""
     for path in sorted(folder.glob("step-*.safetensors"))[:-keep]:
-        os.unlink(path)
+        path.unlink()
+    for path in folder.glob(".step-*"):
+        if is_leftover(path.name):
+            path.unlink()
 
 
 def _step_device(parameter: nn.Parameter) -> torch.device:

@@ -66,9 +66,7 @@ def evaluate(
     return float(counts[0].sum() / counts[1].sum())
 
 
-def _batches(
-    split: Split, data: Dataset, recipe: Recipe, batch_size: int, *, drop_last: bool = False
-) -> Batches:
+def _batches(split: Split, data: Dataset, recipe: Recipe, batch_size: int, *, drop_last: bool = False) -> Batches:
     return Batches(
         split, batch_size=batch_size, mean=data.mean, std=data.std, drop_last=drop_last, device=recipe.device
     )

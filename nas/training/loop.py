@@ -74,9 +74,7 @@ class TrainingLoop:
             return False
         stored = load_checkpoint(path, self.module, self.optimizer)
         if stored["recipe"] != self.recipe.to_dict():
-            raise TrainingError(
-                f"{path} was trained by another recipe. Delete it, or resume with the same options."
-            )
+            raise TrainingError(f"{path} was trained by another recipe. Delete it, or resume with the same options.")
         self.done, self.facts = stored["step"], stored["facts"]
         self._seconds_before = stored["seconds"]
         return True
@@ -113,17 +111,20 @@ class TrainingLoop:
                 last_saved = time.monotonic()
 
     def save(self, seconds: float) -> None:
-        """Writes a checkpoint and deletes the ones before the last two."""
+        """Writes a checkpoint and deletes the ones before the last two; at the end, all but the trained weights."""
         if self.folder is None:
             return
+        ended = self.done == self.steps
         facts = {
             "step": self.done,
             "seconds": self._seconds_before + seconds,
             "recipe": self.recipe.to_dict(),
             "facts": self.facts,
         }
-        save_checkpoint(self.folder / f"step-{self.done:08d}.safetensors", self.module, self.optimizer, facts)
-        prune(self.folder, _KEPT)
+        path = self.folder / f"step-{self.done:08d}.safetensors"
+        # Nothing will go on from the optimizer's moments, which are twice the size of the weights.
+        save_checkpoint(path, self.module, None if ended else self.optimizer, facts)
+        prune(self.folder, 1 if ended else _KEPT)
 
     def _one(self, images: torch.Tensor, labels: torch.Tensor) -> float:
         rate = self.recipe.learning_rate_at(self.done, self.steps)
@@ -134,9 +135,7 @@ class TrainingLoop:
             raise TrainingError(
                 f"The loss became {loss} at step {self.done + 1}. Try --dtype float32 or a larger --batch-size."
             )
-        nn.utils.clip_grad_norm_(
-            (p for p in self.module.parameters() if p.grad is not None), self.recipe.clip_norm
-        )
+        nn.utils.clip_grad_norm_((p for p in self.module.parameters() if p.grad is not None), self.recipe.clip_norm)
         self.optimizer.step()
         if self._after_step is not None:
             self._after_step()

@@ -19,6 +19,9 @@ from nas.training.evaluation import evaluate, recalibrate
 from nas.training.loop import TrainingLoop
 from nas.training.recipe import Recipe
 
+# The share of a single-path training after which only random members learn.
+_TAKEN_OVER = 2 / 3
+
 
 class ArchitectureSource(Protocol):
     """Where training gets its architectures from; `nas.searching` has one that keeps budgets."""
@@ -49,9 +52,7 @@ def layout_weights(layouts: tuple[str, ...], *, rounds: int = 400) -> list[float
         i, letter = min(shares, key=lambda branch: shares[branch])
         if shares[i, letter] >= 0.55 * sum(shares.values()) / len(shares):
             break
-        weights = [
-            w * (1.05 if layout[i] == letter else 1) for w, layout in zip(weights, layouts, strict=True)
-        ]
+        weights = [w * (1.05 if layout[i] == letter else 1) for w, layout in zip(weights, layouts, strict=True)]
         weights = [w / sum(weights) for w in weights]
     return weights
 
@@ -62,7 +63,9 @@ class SupernetTraining:
     sandwich: per step a layout's largest architecture learns from the labels, its smallest and two random members from
     the largest's detached logits (Yu et al. 2020, arXiv:2003.11142; in-place distillation, Yu and Huang 2019,
     arXiv:1903.05134). Differences: the layout is drawn first; "largest" is drawn anew from the top of the budget.
-    single-path: one random member a step learns from the labels (Guo et al. 2020, arXiv:1904.00420).
+    single-path: one architecture a step learns from the labels (Guo et al. 2020, arXiv:1904.00420). It begins with one
+    large network of each layout, and random members take over during the first two thirds of the steps (progressive
+    shrinking, as in Once-for-All, Cai et al. 2020, arXiv:1908.09791): members learn from features that are there.
 
     Args:
         strategy: "sandwich" or "single-path".
@@ -88,9 +91,9 @@ class SupernetTraining:
         )
         self._weights = layout_weights(source.layouts)
         step = self._sandwich if strategy == "sandwich" else self._single_path
-        self.loop = TrainingLoop(
-            supernet, data, recipe, step, folder=folder, after_step=supernet.clear_gradients
-        )
+        self.loop = TrainingLoop(supernet, data, recipe, step, folder=folder, after_step=supernet.clear_gradients)
+        rng = random.Random(f"anchors-{recipe.seed}")
+        self._anchors = {layout: source.largest(rng, layout) for layout in source.layouts}
         self.watched = self._watched()
 
     def run(
@@ -137,16 +140,14 @@ class SupernetTraining:
     def _accuracy(self, architecture: Architecture, metric: str) -> float:
         network = self.supernet.extract(architecture)
         recalibrate(network, self.data, self.recipe, images=512)
-        return evaluate(
-            network, self.data.search_validation.first(1024), self.data, self.recipe, metric=metric
-        )
+        return evaluate(network, self.data.search_validation.first(1024), self.data, self.recipe, metric=metric)
 
     def _watched(self) -> dict[str, Architecture]:
         rng = random.Random(f"watched-{self.recipe.seed}")
         layouts = self.source.layouts
         middle = layouts[len(layouts) // 2]
         return {
-            "largest": self.source.largest(rng, middle),
+            "largest": self._anchors[middle],
             "smallest": self.source.smallest(rng, middle),
             "random 1": self.source.member(rng, layouts[0]),
             "random 2": self.source.member(rng, layouts[-1]),
@@ -163,7 +164,9 @@ class SupernetTraining:
     def _single_path(self, images: torch.Tensor, labels: torch.Tensor, step: int) -> float:
         rng = random.Random(f"{self.recipe.seed}-{step}")
         layout = self._draw_layout(rng)
-        loss = self._learn(images, labels, self.source.member(rng, layout))[0]
+        large = rng.random() < 1 - step / (_TAKEN_OVER * self.loop.steps)
+        architecture = self._anchors[layout] if large else self.source.member(rng, layout)
+        loss = self._learn(images, labels, architecture)[0]
         self._count(layout, 1)
         self.supernet.publish_gradients()
         return loss

@@ -26,9 +26,7 @@ class Profile:
 PROFILE = Profile(
     params=25_036_948,
     macs=4_142_000_000,
-    stages=[
-        {"name": "stem", "macs": 4_000_000, "params": 38_848, "output": (64, 112, 112), "ops": "conv_stem"}
-    ],
+    stages=[{"name": "stem", "macs": 4_000_000, "params": 38_848, "output": (64, 112, 112), "ops": "conv_stem"}],
     latency={"median_s": 0.0123, "iqr_s": 0.0004, "runs": 30, "warmup": 5, "setting": "cpu, float32"},
 )
 
@@ -78,9 +76,7 @@ def test_zoo_rows_have_exact_costs(capsys: pytest.CaptureFixture[str]) -> None:
     assert round(rows["coatnet_0"]["macs"] / 1e9, 3) == 4.142
 
 
-def test_profile_hands_its_options_over(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_profile_hands_its_options_over(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     calls: list[dict[str, Any]] = []
 
     def profile(architecture: Any, **given: Any) -> Profile:
@@ -115,14 +111,14 @@ def test_train_hands_its_options_over(
 ) -> None:
     calls: list[tuple[Any, ...]] = []
 
-    def train_network(architecture: Any, data: str, *, progress: Any, **given: Any) -> dict[str, Any]:
-        calls.append((architecture.num_classes, data, given))
+    def train(architecture: Any, *, out: Any, options: Any, weights: Any, progress: Any) -> dict[str, Any]:
+        calls.append((architecture.num_classes, options.data, options.finalist_epochs, out, weights))
         return {"test_accuracy": 0.5, "epochs": 2}
 
-    put(monkeypatch, "nas.training", train_network=train_network)
+    put(monkeypatch, "nas.searching", train=train)
     out = str(tmp_path)
     assert main(["train", "coatnet_0", "--data", "x.npz", "--epochs", "2", "--out", out, "--json"]) == 0
-    assert calls == [(1000, "x.npz", {"epochs": 2, "out": out})]
+    assert calls == [(1000, "x.npz", 2, out, None)]
     assert json.loads(capsys.readouterr().out) == {"test_accuracy": 0.5, "epochs": 2}
 
 
@@ -141,12 +137,12 @@ def test_export_hands_its_options_over(
 ) -> None:
     calls: list[tuple[Any, ...]] = []
 
-    def export_run(*given: Any) -> Path:
+    def export_run(*given: Any) -> dict[str, Any]:
         calls.append(given)
-        return run_folder / "winners/2"
+        return {"path": "a/exports/2", "files": ["model.py", "card.md"]}
 
     put(monkeypatch, "nas.export", export_run=export_run)
     assert main(["export", str(run_folder)]) == 0
     assert main(["export", str(run_folder), "--rank", "2", "--format", "onnx", "--format", "code"]) == 0
     assert calls == [(run_folder, 1, None), (run_folder, 2, ("onnx", "code"))]
-    assert capsys.readouterr().out == f"{run_folder}/winners/2\n" * 2
+    assert capsys.readouterr().out == "a/exports/2/model.py\na/exports/2/card.md\n" * 2

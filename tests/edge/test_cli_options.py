@@ -80,9 +80,7 @@ def test_complaint_leaves_standard_output_empty_under_json(capsys: pytest.Captur
 
 
 def test_help_and_complaints_import_nothing_heavy() -> None:
-    calls = (
-        [words.split(" ") for words, _ in COMPLAINTS] + [[name, "--help"] for name in COMMANDS] + [["--help"]]
-    )
+    calls = [words.split(" ") for words, _ in COMPLAINTS] + [[name, "--help"] for name in COMMANDS] + [["--help"]]
     code = f"""
 import contextlib, io, json, sys
 from nas.cli.main import main
@@ -94,9 +92,7 @@ for words in json.loads(sys.argv[1]):
     assert not loaded, (words, loaded)
 print("light")
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code, json.dumps(calls)], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", code, json.dumps(calls)], capture_output=True, text=True, check=False)
     assert done.stdout == "light\n", done.stderr
 
 
@@ -122,9 +118,7 @@ def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("words", [["--help"], ["search", "--help"]])
 def test_reader_that_goes_away_is_no_fault(words: list[str]) -> None:
     program = Path(sys.executable).with_name("nas")
-    with subprocess.Popen(
-        [program, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as nas:
+    with subprocess.Popen([program, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as nas:
         assert nas.stdout is not None
         assert nas.stderr is not None
         nas.stdout.close()

@@ -78,9 +78,7 @@ def test_percent_reaches_100_only_at_the_end() -> None:
     assert meter.percent() == "100 %"
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0:00"), (34.4, "0:34"), (59.9, "1:00"), (11_220, "3:07:00")]
-)
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (34.4, "0:34"), (59.9, "1:00"), (11_220, "3:07:00")])
 def test_durations_are_written_for_people(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 

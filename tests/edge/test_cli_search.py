@@ -232,9 +232,7 @@ def test_interruption_before_anything_was_recorded_promises_nothing(
     assert capsys.readouterr().err == "Interrupted.\n"
 
 
-def test_error_of_several_lines_is_told_on_one(
-    stub: Callable[..., None], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_error_of_several_lines_is_told_on_one(stub: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
     def search(space: object, **rest: Any) -> Result:
         raise SpaceError("a\n  b")
 
@@ -309,9 +307,7 @@ def test_dry_run_refuses_a_budget_below_the_smallest_network(
     assert main_search(["--space", "coatnet", "--budget", "0.1GFLOPs", "--dry-run", "--json"]) == 2
     out, err = capsys.readouterr()
     assert json.loads(out)["fits"] == 0.0
-    assert err.startswith(
-        "No coatnet network fits 100MFLOPs: the smallest needs 500.00 MMACs. Raise --budget"
-    )
+    assert err.startswith("No coatnet network fits 100MFLOPs: the smallest needs 500.00 MMACs. Raise --budget")
     assert err.count("\n") == 1
 
 
@@ -320,9 +316,7 @@ def test_dry_run_warns_of_a_budget_above_the_largest_network(
 ) -> None:
     dry(stub, fits=1.0)
     assert main_search(["--space", "coatnet", "--budget", "90GFLOPs", "--dry-run"]) == 0
-    assert capsys.readouterr().err.startswith(
-        "Warning: 90GFLOPs is above the largest coatnet network (16.00 GMACs)"
-    )
+    assert capsys.readouterr().err.startswith("Warning: 90GFLOPs is above the largest coatnet network (16.00 GMACs)")
 
 
 def test_dry_run_refuses_budgets_that_nothing_fits_together(

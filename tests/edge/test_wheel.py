@@ -63,9 +63,7 @@ print(json.dumps([str(catalog.folder()), spaces, catalog.zoo_names()]))
 
 
 def test_wheel_holds_every_data_file_of_the_package(wheel: Path) -> None:
-    data = (
-        path for path in (ROOT / "nas").rglob("*.*") if path.suffix not in (".py", ".pyc") and path.is_file()
-    )
+    data = (path for path in (ROOT / "nas").rglob("*.*") if path.suffix not in (".py", ".pyc") and path.is_file())
     with zipfile.ZipFile(wheel) as archive:
         held = set(archive.namelist())
     assert {path.relative_to(ROOT).as_posix() for path in data} <= held

@@ -95,10 +95,7 @@ def test_text_that_is_no_budget_is_refused_in_one_line_with_a_remedy(text: str, 
     message = str(caught.value)
     assert why in message
     assert "\n" not in message
-    assert any(
-        remedy in message
-        for remedy in ("such as 4.2GFLOPs", "did you mean", "write", "use ", "leave", "round")
-    )
+    assert any(remedy in message for remedy in ("such as 4.2GFLOPs", "did you mean", "write", "use ", "leave", "round"))
 
 
 @given(st.text())
@@ -112,9 +109,7 @@ def test_any_text_is_a_budget_or_a_budget_error(text: str) -> None:
 
 
 NUMBERS = st.from_regex(r"[0-9]{1,12}(\.[0-9]{0,12})?(e[+-]?[0-9]{1,4})?", fullmatch=True)
-UNITS = st.sampled_from(
-    ["GFLOPs", "MMACs", "MAC", "Mparams", "Bparams", "ms", "us", "s", "KiB", "MB", "B", "G", "x"]
-)
+UNITS = st.sampled_from(["GFLOPs", "MMACs", "MAC", "Mparams", "Bparams", "ms", "us", "s", "KiB", "MB", "B", "G", "x"])
 
 
 @given(NUMBERS, UNITS, st.sampled_from(["", "@cpu", "@cuda:1"]))
@@ -187,9 +182,7 @@ def test_several_budgets_are_read_in_order() -> None:
 
 
 def test_two_budgets_of_one_metric_are_refused() -> None:
-    with pytest.raises(
-        BudgetError, match="4.2GFLOPs and 600MFLOPs both bound multiply-adds: give one of them"
-    ):
+    with pytest.raises(BudgetError, match="4.2GFLOPs and 600MFLOPs both bound multiply-adds: give one of them"):
         parse_budgets(["4.2GFLOPs", "600MMACs"])
 
 

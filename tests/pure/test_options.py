@@ -62,9 +62,7 @@ def test_defaults_are_valid() -> None:
         ("onnx", "yes", "must be true, false or left out"),
     ],
 )
-def test_wrong_value_is_refused_in_one_line_that_names_option_and_value(
-    name: str, value: Any, why: str
-) -> None:
+def test_wrong_value_is_refused_in_one_line_that_names_option_and_value(name: str, value: Any, why: str) -> None:
     with pytest.raises(OptionError) as caught:
         replace(PLAIN, **{name: value}).validate()
     message = str(caught.value)

@@ -71,9 +71,7 @@ def test_run_yaml_is_not_read_back_and_made_anew_where_it_is_missing(tmp_path: P
 
 def test_create_refuses_a_folder_that_holds_a_run(tmp_path: Path) -> None:
     Run.create(tmp_path, MANIFEST).close()
-    with pytest.raises(
-        RunError, match=rf"already holds a run. Go on with it by --resume {tmp_path}, or choose"
-    ):
+    with pytest.raises(RunError, match=rf"already holds a run. Go on with it by --resume {tmp_path}, or choose"):
         Run.create(tmp_path, MANIFEST)
 
 
@@ -229,9 +227,7 @@ def test_a_read_only_folder_can_be_read_but_not_resumed(tmp_path: Path) -> None:
         (tmp_path / "run").chmod(0o700)
 
 
-def test_a_disk_that_cannot_be_written_gives_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_disk_that_cannot_be_written_gives_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: object) -> int:
         raise OSError(30, "Read-only file system")
 

@@ -73,9 +73,7 @@ def test_the_record_may_be_torn_at_any_byte(folder: Path) -> None:
         assert record(folder).read_bytes() == whole[: whole[:size].rindex(b"\n") + 1]
 
 
-@pytest.mark.parametrize(
-    "bad", [b"{torn", b"", b"[1, 2]", b'{"no":"event"}', b'{"event":"x","v":NaN}', b"\xff"]
-)
+@pytest.mark.parametrize("bad", [b"{torn", b"", b"[1, 2]", b'{"no":"event"}', b'{"event":"x","v":NaN}', b"\xff"])
 def test_a_damaged_line_in_the_middle_is_refused_with_its_number(folder: Path, bad: bytes) -> None:
     lines = record(folder).read_bytes().split(b"\n")
     lines[1] = bad
@@ -95,9 +93,7 @@ def test_two_torn_lines_are_damage_and_not_cut(folder: Path) -> None:
         Run.open(folder)
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"\n", b"{}\n", b'{"event":"trial"}\n', b'{"event":"run_started"}\n', b"x"]
-)
+@pytest.mark.parametrize("content", [b"", b"\n", b"{}\n", b'{"event":"trial"}\n', b'{"event":"run_started"}\n', b"x"])
 def test_a_file_that_is_no_record_is_refused(folder: Path, content: bytes) -> None:
     record(folder).write_bytes(content)
     with pytest.raises(RunError, match=r"is not a run: events.jsonl does not start with"):
@@ -110,9 +106,7 @@ def test_a_later_format_is_refused(folder: Path) -> None:
     # A later format may well look different further down, which is no damage.
     lines[1] = b"binary, perhaps"
     record(folder).write_bytes(b"\n".join(lines))
-    with pytest.raises(
-        RunError, match=r"has format 2; this version reads up to format 1. Upgrade hybrid-nas"
-    ):
+    with pytest.raises(RunError, match=r"has format 2; this version reads up to format 1. Upgrade hybrid-nas"):
         Run.open(folder)
 
 
@@ -120,9 +114,7 @@ def test_a_later_format_is_refused(folder: Path) -> None:
 def test_a_number_that_is_not_finite_is_refused_with_its_place(folder: Path, number: float) -> None:
     before = record(folder).read_bytes()
     with Run.open(folder) as run:
-        with pytest.raises(
-            RunError, match=rf"event 'curve': accuracies\.largest\.1 is {number}, not a finite"
-        ):
+        with pytest.raises(RunError, match=rf"event 'curve': accuracies\.largest\.1 is {number}, not a finite"):
             run.append("curve", accuracies={"smallest": 0.5, "largest": [0.1, number]})
         assert len(run.events()) == 3
     assert record(folder).read_bytes() == before
@@ -150,9 +142,7 @@ with Run.open({str(folder)!r}) as run:
     assert [event["text"] for event in read_run(folder).events("note")] == ["one", "größer", "fits"]
 
 
-def test_a_full_disk_gives_one_line_with_path_and_remedy(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_gives_one_line_with_path_and_remedy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Run.open(folder) as run:
         with monkeypatch.context() as patch:
             patch.setattr(os, "write", _full)
@@ -163,9 +153,7 @@ def test_a_full_disk_gives_one_line_with_path_and_remedy(
     assert [event["text"] for event in read_run(folder).events("note")] == ["one", "größer", "kept"]
 
 
-def test_an_interrupt_within_an_append_leaves_a_whole_record(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupt_within_an_append_leaves_a_whole_record(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write = os.write
     with Run.open(folder) as run:
         with monkeypatch.context() as patch:

@@ -57,9 +57,7 @@ def test_the_dictionary_names_the_digest_for_readers() -> None:
 
 @pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf, None])
 def test_a_complete_trial_needs_a_finite_score(score: float | None) -> None:
-    with pytest.raises(
-        RunError, match=r"Trial 4: a complete trial needs a finite score.*Record it as failed"
-    ):
+    with pytest.raises(RunError, match=r"Trial 4: a complete trial needs a finite score.*Record it as failed"):
         trial(number=4, status="complete", score=score)
 
 
@@ -74,9 +72,7 @@ def test_an_unknown_status_is_refused() -> None:
 
 
 def test_whole_numbers_are_written_alike_however_they_were_given() -> None:
-    assert json.dumps(trial(score=1, seconds=2).to_dict()) == json.dumps(
-        trial(score=1.0, seconds=2.0).to_dict()
-    )
+    assert json.dumps(trial(score=1, seconds=2).to_dict()) == json.dumps(trial(score=1.0, seconds=2.0).to_dict())
 
 
 @pytest.mark.parametrize(

@@ -117,9 +117,7 @@ def test_a_finished_run_offers_training_exporting_and_another_budget(tmp_path: P
 
 @pytest.mark.parametrize("until", STAGES)
 def test_the_page_needs_nothing_from_anywhere(until: str, tmp_path: Path) -> None:
-    reader = read(
-        make_run(tmp_path / "run", until=until, trials=60), pictures=until in ("supernet", "export")
-    )
+    reader = read(make_run(tmp_path / "run", until=until, trials=60), pictures=until in ("supernet", "export"))
     assert not {"script", "link", "iframe", "object"} & set(reader.tags)
     for address in reader.addresses:
         assert address.startswith(("data:image/png;base64,", "winners/", "run.yaml", "events.jsonl"))
@@ -164,9 +162,7 @@ def test_a_ranking_without_figures_is_told_without_a_table(tmp_path: Path) -> No
 
 def test_it_says_at_which_resolution_accuracy_and_cost_hold(tmp_path: Path) -> None:
     text = read(make_run(tmp_path / "a", trials=60)).text
-    assert (
-        "Accuracy is measured on images of 28 × 28 pixels, while the budget counts the cost on images" in text
-    )
+    assert "Accuracy is measured on images of 28 × 28 pixels, while the budget counts the cost on images" in text
     same = make_run(tmp_path / "b", trials=60, plan={"resolution": 28})
     assert "Accuracy is measured, and costs are counted, on images of 28 × 28 pixels." in read(same).text
 

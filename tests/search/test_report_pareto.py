@@ -56,9 +56,7 @@ def test_odd_runs_can_be_drawn(options: dict[str, object], layouts: tuple[str, .
     assert size(draw_pareto(summary_of(run))) == (1260, 705)
 
 
-def test_drawing_leaves_the_global_state_of_matplotlib_alone(
-    tmp_path: Path, unchanged_rc: Callable[[], bool]
-) -> None:
+def test_drawing_leaves_the_global_state_of_matplotlib_alone(tmp_path: Path, unchanged_rc: Callable[[], bool]) -> None:
     draw_pareto(summary_of(make_run(tmp_path / "run", trials=30)))
     assert unchanged_rc()
     assert Gcf.get_num_fig_managers() == 0

@@ -1,4 +1,4 @@
-"""The contract of searchers, for every one of them, and what each promises beyond it. Scores are made up: no training."""
+"""The contract of searchers, for every one of them, and what each promises beyond it; scores are made up."""
 
 import json
 import math
@@ -29,7 +29,7 @@ from nas.trial import Trial
 
 SPACE = nas.load_space("coatnet-small")
 SAMPLER = BudgetSampler(SPACE, [Budget.parse("5MFLOPs")], aim=0.75)
-BATCH, BATCHES = 8, 5
+BATCH, BATCHES = 8, 4
 LEARNERS = [name for name in NAMES if name != "random"]
 
 
@@ -70,6 +70,12 @@ def run(searcher: Searcher, *, batches: int = BATCHES, size: int = BATCH, fail: 
     return trials
 
 
+def digests() -> list[str]:
+    """Of the proposals of every searcher, learnt ones among them."""
+    runs = [run(make_searcher(name, SAMPLER, seed=5), batches=3) for name in NAMES]
+    return [trial.architecture.digest for trials in runs for trial in trials]
+
+
 @pytest.fixture(scope="module", params=NAMES)
 def recorded(request: pytest.FixtureRequest) -> tuple[str, list[Trial]]:
     """A searcher's name and an uninterrupted search of it."""
@@ -78,9 +84,9 @@ def recorded(request: pytest.FixtureRequest) -> tuple[str, list[Trial]]:
 
 @pytest.fixture(scope="module")
 def small_range() -> BudgetSampler:
-    """A range of 127 members."""
+    """A range of some dozens of members."""
     smallest = BudgetSampler(SPACE).extremes("macs")[0]
-    return BudgetSampler(SPACE, [Budget(metric="macs", bound=round(smallest * 1.2))])
+    return BudgetSampler(SPACE, [Budget(metric="macs", bound=round(smallest * 1.12))])
 
 
 # -- every searcher ---------------------------------------------------------------------------------------------
@@ -116,18 +122,14 @@ def test_later_batches_come_from_what_the_searcher_learnt(recorded: tuple[str, l
     assert {trial.origin for trial in trials if trial.batch * BATCH < START} == {"random"}
 
 
-def test_the_same_seed_gives_the_same_proposals_in_another_process(recorded: tuple[str, list[Trial]]) -> None:
-    name, trials = recorded
+def test_the_same_seed_gives_the_same_proposals_in_another_process() -> None:
     code = (
-        "import json, sys; sys.path.insert(0, sys.argv[2]); import test_searchers as t; "
-        "from nas.searching.searchers import make_searcher; "
-        "trials = t.run(make_searcher(sys.argv[1], t.SAMPLER, seed=3), batches=3); "
-        "print(json.dumps([trial.architecture.digest for trial in trials]))"
+        "import json, sys; sys.path.insert(0, sys.argv[1]); import test_searchers as t; print(json.dumps(t.digests()))"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "1234"}
-    arguments = [sys.executable, "-c", code, name, os.path.dirname(__file__)]
+    arguments = [sys.executable, "-c", code, os.path.dirname(__file__)]
     answer = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=True)
-    assert json.loads(answer.stdout) == [trial.architecture.digest for trial in trials[: 3 * BATCH]]
+    assert json.loads(answer.stdout) == digests()
     assert answer.stderr == ""
 
 
@@ -137,7 +139,7 @@ def test_another_seed_gives_other_proposals(recorded: tuple[str, list[Trial]]) -
     assert [p.architecture for p in other] != [trial.architecture for trial in trials[:BATCH]]
 
 
-@pytest.mark.parametrize("done", [1, 3, 4])
+@pytest.mark.parametrize("done", [1, 2, 3])
 def test_a_search_rebuilt_from_its_record_goes_on_as_if_uninterrupted(
     recorded: tuple[str, list[Trial]], done: int
 ) -> None:
@@ -172,11 +174,11 @@ def test_what_others_tried_before_is_not_proposed(name: str, small_range: Budget
 def test_fewer_come_back_only_when_the_range_is_exhausted(name: str, small_range: BudgetSampler) -> None:
     everything = [draw.architecture for layout in small_range.layouts for draw in members(small_range, layout)]
     searcher = make_searcher(name, small_range, seed=1)
-    size = math.ceil(len(everything) / 3)
-    trials = run(searcher, batches=4, size=size)
+    size = START + 2
+    trials = run(searcher, batches=3, size=size)
     assert {trial.architecture for trial in trials} == set(everything)
     assert len(trials) == len(everything)
-    assert searcher.ask(size, 4) == []
+    assert searcher.ask(size, 3) == []
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -206,13 +208,17 @@ def test_two_budgets_hold_at_once(name: str) -> None:
     assert all(trial.cost.macs <= 6e6 and trial.cost.params <= 60e3 for trial in trials)
 
 
-@pytest.mark.parametrize("name", LEARNERS)
-def test_learning_beats_chance(name: str) -> None:
-    blind = run(make_searcher("random", SAMPLER, seed=0), batches=6)
-    learnt = run(make_searcher(name, SAMPLER, seed=0), batches=6)
+def test_learning_beats_chance(recorded: tuple[str, list[Trial]]) -> None:
+    name, trials = recorded
+    rng = random.Random(0)
+    chance = np.mean([score(SAMPLER.draw(rng).architecture) for _ in range(200)])
+    learnt = np.mean([trial.score or 0.0 for trial in trials if trial.batch * BATCH >= START])
+    assert learnt > chance + 0.15 or name == "random"
+
+
+def test_evolution_finds_better_networks_than_chance() -> None:
+    blind, learnt = (run(make_searcher(name, SAMPLER, seed=0), batches=20) for name in ("random", "evolution"))
     assert max(t.score or 0 for t in learnt) > max(t.score or 0 for t in blind)
-    late = [np.mean([t.score for t in trials[3 * BATCH :]]) for trials in (blind, learnt)]
-    assert late[1] > late[0] + 0.2
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -229,7 +235,7 @@ def test_no_global_state_is_touched(name: str, capfd: pytest.CaptureFixture[str]
 @pytest.mark.parametrize("name", LEARNERS)
 def test_without_an_aim_small_good_networks_are_found(name: str) -> None:
     free = BudgetSampler(SPACE, [Budget.parse("5MFLOPs")])
-    blind, learnt = (run(make_searcher(n, free, seed=0), batches=7) for n in ("random", name))
+    blind, learnt = (run(make_searcher(n, free, seed=0), batches=5) for n in ("random", name))
 
     def front(trials: list[Trial]) -> float:
         best = [[t.score or 0.0 for t in trials if t.cost.macs <= share * 5e6] for share in (0.4, 0.6, 0.8, 1.0)]
@@ -242,10 +248,11 @@ def test_without_an_aim_small_good_networks_are_found(name: str) -> None:
 
 
 @pytest.mark.parametrize("aim", [0.0, 0.8])
-@pytest.mark.parametrize("budgets", [["2.5MFLOPs"], ["2.5MFLOPs", "50Kparams"]])
+@pytest.mark.parametrize("budgets", [["2MFLOPs"], ["2MFLOPs", "40Kparams"]])
 def test_listing_gives_every_member_in_range_once(budgets: list[str], aim: float) -> None:
+    few = {(1, ()), (1, (3,))}  # depth 1, and of kernels only the smallest
     kept = [{(8,), (16,)}] + [
-        {c for op in stage.ops for c in stage.choices(op.letter) if c.width <= 48 and c.depth <= 2 and c.params[0] < 4}
+        {c for op in stage.ops for c in stage.choices(op.letter) if (c.depth, c.params[1:]) in few and c.width <= 64}
         for stage in SPACE.stages
     ]
     narrow = SPACE.restricted(kept)

@@ -63,9 +63,7 @@ def test_another_dtype_can_be_asked_for():
     shuffle=st.booleans(),
 )
 @settings(max_examples=60, deadline=None)
-def test_an_epoch_has_every_image_at_most_once_in_as_many_batches_as_it_says(
-    count, batch_size, drop_last, shuffle
-):
+def test_an_epoch_has_every_image_at_most_once_in_as_many_batches_as_it_says(count, batch_size, drop_last, shuffle):
     batches = batches_of(split_of(count), batch_size=batch_size, drop_last=drop_last, shuffle=shuffle)
     seen = [labels.tolist() for _, labels in batches]
     assert len(seen) == len(batches) > 0
@@ -88,9 +86,7 @@ def test_images_keep_their_labels_when_shuffled():
 @pytest.mark.parametrize("augment", ["none", "crop", "crop-flip"])
 def test_the_same_seed_gives_the_same_bits(augment):
     first, second = (list(batches_of(split_of(10), augment=augment, shuffle=True)) for _ in range(2))
-    assert all(
-        torch.equal(a[0], b[0]) and torch.equal(a[1], b[1]) for a, b in zip(first, second, strict=True)
-    )
+    assert all(torch.equal(a[0], b[0]) and torch.equal(a[1], b[1]) for a, b in zip(first, second, strict=True))
 
 
 def test_epochs_and_seeds_differ():

@@ -162,9 +162,7 @@ def test_corrupt_images_are_skipped_and_named(tmp_path):
     assert len(data.train) + len(data.search_validation) + len(data.test) == 28
     assert data.skipped == ("leaf/03.png (not an image)", "sky/04.png (image file is truncated)")
     for split in (data.train, data.search_validation, data.test):
-        assert torch.equal(split.images[:, :, 0, 0].argmax(dim=1), split.labels), (
-            "labels keep to their images"
-        )
+        assert torch.equal(split.images[:, :, 0, 0].argmax(dim=1), split.labels), "labels keep to their images"
 
 
 def test_a_corrupt_image_moves_no_other_image_to_another_split(tmp_path):
@@ -194,9 +192,7 @@ def test_a_corrupt_image_is_refused_when_asked(tmp_path):
 def test_only_corrupt_images_are_an_error(tmp_path):
     write_classes(tmp_path)
     spoil(*tmp_path.rglob("*.png"))
-    with pytest.raises(
-        DataError, match=r"None of the 30 images .* can be read, starting with apple/00.png \("
-    ):
+    with pytest.raises(DataError, match=r"None of the 30 images .* can be read, starting with apple/00.png \("):
         open_data(tmp_path)
 
 
@@ -204,18 +200,14 @@ def test_images_whose_pixels_are_all_damaged_are_an_error(tmp_path):
     write_classes(tmp_path, size=(64, 64), kind="bmp")
     for path in tmp_path.rglob("*.bmp"):
         path.write_bytes(path.read_bytes()[:200])  # the header is whole
-    with pytest.raises(
-        DataError, match="No image of the train split of .* can be read, starting with apple/00"
-    ):
+    with pytest.raises(DataError, match="No image of the train split of .* can be read, starting with apple/00"):
         open_data(tmp_path).load(resolution=8, seed=0)
 
 
 def test_a_class_of_corrupt_images_is_an_error(tmp_path):
     write_classes(tmp_path)
     spoil(*(tmp_path / "leaf").iterdir())
-    with pytest.raises(
-        DataError, match=r"Class 'leaf' of .* has no readable training image \(10 were skipped"
-    ):
+    with pytest.raises(DataError, match=r"Class 'leaf' of .* has no readable training image \(10 were skipped"):
         open_data(tmp_path).load(resolution=8, seed=0)
 
 

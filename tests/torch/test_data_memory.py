@@ -73,9 +73,7 @@ def test_this_machine_has_some():
         (100_000_000, 32, 1e9, ": use fewer images"),
     ],
 )
-def test_what_does_not_fit_is_refused_with_a_resolution_that_does(
-    monkeypatch, images, resolution, free, remedy
-):
+def test_what_does_not_fit_is_refused_with_a_resolution_that_does(monkeypatch, images, resolution, free, remedy):
     monkeypatch.setattr(memory, "available_bytes", lambda: int(free))
     with pytest.raises(DataError, match=remedy) as caught:
         memory.require_memory(images=images, channels=3, resolution=resolution, transient_bytes=0)

@@ -82,9 +82,7 @@ def test_class_names_are_kept_and_unused_ones_left_out(path):
 
 def test_class_names_set_the_order_of_labels_that_are_strings(path):
     labels = np.where(LABELS, "a", "z")
-    source = open_data(
-        write(path, y_train=labels, classes=np.array(["z", "y", "a"]), x_test=PIXELS, y_test=labels)
-    )
+    source = open_data(write(path, y_train=labels, classes=np.array(["z", "y", "a"]), x_test=PIXELS, y_test=labels))
     assert source.info.class_names == ("z", "a")
     assert source.load(resolution=8, seed=0).test.labels.tolist() == LABELS.tolist()
 
@@ -167,9 +165,7 @@ def test_pixels_out_of_range_are_refused_on_loading(path, changes, message):
 
 def test_a_file_that_is_no_archive_is_refused(path):
     path.write_text("x_train,y_train\n")
-    with pytest.raises(
-        DataError, match=r"small.npz is not an .npz archive: save it with numpy.savez_compressed"
-    ):
+    with pytest.raises(DataError, match=r"small.npz is not an .npz archive: save it with numpy.savez_compressed"):
         open_data(path)
 
 
@@ -214,9 +210,7 @@ def test_opening_reads_no_images(path, monkeypatch):
     spec = write(path)
     original = np.lib.npyio.NpzFile.__getitem__
     read: list[str] = []
-    monkeypatch.setattr(
-        np.lib.npyio.NpzFile, "__getitem__", lambda self, key: read.append(key) or original(self, key)
-    )
+    monkeypatch.setattr(np.lib.npyio.NpzFile, "__getitem__", lambda self, key: read.append(key) or original(self, key))
     source = open_data(spec)
     assert read == ["y_train"]
     source.load(resolution=8, seed=0)

@@ -41,9 +41,7 @@ def test_holding_out_is_a_stratified_partition(counts, share, seed):
 @given(counts=counts_of_classes, share=shares, seed=seeds)
 def test_the_same_seed_divides_alike(counts, share, seed):
     labels = labels_of(counts)
-    first, second = (
-        hold_out(labels, share=share, generator=purpose_generator(seed, "test")) for _ in range(2)
-    )
+    first, second = (hold_out(labels, share=share, generator=purpose_generator(seed, "test")) for _ in range(2))
     assert torch.equal(first[0], second[0])
     assert torch.equal(first[1], second[1])
 

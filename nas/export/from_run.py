@@ -1,0 +1,40 @@
+"""A winner of a run exported again: other formats, or those that could not be written when the search ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nas.errors import ExportError, RunError
+from nas.export.folder import read_exported
+from nas.export.winner import export_product
+from nas.run import read_run
+
+
+def export_run(run: str | Path, rank: int = 1, formats: Sequence[str] | None = None) -> dict[str, Any]:
+    """Writes a winner of a run to `exports/<rank>` in the run's folder, and checks it as the search did.
+
+    `winners/` stays as the search left it, whatever is exported later. `exports/<rank>` holds what was asked for last
+    and nothing else: it is replaced whole.
+
+    Args:
+        formats: Any of "config", "code", "weights" and "onnx"; None for all that this machine can write.
+
+    Returns:
+        Plain JSON: `path`, and the checks and `files` of `export_product`.
+
+    Raises:
+        RunError: If it is no run, or the disk refuses.
+        OptionError: If a format is unknown.
+        ExportError: If there is no such winner, its folder is damaged, or a format cannot be written or disagrees.
+    """
+    folder = Path(run)
+    ranks = sorted({event["rank"] for event in read_run(folder).events("winner")})
+    if not ranks:
+        raise RunError(f"{folder} has no winners yet. Finish it by nas-search --resume {folder}.")
+    if rank not in ranks:
+        raise ExportError(f"--rank {rank}: {folder} has {len(ranks)} winners. Give --rank 1 to --rank {ranks[-1]}.")
+    product, network = read_exported(folder / "winners" / str(rank))
+    target = folder / "exports" / str(rank)
+    return {"path": str(target), **export_product(product, network, target, formats)}

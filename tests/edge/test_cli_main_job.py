@@ -1,0 +1,166 @@
+"""The commands as a person runs them, on a real tiny search: what they write where, and how they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import nas
+
+ROOT = Path(nas.__file__).resolve().parents[1]
+PROGRAMS = {
+    name: [sys.executable, "-c", f"import sys; from nas.cli.main import {function}; sys.exit({function}())"]
+    for name, function in (("nas", "main"), ("nas-search", "main_search"))
+}
+QUICK = shlex.split("--train-resolution 16 --batch-size 64 --threads 1 --device cpu --no-onnx")
+SEARCH = shlex.split(
+    "--space coatnet-small --budget 5MFLOPs --data digits --trials 4 --finalists 2 --finalist-epochs 1 --epochs 2 "
+    "--strategy single-path"
+)
+SEARCH += QUICK
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+
+
+def run(program: str, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [*PROGRAMS[program], *words]
+    return subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, text=True, check=False)
+
+
+def document(ran: subprocess.CompletedProcess[str]) -> Any:
+    """The one JSON document on standard output of a command that went well."""
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def searched(home: Path) -> subprocess.CompletedProcess[str]:
+    return run("nas-search", *SEARCH, "--out", "runs/a", "--json", cwd=home)
+
+
+@pytest.fixture(scope="module")
+def config(home: Path, searched: subprocess.CompletedProcess[str]) -> Path:
+    return home / document(searched)["winners"][0]["path"] / "architecture.yaml"
+
+
+def test_a_search_puts_one_json_document_on_standard_output(
+    home: Path, searched: subprocess.CompletedProcess[str]
+) -> None:
+    found = document(searched)
+    assert set(found) == {"run", "ranking", "winners"}
+    assert found["run"] == "runs/a"
+    assert {"n", "verdict", "score", "params", "macs"} == set(found["ranking"])
+    assert found["winners"]
+    for rank, winner in enumerate(found["winners"], start=1):
+        assert {"rank", "path", "macs", "params", "score", "test_accuracy"} <= set(winner)
+        assert winner["rank"] == rank
+        assert (home / winner["path"] / "model.py").is_file()
+        assert isinstance(winner["macs"], int)
+        assert 0.75 * 5e6 <= winner["macs"] <= 5e6
+        assert isinstance(winner["params"], int)
+    for phase in ("supernet", "search", "finalist 1 of 2", "export"):
+        assert phase in searched.stderr
+    assert "Traceback" not in searched.stderr
+
+
+def test_a_winner_is_profiled(home: Path, config: Path, searched: subprocess.CompletedProcess[str]) -> None:
+    found = document(run("nas", "profile", str(config), "--json", cwd=home))
+    winner = document(searched)["winners"][0]
+    assert (found["macs"], found["params"]) == (winner["macs"], winner["params"])
+    assert sum(stage["macs"] for stage in found["stages"]) == found["macs"]
+    assert sum(stage["params"] for stage in found["stages"]) == found["params"]
+
+
+def test_a_winner_is_trained_from_scratch_and_from_its_weights(home: Path, config: Path) -> None:
+    words = ["train", str(config), "--data", "digits", "--epochs", "1", *QUICK]
+    fresh = run("nas", *words, "--out", "runs/fresh", cwd=home)
+    assert fresh.returncode == 0, fresh.stderr
+    told = dict(re.split(r"\s{2,}", line) for line in fresh.stdout.splitlines())
+    assert told["epochs"] == "1"
+    weights = str(config.with_name("weights.safetensors"))
+    again = document(run("nas", *words, "--weights", weights, "--out", "runs/again", "--json", cwd=home))
+    assert again["search_validation_accuracy"] > float(told["search validation accuracy"])
+    for out in ("fresh", "again"):
+        names = {path.name for path in (home / "runs" / out / "network").iterdir()}
+        assert {"architecture.yaml", "model.py", "weights.safetensors", "card.md"} <= names
+        assert json.loads((home / "runs" / out / "training.json").read_text())["format"] == 1
+    trained = nas.load_architecture(home / "runs" / "fresh" / "network" / "architecture.yaml")
+    assert trained == nas.load_architecture(config)
+
+
+def test_weights_of_nothing_known_are_refused(home: Path, config: Path) -> None:
+    ran = run("nas", "train", str(config), "--weights", str(config), *QUICK, "--out", "runs/none", cwd=home)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "Give a .safetensors file." in ran.stderr.splitlines()[-1]
+
+
+def test_a_winner_is_exported_again(home: Path, config: Path) -> None:
+    found = document(run("nas", "export", "runs/a", "--format", "onnx", "--format", "code", "--json", cwd=home))
+    assert (found["run"], found["rank"], found["path"]) == ("runs/a", 1, "runs/a/exports/1")
+    names = {path.name for path in (home / "runs/a/exports/1").iterdir()}
+    assert names == set(found["files"]) == {"model.py", "model.onnx", "card.md"}
+    assert found["onnx_error"] < 1e-4
+    assert config.is_file()
+    none = run("nas", "export", "runs/a", "--rank", "7", cwd=home)
+    assert (none.returncode, none.stdout) == (2, "")
+    assert "--rank 7" in none.stderr
+
+
+def test_a_report_is_written_again(home: Path, searched: subprocess.CompletedProcess[str]) -> None:
+    folder = home / document(searched)["run"]
+    (folder / "report.html").unlink()
+    ran = run("nas", "report", "runs/a", cwd=home)
+    assert ran.returncode == 0, ran.stderr
+    assert "runs/a/report.html" in ran.stdout.split()
+    assert (folder / "report.html").is_file()
+
+
+def test_an_impossible_budget_is_told_in_one_line(home: Path) -> None:
+    ran = run("nas-search", "--space", "coatnet-small", "--budget", "0.01MFLOPs", "--out", "runs/none", cwd=home)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert re.fullmatch(r"No coatnet-small network fits .*: the smallest needs .*\. Raise --budget.*\n", ran.stderr)
+    assert not (home / "runs/none").exists()
+
+
+def test_an_interrupted_search_says_how_to_go_on_and_does(home: Path) -> None:
+    words = [*SEARCH, "--epochs", "3", "--out", "runs/my search", "--json"]
+    command = [*PROGRAMS["nas-search"], *words]
+    with subprocess.Popen(
+        command, cwd=home, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("Supernet, epoch 1 of 3"):
+                process.send_signal(signal.SIGINT)
+                break
+        rest = process.stderr.read()
+        assert process.stdout.read() == ""
+    assert process.returncode == 130
+    assert "Traceback" not in rest
+    told = rest.splitlines()[-1]
+    assert told == "Interrupted. To go on: nas-search --resume 'runs/my search'"
+    resume = shlex.split(told.partition("nas-search ")[2])
+    found = document(run("nas-search", *resume, "--json", cwd=home))
+    assert found["run"] == "runs/my search"
+    assert len(found["winners"]) >= 1
+    events = [json.loads(line) for line in (home / "runs/my search/events.jsonl").read_text().splitlines()]
+    assert [event["phase"] for event in events if event["event"] == "interrupted"] == ["supernet"]
+    assert [event["epoch"] for event in events if event["event"] == "curve"] == [1, 2, 3]
+    assert sum(event["event"] == "trial" for event in events) == 4

@@ -1,0 +1,142 @@
+"""Plans: they follow from options, data and machine alone, and do what is asked."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+import torch
+
+from nas.budget import Cost
+from nas.data import DataInfo
+from nas.errors import OptionError
+from nas.options import SearchOptions
+from nas.searching import plan as plans
+from nas.searching.plan import Plan, make_plan
+
+OPTIONS = SearchOptions(space="coatnet", threads=2, device="cpu")
+
+
+def info(side: int = 8, train: int = 1797, channels: int = 1, glyphs: bool = True) -> DataInfo:
+    return DataInfo(
+        name="x",
+        kind="npz",
+        num_classes=10,
+        class_names=tuple("0123456789"),
+        channels=channels,
+        height=side,
+        width=side,
+        train_count=train,
+        validation_count=0,
+        test_count=0,
+        glyphs=glyphs,
+        class_counts=(train // 10,) * 10,
+    )
+
+
+def planned(options: SearchOptions = OPTIONS, data: DataInfo | None = None, **given: int) -> Plan:
+    macs = given.pop("macs", 4_000_000_000)
+    where = {"resolution": 224, "stride": 32, **given}
+    return make_plan(options, data or info(), **where, cost=Cost(macs=macs, params=25_000_000))
+
+
+@pytest.fixture
+def with_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+
+
+def test_the_same_question_has_the_same_plan() -> None:
+    assert planned() == planned()
+
+
+def test_a_plan_survives_being_written_down() -> None:
+    assert Plan(**planned().to_dict()) == planned()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epochs", 7),
+        ("trials", 33),
+        ("finalists", 5),
+        ("finalist_epochs", 9),
+        ("train_resolution", 96),
+        ("batch_size", 48),
+        ("strategy", "single-path"),
+        ("strategy", "sandwich"),
+        ("threads", 1),
+        ("dtype", "bfloat16"),
+        ("augment", "none"),
+    ],
+)
+def test_what_a_person_gives_is_what_is_planned(name: str, value: Any) -> None:
+    assert getattr(planned(replace(OPTIONS, **{name: value})), name) == value
+
+
+def test_no_more_finalists_than_trials() -> None:
+    assert planned(replace(OPTIONS, trials=2, finalists=8)).finalists == 2
+
+
+def test_small_images_train_at_a_lower_resolution_than_the_budget_counts() -> None:
+    plan = planned()
+    assert plan.resolution == 224
+    assert plan.train_resolution < 224
+    assert plan.train_resolution % 32 == 0
+
+
+def test_images_are_never_enlarged_beyond_what_is_counted() -> None:
+    small = planned(data=info(side=300, train=500), resolution=32, stride=8, macs=100_000)
+    assert small.train_resolution == 32
+
+
+@pytest.mark.parametrize("train", [60, 1797, 50_000, 1_300_000])
+@pytest.mark.parametrize("macs", [1_000_000, 4_000_000_000])
+def test_every_figure_is_usable(train: int, macs: int) -> None:
+    plan = planned(data=info(side=224, train=train, channels=3), macs=macs)
+    for field in fields(plan):
+        value = getattr(plan, field.name)
+        if isinstance(value, int | float):
+            assert value > 0, field.name
+    assert set(plan.seconds) == {"supernet", "search", "finalists"}
+    assert plan.watch_every <= plan.epochs
+    assert plan.population <= max(plan.trials, 4)
+
+
+def test_more_cores_never_plan_less_work() -> None:
+    one, many = (planned(replace(OPTIONS, threads=threads)) for threads in (1, 16))
+    assert many.trials >= one.trials
+    assert many.train_resolution >= one.train_resolution
+
+
+def test_digits_and_grey_images_are_not_mirrored() -> None:
+    assert planned().augment == "crop"
+    assert planned(data=info(channels=3, glyphs=False)).augment == "crop-flip"
+
+
+@pytest.mark.usefixtures("with_cuda")
+def test_a_gpu_is_used_where_there_is_one() -> None:
+    plan = planned(replace(OPTIONS, device="auto"))
+    assert (plan.device, plan.dtype) == ("cuda", "bfloat16")
+    assert planned(OPTIONS).device == "cpu"
+
+
+def test_without_a_gpu_auto_is_the_cpu_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    plan = planned(replace(OPTIONS, device="auto"))
+    assert (plan.device, plan.dtype) == ("cpu", "float32")
+    with pytest.raises(OptionError, match=r"--device cuda: .* has none\. Use --device cpu\."):
+        planned(replace(OPTIONS, device="cuda"))
+
+
+def test_threads_left_open_are_the_cores_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plans, "available_cores", lambda: 3)
+    assert planned(replace(OPTIONS, threads=None)).threads == 3
+
+
+def test_a_recipe_has_the_plan_s_figures() -> None:
+    plan = planned()
+    recipe = plan.recipe(epochs=4, seed=9)
+    assert (recipe.epochs, recipe.seed) == (4, 9)
+    for name in ("batch_size", "learning_rate", "augment", "dtype", "device"):
+        assert getattr(recipe, name) == getattr(plan, name)

@@ -1,0 +1,98 @@
+"""Networks built from architectures: the grammar of branches, by hand, and refusals that name the place."""
+
+from __future__ import annotations
+
+import inspect
+import random
+
+import pytest
+import torch
+
+import nas
+from nas.architecture import Architecture
+from nas.errors import ArchitectureError
+from nas.model import Network, Residual, resize_tables
+from nas.ops import Shape, normalise
+
+from ..small_space import small_space
+
+SPACE = small_space()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_member_maps_images_to_logits_in_channels_last(seed: int) -> None:
+    architecture = SPACE.sample(random.Random(seed))
+    network = nas.build(architecture)
+    out = network(torch.zeros(2, 3, 8, 8))
+    assert out.shape == (2, 5)
+    assert network.forward_features(torch.zeros(2, 3, 8, 8)).shape[0] == 2
+    kernels = [p for p in network.parameters() if p.ndim == 4]
+    assert all(p.is_contiguous(memory_format=torch.channels_last) for p in kernels)
+
+
+def test_a_branch_is_shortcut_plus_scaled_mixer_of_norm() -> None:
+    shape, x = Shape(4, 6, 6), torch.randn(2, 4, 6, 6, generator=torch.Generator().manual_seed(0))
+    config = {"norm": {"op": "layer_norm"}, "mixer": {"op": "conv", "width": 4}, "scale": 0.25}
+    branch = Residual(config, shape)
+    torch.testing.assert_close(branch(x), x + 0.25 * branch.mixer(branch.norm(x)))
+    assert branch.scale is not None
+    assert branch.scale.shape == (4,)
+    alone = Residual({**config, "shortcut": {"op": "none"}}, shape)
+    torch.testing.assert_close(alone(x), 0.25 * alone.mixer(alone.norm(x)))
+    plain = Residual({"mixer": {"op": "conv", "width": 4}}, shape)
+    torch.testing.assert_close(plain(x), x + plain.mixer(x))
+
+
+def test_a_branch_without_residual_may_change_the_shape() -> None:
+    mixer = {"op": "conv", "width": 6, "stride": 2}
+    branch = Residual({"mixer": mixer, "shortcut": {"op": "none"}}, Shape(4, 6, 6))
+    assert branch(torch.zeros(1, 4, 6, 6)).shape == (1, 6, 3, 3)
+    with pytest.raises(ArchitectureError, match=r"conv gives \(6, 3, 3\) .* shortcut gives \(4, 6, 6\)"):
+        Residual({"mixer": mixer}, Shape(4, 6, 6))
+
+
+def test_stages_that_do_not_fit_are_refused_by_place() -> None:
+    layers = [{"branches": [{"mixer": {"op": "conv", "width": 6}}]}]
+    data = {"format": 1, "stem": {"op": "conv_stem", "width": 4}, "stages": [{"layers": layers}],
+            "head": {"op": "classifier"}}  # fmt: skip
+    with pytest.raises(ArchitectureError, match=r"stages\[0\] \(input \(4, 112, 112\)\)"):
+        nas.build(normalise(Architecture.from_dict(data)))
+
+
+def test_transitions_come_before_the_layers() -> None:
+    transition = {"op": "conv", "width": 8, "kernel_size": 2, "stride": 2, "padding": 0}
+    layers = [{"repeat": 2, "branches": [{"mixer": {"op": "depthwise_conv"}}]}]
+    data = {"format": 1, "input": {"resolution": 8}, "stem": {"op": "conv_stem", "width": 4},
+            "stages": [{"transition": transition, "layers": layers}], "head": {"op": "classifier"}}  # fmt: skip
+    network = nas.build(normalise(Architecture.from_dict(data)))
+    assert network.forward_features(torch.zeros(1, 3, 8, 8)).shape == (1, 8, 2, 2)
+    assert len(network.stages[0].layers) == 2  # type: ignore[arg-type]
+
+
+def test_position_tables_are_resized_to_another_resolution() -> None:
+    rng = random.Random(0)
+    architecture = SPACE.decode(SPACE.sample_genotype(rng, "AA"))
+    small, large = nas.build(architecture), nas.build(architecture.at_resolution(16))
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        large.load_state_dict(small.state_dict())
+    with torch.no_grad():
+        for name, parameter in small.named_parameters():
+            if name.endswith(".table"):
+                parameter.copy_(torch.arange(parameter.shape[1])[None, :, None].expand_as(parameter))
+    fitted = resize_tables(small.state_dict(), large)
+    large.load_state_dict(fitted)
+    assert large(torch.zeros(1, 3, 16, 16)).shape == (1, 5)
+    table = fitted["stages.0.layers.0.0.mixer.table"]
+    assert table.shape[1:] == (15, 15)
+    torch.testing.assert_close(table[0, :, 0], torch.linspace(0, 6, 15))
+
+
+def test_networks_are_built_from_plain_data_alone() -> None:
+    assert list(inspect.signature(Network).parameters) == ["config"]
+    architecture = SPACE.sample(random.Random(1))
+    torch.manual_seed(0)
+    first = nas.build(architecture)
+    torch.manual_seed(0)
+    second = Network(architecture.to_dict())
+    x = torch.ones(1, 3, 8, 8)
+    torch.testing.assert_close(first.eval()(x), second.eval()(x))

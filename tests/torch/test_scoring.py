@@ -1,0 +1,64 @@
+"""Scores: finite, the same in any order, and the supernet is none the worse for them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from nas.options import SCORERS as NAMES
+from nas.progress import Silent
+from nas.scoring import SupernetScorer
+from nas.supernet import Supernet
+from nas.training import SupernetTraining
+
+from .training_cases import Members, member, recipe, same_tensors, tiny_data, tiny_space
+
+SPACE, DATA = tiny_space(), tiny_data()
+CANDIDATES = [member(SPACE, layout, seed) for layout in SPACE.layouts for seed in range(3)]
+
+
+@pytest.fixture(scope="module")
+def supernet() -> Supernet:
+    trained = Supernet(SPACE, seed=0)
+    SupernetTraining(trained, Members(SPACE), DATA, recipe(epochs=4), strategy="sandwich").run(
+        Silent(), lambda _: None, watch_every=4
+    )
+    return trained
+
+
+def scores(supernet: Supernet, order: list[int], **given: str) -> dict[int, float]:
+    scorer = SupernetScorer(supernet, DATA, recipe(), **given)  # type: ignore[arg-type]
+    return {i: scorer.score(CANDIDATES[i]) for i in order}
+
+
+def test_scores_are_shares(supernet: Supernet) -> None:
+    for metric in ("accuracy", "balanced-accuracy"):
+        found = scores(supernet, [*range(len(CANDIDATES))], metric=metric)
+        assert all(math.isfinite(score) and 0 <= score <= 1 for score in found.values())
+
+
+def test_scores_do_not_depend_on_the_order_of_trials(supernet: Supernet) -> None:
+    forward = scores(supernet, [*range(len(CANDIDATES))])
+    assert scores(supernet, [*reversed(range(len(CANDIDATES)))]) == forward
+    assert scores(supernet, [4]) == {4: forward[4]}
+
+
+def test_scoring_leaves_the_supernet_as_it_was_bit_for_bit(supernet: Supernet) -> None:
+    before = {name: value.clone() for name, value in supernet.state_dict().items()}
+    scores(supernet, [*range(len(CANDIDATES))])
+    assert same_tensors(supernet.state_dict(), before)
+    assert all(parameter.grad is None for parameter in supernet.parameters())
+
+
+def test_the_test_split_plays_no_part(supernet: Supernet, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = scores(supernet, [0, 3])
+    DATA.test.images.add_(7)
+    try:
+        assert scores(supernet, [0, 3]) == expected
+    finally:
+        DATA.test.images.sub_(7)
+
+
+def test_the_options_name_the_scorers_that_there_are() -> None:
+    assert NAMES == ("supernet",)

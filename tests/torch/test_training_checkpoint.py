@@ -1,0 +1,118 @@
+"""Checkpoints: everything comes back, another network is refused, a broken file is passed over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from nas.errors import RunError
+from nas.training.checkpoint import load_checkpoint, newest, prune, read_facts, save_checkpoint
+from nas.training.recipe import make_optimizer
+
+from .training_cases import recipe, same_tensors
+
+
+def network(width: int = 4) -> nn.Sequential:
+    torch_state = torch.Generator().manual_seed(width)
+    built = nn.Sequential(nn.Conv2d(1, width, 3), nn.BatchNorm2d(width), nn.Flatten(), nn.Linear(width * 4, 2))
+    with torch.no_grad():
+        for parameter in built.parameters():
+            parameter.copy_(torch.rand(parameter.shape, generator=torch_state) - 0.5)
+    return built.to(memory_format=torch.channels_last)
+
+
+def trained(steps: int = 3) -> tuple[nn.Sequential, torch.optim.AdamW]:
+    built = network()
+    optimizer = make_optimizer(built.named_parameters(), recipe())
+    for _ in range(steps):
+        advance(built, optimizer)
+    return built, optimizer
+
+
+def advance(built: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    images = torch.linspace(-1, 1, 3 * 16).view(3, 1, 4, 4)
+    built.zero_grad()
+    built(images).square().mean().backward()
+    optimizer.step()
+
+
+def test_weights_buffers_moments_and_facts_come_back(tmp_path: Path) -> None:
+    built, optimizer = trained()
+    facts = {"step": 3, "facts": {"updates": {"stage 1 C": 4}}, "seconds": 0.1}
+    save_checkpoint(tmp_path / "a.safetensors", built, optimizer, facts)
+    other = network()
+    restored = make_optimizer(other.named_parameters(), recipe())
+    assert load_checkpoint(tmp_path / "a.safetensors", other, restored) == facts
+    assert read_facts(tmp_path / "a.safetensors") == facts
+    assert same_tensors(other.state_dict(), built.state_dict())
+    for mine, theirs in zip(other.parameters(), built.parameters(), strict=True):
+        for name in ("step", "exp_avg", "exp_avg_sq"):
+            assert torch.equal(restored.state[mine][name], optimizer.state[theirs][name])
+        assert restored.state[mine]["exp_avg"].stride() == optimizer.state[theirs]["exp_avg"].stride()
+
+
+def test_training_goes_on_as_if_never_stopped(tmp_path: Path) -> None:
+    built, optimizer = trained()
+    save_checkpoint(tmp_path / "a.safetensors", built, optimizer, {})
+    other = network()
+    restored = make_optimizer(other.named_parameters(), recipe())
+    load_checkpoint(tmp_path / "a.safetensors", other, restored)
+    for each in ((built, optimizer), (other, restored)):
+        advance(*each)
+        advance(*each)
+    assert same_tensors(other.state_dict(), built.state_dict())
+
+
+def test_parameters_that_never_took_part_have_no_moments(tmp_path: Path) -> None:
+    built = network()
+    optimizer = make_optimizer(built.named_parameters(), recipe())
+    first = next(built.parameters())
+    first.grad = torch.ones_like(first)
+    optimizer.step()
+    save_checkpoint(tmp_path / "a.safetensors", built, optimizer, {})
+    other = network()
+    restored = make_optimizer(other.named_parameters(), recipe())
+    load_checkpoint(tmp_path / "a.safetensors", other, restored)
+    assert list(restored.state) == [next(other.parameters())]
+
+
+@pytest.mark.parametrize("other", [network(5), network()[:2], nn.Sequential(*network(), nn.Linear(2, 2))])
+def test_another_network_is_refused_and_left_as_it_was(tmp_path: Path, other: nn.Module) -> None:
+    save_checkpoint(tmp_path / "a.safetensors", network(), None, {})
+    before = {name: value.clone() for name, value in other.state_dict().items()}
+    with pytest.raises(RunError, match=r"a\.safetensors belongs to another network: .* differs\."):
+        load_checkpoint(tmp_path / "a.safetensors", other)
+    assert same_tensors(other.state_dict(), before)
+
+
+@pytest.mark.parametrize("content", [b"", b"no safetensors", None])
+def test_an_unreadable_newest_checkpoint_falls_back_to_the_one_before(tmp_path: Path, content: bytes | None) -> None:
+    for step in (1, 2):
+        save_checkpoint(tmp_path / f"step-{step:08d}.safetensors", network(), None, {"step": step})
+    last = tmp_path / "step-00000002.safetensors"
+    assert newest(tmp_path) == last
+    last.write_bytes(last.read_bytes()[:-100] if content is None else content)
+    assert newest(tmp_path) == tmp_path / "step-00000001.safetensors"
+    with pytest.raises(RunError, match="is not a checkpoint"):
+        read_facts(last)
+
+
+def test_a_folder_without_checkpoints_has_no_newest(tmp_path: Path) -> None:
+    assert newest(tmp_path) is None
+    assert newest(tmp_path / "absent") is None
+
+
+def test_pruning_keeps_the_last_two_and_clears_what_a_killed_write_left(tmp_path: Path) -> None:
+    for step in (9, 10, 11, 100):
+        (tmp_path / f"step-{step:08d}.safetensors").write_bytes(b"x")
+    (tmp_path / ".step-00000012.123.tmp.safetensors").write_bytes(b"torn")
+    (tmp_path / "notes.txt").write_text("mine")
+    prune(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "notes.txt",
+        "step-00000011.safetensors",
+        "step-00000100.safetensors",
+    ]
