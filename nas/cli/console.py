@@ -24,6 +24,7 @@ class Console:
     Attributes:
         progress: Hand this to whatever takes long.
         run: The folder of the run in progress, for the message after an interruption.
+        again: What goes on with the work in progress, where that is no run.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Console:
         self.as_json = as_json
         self.quiet = quiet
         self.run: Path | None = None
+        self.again: str | None = None
         self._out = sys.stdout if out is None else out
         self._err = sys.stderr if err is None else err
         self.progress: Display = Hidden() if quiet else _display(self._err)

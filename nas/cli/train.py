@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from typing import Any
 
 from nas.cli.console import Console, plain
@@ -46,6 +47,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     weights, epochs = given.pop("weights", None), given.pop("epochs", None)
     options = SearchOptions(space=config, finalist_epochs=epochs, **given)
     options.validate()
+    console.again = f"the same command with --out {shlex.quote(str(out))}"
     found = plain(train(architecture, out=out, options=options, weights=weights, progress=console.progress))
     console.document(found)
     for line in training_lines(found):
