@@ -244,8 +244,7 @@ def main() -> None:
     facts["parameters"] = sum(p.numel() for p in ours.parameters())
     for kind, make in (("forward", forward), ("training step", training)):
         cases = {name: make(network, inputs[name]) for name, network in networks.items()}
-        # A training step takes three times as long as a forward.
-        facts[kind] = compare(cases, options.batch, options.repeats if kind == "forward" else options.repeats // 2 + 1)
+        facts[kind] = compare(cases, options.batch, options.repeats)
         print(kind, json.dumps(facts[kind], indent=1), flush=True)
         for name in ("ours", "plain, matmul, channels_last"):
             facts[f"{kind}: operators of {name}"] = top_operators(cases[name])
