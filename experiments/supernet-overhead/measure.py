@@ -145,9 +145,11 @@ def main() -> None:
     parser.add_argument("space", choices=[*CASES])
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--batches", type=int, nargs="+", default=[16, 64])
+    parser.add_argument("--resolution", type=int, help="image side (default: 64 for coatnet, 32 for coatnet-small)")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     budget, resolution = CASES[options.space]
+    resolution = options.resolution or resolution
     torch.set_num_threads(1)
     torch.manual_seed(0)
     space = nas.load_space(options.space)
@@ -157,7 +159,7 @@ def main() -> None:
     recipe, rows = Recipe(epochs=1, learning_rate=1e-6), []
     held = sum(p.numel() for p in supernet.parameters())
     facts = {"space": options.space, "budget": budget, "resolution": resolution, "supernet_parameters": held}
-    facts |= _provenance(options.space)
+    facts |= _provenance(options, resolution)
     out = options.out or RESULTS / f"{options.space}.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     for size, architecture in members(sampler).items():
@@ -176,7 +178,7 @@ def main() -> None:
             print(json.dumps({k: v for k, v in row.items() if k != "operators"}), flush=True)
 
 
-def _provenance(space: str) -> dict[str, str]:
+def _provenance(options: argparse.Namespace, resolution: int) -> dict[str, str]:
     git = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(git, check=False, capture_output=True, text=True).stdout.strip()
     model = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "")
@@ -184,7 +186,8 @@ def _provenance(space: str) -> dict[str, str]:
         "commit": commit,
         "torch": torch.__version__,
         "hardware": f"{os.cpu_count()}-core {model.split(':')[-1].strip()}, {torch.backends.cpu.get_cpu_capability()}",
-        "command": f"OMP_NUM_THREADS=1 python experiments/supernet-overhead/measure.py {space}",
+        "command": f"OMP_NUM_THREADS=1 python experiments/supernet-overhead/measure.py {options.space} "
+        f"--resolution {resolution} --repeats {options.repeats} --batches {' '.join(map(str, options.batches))}",
     }
 
 

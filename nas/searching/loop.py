@@ -93,8 +93,6 @@ def search(
     progress = progress or Silent()
     check_budgets(budgets)
     given = (options or SearchOptions(space=space.name)).to_dict()
-    if options is None or options.space == space.name:
-        given["space"] = space.name
     options = SearchOptions(**{**given, "budgets": [str(b) for b in budgets], "data": data})
     options.validate()
     job = _Job(space, tuple(budgets), options, progress)
