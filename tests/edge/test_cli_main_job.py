@@ -141,8 +141,15 @@ def test_an_impossible_budget_is_told_in_one_line(home: Path) -> None:
 def test_an_interrupted_search_says_how_to_go_on_and_does(home: Path) -> None:
     words = [*SEARCH, "--epochs", "3", "--out", "runs/my search", "--json"]
     command = [*PROGRAMS["nas-search"], *words]
+    # A suite that was itself started in the background hands on that interrupts are ignored.
     with subprocess.Popen(
-        command, cwd=home, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=home,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
