@@ -11,7 +11,6 @@ import argparse
 import json
 import math
 import random
-import subprocess
 import sys
 from pathlib import Path
 
@@ -26,7 +25,11 @@ from nas.run import read_run
 from nas.searching import BudgetSampler, Plan, resume, search
 from nas.searching.ranking import rank_statistics
 from nas.space import SearchSpace, StageChoice
-from nas.training import evaluate, fresh_network, recalibrate, train_network
+from nas.training import evaluate, fresh_network, train_network
+
+# Shared by all experiments, one folder up.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from provenance import provenance
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "results" / "cifar-search"
@@ -183,7 +186,6 @@ def train_one(name, architecture, score, space, dataset, plan, folder) -> dict: 
     recipe = plan.recipe(epochs=plan.finalist_epochs, seed=OPTIONS["seed"])
     network = fresh_network(architecture.at_resolution(plan.train_resolution), seed=OPTIONS["seed"])
     validation = train_network(network, dataset, recipe, progress=Silent(), folder=folder / architecture.digest)
-    recalibrate(network, dataset, recipe, images=4096)
     cost = nas.cost(architecture)
     row = {
         "network": name,
@@ -210,10 +212,7 @@ def write(rows: list[dict], record, plan: Plan) -> None:  # type: ignore[no-unty
     finalists = [row for row in rows if row["network"].startswith("finalist")]
     winner = max(finalists, key=lambda row: row["search_validation"])
     summary = {
-        "command": "python experiments/cifar-search/run.py --data cifar10.npz",
-        "commit": _commit(),
-        "torch": torch.__version__,
-        "hardware": "CPU, AMD EPYC with AVX-512, shared",
+        **provenance("python experiments/cifar-search/run.py --data cifar10.npz"),
         "threads": plan.threads,
         "plan": plan.to_dict(),
         "winner_test": winner["test"],
@@ -233,13 +232,6 @@ def write(rows: list[dict], record, plan: Plan) -> None:  # type: ignore[no-unty
         "curve": [{"epoch": e["epoch"], "accuracies": e["accuracies"]} for e in record.events("curve")],
     }
     (RESULTS / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
-
-
-def _commit() -> str:
-    found = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    return found.stdout.strip()
 
 
 if __name__ == "__main__":

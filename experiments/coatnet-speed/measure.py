@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,11 @@ from torch.profiler import ProfilerActivity, profile
 
 import nas
 
+# Shared by all experiments, one folder up.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from provenance import provenance
+
+COMMAND = "OMP_NUM_THREADS=1 python experiments/coatnet-speed/measure.py"
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "results" / "coatnet-speed"
 WIDTHS, DEPTHS, STEM = (96, 192, 384, 768), (2, 3, 5, 2), 64
@@ -249,19 +253,7 @@ def main() -> None:
         for name in ("ours", "plain, matmul, channels_last"):
             facts[f"{kind}: operators of {name}"] = top_operators(cases[name])
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(facts | _provenance(), indent=1) + "\n")
-
-
-def _provenance() -> dict[str, str]:
-    git = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(git, check=False, capture_output=True, text=True).stdout.strip()
-    model = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "")
-    return {
-        "commit": commit,
-        "torch": torch.__version__,
-        "hardware": f"{os.cpu_count()}-core {model.split(':')[-1].strip()}, {torch.backends.cpu.get_cpu_capability()}",
-        "command": "OMP_NUM_THREADS=1 python experiments/coatnet-speed/measure.py",
-    }
+    options.out.write_text(json.dumps(facts | provenance(COMMAND), indent=1) + "\n")
 
 
 if __name__ == "__main__":

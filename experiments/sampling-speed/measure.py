@@ -101,18 +101,11 @@ def _child(case: str, aim: float) -> dict[str, float]:
 
 
 def _provenance() -> dict[str, str]:
-    import torch
+    # Imported late: it imports torch, and the cold runs time that. Shared by all experiments, one folder up.
+    sys.path.insert(0, str(ROOT / "experiments"))
+    from provenance import provenance
 
-    git = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(git, check=False, capture_output=True, text=True).stdout.strip()
-    model = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "")
-    return {
-        "commit": commit,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "hardware": f"{os.cpu_count()}-core {model.split(':')[-1].strip()}, {torch.backends.cpu.get_cpu_capability()}",
-        "command": "python experiments/sampling-speed/measure.py",
-    }
+    return {**provenance("python experiments/sampling-speed/measure.py"), "python": platform.python_version()}
 
 
 if __name__ == "__main__":

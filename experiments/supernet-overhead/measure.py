@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import statistics
-import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +21,10 @@ import nas
 from nas.searching import BudgetSampler
 from nas.training import Recipe
 from nas.training.recipe import make_optimizer
+
+# Shared by all experiments, one folder up.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from provenance import provenance
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "results" / "supernet-overhead"
@@ -159,7 +162,10 @@ def main() -> None:
     recipe, rows = Recipe(epochs=1, learning_rate=1e-6), []
     held = sum(p.numel() for p in supernet.parameters())
     facts = {"space": options.space, "budget": budget, "resolution": resolution, "supernet_parameters": held}
-    facts |= _provenance(options, resolution)
+    facts |= provenance(
+        f"OMP_NUM_THREADS=1 python experiments/supernet-overhead/measure.py {options.space} "
+        f"--resolution {resolution} --repeats {options.repeats} --batches {' '.join(map(str, options.batches))}"
+    )
     out = options.out or RESULTS / f"{options.space}.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     for size, architecture in members(sampler).items():
@@ -176,19 +182,6 @@ def main() -> None:
             rows.append(row)
             out.write_text(json.dumps({**facts, "rows": rows}, indent=1) + "\n")
             print(json.dumps({k: v for k, v in row.items() if k != "operators"}), flush=True)
-
-
-def _provenance(options: argparse.Namespace, resolution: int) -> dict[str, str]:
-    git = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(git, check=False, capture_output=True, text=True).stdout.strip()
-    model = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "")
-    return {
-        "commit": commit,
-        "torch": torch.__version__,
-        "hardware": f"{os.cpu_count()}-core {model.split(':')[-1].strip()}, {torch.backends.cpu.get_cpu_capability()}",
-        "command": f"OMP_NUM_THREADS=1 python experiments/supernet-overhead/measure.py {options.space} "
-        f"--resolution {resolution} --repeats {options.repeats} --batches {' '.join(map(str, options.batches))}",
-    }
 
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ class BudgetSampler:
         """
         kept: list[set[Any]] = [set() for _ in range(self.costs.positions)]
         for layout in self.layouts:
-            ahead = {m: self._shortest(layout, m) for m in self.metrics}
+            ahead = {m: remaining(self.costs, layout, m) for m in self.metrics}
             behind: dict[str, dict[int, int]] = {m: {} for m in self.metrics}
             for option in self.costs.stems:
                 if all(
@@ -177,7 +177,7 @@ class BudgetSampler:
         """Whether a member meets all bounds at once: an exact search over undominated partial sums."""
         bounds = [budget.bound for budget in self.budgets]
         names = [budget.metric for budget in self.budgets]
-        ahead = [self._shortest(layout, m) for m in names]
+        ahead = [remaining(self.costs, layout, m) for m in names]
         labels: dict[int, set[tuple[int, ...]]] = {}
         for o in self.costs.stems:
             labels.setdefault(o.width, set()).add(tuple(getattr(o, m) for m in names))
@@ -192,22 +192,6 @@ class BudgetSampler:
                             following.setdefault(o.width, set()).add(total)
             labels = {width: _undominated(sums) for width, sums in following.items()}
         return any(labels.values())
-
-    def _shortest(self, layout: str, metric: str) -> list[dict[int, int]]:
-        """Per stage, the least that remains to be spent from each incoming width; one entry more for the end."""
-        table: list[dict[int, int]] = [dict.fromkeys(self.space.stages[-1].widths, 0)]
-        for i in range(len(self.space.stages) - 1, -1, -1):
-            best: dict[int, int] = {}
-            for width_in in self.costs.widths_before(i):
-                sums = [
-                    getattr(o, metric) + table[0][o.width]
-                    for o in self.costs.options(i, width_in, layout[i])
-                    if o.width in table[0]
-                ]
-                if sums:
-                    best[width_in] = min(sums)
-            table.insert(0, best)
-        return table
 
     def _bin(self, option: Option) -> tuple[int, ...]:
         return tuple(
@@ -342,22 +326,29 @@ class BudgetSampler:
         return (max if top else min)(found, key=lambda d: getattr(d.cost, self.metrics[0]))
 
 
+def remaining(costs: SpaceCosts, layout: str, metric: str, *, smallest: bool = True) -> list[dict[int, int]]:
+    """Per stage, the least (or most) that is still to be spent from each incoming width; one entry more for the end."""
+    pick = min if smallest else max
+    stages = costs.space.stages
+    table: list[dict[int, int]] = [dict.fromkeys(stages[-1].widths, 0)]
+    for i in range(len(stages) - 1, -1, -1):
+        best: dict[int, int] = {}
+        for width_in in costs.widths_before(i):
+            options = costs.options(i, width_in, layout[i])
+            sums = [getattr(o, metric) + table[0][o.width] for o in options if o.width in table[0]]
+            if sums:
+                best[width_in] = pick(sums)
+        table.insert(0, best)
+    return table
+
+
 def shortest(costs: SpaceCosts, metric: str, *, smallest: bool) -> int:
     """The exact least (or most) that any member of a space costs: a shortest (longest) path over the chain."""
-    pick = min if smallest else max
-    space, found = costs.space, []
-    for layout in space.layouts:
-        rest = dict.fromkeys(space.stages[-1].widths, 0)
-        for i in range(len(space.stages) - 1, -1, -1):
-            best: dict[int, int] = {}
-            for width_in in costs.widths_before(i):
-                options = costs.options(i, width_in, layout[i])
-                sums = [getattr(o, metric) + rest[o.width] for o in options if o.width in rest]
-                if sums:
-                    best[width_in] = pick(sums)
-            rest = best
+    found: list[int] = []
+    for layout in costs.space.layouts:
+        rest = remaining(costs, layout, metric, smallest=smallest)[0]
         found += [getattr(o, metric) + rest[o.width] for o in costs.stems if o.width in rest]
-    return pick(found)
+    return min(found) if smallest else max(found)
 
 
 def sample(

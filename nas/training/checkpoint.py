@@ -65,7 +65,8 @@ def load_checkpoint(path: Path, module: nn.Module, optimizer: torch.optim.Optimi
         if optimizer is not None:
             for name, parameter in module.named_parameters():
                 if name in steps:
-                    state: dict[str, Any] = {"step": torch.tensor(steps[name], device=_step_device(parameter))}
+                    # Fused AdamW keeps its step count beside the weights.
+                    state: dict[str, Any] = {"step": torch.tensor(steps[name], device=parameter.device)}
                     for moment in _MOMENTS:
                         stored = file.get_tensor(f"{moment}/{name}")
                         state[moment] = torch.empty_like(parameter).copy_(stored)
@@ -101,8 +102,3 @@ def prune(folder: Path, keep: int = 2) -> None:
     for path in folder.glob(".step-*"):
         if is_leftover(path.name):
             path.unlink()
-
-
-def _step_device(parameter: nn.Parameter) -> torch.device:
-    # Fused AdamW keeps its step count beside the weights.
-    return parameter.device

@@ -32,7 +32,6 @@ class TrainingLoop:
     Args:
         folder: For checkpoints; None keeps none.
         after_step: Called once the optimizer has moved the weights.
-        learns: Parameters that took part may be fewer than all; those without `grad` are left alone.
     """
 
     def __init__(
