@@ -1,6 +1,7 @@
 """Searching: draws inside budgets, searchers, the loop from supernet to winners, and what their ranking is worth."""
 
-from nas.searching.loop import SearchResult, Winner, resume, search
+from nas.searching.handover import Winner
+from nas.searching.loop import SearchResult, resume, search
 from nas.searching.plan import Plan, make_plan
 from nas.searching.preview import DryRun, dry_run
 from nas.searching.sampling import BudgetSampler, Draw, sample

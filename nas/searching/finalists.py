@@ -7,12 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nas.data import Dataset
 from nas.errors import TrainingError
 from nas.model import Network
-from nas.progress import Progress
-from nas.run import Run
-from nas.searching.plan import Plan
+from nas.searching.context import Context
 from nas.searching.ranking import rank_statistics
 from nas.training import evaluate, fresh_network, train_network
 from nas.trial import Trial, pareto_front
@@ -44,16 +41,7 @@ def choose_finalists(trials: Sequence[Trial], count: int) -> list[Trial]:
     return sorted(chosen.values(), key=lambda t: (-(t.score or 0.0), t.number))
 
 
-def train_finalists(
-    run: Run,
-    trials: Sequence[Trial],
-    data: Dataset,
-    plan: Plan,
-    *,
-    seed: int,
-    metric: str,
-    progress: Progress,
-) -> list[Finalist]:
+def train_finalists(context: Context, trials: Sequence[Trial]) -> list[Finalist]:
     """Trains every finalist that the run has not recorded as trained, and tests each once.
 
     A training that fails is recorded and passed over; the others go on.
@@ -61,6 +49,8 @@ def train_finalists(
     Raises:
         TrainingError: If none could be trained.
     """
+    run, data, plan, progress = context.run, context.data, context.plan, context.progress
+    seed, metric = context.options.seed, context.options.metric
     recorded = {event["digest"]: event for event in run.events("finalist")}
     failed = {event["digest"] for event in run.events("finalist_failed")}
     # A training that goes on from a checkpoint sees some epochs again; they are on record.

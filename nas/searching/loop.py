@@ -11,39 +11,25 @@ from typing import Any
 
 import torch
 
-from nas.architecture import Architecture
 from nas.budget import Budget, check_budgets
 from nas.costing import TABLE
 from nas.data import Dataset, open_data
-from nas.errors import NasError
-from nas.export import CardFacts, export_winner
-from nas.loading import load_architecture, load_space
+from nas.loading import load_space
 from nas.options import SearchOptions
 from nas.progress import Progress, Silent
 from nas.run import Run, default_folder
 from nas.scoring import SupernetScorer
-from nas.searching.executor import InProcess, Job
-from nas.searching.finalists import Finalist, choose_finalists, ranking, train_finalists, winners
-from nas.searching.plan import Plan, describe_data, make_plan
+from nas.searching.context import Context
+from nas.searching.executor import InProcess
+from nas.searching.finalists import choose_finalists, ranking, train_finalists
+from nas.searching.handover import Winner, hand_over
+from nas.searching.plan import Plan, make_plan
 from nas.searching.sampling import BudgetSampler
-from nas.searching.searchers import make_searcher
+from nas.searching.scoring_phase import score_candidates
+from nas.searching.supernet_phase import train_supernet
 from nas.space import SearchSpace
 from nas.supernet import Supernet
-from nas.training import SupernetTraining
 from nas.trial import Trial
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Winner:
-    """A network that the search hands over; `path` holds its files."""
-
-    rank: int
-    path: str
-    digest: str
-    macs: int
-    params: int
-    score: float
-    test_accuracy: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,23 +39,6 @@ class SearchResult:
     run: str
     ranking: dict[str, Any]
     winners: list[Winner]
-
-
-class TrainingMembers:
-    """The architectures that train the supernet: members in range of the budget, by layout."""
-
-    def __init__(self, sampler: BudgetSampler) -> None:
-        self._sampler = sampler
-        self.layouts = sampler.layouts
-
-    def largest(self, rng: random.Random, layout: str) -> Architecture:
-        return self._sampler.largest(rng, layout).architecture
-
-    def smallest(self, rng: random.Random, layout: str) -> Architecture:
-        return self._sampler.smallest(rng, layout).architecture
-
-    def member(self, rng: random.Random, layout: str) -> Architecture:
-        return self._sampler.draw(rng, layout=layout).architecture
 
 
 def search(
@@ -162,15 +131,24 @@ class _Job:
 
     def go(self, run: Run) -> SearchResult:
         began = time.monotonic()
-        self.run = run
-        supernet = self._supernet()
-        trials = self._phase("search", lambda: self._search(supernet))
+        context = Context(
+            run=run,
+            space=self.space,
+            budgets=self.budgets,
+            sampler=self.sampler,
+            data=self.dataset,
+            plan=self.plan,
+            options=self.options,
+            progress=self.progress,
+        )
+        supernet = _phase(run, "supernet", lambda: train_supernet(context))
+        trials = _phase(run, "search", lambda: self._search(context, supernet))
         chosen = choose_finalists(trials, self.plan.finalists)
-        finalists = self._phase("finalists", lambda: self._train(chosen))
+        finalists = _phase(run, "finalists", lambda: train_finalists(context, chosen))
         found = ranking(finalists, seed=self.options.seed)
         if not run.events("ranking"):
             run.append("ranking", **found)
-        exported = self._phase("export", lambda: self._export(finalists))
+        exported = _phase(run, "export", lambda: hand_over(context, finalists))
         if not run.events("run_finished"):
             run.append("run_finished", seconds=time.monotonic() - began)
         # Imported late: pandas, matplotlib and optuna are slow to load and only needed here.
@@ -179,192 +157,24 @@ class _Job:
         rebuild(run.path)
         return SearchResult(run=str(run.path), ranking=found, winners=exported)
 
-    # -- phases -------------------------------------------------------------------------------------------------
-
-    def _phase(self, name: str, work: Callable[[], Any]) -> Any:
-        finished = any(event["phase"] == name for event in self.run.events("phase_finished"))
-        if not finished:
-            self.run.append("phase_started", phase=name)
-        began = time.monotonic()
-        try:
-            found = work()
-        except KeyboardInterrupt:
-            self.run.append("interrupted", phase=name)
-            raise
-        if not finished:
-            self.run.append("phase_finished", phase=name, seconds=time.monotonic() - began)
-        return found
-
-    def _supernet(self) -> Supernet:
-        space = self.space.adapted(resolution=self.plan.train_resolution)
-        supernet = Supernet(space, seed=self.options.seed, choices=self.sampler.feasible_choices())
-        supernet.to(self.plan.device)
-        training = SupernetTraining(
-            supernet,
-            TrainingMembers(self.sampler),
-            self.dataset,
-            self.plan.recipe(epochs=self.plan.epochs, seed=self.options.seed),
-            strategy=self.plan.strategy,
-            folder=self.run.path / "supernet",
-        )
-        known = {event["epoch"] for event in self.run.events("curve")}
-
-        def on_curve(row: dict[str, Any]) -> None:
-            if row["epoch"] not in known:
-                self.run.append("curve", **row)
-            shown = ", ".join(f"{name} {value:.3f}" for name, value in row["accuracies"].items())
-            self.progress.note(f"Supernet, epoch {row['epoch']} of {self.plan.epochs}: {shown}")
-
-        def train() -> Supernet:
-            training.run(self.progress, on_curve, watch_every=self.plan.watch_every, metric=self.options.metric)
-            if not self.run.events("updates"):
-                self.run.append("updates", counts=training.updates)
-            return supernet
-
-        return self._phase("supernet", train)
-
-    def _search(self, supernet: Supernet) -> list[Trial]:
-        options, plan = self.options, self.plan
-        recipe = plan.recipe(epochs=1, seed=options.seed)
+    def _search(self, context: Context, supernet: Supernet) -> list[Trial]:
+        plan = self.plan
 
         def make_scorer() -> SupernetScorer:
             return SupernetScorer(
                 supernet,
-                self.dataset,
-                recipe,
-                metric=options.metric,
+                context.data,
+                plan.recipe(epochs=1, seed=self.options.seed),
+                metric=self.options.metric,
                 recalibration_images=plan.recalibration_images,
                 validation_images=plan.validation_images,
             )
 
-        presets = [load_architecture(name) for name in self.space.presets]
-        searcher = make_searcher(options.searcher, self.sampler, seed=options.seed, presets=presets)
-        trials = self.run.trials()
-        searcher.tell(trials)
         executor = InProcess(make_scorer)
-        self.progress.start("search", plan.trials, "networks")
-        self.progress.advance(len(trials))
         try:
-            while len(trials) < plan.trials:
-                batch = len(trials) // plan.population
-                if not self._batch(searcher, executor, batch, trials):
-                    self.progress.note(f"The range holds no more networks: {len(trials)} were scored.")
-                    break
+            return score_candidates(context, executor)
         finally:
             executor.close()
-        self.progress.finish()
-        if not any(trial.complete for trial in trials):
-            raise NasError(f"No network could be scored: {trials[0].error if trials else 'none was proposed'}.")
-        return trials
-
-    def _batch(self, searcher: Any, executor: InProcess, batch: int, trials: list[Trial]) -> bool:
-        """Scores what is left of one batch; False if there was nothing new to propose."""
-        size = min(self.plan.population, self.plan.trials - batch * self.plan.population)
-        proposals = searcher.ask(size, batch)
-        done = len(trials) - batch * self.plan.population
-        todo = proposals[done:]
-        jobs = [
-            Job(architecture=p.architecture.to_dict(), seed=self.options.seed * 100_003 + len(trials) + i)
-            for i, p in enumerate(todo)
-        ]
-        best = max((t.score for t in trials if t.score is not None), default=None)
-        fresh = []
-        for proposal, job, result in zip(todo, jobs, executor.map(jobs), strict=True):
-            trial = Trial(
-                number=len(trials),
-                architecture=proposal.architecture,
-                cost=proposal.cost,
-                status=result.status,
-                score=result.score,
-                seed=job.seed,
-                seconds=result.seconds,
-                error=result.error,
-                layout=proposal.layout,
-                origin=proposal.origin,
-                batch=batch,
-            )
-            self.run.append("trial", trial=trial.to_dict())
-            trials.append(trial)
-            fresh.append(trial)
-            if trial.score is not None:
-                best = max(best or 0.0, trial.score)
-            self.progress.advance(best=f"{best or 0.0:.4f}", last=trial.layout)
-        searcher.tell(fresh)
-        return bool(todo)
-
-    def _train(self, chosen: list[Trial]) -> list[Finalist]:
-        return train_finalists(
-            self.run,
-            chosen,
-            self.dataset,
-            self.plan,
-            seed=self.options.seed,
-            metric=self.options.metric,
-            progress=self.progress,
-        )
-
-    def _export(self, finalists: list[Finalist]) -> list[Winner]:
-        recorded = {event["rank"]: event for event in self.run.events("winner")}
-        found = []
-        front = winners(finalists)
-        self.progress.start("export", len(front), "networks")
-        for rank, finalist in enumerate(front, start=1):
-            trial, folder = finalist.trial, self.run.path / "winners" / str(rank)
-            if rank not in recorded or not folder.exists():
-                checks = export_winner(
-                    folder,
-                    finalist.network,
-                    trial.architecture,
-                    trained_resolution=self.plan.train_resolution,
-                    mean=self.dataset.mean,
-                    std=self.dataset.std,
-                    class_names=self.dataset.info.class_names,
-                    card=self._card(finalist, rank),
-                    onnx=self.options.onnx is not False,
-                )
-                self.run.append(
-                    "winner",
-                    rank=rank,
-                    # Relative to the run, which may be moved or looked at from elsewhere.
-                    path=f"winners/{rank}",
-                    digest=trial.architecture.digest,
-                    checks=checks,
-                    macs=trial.cost.macs,
-                    params=trial.cost.params,
-                    score=trial.score,
-                    test_accuracy=finalist.test_accuracy,
-                )
-            found.append(
-                Winner(
-                    rank=rank,
-                    path=str(folder),
-                    digest=trial.architecture.digest,
-                    macs=trial.cost.macs,
-                    params=trial.cost.params,
-                    score=float(trial.score or 0.0),
-                    test_accuracy=finalist.test_accuracy,
-                )
-            )
-            self.progress.advance()
-        self.progress.finish()
-        return found
-
-    def _card(self, finalist: Finalist, rank: int) -> CardFacts:
-        options, budgets = self.options, tuple(map(str, self.budgets))
-        given = " ".join(f"--budget {budget}" for budget in budgets)
-        return CardFacts(
-            title=f"Winner {rank} of {self.space.name} on {self.dataset.info.name}",
-            data=describe_data(self.dataset),
-            space=self.space.name,
-            budgets=budgets,
-            epochs=self.plan.finalist_epochs,
-            seed=options.seed,
-            validation_accuracy=finalist.validation_accuracy,
-            test_accuracy=finalist.test_accuracy,
-            test_count=len(self.dataset.test),
-            command=f"nas-search --space {options.space} {given} --data {options.data} --seed {options.seed}",
-            data_option=options.data,
-        )
 
     def _announce(self) -> None:
         plan, size = self.plan, len(self.dataset.train)
@@ -383,3 +193,19 @@ class _Job:
             f"finalists: {plan.finalists} x {plan.finalist_epochs} epochs; {plan.device}, {plan.threads} threads, "
             f"{plan.dtype}; about {sum(plan.seconds.values()) / 60:.0f} minutes"
         )
+
+
+def _phase(run: Run, name: str, work: Callable[[], Any]) -> Any:
+    """Does one phase's work, recording when it starts, ends or is interrupted."""
+    finished = any(event["phase"] == name for event in run.events("phase_finished"))
+    if not finished:
+        run.append("phase_started", phase=name)
+    began = time.monotonic()
+    try:
+        found = work()
+    except KeyboardInterrupt:
+        run.append("interrupted", phase=name)
+        raise
+    if not finished:
+        run.append("phase_finished", phase=name, seconds=time.monotonic() - began)
+    return found

@@ -1,0 +1,70 @@
+"""The second phase: candidates asked for in fixed batches, scored, recorded and told back in order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nas.errors import NasError
+from nas.loading import load_architecture
+from nas.searching.context import Context
+from nas.searching.executor import Executor, Job
+from nas.searching.searchers import make_searcher
+from nas.trial import Trial
+
+
+def score_candidates(context: Context, executor: Executor) -> list[Trial]:
+    """Scores `plan.trials` architectures, those on record included; returns all, in order.
+
+    Raises:
+        NasError: If no architecture could be scored.
+    """
+    plan, options, progress = context.plan, context.options, context.progress
+    presets = [load_architecture(name) for name in context.space.presets]
+    searcher = make_searcher(options.searcher, context.sampler, seed=options.seed, presets=presets)
+    trials = context.run.trials()
+    searcher.tell(trials)
+    progress.start("search", plan.trials, "networks")
+    progress.advance(len(trials))
+    while len(trials) < plan.trials:
+        if not _batch(context, searcher, executor, trials):
+            progress.note(f"The range holds no more networks: {len(trials)} were scored.")
+            break
+    progress.finish()
+    if not any(trial.complete for trial in trials):
+        raise NasError(f"No network could be scored: {trials[0].error if trials else 'none was proposed'}.")
+    return trials
+
+
+def _batch(context: Context, searcher: Any, executor: Executor, trials: list[Trial]) -> bool:
+    """Scores what is left of one batch; False if there was nothing new to propose."""
+    plan, seed = context.plan, context.options.seed
+    batch, done = divmod(len(trials), plan.population)
+    size = min(plan.population, plan.trials - batch * plan.population)
+    todo = searcher.ask(size, batch)[done:]
+    jobs = [
+        Job(architecture=p.architecture.to_dict(), seed=seed * 100_003 + len(trials) + i) for i, p in enumerate(todo)
+    ]
+    best = max((t.score for t in trials if t.score is not None), default=None)
+    fresh = []
+    for proposal, job, result in zip(todo, jobs, executor.map(jobs), strict=True):
+        trial = Trial(
+            number=len(trials),
+            architecture=proposal.architecture,
+            cost=proposal.cost,
+            status=result.status,
+            score=result.score,
+            seed=job.seed,
+            seconds=result.seconds,
+            error=result.error,
+            layout=proposal.layout,
+            origin=proposal.origin,
+            batch=batch,
+        )
+        context.run.append("trial", trial=trial.to_dict())
+        trials.append(trial)
+        fresh.append(trial)
+        if trial.score is not None:
+            best = max(best or 0.0, trial.score)
+        context.progress.advance(best=f"{best or 0.0:.4f}", last=trial.layout)
+    searcher.tell(fresh)
+    return bool(todo)
