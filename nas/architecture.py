@@ -20,6 +20,7 @@ from nas.strict_yaml import canonical_json, dump_yaml, parse_yaml
 
 FORMAT = 1
 MAX_LAYERS = 1000
+MAX_STAGES = 100
 Value: TypeAlias = "int | float | str | bool | BlockConfig | tuple[Value, ...] | None"
 
 
@@ -196,6 +197,8 @@ class StageConfig:
             repeat = item.pop("repeat", 1)
             if type(repeat) is not int or not 1 <= repeat <= MAX_LAYERS:
                 raise ArchitectureError(f"{spot}.repeat must be a whole number from 1 to {MAX_LAYERS}, not {repeat!r}.")
+            if len(layers) + repeat > MAX_LAYERS:
+                raise ArchitectureError(f"{where} may have at most {MAX_LAYERS} layers: lower repeat.")
             layers.extend([LayerConfig.from_dict(item, spot)] * repeat)
         return cls(
             layers=tuple(layers),
@@ -272,10 +275,11 @@ class Architecture:
         known = _mapping(data, "architecture", parts, needed=("format", "stem", "stages", "head"))
         check_format(known["format"], "architecture", ArchitectureError)
         stages = tuple(
-            StageConfig.from_dict(stage, f"stages[{i}]") for i, stage in enumerate(_list(known["stages"], "stages"))
+            StageConfig.from_dict(stage, f"stages[{i}]")
+            for i, stage in enumerate(_list(known["stages"], "stages", most=MAX_STAGES))
         )
         if sum(len(stage.layers) for stage in stages) > MAX_LAYERS:
-            raise ArchitectureError(f"An architecture may have at most {MAX_LAYERS} layers.")
+            raise ArchitectureError(f"An architecture may have at most {MAX_LAYERS} layers: lower repeat.")
         return cls(
             input=InputConfig.from_dict(known.get("input", {})),
             stem=BlockConfig.from_dict(known["stem"], "stem"),
@@ -344,11 +348,11 @@ def _mapping(data: object, where: str, known: set[str], needed: tuple[str, ...] 
     return dict(found)
 
 
-def _list(data: object, where: str, least: int = 0) -> list[Any]:
+def _list(data: object, where: str, least: int = 0, most: int = MAX_LAYERS) -> list[Any]:
     found = list(cast("list[Any]", data)) if isinstance(data, list | tuple) else None
-    if found is None or not least <= len(found) <= MAX_LAYERS:
+    if found is None or not least <= len(found) <= most:
         shown = _short(cast("object", data))
-        raise ArchitectureError(f"{where} must be a list of {least} to {MAX_LAYERS} entries, not {shown}.")
+        raise ArchitectureError(f"{where} must be a list of {least} to {most} entries, not {shown}.")
     return found
 
 

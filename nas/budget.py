@@ -255,7 +255,10 @@ def _split(body: str, shown: str) -> tuple[str, str]:
     if match is None:
         raise BudgetError(f"A budget starts with a finite number, but got {shown}: give one {_EXAMPLES}.")
     unit = "".join(body[match.end() :].split())
-    if re.match(r"[,_'][0-9]|[0-9]", unit):
+    another = re.match(r"([A-Za-z]+?)(?:and|[^A-Za-z0-9])?[0-9].*[A-Za-z]", unit)
+    if another and another[1].lower() in {known.lower() for known in _UNITS}:
+        raise BudgetError(f"{shown} is more than one budget: give each its own --budget, one per metric.")
+    if re.match(r"[,_'.][0-9]|[0-9]", unit):
         raise BudgetError(f"{shown} has thousands separators or a decimal comma: write 4200MFLOPs or 4.2GFLOPs.")
     if not unit:
         raise BudgetError(f"{shown} has no unit: give a number and a unit, {_EXAMPLES}.")

@@ -20,12 +20,14 @@ head: {op: classifier, num_classes: 10}
 from __future__ import annotations
 
 import math
+import os
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
 from nas.architecture import MAX_LAYERS, Architecture, BlockConfig, InputConfig, check_format
-from nas.errors import ArchitectureError, SpaceError
+from nas.errors import ArchitectureError, SpaceError, shortened
 from nas.registry import unknown
 from nas.space import OpChoice, OpRules, SearchSpace, StageChoice, StageSpace, StemSpace
 from nas.strict_yaml import read_yaml
@@ -33,6 +35,9 @@ from nas.templates import names_in
 
 MAX_CHOICES = 64
 MAX_STAGE_CHOICES = 20_000
+MAX_CONFIGS = 5_000
+"""Stages that `_check` builds, all in all; more would take longer than a few seconds."""
+MAX_SUMS = 4_000_000
 MAX_STAGES = 32
 _RESERVED = {"width", "stride"}
 
@@ -66,10 +71,14 @@ def find(source: str | Path, *, zoo: bool = False) -> Path:
     if text in names:
         return folder() / ("zoo" if zoo else "") / f"{text}.yaml"
     path = Path(text)
-    if "\0" not in text and (path.exists() or path.suffix in (".yaml", ".yml") or len(path.parts) > 1):
-        if not path.exists():
-            raise error(f"No file {text!r}. Give a path to a YAML file or a name: {', '.join(names)}.")
+    exists = "\0" not in text and os.path.exists(path)  # and not Path.exists, which raises for names that are too long
+    if exists or path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
+        if not exists:
+            raise error(f"No file {text[:200]!r}. Give a path to a YAML file or a name: {', '.join(names)}.")
         return path
+    if text in (space_names() if zoo else zoo_names()):
+        other = ("a search space", "nas-search --space") if zoo else ("a network", "nas train or nas profile")
+        raise error(f"{text} is {other[0]}, not a {kind}: give it to {other[1]}, or one of {', '.join(names)} here.")
     raise error(unknown(kind, text, names) + " A path to a YAML file works too.")
 
 
@@ -77,13 +86,15 @@ def read_architecture(source: str | Path) -> tuple[Architecture, dict[str, Any]]
     """An architecture and the section `about` of its file, by zoo name or path. Parameters are not checked here."""
     path = find(source, zoo=True)
     data = read_yaml(path, error=ArchitectureError)
+    if {"layers", "stages"} <= set(data):
+        raise ArchitectureError(f"{path} holds a search space, not a network: give it to nas-search --space.")
     try:
         about = data.get("about", {})
         if not isinstance(about, dict):
             raise ArchitectureError("about must be a mapping.")
         return Architecture.from_dict(data), cast("dict[str, Any]", about)
     except ArchitectureError as fault:
-        raise ArchitectureError(f"{path}: {fault}") from None
+        raise ArchitectureError(f"{path}: {shortened(fault)}") from None
 
 
 def read_space(source: str | Path, ops: OpRules) -> SearchSpace:
@@ -96,8 +107,8 @@ def read_space(source: str | Path, ops: OpRules) -> SearchSpace:
     try:
         return parse_space(read_yaml(path, error=SpaceError), ops)
     except (SpaceError, ArchitectureError) as fault:
-        text = str(fault)
-        raise SpaceError(text if text.startswith(str(path)) else f"{path}: {text}") from None
+        text = shortened(fault)
+        raise SpaceError(text if str(path) in text else f"{path}: {text}") from None
 
 
 def parse_space(data: dict[str, Any], ops: OpRules) -> SearchSpace:
@@ -105,8 +116,11 @@ def parse_space(data: dict[str, Any], ops: OpRules) -> SearchSpace:
     known = {
         "format", "name", "about", "input", "stem", "stem_choices", "layers", "stages", "rules", "head", "presets",
     }  # fmt: skip
+    if "layers" not in data and {"stem", "stages", "head"} <= set(data):
+        raise SpaceError("the file holds one network, not a search space: give it to nas train or nas profile.")
+    if "format" in data:
+        check_format(data["format"], "a space file", SpaceError)
     _keys(data, "the file", known, ("format", "name", "stem", "layers", "stages", "head"))
-    check_format(data["format"], "a space file", SpaceError)
     name = _text(data["name"], "name")
     if not re.fullmatch(r"\w[\w.-]*", name):
         raise SpaceError(f"name must be letters, digits, '-', '_' and '.', as in my-space, not {name!r}.")
@@ -207,6 +221,7 @@ def _check(space: SearchSpace) -> None:
         )
     if sum(stage.depths[-1] for stage in space.stages) > MAX_LAYERS:
         raise SpaceError(f"The greatest depths add up to more than {MAX_LAYERS} layers, the most a network may have.")
+    _check_size(space)
     for i, stage in enumerate(space.stages):
         # If the least depth tells the choices apart, so does every other.
         seen: dict[Any, StageChoice] = {}
@@ -226,6 +241,28 @@ def _check(space: SearchSpace) -> None:
     if space.size() == 0:
         raise SpaceError(
             "No architecture is left: with widths growing, every stage needs a width not below the one before."
+        )
+
+
+def _check_size(space: SearchSpace) -> None:
+    """Refuses spaces of which even listing the choices, or counting the members, would take minutes."""
+    configs = sum(
+        len(stage.widths) * math.prod(len(values) for _, values in op.choices)
+        for stage in space.stages
+        for op in stage.ops
+    )
+    stems = math.prod(len(values) for _, values in space.stem.choices)
+    if max(configs, stems) > MAX_CONFIGS:
+        raise SpaceError(
+            f"The stages have {configs} choices of width and ops, the stem {stems}; at most {MAX_CONFIGS} are allowed. "
+            "Give fewer values."
+        )
+    widths = [stems, *(len(stage.widths) for stage in space.stages)]
+    sums = len(space.layouts) * sum(a * b for a, b in pairwise(widths))
+    if sums > MAX_SUMS:
+        raise SpaceError(
+            f"{len(space.layouts)} layouts with up to {max(widths)} widths a stage take {sums} sums to count; at most "
+            f"{MAX_SUMS} are allowed. Give fewer widths, fewer ops or rules.op_order."
         )
 
 
@@ -270,7 +307,7 @@ def _keys(data: dict[str, Any], where: str, known: set[str], needed: tuple[str, 
             raise SpaceError(f"{where}: {unknown('key', key, known)}")
     for key in needed:
         if key not in data:
-            raise SpaceError(f"{where} lacks {key!r}.")
+            raise SpaceError(f"{where} lacks {key!r}: add {'format: 1' if key == 'format' else 'it'}.")
     return data
 
 

@@ -9,6 +9,12 @@ class NasError(Exception):
     """A request that cannot be met as it stands; the message says what would work."""
 
 
+def shortened(fault: NasError, most: int = 600) -> str:
+    """What an error says, without the middle where a value that it quotes is very long."""
+    text = str(fault)
+    return text if len(text) <= most else f"{text[: most * 2 // 3]} … {text[-most // 4 :]}"
+
+
 class OptionError(NasError):
     """An option or argument has a value that means nothing."""
 

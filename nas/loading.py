@@ -3,20 +3,50 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from nas import catalog, ops
-from nas.architecture import Architecture
-from nas.errors import ArchitectureError
-from nas.space import SearchSpace
+from nas.architecture import Architecture, BlockConfig, InputConfig
+from nas.errors import ArchitectureError, SpaceError, shortened
+from nas.space import OpChoice, SearchSpace, StageSpace, StemSpace
 
 
 def load_space(source: str | Path) -> SearchSpace:
     """A search space by the name of a shipped one or the path of a YAML file.
 
     Raises:
-        SpaceError: If it is unknown or not well-formed.
+        SpaceError: If it is unknown or not well-formed, or names a preset that cannot be had.
     """
-    return catalog.read_space(source, ops)
+    space = catalog.read_space(source, ops)
+    for name in space.presets:  # now, and not when they are first needed: after hours of training
+        try:
+            load_architecture(name)
+        except ArchitectureError as fault:
+            raise SpaceError(f"{source}: presets: {fault}") from None
+    return space
+
+
+def space_from_dict(plain: dict[str, Any]) -> SearchSpace:
+    """The space whose `to_dict` is given, with the same members and digest."""
+    stages = [
+        StageSpace(
+            stride=stage["stride"],
+            widths=tuple(stage["widths"]),
+            depths=tuple(stage["depths"]),
+            ops=tuple(OpChoice(**{**op, "choices": _choices(op["choices"])}) for op in stage["ops"]),
+        )
+        for stage in plain["stages"]
+    ]
+    return SearchSpace(
+        name=plain["name"],
+        input=InputConfig.from_dict(plain["input"]),
+        stem=StemSpace(block=plain["stem"]["block"], choices=_choices(plain["stem"]["choices"])),
+        stages=tuple(stages),
+        head=BlockConfig.from_dict(plain["head"], "head"),
+        op_order=plain["op_order"],
+        growing=plain["growing"],
+        ops=ops,
+    )
 
 
 def load_architecture(source: str | Path) -> Architecture:
@@ -29,4 +59,8 @@ def load_architecture(source: str | Path) -> Architecture:
     try:
         return ops.normalise(architecture)
     except ArchitectureError as fault:
-        raise ArchitectureError(f"{source}: {fault}") from None
+        raise ArchitectureError(f"{source}: {shortened(fault)}") from None
+
+
+def _choices(pairs: list[Any]) -> tuple[tuple[str, tuple[Any, ...]], ...]:
+    return tuple((name, tuple(values)) for name, values in pairs)

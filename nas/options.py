@@ -46,6 +46,9 @@ _RANGES: dict[str, tuple[int, int, int]] = {
     "train_resolution": (8, 4096, 64),
     "threads": (1, 1024, 2),
     "batch_size": (2, 65_536, 64),
+    "job_threads": (1, 1024, 2),
+    "job_timeout": (1, 10_000_000, 600),
+    "workers": (0, 10_000, 2),
 }
 
 
@@ -77,8 +80,14 @@ class SearchOptions:
         dtype: What the forward pass computes in.
         augment: How training images are varied.
         on_corrupt: Whether an image that cannot be read is skipped or refuses the data set.
-        workers: Ray workers; only 0, this process, is built.
+        workers: Processes that score and train side by side, run by Ray. 0 is this process alone; None is that too,
+            or as many as there is room for where `ray` names a cluster.
+        ray: The Ray cluster that the workers run on: "auto", or HOST:PORT. None is this machine.
+        job_threads: CPU threads of one scoring job, wherever it runs.
+        job_timeout: Seconds after which a job on a worker is given up and tried again; None follows from other jobs.
+        early_stopping: Whether finalists on workers that fall behind are stopped; in this process none is.
         onnx: Whether winners get a model.onnx; None where the extra is installed.
+        supernet: The folder of a run whose trained supernet is used instead of training one.
     """
 
     space: str
@@ -104,8 +113,13 @@ class SearchOptions:
     dtype: str = "auto"
     augment: str = "auto"
     on_corrupt: str = "skip"
-    workers: int = 0
+    workers: int | None = None
+    ray: str | None = None
+    job_threads: int = 1
+    job_timeout: int | None = None
+    early_stopping: bool = True
     onnx: bool | None = None
+    supernet: str | None = None
 
     def __post_init__(self) -> None:
         given = cast("object", self.budgets)
@@ -124,6 +138,14 @@ class SearchOptions:
             check_text(name, getattr(self, name))
         if self.out is not None:
             check_text("out", self.out)
+        if self.supernet is not None:
+            check_text("supernet", self.supernet)
+            for name in ("epochs", "strategy"):
+                if getattr(self, name) is not None:
+                    raise OptionError(
+                        f"{flag(name)} {getattr(self, name)} is about training a supernet, and that of "
+                        f"--supernet {self.supernet} is trained. Leave out one of the two."
+                    )
         parse_budgets(self.budgets)
         for name, known in _CHOICES.items():
             value = getattr(self, name)
@@ -131,11 +153,14 @@ class SearchOptions:
                 check_choice(name, value, known)
         for name in _RANGES:
             value = getattr(self, name)
-            if value is not None or name == "seed":
+            if value is not None or name in ("seed", "job_threads"):
                 check_range(name, value)
         check_aim(self.aim)
         check_device(self.device)
-        check_workers(self.workers)
+        if self.ray is not None:
+            check_ray(self.ray, self.workers)
+        if self.early_stopping not in (True, False):
+            raise OptionError(f"--early-stopping must be true or false, but got {self.early_stopping!r}.")
         if self.onnx not in (None, True, False):
             raise OptionError(f"onnx must be true, false or left out, but got {self.onnx!r}.")
 
@@ -211,13 +236,17 @@ def check_device(value: object) -> None:
         raise OptionError(unknown("value of --device", value, (*DEVICES, "cuda:0")))
 
 
-def check_workers(value: object) -> None:
-    """Raises `OptionError` for anything but 0: only this process runs jobs today."""
-    if isinstance(value, bool) or value != 0:
+def check_ray(value: object, workers: int | None = None) -> None:
+    """Raises `OptionError` unless `value` may name a Ray cluster; whether it answers is for later."""
+    named = isinstance(value, str) and (value == "auto" or re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+):\d{1,5}", value))
+    if not named:
+        hint = " Ray Client addresses are not taken: run nas-search on a node of the cluster, as by ray job submit."
         raise OptionError(
-            f"--workers {_shown(value)}: Ray workers are not built yet. "
-            "Use --workers 0, which searches in this process."
+            f"--ray must be auto or HOST:PORT, but got {_shown(value)}: give the address that `ray start` printed, "
+            f"such as --ray 10.0.0.1:6379.{hint if str(value).startswith('ray://') else ''}"
         )
+    if workers == 0:
+        raise OptionError(f"--ray {value} --workers 0: workers are what a cluster is for. Leave out one of the two.")
 
 
 def _shown(value: object) -> str:

@@ -44,17 +44,23 @@ class Supernet(nn.Module):
         seed: Of the initial weights; torch's global generator is left as it was.
         choices: For the stem, then every stage, the choices to hold weights for (`BudgetSampler.feasible_choices`);
             None holds them all.
+
+    Attributes:
+        choices: Those that it holds weights for, in a fixed order.
     """
 
     def __init__(self, space: SearchSpace, *, seed: int = 0, choices: Sequence[Collection[Any]] | None = None) -> None:
         super().__init__()
         self.space = space
+        kept = _all_choices(space) if choices is None else choices
+        # Sets of strings are walked in another order by every process, and the initial weights follow the slots' order.
+        self.choices: list[list[Any]] = [sorted(some, key=repr) for some in kept]
         self._gradients: dict[str, torch.Tensor] = {}
         self._touched: set[str] = set()
         self._skeletons: OrderedDict[Any, tuple[nn.Module, tuple[str, ...]]] = OrderedDict()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            for slot, builders in _slots(space, choices or _all_choices(space)):
+            for slot, builders in _slots(space, self.choices):
                 self._allocate(slot, builders)
 
     # -- using it -----------------------------------------------------------------------------------------------
@@ -209,11 +215,13 @@ class Supernet(nn.Module):
                     if table is module._buffers:
                         table[name] = whole[index] if index else whole
                         continue
+                    leaf = nn.Parameter(whole.detach()[index], requires_grad=whole.requires_grad)
+                    table[name] = leaf
+                    if not whole.requires_grad:  # frozen: gradients would only take memory
+                        continue
                     if stored not in self._gradients:
                         self._gradients[stored] = torch.zeros_like(whole)
-                    leaf = nn.Parameter(whole.detach()[index])
                     leaf.grad = self._gradients[stored][index]
-                    table[name] = leaf
                     yield stored
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias, cast
 
 from nas.architecture import Architecture
 from nas.budget import Cost
-from nas.errors import NasError, RunError
+from nas.errors import NasError, RunError, shortened
 
 Status: TypeAlias = Literal["complete", "failed"]
 STATUSES: tuple[Status, ...] = ("complete", "failed")
@@ -91,8 +91,10 @@ class Trial:
             return cls(**parts)
         except KeyError as missing:
             raise RunError(f"A trial lacks {missing}.") from None
-        except (NasError, AttributeError, TypeError, ValueError) as fault:
-            raise RunError(f"Trial {parts.get('number', '?')} cannot be read: {fault}") from None
+        except (NasError, AttributeError, TypeError, ValueError, OverflowError) as fault:
+            number = str(parts.get("number", "?"))[:20]
+            said = shortened(fault) if isinstance(fault, NasError) else str(fault)[:200]
+            raise RunError(f"Trial {number} cannot be read: {said}") from None
 
 
 def pareto_front(trials: Iterable[Trial], *, objective: str = "macs") -> list[Trial]:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
-from nas.cli.display import closing_line, write_line
+from nas.cli.display import closing_line, one_line, write_line
 from nas.cli.meter import Meter
 
 
@@ -56,7 +56,7 @@ class Bars:
         if self._bars is None:
             write_line(self._stream, text)
         else:
-            self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self._bars.console.print(one_line(text), markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         if self._bars is not None:

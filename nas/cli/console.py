@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from nas.cli.display import Display, Hidden, Lines, write_line
+from nas.cli.display import Display, Hidden, Lines, printable, write_line
 
 
 class Console:
@@ -47,7 +47,7 @@ class Console:
         """A line of the answer for people."""
         if not self.as_json:
             self.progress.close()
-            self._out.write(text + "\n")
+            self._out.write(printable(text) + "\n")
 
     def document(self, answer: object) -> None:
         """The answer for programs: one JSON document, the only thing on standard output."""
@@ -62,17 +62,12 @@ class Console:
     def warn(self, text: str) -> None:
         """Something that a person should know, however quiet the command is to be."""
         self.progress.close()
-        write_line(self._err, f"Warning: {one_line(text)}")
+        write_line(self._err, f"Warning: {text}")
 
     def error(self, text: str) -> None:
         """Why the command failed, on one line."""
         self.progress.close()
-        write_line(self._err, one_line(text))
-
-
-def one_line(text: str) -> str:
-    """The text with every run of blanks and line breaks as one blank."""
-    return " ".join(text.split())
+        write_line(self._err, text)
 
 
 def plain(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from typing import Protocol, TextIO
@@ -10,6 +11,7 @@ from nas.cli.meter import Meter, duration
 
 EVERY_S = 5.0
 SELDOM_S = 60.0
+_ENDS, _LONGEST = 60, 880
 
 
 class Display(Protocol):
@@ -90,10 +92,24 @@ def closing_line(meter: Meter) -> str:
     return ", ".join(part for part in parts if part)
 
 
+def one_line(text: str) -> str:
+    """The text on one line that a terminal takes as text: file names may hold line breaks and escape codes.
+
+    Words of a thousand characters and more are shown by their ends.
+    """
+    flat = re.sub(r"\s*[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]\s*", " ", text).strip()
+    return re.sub(rf"(\S{{{_ENDS}}})\S{{{_LONGEST},}}(\S{{{_ENDS}}})", r"\1…\2", printable(flat))
+
+
+def printable(text: str) -> str:
+    r"""The text with codes that a terminal would obey written out, as in `\x1b[31m`."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
 def write_line(stream: TextIO, line: str) -> None:
     """Writes and flushes. A stream that nobody reads any more must not end an hour of work."""
     try:
-        stream.write(line + "\n")
+        stream.write(one_line(line) + "\n")
         stream.flush()
     except (OSError, ValueError):
         pass

@@ -16,6 +16,7 @@ from io import TextIOWrapper
 from typing import Protocol
 
 from nas.cli.console import Console
+from nas.cli.interrupts import INTERRUPTED, interruptible
 from nas.cli.parsing import Parser, add_output_options
 from nas.errors import NasError, OptionError
 from nas.registry import unknown
@@ -32,7 +33,10 @@ COMMANDS = {
 }
 PLANNED = {"rank": "comparing scorers against known accuracies is not built yet"}
 # What a person can mend about the machine, where no message of ours says so already.
-_MENDABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+_MENDABLE = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG),
+)
 
 
 # How often a thread that waits for the others looks again before it sleeps. GNU OpenMP's own default is endless for
@@ -75,29 +79,44 @@ def main_search(argv: Sequence[str] | None = None) -> int:
 
 def run_command(name: str, argv: Sequence[str], *, prog: str) -> int:
     """Runs one command; returns the exit status."""
-    console = Console(quiet=True)
-    try:
-        command = _command(name)
-        parser = Parser(prog, command.DESCRIPTION)
-        command.add_options(parser)
-        add_output_options(parser)
-        given = parser.parse(argv)
-        console = Console(as_json=vars(given).pop("json", False), quiet=vars(given).pop("quiet", False))
-        command.run(given, console)
-    except NasError as fault:
-        console.error(str(fault))
-        return 2
-    except KeyboardInterrupt:
-        console.error(_how_to_go_on(console))
-        return 130
-    except OSError as fault:
-        if fault.errno not in _MENDABLE:
-            raise
-        console.error(f"{fault.strerror}{f': {fault.filename}' if fault.filename else ''}.")
-        return 2
-    finally:
-        console.progress.close()
+    consoles = [Console(quiet=True)]
+    with interruptible(lambda: _how_to_go_on(consoles[-1])):
+        try:
+            command = _command(name)
+            parser = Parser(prog, command.DESCRIPTION)
+            command.add_options(parser)
+            add_output_options(parser)
+            given = parser.parse(argv)
+            consoles.append(Console(as_json=vars(given).pop("json", False), quiet=vars(given).pop("quiet", False)))
+            command.run(given, consoles[-1])
+        except NasError as fault:
+            consoles[-1].error(str(fault))
+            return 2
+        except KeyboardInterrupt:
+            consoles[-1].error(_how_to_go_on(consoles[-1]))
+            return INTERRUPTED
+        except OSError as fault:
+            if fault.errno not in _MENDABLE:
+                raise
+            consoles[-1].error(f"{fault.strerror}{f': {fault.filename}' if fault.filename else ''}.")
+            return 2
+        except (MemoryError, RuntimeError) as fault:
+            if not _is_out_of_memory(fault):
+                raise
+            consoles[-1].error(
+                f"Out of memory ({str(fault)[-100:].strip() or 'no more can be had'}). Ask for less at once: a smaller "
+                "--batch-size, --train-resolution or --resolution."
+            )
+            return 2
+        finally:
+            consoles[-1].progress.close()
     return 0
+
+
+def _is_out_of_memory(fault: Exception) -> bool:
+    """Whether Python, NumPy or torch (which is not imported for this) says that memory is used up."""
+    words = ("can't allocate memory", "not enough memory", "out of memory")
+    return isinstance(fault, MemoryError) or any(word in str(fault).lower() for word in words)
 
 
 def _share_cores() -> None:
@@ -150,8 +169,10 @@ def _overview() -> str:
 def _how_to_go_on(console: Console) -> str:
     if console.again is not None:
         return f"Interrupted. To go on: {console.again}"
-    if console.run is None or not (console.run / "events.jsonl").is_file():
+    if console.run is None:
         return "Interrupted."
+    if not (console.run / "events.jsonl").is_file():
+        return "Interrupted before anything was recorded. Start it again by the same command."
     return f"Interrupted. To go on: nas-search --resume {shlex.quote(str(console.run))}"
 
 

@@ -17,9 +17,9 @@ from nas.options import (
     check_choice,
     check_device,
     check_range,
+    check_ray,
     check_text,
     check_whole,
-    check_workers,
 )
 from nas.registry import closest
 
@@ -61,7 +61,10 @@ class Parser(argparse.ArgumentParser):
                 raise OptionError(f"Unknown option {name[:60]!r}: {hint}See {self.prog} --help.")
         args, extra = self.parse_known_args(given)
         if extra:
-            self.error(f"{extra[0]!r} is one argument too many")
+            before = given[given.index(extra[0]) - 1] if given.index(extra[0]) else ""
+            if re.fullmatch(r"[0-9.,]+", before) and re.fullmatch(r"[A-Za-z]{1,8}", extra[0]):  # --budget 4.2 GFLOPs
+                self.error(f"{before!r} and {extra[0]!r} are two words: write {before}{extra[0]}")
+            self.error(f"{extra[0][:60]!r} is one argument too many")
         return args
 
 
@@ -141,19 +144,10 @@ def device(given: str) -> str:
     return given
 
 
-def workers(given: str) -> int:
-    """Reads --workers."""
-    check_workers(_number(given))
-    return 0
-
-
-def not_built(name: str, remedy: str) -> Callable[[str], NoReturn]:
-    """Refuses an option that is planned."""
-
-    def read(given: str) -> NoReturn:
-        raise OptionError(f"{name} {given[:40]}: {remedy}")
-
-    return read
+def ray(given: str) -> str:
+    """Reads --ray."""
+    check_ray(given)
+    return given
 
 
 def listed(known: Iterable[str]) -> str:

@@ -15,13 +15,13 @@ from nas.cli.parsing import (
     add_machine_options,
     choice,
     listed,
-    not_built,
+    ray,
     share,
     text,
     whole,
-    workers,
 )
 from nas.errors import BudgetError, OptionError
+from nas.executors import check_cluster, check_workers
 from nas.options import SCORERS, SEARCHERS, STRATEGIES, SearchOptions, flag
 
 if TYPE_CHECKING:
@@ -69,12 +69,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     _add_how(parser.add_argument_group("how"))
     machine = parser.add_argument_group("machine")
     add_machine_options(machine)
-    machine.add_argument("--workers", type=workers, metavar="N", help="0: this process (Ray is not built yet)")
-    machine.add_argument(
-        "--ray",
-        type=not_built("--ray", "Ray workers are not built yet. Leave it out to search in this process."),
-        metavar="ADDRESS",
-        help=argparse.SUPPRESS,
+    add_worker_options(machine)
+
+
+def add_worker_options(group: argparse._ActionsContainer) -> None:
+    """Where jobs run; no result depends on it."""
+    group.add_argument(
+        "--workers", type=whole("workers"), metavar="N", help="processes that score and train side by side, by Ray"
+    )
+    group.add_argument("--ray", type=ray, metavar="ADDRESS", help="the Ray cluster that they run on: auto or HOST:PORT")
+    group.add_argument(
+        "--job-threads", type=whole("job_threads"), metavar="N", help="CPU threads of one scoring job (default: 1)"
+    )
+    group.add_argument(
+        "--job-timeout",
+        type=whole("job_timeout"),
+        metavar="S",
+        help="seconds after which a worker's job is tried again (default: many times what others took)",
     )
 
 
@@ -103,13 +114,18 @@ def _add_how(group: argparse._ActionsContainer) -> None:
         metavar="R",
         help="image side that training uses",
     )
+    group.add_argument(
+        "--early-stopping",
+        action=argparse.BooleanOptionalAction,
+        help="stop finalists that fall behind, where they train side by side (default: yes)",
+    )
     add_data_options(group)
     group.add_argument("--onnx", action=argparse.BooleanOptionalAction, help="write a model.onnx for each winner")
     group.add_argument(
         "--supernet",
-        type=not_built("--supernet", "searching with another run's weights is not built yet. Leave it out."),
+        type=text("supernet"),
         metavar="RUN",
-        help=argparse.SUPPRESS,
+        help="search with the trained supernet of another run; --data is that run's if left out",
     )
 
 
@@ -118,20 +134,33 @@ def run(args: argparse.Namespace, console: Console) -> None:
     given = dict(vars(args))
     dry, resumed = given.pop("dry_run", False), given.pop("resume", None)
     if resumed is not None:
-        _resume(Path(resumed), [*given, *(["dry_run"] if dry else [])], console)
+        workers = {name: given.pop(name) for name in ("workers", "ray", "job_timeout") if name in given}
+        _resume(Path(resumed), workers, [*given, *(["dry_run"] if dry else [])], console)
         return
+    if "supernet" in given and "data" not in given:
+        from nas.run import data_of
+
+        given["data"] = data_of(given["supernet"])
     options, budgets = read_options(given, needs_budget=not dry)
+    if not dry:
+        check_workers(options)
+        check_cluster(options)
     space = _load_space(options.space)
     if dry:
         _dry_run(space, budgets, options, console)
         return
+    from nas.executors import open_backend
     from nas.run import default_folder
     from nas.searching import search
 
     folder = Path(options.out) if options.out is not None else default_folder(space.name)
     options = SearchOptions(**{**options.to_dict(), "out": str(folder)})
     console.run = folder
-    _show(search(space, budgets=budgets, data=options.data, options=options, progress=console.progress), console)
+    with open_backend(options, console.progress) as backend:
+        found = search(
+            space, budgets=budgets, data=options.data, options=options, progress=console.progress, backend=backend
+        )
+    _show(found, console)
 
 
 def read_options(given: dict[str, Any], *, needs_budget: bool) -> tuple[SearchOptions, tuple[Budget, ...]]:
@@ -160,17 +189,31 @@ def _load_space(source: str) -> SearchSpace:
     return load_space(source)
 
 
-def _resume(folder: Path, others: list[str], console: Console) -> None:
+def _resume(folder: Path, workers: dict[str, Any], others: list[str], console: Console) -> None:
     if others:
         name = "budget" if others[0] == "budgets" else others[0]
         raise OptionError(f"--resume goes on with the run's own options: leave out {flag(name)}.")
     from nas.run import read_run
 
-    read_run(folder)  # what is no run answers before torch is imported
+    kept = read_run(folder).manifest.get("options", {})  # what is no run answers before torch is imported
+    try:
+        options = SearchOptions.from_dict(elsewhere(kept, workers))
+    except OptionError as fault:
+        raise OptionError(f"{folder} cannot go on: {fault}") from None
+    from nas.executors import open_backend
     from nas.searching import resume
 
     console.run = folder
-    _show(resume(folder, progress=console.progress), console)
+    with open_backend(options, console.progress) as backend:
+        found = resume(folder, progress=console.progress, backend=backend)
+    _show(found, console)
+
+
+def elsewhere(kept: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """A run's options where it is to go on: `--workers 2` alone is this machine, wherever it ran before."""
+    if "workers" in given:
+        return {**kept, "ray": None, **given}
+    return {**kept, "workers": None, **given} if "ray" in given else {**kept, **given}
 
 
 # -- the dry run ---------------------------------------------------------------------------------------------

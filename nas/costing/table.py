@@ -114,9 +114,17 @@ class CountTable:
         found = self._stored.get(key)
         if found is not None:
             return Count(found[0], found[1], tuple(found[2]))
-        with torch.device("meta"):
-            data = config.to_dict()
-            counted = count(Residual(data, shape) if isinstance(config, BranchConfig) else make(data, shape), shape)
+        data = config.to_dict()
+        try:
+            with torch.device("meta"):
+                counted = count(Residual(data, shape) if isinstance(config, BranchConfig) else make(data, shape), shape)
+        except (RuntimeError, IndexError) as fault:  # of torch: blocks that do not fit one another, or beyond any size
+            name = config.mixer.op if isinstance(config, BranchConfig) else config.op
+            reason = " ".join(str(fault).split())[:160].rstrip(".")
+            raise ArchitectureError(
+                f"{name} cannot run on {tuple(shape)} (channels, height, width): {reason}. Check its norm, shortcut "
+                "and sizes."
+            ) from None
         shape_out = counted.shape if len(counted.shape) == 3 else (counted.shape[0], 1, 1)
         counted = Count(counted.macs, counted.params, shape_out)
         self._fresh[key] = [counted.macs, counted.params, list(counted.shape)]

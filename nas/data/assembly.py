@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -17,6 +18,9 @@ from nas.progress import Progress
 
 SMALLEST = 4
 COMPACTED = 1024
+NAMED = 5
+"""So many of the images that cannot be read are named to the user; `Dataset.skipped` has them all."""
+PATIENCE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -82,16 +86,17 @@ class PartSource:
             resolution=resolution,
             transient_bytes=max(part.transient_bytes for part in parts),
         )
-        progress.start("data", total, "images")
+        reading = _Reading(progress, total)
         splits: dict[str, Split] = {}
         skipped: list[str] = []
         for part, wanted in self._division(seed, validation_share, test_share):
-            read, failed = self._read(part, wanted, resolution, progress)
-            splits |= read
-            skipped += failed
-        progress.finish()
+            splits |= self._read(part, wanted, resolution, reading, skipped)
         self._check_readable(splits, skipped)
         mean, std = statistics_of(splits["train"].images, name=self.info.name)
+        reading.finish()
+        if skipped:
+            named = "; ".join(skipped[:NAMED]) + (f" and {len(skipped) - NAMED} more" if len(skipped) > NAMED else "")
+            progress.note(f"{len(skipped)} of {total:,} images cannot be read and are left out: {named}")
         return Dataset(
             info=self.info,
             resolution=resolution,
@@ -135,9 +140,9 @@ class PartSource:
         return [(self.train, {"train": rest, **from_train}), *feeds]
 
     def _read(
-        self, part: Part, wanted: Mapping[str, Tensor], resolution: int, progress: Progress
-    ) -> tuple[dict[str, Split], list[str]]:
-        """Reads a part once, each image straight to its place in the split that it belongs to."""
+        self, part: Part, wanted: Mapping[str, Tensor], resolution: int, reading: _Reading, skipped: list[str]
+    ) -> dict[str, Split]:
+        """Reads a part once, each image straight to its place in its split; adds to `skipped` what cannot be read."""
         count, channels = len(part.labels), self.info.channels
         owner = torch.empty(count, dtype=torch.int64)
         place = torch.empty(count, dtype=torch.int64)
@@ -148,7 +153,6 @@ class PartSource:
             place[indices] = torch.arange(len(indices))
             images.append(torch.empty(len(indices), resolution, resolution, channels, dtype=torch.uint8))
             readable.append(torch.ones(len(indices), dtype=torch.bool))
-        skipped: list[str] = []
         for chunk in part.chunks(resolution=resolution, channels=channels):
             if chunk.failed and self.on_corrupt == "refuse":
                 first = next(iter(chunk.failed.values()))
@@ -160,12 +164,12 @@ class PartSource:
             for offset, what in chunk.failed.items():
                 readable[int(owner[chunk.start + offset])][place[chunk.start + offset]] = False
                 skipped.append(what)
-            progress.advance(len(chunk.images), skipped=len(skipped))
+            reading.advance(len(chunk.images), skipped=len(skipped))
         splits: dict[str, Split] = {}
         for k, (name, indices) in enumerate(wanted.items()):
             pixels = _compacted(images[k], readable[k])
             splits[name] = Split(images=pixels.permute(0, 3, 1, 2), labels=part.labels[indices[readable[k]]])
-        return splits, skipped
+        return splits
 
     def _check_readable(self, splits: Mapping[str, Split], skipped: list[str]) -> None:
         """Skipping must not leave a class that cannot be learnt, nor an empty split."""
@@ -182,6 +186,34 @@ class PartSource:
                 f"Class {lacking!r} of {self.info.name} has no readable training image ({len(skipped)} were"
                 f" skipped, starting with {skipped[0]}): add images or remove the class."
             )
+
+
+class _Reading:
+    """The phase "data" of a progress, begun late: data that is refused is mostly refused at once, in one line."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress, self._total = progress, total
+        self._began = time.monotonic()
+        self._started = False
+        self._waiting = 0
+        self._skipped = 0
+
+    def advance(self, images: int, *, skipped: int) -> None:
+        self._waiting += images
+        self._skipped = skipped
+        if time.monotonic() - self._began > PATIENCE_S:
+            self._tell()
+
+    def finish(self) -> None:
+        self._tell()
+        self._progress.finish()
+
+    def _tell(self) -> None:
+        if not self._started:
+            self._progress.start("data", self._total, "images")
+            self._started = True
+        self._progress.advance(self._waiting, skipped=self._skipped)
+        self._waiting = 0
 
 
 def statistics_of(images: Tensor, *, name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -75,10 +75,14 @@ def _halves(root: Path) -> dict[str, Path]:
 
 def _listed(folder: Path) -> dict[str, list[str]]:
     """Paths of the images of each class, sorted; those in folders within a class folder count too."""
+
+    def refuse(error: OSError) -> None:
+        raise _unlisted(error.filename, error) from error
+
     listed: dict[str, list[str]] = {}
     for class_folder in _subfolders(folder):
         files: list[str] = []
-        for parent, _, names in os.walk(class_folder):
+        for parent, _, names in os.walk(class_folder, onerror=refuse):
             files += [os.path.join(parent, name) for name in names if _is_image(name)]
         listed[class_folder.name] = sorted(files)
     if not any(listed.values()):
@@ -108,7 +112,11 @@ def _subfolders(folder: Path) -> list[Path]:
     try:
         return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
     except OSError as error:
-        raise DataError(f"{folder} cannot be listed ({error.strerror}): check its permissions.") from error
+        raise _unlisted(folder, error) from error
+
+
+def _unlisted(folder: str | Path, error: OSError) -> DataError:
+    return DataError(f"{folder} cannot be listed ({error.strerror}): check its permissions.")
 
 
 def _is_image(name: str) -> bool:

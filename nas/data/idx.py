@@ -6,7 +6,6 @@ import gzip
 import math
 import re
 import struct
-import zlib
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from nas.data.arrays import ArrayPart, channels_last, image_shape
 from nas.data.assembly import PartSource
 from nas.data.dataset import OnCorrupt, Source
 from nas.data.labels import Classes
+from nas.data.memory import require_bytes
 from nas.data.messages import in_one_line
 from nas.errors import DataError
 
@@ -47,7 +47,7 @@ class _IdxFile:
             with _opened(self.path) as file:
                 file.seek(self.header_bytes)
                 content = file.read(expected + 1)
-        except (OSError, EOFError, zlib.error) as error:
+        except Exception as error:  # damaged files make gzip raise several kinds, too large ones file objects
             raise DataError(
                 f"{self.path} is damaged or cut short ({in_one_line(error)}): download it again."
             ) from error
@@ -125,6 +125,7 @@ def _pair(images_path: Path, labels_path: Path) -> tuple[_IdxFile, np.ndarray]:
             f"{images_path} has {images.shape[0]:,} images, but {labels_path} has {labels.shape[0]:,} labels:"
             " use a matching pair."
         )
+    require_bytes(3 * labels.shape[0], what=str(labels_path))  # a packed file may claim, and hold, any number
     return images, labels.read()
 
 
@@ -148,8 +149,10 @@ def _header(path: Path) -> _IdxFile:
             start = file.read(4)
             rank = start[3] if len(start) == 4 else 0
             sizes = file.read(4 * rank)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read ({in_one_line(error)}): download it again.") from error
+    except Exception as error:  # as above
+        raise DataError(
+            f"{path} cannot be read ({in_one_line(error)}): download it again, or check its permissions."
+        ) from error
     if len(start) < 4 or start[:2] != b"\0\0" or not 1 <= rank <= 4:
         raise DataError(f"{path} is no IDX file, it starts with 0x{start.hex()}: download it again.")
     if start[2] != UBYTE:

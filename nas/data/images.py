@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from dataclasses import dataclass
+from functools import cache
 from io import BytesIO
 
 import numpy as np
@@ -11,6 +14,11 @@ from PIL import Image, ImageOps
 from nas.data.messages import in_one_line
 
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "F"})
+# Of all that Pillow reads, what people keep photographs in. It looks at the content and not at the name, and for
+# PostScript, say, it would start another program.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "AVIF", "JPEG2000", "PPM", "TGA")
+MOST_PIXELS = 2**26
+"""What is decoded at most, in pixels: several images are in memory at once, each more than once."""
 
 
 class UnreadableImageError(Exception):
@@ -33,8 +41,10 @@ def glance(source: str | bytes) -> Glance:
         UnreadableImageError: If it is no image.
     """
     try:
-        with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
+        with _opened(source) as image:
             return Glance(width=image.width, height=image.height, grey=_is_grey(image))
+    except UnreadableImageError:
+        raise
     except Exception as error:  # a broken file makes Pillow raise nearly anything
         raise UnreadableImageError(reason(error)) from error
 
@@ -56,10 +66,12 @@ def decode(source: str | bytes, *, resolution: int, channels: int) -> np.ndarray
     """
     mode = "L" if channels == 1 else "RGB"
     try:
-        with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as opened:
+        with _opened(source) as opened:
             # A JPEG can be decoded at a half, quarter or eighth; twice the target leaves the antialiasing its
             # work.
             opened.draft(mode, (2 * resolution, 2 * resolution))
+            if opened.width * opened.height > MOST_PIXELS:
+                raise UnreadableImageError(f"{opened.width}x{opened.height} pixels, more than {MOST_PIXELS:,}")
             opened.load()
             image = _eight_bit(_upright(opened), mode)
         side = min(image.size)
@@ -80,6 +92,21 @@ def reason(error: Exception) -> str:
     if isinstance(error, Image.UnidentifiedImageError):
         return "not an image"
     return in_one_line(error)
+
+
+def _opened(source: str | bytes) -> Image.Image:
+    if isinstance(source, bytes):
+        return Image.open(BytesIO(source), formats=_formats())
+    if not stat.S_ISREG(os.stat(source).st_mode):  # opening a pipe would wait for somebody to write to it
+        raise UnreadableImageError("not a file")
+    return Image.open(source, formats=_formats())
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Those of `FORMATS` that this build of Pillow knows."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def _is_grey(image: Image.Image) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -43,7 +44,7 @@ class Classes:
                 " add images of another class."
             )
         if not names:
-            return cls(values=tuple(values), names=tuple(str(value) for value in values))
+            return cls(values=tuple(values), names=_named(values))
         if len(set(names)) != len(names):
             twice = next(name for name in names if list(names).count(name) > 1)
             raise DataError(f"Class names must differ, but {twice!r} is listed twice: rename one.")
@@ -56,14 +57,14 @@ class Classes:
                 )
             present = set(values)
             values = [name for name in names if name in present]
-            return cls(values=tuple(values), names=tuple(str(value) for value in values))
+            return cls(values=tuple(values), names=_named(values))
         outside = [value for value in values if not 0 <= int(value) < len(names)]
         if outside:
             raise DataError(
                 f"Labels must lie in 0..{len(names) - 1} for the {len(names)} class names, but {what} has"
                 f" {shown(outside)}: mend the labels or list every class."
             )
-        return cls(values=tuple(values), names=tuple(names[int(value)] for value in values))
+        return cls(values=tuple(values), names=_named([names[int(value)] for value in values]))
 
     def indices(self, labels: np.ndarray, *, what: str) -> Tensor:
         """Class indices, int64 (N,), of labels as stored.
@@ -86,32 +87,53 @@ class Classes:
         return tuple(torch.bincount(indices, minlength=len(self.names)).tolist())
 
 
+def check_label_type(shape: tuple[int, ...], dtype: np.dtype, *, what: str) -> None:
+    """Refuses what `plain_labels` could not read, as far as shape and type tell.
+
+    Raises:
+        DataError: If there is not one label per image, or labels are neither numbers nor strings.
+    """
+    if len(shape) != 1 and not (len(shape) == 2 and shape[1] == 1):
+        remedy = f"save {what}.argmax(1)" if len(shape) == 2 else "save one label per image"
+        raise DataError(f"{what} must have one label per image, shape (N,), but has {shape}: {remedy}.")
+    if dtype.kind not in "SfbiuU":
+        raise DataError(f"{what} must hold whole numbers or strings, but holds {dtype}: save class indices.")
+
+
 def plain_labels(array: np.ndarray, *, what: str) -> np.ndarray:
     """Labels as integers or strings (N,), from how people store them.
 
     Raises:
         DataError: If they are neither, or not one per image.
     """
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]
-    if array.ndim != 1:
-        one_hot = array.ndim == 2
-        remedy = f"save {what}.argmax(1)" if one_hot else "save one label per image"
-        raise DataError(f"{what} must have one label per image, shape (N,), but has {array.shape}: {remedy}.")
+    check_label_type(array.shape, array.dtype, what=what)
+    array = array.reshape(-1)
     kind = array.dtype.kind
     if kind == "S":
         array = np.char.decode(array, "utf-8", "replace")
     elif kind == "f":
-        whole = np.isfinite(array) & (array == np.floor(array))
+        wide = array.astype(np.float64)
+        # Beyond 2^53 a double stands for several whole numbers.
+        whole = np.isfinite(wide) & (np.abs(wide) < 2.0**53) & (wide == np.floor(wide))
         if not whole.all():
             value = array[~whole][0]
             raise DataError(f"{what} must hold whole numbers or strings, but has {value}: save class indices.")
         array = array.astype(np.int64)
     elif kind == "b":
         array = array.astype(np.int64)
-    elif kind not in "iuU":
-        raise DataError(f"{what} must hold whole numbers or strings, but holds {array.dtype}: save class indices.")
+    elif kind == "U" and array.size:
+        array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+        if array.dtype.itemsize and array.view(np.uint32).max() > sys.maxunicode:
+            raise DataError(f"{what} holds strings that are no text: save class names or indices.")
     return array
+
+
+def _named(values: Sequence[int | str]) -> tuple[str, ...]:
+    """Names as any text file can hold them: a folder's may have bytes that are no text, or codes for terminals."""
+    return tuple(
+        "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(value))
+        for value in values
+    )
 
 
 def names_look_like_glyphs(names: Iterable[str]) -> bool:

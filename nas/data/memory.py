@@ -32,10 +32,25 @@ def require_memory(*, images: int, channels: int, resolution: int, transient_byt
     fits = math.isqrt(max(usable - transient_bytes, 0) // (images * channels))
     fits -= fits % 8
     remedy = f"lower --train-resolution to {fits} or less, or use fewer images" if fits else "use fewer images"
+    reading = " while they are read" if transient_bytes > needed / 2 else ""
     raise DataError(
-        f"{images:,} images at {resolution}x{resolution} need {_gigabytes(needed)} of memory, but only"
+        f"{images:,} images at {resolution}x{resolution} need {_gigabytes(needed)} of memory{reading}, but only"
         f" {_gigabytes(usable)} ({USABLE:.0%} of what is free) can be given to them: {remedy}."
     )
+
+
+def require_bytes(needed: int, *, what: str) -> None:
+    """Refuses to read `what` where it would not fit.
+
+    Raises:
+        DataError: If more is needed than can be given.
+    """
+    free = available_bytes()
+    if free is not None and needed > free * USABLE:
+        raise DataError(
+            f"{what} needs {_gigabytes(needed)} of memory, but only {_gigabytes(int(free * USABLE))}"
+            f" ({USABLE:.0%} of what is free) can be given to it: check how it was saved."
+        )
 
 
 def available_bytes(root: Path = Path("/")) -> int | None:

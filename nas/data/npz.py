@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+import warnings
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -16,14 +16,13 @@ from numpy.lib import format as npy
 from nas.data.arrays import PIXEL_KINDS, ArrayPart, channels_last, image_shape
 from nas.data.assembly import PartSource
 from nas.data.dataset import OnCorrupt, Source
-from nas.data.labels import Classes, names_look_like_glyphs, plain_labels
-from nas.data.messages import in_one_line
+from nas.data.labels import Classes, check_label_type, names_look_like_glyphs, plain_labels
+from nas.data.memory import require_bytes
+from nas.data.messages import in_one_line, shown
 from nas.errors import DataError
 from nas.registry import closest
 
 KEYS = ("x_train", "y_train", "x_test", "y_test", "classes")
-BROKEN = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError)
-"""What NumPy and zipfile raise for archives that are cut short, damaged or not what they claim to be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,11 +41,11 @@ def open_npz(path: Path, *, on_corrupt: OnCorrupt) -> Source:
     Raises:
         DataError: If it is no such archive, an array is missing, or arrays do not match.
     """
-    headers = _headers(path)
+    headers, names = _headers(path)
     for key in ("x_train", "y_train"):
         if key not in headers:
-            near = closest(key, headers)
-            found = ", ".join(sorted(headers)) or "none"
+            near = closest(key, names)
+            found = shown(sorted(names)).replace("'", "") if names else "none (images in an archive are unpacked first)"
             hint = f"rename {near!r} or " if near and near not in KEYS else ""
             raise DataError(f"{path} must hold an array {key!r}, but it has {found}: {hint}save it by that name.")
     if ("x_test" in headers) != ("y_test" in headers):
@@ -54,12 +53,12 @@ def open_npz(path: Path, *, on_corrupt: OnCorrupt) -> Source:
         raise DataError(
             f"{path} has {present!r} without {absent!r}: add it, or leave both out to have a test split made."
         )
-    names: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
     if "classes" in headers:
-        names = tuple(str(name) for name in plain_labels(_read(path, "classes"), what="classes"))
+        class_names = tuple(str(name) for name in _plain(path, "classes", headers["classes"]))
     height, width, channels = _pixels(path, "x_train", headers)
     train_labels = _labels(path, "train", headers)
-    classes = Classes.of(train_labels, what="y_train", names=names)
+    classes = Classes.of(train_labels, what="y_train", names=class_names)
     train, test = _part(path, "train", headers, classes, train_labels), None
     if "x_test" in headers:
         test_channels = _pixels(path, "x_test", headers)[2]
@@ -76,44 +75,51 @@ def open_npz(path: Path, *, on_corrupt: OnCorrupt) -> Source:
         channels=channels,
         height=height,
         width=width,
-        glyphs=names_look_like_glyphs(classes.names) if names else channels == 1,
+        glyphs=names_look_like_glyphs(classes.names) if class_names else channels == 1,
         train=train,
         test=test,
         on_corrupt=on_corrupt,
     )
 
 
-def _headers(path: Path) -> dict[str, _Header]:
-    """Shapes and types of all arrays, without reading them."""
+def _headers(path: Path) -> tuple[dict[str, _Header], list[str]]:
+    """Shapes and types of the arrays that are ours, without reading them, and the names of all."""
     remedy = "save it with numpy.savez_compressed(path, x_train=..., y_train=...)"
     if not zipfile.is_zipfile(path):
-        raise DataError(f"{path} is not an .npz archive: {remedy}.")
+        with path.open("rb") as file:
+            torn = file.read(2) == b"PK"
+        raise DataError(f"{path} is {'damaged or cut short' if torn else 'not an .npz archive'}: {remedy}.")
     headers: dict[str, _Header] = {}
     try:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.namelist():
-                if member.endswith(".npy"):
-                    with archive.open(member) as file:
+        with zipfile.ZipFile(path) as archive, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of headers that Python 2 wrote
+            names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+            for key in KEYS:
+                if key in names:
+                    with archive.open(f"{key}.npy") as file:
                         version = npy.read_magic(file)
                         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
                         shape, _, dtype = read(file)
-                    headers[member.removesuffix(".npy")] = _Header(shape=shape, dtype=dtype)
-    except BROKEN as error:
+                    headers[key] = _Header(shape=shape, dtype=dtype)
+    except Exception as error:  # damaged archives make zipfile, NumPy and the decompressors raise nearly anything
         raise DataError(f"{path} cannot be read as an .npz archive ({in_one_line(error)}): {remedy}.") from error
-    for key in KEYS:
-        if key in headers and headers[key].dtype.hasobject:
+    for key, header in headers.items():
+        if header.dtype.hasobject:
             raise DataError(
                 f"{key} of {path} holds Python objects (a pickle), which are never loaded: save it as an"
                 " array of numbers or strings."
             )
-    return headers
+        if any(size < 0 for size in header.shape):
+            raise DataError(f"{key} of {path} is damaged, its shape is {header.shape}: save the archive again.")
+    return headers, names
 
 
 def _read(path: Path, key: str) -> np.ndarray:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with warnings.catch_warnings(), np.load(path, allow_pickle=False) as archive:
+            warnings.simplefilter("ignore")  # as above
             return archive[key]
-    except BROKEN as error:
+    except Exception as error:  # as above
         raise DataError(f"{key} of {path} cannot be read ({in_one_line(error)}): save the archive again.") from error
 
 
@@ -127,14 +133,21 @@ def _pixels(path: Path, key: str, headers: Mapping[str, _Header]) -> tuple[int, 
 
 def _labels(path: Path, half: str, headers: Mapping[str, _Header]) -> np.ndarray:
     x, y = f"x_{half}", f"y_{half}"
-    labels = plain_labels(_read(path, y), what=y)
-    images = headers[x].shape[0]
-    if len(labels) != images:
+    check_label_type(headers[y].shape, headers[y].dtype, what=y)
+    images, labels = headers[x].shape[0], headers[y].shape[0]
+    if labels != images:  # told by the headers: labels may claim to be more than there is memory for
         raise DataError(
-            f"{path} needs one label per image, but {x} has {images} images and {y} {len(labels)} labels:"
+            f"{path} needs one label per image, but {x} has {images} images and {y} {labels} labels:"
             " save both from the same selection."
         )
-    return labels
+    return _plain(path, y, headers[y])
+
+
+def _plain(path: Path, key: str, header: _Header) -> np.ndarray:
+    """An array of labels or names, where that fits the memory."""
+    check_label_type(header.shape, header.dtype, what=key)
+    require_bytes(3 * header.nbytes, what=f"{key} of {path}")
+    return plain_labels(_read(path, key), what=key)
 
 
 def _part(path: Path, half: str, headers: Mapping[str, _Header], classes: Classes, labels: np.ndarray) -> ArrayPart:

@@ -44,15 +44,18 @@ def open_data(spec: str | os.PathLike[str], *, on_corrupt: OnCorrupt = "skip") -
         return open_hub(rest, on_corrupt=on_corrupt)
     if rest.startswith("//"):
         raise DataError(f"{text!r} is an address, and data is not downloaded: fetch it and give its path.")
-    path = Path(text).expanduser()
+    path = Path(os.path.expanduser(text))
     if not text or not os.path.exists(path):
-        near = closest(text, ["digits"])
+        near = closest(os.path.basename(text), ["digits"])
         hint = " did you mean 'digits'?" if near else ""
-        raise DataError(f"There is no data at {text!r}:{hint} Give {FORMS}.")
-    if not os.access(path, os.R_OK):
+        raise DataError(f"There is no data at {text[:200]!r}:{hint} Give {FORMS}.")
+    folder = path.is_dir()
+    if not os.access(path, os.R_OK | os.X_OK if folder else os.R_OK):
         raise DataError(f"{path} cannot be read: check its permissions.")
     if path.is_file():
         return open_npz(path, on_corrupt=on_corrupt)
+    if not folder:
+        raise DataError(f"{path} is a pipe or device: give {FORMS}.")
     idx_files = find_idx_files(path)
     if idx_files:
         return open_idx(path, idx_files, on_corrupt=on_corrupt)

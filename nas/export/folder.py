@@ -128,7 +128,10 @@ def read_exported(folder: str | Path) -> tuple[Product, Network]:
         raise
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as fault:
         reason = " ".join(str(fault).split())[:200]
-        raise ExportError(f"{folder} holds no network that was exported whole: {reason}") from fault
+        raise ExportError(
+            f"{folder} holds no network that was exported whole: {reason.rstrip('.')}. Delete that folder and let "
+            "nas-search --resume write it again."
+        ) from fault
     return product, network
 
 

@@ -76,8 +76,9 @@ def commands_section(summary: Summary) -> Markup:
     parts += [
         _command(
             "Search the same space under another budget:",
-            ["nas-search", "--space", space, "--budget", _other_budget(summary), "--data", data],
+            ["nas-search", "--space", space, "--budget", _other_budget(summary, 0.5), "--data", data],
         ),
+        *_borrowing(summary, space, run),
         _command("Browse the trials in optuna-dashboard:", ["optuna-dashboard", f"{run}/study.journal"]),
     ]
     beside = (
@@ -92,12 +93,25 @@ def _command(purpose: str, words: list[str]) -> Markup:
     return join([element("p", purpose), element("pre", shlex.join(words))])
 
 
-def _other_budget(summary: Summary) -> str:
-    """Half of the present budget, as an example."""
+def _borrowing(summary: Summary, space: str, run: str) -> list[Markup]:
+    """How to search a lower budget with this run's supernet, once that is trained, if it was trained on lower ones."""
+    trained = any(phase.name == "supernet" and phase.finished for phase in summary.phases)
+    ranges = summary.record.manifest.get("trained") or {}
+    if not trained or len(summary.budgets) != 1 or not ranges.get("low", {}).get(summary.budgets[0].metric):
+        return []
+    share = max(0.75, 1.2 * ranges["low"][summary.budgets[0].metric] / summary.budgets[0].bound)
+    if share > 0.95:
+        return []
+    words = ["nas-search", "--space", space, "--budget", _other_budget(summary, share), "--supernet", run]
+    return [_command("Search it below this budget with the same supernet, without training one again:", words)]
+
+
+def _other_budget(summary: Summary, share: float) -> str:
+    """A share of the present budget, as an example."""
     if not summary.budgets:
         return "4.2GFLOPs"
     first = summary.budgets[0]
-    return str(type(first)(metric=first.metric, bound=first.bound / 2, device=first.device))
+    return str(type(first)(metric=first.metric, bound=first.bound * share, device=first.device))
 
 
 def _phases(summary: Summary) -> Markup:
@@ -118,6 +132,9 @@ def _phases(summary: Summary) -> Markup:
     stops = [str(event.get("phase", "?")) for event in summary.record.events("interrupted")]
     if stops:
         rows.append(("interrupted", f"{count(len(stops), 'time')}, in {listing(dict.fromkeys(stops))}"))
+    resumed = summary.record.events("resumed")
+    if resumed:
+        rows.append(("resumed", count(len(resumed), "time")))
     return pairs(rows)
 
 

@@ -97,6 +97,10 @@ def _cost_cells(macs: int, params: int) -> tuple[str, str]:
 
 def _curve_section(summary: Summary) -> Markup:
     title = "Did the supernet converge?"
+    lender = summary.record.manifest.get("supernet")
+    if lender:
+        words = f"It was not trained here: it is the supernet of {lender.get('run', '?')}, whose page has its curve."
+        return _section(title, element("p", words))
     if not any(event.get("accuracies") for event in summary.curve):
         words = (
             "Nothing was measured of the supernet's training yet."

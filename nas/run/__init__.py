@@ -1,7 +1,18 @@
 """The run folder: everything about one search, kept so that nothing is lost whenever it is stopped."""
 
-from nas.run.files import atomic_write, default_folder, replacing
-from nas.run.folder import Run, RunRecord, read_run
+from nas.run.files import atomic_write, default_folder, link_or_copy, replacing
+from nas.run.folder import Run, RunRecord, check_out, data_of, read_run
 from nas.run.record import FORMAT
 
-__all__ = ["FORMAT", "Run", "RunRecord", "atomic_write", "default_folder", "read_run", "replacing"]
+__all__ = [
+    "FORMAT",
+    "Run",
+    "RunRecord",
+    "atomic_write",
+    "check_out",
+    "data_of",
+    "default_folder",
+    "link_or_copy",
+    "read_run",
+    "replacing",
+]

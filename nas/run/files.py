@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from datetime import date
@@ -20,6 +21,8 @@ _REMEDIES = {
     errno.EPERM: "Give yourself the right to write there or choose another --out.",
     errno.ENOTDIR: "A part of the path is a file: choose another --out.",
     errno.ENAMETOOLONG: "Choose a shorter --out.",
+    errno.ELOOP: "A link in the path leads in a circle: choose another --out.",
+    errno.EFBIG: "Raise the limit on the size of files (ulimit -f), then go on with --resume.",
 }
 
 
@@ -28,6 +31,28 @@ def write_error(path: Path, fault: OSError) -> RunError:
     reason = (fault.strerror or str(fault)).lower()
     remedy = _REMEDIES.get(fault.errno or 0, "Check the disk or choose another --out.")
     return RunError(f"Cannot write {path}: {reason}. {remedy}")
+
+
+def check_writable(folder: Path) -> None:
+    """Refuses a folder that could not be made, or not be written to, as far as that shows without trying it.
+
+    Raises:
+        RunError: The same as a write would.
+    """
+    there = folder.absolute()
+    try:
+        with suppress(FileNotFoundError):
+            os.stat(folder)  # names that are too long, links that go in circles, files where folders are needed
+        while not os.path.lexists(there):
+            there = there.parent
+        if not there.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(there, os.W_OK | os.X_OK):
+            read_only = os.statvfs(there).f_flag & os.ST_RDONLY
+            number = errno.EROFS if read_only else errno.EACCES
+            raise OSError(number, os.strerror(number))
+    except OSError as fault:
+        raise write_error(folder, fault) from None
 
 
 @contextmanager
@@ -65,8 +90,53 @@ def atomic_write(path: str | Path, content: bytes | str) -> None:
 
 
 def is_leftover(name: str) -> bool:
-    """Whether a file is what a killed `replacing` leaves behind, or our lock."""
-    return name == ".lock" or re.fullmatch(r"\..+\.\d+\.tmp(\..+)?", name) is not None
+    """Whether a file or folder is what a killed write leaves behind, or our lock."""
+    return name == ".lock" or _writer(name) is not None
+
+
+def sweep(folder: Path) -> None:
+    """Removes what killed writes left in a folder and the folders in it, unless another process is writing it now."""
+    for path in [*folder.glob(".*.tmp*"), *folder.glob("*/.*.tmp*"), *folder.glob("finalists/*/.*.tmp*")]:
+        writer = _writer(path.name)
+        if writer is None or (writer != os.getpid() and _is_alive(writer)):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                path.unlink()
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Puts a file that nobody will change at a second place, without taking room for it where the disk allows that.
+
+    Raises:
+        RunError: If the folder cannot be written to or the disk is full.
+    """
+    with replacing(target) as temporary:
+        # Copying into a link to the source would empty it.
+        temporary.unlink(missing_ok=True)
+        try:
+            os.link(source, temporary)
+        except OSError:
+            # Another file system, or one without links.
+            shutil.copyfile(source, temporary)
+
+
+def _writer(name: str) -> int | None:
+    """The process that a temporary name says it belongs to, None for other names."""
+    found = re.fullmatch(r"\..+?\.(\d+)(?:\.old)?\.tmp(?:\..+)?", name)
+    return int(found[1]) if found else None
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def default_folder(space: str, root: str | Path = "runs") -> Path:

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from nas.errors import RunError
 from nas.run import record
-from nas.run.files import atomic_write, is_leftover, write_error
+from nas.run.files import atomic_write, check_writable, is_leftover, sweep, write_error
 from nas.run.lock import FolderLock
 from nas.strict_yaml import dump_yaml
 from nas.trial import Trial
@@ -50,7 +50,10 @@ class RunRecord:
         """
         for event in self._events[self._seen :]:
             if event["event"] == "trial":
-                self._trials.append(Trial.from_dict(event.get("trial")))
+                try:
+                    self._trials.append(Trial.from_dict(event.get("trial")))
+                except RunError as fault:
+                    raise RunError(f"{self.path}: {fault} Restore {record.NAME} from a copy.") from None
             self._seen += 1
         return list(self._trials)
 
@@ -87,6 +90,7 @@ class Run(RunRecord):
         try:
             # Again, now that nobody else can be making the same one.
             _check_free(folder)
+            sweep(folder)
             versions = {"python": platform.python_version(), "platform": platform.platform()}
             own = {key: value for key, value in manifest.items() if key != "format"}
             fields = {**own, "versions": {**versions, **manifest.get("versions", {})}}
@@ -110,6 +114,7 @@ class Run(RunRecord):
         lock = FolderLock(folder)
         try:
             run = cls(folder, lock)
+            sweep(folder)
             if not (folder / MANIFEST).exists():
                 run._write_manifest()
             return run
@@ -172,6 +177,15 @@ def read_run(path: str | Path) -> RunRecord:
     return RunRecord(folder, record.read(folder / record.NAME)[0])
 
 
+def data_of(path: str | Path) -> str:
+    """What a run was given as `--data`.
+
+    Raises:
+        RunError: If it is no run.
+    """
+    return str(read_run(path).manifest.get("options", {}).get("data", "digits"))
+
+
 def _folder(path: str | Path) -> Path:
     folder = Path(path)
     try:
@@ -180,12 +194,30 @@ def _folder(path: str | Path) -> Path:
         if not folder.exists():
             raise RunError(f"There is no run at {folder}. Give a folder that nas-search wrote.")
         if not folder.is_dir():
-            raise RunError(f"{folder} is a file, and a run is a folder. Did you mean {folder.parent}?")
+            holds_run = (folder.parent / record.NAME).is_file()
+            hint = f"Did you mean {folder.parent}?" if holds_run else "Give a folder that nas-search wrote."
+            raise RunError(f"{folder} is a file, and a run is a folder. {hint}")
+        names = os.listdir(folder)
         inside = sorted(folder.glob(f"*/{record.NAME}"), key=os.path.getmtime)
     except OSError as fault:
         raise RunError(f"Cannot read {folder}: {(fault.strerror or str(fault)).lower()}.") from fault
+    if names and all(map(is_leftover, names)):
+        raise RunError(
+            f"{folder} holds no run yet: it was stopped before anything was recorded. "
+            "Start it again by the same command."
+        )
     hint = f"Did you mean {inside[-1].parent}?" if inside else "Give a folder that nas-search wrote."
     raise RunError(f"{folder} is not a run: it has no {record.NAME}. {hint}")
+
+
+def check_out(folder: Path) -> None:
+    """Refuses a folder that `Run.create` would refuse, before any work is done; changes nothing on the disk.
+
+    Raises:
+        RunError: If the folder holds anything, or cannot be written to.
+    """
+    _check_free(folder)
+    check_writable(folder)
 
 
 def _check_free(folder: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias, cast
 
 from nas.errors import RunError
 from nas.run.files import write_error
+from nas.run.schema import fault_in
 
 FORMAT = 1
 NAME = "events.jsonl"
@@ -66,6 +67,12 @@ def read(path: Path) -> tuple[list[Event], int]:
                     "Restore it from a copy, or cut the file before that line and go on with --resume."
                 )
             break
+        wrong = fault_in(event)
+        if wrong is not None:
+            _check_first(path, events[0] if events else event)
+            raise RunError(
+                f"{path} is damaged: in line {number} ({event['event'][:40]}), {wrong}. Restore it from a copy."
+            )
         events.append(event)
         good += len(line) + 1
     _check_first(path, events[0] if events else None)

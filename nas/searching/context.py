@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nas.architecture import Architecture
 from nas.budget import Budget
 from nas.data import Dataset
 from nas.options import SearchOptions
 from nas.progress import Progress
 from nas.run import Run
+from nas.searching.backend import Backend
 from nas.searching.plan import Plan
 from nas.searching.sampling import BudgetSampler
 from nas.space import SearchSpace
@@ -20,14 +22,20 @@ class Context:
 
     Attributes:
         space: At the resolution that budgets are counted at, with the data's channels and classes.
-        sampler: The members of `space` in range of `budgets`.
+        training: The members of `space` that the supernet is trained on, and holds weights for.
+        sampler: The members in range of `budgets` among them.
+        presets: Architectures that are proposed first.
+        backend: Where scoring and the finalists' training run.
     """
 
     run: Run
     space: SearchSpace
     budgets: tuple[Budget, ...]
+    training: BudgetSampler
     sampler: BudgetSampler
+    presets: tuple[Architecture, ...]
     data: Dataset
     plan: Plan
     options: SearchOptions
     progress: Progress
+    backend: Backend

@@ -8,7 +8,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+import torch
+
 from nas.architecture import Architecture
+from nas.scoring import threads_set
 
 
 class Scorer(Protocol):
@@ -27,12 +30,22 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What came of a job: a finite score, or the reason why there is none."""
+    """What came of a job: a finite score, or the reason why there is none.
+
+    Attributes:
+        transient: The failure may be the machine's, not the network's: another try may go well.
+        retries: Why earlier tries of the same job came to nothing.
+    """
 
     status: Literal["complete", "failed"]
     score: float | None
     seconds: float
     error: str | None = None
+    transient: bool = False
+    retries: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "retries", tuple(self.retries))
 
 
 class Executor(Protocol):
@@ -52,17 +65,20 @@ class InProcess:
 
     Args:
         make_scorer: Called once, when the first job comes.
+        threads: CPU threads of torch while a job runs.
     """
 
-    def __init__(self, make_scorer: Callable[[], Scorer]) -> None:
-        self._make_scorer = make_scorer
+    def __init__(self, make_scorer: Callable[[], Scorer], *, threads: int = 1) -> None:
+        self._make_scorer, self._threads = make_scorer, threads
         self._scorer: Scorer | None = None
 
     def map(self, jobs: Iterable[Job]) -> Iterator[Result]:
         for job in jobs:
             if self._scorer is None:
                 self._scorer = self._make_scorer()
-            yield run_job(self._scorer, job)
+            with threads_set(self._threads):
+                result = run_job(self._scorer, job)
+            yield result
 
     def close(self) -> None:
         self._scorer = None
@@ -70,14 +86,20 @@ class InProcess:
 
 def run_job(scorer: Scorer, job: Job) -> Result:
     """Runs one job. Any fault but an interrupt is a failed result with its reason in one line."""
-    began = time.monotonic()
+    began, transient = time.monotonic(), False
     try:
         score = float(scorer.score(Architecture.from_dict(job.architecture)))
         error = None if math.isfinite(score) else f"The score is {score}, not a finite number."
     except Exception as fault:  # a fault of one candidate must not end the search
         name, reason = type(fault).__name__, " ".join(str(fault).split())[:300]
         score, error = math.nan, f"{name}: {reason}" if reason else name
+        transient = _is_lack_of_memory(fault)
     seconds = time.monotonic() - began
     if error is not None:
-        return Result(status="failed", score=None, seconds=seconds, error=error)
+        return Result(status="failed", score=None, seconds=seconds, error=error, transient=transient)
     return Result(status="complete", score=score, seconds=seconds)
+
+
+def _is_lack_of_memory(fault: Exception) -> bool:
+    """Whether memory ran out; torch says so of the CPU's by a plain `RuntimeError`."""
+    return isinstance(fault, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(fault)

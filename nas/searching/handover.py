@@ -77,6 +77,8 @@ def _card(context: Context, finalist: Finalist, rank: int) -> CardFacts:
     space, data, options = context.space, context.data, context.options
     budgets = tuple(map(str, context.budgets))
     given = " ".join(f"--budget {budget}" for budget in budgets)
+    if options.supernet is not None:
+        given += f" --supernet {options.supernet}"
     return CardFacts(
         title=f"Winner {rank} of {space.name} on {data.info.name}",
         data=describe_data(data),

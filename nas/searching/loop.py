@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +13,36 @@ import torch
 
 from nas.budget import Budget, check_budgets
 from nas.costing import TABLE
-from nas.data import Dataset, open_data
-from nas.loading import load_space
+from nas.data import DataInfo, Dataset, open_data
+from nas.data.dataset import Source
+from nas.errors import OptionError
 from nas.options import SearchOptions
 from nas.progress import Progress, Silent
-from nas.run import Run, default_folder
-from nas.scoring import SupernetScorer
+from nas.run import Run, RunRecord, check_out, data_of, default_folder
+from nas.run.sittings import earlier_seconds, record_resumed
+from nas.run.stopping import stoppable
+from nas.searching import disk, trained
+from nas.searching.backend import Backend, InThisProcess
 from nas.searching.context import Context
-from nas.searching.executor import InProcess
 from nas.searching.finalists import choose_finalists, ranking, train_finalists
 from nas.searching.handover import Winner, hand_over
+from nas.searching.kept import (
+    check_data,
+    check_program,
+    keep,
+    kept_presets,
+    kept_space,
+    last_written,
+    resolved_data,
+)
+from nas.searching.phases import do_phase, is_finished
 from nas.searching.plan import Plan, make_plan
 from nas.searching.sampling import BudgetSampler
-from nas.searching.scoring_phase import score_candidates
-from nas.searching.supernet_phase import train_supernet
+from nas.searching.scoring_phase import search_candidates
+from nas.searching.supernet_phase import build_supernet, make_supernet
+from nas.searching.trained import Borrowed, Trained, TrainedSampler
 from nas.space import SearchSpace
 from nas.supernet import Supernet
-from nas.trial import Trial
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,167 +58,280 @@ def search(
     space: SearchSpace,
     *,
     budgets: Sequence[Budget],
-    data: str = "digits",
+    data: str | None = None,
     options: SearchOptions | None = None,
     progress: Progress | None = None,
+    backend: Backend | None = None,
 ) -> SearchResult:
     """Searches a space within budgets and writes everything into a fresh run folder.
 
     Args:
-        data: As `--data`.
+        data: As `--data`. None is the data of the run whose supernet is used, else digits.
         options: All else; its space, budgets and data are overridden by the arguments.
+        backend: Where jobs run (`nas.executors.open_backend` for Ray); None is this process.
 
     Raises:
         NasError: If a budget cannot be met, the data cannot be used or the folder cannot be written; before any
             training wherever that can be known.
+        KeyboardInterrupt: On SIGINT and SIGTERM, where they have no handlers of yours, once what is done is saved.
     """
     progress = progress or Silent()
     check_budgets(budgets)
     given = (options or SearchOptions(space=space.name)).to_dict()
+    if data is None:
+        data = data_of(given["supernet"]) if given["supernet"] else "digits"
     options = SearchOptions(**{**given, "budgets": [str(b) for b in budgets], "data": data})
     options.validate()
-    job = _Job(space, tuple(budgets), options, progress)
-    job.prepare()
+    options = replace(options, data=resolved_data(data))
     folder = Path(options.out) if options.out else default_folder(space.name)
-    manifest = {
-        "options": options.to_dict(),
-        "plan": job.plan.to_dict(),
-        "seed": options.seed,
-        "budgets": [str(budget) for budget in budgets],
-        "space_digest": space.digest,
-        "versions": {"torch": torch.__version__},
-    }
-    with Run.create(folder, manifest) as run:
-        return job.go(run)
+    with stoppable():
+        job = _Job(space, tuple(budgets), options, progress, choose_backend(options, backend))
+        manifest = job.plan_fresh(folder)
+        with Run.create(folder, manifest) as run:
+            return job.go(run)
 
 
-def resume(path: str | Path, *, progress: Progress | None = None) -> SearchResult:
+def resume(path: str | Path, *, progress: Progress | None = None, backend: Backend | None = None) -> SearchResult:
     """Goes on with a stopped run, by its own options and plan.
 
+    Args:
+        backend: As for `search`; a run may go on with other workers than it began with, and its trials are the same.
+
     Raises:
-        RunError: If the folder is no run, is busy, or was made for another version of its space.
+        RunError: If the folder is no run, is busy, or was made with another version of its space, data or ops.
+        KeyboardInterrupt: As for `search`.
     """
-    with Run.open(path) as run:
+    progress = progress or Silent()
+    with stoppable(), Run.open(path) as run:
+        space = kept_space(run)
+        found = _finished(run)
+        if found is not None:
+            return found
+        check_program(run, progress)
         options = SearchOptions.from_dict(run.manifest["options"])
-        space = load_space(options.space)
-        run.check_space(space.digest)
         budgets = tuple(Budget.parse(text) for text in run.manifest["budgets"])
-        job = _Job(space, budgets, options, progress or Silent())
-        job.prepare(Plan(**run.manifest["plan"]))
+        job = _Job(space, budgets, options, progress, backend or InThisProcess())
+        job.plan_again(run)
+        record_resumed(run, last_sign=last_written(run.path))
         return job.go(run)
+
+
+def choose_backend(options: SearchOptions, backend: Backend | None) -> Backend:
+    """The backend given, or this process where the options ask for no workers.
+
+    Raises:
+        OptionError: If the options ask for workers and none are given.
+    """
+    if backend is None and (options.workers or options.ray):
+        raise OptionError(
+            "workers need a backend: hand nas.search backend=nas.executors.open_backend(options), or leave workers out."
+        )
+    return backend or InThisProcess()
 
 
 class _Job:
-    """One search on its way; `prepare` refuses what cannot work, `go` does the rest."""
+    """One search on its way; `plan_fresh` and `plan_again` refuse what cannot work, `go` does the rest."""
 
     plan: Plan
+    trained: Trained
+    training: BudgetSampler
     sampler: BudgetSampler
     dataset: Dataset
 
     def __init__(
-        self, space: SearchSpace, budgets: tuple[Budget, ...], options: SearchOptions, progress: Progress
+        self,
+        space: SearchSpace,
+        budgets: tuple[Budget, ...],
+        options: SearchOptions,
+        progress: Progress,
+        backend: Backend,
     ) -> None:
         self.space, self.budgets, self.options, self.progress = space, budgets, options, progress
+        self.backend = backend
+        self.borrowed: Borrowed | None = None
+        self._supernet: Supernet | None = None
 
-    def prepare(self, plan: Plan | None = None) -> None:
-        options = self.options
+    def plan_fresh(self, folder: Path) -> dict[str, Any]:
+        """Plans a new run, reads its data and gives what it is to keep of all that."""
+        self.backend.prepare()
+        check_out(folder)  # the rest may take minutes
+        options, space = self.options, self.space
+        lender: RunRecord | None = None
+        if options.supernet is not None:
+            lender, self.borrowed = trained.borrow(options.supernet, space)
+            check_program(lender, self.progress)
+            options = self.options = trained.borrowing_options(options, self.borrowed)
         source = open_data(options.data, on_corrupt=options.on_corrupt)  # type: ignore[arg-type]
-        self.space = self.space.adapted(
-            resolution=plan.resolution if plan else options.resolution,
-            channels=source.info.channels,
-            num_classes=source.info.num_classes,
+        if lender is not None:
+            trained.check_borrowed_data(lender, source.info, options.data)
+        kept = keep(space, options.space, source.info)
+        self.space = space.adapted(
+            resolution=options.resolution, channels=source.info.channels, num_classes=source.info.num_classes
         )
-        self.sampler = BudgetSampler(self.space, self.budgets, aim=options.aim)
+        self._plan_range(source.info)
         TABLE.save()
-        typical = self.sampler.draw(random.Random(0)).cost
-        self.plan = plan or make_plan(
-            options,
-            source.info,
-            resolution=self.space.input.resolution,
-            stride=self.sampler.costs.total_stride,
-            cost=typical,
-        )
         torch.set_num_threads(self.plan.threads)
-        self.dataset = source.load(resolution=self.plan.train_resolution, seed=options.seed, progress=self.progress)
-        self._announce()
+        self._supernet = build_supernet(self.training, self.plan, seed=options.seed)
+        needed = disk.most_bytes(
+            self.plan,
+            self._supernet,
+            self.sampler,
+            borrowed=lender is not None,
+            at_once=int(self.backend.facts().get("workers", 0)),
+        )
+        self._load(source, folder, needed)
+        return {
+            "options": options.to_dict(),
+            "plan": self.plan.to_dict(),
+            "seed": options.seed,
+            "budgets": [str(budget) for budget in self.budgets],
+            **kept,
+            "trained": self.trained.to_dict(),
+            "supernet": None if self.borrowed is None else self.borrowed.to_dict(),
+            "disk_bytes": needed,
+            "workers": self.backend.facts(),
+        }
+
+    def plan_again(self, run: Run) -> None:
+        """Takes up the plan of a run, and reads its data."""
+        self.backend.prepare()
+        manifest, options = run.manifest, self.options
+        self.plan = Plan.from_dict(manifest.get("plan", {}), run.path)
+        self.trained = Trained.from_dict(manifest.get("trained", {}), run.path)
+        if manifest.get("supernet"):
+            self.borrowed = Borrowed.from_dict(manifest["supernet"], self.trained, run.path)
+        source = open_data(options.data, on_corrupt=options.on_corrupt)  # type: ignore[arg-type]
+        check_data(run, source.info, options.data)
+        self.space = replace(self.space, presets=()).adapted(
+            resolution=self.plan.resolution, channels=source.info.channels, num_classes=source.info.num_classes
+        )
+        self.training = self.trained.sampler(self.space)
+        self.sampler = TrainedSampler(self.space, self.budgets, aim=options.aim, trained=self.trained)
+        torch.set_num_threads(self.plan.threads)
+        planned: dict[str, Any] = manifest.get("disk_bytes", {})
+        left = {name: most for name, most in planned.items() if type(most) is int and not is_finished(run, name)}
+        self._load(source, run.path, left)
 
     def go(self, run: Run) -> SearchResult:
+        """Does what is left of all phases."""
         began = time.monotonic()
         context = Context(
             run=run,
             space=self.space,
             budgets=self.budgets,
+            training=self.training,
             sampler=self.sampler,
+            presets=kept_presets(run),
             data=self.dataset,
             plan=self.plan,
             options=self.options,
             progress=self.progress,
+            backend=self.backend,
         )
-        supernet = _phase(run, "supernet", lambda: train_supernet(context))
-        trials = _phase(run, "search", lambda: self._search(context, supernet))
+        if is_finished(run, "search"):
+            trials = run.trials()
+        else:
+            supernet = do_phase(run, "supernet", lambda: make_supernet(context, self._take_supernet(), self.borrowed))
+            trials = do_phase(run, "search", lambda: search_candidates(context, supernet))
+            del supernet
         chosen = choose_finalists(trials, self.plan.finalists)
-        finalists = _phase(run, "finalists", lambda: train_finalists(context, chosen))
+        finalists = do_phase(run, "finalists", lambda: train_finalists(context, chosen))
         found = ranking(finalists, seed=self.options.seed)
         if not run.events("ranking"):
             run.append("ranking", **found)
-        exported = _phase(run, "export", lambda: hand_over(context, finalists))
+        exported = do_phase(run, "export", lambda: hand_over(context, finalists))
         if not run.events("run_finished"):
-            run.append("run_finished", seconds=time.monotonic() - began)
-        # Imported late: pandas, matplotlib and optuna are slow to load and only needed here.
-        from nas.report import rebuild
-
-        rebuild(run.path)
+            run.append("run_finished", seconds=earlier_seconds(run) + time.monotonic() - began)
+        _rebuild(run)
         return SearchResult(run=str(run.path), ranking=found, winners=exported)
 
-    def _search(self, context: Context, supernet: Supernet) -> list[Trial]:
-        plan = self.plan
+    def _plan_range(self, info: DataInfo) -> None:
+        """Plans, and settles what trains the supernet and what is searched."""
+        options, budgets = self.options, self.budgets
+        if self.borrowed is None:
+            self.sampler = BudgetSampler(self.space, budgets, aim=options.aim)
+        else:
+            self.trained = self.borrowed.trained
+            self.training = self.trained.sampler(self.space)
+            trained.check_trained(self.trained, budgets, self.training, str(options.supernet))
+            self.sampler = TrainedSampler(self.space, budgets, aim=options.aim, trained=self.trained)
+        self.plan = make_plan(
+            options,
+            info,
+            resolution=self.space.input.resolution,
+            stride=self.sampler.costs.total_stride,
+            cost=self.sampler.draw(random.Random(0)).cost,
+        )
+        if self.borrowed is None:
+            self.training = BudgetSampler(self.space, budgets, aim=self.plan.floor)
+            self.trained = Trained.of(self.training, self.plan, seed=options.seed)
+        else:
+            self.plan = trained.borrowing_plan(self.plan, self.trained)
 
-        def make_scorer() -> SupernetScorer:
-            return SupernetScorer(
-                supernet,
-                context.data,
-                plan.recipe(epochs=1, seed=self.options.seed),
-                metric=self.options.metric,
-                recalibration_images=plan.recalibration_images,
-                validation_images=plan.validation_images,
-            )
+    def _load(self, source: Source, folder: Path, needed_by_phase: dict[str, int]) -> None:
+        """Reads the data, once it is known that the disk has room, and says what is about to be done."""
+        needed = max(needed_by_phase.values(), default=0)
+        free = disk.check_room(folder, needed)
+        # The division that the supernet was trained on: another would score on images that it has learnt.
+        self.dataset = source.load(
+            resolution=self.plan.train_resolution, seed=self.trained.seed, progress=self.progress
+        )
+        for line in self._announcement():
+            self.progress.note(line)
+        self.progress.note(f"Disk: at most {disk.megabytes(needed)} in {folder}, {disk.megabytes(free)} free")
 
-        executor = InProcess(make_scorer)
-        try:
-            return score_candidates(context, executor)
-        finally:
-            executor.close()
+    def _take_supernet(self) -> Supernet:
+        """The supernet's weights, which this lets go of."""
+        taken, self._supernet = self._supernet, None
+        return taken or build_supernet(self.training, self.plan, seed=self.options.seed)
 
-    def _announce(self) -> None:
+    def _announcement(self) -> list[str]:
         plan, size = self.plan, len(self.dataset.train)
         budget = " and ".join(map(str, self.budgets)) or "the whole space"
-        self.progress.note(
+        lines = [
             f"{self.space.name} within {budget}: {len(self.sampler.layouts)} layouts, "
-            f"networks of at least {self.options.aim:.0%} of the budget"
-        )
+            f"networks of at least {self.sampler.aim:.0%} of the budget"
+        ]
         if plan.train_resolution != plan.resolution:
-            self.progress.note(
+            lines.append(
                 f"Costs are counted at {plan.resolution} pixels; training and accuracies are at "
                 f"{plan.train_resolution} pixels (--train-resolution)"
             )
-        self.progress.note(
-            f"Supernet: {plan.epochs} epochs of {size:,} images, {plan.strategy}; search: {plan.trials} networks; "
-            f"finalists: {plan.finalists} x {plan.finalist_epochs} epochs; {plan.device}, {plan.threads} threads, "
+        supernet = f"{plan.epochs} epochs of {size:,} images, {plan.strategy}"
+        if self.borrowed is not None:
+            supernet = f"that of {self.borrowed.run} ({plan.epochs} epochs, {plan.strategy})"
+            cut = trained.left_out(self.trained, self.budgets, self.options.aim)
+            lines += [] if cut is None else [cut]
+        lines.append(
+            f"Supernet: {supernet}; search: {plan.trials} networks; finalists: {plan.finalists} x "
+            f"{plan.finalist_epochs} epochs; {plan.device}, {plan.threads} threads, "
             f"{plan.dtype}; about {sum(plan.seconds.values()) / 60:.0f} minutes"
         )
+        return lines
 
 
-def _phase(run: Run, name: str, work: Callable[[], Any]) -> Any:
-    """Does one phase's work, recording when it starts, ends or is interrupted."""
-    finished = any(event["phase"] == name for event in run.events("phase_finished"))
-    if not finished:
-        run.append("phase_started", phase=name)
-    began = time.monotonic()
-    try:
-        found = work()
-    except KeyboardInterrupt:
-        run.append("interrupted", phase=name)
-        raise
-    if not finished:
-        run.append("phase_finished", phase=name, seconds=time.monotonic() - began)
-    return found
+def _finished(run: Run) -> SearchResult | None:
+    """What a run found whose work is all done; its tables and report are made again. None for other runs."""
+    winners = {event["rank"]: event for event in run.events("winner")}
+    found = run.last("ranking")
+    if run.last("run_finished") is None or found is None or not winners:
+        return None
+    if not all((run.path / event["path"]).is_dir() for event in winners.values()):
+        return None
+    _rebuild(run)
+    names = ("rank", "digest", "macs", "params", "score", "test_accuracy")
+    return SearchResult(
+        run=str(run.path),
+        ranking={key: value for key, value in found.items() if key not in ("time", "event")},
+        winners=[
+            Winner(path=str(run.path / event["path"]), **{name: event[name] for name in names})
+            for _, event in sorted(winners.items())
+        ],
+    )
+
+
+def _rebuild(run: Run) -> None:
+    # Imported late: pandas, matplotlib and optuna are slow to load and only needed here.
+    from nas.report import rebuild
+
+    rebuild(run.path)

@@ -9,20 +9,25 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from nas.budget import Cost
 from nas.data import Augment, DataInfo, Dataset, choose_augment
-from nas.errors import OptionError
+from nas.errors import OptionError, RunError
 from nas.options import SearchOptions
+from nas.run.schema import check_fields
 from nas.training import Recipe
 
 # Multiply-adds of training (three times the forward's) a second: small layers leave most of a core idle.
 _CPU_RATE, _GPU_RATE, _RATE_AT = 9e9, 2e12, 5e6
 _SMALL_DATA, _SHORT_SECONDS, _LONG_SECONDS = 5000, 480.0, 3600.0
+FLOOR = 0.5
+"""The least share of the budget that trains the supernet; `--supernet` can then search half the budget."""
 _SHARES = {"supernet": 0.4, "search": 0.15, "finalists": 0.45}
 
 
@@ -32,13 +37,17 @@ class Plan:
 
     Attributes:
         resolution: What budgets are counted at; `train_resolution` is what networks are trained and scored at.
+        floor: The least share of the budget that networks use which train the supernet. It is below the share that
+            proposals use, so that the supernet can serve lower budgets too.
         population: Architectures asked for, and told, together.
+        job_threads: CPU threads of one scoring job.
         seconds: What each phase is expected to take.
     """
 
     device: str
     dtype: str
     threads: int
+    job_threads: int
     resolution: int
     train_resolution: int
     batch_size: int
@@ -53,10 +62,30 @@ class Plan:
     finalist_epochs: int
     learning_rate: float
     augment: Augment
+    floor: float
     seconds: dict[str, float]
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any], where: Path) -> Plan:
+        """The plan that `to_dict` wrote.
+
+        Raises:
+            RunError: If another version wrote it.
+            OptionError: If this machine lacks its device.
+        """
+        names = [field.name for field in fields(cls)]
+        differing = sorted({*names} ^ {*plain})
+        if differing:
+            raise RunError(
+                f"{where} was planned by another version of hybrid-nas ({differing[0]!r} is not in both): go on with "
+                "that version, or start a new run."
+            )
+        check_fields(cls, plain, where, least=1)
+        choose_device(plain["device"], remedy=f"Go on with {where} on a machine that has it.")
+        return cls(**plain)
 
     def recipe(self, *, epochs: int, seed: int) -> Recipe:
         """The recipe for the supernet or for a finalist."""
@@ -97,7 +126,9 @@ def make_plan(options: SearchOptions, info: DataInfo, *, resolution: int, stride
     members = 4 if strategy == "sandwich" else 1
     epochs = options.epochs or _within(round(affordable / members), 4, 60)
     recalibration, validation = 512, min(5000, max(1, round(info.train_count * 0.2)))
-    each = (recalibration + validation) / (3 * rate)
+    # By the threads of one job, whatever the number of workers: that must not change which networks are looked at.
+    scoring_rate = _images_per_second(macs * (size / counted) ** 2, device, options.job_threads)
+    each = (recalibration + validation) / (3 * scoring_rate)
     trials = options.trials or _within(round(budget * _SHARES["search"] / each), 24, 240)
     left = budget * _SHARES["finalists"] * rate / images
     finalists = options.finalists or (8 if left / 8 >= 10 else 3)
@@ -106,6 +137,7 @@ def make_plan(options: SearchOptions, info: DataInfo, *, resolution: int, stride
         device=device,
         dtype=choose_dtype(options.dtype, device),
         threads=threads,
+        job_threads=options.job_threads,
         resolution=counted,
         train_resolution=size,
         batch_size=batch_size,
@@ -120,9 +152,10 @@ def make_plan(options: SearchOptions, info: DataInfo, *, resolution: int, stride
         finalist_epochs=finalist_epochs,
         learning_rate=2e-3 * math.sqrt(batch_size / 64) * min(1.0, (cost.params / 1e5) ** -0.3),
         augment=choose_augment(options.augment, info),
+        floor=min(FLOOR, options.aim),
         seconds={
             "supernet": epochs * members * images / rate,
-            "search": trials * each,
+            "search": trials * each / (options.workers or 1),
             "finalists": finalists * finalist_epochs * images / rate,
         },
     )
@@ -133,7 +166,7 @@ def describe_data(data: Dataset) -> str:
     return f"{data.info.name} ({len(data.train):,} training images, {data.info.num_classes} classes)"
 
 
-def choose_device(wanted: str) -> str:
+def choose_device(wanted: str, *, remedy: str = "Use --device cpu.") -> str:
     """The device that "auto" or a name stands for.
 
     Raises:
@@ -147,7 +180,7 @@ def choose_device(wanted: str) -> str:
         "mps": torch.backends.mps.is_available(),
     }.get(wanted.split(":")[0], False)
     if not there:
-        raise OptionError(f"--device {wanted}: this machine's torch {torch.__version__} has none. Use --device cpu.")
+        raise OptionError(f"--device {wanted}: this machine's torch {torch.__version__} has none. {remedy}")
     return wanted
 
 

@@ -5,11 +5,41 @@ from __future__ import annotations
 from typing import Any
 
 from nas.errors import NasError
-from nas.loading import load_architecture
+from nas.scoring import SupernetScoring
 from nas.searching.context import Context
 from nas.searching.executor import Executor, Job
 from nas.searching.searchers import make_searcher
+from nas.supernet import Supernet
 from nas.trial import Trial
+
+
+def search_candidates(context: Context, supernet: Supernet) -> list[Trial]:
+    """Scores candidates by the supernet, wherever the context's backend runs jobs; returns all trials, in order.
+
+    Raises:
+        NasError: If no architecture could be scored.
+    """
+    plan, options = context.plan, context.options
+    source = SupernetScoring(
+        supernet=supernet,
+        data=context.data,
+        recipe=plan.recipe(epochs=1, seed=options.seed),
+        metric=options.metric,
+        recalibration_images=plan.recalibration_images,
+        validation_images=plan.validation_images,
+    )
+    expected = plan.seconds["search"] / plan.trials
+    splits = (context.data.train, context.data.search_validation)
+    executor = context.backend.scoring(
+        source,
+        threads=plan.job_threads,
+        expected_s=expected,
+        data_bytes=sum(split.images.nbytes + split.labels.nbytes for split in splits),
+    )
+    try:
+        return score_candidates(context, executor)
+    finally:
+        executor.close()
 
 
 def score_candidates(context: Context, executor: Executor) -> list[Trial]:
@@ -19,8 +49,7 @@ def score_candidates(context: Context, executor: Executor) -> list[Trial]:
         NasError: If no architecture could be scored.
     """
     plan, options, progress = context.plan, context.options, context.progress
-    presets = [load_architecture(name) for name in context.space.presets]
-    searcher = make_searcher(options.searcher, context.sampler, seed=options.seed, presets=presets)
+    searcher = make_searcher(options.searcher, context.sampler, seed=options.seed, presets=context.presets)
     trials = context.run.trials()
     searcher.tell(trials)
     progress.start("search", plan.trials, "networks")
@@ -60,6 +89,9 @@ def _batch(context: Context, searcher: Any, executor: Executor, trials: list[Tri
             origin=proposal.origin,
             batch=batch,
         )
+        if result.retries:
+            context.run.append("retried", number=trial.number, reasons=list(result.retries))
+            context.progress.note(f"Trial {trial.number} took {len(result.retries) + 1} tries: {result.retries[-1]}")
         context.run.append("trial", trial=trial.to_dict())
         trials.append(trial)
         fresh.append(trial)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,14 @@ from nas.model import Network, resize_tables
 from nas.options import SearchOptions
 from nas.progress import Progress, Silent
 from nas.run import atomic_write
+from nas.run.files import check_writable, is_leftover
+from nas.run.stopping import stoppable
+from nas.searching.disk import check_room, megabytes, most_training_bytes
 from nas.searching.plan import describe_data, make_plan
 from nas.training import evaluate, fresh_network, train_network
+from nas.training.checkpoint import newest
+
+_OURS = ("checkpoints", "history.json", "network", "training.json")
 
 
 def train(
@@ -34,7 +41,7 @@ def train(
 ) -> dict[str, Any]:
     """Trains one architecture on a data set, tests it once and writes it as a winner is written.
 
-    Started again with the same folder and options, it goes on from its last checkpoint.
+    Started again with the same folder and options, it goes on from its last checkpoint. Ctrl-C writes one.
 
     Args:
         out: The folder; `network/` in it gets the config, code, weights, ONNX and card.
@@ -48,6 +55,9 @@ def train(
         NasError: If data, weights or the network cannot be used.
     """
     progress = progress or Silent()
+    folder = Path(out)
+    _check_folder(folder)
+    given = None if weights is None else _read_weights(Path(weights))
     source = open_data(options.data, on_corrupt=options.on_corrupt)  # type: ignore[arg-type]
     info = source.info
     if options.resolution:
@@ -64,28 +74,30 @@ def train(
         cost=spent,
     )
     torch.set_num_threads(plan.threads)
+    network = fresh_network(architecture.at_resolution(plan.train_resolution), seed=options.seed)
+    if given is not None:
+        _start_from(network, given, Path(str(weights)), progress)
     data = source.load(resolution=plan.train_resolution, seed=options.seed, progress=progress)
     progress.note(
         f"{spent.macs / 1e6:,.1f} MMACs at {plan.resolution} pixels, trained at {plan.train_resolution} pixels for "
         f"{plan.finalist_epochs} epochs of {len(data.train):,} images; {plan.device}, {plan.threads} threads, "
         f"{plan.dtype}"
     )
-    folder = Path(out)
     recipe = plan.recipe(epochs=plan.finalist_epochs, seed=options.seed)
-    network = fresh_network(architecture.at_resolution(plan.train_resolution), seed=options.seed)
-    if weights is not None:
-        _start_from(network, Path(weights), progress)
-    history: list[dict[str, Any]] = []
-    validation = train_network(
-        network,
-        data,
-        recipe,
-        progress=progress,
-        phase="training",
-        folder=folder / "checkpoints",
-        metric=options.metric,
-        on_epoch=history.append,
-    )
+    needed = most_training_bytes(network)
+    progress.note(f"Disk: at most {megabytes(needed)} in {folder}, {megabytes(check_room(folder, needed))} free")
+    history = _History(folder / "history.json")
+    with stoppable():
+        validation = train_network(
+            network,
+            data,
+            recipe,
+            progress=progress,
+            phase="training",
+            folder=folder / "checkpoints",
+            metric=options.metric,
+            on_epoch=history.add,
+        )
     test = evaluate(network, data.test, data, recipe, metric=options.metric)
     found = {
         "out": str(folder / "network"),
@@ -121,21 +133,63 @@ def train(
         card=card,
         onnx=options.onnx is not False,
     )
-    atomic_write(folder / "training.json", json.dumps({"format": 1, **found, "history": history}, indent=1) + "\n")
+    atomic_write(folder / "training.json", json.dumps({"format": 1, **found, "history": history.rows}, indent=1) + "\n")
     return found
 
 
-def _start_from(network: Network, path: Path, progress: Progress) -> None:
+def _check_folder(folder: Path) -> None:
+    """Refuses a folder that holds anything but an earlier training, or cannot be written to.
+
+    Raises:
+        RunError: If it is one.
+    """
+    check_writable(folder)
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise RunError(f"{folder} is a file, and a training takes a folder. Choose another --out.")
+    others = sorted(path.name for path in folder.iterdir() if path.name not in _OURS and not is_leftover(path.name))
+    if others:
+        shown = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
+        raise RunError(f"{folder} already holds other files ({shown}). Choose another --out.")
+
+
+def _read_weights(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        if not path.is_file():
+            raise OSError("it is no file" if path.exists() else "there is no such file")
+        return load_file(path)
+    except (SafetensorError, OSError) as fault:
+        raise RunError(f"Cannot read weights from {path}: {str(fault)[:120]}. Give a .safetensors file.") from None
+
+
+class _History:
+    """What was told of each epoch, kept in a file so that a training that goes on knows of the epochs before."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.rows: list[dict[str, Any]] = []
+        # Without its checkpoints it would be the history of another training.
+        if path.exists() and newest(path.parent / "checkpoints") is not None:
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                self.rows = list(json.loads(path.read_text())["history"])
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Adds an epoch; one that is trained again takes the place of what was told of it."""
+        self.rows = [known for known in self.rows if known["epoch"] < row["epoch"]] + [row]
+        atomic_write(self._path, json.dumps({"format": 1, "history": self.rows}) + "\n")
+
+
+def _start_from(network: Network, weights: dict[str, torch.Tensor], path: Path, progress: Progress) -> None:
     """Copies the tensors of a file that fit; names those that do not.
 
     Raises:
-        RunError: If the file cannot be read.
         TrainingError: If nothing in it belongs to the network.
     """
     try:
-        given = resize_tables(load_file(path), network)
-    except (SafetensorError, OSError) as fault:
-        raise RunError(f"Cannot read weights from {path}: {str(fault)[:120]}. Give a .safetensors file.") from None
+        given = resize_tables(weights, network)
+    except (RuntimeError, ValueError):  # a position table of another rank or type
+        given = weights
     own = network.state_dict()
     fitting = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
     if not fitting:

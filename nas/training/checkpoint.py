@@ -3,37 +3,55 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import nn
 
 from nas.errors import RunError
-from nas.run import atomic_write
-from nas.run.files import is_leftover
+from nas.run import replacing
+from nas.run.files import is_leftover, write_error
 
+BEST = "best.safetensors"
 _MOMENTS = ("exp_avg", "exp_avg_sq")
+_DTYPES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64"}
 
 
 def save_checkpoint(
     path: Path, module: nn.Module, optimizer: torch.optim.Optimizer | None, facts: dict[str, Any]
 ) -> None:
-    """Writes a module's state, the optimizer's moments and plain JSON `facts` to one file."""
-    tensors = {f"model/{name}": value.detach().contiguous().cpu() for name, value in module.state_dict().items()}
+    """Writes a module's state, the optimizer's moments and plain JSON `facts` to one file.
+
+    Raises:
+        RunError: If the folder cannot be written to or the disk is full; an earlier file stays.
+    """
+    tensors = {f"model/{name}": value for name, value in module.state_dict().items()}
     steps: dict[str, float] = {}
     if optimizer is not None:
         for name, parameter in module.named_parameters():
             state = optimizer.state.get(parameter)
             if state:
                 steps[name] = float(state["step"])
-                for moment in _MOMENTS:
-                    tensors[f"{moment}/{name}"] = state[moment].detach().contiguous().cpu()
+                tensors |= {f"{moment}/{name}": state[moment] for moment in _MOMENTS}
     header = {"facts": json.dumps(facts, allow_nan=False), "steps": json.dumps(steps)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(path, save(tensors, metadata=header))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise write_error(path.parent, fault) from fault
+    with replacing(path) as temporary:
+        _write(temporary, tensors, header)
+
+
+def size_on_disk(module: nn.Module, *, moments: bool) -> int:
+    """Bytes that a checkpoint takes at most, with AdamW's two moments or without; `module` may be on meta."""
+    state = module.state_dict()
+    data = sum(value.numel() * value.element_size() for value in state.values())
+    if moments:
+        data += sum(len(_MOMENTS) * p.numel() * p.element_size() for p in module.parameters())
+    return data + 1000 * len(state) + 100_000
 
 
 def read_facts(path: Path) -> dict[str, Any]:
@@ -95,10 +113,27 @@ def newest(folder: Path) -> Path | None:
     return None
 
 
+def _write(path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict[str, str]) -> None:
+    """A safetensors file, tensor by tensor: its own writer takes a second copy of all of them in memory."""
+    entries: dict[str, Any] = {"__metadata__": metadata}
+    # Wide types first, so that each tensor lies where its type may lie.
+    tensors = dict(sorted(tensors.items(), key=lambda item: -item[1].element_size()))
+    end = 0
+    for name, tensor in tensors.items():
+        begin, end = end, end + tensor.numel() * tensor.element_size()
+        entries[name] = {"dtype": _DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
+    header = json.dumps(entries, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    with path.open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        for tensor in tensors.values():
+            file.write(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+
+
 def prune(folder: Path, keep: int = 2) -> None:
-    """Deletes all but the last `keep` checkpoints, and what an interrupted write left behind."""
+    """Deletes all but the last `keep` checkpoints and the best, and what an interrupted write left behind."""
     for path in sorted(folder.glob("step-*.safetensors"))[:-keep]:
         path.unlink()
-    for path in folder.glob(".step-*"):
+    for path in folder.glob(".*"):
         if is_leftover(path.name):
             path.unlink()

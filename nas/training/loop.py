@@ -2,6 +2,9 @@
 
 Everything random in a step follows from (seed, epoch) or (seed, step), so a checkpoint needs weights, the optimizer's
 moments and a step number, and a resumed training sees the batches that an uninterrupted one would have.
+
+A kill costs what was done since the last checkpoint. Checkpoints come so often that this stays within `REDONE_S` or
+`REDONE_SHARE` of the training so far, whichever is more, however long they take to write.
 """
 
 from __future__ import annotations
@@ -16,13 +19,18 @@ import torch
 from torch import nn
 
 from nas.data import Batches, Dataset
-from nas.errors import TrainingError
+from nas.errors import RunError, TrainingError
 from nas.progress import Progress
-from nas.training.checkpoint import load_checkpoint, newest, prune, save_checkpoint
+from nas.run import link_or_copy
+from nas.run.stopping import seconds_left, unbroken
+from nas.training.checkpoint import BEST, load_checkpoint, newest, prune, read_facts, save_checkpoint
 from nas.training.recipe import Recipe, make_optimizer
 
 Step = Callable[[torch.Tensor, torch.Tensor, int], float]
-CHECKPOINT_SECONDS = 30.0
+REDONE_S, REDONE_SHARE = 60.0, 0.02
+# The rest is left for what cannot be foreseen, such as a slower step.
+_CAUTION = 0.75
+_FIRST_S = 10.0
 _KEPT = 2
 
 
@@ -30,8 +38,12 @@ class TrainingLoop:
     """Trains `module` by calling `step(images, labels, step_number)`, which leaves gradients and returns the loss.
 
     Args:
-        folder: For checkpoints; None keeps none.
+        folder: For checkpoints: the last two, and the best where `keep_best` is told of any; None keeps none.
         after_step: Called once the optimizer has moved the weights.
+        after_save: Called once a checkpoint is in the folder.
+
+    Attributes:
+        facts: Plain JSON of whoever uses the loop; kept in the checkpoints.
     """
 
     def __init__(
@@ -43,9 +55,10 @@ class TrainingLoop:
         *,
         folder: Path | None = None,
         after_step: Callable[[], None] | None = None,
+        after_save: Callable[[], None] | None = None,
     ) -> None:
         self.module, self.data, self.recipe, self.folder = module, data, recipe, folder
-        self._step, self._after_step = step, after_step
+        self._step, self._after_step, self._after_save = step, after_step, after_save
         self.optimizer = make_optimizer(module.named_parameters(), recipe)
         self._generator = torch.Generator()
         train = data.train if recipe.device == "cpu" else data.train.to(recipe.device)
@@ -64,10 +77,19 @@ class TrainingLoop:
         self.steps = recipe.epochs * self.steps_per_epoch
         self.done = 0
         self.facts: dict[str, Any] = {}
-        self._seconds_before = 0.0
+        # Sum and number of this epoch's losses, and epochs that `on_epoch` has been told of.
+        self._loss: tuple[float, int] = (0.0, 0)
+        self._told = 0
+        self._ended = False
+        self._clock = _Clock()
 
     def resume(self) -> bool:
-        """Goes back to the last readable checkpoint in the folder; whether there was one."""
+        """Goes back to the last readable checkpoint in the folder; whether there was one.
+
+        Raises:
+            TrainingError: If it belongs to another recipe.
+            RunError: If it belongs to another network.
+        """
         path = newest(self.folder) if self.folder else None
         if path is None:
             return False
@@ -75,57 +97,111 @@ class TrainingLoop:
         if stored["recipe"] != self.recipe.to_dict():
             raise TrainingError(f"{path} was trained by another recipe. Delete it, or resume with the same options.")
         self.done, self.facts = stored["step"], stored["facts"]
-        self._seconds_before = stored["seconds"]
+        self._loss, self._told, self._ended = tuple(stored["loss"]), stored["told"], stored["ended"]
+        self._clock.earlier, self._clock.saved_step = stored["seconds"], self.done
         return True
 
+    @property
+    def seconds(self) -> float:
+        """Time spent in training so far, in this sitting and in those that checkpoints know of."""
+        return self._clock.seconds
+
     def run(self, progress: Progress, on_epoch: Callable[[int, float, float], None]) -> None:
-        """Trains to the end.
+        """Trains to the end. Interrupted, it writes a checkpoint of the last whole step.
 
         Args:
             on_epoch: Called after each epoch with (epochs done, mean loss, seconds of training so far). What it puts
-                into `facts` is kept in the checkpoints.
+                into `facts` is kept in the checkpoints. It is called again for an epoch if the training was stopped
+                before a checkpoint knew of the first call.
 
         Raises:
             TrainingError: If the loss is not a finite number.
+            RunError: If a checkpoint cannot be written.
         """
-        began = last_saved = time.monotonic()
-        total, count = self.facts.get("_loss", [0.0, 0])
-        while self.done < self.steps:
-            epoch, first = divmod(self.done, self.steps_per_epoch)
-            # Equal in every process and far apart for neighbouring seeds, unlike seed + epoch.
-            self._generator.manual_seed(self.recipe.seed * 1_000_003 + epoch)
-            for images, labels in self._batches.epoch(first_batch=first):
-                loss = self._one(images, labels)
-                total, count = total + loss, count + 1
-                progress.advance(loss=f"{total / count:.3f}")
-                if self.done % self.steps_per_epoch and time.monotonic() - last_saved > CHECKPOINT_SECONDS:
-                    self.facts["_loss"] = [total, count]
-                    self.save(time.monotonic() - began)
-                    last_saved = time.monotonic()
-            self.facts.pop("_loss", None)
-            on_epoch(epoch + 1, total / count, self._seconds_before + time.monotonic() - began)
-            total, count = 0.0, 0
-            if time.monotonic() - last_saved > CHECKPOINT_SECONDS or self.done == self.steps:
-                self.save(time.monotonic() - began)
-                last_saved = time.monotonic()
+        self._clock.start()
+        try:
+            while not self._ended:
+                epoch = self.done // self.steps_per_epoch
+                if epoch > self._told and self.done % self.steps_per_epoch == 0:
+                    self._end_epoch(epoch, on_epoch)
+                if self.done < self.steps:
+                    self._train_epoch(progress)
+                elif self._told >= self.recipe.epochs:
+                    self._ended = True
+                    self.save()
+        except KeyboardInterrupt:
+            self._save_in_haste()
+            raise
 
-    def save(self, seconds: float) -> None:
-        """Writes a checkpoint and deletes the ones before the last two; at the end, all but the trained weights."""
+    def keep_best(self, value: float) -> None:
+        """Keeps the weights as they are now as `best.safetensors` if `value` is higher than that of those kept."""
         if self.folder is None:
             return
-        ended = self.done == self.steps
+        path = self.folder / BEST
+        before = _fact(path, "value")
+        if before is None or value > before:
+            facts = {"step": self.done, "value": value, "recipe": self.recipe.to_dict()}
+            with unbroken():
+                save_checkpoint(path, self.module, None, facts)
+
+    def save(self) -> None:
+        """Writes a checkpoint, then deletes those before the last two; at the end, all but the trained weights."""
+        if self.folder is None:
+            return
+        began = time.monotonic()
         facts = {
             "step": self.done,
-            "seconds": self._seconds_before + seconds,
+            "seconds": self.seconds,
+            "time": time.time(),
             "recipe": self.recipe.to_dict(),
+            "loss": self._loss,
+            "told": self._told,
+            "ended": self._ended,
             "facts": self.facts,
         }
         path = self.folder / f"step-{self.done:08d}.safetensors"
-        # Nothing will go on from the optimizer's moments, which are twice the size of the weights.
-        save_checkpoint(path, self.module, None if ended else self.optimizer, facts)
-        prune(self.folder, 1 if ended else _KEPT)
+        with unbroken():
+            # Nothing will go on from the optimizer's moments, which are twice the size of the weights.
+            save_checkpoint(path, self.module, None if self._ended else self.optimizer, facts)
+            prune(self.folder, 1 if self._ended else _KEPT)
+            self._clock.saved(self.done, began)
+        if self._ended and _fact(self.folder / BEST, "step") == self.done:
+            link_or_copy(path, self.folder / BEST)
+        if self._after_save is not None:
+            self._after_save()
 
-    def _one(self, images: torch.Tensor, labels: torch.Tensor) -> float:
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _train_epoch(self, progress: Progress) -> None:
+        """The steps that are left of the epoch in progress."""
+        epoch, first = divmod(self.done, self.steps_per_epoch)
+        if first == 0:
+            self._loss = (0.0, 0)
+        # Equal in every process and far apart for neighbouring seeds, unlike seed + epoch.
+        self._generator.manual_seed(self.recipe.seed * 1_000_003 + epoch)
+        for images, labels in self._batches.epoch(first_batch=first):
+            began = time.monotonic()
+            with unbroken():
+                self._one(images, labels)
+            self._clock.step_s = time.monotonic() - began
+            progress.advance(loss=f"{self._loss[0] / self._loss[1]:.3f}")
+            if self.done % self.steps_per_epoch and self._clock.due(self._clock.step_s):
+                self.save()
+
+    def _end_epoch(self, epoch: int, on_epoch: Callable[[int, float, float], None]) -> None:
+        """Tells of an epoch, which may take long: a checkpoint before, or after, where one is due by then."""
+        if self._clock.due(self._clock.telling_s):
+            self.save()
+        began = time.monotonic()
+        on_epoch(epoch, self._loss[0] / max(1, self._loss[1]), self.seconds)
+        self._clock.telling_s = time.monotonic() - began
+        self._told = epoch
+        if self.done < self.steps and self._clock.due(self._clock.step_s):
+            self.save()
+
+    def _one(self, images: torch.Tensor, labels: torch.Tensor) -> None:
+        """One step. What it counts is counted once all of it is done."""
+        self._clock.whole = False
         rate = self.recipe.learning_rate_at(self.done, self.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -139,4 +215,55 @@ class TrainingLoop:
         if self._after_step is not None:
             self._after_step()
         self.done += 1
-        return loss
+        self._loss = (self._loss[0] + loss, self._loss[1] + 1)
+        self._clock.whole = True
+
+    def _save_in_haste(self) -> None:
+        """Saves after an interrupt what no checkpoint holds yet, if it is whole and time is left to write it."""
+        clock = self._clock
+        if clock.whole and clock.saved_step != self.done and seconds_left() > 1.5 * clock.write_s:
+            self.save()
+
+
+class _Clock:
+    """When a training began and saved, and how long its parts take.
+
+    Attributes:
+        earlier: Seconds of earlier sittings.
+        write_s, step_s, telling_s: What a checkpoint, a step and the end of an epoch took last; the latter is taken
+            to be long until it is known.
+        whole: False within a step, where the weights belong to none.
+    """
+
+    def __init__(self) -> None:
+        self.earlier = 0.0
+        self.write_s, self.step_s, self.telling_s = 0.0, 0.0, math.inf
+        self.whole, self.saved_step = True, 0
+        self._began: float | None = None
+        self._saved: float | None = None
+
+    def start(self) -> None:
+        self._began = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return self.earlier + (0.0 if self._began is None else time.monotonic() - self._began)
+
+    def saved(self, step: int, began: float) -> None:
+        self._saved, self.saved_step = time.monotonic(), step
+        self.write_s = self._saved - began
+
+    def due(self, ahead: float) -> bool:
+        """Whether a kill could cost too much after a further part of `ahead` seconds, were there no checkpoint now."""
+        at_stake = time.monotonic() - (self._saved or self._began or 0.0) + ahead
+        if self._saved is None:
+            return at_stake > _FIRST_S
+        return at_stake > _CAUTION * max(REDONE_S, REDONE_SHARE * self.seconds)
+
+
+def _fact(path: Path, name: str) -> Any:
+    """A fact of a checkpoint; None where there is no such fact, or no such file that can be read."""
+    try:
+        return read_facts(path).get(name)
+    except RunError:
+        return None

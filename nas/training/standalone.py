@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +36,19 @@ def train_network(
     folder: Path | None = None,
     metric: str = "accuracy",
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
+    validate: bool = False,
+    after_save: Callable[[], None] | None = None,
 ) -> float:
     """Trains `network` in place on the train split, from the last checkpoint in `folder` if there is one.
 
     BatchNorm statistics are recalibrated at the end, since a short training leaves their running averages behind.
 
     Args:
-        on_epoch: Receives {epoch, epochs, loss, validation_accuracy (None but at the end), seconds}.
+        on_epoch: Receives {epoch, epochs, loss, validation_accuracy, seconds}; it may be called again for an epoch
+            that was told of before the training was stopped.
+        validate: Whether epochs are told of with the metric on search-validation (else None). That is measured on a
+            copy, so the trained weights are the same either way.
+        after_save: Called once a checkpoint is in the folder.
 
     Returns:
         The metric on search-validation.
@@ -60,16 +67,26 @@ def train_network(
         return loss.item()
 
     network.to(recipe.device)
-    loop = TrainingLoop(network, data, recipe, step, folder=folder)
+    loop = TrainingLoop(network, data, recipe, step, folder=folder, after_save=after_save)
     loop.resume()
     progress.start(phase, loop.steps, "steps")
     progress.advance(loop.done)
 
     def report(epoch: int, loss: float, seconds: float) -> None:
-        if on_epoch is not None:
-            on_epoch({"epoch": epoch, "epochs": recipe.epochs, "loss": loss, "seconds": seconds})
+        if on_epoch is None:
+            return
+        told = _validated(deepcopy(network), data, recipe, metric) if validate else None
+        row = {"epoch": epoch, "epochs": recipe.epochs, "loss": loss, "validation_accuracy": told, "seconds": seconds}
+        on_epoch(row)
+        if told is not None:
+            loop.keep_best(told)
 
     loop.run(progress, report)
-    recalibrate(network, data, recipe, images=4096)
     progress.finish()
+    return _validated(network, data, recipe, metric)
+
+
+def _validated(network: Network, data: Dataset, recipe: Recipe, metric: str) -> float:
+    """The metric on search-validation, once the BatchNorm statistics have caught up with the weights."""
+    recalibrate(network, data, recipe, images=4096)
     return evaluate(network, data.search_validation, data, recipe, metric=metric)

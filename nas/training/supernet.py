@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -103,13 +103,19 @@ class SupernetTraining:
         *,
         watch_every: int = 1,
         metric: str = "accuracy",
+        known: Mapping[int, Mapping[str, float]] | None = None,
+        on_watched: Callable[[int, str, float], None] | None = None,
     ) -> None:
-        """Trains to the end, or from the last checkpoint on.
+        """Trains to the end, or from the last checkpoint on. The weights with the best mean accuracy are kept too.
 
         Args:
             on_curve: Receives {epoch, step, images, seconds, loss, accuracies} every `watch_every` epochs and at the
-                end; the accuracies are those of `watched` on search-validation after recalibration.
+                end; the accuracies are those of `watched` on search-validation after recalibration. It may be called
+                again for an epoch that was told of before the training was stopped.
+            known: Accuracies that were measured before it was stopped, by epoch and name; they are not measured again.
+            on_watched: Receives (epoch, name, accuracy) of each that is measured.
         """
+        known = known or {}
         self.loop.resume()
         progress.start("supernet", self.loop.steps, "steps")
         progress.advance(self.loop.done)
@@ -117,7 +123,12 @@ class SupernetTraining:
         def on_epoch(epoch: int, loss: float, seconds: float) -> None:
             if epoch % watch_every and epoch != self.recipe.epochs:
                 return
-            accuracies = {name: self._accuracy(member, metric) for name, member in self.watched.items()}
+            accuracies = dict(known.get(epoch, {}))
+            for name, member in self.watched.items():
+                if name not in accuracies:
+                    accuracies[name] = self._accuracy(member, metric)
+                    if on_watched is not None:
+                        on_watched(epoch, name, accuracies[name])
             on_curve(
                 {
                     "epoch": epoch,
@@ -125,9 +136,10 @@ class SupernetTraining:
                     "images": self.loop.done * self.loop.recipe.batch_size,
                     "seconds": seconds,
                     "loss": loss,
-                    "accuracies": accuracies,
+                    "accuracies": {name: accuracies[name] for name in self.watched},
                 }
             )
+            self.loop.keep_best(sum(accuracies.values()) / len(accuracies))
 
         self.loop.run(progress, on_epoch)
         progress.finish()

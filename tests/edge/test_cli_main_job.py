@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +79,43 @@ def test_a_search_puts_one_json_document_on_standard_output(
     for phase in ("supernet", "search", "finalist 1 of 2", "export"):
         assert phase in searched.stderr
     assert "Traceback" not in searched.stderr
+
+
+@pytest.mark.ray
+def test_workers_find_the_same_trials_and_leave_no_process(
+    home: Path, searched: subprocess.CompletedProcess[str]
+) -> None:
+    ran = run("nas-search", *SEARCH, "--finalists", "1", "--workers", "2", "--out", "runs/w", "--json", cwd=home)
+    assert document(ran)["run"] == "runs/w"
+    document(searched)
+    assert trials(home / "runs/w") == trials(home / "runs/a")
+    assert "Traceback" not in ran.stderr
+    assert "raylet" not in ran.stderr
+    events = [json.loads(line) for line in (home / "runs/w/events.jsonl").read_text().splitlines()]
+    assert events[0]["workers"] == {"workers": 2, "ray": "this machine"}
+    assert events[0]["plan"]["job_threads"] == 1
+    epochs = [event for event in events if event["event"] == "finalist_epoch"]
+    assert [event["epoch"] for event in epochs] == [1]
+    assert all(0 <= event["validation_accuracy"] <= 1 for event in epochs)
+    assert orphans() == []
+
+
+def orphans() -> list[str]:
+    """Processes of a Ray whose owner is gone; the folder that they were started with names it."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            owner = re.search(r"/nas-ray-(\d+)-", command)
+            if owner is not None and not Path(f"/proc/{owner[1]}").exists():
+                found.append(command)
+    return found
+
+
+def trials(run: Path) -> list[dict[str, str]]:
+    """The rows of a table of trials, without what tells the time."""
+    with (run / "trials.csv").open() as file:
+        return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
 
 
 def test_a_winner_is_profiled(home: Path, config: Path, searched: subprocess.CompletedProcess[str]) -> None:

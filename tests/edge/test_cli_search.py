@@ -128,7 +128,9 @@ def test_search_is_handed_the_options_and_the_budgets(stub: Callable[..., None],
         trials=9,
         aim=0.5,
         onnx=False,
+        workers=0,
     )
+    assert call["backend"] is None
 
 
 def test_fresh_run_folder_is_chosen_before_the_search(
@@ -196,7 +198,8 @@ def test_resume_goes_on_with_the_run(
     Run.create(tmp_path / "a", {"options": {"space": "coatnet"}}).close()
     resumed: list[Path] = []
 
-    def resume(path: Path, *, progress: object) -> Result:
+    def resume(path: Path, *, progress: object, backend: object) -> Result:
+        assert backend is None
         resumed.append(path)
         return result(path)
 
@@ -229,7 +232,8 @@ def test_interruption_before_anything_was_recorded_promises_nothing(
 
     stub(search=search)
     assert main_search([*MAIN_JOB, "--out", str(tmp_path / "a"), "--quiet"]) == 130
-    assert capsys.readouterr().err == "Interrupted.\n"
+    said = "Interrupted before anything was recorded. Start it again by the same command.\n"
+    assert capsys.readouterr().err == said
 
 
 def test_error_of_several_lines_is_told_on_one(stub: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:

@@ -58,7 +58,16 @@ def test_defaults_are_valid() -> None:
         ("aim", -0.1, "at least 0"),
         ("aim", float("nan"), "at least 0"),
         ("aim", "high", "at least 0"),
-        ("workers", 2, "Use --workers 0"),
+        ("workers", -1, "whole number from 0"),
+        ("workers", True, "whole number from 0"),
+        ("job_threads", 0, "whole number from 1"),
+        ("job_threads", None, "whole number from 1"),
+        ("job_timeout", 0, "whole number from 1"),
+        ("ray", "head", "auto or HOST:PORT"),
+        ("ray", "10.0.0.1:6379:", "auto or HOST:PORT"),
+        ("ray", "ray://10.0.0.1:10001", "Ray Client addresses are not taken"),
+        ("ray", 6379, "auto or HOST:PORT"),
+        ("early_stopping", None, "must be true or false"),
         ("onnx", "yes", "must be true, false or left out"),
     ],
 )
@@ -69,6 +78,14 @@ def test_wrong_value_is_refused_in_one_line_that_names_option_and_value(name: st
     assert why in message
     assert name.replace("_", "-") in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("ray", ["auto", "10.0.0.1:6379", "head.example.org:6379", "localhost:1", "[::1]:6379"])
+def test_a_cluster_is_named_by_its_address(ray: str) -> None:
+    replace(PLAIN, ray=ray).validate()
+    replace(PLAIN, ray=ray, workers=2).validate()
+    with pytest.raises(OptionError, match="--workers 0: .* Leave out one of the two"):
+        replace(PLAIN, ray=ray, workers=0).validate()
 
 
 def test_wrong_budget_is_refused() -> None:

@@ -44,7 +44,7 @@ def test_a_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:
 
 def test_events_are_the_same_in_the_run_that_wrote_them_as_when_read_back(tmp_path: Path) -> None:
     with Run.create(tmp_path / "run", {}) as run:
-        run.append("curve", pair=(1, 2), by_number={1: "a"})
+        run.append("note", pair=(1, 2), by_number={1: "a"})
         assert run.events() == read_run(tmp_path / "run").events()
 
 
@@ -88,6 +88,13 @@ def test_create_takes_a_folder_where_a_run_was_killed_before_it_began(tmp_path: 
     (tmp_path / ".events.123.tmp.jsonl").write_text('{"form')
     with Run.create(tmp_path, MANIFEST) as run:
         assert len(run.events()) == 1
+
+
+def test_a_folder_where_a_run_was_killed_before_it_began_says_that_nothing_is_lost(tmp_path: Path) -> None:
+    (tmp_path / ".lock").touch()
+    (tmp_path / ".events.123.tmp.jsonl").write_text('{"form')
+    with pytest.raises(RunError, match=r"holds no run yet: .* Start it again by the same command\."):
+        Run.open(tmp_path)
 
 
 @pytest.mark.parametrize("where", ["file", "file/run"])

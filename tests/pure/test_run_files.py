@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from nas.errors import RunError
-from nas.run import atomic_write, default_folder, replacing
+from nas.run import atomic_write, default_folder, link_or_copy, replacing
+from nas.run.files import sweep
 
 
 def test_text_is_written_as_utf_8_and_leaves_no_temporary_file(tmp_path: Path) -> None:
@@ -96,3 +97,32 @@ def test_default_folders_have_plain_names_inside_the_root(space: str, start: str
     folder = default_folder(space, tmp_path)
     assert folder.parent == tmp_path
     assert folder.name.startswith(start)
+
+
+def test_what_killed_writes_left_is_swept_away_and_what_others_write_is_not(tmp_path: Path) -> None:
+    gone = 2**22 + 1  # no system gives a process such a number
+    for folder in ("supernet", "finalists/ab", f"winners/.1.{gone}.tmp", f"winners/.2.{gone}.old.tmp"):
+        (tmp_path / folder).mkdir(parents=True)
+    swept = [f".report.{gone}.tmp.html", f"supernet/.step-00000001.{gone}.tmp.safetensors"]
+    swept += [f"finalists/ab/.step-00000001.{os.getpid()}.tmp.safetensors", f"winners/.1.{gone}.tmp/model.py"]
+    kept = [".lock", "events.jsonl", f".trials.{os.getppid()}.tmp.csv", "supernet/step-00000001.safetensors"]
+    for name in (*swept, *kept):
+        (tmp_path / name).write_text("x")
+    sweep(tmp_path)
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
+    assert list((tmp_path / "winners").iterdir()) == []
+
+
+def test_a_file_gets_a_second_place_without_a_second_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_text("weights")
+    link_or_copy(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "a").stat().st_ino == (tmp_path / "b").stat().st_ino
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    monkeypatch.setattr(os, "link", refuse)
+    link_or_copy(tmp_path / "a", tmp_path / "c")
+    assert (tmp_path / "c").read_text() == "weights"
+    assert (tmp_path / "a").stat().st_ino != (tmp_path / "c").stat().st_ino
+    assert sorted(os.listdir(tmp_path)) == ["a", "b", "c"]

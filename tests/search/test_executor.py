@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 import pytest
+import torch
 
 import nas
 from nas.architecture import Architecture
@@ -56,6 +57,24 @@ def test_a_failing_job_is_a_failed_result_and_the_next_one_runs() -> None:
     first, second = results(fails(RuntimeError("out\nof   memory")), lambda _: 0.5)
     assert (first.status, first.score, first.error) == ("failed", None, "RuntimeError: out of memory")
     assert (second.status, second.score, second.error) == ("complete", 0.5, None)
+
+
+def test_only_a_lack_of_memory_is_worth_another_try() -> None:
+    lack = RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes.")
+    found = results(fails(lack), fails(MemoryError()), fails(RuntimeError("no")), lambda _: math.nan, lambda _: 1.0)
+    assert [result.transient for result in found] == [True, True, False, False, False]
+
+
+def test_jobs_run_on_their_own_number_of_threads() -> None:
+    seen: list[int] = []
+
+    def count(_: Architecture) -> float:
+        seen.append(torch.get_num_threads())
+        return 1.0
+
+    before = torch.get_num_threads()
+    list(InProcess(lambda: Scripted(count), threads=before + 1).map(jobs(1)))
+    assert (seen, torch.get_num_threads()) == ([before + 1], before)
 
 
 def test_a_fault_without_words_is_named() -> None:

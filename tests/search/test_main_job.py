@@ -199,6 +199,7 @@ def test_events_are_in_the_order_of_the_work(done: Done) -> None:
     assert kinds == [
         "run_started",
         "phase_started",
+        "watched",
         "curve",
         "updates",
         "phase_finished",

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from nas.errors import RunError
-from nas.training.checkpoint import load_checkpoint, newest, prune, read_facts, save_checkpoint
+from nas.training import checkpoint
+from nas.training.checkpoint import load_checkpoint, newest, prune, read_facts, save_checkpoint, size_on_disk
 from nas.training.recipe import make_optimizer
 
 from .training_cases import recipe, same_tensors
@@ -116,3 +120,35 @@ def test_pruning_keeps_the_last_two_and_clears_what_a_killed_write_left(tmp_path
         "step-00000011.safetensors",
         "step-00000100.safetensors",
     ]
+
+
+def test_the_file_is_what_others_read_as_safetensors(tmp_path: Path) -> None:
+    built, optimizer = trained()
+    save_checkpoint(tmp_path / "a.safetensors", built, optimizer, {"step": 3})
+    found = load_file(tmp_path / "a.safetensors")
+    model = {key.removeprefix("model/"): tensor for key, tensor in found.items() if key.startswith("model/")}
+    assert same_tensors(model, built.state_dict())
+    assert found["model/1.num_batches_tracked"].dtype == torch.int64
+    assert {key.split("/")[0] for key in found} == {"model", "exp_avg", "exp_avg_sq"}
+
+
+def test_a_checkpoint_takes_no_more_than_was_said(tmp_path: Path) -> None:
+    built, optimizer = trained()
+    for name, given in (("a", None), ("b", optimizer)):
+        save_checkpoint(tmp_path / name, built, given, {"step": 3})
+        assert (tmp_path / name).stat().st_size <= size_on_disk(built, moments=given is not None)
+
+
+def test_a_write_that_fails_leaves_the_earlier_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.safetensors"
+    save_checkpoint(path, network(), None, {"step": 1})
+    before = path.read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(checkpoint, "_write", full)
+    with pytest.raises(RunError, match="no space left on device. Free some space, then go on with --resume"):
+        save_checkpoint(path, network(), None, {"step": 2})
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,76 @@
+"""That Ctrl-C ends a command: in good order where the work allows it, within seconds in any case.
+
+A handler in Python waits until the main thread runs Python again, which in the middle of a long computation may take
+minutes. The system tells a second thread of each signal at once, by `signal.set_wakeup_fd`.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+
+from nas.run.stopping import ECHO_S, LIMIT_S, SIGNALS, stoppable
+
+INTERRUPTED = 130
+_ending = threading.Lock()
+
+
+@contextmanager
+def interruptible(last_words: Callable[[], str]) -> Generator[None, None, None]:
+    """SIGINT and SIGTERM raise `KeyboardInterrupt` in the block.
+
+    If that does not end it within `LIMIT_S`, or a second signal comes, the process ends there and then.
+
+    Args:
+        last_words: What to say then.
+    """
+    with stoppable(lambda: _end(last_words)):
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        thread = threading.Thread(target=_watch, args=(reader, last_words), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before)
+            os.close(writer)
+            thread.join()
+            os.close(reader)
+
+
+def _watch(reader: int, last_words: Callable[[], str]) -> None:
+    """Ends the process on a second signal, or when the time after the first is up."""
+    first: float | None = None
+    while True:
+        left = None if first is None else max(0.0, first + LIMIT_S - time.monotonic())
+        if not select.select([reader], [], [], left)[0]:
+            _end(last_words)
+        heard = os.read(reader, 64)
+        if not heard:
+            return
+        if not any(number in heard for number in SIGNALS):
+            continue
+        if first is None:
+            first = time.monotonic()
+        elif time.monotonic() - first >= ECHO_S:
+            _end(last_words)
+
+
+def _end(last_words: Callable[[], str]) -> None:
+    """Ends the process, whatever its other threads do."""
+    if not _ending.acquire(blocking=False):
+        time.sleep(LIMIT_S)  # another thread is ending it
+    show_cursor = "\r\x1b[?25h" if sys.stderr.isatty() else ""
+    with suppress(OSError, ValueError):
+        os.write(sys.stderr.fileno(), f"{show_cursor}{last_words()}\n".encode(errors="replace"))
+    os._exit(INTERRUPTED)

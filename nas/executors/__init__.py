@@ -1,0 +1,97 @@
+"""Where jobs run beyond this process. Only the package `nas.executors.ray` imports Ray, and it is imported late."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from nas.errors import OptionError
+from nas.options import SearchOptions
+from nas.progress import Progress
+
+if TYPE_CHECKING:
+    from nas.searching.backend import Backend
+
+# What Ray reads when it is imported. Its C++ part warns on standard error of every try to connect. Workers of this
+# machine's own are to talk over the loopback interface; on Linux it would take the network's address.
+_TERSE = {"RAY_BACKEND_LOG_LEVEL": "error"}
+_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+
+
+def wants_ray(options: SearchOptions) -> bool:
+    """Whether the options ask for workers."""
+    return bool(options.workers) or options.ray is not None
+
+
+def cluster_of(options: SearchOptions) -> str | None:
+    """The cluster that the workers are to run on: the one named, else, as inside a Ray job, the environment's."""
+    if options.ray is None and os.environ.get("RAY_ADDRESS"):
+        return "auto"
+    return options.ray
+
+
+def check_workers(options: SearchOptions) -> None:
+    """Finds out what can be known at once, without importing Ray.
+
+    Raises:
+        OptionError: If Ray is not installed, or this machine has fewer CPUs than the workers need.
+    """
+    if not wants_ray(options):
+        return
+    given = f"--workers {options.workers}" if options.workers else f"--ray {options.ray}"
+    if find_spec("ray") is None:
+        raise OptionError(f"{given} needs Ray: pip install 'ray[tune]', or use --workers 0.")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    check_room(options, cores if cluster_of(options) is None else None, "this machine")
+
+
+def check_room(options: SearchOptions, cpus: int | None, where: str) -> None:
+    """Refuses more workers than there are CPUs for; `cpus` is None where that is not known yet.
+
+    Raises:
+        OptionError: If there is no room for all.
+    """
+    needed = (options.workers or 0) * options.job_threads
+    if cpus is not None and needed > cpus:
+        each = f" of {options.job_threads} threads" if options.job_threads > 1 else ""
+        most = cpus // options.job_threads
+        remedy = f"Give at most --workers {most}." if most else f"Give at most --job-threads {cpus}."
+        raise OptionError(f"--workers {options.workers}: {where} has {cpus} CPUs for workers{each}. {remedy}")
+
+
+def check_cluster(options: SearchOptions) -> None:
+    """Finds out whether the cluster that the options name answers, without importing Ray.
+
+    Raises:
+        OptionError: If not.
+    """
+    cluster = cluster_of(options)
+    if wants_ray(options) and cluster is not None:
+        from nas.executors.address import find_address
+
+        find_address(cluster)
+
+
+@contextmanager
+def open_backend(options: SearchOptions, progress: Progress | None = None) -> Generator[Backend | None, None, None]:
+    """What `nas.search(…, backend=…)` takes, None being this process; what was started for it ends with the block.
+
+    Raises:
+        OptionError: If workers are asked for that cannot be had.
+    """
+    if not wants_ray(options):
+        yield None
+        return
+    check_workers(options)
+    for name, value in {**_TERSE, **(_LOOPBACK if cluster_of(options) is None else {})}.items():
+        os.environ.setdefault(name, value)
+    from nas.executors.ray.backend import RayBackend
+
+    backend = RayBackend(options, cluster=cluster_of(options), progress=progress)
+    try:
+        yield backend
+    finally:
+        backend.close()

@@ -1,0 +1,137 @@
+"""The backend that `--workers` and `--ray` ask for: scoring on actors, finalists by Ray Tune."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from nas.data.sharing import Arrays
+from nas.executors import check_room
+from nas.executors.pool import Pool, TimeLimit
+from nas.executors.program import copied_package
+from nas.executors.quiet import quiet
+from nas.executors.ray.scoring import ActorCrew
+from nas.executors.ray.session import gpu_share, join, node_cpus, own_ray
+from nas.executors.told import Told
+from nas.executors.worker import FinalistSetup, MakesScorer
+from nas.options import SearchOptions
+from nas.progress import Progress, Silent
+from nas.scoring import make_scorer
+from nas.searching.backend import FinalistJob, FinalistRecord, FinalistWork, ScorerSource
+from nas.searching.executor import Executor, Job, Result
+
+
+class RayBackend:
+    """A `Backend` on workers of this machine, or of a cluster.
+
+    On this machine Ray is started when the first phase needs it. Where Ray runs in this process already, that one is
+    used, and left running.
+
+    Args:
+        cluster: "auto", or HOST:PORT; None is this machine.
+        make: Makes the scorer of its setup, in a worker.
+    """
+
+    def __init__(
+        self,
+        options: SearchOptions,
+        *,
+        cluster: str | None = None,
+        progress: Progress | None = None,
+        make: MakesScorer = make_scorer,
+    ) -> None:
+        self._options, self._cluster, self._make = options, cluster, make
+        self._progress = progress or Silent()
+        self._held = ExitStack()
+        self._package: Path | None = None
+        self._workers = options.workers or 0
+
+    def prepare(self) -> None:
+        if ray.is_initialized():
+            return
+        self._package = self._held.enter_context(copied_package())
+        if self._cluster is None:
+            return
+        self._held.enter_context(quiet(logger="ray", threads="ray_"))
+        address = join(self._cluster, self._package)
+        self._held.callback(ray.shutdown)
+        threads = self._options.job_threads
+        room = sum(cpus // threads for cpus in node_cpus())
+        check_room(self._options, room * threads, f"the cluster at {address}")
+        self._workers = self._options.workers or room
+        nodes = len(ray.nodes())
+        self._progress.note(f"Ray: {self._workers} workers on the cluster at {address} ({nodes} nodes)")
+
+    def facts(self) -> dict[str, Any]:
+        return {"workers": self._workers, "ray": self._cluster or "this machine"}
+
+    def scoring(self, source: ScorerSource, *, threads: int, expected_s: float, data_bytes: int) -> Executor:
+        def open_pool() -> Pool[Any]:
+            setup = source.pack()
+            self._start(_bytes(setup.arrays) + data_bytes)
+            gpus = gpu_share(setup.facts.get("recipe", {}).get("device", "cpu"), self._workers)
+            crew = ActorCrew(setup, self._make, threads=threads, gpus=gpus)
+            return Pool(crew, size=self._workers, limit=TimeLimit(self._options.job_timeout, expected_s))
+
+        return RayExecutor(open_pool)
+
+    def train(self, jobs: Sequence[FinalistJob], work: FinalistWork, record: FinalistRecord) -> None:
+        if not jobs:
+            return
+        from nas.executors.ray.finalists import train_by_tune  # late: Tune takes seconds to import
+
+        setup = FinalistSetup.of(work)
+        self._start(_bytes(setup.arrays))
+        side, cpus = min(self._workers, len(jobs)), node_cpus()
+        threads = max(1, min(work.threads, max(cpus), sum(cpus) // side))
+        work = replace(work, folder=work.folder.absolute(), threads=threads)
+        self._progress.start("finalists", sum(job.recipe["epochs"] for job in jobs), "epochs")
+        train_by_tune(
+            jobs,
+            work,
+            setup,
+            Told(record, work, self._progress),
+            side=side,
+            gpus=gpu_share(jobs[0].recipe["device"], side),
+            step_s=self._options.job_timeout,
+        )
+        self._progress.finish()
+
+    def close(self) -> None:
+        self._held.close()
+
+    def _start(self, array_bytes: int) -> None:
+        """Has Ray running from here on, until the backend is closed."""
+        if ray.is_initialized():
+            return
+        self._held.enter_context(quiet(logger="ray", threads="ray_"))
+        self._held.enter_context(own_ray(array_bytes, self._package))
+
+
+class RayExecutor:
+    """An `Executor` whose workers start when the first job comes."""
+
+    def __init__(self, open_pool: Callable[[], Pool[Any]]) -> None:
+        self._open_pool = open_pool
+        self._pool: Pool[Any] | None = None
+
+    def map(self, jobs: Iterable[Job]) -> Iterator[Result]:
+        jobs = list(jobs)
+        if jobs and self._pool is None:
+            self._pool = self._open_pool()
+        if self._pool is not None:
+            yield from self._pool.map(jobs)
+
+    def close(self) -> None:
+        if self._pool is not None:
+            pool, self._pool = self._pool, None
+            pool.close()
+
+
+def _bytes(arrays: Arrays) -> int:
+    return sum(array.nbytes for array in arrays.values())

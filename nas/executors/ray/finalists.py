@@ -1,0 +1,171 @@
+"""Finalists through Ray Tune: side by side, those that fall behind stopped by ASHA (Li et al. 2020, arXiv:1810.05934).
+
+Tune decides who trains when and who stops. The record is written by this process, as it hears of each epoch; networks
+go on from their own checkpoints, in a new `Tuner`. What Tune itself stores is never read, and removed.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from nas.errors import RunError
+from nas.executors.checkpoints import Keeper, Mirror
+from nas.executors.quiet import environment
+from nas.executors.ray.session import in_short
+from nas.executors.scratch import scratch
+from nas.executors.told import Told
+from nas.executors.worker import FinalistSetup, train_finalist
+from nas.run.stopping import rearm
+from nas.searching.backend import FinalistJob, FinalistWork
+
+RETRIES = 2
+"""How often a finalist goes on from its last checkpoint after its process died."""
+# Read while `Tuner.fit` runs: nothing on the terminal, no further files, and Ctrl-C is ours.
+_ENVIRONMENT = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+}
+
+
+def train_by_tune(
+    jobs: Sequence[FinalistJob],
+    work: FinalistWork,
+    setup: FinalistSetup,
+    told: Told,
+    *,
+    side: int,
+    gpus: float,
+    step_s: float | None,
+) -> None:
+    """Trains finalists, `side` at a time, each on `work.threads` CPUs.
+
+    Raises:
+        RunError: If the processes of this node do not see the run's folder.
+    """
+    home = ray.get_runtime_context().get_node_id()
+    trainable = tune.with_parameters(
+        _train_one,
+        jobs=list(jobs),
+        setup=setup,
+        home=home,
+        folder=work.folder,
+        keeper=_start_keeper(work.folder, home),
+        threads=work.threads,
+        step_s=step_s,
+    )
+    with scratch("tune") as storage, environment(_ENVIRONMENT):
+        try:
+            tune.Tuner(
+                tune.with_resources(trainable, {"cpu": work.threads, "gpu": gpus}),
+                param_space={"finalist": tune.grid_search(list(range(len(jobs))))},
+                tune_config=tune.TuneConfig(
+                    metric="validation_accuracy",
+                    mode="max",
+                    scheduler=_scheduler(jobs[0].recipe["epochs"], early_stopping=work.early_stopping),
+                    max_concurrent_trials=side,
+                ),
+                run_config=tune.RunConfig(
+                    name="finalists",
+                    storage_path=str(storage),
+                    verbose=0,
+                    callbacks=[_Listener(told, jobs)],
+                    stop=lambda _, __: told.must_stop,
+                    failure_config=tune.FailureConfig(max_failures=RETRIES),
+                ),
+            ).fit()
+        finally:
+            rearm()  # Tune has handlers of its own
+    told.end()
+
+
+def _scheduler(epochs: int, *, early_stopping: bool) -> TrialScheduler:
+    """After a third and after two thirds of the epochs, the better half of those that got there go on."""
+    if not early_stopping:
+        return FIFOScheduler()
+    return AsyncHyperBandScheduler(
+        time_attr="epoch", max_t=epochs + 1, grace_period=-(-epochs // 3), reduction_factor=2
+    )
+
+
+def _start_keeper(folder: Path, home: str) -> Any:
+    """An actor beside the run's folder, which other nodes may not see."""
+    pinned = NodeAffinitySchedulingStrategy(node_id=home, soft=False)
+    keeping: Any = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=2)(Keeper)
+    keeper = keeping.options(scheduling_strategy=pinned).remote(folder)
+    if not ray.get(keeper.sees.remote("events.jsonl")):
+        raise RunError(f"Ray's processes on this node do not see {folder.parent}. Choose another --out.")
+    return keeper
+
+
+def _train_one(
+    config: dict[str, Any],
+    *,
+    jobs: list[FinalistJob],
+    setup: FinalistSetup,
+    home: str,
+    folder: Path,
+    keeper: Any,
+    threads: int,
+    step_s: float | None,
+) -> None:
+    """Trains one finalist in a process of Tune's: beside the run's folder, or elsewhere with a mirror of it."""
+    job = jobs[config["finalist"]]
+    train = partial(train_finalist, job, setup, tell=_tell, threads=threads, step_s=step_s)
+    if ray.get_runtime_context().get_node_id() == home:
+        train(folder=folder / job.digest, after_save=None)
+        return
+    with tempfile.TemporaryDirectory(prefix="nas-finalist-") as local:
+        mirror = Mirror(
+            Path(local),
+            fetch=lambda: ray.get(keeper.fetch.remote(job.digest)),
+            store=lambda name, content: ray.get(keeper.store.remote(job.digest, name, content)),
+            keep=lambda names: ray.get(keeper.keep.remote(job.digest, names)),
+        )
+        train(folder=mirror.folder, after_save=mirror.send)
+
+
+def _tell(row: dict[str, Any]) -> None:
+    tune.report(row)
+
+
+class _Listener(tune.Callback):
+    """Tune's callbacks; it makes them in the process that started it."""
+
+    def __init__(self, told: Told, jobs: Sequence[FinalistJob]) -> None:
+        self._told, self._digests = told, [job.digest for job in jobs]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # as for `Told`
+
+    def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **_: Any) -> None:
+        self._told.row(self._digest(trial), result)
+
+    def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
+        self._told.ended(self._digest(trial))
+
+    def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
+        self._told.lost(self._digest(trial), self._reason(trial))
+
+    def on_trial_error(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
+        self._told.given_up(self._digest(trial), f"Given up after {RETRIES + 1} tries. {self._reason(trial)}")
+
+    def _digest(self, trial: Any) -> str:
+        return self._digests[trial.config["finalist"]]
+
+    def _reason(self, trial: Any) -> str:
+        """From the text that Tune keeps of all failures of a trial."""
+        try:
+            said = Path(trial.error_file or "").read_text()
+        except OSError:
+            return "Its process was lost."
+        return f"Its process was lost: {in_short(said.rpartition('(occurred at')[2].partition(')')[2])}"

@@ -1,0 +1,85 @@
+"""Scoring on actors: long-lived processes that hold the scorer, one job at a time each."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+
+from nas.errors import NasError, RunError
+from nas.executors.pool import Answer
+from nas.executors.program import program
+from nas.executors.ray.session import in_short
+from nas.executors.worker import MakesScorer, ScoringWorker
+from nas.scoring import ScoringSetup
+from nas.searching.executor import Job, Result
+
+_LONGEST_WAIT_S = 60.0
+
+
+class ScoringActor:
+    """A worker process. Nothing is done before it is asked, so that whatever goes wrong is an answer."""
+
+    _worker: ScoringWorker
+
+    def prepare(self, setup: ScoringSetup, make: MakesScorer, expected: dict[str, str], threads: int) -> str | None:
+        """Makes the scorer; returns why no process could, if that is so."""
+        try:
+            self._worker = ScoringWorker(setup, make, program=expected, threads=threads)
+        except NasError as fault:
+            return str(fault)
+        except MemoryError:
+            raise  # of this process, at this time
+        except Exception as fault:
+            return f"{type(fault).__name__}: {fault}"
+        return None
+
+    def score(self, job: dict[str, Any]) -> dict[str, Any]:
+        return self._worker.score(job)
+
+
+class ActorWorker:
+    """An actor, and the answer that it owes."""
+
+    def __init__(self, actor: Any, answer: Any) -> None:
+        self.actor, self.answer = actor, answer
+
+
+class ActorCrew:
+    """A `Crew` of actors. Ray restarts none of them: a new one is told all that the old one was.
+
+    Attributes:
+        setup: Where the setup is in Ray's object store; every actor of a node reads the same copy of its arrays.
+    """
+
+    def __init__(self, setup: ScoringSetup, make: MakesScorer, *, threads: int, gpus: float = 0.0) -> None:
+        self.setup = ray.put(setup)
+        self._make, self._threads = make, threads
+        # Ray sets OMP_NUM_THREADS to `num_cpus`.
+        self._actor: Any = ray.remote(num_cpus=threads, num_gpus=gpus, max_restarts=0)(ScoringActor)
+
+    def start(self) -> ActorWorker:
+        actor = self._actor.remote()
+        return ActorWorker(actor, actor.prepare.remote(self.setup, self._make, program(), self._threads))
+
+    def ask(self, worker: ActorWorker, job: Job) -> None:
+        worker.answer = worker.actor.score.remote(asdict(job))
+
+    def answers(self, workers: list[ActorWorker], timeout_s: float) -> list[tuple[ActorWorker, Answer]]:
+        owed = {worker.answer: worker for worker in workers}
+        ready, _ = ray.wait(list(owed), num_returns=1, timeout=min(timeout_s, _LONGEST_WAIT_S))
+        return [(owed[reference], self._read(reference)) for reference in ready]
+
+    def stop(self, worker: ActorWorker) -> None:
+        ray.kill(worker.actor)
+
+    def _read(self, reference: Any) -> Answer:
+        try:
+            found: Any = ray.get(reference)
+        except RayError as fault:
+            return Answer(lost=f"The worker was lost: {in_short(fault)}")
+        if isinstance(found, str):
+            raise RunError(f"Workers cannot be used: {found}")
+        return Answer(result=None if found is None else Result(**found))

@@ -1,0 +1,123 @@
+"""Ray itself: started on this machine for as long as it is needed, or a cluster that this process joins."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+import ray
+
+from nas.errors import OptionError, RunError
+from nas.executors.address import find_address
+from nas.executors.quiet import environment, no_standard_error
+from nas.executors.scratch import scratch
+from nas.run.stopping import rearm
+
+# What Ray wants beside our arrays.
+_STORE_BYTES = 80 * 2**20
+
+
+@contextmanager
+def own_ray(array_bytes: int, package: Path | None = None) -> Generator[None, None, None]:
+    """Ray on this machine alone, with room for the arrays; its processes and files are gone afterwards.
+
+    Args:
+        package: A folder in which workers find this package, before any other.
+
+    Raises:
+        RunError: If it does not start.
+    """
+    # The mode is Ray's to set, so that it takes notice; here it is only put back.
+    settings: dict[str, str | None] = {"RAY_AUTH_MODE": None, "RAY_AUTH_TOKEN": _token()}
+    if os.environ.get("RAY_AUTH_MODE"):
+        settings = {}
+    if package is not None:
+        settings["PYTHONPATH"] = os.pathsep.join(filter(None, (str(package), os.environ.get("PYTHONPATH"))))
+    # Its sockets' names may have 107 characters, and a TMPDIR of the user's takes too many of them.
+    with scratch("ray", "/tmp" if os.path.isdir("/tmp") else None) as folder, environment(settings):
+        try:
+            try:
+                _init(
+                    address="local",
+                    include_dashboard=False,
+                    object_store_memory=_STORE_BYTES + int(1.1 * array_bytes),
+                    _temp_dir=str(folder),
+                )
+            except Exception as fault:
+                raise RunError(f"Ray did not start: {in_short(fault)} Go on with --resume and --workers 0.") from fault
+            yield
+        finally:
+            ray.shutdown()
+
+
+def join(cluster: str, package: Path) -> str:
+    """Makes this process a part of a cluster; returns the address.
+
+    Args:
+        cluster: "auto", or HOST:PORT.
+        package: A folder with this package, which is sent to every node.
+
+    Raises:
+        OptionError: If there is none, or one of another version of Ray or Python.
+    """
+    address = find_address(cluster)
+    modules = {"py_modules": [str(package / "nas")]}
+    try:
+        with no_standard_error():
+            # Asked for "auto", Ray also finds the token of a cluster of this machine's.
+            _init(address="auto" if cluster == "auto" else address, runtime_env=modules)
+    except Exception as fault:
+        ray.shutdown()
+        raise OptionError(
+            f"--ray {cluster}: {in_short(fault)} Run nas-search on a node of the cluster (ray job submit does), with "
+            "RAY_AUTH_MODE=token if the cluster wants a token, or leave --ray out."
+        ) from None
+    return address
+
+
+def node_cpus() -> list[int]:
+    """The CPUs of each node that is alive and has any."""
+    return [cpus for node in ray.nodes() if node["Alive"] and (cpus := int(node["Resources"].get("CPU", 0))) > 0]
+
+
+def gpu_share(device: str, side: int) -> float:
+    """What each of `side` jobs gets of the GPUs there are, where they run on GPUs."""
+    if not device.startswith("cuda"):
+        return 0.0
+    return min(1.0, int(1000 * ray.cluster_resources().get("GPU", 0.0) / side) / 1000)
+
+
+def in_short(said: BaseException | str) -> str:
+    """The part of Ray's words that says what happened, as one sentence on one line."""
+    if isinstance(said, BaseException):
+        cause = getattr(said, "cause", None) or said  # what a task raised, without the traceback around it
+        said = str(cause).strip() or type(cause).__name__
+    if "Worker exit detail: " in said:
+        said = said.rpartition("Worker exit detail: ")[2].partition(" Some common causes include")[0]
+    elif said.count("\n") > 3:
+        said = said.strip().splitlines()[-1]  # of a traceback
+    return f"{' '.join(said.split())[:240].rstrip('.')}."
+
+
+@cache
+def _token() -> str:
+    """A secret that whoever talks to our own Ray must know.
+
+    Left alone, Ray writes one to the user's home, where it changes how other clusters start.
+    """
+    return token_hex(32)
+
+
+def _init(**given: Any) -> None:
+    with warnings.catch_warnings():
+        # On what Ray will do in another version; nothing that a person here could mend.
+        warnings.simplefilter("ignore", FutureWarning)
+        ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **given)
+    rearm()  # Ray has a handler for SIGTERM of its own

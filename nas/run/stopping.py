@@ -1,0 +1,106 @@
+"""Stopping in good order: SIGINT and SIGTERM end work between its steps, never inside one.
+
+The first signal raises `KeyboardInterrupt` at once, or at the end of the `unbroken` section that it came in; whoever
+catches it saves what there is to save and raises it again. A second signal raises at once, wherever it comes.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from types import FrameType
+
+LIMIT_S = 9.0
+"""So long after the first signal the command line ends, whatever is still running."""
+ECHO_S = 0.5
+"""A signal that follows the first so soon is the same one, passed on twice: by a terminal, and by make or uv."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class _Stop:
+    """What is known of signals; there is one, as there is one set of handlers in a process."""
+
+    def __init__(self) -> None:
+        self.asked: float | None = None
+        self.pending = False
+        self.sections = 0
+        self.mine: list[signal.Signals] = []
+        self.at_second: Callable[[], None] | None = None
+
+    def heard(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if self.asked is None:
+            self.asked = now
+            if self.sections:
+                self.pending = True
+                return
+        elif now - self.asked < ECHO_S:
+            return
+        elif self.at_second is not None:
+            self.at_second()
+        raise KeyboardInterrupt
+
+
+_stop = _Stop()
+
+
+@contextmanager
+def stoppable(at_second: Callable[[], None] | None = None) -> Generator[None, None, None]:
+    """Handles SIGINT and SIGTERM while the block runs, and gives them back as they were.
+
+    Handlers of one's own, and signals that are ignored (as after `nohup`), stay as they are. Does nothing outside the
+    main thread, where Python runs no handlers, or within another such block.
+
+    Args:
+        at_second: Called on a second signal, before it raises.
+    """
+    defaults = (signal.SIG_DFL, signal.default_int_handler)
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    mine = [number for number in SIGNALS if before[number] in defaults] if _in_main_thread() else []
+    if not mine:
+        yield
+        return
+    _stop.mine, _stop.at_second = mine, at_second
+    rearm()
+    try:
+        yield
+    finally:
+        for number in mine:
+            signal.signal(number, before[number])
+        _stop.mine, _stop.at_second = [], None
+        _stop.asked, _stop.pending = None, False
+
+
+def rearm() -> None:
+    """Handles the signals again, within `stoppable`, after a library has put its own handlers in place."""
+    if _in_main_thread():
+        for number in _stop.mine:
+            signal.signal(number, _stop.heard)
+
+
+@contextmanager
+def unbroken() -> Generator[None, None, None]:
+    """A section that a first signal does not cut: `KeyboardInterrupt` is raised at its end."""
+    if not _in_main_thread():
+        yield
+        return
+    _stop.sections += 1
+    try:
+        yield
+    finally:
+        _stop.sections -= 1
+    if _stop.pending and not _stop.sections:
+        _stop.pending = False
+        raise KeyboardInterrupt
+
+
+def seconds_left() -> float:
+    """How long what is to be saved may still take; without end where nobody asked to stop."""
+    return float("inf") if _stop.asked is None else _stop.asked + LIMIT_S - time.monotonic()
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()

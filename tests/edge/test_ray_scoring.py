@@ -1,0 +1,229 @@
+"""Scoring on real actors: the same results as in process, and what becomes of jobs that end or outlast a worker."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import signal
+import sys
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nas.architecture import Architecture
+from nas.errors import RunError
+from nas.executors import open_backend
+from nas.options import SearchOptions
+from nas.scoring import ScoringSetup, SupernetScoring
+from nas.searching.backend import InThisProcess
+from nas.searching.executor import Job, Result
+from nas.supernet import Supernet
+from tests.torch.training_cases import member, recipe, tiny_data, tiny_space
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_here")]
+OPTIONS = SearchOptions(space="tiny", workers=2)
+SPACE = tiny_space()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def by_value(ray_here: None) -> None:
+    """Workers cannot import this module."""
+    import ray
+
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+
+def jobs(number: int) -> list[Job]:
+    """Of different networks each."""
+    networks = dict.fromkeys(member(SPACE, layout, seed) for seed in range(50) for layout in SPACE.layouts)
+    assert len(networks) >= number
+    return [Job(architecture=network.to_dict(), seed=i) for i, network in enumerate(networks)][:number]
+
+
+# -- a real scorer --------------------------------------------------------------------------------------------
+
+
+def test_scores_on_workers_are_those_in_process_bit_for_bit_and_shared_arrays_stay_as_they_were() -> None:
+    import ray
+
+    from nas.executors.pool import Pool, TimeLimit
+    from nas.executors.ray.scoring import ActorCrew
+    from nas.scoring import make_scorer
+
+    source = SupernetScoring(
+        supernet=Supernet(SPACE, seed=3),
+        data=tiny_data(),
+        recipe=recipe(),
+        metric="accuracy",
+        recalibration_images=24,
+        validation_images=30,
+    )
+    asked = jobs(7)
+    here = [
+        result.score for result in InThisProcess().scoring(source, threads=1, expected_s=1.0, data_bytes=0).map(asked)
+    ]
+    assert len(set(here)) > 1
+
+    setup = source.pack()
+    crew = ActorCrew(setup, make_scorer, threads=1)
+    pool = Pool(crew, size=2, limit=TimeLimit(None, 1.0))
+    try:
+        there = [result.score for result in pool.map(asked)]
+    finally:
+        pool.close()
+    assert there == here
+
+    def checksums(arrays: Any) -> dict[str, str]:
+        return {name: hashlib.sha256(array.tobytes()).hexdigest() for name, array in arrays.items()}
+
+    shared: Any = ray.get(crew.setup)
+    assert not any(array.flags.writeable for array in shared.arrays.values())
+    assert checksums(shared.arrays) == checksums(setup.arrays)
+
+
+# -- workers that are lost ------------------------------------------------------------------------------------
+
+
+class Actor:
+    """Scores the depth of the last stage, unless the script says otherwise of this try of this network."""
+
+    def __init__(self, folder: Path, deeds: dict[str, list[str]]) -> None:
+        self.folder, self.deeds = folder, deeds
+
+    def score(self, architecture: Architecture) -> float:
+        tries = len(list(self.folder.glob(f"{architecture.digest}-*")))
+        (self.folder / f"{architecture.digest}-{tries}").write_text(str(os.getpid()))
+        deeds = self.deeds.get(architecture.digest, [])
+        deed = deeds[tries] if tries < len(deeds) else "score"
+        if deed == "die":
+            os._exit(7)
+        if deed == "hang":
+            signal.pause()
+        if deed == "lack memory":
+            raise MemoryError
+        return math.nan if deed == "nan" else float(len(architecture.stages[-1].layers))
+
+
+def make_actor(setup: ScoringSetup) -> Actor:
+    return Actor(Path(setup.facts["folder"]), setup.facts["deeds"])
+
+
+def make_nothing(setup: ScoringSetup) -> Actor:
+    raise OSError("no weights")
+
+
+@dataclass(frozen=True)
+class Script:
+    """What is to happen: by the number of a job, what is done at each try of it."""
+
+    folder: Path
+    deeds: dict[int, list[str]]
+
+    def make(self) -> Any:
+        raise AssertionError("scored in process")
+
+    def pack(self) -> ScoringSetup:
+        deeds = {digest(number): each for number, each in self.deeds.items()}
+        return ScoringSetup(facts={"folder": str(self.folder), "deeds": deeds}, arrays={})
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Two batches, between which all workers were killed, and where the tries of jobs left their marks."""
+
+    first: list[Result]
+    second: list[Result]
+    folder: Path
+
+
+DEEDS = {0: ["die"], 2: ["lack memory"], 3: ["nan"], 5: ["hang"]}
+LIMIT_S = 5
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory, ray_here: None, by_value: None) -> Scene:
+    from nas.executors.ray.backend import RayBackend
+
+    folder = tmp_path_factory.mktemp("tries")
+    backend = RayBackend(replace(OPTIONS, job_timeout=LIMIT_S), make=make_actor)
+    running = backend.scoring(Script(folder, DEEDS), threads=1, expected_s=1.0, data_bytes=0)
+    try:
+        first = list(running.map(jobs(8)))
+        for pid in pids(folder):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        second = list(running.map(jobs(12)[8:]))
+    finally:
+        running.close()
+    return Scene(first, second, folder)
+
+
+def pids(folder: Path) -> set[int]:
+    return {int(path.read_text()) for path in folder.iterdir()}
+
+
+def digest(number: int) -> str:
+    return Architecture.from_dict(jobs(number + 1)[number].architecture).digest
+
+
+def expected(numbers: range) -> list[float]:
+    networks = [Architecture.from_dict(job.architecture) for job in jobs(numbers.stop)[numbers.start :]]
+    return [float(len(network.stages[-1].layers)) for network in networks]
+
+
+def test_results_are_in_order_whatever_becomes_of_workers(scene: Scene) -> None:
+    scores = [result.score for result in scene.first]
+    assert scores[:3] + scores[4:] == expected(range(3)) + expected(range(4, 8))
+    assert [result.score for result in scene.second] == expected(range(8, 12))
+
+
+def test_a_job_whose_worker_dies_is_tried_again(scene: Scene) -> None:
+    (reason,) = scene.first[0].retries
+    assert reason.startswith("The worker was lost: ")
+    assert "\n" not in reason
+
+
+def test_a_job_that_lacks_memory_is_tried_again(scene: Scene) -> None:
+    assert scene.first[2].retries == ("MemoryError",)
+
+
+def test_a_score_that_is_no_number_is_a_failed_result(scene: Scene) -> None:
+    found = scene.first[3]
+    assert (found.status, found.error, found.retries) == ("failed", "The score is nan, not a finite number.", ())
+
+
+def test_a_job_that_hangs_is_tried_again_and_its_worker_ended(scene: Scene) -> None:
+    assert scene.first[5].retries == (f"The job ran longer than {LIMIT_S} s.",)
+    hung = int((scene.folder / f"{digest(5)}-0").read_text())
+    status = Path(f"/proc/{hung}/status")
+    assert not status.exists() or "(zombie)" in status.read_text()
+
+
+def test_workers_killed_while_idle_are_replaced(scene: Scene) -> None:
+    marks = [scene.folder / f"{digest(number)}-0" for number in range(8, 12)]
+    before = {int(path.read_text()) for path in scene.folder.iterdir() if path not in marks}
+    assert not before & {int(path.read_text()) for path in marks}
+
+
+def test_a_scorer_that_cannot_be_made_ends_the_search_with_the_reason(tmp_path: Path) -> None:
+    from nas.executors.ray.backend import RayBackend
+
+    running = RayBackend(OPTIONS, make=make_nothing).scoring(
+        Script(tmp_path, {}), threads=1, expected_s=1.0, data_bytes=0
+    )
+    with pytest.raises(RunError, match=r"Workers cannot be used: OSError: no weights"):
+        list(running.map(jobs(1)))
+    running.close()
+
+
+def test_a_backend_does_not_end_a_ray_that_it_did_not_start() -> None:
+    import ray
+
+    with open_backend(OPTIONS) as backend:
+        backend.prepare()
+        assert backend.facts() == {"workers": 2, "ray": "this machine"}
+    assert ray.is_initialized()

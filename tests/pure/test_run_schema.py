@@ -1,0 +1,120 @@
+"""What is read back of events has the types that its readers rely on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from nas.errors import RunError
+from nas.run import Run, check_out, read_run
+from nas.run.schema import check_fields, fault_in
+
+TIME = "2030-01-31T12:00:00.000+00:00"
+
+
+@pytest.mark.parametrize(
+    ("event", "fault"),
+    [
+        ({"event": "note"}, "it has no 'time'"),
+        ({"event": "note", "time": "yesterday"}, "time must be a time"),
+        ({"event": "note", "time": "2030-01-31T12:00:00"}, "time must be a time"),
+        ({"event": "phase_started", "time": TIME}, "it has no 'phase'"),
+        ({"event": "phase_started", "time": TIME, "phase": 5}, "phase must be a text, not '5'"),
+        ({"event": "winner", "time": TIME, "rank": 1.5, "digest": "a", "path": "b"}, "rank must be a whole number"),
+        ({"event": "winner", "time": TIME, "rank": 10**30, "digest": "a", "path": "b"}, "rank must be a whole number"),
+        ({"event": "finalist", "time": TIME, "digest": "a", "number": 0}, "it has no 'validation_accuracy'"),
+        ({"event": "phase_finished", "time": TIME, "phase": "x", "seconds": "5"}, "seconds must be a number"),
+        ({"event": "phase_finished", "time": TIME, "phase": "x", "seconds": 10**400}, "seconds must be a number"),
+        ({"event": "trial", "time": TIME, "trial": []}, "trial must be a mapping"),
+        ({"event": "curve", "time": TIME, "epoch": 1, "accuracies": {"largest": "x"}}, "accuracies must be numbers"),
+        ({"event": "run_started", "time": TIME, "budgets": [5]}, "budgets must be texts"),
+        ({"event": "run_started", "time": TIME, "options": None}, "options must be a mapping"),
+    ],
+    ids=str,
+)
+def test_events_of_other_types_are_refused(event: dict[str, Any], fault: str) -> None:
+    assert fault in (fault_in(event) or "")
+
+
+def test_events_of_a_later_version_pass() -> None:
+    assert fault_in({"event": "dreamt", "time": TIME, "of": {"sheep": [1, None]}}) is None
+
+
+def test_statistics_of_a_ranking_are_no_figures() -> None:
+    assert fault_in({"event": "ranking", "time": TIME, "n": 2, "score": {"spearman": 1.0}, "macs": None}) is None
+
+
+def test_nesting_without_end_is_refused() -> None:
+    nested: Any = 1
+    for _ in range(500):
+        nested = [nested]
+    assert "nested deeper" in (fault_in({"event": "note", "time": TIME, "x": nested}) or "")
+
+
+def test_a_damaged_event_is_refused_with_its_line(tmp_path: Path) -> None:
+    with Run.create(tmp_path / "run", {}) as run:
+        run.append("curve", epoch=1)
+    path = tmp_path / "run" / "events.jsonl"
+    path.write_text(path.read_text().replace('"epoch":1', '"epoch":"one"'))
+    with pytest.raises(RunError, match=r"in line 2 \(curve\), epoch must be a whole number, not 'one'. Restore it"):
+        read_run(tmp_path / "run")
+
+
+def test_a_trial_that_cannot_be_read_names_the_run(tmp_path: Path) -> None:
+    with Run.create(tmp_path / "run", {}) as run:
+        run.append("trial", trial={"number": 3})
+    with pytest.raises(RunError, match=r"/run: A trial lacks 'architecture'. Restore events.jsonl from a copy."):
+        read_run(tmp_path / "run").trials()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    count: int
+    share: float
+    name: str
+    names: tuple[str, ...]
+    seconds: dict[str, float]
+    kind: Literal["a", "b"]
+
+
+FACTS: dict[str, Any] = {"count": 1, "share": 1, "name": "x", "names": ["y"], "seconds": {"z": 1.5}, "kind": "a"}
+
+
+def test_fields_of_the_right_types_pass() -> None:
+    check_fields(Facts, json.loads(json.dumps(FACTS)), Path("run"), least=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("count", 0),
+        ("count", True),
+        ("count", 1.0),
+        ("share", "1"),
+        ("share", float("nan")),
+        ("name", None),
+        ("names", "y"),
+        ("names", [5]),
+        ("seconds", {"z": "1"}),
+        ("kind", "c"),
+    ],
+)
+def test_fields_of_other_types_are_refused(name: str, value: Any) -> None:
+    with pytest.raises(RunError, match=rf"run is damaged: its {name} is .* Restore events.jsonl from a copy."):
+        check_fields(Facts, {**FACTS, name: value}, Path("run"), least=1)
+
+
+def test_a_folder_is_refused_before_any_work_and_left_as_it_is(tmp_path: Path) -> None:
+    check_out(tmp_path / "new" / "run")
+    (tmp_path / "file").write_text("")
+    (tmp_path / "loop").symlink_to("loop")
+    for name, why in (("file", "is a file"), ("file/run", "not a directory"), ("loop/run", "circle")):
+        with pytest.raises(RunError, match=why):
+            check_out(tmp_path / name)
+    with pytest.raises(RunError, match="Choose a shorter --out"):
+        check_out(tmp_path / ("x" * 300))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "loop"]
