@@ -38,6 +38,7 @@ class CostGraph:
     def __init__(self, costs: SpaceCosts, layout: str) -> None:
         graph = costs.space.graph(layout)
         self.nodes = graph.nodes
+        self._graph = graph
         self.options = {node: costs.options(node, edges) for node, edges in graph.edges.items()}
         self._ahead: dict[tuple[str, bool], dict[Node, int]] = {}
 
@@ -50,6 +51,10 @@ class CostGraph:
                 found[node] = pick([getattr(o, metric) + found[o.node] for o in self.options[node]])
             self._ahead[metric, smallest] = found
         return found
+
+    def shares(self, *, fair: bool) -> dict[Node, float | int]:
+        """Per node, the number (or the fair measure) of the ways to END."""
+        return self._graph.fair if fair else self._graph.counts  # type: ignore[return-value]
 
     def spent(self, metric: str) -> dict[Node, int]:
         """Per node, the least that is spent up to it."""

@@ -12,13 +12,14 @@ import numpy as np
 from nas.budget import Budget, check_budgets
 from nas.costing import TABLE, CostGraph, SpaceCosts
 from nas.options import SearchOptions
-from nas.searching.sampling import shortest
+from nas.searching.sampling import meets_all, shortest
+from nas.searching.tables import Table
 from nas.space import END, START, Node, SearchSpace
 
 _HALF = 8_000_000
 """Sums to look at in each half of a space before its figures are estimated."""
 _COUNTABLE = 1 << 62
-_DRAWS = 20_000
+_DRAWS, _TRIES = 20_000, 500
 _Sums = tuple[np.ndarray, np.ndarray]
 """Sums in order, and how many ways there are to each."""
 _Half = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -73,7 +74,7 @@ def dry_run(
         digest=space.digest,
         size=total,
         costs={m: {"min": low, "median": medians[m], "max": high} for m, (low, high) in extremes.items()},
-        fits=sum(row["size"] * row["fits"] for row in layouts.values()) / total,
+        fits=sum(row["size"] / total * row["fits"] for row in layouts.values()),
         layouts=layouts,
         exact=halves is not None,
     )
@@ -178,8 +179,11 @@ def _estimate(space: SearchSpace, costs: SpaceCosts, budgets: Sequence[Budget], 
             within &= drawn[budget.metric] <= budget.bound
         for metric, found in values.items():
             found.append(drawn[metric])
-        weights.append(np.full(draws, size / draws))
-        layouts[layout] = {"size": size, "fits": float(within.mean())}
+        weights.append(np.full(draws, size / space.size() / draws))
+        share = float(within.mean())
+        # Draws say nothing of a share that hardly any of them falls into.
+        share = share if share > 0.05 else _thin_share(costs.graph(layout), size, budgets, rng)
+        layouts[layout] = {"size": size, "fits": share}
     medians = {}
     for metric, parts in values.items():
         found = np.concatenate(parts)
@@ -187,6 +191,23 @@ def _estimate(space: SearchSpace, costs: SpaceCosts, budgets: Sequence[Budget], 
         cumulated = np.cumsum(np.concatenate(weights)[order])
         medians[metric] = int(found[order][np.searchsorted(cumulated, cumulated[-1] / 2)])
     return medians, layouts
+
+
+def _thin_share(graph: CostGraph, size: int, budgets: Sequence[Budget], rng: random.Random) -> float:
+    """The share of members within budgets by tables of the budget, corrected by draws from them; 0 only if none is."""
+    bounds = {budget.metric: int(budget.bound) for budget in budgets}
+    if any(graph.remaining(metric)[START] > bound for metric, bound in bounds.items()):
+        return 0.0
+    if len(bounds) > 1 and not meets_all(graph, bounds):
+        return 0.0
+    table = Table(graph, list(bounds), list(bounds.values()), fair=False)
+    window = (0,) * len(bounds), table.top
+    drawn = [table.draw(rng, window) or [] for _ in range(_TRIES)]
+    hits = sum(
+        bool(picked) and all(sum(getattr(o, metric) for o in picked) <= bound for metric, bound in bounds.items())
+        for picked in drawn
+    )
+    return max(table.weight(window) * hits / _TRIES, 1 / size)
 
 
 def _drawn(graph: CostGraph, counts: dict[Node, int], draws: int, rng: np.random.Generator) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ budget cannot be met.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -173,8 +173,11 @@ class BudgetSampler:
     def _pick_layout(self, rng: random.Random) -> str:
         if len(self.layouts) == 1:
             return self.layouts[0]
-        tables = [self._table(layout, alike=True) for layout in self.layouts]
-        return rng.choices(self.layouts, [table.weight(self._window(table)) if table else 0 for table in tables])[0]
+        total, weights = self.space.size(), []
+        for layout in self.layouts:
+            table = self._table(layout, alike=True)
+            weights.append(self.space.size(layout) / total * table.weight(self._window(table)) if table else 0.0)
+        return rng.choices(self.layouts, weights)[0]
 
     def _fits(self, layout: str) -> bool:
         """Whether the layout has members in range: the bins' count, confirmed by drawing or listing one."""
@@ -234,7 +237,7 @@ def shortest(costs: SpaceCosts, metric: str, *, smallest: bool) -> int:
     return min(found) if smallest else max(found)
 
 
-def meets_all(graph: CostGraph, bounds: dict[str, int | float]) -> bool:
+def meets_all(graph: CostGraph, bounds: Mapping[str, int | float]) -> bool:
     """Whether a member meets two bounds at once: an exact search over undominated partial sums."""
     (one, two), ahead = bounds, [graph.remaining(metric) for metric in bounds]
     if not graph.nodes or any(rest[START] > b for rest, b in zip(ahead, bounds.values(), strict=True)):
@@ -252,7 +255,7 @@ def meets_all(graph: CostGraph, bounds: dict[str, int | float]) -> bool:
     return bool(labels.get(END))
 
 
-def _meets_mixed(graph: CostGraph, bounds: dict[str, int | float], share: float) -> bool:
+def _meets_mixed(graph: CostGraph, bounds: Mapping[str, int | float], share: float) -> bool:
     """Whether the member that is cheapest in a mix of two metrics meets both bounds."""
     (one, a), (two, b) = bounds.items()
     best: dict[Any, tuple[float, int, int]] = {END: (0.0, 0, 0)}

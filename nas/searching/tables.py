@@ -47,7 +47,7 @@ Window = tuple[tuple[int, ...], tuple[int, ...]]
 
 
 class Table:
-    """Weights of the members of one layout by binned excess.
+    """Weights of the members of one layout by binned excess; all members together weigh 1.
 
     Args:
         bounds: Of the metrics, none below the least of the layout.
@@ -113,6 +113,7 @@ class Table:
         """Groups every node's options; returns the most that rounding down can lose."""
         self._forks: list[_Fork] = []
         lost = np.zeros((len(graph.nodes), len(self.metrics)))
+        ways = graph.shares(fair=fair)
         units = [(metric, rest, slack, slack + 1) for metric, rest, slack in
                  zip(self.metrics, ahead, self.slack, strict=True)]  # fmt: skip
         for i in range(len(graph.nodes) - 2, -1, -1):
@@ -130,7 +131,9 @@ class Table:
                     if loss > lost[i, d]:
                         lost[i, d] = loss
                 else:
-                    grouped.setdefault((target, tuple(bins), option.weight if fair else 1.0), []).append(option)
+                    # As a probability, so that spaces of any size are counted in floats.
+                    weight = (option.weight if fair else 1) * ways[option.node] / ways[node]
+                    grouped.setdefault((target, tuple(bins), weight), []).append(option)
             groups = [_Group(*key, options) for key, options in grouped.items()]
             self._forks.append(
                 _Fork(
