@@ -287,12 +287,14 @@ def _check_rules(space: SearchSpace) -> None:
 def _check_distinct(space: SearchSpace, i: int) -> None:
     """Refuses two choices of a stage that give the same layers."""
     stage = space.stages[i]
-    # If the least depth tells the choices apart, so does every other.
+    # If the least depth tells the choices apart, so does every other. Where a stage keeps its width, that does too.
     depth = next(depth for depth in stage.depths if depth)
     seen: dict[Any, Any] = {}
     pairs: list[tuple[Any, Any]] = []
     if stage.per_layer:
-        pairs += [(("first", key), each) for key, found in space.beginnings(i, i - 1).items() for each in found]
+        for width in stage.widths:
+            begun = space.beginnings(i, i - 1, width)
+            pairs += [((key, stage.same and width), each) for key, found in begun.items() for each in found]
         if stage.depths[-1] > 1:
             every = sum(math.prod(len(values) for _, values in op.choices_at(1)) for op in stage.ops)
             if len(space.continuations(i, stage.widths[0])) < every:
@@ -300,7 +302,7 @@ def _check_distinct(space: SearchSpace, i: int) -> None:
     else:
         for op in stage.ops:
             choices = [choice for choice in stage.choices(op.letter) if choice.depth == depth]
-            pairs += [(space.stage_config(i, choice), choice) for choice in choices]
+            pairs += [((space.stage_config(i, each), stage.same and each.width), each) for each in choices]
     for config, choice in pairs:
         other = seen.setdefault(config, choice)
         if other != choice:
@@ -318,7 +320,7 @@ def _check_told_apart(space: SearchSpace, source: int) -> None:
         for op in stage.ops:
             if space.stride(i, source) > 1 and "stride" not in {*names_in(op.first), *names_in(op.transition)}:
                 raise SpaceError(f"stages[{i}], op {op.letter} may take over a stride, but its layer has no $stride.")
-        for beginning in space.beginnings(i, source):
+        for beginning in {key for width in stage.widths for key in space.beginnings(i, source, width)}:
             other = seen.setdefault(beginning, i)
             if other != i:
                 raise SpaceError(

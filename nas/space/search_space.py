@@ -162,14 +162,14 @@ class SearchSpace:
         if architecture.stem not in stems:
             raise SpaceError(f"Not in space {self.name}: no choice gives the stem {architecture.stem.to_dict()}.")
         genes: list[StageChoice] = []
-        source = -1
+        source, width = -1, self.stem.width(stems[architecture.stem])
         for number, stage in enumerate(architecture.stages, start=1):
             while True:
                 i = len(genes)
-                choice = self._choice_of(i, source, stage) if i < len(self.stages) else None
+                choice = self._choice_of(i, source, width, stage) if i < len(self.stages) else None
                 if choice is not None:
                     genes.append(choice)
-                    source = i
+                    source, width = i, choice.width
                     break
                 if i >= len(self.stages) or 0 not in self.stages[i].depths:
                     raise SpaceError(f"Not in space {self.name}: no choice of stage {number} gives its layers.")
@@ -388,10 +388,11 @@ class SearchSpace:
     def _stems(self) -> dict[BlockConfig, tuple[Any, ...]]:
         return {self.stem_block(values): values for values in self.stem.combinations}
 
-    def _choice_of(self, index: int, source: int, config: StageConfig) -> StageChoice | None:
+    def _choice_of(self, index: int, source: int, width_in: int, config: StageConfig) -> StageChoice | None:
         """The choice that gives a stage its layers, if there is one."""
         stage = self.stages[index]
-        begun = self.beginnings(index, source).get((config.transition, config.layers[0])) if config.layers else None
+        known = self.beginnings(index, source, width_in)
+        begun = known.get((config.transition, config.layers[0])) if config.layers else None
         if begun is None:
             return None
         first, *_ = begun
@@ -406,13 +407,18 @@ class SearchSpace:
             op, params = op + found.op, [*params, found.params]
         return StageChoice(op, first.width, len(config.layers), tuple(params))
 
-    def beginnings(self, index: int, source: int) -> dict[Any, list[Any]]:
-        """By transition and first layer of a stage, the choices (of depth 1, or of the first layer) that give them."""
-        key = ("first", index, self.stride(index, source))
+    def beginnings(self, index: int, source: int, width_in: int) -> dict[Any, list[Any]]:
+        """By transition and first layer of a stage, the choices (of depth 1, or of the first layer) that give them.
+
+        A stage that keeps its width may not say so in its layers, so there the width handed in tells choices apart.
+        """
+        stage = self.stages[index]
+        widths = [width_in] if stage.same else stage.widths
+        key = ("first", index, self.stride(index, source), *widths)
         if key not in self._cache:
-            stage, found = self.stages[index], {}
+            found: dict[Any, list[Any]] = {}
             for op in stage.ops:
-                for width in stage.widths:
+                for width in widths:
                     for params in combinations(op.choices_at(0)) if stage.per_layer else op.combinations:
                         layer = LayerChoice(index, 0, source, op.letter, width, params)
                         choice = layer if stage.per_layer else StageChoice(op.letter, width, 1, params)
