@@ -18,6 +18,7 @@ from nas.catalog import parse_space
 from nas.errors import SpaceError
 from nas.space import ABSENT, MANY, Genotype, SearchSpace, StageChoice
 
+from ..chi_square import agree
 from ..layered_space import NAMES, fairness, layered_data, layered_space, listed_layers
 
 SPACES = {name: layered_space(name) for name in NAMES}
@@ -267,15 +268,3 @@ def test_others_are_no_members() -> None:
     deeper = parse_space(long, ops).sample(random.Random(0))
     assert not fabric.contains(deeper)
 
-
-def agree(found: list[int], expected: list[float], least: float = 5.0) -> bool:
-    """Whether counts agree with expectations (chi-square), rare ones taken together."""
-    rare = [i for i, e in enumerate(expected) if e < least]
-    many = [i for i, e in enumerate(expected) if e >= least]
-    counts, wanted = [found[i] for i in many], [expected[i] for i in many]
-    if sum(expected[i] for i in rare) >= least:
-        counts, wanted = [*counts, sum(found[i] for i in rare)], [*wanted, sum(expected[i] for i in rare)]
-    elif rare:
-        counts[0] += sum(found[i] for i in rare)
-        wanted[0] += sum(expected[i] for i in rare)
-    return chisquare(counts, wanted).pvalue > 1e-4
