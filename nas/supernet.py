@@ -229,8 +229,10 @@ def _all_choices(space: SearchSpace) -> list[Collection[Any]]:
         every = [] if stage.per_layer else [choice for op in stage.ops for choice in stage.choices(op.letter)]
         kept.append({*every, *([ABSENT] if 0 in stage.depths else [])})
     if any(stage.per_layer for stage in space.stages):
-        for node, edges in space.graph(MANY).edges.items():
-            kept[node.stage + 1].update(edge.choice for edge in edges if isinstance(edge.choice, LayerChoice))
+        for edges in space.graph(MANY).edges.values():
+            for edge in edges:
+                if isinstance(edge.choice, LayerChoice):
+                    kept[edge.choice.stage + 1].add(edge.choice)
     return list(kept)
 
 
