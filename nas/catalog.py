@@ -16,8 +16,8 @@ stages:
 rules: {op_order: CA, widths: growing}
 head: {op: classifier, num_classes: 10}
 
-Templates: `first` is the layer that carries the stage's `$stride`, `rest` all others, where $stride is 1; one of the two
-may be left out. With `transition:` (a block that uses $width and $stride) before it, the first layer needs no stride.
+Templates: `first` is the layer that carries the stage's $stride, `rest` all others, where $stride is 1; one of the two
+may be left out. With `transition:` (a block with $width and $stride) before it, the first layer needs no stride.
 Stages: `per_layer: true` gives every layer a letter and values of its own, and the stage one width; `depth` with a 0 in
 it lets the stage be absent, the next present one then takes its stride over; `width: same` keeps the width handed in;
 `transition: false` leaves the transitions of its templates out.
@@ -169,10 +169,10 @@ def _head(data: object, ops: OpRules) -> BlockConfig:
 
 def _stages(data: list[Any], templates: dict[str, Any], widths: list[int], *, same: bool) -> tuple[StageSpace, ...]:
     found: list[StageSpace] = []
-    handed = set(widths)
+    handed: set[int] = set(widths)
     for i, stage in enumerate(data):
         found.append(_stage(stage, f"stages[{i}]", templates, tuple(sorted(handed)), same))
-        handed = set(found[-1].widths) | (handed if 0 in found[-1].depths else set())
+        handed = {*found[-1].widths, *(handed if 0 in found[-1].depths else ())}
     return tuple(found)
 
 
@@ -293,11 +293,11 @@ def _check_distinct(space: SearchSpace, i: int) -> None:
     pairs: list[tuple[Any, Any]] = []
     if stage.per_layer:
         for width in stage.widths:
-            begun = space.beginnings(i, i - 1, width)
+            begun = space.inverse.beginnings(i, i - 1, width)
             pairs += [((key, stage.same and width), each) for key, found in begun.items() for each in found]
         if stage.depths[-1] > 1:
             every = sum(math.prod(len(values) for _, values in op.choices_at(1)) for op in stage.ops)
-            if len(space.continuations(i, stage.widths[0])) < every:
+            if len(space.inverse.continuations(i, stage.widths[0])) < every:
                 raise SpaceError(f"stages[{i}]: two choices give the same layer. Drop one, so that each counts once.")
     else:
         for op in stage.ops:
@@ -320,12 +320,12 @@ def _check_told_apart(space: SearchSpace, source: int) -> None:
         for op in stage.ops:
             if space.stride(i, source) > 1 and "stride" not in {*names_in(op.first), *names_in(op.transition)}:
                 raise SpaceError(f"stages[{i}], op {op.letter} may take over a stride, but its layer has no $stride.")
-        for beginning in {key for width in stage.widths for key in space.beginnings(i, source, width)}:
+        for beginning in {key for width in stage.widths for key in space.inverse.beginnings(i, source, width)}:
             other = seen.setdefault(beginning, i)
             if other != i:
                 raise SpaceError(
-                    f"stages[{other}] and stages[{i}] may begin with the same layer where the former is absent, so that "
-                    "a network would count twice. Give them other widths, strides or ops."
+                    f"stages[{other}] and stages[{i}] may begin with the same layer where the former is absent, so "
+                    "that a network would count twice. Give them other widths, strides or ops."
                 )
         if 0 not in stage.depths:
             break

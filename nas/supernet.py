@@ -275,7 +275,7 @@ def _slots(space: SearchSpace, kept: Sequence[Collection[Any]]) -> Iterator[tupl
             if s not in maps:
                 maps[s] = _shape_after(config, after)[1:]
         for layer in _further(space, s, choices):
-            add(f"stage{s + 1}-layer{layer.index + 1}", space.layer_config(layer)[1], Shape(layer.width, *maps[s]))
+            add(f"stage{s + 1}-layer{layer.place + 1}", space.layer_config(layer)[1], Shape(layer.width, *maps[s]))
         present = {choice.width for choice in choices if choice.op}
         if present:
             widths[s] = sorted(present, reverse=True)
@@ -293,7 +293,7 @@ def _entered(
         firsts = [
             LayerChoice(s, 0, source, choice.op, choice.width, choice.params)
             for choice in choices
-            if choice.op and (not isinstance(choice, LayerChoice) or (choice.index, choice.source) == (0, source))
+            if choice.op and (not isinstance(choice, LayerChoice) or (choice.place, choice.source) == (0, source))
         ]
         kinds = {layer: _kind(space, layer) for layer in _in_order(firsts)}
 
@@ -309,13 +309,13 @@ def _entered(
 
 def _further(space: SearchSpace, s: int, choices: Collection[Any]) -> Iterator[LayerChoice]:
     """Layers of a stage after its first that decide the shapes of its weights, the largest ones first."""
-    for index in range(1, space.stages[s].depths[-1]):
+    for place in range(1, space.stages[s].depths[-1]):
         layers: list[LayerChoice] = []
         for choice in choices:
             if isinstance(choice, LayerChoice):
-                layers += [choice] if choice.index == index else []
-            elif choice.op and choice.depth > index:
-                layers.append(LayerChoice(s, index, s, choice.op, choice.width, choice.params))
+                layers += [choice] if choice.place == place else []
+            elif choice.op and choice.depth > place:
+                layers.append(LayerChoice(s, place, s, choice.op, choice.width, choice.params))
         yield from _undominated({layer: _kind(space, layer) for layer in _in_order(layers)})
 
 

@@ -22,8 +22,8 @@ CHANGES: dict[str, dict[str, Any]] = {
     "free": {
         "stages": [
             {"width": [4, 8], "depth": 1, "ops": CA, "per_layer": True},
-            {"stride": 2, "width": [4, 8], "depth": [1, 3], "ops": {"C": CA["C"], "A": {"layer": CA["A"], "expand_ratio": 2}},
-             "per_layer": True},
+            {"stride": 2, "width": [4, 8], "depth": [1, 3], "per_layer": True,
+             "ops": {"C": CA["C"], "A": {"layer": CA["A"], "expand_ratio": 2}}},
         ],
         "rules": {"widths": "any"},
     },
@@ -63,8 +63,8 @@ CHANGES: dict[str, dict[str, Any]] = {
         },
         "stages": [
             {"width": "same", "depth": [1, 2], "ops": {"C": CA["C"]}, "transition": False},
-            {"stride": 2, "width": [8, 12], "depth": [1, 2], "ops": {"C": CA["C"], "A": {"layer": CA["A"], "reduce": 3}},
-             "per_layer": True},
+            {"stride": 2, "width": [8, 12], "depth": [1, 2], "per_layer": True,
+             "ops": {"C": CA["C"], "A": {"layer": CA["A"], "reduce": 3}}},
         ],
         "rules": {},
     },

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from nas.architecture import BlockConfig, StageConfig
+from nas.architecture import StageConfig
 from nas.budget import Cost
 from nas.costing.counter import Count
 from nas.costing.table import TABLE
 from nas.errors import ArchitectureError, SpaceError
 from nas.ops import Shape
-from nas.space import END, MANY, START, Genotype, LayerChoice, Node, SearchSpace, StageChoice
+from nas.space import END, START, Genotype, LayerChoice, Node, SearchSpace, StageChoice
 from nas.space.automaton import Edge
 
 _FREE = (0, 0)

@@ -134,7 +134,7 @@ class Table:
                     # As a probability, so that spaces of any size are counted in floats.
                     weight = (option.weight if fair else 1) * ways[option.node] / ways[node]
                     grouped.setdefault((target, tuple(bins), weight), []).append(option)
-            groups = [_Group(*key, options) for key, options in grouped.items()]
+            groups = [_Group(t, bins, weight, options) for (t, bins, weight), options in grouped.items()]
             self._forks.append(
                 _Fork(
                     groups,

@@ -35,13 +35,13 @@ class LayerChoice(NamedTuple):
     """What one layer of a stage with a choice per layer is.
 
     Attributes:
-        stage, index: Its place, both from 0.
+        stage, place: The stage's number and the layer's in it, both from 0.
         source: The stage whose map it reads: its own, but for a first layer the last present one; -1 is the stem.
         params: Values of the op's choices that its template uses at this place, in the order of their names.
     """
 
     stage: int
-    index: int
+    place: int
     source: int
     op: str
     width: int

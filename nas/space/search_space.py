@@ -24,7 +24,6 @@ from nas.errors import SpaceError
 from nas.space import variation
 from nas.space.automaton import Automaton, Graph
 from nas.space.genes import (
-    ABSENT,
     Choices,
     Genotype,
     LayerChoice,
@@ -32,9 +31,9 @@ from nas.space.genes import (
     StageChoice,
     StageSpace,
     StemSpace,
-    combinations,
     narrowed,
 )
+from nas.space.inverse import Inverse
 from nas.strict_yaml import canonical_json
 from nas.templates import fill
 
@@ -142,9 +141,7 @@ class SearchSpace:
             if choice.depth:
                 stages.append(self.stage_config(i, choice, source))
                 source = i
-        return Architecture(
-            input=self.input, stem=self.stem_block(genotype.stem), stages=tuple(stages), head=self.head
-        )
+        return Architecture(input=self.input, stem=self.stem_block(genotype.stem), stages=tuple(stages), head=self.head)
 
     def encode(self, architecture: Architecture) -> Genotype:
         """The genotype of a member.
@@ -152,35 +149,7 @@ class SearchSpace:
         Raises:
             SpaceError: If the architecture is no member, saying where it leaves the space.
         """
-        least = sum(0 not in stage.depths for stage in self.stages)
-        if not least <= len(architecture.stages) <= len(self.stages):
-            wanted = f"{least} to {len(self.stages)}" if least < len(self.stages) else str(least)
-            raise SpaceError(
-                f"Not in space {self.name}: it has {len(architecture.stages)} stages, the space {wanted}."
-            )
-        stems = self._stems
-        if architecture.stem not in stems:
-            raise SpaceError(f"Not in space {self.name}: no choice gives the stem {architecture.stem.to_dict()}.")
-        genes: list[StageChoice] = []
-        source, width = -1, self.stem.width(stems[architecture.stem])
-        for number, stage in enumerate(architecture.stages, start=1):
-            while True:
-                i = len(genes)
-                choice = self._choice_of(i, source, width, stage) if i < len(self.stages) else None
-                if choice is not None:
-                    genes.append(choice)
-                    source, width = i, choice.width
-                    break
-                if i >= len(self.stages) or 0 not in self.stages[i].depths:
-                    raise SpaceError(f"Not in space {self.name}: no choice of stage {number} gives its layers.")
-                genes.append(ABSENT)
-        genes += [ABSENT] * (len(self.stages) - len(genes))
-        genotype = Genotype(stems[architecture.stem], tuple(genes))
-        if not self.valid(genotype):
-            raise SpaceError(f"Not in space {self.name}: layout {self.layout(genotype)} or its widths break a rule.")
-        if architecture.with_classes(2).head != self.head.having({"num_classes": 2}):
-            raise SpaceError(f"Not in space {self.name}: its head differs.")
-        return genotype
+        return self.inverse.encode(architecture)
 
     def valid(self, genotype: Genotype) -> bool:
         """Whether the rules on depths, orders and widths hold."""
@@ -234,13 +203,13 @@ class SearchSpace:
 
     def layer_config(self, choice: LayerChoice) -> tuple[BlockConfig | None, LayerConfig]:
         """The layer that a choice stands for, and the transition before it."""
-        stage, first = self.stages[choice.stage], choice.index == 0
+        stage, first = self.stages[choice.stage], choice.place == 0
         stride = self.stride(choice.stage, choice.source) if first else 1
         key = (choice.stage, first, stride, choice.op, choice.width, choice.params)
         found = self._cache.get(key)
         if found is None:
             op = stage.op(choice.op)
-            named = op.choices_at(choice.index) if stage.per_layer else op.choices
+            named = op.choices_at(choice.place) if stage.per_layer else op.choices
             names = {name: value for (name, _), value in zip(named, choice.params, strict=True)}
             names |= {"width": choice.width, "stride": stride}
             where = f"{self.name}, stage {choice.stage + 1}, op {choice.op}"
@@ -377,66 +346,17 @@ class SearchSpace:
     # -- inside -------------------------------------------------------------------------------------------------
 
     @cached_property
+    def inverse(self) -> Inverse:
+        """What finds the choices that gave a stage its layers."""
+        return Inverse(self)
+
+    @cached_property
     def _cache(self) -> dict[Any, Any]:
         return {}
 
     @cached_property
     def _automaton(self) -> Automaton:
         return Automaton(self)
-
-    @cached_property
-    def _stems(self) -> dict[BlockConfig, tuple[Any, ...]]:
-        return {self.stem_block(values): values for values in self.stem.combinations}
-
-    def _choice_of(self, index: int, source: int, width_in: int, config: StageConfig) -> StageChoice | None:
-        """The choice that gives a stage its layers, if there is one."""
-        stage = self.stages[index]
-        known = self.beginnings(index, source, width_in)
-        begun = known.get((config.transition, config.layers[0])) if config.layers else None
-        if begun is None:
-            return None
-        first, *_ = begun
-        if not stage.per_layer:
-            choices = (each._replace(depth=len(config.layers)) for each in begun)
-            return next((each for each in choices if self.stage_config(index, each, source) == config), None)
-        op, params = first.op, [first.params]
-        for layer in config.layers[1:]:
-            found = self.continuations(index, first.width).get(layer)
-            if found is None:
-                return None
-            op, params = op + found.op, [*params, found.params]
-        return StageChoice(op, first.width, len(config.layers), tuple(params))
-
-    def beginnings(self, index: int, source: int, width_in: int) -> dict[Any, list[Any]]:
-        """By transition and first layer of a stage, the choices (of depth 1, or of the first layer) that give them.
-
-        A stage that keeps its width may not say so in its layers, so there the width handed in tells choices apart.
-        """
-        stage = self.stages[index]
-        widths = [width_in] if stage.same else stage.widths
-        key = ("first", index, self.stride(index, source), *widths)
-        if key not in self._cache:
-            found: dict[Any, list[Any]] = {}
-            for op in stage.ops:
-                for width in widths:
-                    for params in combinations(op.choices_at(0)) if stage.per_layer else op.combinations:
-                        layer = LayerChoice(index, 0, source, op.letter, width, params)
-                        choice = layer if stage.per_layer else StageChoice(op.letter, width, 1, params)
-                        found.setdefault(self.layer_config(layer), []).append(choice)
-            self._cache[key] = found
-        return self._cache[key]
-
-    def continuations(self, index: int, width: int) -> dict[LayerConfig, LayerChoice]:
-        """By layer, the choice that gives it after the first of a stage with a choice per layer."""
-        key = ("rest", index, width)
-        if key not in self._cache:
-            choices = [
-                LayerChoice(index, 1, index, op.letter, width, params)
-                for op in self.stages[index].ops
-                for params in combinations(op.choices_at(1))
-            ]
-            self._cache[key] = {self.layer_config(choice)[1]: choice for choice in choices}
-        return self._cache[key]
 
 
 def _shrinks(order: str, letters: str) -> int:
@@ -451,7 +371,7 @@ def _restricted(stage: StageSpace, kept: set[Any]) -> StageSpace:
         found: list[dict[str, Any]] = []
         for each in layers:
             if each.op == op.letter:
-                choices: Choices = op.choices_at(each.index) if isinstance(each, LayerChoice) else op.choices
+                choices: Choices = op.choices_at(each.place) if isinstance(each, LayerChoice) else op.choices
                 found.append({name: value for (name, _), value in zip(choices, each.params, strict=True)})
         if found:
             ops.append(replace(op, choices=narrowed(op.choices, found)))

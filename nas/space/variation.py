@@ -154,7 +154,9 @@ def _spliced(space: SearchSpace, first: Genotype, second: Genotype, rng: random.
     # Sorted for parents whose stages begin elsewhere: layers keep their stage, and rules decide on the rest.
     joined = sorted(ahead[:cut] + behind[cut:], key=lambda pair: pair[0])
     parts = {i: [layer for _, layer in run] for i, run in groupby(joined, key=lambda pair: pair[0])}
-    widths = {i: gene.width for i, gene in enumerate(second.stages)} | {i: first.stages[i].width for i, _ in ahead[:cut]}
+    widths = {i: gene.width for i, gene in enumerate(second.stages)} | {
+        i: first.stages[i].width for i, _ in ahead[:cut]
+    }
     return tuple(
         _stage(stage, widths[i], parts[i], rng) if i in parts else ABSENT for i, stage in enumerate(space.stages)
     )

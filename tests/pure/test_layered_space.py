@@ -44,7 +44,7 @@ def test_every_point_survives_decoding_and_encoding(name: str) -> None:
         assert space.valid(point)
         assert space.encode(architecture) == point
         assert space.contains(architecture.at_resolution(64).with_classes(7).with_channels(1))
-    assert Architecture.from_yaml(architecture.to_yaml()) == architecture
+        assert point != ALL[name][-1] or Architecture.from_yaml(architecture.to_yaml()) == architecture
 
 
 def test_rules_that_a_point_breaks_are_seen() -> None:
@@ -267,4 +267,3 @@ def test_others_are_no_members() -> None:
     long["rules"]["total_depth"] = 4
     deeper = parse_space(long, ops).sample(random.Random(0))
     assert not fabric.contains(deeper)
-

@@ -93,7 +93,10 @@ def test_draws_by_architecture_are_uniform(name: str, case: str) -> None:
 def test_the_smallest_fits_exactly_and_nothing_fits_below(name: str, metric: str) -> None:
     values = [getattr(cost, metric) for cost in ALL[name].values()]
     costs = SpaceCosts(SPACES[name])
-    assert (shortest(costs, metric, smallest=True), shortest(costs, metric, smallest=False)) == (min(values), max(values))
+    assert (shortest(costs, metric, smallest=True), shortest(costs, metric, smallest=False)) == (
+        min(values),
+        max(values),
+    )
     only = BudgetSampler(SPACES[name], [Budget(metric=metric, bound=min(values))]).draw(random.Random(0))
     assert getattr(only.cost, metric) == min(values)
     with pytest.raises(BudgetError, match="the smallest needs"):
@@ -101,7 +104,7 @@ def test_the_smallest_fits_exactly_and_nothing_fits_below(name: str, metric: str
 
 
 def test_two_budgets_are_refused_exactly_where_nothing_meets_both(name: str) -> None:
-    costs = sorted(set((cost.macs, cost.params) for cost in ALL[name].values()))
+    costs = sorted({(cost.macs, cost.params) for cost in ALL[name].values()})
     rng = random.Random(0)
     for _ in range(12):
         macs, params = rng.choice(costs)[0], rng.choice(costs)[1]
@@ -162,7 +165,11 @@ def vast() -> SearchSpace:
     data: dict[str, Any] = layered_data("free")
     data["input"]["resolution"] = 32
     for stage, depth in zip(data["stages"], (6, 12), strict=True):
-        stage |= {"depth": list(range(1, depth + 1)), "width": [8, 16, 24], "ops": {"C": "convolution", "A": "transformer"}}
+        stage |= {
+            "depth": list(range(1, depth + 1)),
+            "width": [8, 16, 24],
+            "ops": {"C": "convolution", "A": "transformer"},
+        }
     data["layers"]["transformer"]["choices"] = {"expand_ratio": [1, 2, 3, 4]}
     data["layers"]["convolution"]["choices"] = {"kernel_size": [3, 5, 7], "expand_ratio": [1, 2, 3, 4]}
     return parse_space({**data, "rules": {}}, ops)

@@ -1,9 +1,10 @@
-"""Shared weights of spaces with a choice per layer: every member is a part of them, bit for bit, and learns its part."""
+"""Shared weights of spaces with a choice per layer: every member is a part of them, and learns it."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 import torch
@@ -136,7 +137,7 @@ def sizes(point: Genotype) -> list[float]:
 def changes(space: SearchSpace, point: Genotype) -> list[bool]:
     """Where the width changes: shortcuts have a projection there, and only there."""
     widths = [space.stem.width(point.stem), *(gene.width for gene in point.stages if gene.depth)]
-    return [a != b for a, b in zip(widths, widths[1:], strict=False)]
+    return [a != b for a, b in pairwise(widths)]
 
 
 @pytest.mark.parametrize("name", NAMES)
