@@ -67,7 +67,7 @@ class Table:
         self.bins = self._fitting_bins(graph)
         self.lost = self._fork_all(graph, ahead, fair)
         self._accumulate()
-        self._weighed: dict[Any, tuple[list[float], list[_Group]]] = {}
+        self._weighed: dict[Any, list[float]] = {}
         self._held = 0
 
     @property
@@ -85,11 +85,15 @@ class Table:
         spent, number = (0,) * len(self.metrics), 0
         picked: list[Option] = []
         while number != self._end:
-            key = (number, spent, window)
-            sums, groups = self._weighed.get(key) or self._weigh(key)
-            if not sums or sums[-1] <= 0:
-                return None
-            group = groups[min(bisect_right(sums, rng.random() * sums[-1]), len(groups) - 1)]
+            groups = self._forks[number].groups
+            if len(groups) == 1:
+                group = groups[0]
+            else:
+                key = (number, spent, window)
+                sums = self._weighed.get(key) or self._weigh(key)
+                if not sums or sums[-1] <= 0:
+                    return None
+                group = groups[min(bisect_right(sums, rng.random() * sums[-1]), len(groups) - 1)]
             members = group.options
             picked.append(members[int(rng.random() * len(members))] if len(members) > 1 else members[0])
             number = group.target
@@ -178,19 +182,19 @@ class Table:
             rest = first[targets, high[0], high[1]] + second[targets, low[0], high[1]]
         return np.maximum(np.where(whole < found, whole - rest, from_below), 0)
 
-    def _weigh(self, key: Any) -> tuple[list[float], list[_Group]]:
+    def _weigh(self, key: Any) -> list[float]:
+        """The weights of a node's groups after what is spent, added up."""
         number, spent, window = key
         fork = self._forks[number]
         if not fork.groups:
-            return [], []
-        ways = self._ways(fork.targets, fork.bins, spent, window) * fork.weights
-        sums = ways.cumsum().tolist()
+            return []
+        sums = (self._ways(fork.targets, fork.bins, spent, window) * fork.weights).cumsum().tolist()
         self._held += len(sums)
         if self._held > _CACHED:
             self._weighed.clear()
             self._held = len(sums)
-        self._weighed[key] = sums, fork.groups
-        return sums, fork.groups
+        self._weighed[key] = sums
+        return sums
 
 
 def _summed(exact: np.ndarray, from_above: Sequence[bool]) -> np.ndarray:

@@ -224,6 +224,8 @@ class SearchSpace:
     def genotype(self, picked: Iterable[Any]) -> Genotype:
         """The genotype of the choices along a path of `graph`."""
         stem, *choices = picked
+        if self.listed:
+            return Genotype(stem, tuple(choices[:-1]))
         genes: list[StageChoice] = []
         layers: list[LayerChoice] = []
         for choice in choices:
