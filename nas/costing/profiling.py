@@ -193,7 +193,7 @@ def describe_stage(stage: StageConfig, width: int) -> str:
 
 
 def _row(name: str, counted: Count, config: StageConfig | BlockConfig) -> StageRow:
-    channels, height, width = counted.shape
+    channels, height, width = counted.shape[:3]
     stage = config if isinstance(config, StageConfig) else None
     return StageRow(
         name=name,

@@ -21,7 +21,6 @@ from nas.architecture import Architecture, BlockConfig, BranchConfig, StageConfi
 from nas.budget import Cost
 from nas.costing.counter import Count, count
 from nas.errors import ArchitectureError
-from nas.model import Residual
 from nas.ops import Shape, make
 from nas.strict_yaml import canonical_json
 
@@ -116,9 +115,9 @@ class CountTable:
             return Count(found[0], found[1], tuple(found[2]))
         with torch.device("meta"):
             data = config.to_dict()
-            counted = count(Residual(data, shape) if isinstance(config, BranchConfig) else make(data, shape), shape)
-        shape_out = counted.shape if len(counted.shape) == 3 else (counted.shape[0], 1, 1)
-        counted = Count(counted.macs, counted.params, shape_out)
+            counted = count(
+                make({"op": "residual", **data} if isinstance(config, BranchConfig) else data, shape), shape
+            )
         self._fresh[key] = [counted.macs, counted.params, list(counted.shape)]
         return counted
 

@@ -53,17 +53,32 @@ class ConvStem(nn.Module):
         return self.second(self.activation(self.norm(self.first(x))))
 
 
+@op("squeeze_excite")
 class SqueezeExcite(nn.Module):
-    """Channel gate from the mean over positions (Hu et al. 2018, arXiv:1709.01507), with SiLU inside."""
+    """Channel gate from the mean over positions (Hu et al. 2018, arXiv:1709.01507).
 
-    def __init__(self, channels: int, squeezed: int) -> None:
+    Args:
+        width: Squeezed channels.
+    """
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Config:
+        width: int
+        activation: str = "silu"
+        gate: str = "sigmoid"
+
+    elastic: tuple[str, ...] = ("width",)
+
+    def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
-        self.squeeze = nn.Conv2d(channels, squeezed, 1)
-        self.excite = nn.Conv2d(squeezed, channels, 1)
+        self.squeeze = nn.Conv2d(shape.channels, config.width, 1)
+        self.activation = activation(config.activation)
+        self.excite = nn.Conv2d(config.width, shape.channels, 1)
+        self.gate = activation(config.gate)
+        self.shape = shape
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        gate = self.excite(F.silu(self.squeeze(x.mean((2, 3), keepdim=True))))
-        return x * gate.sigmoid()
+        return x * self.gate(self.excite(self.activation(self.squeeze(x.mean((2, 3), keepdim=True)))))
 
 
 @op("mbconv")
@@ -110,7 +125,8 @@ class MBConv(nn.Module):
         self.depthwise = nn.Conv2d(hidden, hidden, k, depthwise_stride, k // 2, groups=hidden, bias=False)
         self.norm2 = nn.BatchNorm2d(hidden, eps=1e-3, momentum=0.01)
         squeezed = whole(config.se_ratio * width, "mbconv: se_ratio x width") if config.se_ratio else 0
-        self.squeeze_excite = SqueezeExcite(hidden, squeezed) if squeezed else nn.Identity()
+        inner = Shape(hidden, *reduced(shape, s))
+        self.squeeze_excite = SqueezeExcite(SqueezeExcite.Config(width=squeezed), inner) if squeezed else nn.Identity()
         self.project = nn.Conv2d(hidden, width, 1)
         self.shape = Shape(width, *reduced(shape, s))
 

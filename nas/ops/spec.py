@@ -30,11 +30,24 @@ OPS: dict[str, Any] = {}
 
 
 class Shape(NamedTuple):
-    """A feature map without its batch axis."""
+    """What flows between ops, without its batch axis: a feature map, and tokens beside it where a network has them.
+
+    Without tokens the tensor is (B, channels, height, width). With tokens (class tokens, carriers, memories) it is
+    (B, channels, tokens + height * width, 1): the tokens first, then the map's positions row by row. Whatever works on
+    each position alone (norms over channels, 1x1 convolutions, feed-forward) needs no case of its own.
+    """
 
     channels: int
     height: int
     width: int
+    tokens: int = 0
+
+    @property
+    def tensor(self) -> tuple[int, int, int]:
+        """The tensor's axes after the batch."""
+        if self.tokens:
+            return self.channels, self.tokens + self.height * self.width, 1
+        return self.channels, self.height, self.width
 
 
 def op(name: str) -> Callable[[Kind], Kind]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import random
+from typing import Any
 
 import pytest
 import torch
@@ -11,8 +12,8 @@ import torch
 import nas
 from nas.architecture import Architecture
 from nas.errors import ArchitectureError
-from nas.model import Network, Residual, resize_tables
-from nas.ops import Shape, normalise
+from nas.model import Network, resize_tables
+from nas.ops import Shape, make, normalise
 
 from ..small_space import small_space
 
@@ -30,25 +31,29 @@ def test_a_member_maps_images_to_logits_in_channels_last(seed: int) -> None:
     assert all(p.is_contiguous(memory_format=torch.channels_last) for p in kernels)
 
 
+def residual(config: dict[str, Any], shape: Shape) -> Any:
+    return make({"op": "residual", **config}, shape)
+
+
 def test_a_branch_is_shortcut_plus_scaled_mixer_of_norm() -> None:
     shape, x = Shape(4, 6, 6), torch.randn(2, 4, 6, 6, generator=torch.Generator().manual_seed(0))
     config = {"norm": {"op": "layer_norm"}, "mixer": {"op": "conv", "width": 4}, "scale": 0.25}
-    branch = Residual(config, shape)
+    branch = residual(config, shape)
     torch.testing.assert_close(branch(x), x + 0.25 * branch.mixer(branch.norm(x)))
     assert branch.scale is not None
     assert branch.scale.shape == (4,)
-    alone = Residual({**config, "shortcut": {"op": "none"}}, shape)
+    alone = residual({**config, "shortcut": {"op": "none"}}, shape)
     torch.testing.assert_close(alone(x), 0.25 * alone.mixer(alone.norm(x)))
-    plain = Residual({"mixer": {"op": "conv", "width": 4}}, shape)
+    plain = residual({"mixer": {"op": "conv", "width": 4}}, shape)
     torch.testing.assert_close(plain(x), x + plain.mixer(x))
 
 
 def test_a_branch_without_residual_may_change_the_shape() -> None:
     mixer = {"op": "conv", "width": 6, "stride": 2}
-    branch = Residual({"mixer": mixer, "shortcut": {"op": "none"}}, Shape(4, 6, 6))
+    branch = residual({"mixer": mixer, "shortcut": {"op": "none"}}, Shape(4, 6, 6))
     assert branch(torch.zeros(1, 4, 6, 6)).shape == (1, 6, 3, 3)
     with pytest.raises(ArchitectureError, match=r"conv gives \(6, 3, 3\) .* shortcut gives \(4, 6, 6\)"):
-        Residual({"mixer": mixer}, Shape(4, 6, 6))
+        residual({"mixer": mixer}, Shape(4, 6, 6))
 
 
 def test_stages_that_do_not_fit_are_refused_by_place() -> None:
@@ -82,7 +87,7 @@ def test_position_tables_are_resized_to_another_resolution() -> None:
     fitted = resize_tables(small.state_dict(), large)
     large.load_state_dict(fitted)
     assert large(torch.zeros(1, 3, 16, 16)).shape == (1, 5)
-    table = fitted["stages.0.layers.0.0.mixer.table"]
+    table = fitted["stages.0.layers.0.0.mixer.bias.table"]
     assert table.shape[1:] == (15, 15)
     torch.testing.assert_close(table[0, :, 0], torch.linspace(0, 6, 15))
 

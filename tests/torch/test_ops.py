@@ -18,15 +18,21 @@ from nas.architecture import BlockConfig
 from nas.costing.counter import count
 from nas.errors import ArchitectureError
 from nas.ops import OPS, Shape, make, normalise_block
-from nas.ops.attention import Attention
+from nas.ops.positions import RelativeBias
 
 from .cases import CHANNELS, OPS_VARIED, counted_by_hooks
+from .op_cases import With
 
 SHAPE = Shape(CHANNELS, 10, 10)
 
 
+def tokened(op: str) -> Shape:
+    """The input's shape: an op about tokens gets some."""
+    return SHAPE._replace(tokens=2) if op in ("classifier", "drop_tokens") else SHAPE
+
+
 def images(shape: Shape = SHAPE, batch: int = 2) -> torch.Tensor:
-    return torch.randn((batch, *shape), generator=torch.Generator().manual_seed(0))
+    return torch.randn((batch, *shape.tensor), generator=torch.Generator().manual_seed(0))
 
 
 def built(op: str, config: dict[str, Any], shape: Shape = SHAPE) -> Any:
@@ -40,6 +46,15 @@ def built(op: str, config: dict[str, Any], shape: Shape = SHAPE) -> Any:
     return module
 
 
+def varied(op: str, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Two configs that differ in one parameter alone."""
+    config, changes = OPS_VARIED[op]
+    change = changes[name]
+    if isinstance(change, With):
+        return config | change.base, config | change.base | {name: change.value}
+    return config, config | {name: change}
+
+
 def test_every_op_has_a_case_for_every_parameter() -> None:
     assert set(OPS_VARIED) == set(OPS)
     for name, (_, changes) in OPS_VARIED.items():
@@ -49,17 +64,23 @@ def test_every_op_has_a_case_for_every_parameter() -> None:
 @pytest.mark.parametrize("op", OPS_VARIED)
 def test_shape_and_counts_equal_an_independent_count(op: str) -> None:
     config, changes = OPS_VARIED[op]
-    for seed in range(6):
-        rng = random.Random(seed)
-        drawn = config | {key: value for key, value in changes.items() if rng.random() < seed / 5 and key != "head_dim"}
-        module = built(op, drawn)
-        macs, params, out = counted_by_hooks(module, images())
-        if op != "none":
-            assert out.shape == (2, *(module.shape[:1] if op == "classifier" else module.shape))
-            assert out.isfinite().all()
+    plain = {key: value for key, value in changes.items() if not isinstance(value, With)}
+    draws = [config, *(varied(op, name)[1] for name in changes)]
+    if op not in ("attention", "conv", "pool"):  # of their options not all go together
+        for i in range(6):
+            rng = random.Random(i)
+            draws.append(config | {name: value for name, value in plain.items() if rng.random() < i / 5})
+    for drawn in draws:
+        shape = tokened(op)
+        module = built(op, drawn, shape)
+        macs, params, out = counted_by_hooks(module, images(shape))
+        if op == "none":
+            continue
+        assert out.shape == (2, *(module.shape[:1] if op == "classifier" else module.shape.tensor))
+        assert out.isfinite().all()
         with torch.device("meta"):
-            on_meta = make({"op": op, **drawn}, SHAPE)
-        assert count(on_meta, SHAPE)[:2] == (macs, params), drawn
+            on_meta = make({"op": op, **drawn}, shape)
+        assert count(on_meta, shape)[:2] == (macs, params), drawn
 
 
 VARIATIONS = [(op, name) for op, (_, changes) in OPS_VARIED.items() for name in changes]
@@ -67,11 +88,10 @@ VARIATIONS = [(op, name) for op, (_, changes) in OPS_VARIED.items() for name in 
 
 @pytest.mark.parametrize(("op", "name"), VARIATIONS, ids=[f"{op}-{name}" for op, name in VARIATIONS])
 def test_every_parameter_changes_the_model(op: str, name: str) -> None:
-    config, changes = OPS_VARIED[op]
     figures = []
-    for module in (built(op, config), built(op, config | {name: changes[name]})):
-        module.train()(images())  # so that a running average has moved
-        macs, params, out = counted_by_hooks(module.eval(), images())
+    for module in (built(op, config, tokened(op)) for config in varied(op, name)):
+        module.train()(images(tokened(op)))  # so that a running average has moved
+        macs, params, out = counted_by_hooks(module.eval(), images(tokened(op)))
         figures.append((macs, params, out))
     first, second = figures
     assert first[:2] != second[:2] or first[2].shape != second[2].shape or not torch.allclose(first[2], second[2])
@@ -164,13 +184,15 @@ def test_attention_is_softmax_of_scaled_products_and_offsets() -> None:
     heads = []
     for head in range(2):
         rows = slice(4 * head, 4 * head + 4)
-        q, k, v = (F.linear(tokens, m.weight[rows], m.bias[rows]) for m in (module.q, module.k, module.v))
+        q, k, v = (
+            F.linear(tokens, m.weight[rows], m.bias[rows]) for m in (module.q.linear, module.k.linear, module.v.linear)
+        )
         logits = q @ k.transpose(1, 2) / 2
         for i in range(6):
             for j in range(6):
-                logits[:, i, j] += module.table[head, i // 2 - j // 2 + 2, i % 2 - j % 2 + 1]
+                logits[:, i, j] += module.bias.table[head, i // 2 - j // 2 + 2, i % 2 - j % 2 + 1]
         heads.append(logits.softmax(2) @ v)
-    expected = module.project(torch.cat(heads, 2)).transpose(1, 2).unflatten(2, (3, 2))
+    expected = module.project.linear(torch.cat(heads, 2)).transpose(1, 2).unflatten(2, (3, 2))
     torch.testing.assert_close(module(x), expected)
 
 
@@ -206,4 +228,4 @@ def test_only_nn_modules_with_a_shape_are_ops() -> None:
         assert issubclass(kind, nn.Module), name
         assert set(kind.elastic) <= {field.name for field in dataclasses.fields(kind.Config)}, name
         assert kind.__doc__, name
-    assert set(Attention.parts) == {"table"}
+    assert set(RelativeBias.parts) == {"table"}

@@ -1,0 +1,35 @@
+"""Attention with its options."""
+
+from . import Cases, With
+
+WINDOW = {"stride": 1, "window": 5}
+
+CASES: Cases = {
+    "attention": (
+        {"width": 12, "head_dim": 4, "stride": 2},
+        {
+            "width": 24,
+            "head_dim": 6,
+            "heads": 2,
+            "value_ratio": 2,
+            "scope": With({**WINDOW, "scope": "window"}, "shifted"),
+            "window": With({**WINDOW, "scope": "grid"}, 2),
+            "position": "distance",
+            "stride": 1,
+            "pool": "max",
+            "query_stride": With({"position": "distance"}, 2),
+            "kv_reduce": {"op": "conv"},
+            "query_map": {"op": "conv"},
+            "qkv_norm": {"op": "batch_norm"},
+            "qkv_bias": False,
+            "project": False,
+            "out_activation": "relu",
+            "out_bias": False,
+            "out_norm": {"op": "layer_norm"},
+            "scale_width": True,
+            "talking": True,
+            "local": {"op": "depthwise_conv"},
+            "upsample": 2,
+        },
+    ),
+}

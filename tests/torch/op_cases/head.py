@@ -1,0 +1,19 @@
+"""Classifiers."""
+
+from . import Cases, With
+
+CASES: Cases = {
+    "classifier": (
+        {"num_classes": 5},
+        {
+            "num_classes": 6,
+            "norm": {"op": "layer_norm"},
+            "hidden": False,
+            "pool": "all",
+            "norm_first": With({"norm": {"op": "layer_norm"}}, True),
+            "before": {"op": "feed_forward"},
+            "heads": 2,
+            "head_norm": {"op": "batch_norm"},
+        },
+    ),
+}
