@@ -1,6 +1,6 @@
 """The op library: each operator defined once. Add yours as a module here and import it below."""
 
-from nas.ops import attention, basic, combine, conv, head, positions, scopes, tokens
+from nas.ops import attention, basic, cell, combine, conv, head, positions, scopes, tokens
 from nas.ops.check import normalise, normalise_block, normalise_layer
 from nas.ops.spec import OPS, Shape, make, op
 
@@ -9,6 +9,7 @@ __all__ = [
     "Shape",
     "attention",
     "basic",
+    "cell",
     "combine",
     "conv",
     "head",
