@@ -6,6 +6,7 @@ anything. Where a paper's proxy was made for ReLU or BatchNorm networks, what st
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -180,7 +181,7 @@ def expressivity(network: Network, probe: Probe) -> float:
 def progressivity(network: Network, probe: Probe) -> float:
     """AZ-NAS: the least growth of that entropy from one layer to the next."""
     found = _entropies(network, probe)
-    return min((b - a for a, b in zip(found, found[1:], strict=False)), default=0.0)
+    return min((b - a for a, b in itertools.pairwise(found)), default=0.0)
 
 
 @PROXIES.register("trainability")
