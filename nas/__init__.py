@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from nas.budget import Budget, Cost
     from nas.costing import cost, profile
     from nas.errors import NasError
+    from nas.interop import from_timm, to_timm
     from nas.loading import load_architecture, load_space
     from nas.model import build
+    from nas.ops.folding import fold
     from nas.options import SearchOptions
     from nas.progress import Progress
     from nas.searching import SearchResult, dry_run, resume, sample, search
@@ -38,12 +40,15 @@ __all__ = [
     "build",
     "cost",
     "dry_run",
+    "fold",
+    "from_timm",
     "load_architecture",
     "load_space",
     "profile",
     "resume",
     "sample",
     "search",
+    "to_timm",
 ]
 
 _HOMES = {
@@ -60,12 +65,15 @@ _HOMES = {
     "build": "nas.model",
     "cost": "nas.costing",
     "dry_run": "nas.searching",
+    "fold": "nas.ops.folding",
+    "from_timm": "nas.interop",
     "load_architecture": "nas.loading",
     "load_space": "nas.loading",
     "profile": "nas.costing",
     "resume": "nas.searching",
     "sample": "nas.searching",
     "search": "nas.searching",
+    "to_timm": "nas.interop",
 }
 
 

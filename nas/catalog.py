@@ -15,6 +15,18 @@ stages:
   - {stride: 2, width: [32, 48], depth: [1, 2], ops: {C: convolution}}
 rules: {op_order: CA, widths: growing}
 head: {op: classifier, num_classes: 10}
+
+Templates: `first` is the layer that carries the stage's $stride, `rest` all others, where $stride is 1; one of the two
+may be left out. With `transition:` (a block with $width and $stride) before it, the first layer needs no stride.
+Stages: `per_layer: true` gives every layer a letter and values of its own, and the stage one width; `depth` with a 0 in
+it lets the stage be absent, the next present one then takes its stride over; `width: same` keeps the width handed in;
+`transition: false` leaves the transitions of its templates out.
+Rules:
+  op_order      no letter before one that precedes it here, from stage to stage; of a per-layer stage its ends count
+  layer_order   the same from layer to layer inside per-layer stages
+  widths        growing (the default), any, or equal: all stages have the stem's
+  total_depth   how many layers all stages together have: a number or a list
+  stages        any (the default), or contiguous: no absent stage between present ones
 """
 
 from __future__ import annotations
@@ -29,7 +41,7 @@ from typing import Any, cast
 from nas.architecture import MAX_LAYERS, Architecture, BlockConfig, InputConfig, check_format
 from nas.errors import ArchitectureError, SpaceError, shortened
 from nas.registry import unknown
-from nas.space import OpChoice, OpRules, SearchSpace, StageChoice, StageSpace, StemSpace
+from nas.space import LayerChoice, OpChoice, OpRules, SearchSpace, StageChoice, StageSpace, StemSpace
 from nas.strict_yaml import read_yaml
 from nas.templates import names_in
 
@@ -59,6 +71,12 @@ def zoo_names() -> list[str]:
     return sorted(path.stem for path in (folder() / "zoo").glob("*.yaml"))
 
 
+def some_of(names: list[str], most: int = 6) -> str:
+    """The first few names, and how many more there are."""
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
 def find(source: str | Path, *, zoo: bool = False) -> Path:
     """The file of a shipped space (or zoo network), or the user's own file.
 
@@ -74,11 +92,11 @@ def find(source: str | Path, *, zoo: bool = False) -> Path:
     exists = "\0" not in text and os.path.exists(path)  # and not Path.exists, which raises for names that are too long
     if exists or path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
         if not exists:
-            raise error(f"No file {text[:200]!r}. Give a path to a YAML file or a name: {', '.join(names)}.")
+            raise error(f"No file {text[:200]!r}. Give a path to a YAML file or a name: {some_of(names)}.")
         return path
     if text in (space_names() if zoo else zoo_names()):
         other = ("a search space", "nas-search --space") if zoo else ("a network", "nas train or nas profile")
-        raise error(f"{text} is {other[0]}, not a {kind}: give it to {other[1]}, or one of {', '.join(names)} here.")
+        raise error(f"{text} is {other[0]}, not a {kind}: give it to {other[1]}, or one of {some_of(names)} here.")
     raise error(unknown(kind, text, names) + " A path to a YAML file works too.")
 
 
@@ -133,23 +151,32 @@ def parse_space(data: dict[str, Any], ops: OpRules) -> SearchSpace:
         stem_choices, stem_block = {"width": [stem_block["width"]]}, {**stem_block, "width": "$width"}
     if "width" not in stem_choices:
         raise SpaceError("stem_choices must have a width, since the first stage has to know it.")
+    wrong = [width for width in stem_choices["width"] if type(width) is not int or width < 1]
+    if wrong:
+        raise SpaceError(f"stem_choices.width must list whole numbers above 0, not {str(wrong[0])[:40]!r}.")
     unused = sorted(set(stem_choices) - set(names_in(stem_block)))
     if unused:
         raise SpaceError(f"stem_choices: choice {unused[0]!r} is not used in the stem; write ${unused[0]} there.")
     stages = _list(data["stages"], "stages", MAX_STAGES)
     rules = _mapping(data.get("rules", {}), "rules")
-    _keys(rules, "rules", {"op_order", "widths"})
-    if rules.get("widths", "growing") not in ("growing", "any"):
-        raise SpaceError(f"rules.widths must be growing or any, not {rules['widths']!r}.")
+    _keys(rules, "rules", {"op_order", "widths", "layer_order", "total_depth", "stages"})
+    widths, presence = rules.get("widths", "growing"), rules.get("stages", "any")
+    if widths not in ("growing", "any", "equal"):
+        raise SpaceError(f"rules.widths must be growing, any or equal, not {widths!r}.")
+    if presence not in ("any", "contiguous"):
+        raise SpaceError(f"rules.stages must be any or contiguous, not {presence!r}.")
     space = SearchSpace(
         name=name,
         about=_text(data.get("about", ""), "about", most=4000),
         input=InputConfig.from_dict(data.get("input", {})),
         stem=StemSpace(block=stem_block, choices=_sorted(stem_choices)),
-        stages=tuple(_stage(stage, f"stages[{i}]", templates) for i, stage in enumerate(stages)),
+        stages=_stages(stages, templates, stem_choices["width"], same=widths == "equal"),
         head=_head(data["head"], ops),
         op_order=_text(rules.get("op_order", ""), "rules.op_order"),
-        growing=rules.get("widths", "growing") == "growing",
+        growing=widths == "growing",
+        layer_order=_text(rules.get("layer_order", ""), "rules.layer_order"),
+        total_depth=_numbers(rules["total_depth"], "rules.total_depth") if "total_depth" in rules else (),
+        contiguous=presence == "contiguous",
         presets=tuple(_text(p, "presets") for p in _list(data.get("presets", []), "presets", 100, least=0)),
         ops=ops,
     )
@@ -163,11 +190,25 @@ def _head(data: object, ops: OpRules) -> BlockConfig:
     return ops.normalise_block(block.having(classes), "head").having(classes)
 
 
-def _stage(data: object, where: str, templates: dict[str, Any]) -> StageSpace:
-    known = _keys(_mapping(data, where), where, {"stride", "width", "depth", "ops"}, ("width", "depth", "ops"))
-    stride = known.get("stride", 1)
+def _stages(data: list[Any], templates: dict[str, Any], widths: list[int], *, same: bool) -> tuple[StageSpace, ...]:
+    found: list[StageSpace] = []
+    handed: set[int] = set(widths)
+    for i, stage in enumerate(data):
+        found.append(_stage(stage, f"stages[{i}]", templates, tuple(sorted(handed)), same))
+        handed = {*found[-1].widths, *(handed if 0 in found[-1].depths else ())}
+    return tuple(found)
+
+
+def _stage(data: object, where: str, templates: dict[str, Any], handed: tuple[int, ...], same: bool) -> StageSpace:
+    known = _mapping(data, where)
+    _keys(known, where, {"stride", "width", "depth", "ops", "per_layer", "transition"}, ("depth", "ops"))
+    stride, per_layer = known.get("stride", 1), known.get("per_layer", False)
     if type(stride) is not int or not 1 <= stride <= 32:
         raise SpaceError(f"{where}.stride must be a whole number from 1 to 32, not {stride!r}.")
+    if not isinstance(per_layer, bool):
+        raise SpaceError(f"{where}.per_layer must be true or false, not {per_layer!r}.")
+    if known.get("transition", False) is not False:
+        raise SpaceError(f"{where}.transition can only be false; a transition is written in its layer template.")
     ops: list[OpChoice] = []
     for letter, spec in _mapping(known["ops"], f"{where}.ops").items():
         if not (len(letter) == 1 and letter.isalpha()):
@@ -178,22 +219,34 @@ def _stage(data: object, where: str, templates: dict[str, Any]) -> StageSpace:
         template_name = _text(spec.pop("layer"), f"{where}.ops.{letter}.layer")
         if template_name not in templates:
             raise SpaceError(f"{where}.ops.{letter}: {unknown('layer template', template_name, templates)}")
-        ops.append(_op(letter, templates[template_name], f"layers.{template_name}", spec))
-        if stride > 1 and "stride" not in names_in(ops[-1].first):
+        op = _op(letter, templates[template_name], f"layers.{template_name}", spec, "transition" not in known)
+        if stride > 1 and "stride" not in {*names_in(op.first), *names_in(op.transition)}:
             raise SpaceError(f"{where}.stride is {stride}, but layers.{template_name}.first does not use $stride.")
+        ops.append(op)
     if not ops:
         raise SpaceError(f"{where}.ops must have at least one op.")
-    widths = _numbers(known["width"], f"{where}.width")
-    depths = _numbers(known["depth"], f"{where}.depth")
+    same = same or known.get("width") == "same"
+    if not same and "width" not in known:
+        raise SpaceError(f"{where} lacks 'width'.")
+    widths = handed if known.get("width", "same") == "same" else _numbers(known["width"], f"{where}.width")
+    if same and not set(widths) <= set(handed):
+        raise SpaceError(f"{where}.width lists {sorted(set(widths) - set(handed))[0]}, which nothing before it has.")
+    depths = _numbers(known["depth"], f"{where}.depth", least=0)
+    if depths[-1] == 0:
+        raise SpaceError(f"{where}.depth must allow some layers; leave the stage out instead.")
     for op in ops:
-        most = math.prod([len(widths), len(depths), *(len(values) for _, values in op.choices)])
-        if most > MAX_STAGE_CHOICES:
-            raise SpaceError(f"{where} has {most} choices for op {op.letter}; at most {MAX_STAGE_CHOICES} are allowed.")
-    return StageSpace(stride=stride, widths=widths, depths=depths, ops=tuple(ops))
+        sizes = [len(widths), 1 if per_layer else len(depths), *(len(values) for _, values in op.choices)]
+        if math.prod(sizes) > MAX_STAGE_CHOICES:
+            raise SpaceError(
+                f"{where} has {math.prod(sizes)} choices for op {op.letter}; at most {MAX_STAGE_CHOICES} are allowed."
+            )
+    return StageSpace(stride=stride, widths=widths, depths=depths, ops=tuple(ops), per_layer=per_layer, same=same)
 
 
-def _op(letter: str, template: object, where: str, overrides: dict[str, Any]) -> OpChoice:
-    known = _keys(_mapping(template, where), where, {"choices", "first", "rest"}, ("first",))
+def _op(letter: str, template: object, where: str, overrides: dict[str, Any], transitions: bool) -> OpChoice:
+    known = _keys(_mapping(template, where), where, {"choices", "first", "rest", "transition"})
+    if "first" not in known and "rest" not in known:
+        raise SpaceError(f"{where} lacks 'first'.")
     choices = _choices(known.get("choices", {}), f"{where}.choices")
     for key in overrides:
         if key not in choices:
@@ -202,38 +255,36 @@ def _op(letter: str, template: object, where: str, overrides: dict[str, Any]) ->
     for key in choices:
         if key in _RESERVED:
             raise SpaceError(f"{where}: choice {key!r} belongs to the stage; give it there, not in the template.")
-    first, rest = ({"branches": known.get(key, known["first"])} for key in ("first", "rest"))
-    used = set(names_in(first)) | set(names_in(rest))
-    if used - set(choices) - _RESERVED:
-        wrong = sorted(used - set(choices) - _RESERVED)[0]
+    first = {"branches": known.get("first", known.get("rest"))}
+    rest = {"branches": known.get("rest", known.get("first"))}
+    transition = _mapping(known["transition"], f"{where}.transition") if "transition" in known else None
+    inside, before = {*names_in(first), *names_in(rest)}, set(names_in(transition))
+    if (inside | before) - set(choices) - _RESERVED:
+        wrong = sorted((inside | before) - set(choices) - _RESERVED)[0]
         raise SpaceError(f"{where}: {unknown('choice', wrong, {*choices, *_RESERVED})}")
-    if set(choices) - used:
-        raise SpaceError(f"{where}: choice {sorted(set(choices) - used)[0]!r} is not used in the template.")
-    return OpChoice(letter=letter, first=first, rest=rest, choices=_sorted(choices))
+    if set(choices) - inside - before:
+        unused = sorted(set(choices) - inside - before)[0]
+        raise SpaceError(f"{where}: choice {unused!r} is not used in the template.")
+    if not transitions:
+        choices = {name: values for name, values in choices.items() if name in inside}
+        transition = None
+    if transition and "stride" in inside:
+        raise SpaceError(f"{where} uses $stride in its layers too, so that it would be taken twice. Leave it to one.")
+    return OpChoice(letter=letter, first=first, rest=rest, choices=_sorted(choices), transition=transition)
 
 
 def _check(space: SearchSpace) -> None:
     """Builds every layer's config once, so that a choice no network can have is refused on reading."""
-    letters = {op.letter for stage in space.stages for op in stage.ops}
-    if space.op_order and sorted(space.op_order) != sorted(letters):
-        raise SpaceError(
-            f"rules.op_order (={space.op_order}) must hold each letter in use once: {''.join(sorted(letters))}."
-        )
-    if sum(stage.depths[-1] for stage in space.stages) > MAX_LAYERS:
-        raise SpaceError(f"The greatest depths add up to more than {MAX_LAYERS} layers, the most a network may have.")
+    _check_rules(space)
     _check_size(space)
     for i, stage in enumerate(space.stages):
-        # If the least depth tells the choices apart, so does every other.
-        seen: dict[Any, StageChoice] = {}
         for op in stage.ops:
-            for choice in stage.choices(op.letter):
-                if choice.depth == stage.depths[0]:
-                    other = seen.setdefault(space.stage_config(i, choice), choice)
-                    if other != choice:
-                        raise SpaceError(
-                            f"stages[{i}]: two choices give the same layers at depth {choice.depth}: {_shown(other)} "
-                            f"and {_shown(choice)}. Drop one, so that every network is counted once."
-                        )
+            for width in stage.widths:
+                for params in [] if stage.per_layer else op.combinations:
+                    space.layer_config(LayerChoice(i, 1, i, op.letter, width, params))
+        _check_distinct(space, i)
+    for source in range(-1, len(space.stages) - 1):
+        _check_told_apart(space, source)
     if len({space.stem_block(values) for values in space.stem.combinations}) < len(space.stem.combinations):
         raise SpaceError("stem_choices: two choices give the same stem. Drop one, so that each network counts once.")
     if not space.layouts:
@@ -241,7 +292,67 @@ def _check(space: SearchSpace) -> None:
     if space.size() == 0:
         raise SpaceError(
             "No architecture is left: with widths growing, every stage needs a width not below the one before."
+            if space.growing and not (space.total_depth or space.contiguous)
+            else "No architecture is left: no member keeps all rules. Loosen rules.widths, total_depth or stages."
         )
+
+
+def _check_rules(space: SearchSpace) -> None:
+    letters = {letter for stage in space.stages for letter in stage.letters}
+    layered = {letter for stage in space.stages if stage.per_layer for letter in stage.letters}
+    for name, order, used in (("op_order", space.op_order, letters), ("layer_order", space.layer_order, layered)):
+        if order and sorted(order) != sorted(used):
+            raise SpaceError(f"rules.{name} (={order}) must hold each letter in use once: {''.join(sorted(used))}.")
+    most = sum(stage.depths[-1] for stage in space.stages)
+    if min(most, *space.total_depth[-1:] or (most,)) > MAX_LAYERS:
+        raise SpaceError(f"The greatest depths add up to more than {MAX_LAYERS} layers, the most a network may have.")
+
+
+def _check_distinct(space: SearchSpace, i: int) -> None:
+    """Refuses two choices of a stage that give the same layers."""
+    stage = space.stages[i]
+    # If the least depth tells the choices apart, so does every other. Where a stage keeps its width, that does too.
+    depth = next(depth for depth in stage.depths if depth)
+    seen: dict[Any, Any] = {}
+    pairs: list[tuple[Any, Any]] = []
+    if stage.per_layer:
+        for width in stage.widths:
+            begun = space.inverse.beginnings(i, i - 1, width)
+            pairs += [((key, stage.same and width), each) for key, found in begun.items() for each in found]
+        if stage.depths[-1] > 1:
+            every = sum(math.prod(len(values) for _, values in op.choices_at(1)) for op in stage.ops)
+            if len(space.inverse.continuations(i, stage.widths[0])) < every:
+                raise SpaceError(f"stages[{i}]: two choices give the same layer. Drop one, so that each counts once.")
+    else:
+        for op in stage.ops:
+            choices = [choice for choice in stage.choices(op.letter) if choice.depth == depth]
+            pairs += [((space.stage_config(i, each), stage.same and each.width), each) for each in choices]
+    for config, choice in pairs:
+        other = seen.setdefault(config, choice)
+        if other != choice:
+            raise SpaceError(
+                f"stages[{i}]: two choices give the same layers at depth {depth}: {_shown(other)} "
+                f"and {_shown(choice)}. Drop one, so that every network is counted once."
+            )
+
+
+def _check_told_apart(space: SearchSpace, source: int) -> None:
+    """Refuses stages that could be taken for one another where the first of them is absent."""
+    seen: dict[Any, int] = {}
+    for i in range(source + 1, len(space.stages)):
+        stage = space.stages[i]
+        for op in stage.ops:
+            if space.stride(i, source) > 1 and "stride" not in {*names_in(op.first), *names_in(op.transition)}:
+                raise SpaceError(f"stages[{i}], op {op.letter} may take over a stride, but its layer has no $stride.")
+        for beginning in {key for width in stage.widths for key in space.inverse.beginnings(i, source, width)}:
+            other = seen.setdefault(beginning, i)
+            if other != i:
+                raise SpaceError(
+                    f"stages[{other}] and stages[{i}] may begin with the same layer where the former is absent, so "
+                    "that a network would count twice. Give them other widths, strides or ops."
+                )
+        if 0 not in stage.depths:
+            break
 
 
 def _check_size(space: SearchSpace) -> None:
@@ -266,7 +377,7 @@ def _check_size(space: SearchSpace) -> None:
         )
 
 
-def _shown(choice: StageChoice) -> str:
+def _shown(choice: StageChoice | LayerChoice) -> str:
     return f"{choice.op} with width {choice.width} and {', '.join(map(str, choice.params)) or 'no choices'}"
 
 
@@ -288,10 +399,11 @@ def _choices(data: object, where: str) -> dict[str, list[Any]]:
     return found
 
 
-def _numbers(data: object, where: str) -> tuple[int, ...]:
+def _numbers(data: object, where: str, least: int = 1) -> tuple[int, ...]:
     values: list[Any] = cast("list[Any]", data) if isinstance(data, list) else [data]
-    if not 1 <= len(values) <= MAX_CHOICES or any(type(v) is not int or not 1 <= v <= 65536 for v in values):
-        raise SpaceError(f"{where} must list 1 to {MAX_CHOICES} whole numbers above 0, not {str(values)[:60]}.")
+    if not 1 <= len(values) <= MAX_CHOICES or any(type(v) is not int or not least <= v <= 65536 for v in values):
+        kind = "whole numbers above 0" if least else "whole numbers"
+        raise SpaceError(f"{where} must list 1 to {MAX_CHOICES} {kind}, not {str(values)[:60]}.")
     if list(values) != sorted(set(values)):
         raise SpaceError(f"{where} must be in growing order without repeats, not {values}.")
     return tuple(values)

@@ -6,41 +6,16 @@ package.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from nas.architecture import Architecture
 from nas.errors import ArchitectureError
+from nas.ops.combine import Residual
 from nas.ops.spec import Shape, make
-
-
-class Residual(nn.Module):
-    """One branch of a layer: `shortcut(x) + scale * mixer(norm(x))`."""
-
-    def __init__(self, config: dict[str, Any], shape: Shape) -> None:
-        super().__init__()
-        self.norm = make(config["norm"], shape) if config.get("norm") else nn.Identity()
-        self.mixer = make(config["mixer"], shape)
-        self.shortcut = make(config["shortcut"], shape) if config.get("shortcut") else nn.Identity()
-        self.shape: Shape = self.mixer.shape
-        joined = getattr(self.shortcut, "shape", shape)
-        plain = (config.get("shortcut") or {}).get("op") == "none"
-        if not plain and tuple(joined) != tuple(self.shape):
-            raise ArchitectureError(
-                f"{config['mixer']['op']} gives {tuple(self.shape)} (channels, height, width) but its shortcut gives "
-                f"{tuple(joined)}: give the branch a shortcut that changes both alike, such as pool_project."
-            )
-        scale = config.get("scale")
-        self.scale = nn.Parameter(torch.full((self.shape.channels,), scale)) if scale else None
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = self.mixer(self.norm(x))
-        if self.scale is not None:
-            y = y * self.scale[:, None, None]
-        return self.shortcut(x) + y
 
 
 class Layer(nn.Sequential):
@@ -49,7 +24,7 @@ class Layer(nn.Sequential):
     def __init__(self, config: dict[str, Any], shape: Shape) -> None:
         branches = []
         for branch in config["branches"]:
-            branches.append(Residual(branch, shape))
+            branches.append(Residual(Residual.Config(**branch), shape))
             shape = branches[-1].shape
         super().__init__(*branches)
         self.shape = shape
@@ -74,6 +49,14 @@ class Stage(nn.Module):
         return self.layers(self.transition(x))
 
 
+def placed(name: str, builder: Callable[[dict[str, Any], Shape], Any], config: dict[str, Any], shape: Shape) -> Any:
+    """What `builder` makes; if it cannot, the fault says which part of the network, and what comes into it."""
+    try:
+        return builder(config, shape)
+    except ArchitectureError as fault:
+        raise ArchitectureError(f"{name} (its input {'x'.join(map(str, shape[:3]))}): {fault}") from None
+
+
 class Network(nn.Module):
     """A whole classifier: (B, channels, resolution, resolution) -> (B, num_classes).
 
@@ -85,17 +68,14 @@ class Network(nn.Module):
         super().__init__()
         size = config["input"]["resolution"]
         shape = Shape(config["input"]["channels"], size, size)
-        self.stem = make(config["stem"], shape)
+        self.stem = placed("stem", make, config["stem"], shape)
         shape = self.stem.shape
         stages = []
-        for i, stage in enumerate(config["stages"]):
-            try:
-                stages.append(Stage(stage, shape))
-            except ArchitectureError as fault:
-                raise ArchitectureError(f"stages[{i}] (input {tuple(shape)}): {fault}") from None
+        for i, stage in enumerate(config["stages"], start=1):
+            stages.append(placed(f"stage {i}", Stage, stage, shape))
             shape = stages[-1].shape
         self.stages = nn.ModuleList(stages)
-        self.head = make(config["head"], shape)
+        self.head = placed("head", make, config["head"], shape)
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
         """The feature map before the head: (B, C, H, W)."""
@@ -109,12 +89,15 @@ class Network(nn.Module):
 
 
 def resize_tables(state: dict[str, torch.Tensor], network: nn.Module) -> dict[str, torch.Tensor]:
-    """A state dict fitted to a network for another resolution: its position tables are resized bilinearly."""
+    """A state dict fitted to a network for another resolution: each position table is resized by its own module."""
     fitted = dict(state)
-    for name, parameter in network.named_parameters():
-        found = state.get(name)
-        if found is not None and name.endswith(".table") and found.shape != parameter.shape:
-            fitted[name] = F.interpolate(found[None], parameter.shape[1:], mode="bilinear", align_corners=True)[0]
+    for path, module in network.named_modules():
+        resize = getattr(module, "resized", None)
+        for own, parameter in module.named_parameters(recurse=False):
+            name = f"{path}.{own}"
+            found = state.get(name)
+            if resize is not None and found is not None and found.shape != parameter.shape:
+                fitted[name] = resize(own, found)
     return fitted
 
 

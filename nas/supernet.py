@@ -30,7 +30,7 @@ from nas.architecture import Architecture, BlockConfig, LayerConfig
 from nas.errors import SpaceError
 from nas.model import Layer, Network
 from nas.ops import OPS, Shape, make
-from nas.space import SearchSpace, StageChoice
+from nas.space import ABSENT, MANY, LayerChoice, SearchSpace
 from nas.strict_yaml import canonical_json
 
 _SKELETONS = 4096
@@ -85,13 +85,13 @@ class Supernet(nn.Module):
         stem = self._skeleton("stem", architecture.stem, shape)
         yield "stem", stem
         shape = stem.shape
-        for s, stage in enumerate(architecture.stages):
+        for s, (stage, place) in enumerate(zip(architecture.stages, self._places(architecture), strict=True)):
             if stage.transition:
-                module = self._skeleton(f"stage{s + 1}-transition", stage.transition, shape)
+                module = self._skeleton(f"stage{place + 1}-transition", stage.transition, shape)
                 yield f"stages.{s}.transition", module
                 shape = module.shape
             for i, layer in enumerate(stage.layers):
-                module = self._skeleton(f"stage{s + 1}-layer{i + 1}", layer, shape)
+                module = self._skeleton(f"stage{place + 1}-layer{i + 1}", layer, shape)
                 yield f"stages.{s}.layers.{i}", module
                 shape = module.shape
         yield "head", self._skeleton("head", self.space.head, shape)
@@ -177,6 +177,12 @@ class Supernet(nn.Module):
             else:
                 self.register_buffer(_stored(slot, name), tensor)
 
+    def _places(self, architecture: Architecture) -> Sequence[int]:
+        """Which stages of the space an architecture's stages are: not the same where stages may be absent."""
+        if not any(0 in stage.depths for stage in self.space.stages):
+            return range(len(architecture.stages))
+        return [i for i, gene in enumerate(self.space.encode(architecture).stages) if gene.depth]
+
     def _skeleton(self, place: str, config: BlockConfig | LayerConfig, shape: Shape) -> Any:
         key = (place, config, shape)
         found = self._skeletons.get(key)
@@ -226,8 +232,16 @@ class Supernet(nn.Module):
 
 
 def _all_choices(space: SearchSpace) -> list[Collection[Any]]:
-    stages = [[choice for op in stage.ops for choice in stage.choices(op.letter)] for stage in space.stages]
-    return [space.stem.combinations, *stages]
+    kept: list[set[Any]] = [set(space.stem.combinations)]
+    for stage in space.stages:
+        every = [] if stage.per_layer else [choice for op in stage.ops for choice in stage.choices(op.letter)]
+        kept.append({*every, *([ABSENT] if 0 in stage.depths else [])})
+    if any(stage.per_layer for stage in space.stages):
+        for edges in space.graph(MANY).edges.values():
+            for edge in edges:
+                if isinstance(edge.choice, LayerChoice):
+                    kept[edge.choice.stage + 1].add(edge.choice)
+    return list(kept)
 
 
 def _slots(space: SearchSpace, kept: Sequence[Collection[Any]]) -> Iterator[tuple[str, list[Any]]]:
@@ -253,51 +267,97 @@ def _slots(space: SearchSpace, kept: Sequence[Collection[Any]]) -> Iterator[tupl
         add("stem", space.stem_block(values), entry)
     with torch.device("meta"):
         shape = make(space.stem_block(space.stem.combinations[0]).to_dict(), entry).shape
-    widths_in = sorted({space.stem.width(values) for values in kept[0]}, reverse=True)
+    # Per source of a map (-1: the stem), its height and width, and its channels from the widest on.
+    maps: dict[int, tuple[Any, ...]] = {-1: shape[1:]}
+    widths: dict[int, list[int]] = {-1: sorted({space.stem.width(values) for values in kept[0]}, reverse=True)}
+    sources = [-1]
     for s, choices in enumerate(kept[1:]):
-        place = f"stage{s + 1}-layer"
-        # Choices that no other one exceeds in everything decide the shapes; the rest would only be looked at.
-        kinds = {choice: _kind(space, s, choice) for choice in choices}
-        ordered = _undominated(kinds)
-        with torch.device("meta"):
-            first = space.stage_config(s, ordered[0]).layers[0]
-            out = Layer(first.to_dict(), Shape(widths_in[0], *shape[1:])).shape
-        for choice in ordered:
-            layers = space.stage_config(s, choice).layers
-            for i, layer in enumerate(layers[1:], start=2):
-                add(f"{place}{i}", layer, Shape(choice.width, *out[1:]))
-            add(f"{place}1", layers[0], Shape(widths_in[0], *shape[1:]))
-        # A shortcut's projection exists only where the width changes, so every change is looked at.
-        for choice in {(kind, c.width): c for c, kind in kinds.items()}.values():
-            first = space.stage_config(s, choice).layers[0]
-            for width_in in widths_in:
-                if space.follows(width_in, choice.width):
-                    add(f"{place}1", first, Shape(width_in, *shape[1:]))
-        widths_in = sorted({choice.width for choice in choices}, reverse=True)
-        shape = Shape(0, *out[1:])
-    add("head", space.head, Shape(widths_in[0], *shape[1:]))
+        for layer, width_in in _entered(space, s, choices, sources, widths):
+            before = Shape(width_in, *maps[layer.source])
+            transition, config = space.layer_config(layer)
+            after = before
+            if transition:
+                add(f"stage{s + 1}-transition", transition, before)
+                after = _shape_after(transition, before)
+            add(f"stage{s + 1}-layer1", config, after)
+            if s not in maps:
+                maps[s] = _shape_after(config, after)[1:]
+        for layer in _further(space, s, choices):
+            add(f"stage{s + 1}-layer{layer.place + 1}", space.layer_config(layer)[1], Shape(layer.width, *maps[s]))
+        present = {choice.width for choice in choices if choice.op}
+        if present:
+            widths[s] = sorted(present, reverse=True)
+            sources = ([*sources] if ABSENT in choices else []) + [s]
+    for source in sources:
+        add("head", space.head, Shape(widths[source][0], *maps[source]))
     yield from groups.items()
+
+
+def _entered(
+    space: SearchSpace, s: int, choices: Collection[Any], sources: list[int], widths: dict[int, list[int]]
+) -> Iterator[tuple[LayerChoice, int]]:
+    """First layers of a stage with the widths that they may be handed, the largest first."""
+    for source in sources:
+        firsts = [
+            LayerChoice(s, 0, source, choice.op, choice.width, choice.params)
+            for choice in choices
+            if choice.op and (not isinstance(choice, LayerChoice) or (choice.place, choice.source) == (0, source))
+        ]
+        kinds = {layer: _kind(space, layer) for layer in _in_order(firsts)}
+
+        def handed(layer: LayerChoice, of: list[int] = widths[source]) -> list[int]:
+            return [width for width in of if space.follows(width, layer.width, s)]
+
+        for layer in _undominated(kinds):
+            yield from ((layer, width) for width in handed(layer)[:1])
+        # A shortcut's projection exists only where the width changes, so every change is looked at.
+        for layer in {(kind, layer.width): layer for layer, kind in kinds.items()}.values():
+            yield from ((layer, width) for width in handed(layer))
+
+
+def _further(space: SearchSpace, s: int, choices: Collection[Any]) -> Iterator[LayerChoice]:
+    """Layers of a stage after its first that decide the shapes of its weights, the largest ones first."""
+    for place in range(1, space.stages[s].depths[-1]):
+        layers: list[LayerChoice] = []
+        for choice in choices:
+            if isinstance(choice, LayerChoice):
+                layers += [choice] if choice.place == place else []
+            elif choice.op and choice.depth > place:
+                layers.append(LayerChoice(s, place, s, choice.op, choice.width, choice.params))
+        yield from _undominated({layer: _kind(space, layer) for layer in _in_order(layers)})
+
+
+def _in_order(layers: list[LayerChoice]) -> list[LayerChoice]:
+    """Each once, in the same order in every process: sets of words have another in each."""
+    return sorted(set(layers), key=lambda layer: (layer.op, layer.width, str(layer.params)))
+
+
+def _shape_after(config: BlockConfig | LayerConfig, shape: Shape) -> Shape:
+    with torch.device("meta"):
+        data = config.to_dict()
+        return (Layer(data, shape) if isinstance(config, LayerConfig) else make(data, shape)).shape
 
 
 def _greatness(values: Sequence[Any]) -> list[float]:
     return [value if isinstance(value, int | float) else 0 for value in values]
 
 
-def _kind(space: SearchSpace, index: int, choice: StageChoice) -> Any:
-    """What choices have in common that share weights: all of their layers that is not elastic."""
-    shape = Shape(choice.width, 0, 0)
-    return tuple(_slot("", layer, shape) for layer in space.stage_config(index, choice).layers[:2])
+def _kind(space: SearchSpace, layer: LayerChoice) -> Any:
+    """What layers have in common that share weights: all of them that is not elastic."""
+    return tuple(_slot("", config, Shape(layer.width, 0, 0)) for config in space.layer_config(layer) if config)
 
 
-def _undominated(kinds: dict[StageChoice, Any]) -> list[StageChoice]:
-    """The choices of each kind that no other exceeds in width, depth and every number, in falling order."""
-    found: list[tuple[Any, list[float], StageChoice]] = []
-    for choice in sorted(kinds, key=lambda c: (c.width, c.depth, _greatness(c.params)), reverse=True):
-        kind = kinds[choice][:1]
-        size = [choice.width, choice.depth, *_greatness(choice.params)]
-        if not any(kind == k and all(a >= b for a, b in zip(other, size, strict=True)) for k, other, _ in found):
-            found.append((kind, size, choice))
-    return [choice for _, _, choice in found]
+def _undominated(kinds: dict[LayerChoice, Any]) -> list[LayerChoice]:
+    """The layers of each kind that no other exceeds in width and every number, in falling order."""
+    found: list[tuple[Any, list[float], LayerChoice]] = []
+    for layer in sorted(kinds, key=lambda c: (c.width, _greatness(c.params)), reverse=True):
+        size = [layer.width, *_greatness(layer.params)]
+        if not any(
+            kinds[layer] == k and layer.op == other.op and all(a >= b for a, b in zip(larger, size, strict=True))
+            for k, larger, other in found
+        ):
+            found.append((kinds[layer], size, layer))
+    return [layer for _, _, layer in found]
 
 
 def _slot(place: str, config: BlockConfig | LayerConfig, shape: Shape) -> str:

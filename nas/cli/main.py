@@ -28,10 +28,10 @@ COMMANDS = {
     "profile": ("nas.cli.profile", "count a network's multiply-adds and parameters, and measure its latency"),
     "spaces": ("nas.cli.spaces", "list the search spaces, or describe one"),
     "zoo": ("nas.cli.zoo", "list the named networks"),
+    "rank": ("nas.cli.rank", "judge scores by known accuracies, beside the baselines"),
     "report": ("nas.cli.report", "write a run's report and plots again"),
     "export": ("nas.cli.export", "export a winner of a run"),
 }
-PLANNED = {"rank": "comparing scorers against known accuracies is not built yet"}
 # What a person can mend about the machine, where no message of ours says so already.
 _MENDABLE = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS),
@@ -142,8 +142,6 @@ def _written(work: Callable[[], int | None]) -> int:
 
 
 def _command(name: str) -> Command:
-    if name in PLANNED:
-        raise OptionError(f"nas {name}: {PLANNED[name]}. Commands: {', '.join(COMMANDS)}.")
     if name not in COMMANDS:
         kind = "option" if name.startswith("-") else "command"
         raise OptionError(unknown(kind, name, ["--help", "--version"] if kind == "option" else COMMANDS))

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from typing import Any
 
 from nas.budget import format_quantity
-from nas.cli.console import Console, plain, table
+from nas.cli.console import Console, plain
+from nas.cli.drawing import has_blocks, stage_lines
 from nas.cli.parsing import device, text, whole, whole_within
 
 DESCRIPTION = """\
 Count a network's multiply-adds and parameters, per stage and in total; with --latency, measure it here.
 
   nas profile coatnet_0
-  nas profile runs/a/winners/1/architecture.yaml --latency --batch-size 16"""
+  nas profile runs/a/winners/1/architecture.yaml --latency --batch-size 16
+
+Of the letters, C is a layer of convolutions alone, A one with attention and M one with a state-space model."""
+# Columns of a line, and characters that a stage's ops may take; --json has all of them.
+LINE, MOST_WORDS = 116, 240
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -56,32 +62,22 @@ def run(args: argparse.Namespace, console: Console) -> None:
         "resolution": architecture.input.resolution,
     }
     console.document({**network, **found})
-    for line in profile_lines(network, found):
+    for line in profile_lines(network, found, blocks=has_blocks()):
         console.say(line)
 
 
-def profile_lines(network: dict[str, Any], found: dict[str, Any]) -> list[str]:
-    """A profile for people."""
+def profile_lines(network: dict[str, Any], found: dict[str, Any], *, blocks: bool = False) -> list[str]:
+    """A profile for people: the stages drawn, then what each is made of."""
     side = network["resolution"]
-    rows = [
-        [
-            stage["name"],
-            str(stage["ops"]),
-            _shape(stage["output"]),
-            format_quantity("macs", stage["macs"]),
-            format_quantity("params", stage["params"]),
-        ]
-        for stage in found["stages"]
-    ]
-    total = [
-        "total",
-        "",
-        "",
-        format_quantity("macs", found["macs"]),
-        format_quantity("params", found["params"]),
-    ]
     lines = [f"{network['name']} ({network['digest']}) at {side}x{side}", ""]
-    lines += table(["stage", "ops", "output", "MACs", "params"], [*rows, total], left=(0, 1))
+    lines += stage_lines(found["stages"], found["macs"], found["params"], blocks=blocks)
+    margin = max(len(stage["name"]) for stage in found["stages"]) + 2
+    lines.append("")
+    for stage in found["stages"]:
+        said = textwrap.shorten(stage["ops"], MOST_WORDS, placeholder=" …")
+        lines += textwrap.wrap(
+            stage["name"].ljust(margin) + said, LINE, subsequent_indent=" " * margin, break_on_hyphens=False
+        )
     lines += ["", f"{found['macs']:,} multiply-adds (what papers call FLOPs), {found['params']:,} parameters"]
     if found.get("latency"):
         latency = found["latency"]
@@ -91,7 +87,3 @@ def profile_lines(network: dict[str, Any], found: dict[str, Any]) -> list[str]:
             f"{latency['runs']} runs after {latency['warmup']} to warm up; {latency['setting']}"
         )
     return lines
-
-
-def _shape(output: Any) -> str:
-    return "x".join(map(str, output)) if isinstance(output, list) else str(output)

@@ -266,6 +266,8 @@ def dry_run_lines(found: dict[str, Any], budgets: tuple[Budget, ...]) -> list[st
     if budgets:
         lines += ["", f"{_both(budgets)}: {percent(found['fits'])} of the space fits"]
         header.append("fits")
+    if list(found["layouts"]) == ["*"]:  # letters vary from layer to layer: there is nothing to list
+        return [*lines, "", FINAL]
     return [*lines, "", *table(header, rows), "", FINAL]
 
 

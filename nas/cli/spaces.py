@@ -64,12 +64,16 @@ def describe(space: SearchSpace) -> dict[str, Any]:
         "layouts": list(space.layouts),
         "op_order": space.op_order,
         "widths_growing": space.growing,
+        "layer_order": space.layer_order,
+        "total_depth": list(space.total_depth),
+        "contiguous": space.contiguous,
         "stem": {name: list(values) for name, values in space.stem.choices},
         "stages": [
             {
                 "stride": stage.stride,
                 "width": list(stage.widths),
                 "depth": list(stage.depths),
+                "per_layer": stage.per_layer,
                 "ops": {op.letter: {name: list(values) for name, values in op.choices} for op in stage.ops},
             }
             for stage in space.stages
@@ -85,12 +89,16 @@ def space_lines(found: dict[str, Any]) -> list[str]:
     lines += [*textwrap.wrap(found["about"], 100), ""]
     rows = [["stem", "", _values(found["stem"].get("width", [])), "", _choices(found["stem"], but="width")]]
     for i, stage in enumerate(found["stages"], start=1):
-        first = [f"stage {i}", str(stage["stride"]), _values(stage["width"]), _values(stage["depth"])]
+        depth = f"{_values(stage['depth'])}{' (each layer its own)' if stage['per_layer'] else ''}"
+        first = [f"stage {i}", str(stage["stride"]), _values(stage["width"]), depth]
         for letter, choices in stage["ops"].items():
             rows.append([*first, f"{letter}: {_choices(choices)}"])
             first = ["", "", "", ""]
     lines += table(["", "stride", "width", "depth", "ops"], rows, left=(0, 2, 3, 4))
-    lines += ["", f"layouts  {', '.join(found['layouts'])}"]
+    if found["total_depth"]:
+        lines += ["", f"layers in all  {_values(found['total_depth'])}"]
+    if found["layouts"] != ["*"]:
+        lines += ["", f"layouts  {', '.join(found['layouts'])}"]
     if found["presets"]:
         lines.append(f"presets  {', '.join(found['presets'])}")
     return [*lines, "", f"What it costs: nas-search --space {found['name']} --dry-run"]

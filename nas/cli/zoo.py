@@ -3,25 +3,85 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
-from nas.budget import format_quantity
+from nas.budget import BUILT_METRICS, Budget, Cost, format_quantity
 from nas.cli.console import Console, table
+from nas.errors import BudgetError
 
 DESCRIPTION = """\
 List the named networks: exact costs of ours, and the ImageNet-1K top-1 accuracy that their papers report.
 
   nas zoo
+  nas zoo --fits 4.2GFLOPs --fits 30Mparams
   nas profile coatnet_0"""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """None of its own."""
+    parser.add_argument(
+        "--fits",
+        type=_budget,
+        action="append",
+        metavar="BUDGET",
+        help="only those within a budget such as 4.2GFLOPs or 25Mparams, best published accuracy first; repeatable",
+    )
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
-    rows = [describe(name) for name in _names()]
+    budgets: list[Budget] = vars(args).get("fits", [])
+    from nas import catalog
+
+    rows = sorted((describe(name) for name in catalog.zoo_names()), key=lambda row: (row["family"], row["params"]))
+    from nas.costing import TABLE
+
+    TABLE.save()  # what the shipped counts lack
+    if budgets:
+        rows = fitting(rows, budgets)
     console.document(rows)
+    for line in zoo_lines(rows):
+        console.say(line)
+
+
+def fitting(rows: Sequence[dict[str, Any]], budgets: Sequence[Budget]) -> list[dict[str, Any]]:
+    """The networks within all budgets, best published accuracy first, those without one last.
+
+    Raises:
+        BudgetError: If there is none.
+    """
+    costs = [Cost(macs=row["macs"], params=row["params"]) for row in rows]
+    found = [row for row, cost in zip(rows, costs, strict=True) if all(budget.allows(cost) for budget in budgets)]
+    if not found:
+        nearest = min(range(len(rows)), key=lambda i: max(budget.share(costs[i]) for budget in budgets))
+        needs = " and ".join(
+            format_quantity(metric, rows[nearest][metric]) for metric in dict.fromkeys(b.metric for b in budgets)
+        )
+        raise BudgetError(
+            f"No network of the zoo fits {' and '.join(map(str, budgets))}: the nearest, {rows[nearest]['name']}, "
+            f"needs {needs}. Raise the budget."
+        )
+    return sorted(found, key=lambda row: (-(row["top1"] or 0), row["macs"]))
+
+
+def describe(name: str) -> dict[str, Any]:
+    """One network as plain data."""
+    from nas import catalog, ops
+    from nas.costing import cost
+
+    read, about = catalog.read_architecture(name)
+    spent = cost(ops.normalise(read))
+    return {
+        "name": name,
+        "family": about.get("family"),
+        "params": spent.params,
+        "macs": spent.macs,
+        "resolution": read.input.resolution,
+        "top1": about.get("top1"),
+    }
+
+
+def zoo_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """The networks for people."""
     shown = [
         [
             row["name"],
@@ -33,31 +93,14 @@ def run(args: argparse.Namespace, console: Console) -> None:
         ]
         for row in rows
     ]
-    header = ["name", "family", "params", "MACs", "pixels", "top-1"]
-    for line in table(header, shown, left=(0, 1)):
-        console.say(line)
+    return table(["name", "family", "params", "MACs", "pixels", "top-1"], shown, left=(0, 1))
 
 
-def describe(name: str) -> dict[str, Any]:
-    """One network as plain data."""
-    from nas import catalog
-    from nas.costing import cost
-    from nas.loading import load_architecture
-
-    _, about = catalog.read_architecture(name)
-    architecture = load_architecture(name)
-    spent = cost(architecture)
-    return {
-        "name": name,
-        "family": about.get("family"),
-        "params": spent.params,
-        "macs": spent.macs,
-        "resolution": architecture.input.resolution,
-        "top1": about.get("top1"),
-    }
-
-
-def _names() -> list[str]:
-    from nas import catalog
-
-    return catalog.zoo_names()
+def _budget(text: str) -> Budget:
+    budget = Budget.parse(text)
+    if budget.metric not in BUILT_METRICS:
+        raise BudgetError(
+            f"--fits {budget}: the zoo's networks are counted, not measured. Give multiply-adds or parameters, such as "
+            "4.2GFLOPs or 25Mparams; `nas profile NAME --latency` measures one."
+        )
+    return budget

@@ -11,13 +11,14 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from nas.ops import Shape
+
 
 class Count(NamedTuple):
-    """Multiply-adds for one image, parameters, and the shape that comes out."""
+    """Multiply-adds for one image, parameters, and the `Shape` that comes out as plain numbers."""
 
     macs: int
     params: int
@@ -39,14 +40,15 @@ class MacCounter(TorchDispatchMode):
         return out
 
 
-def count(module: nn.Module, shape: tuple[int, ...]) -> Count:
+def count(module: Any, shape: Shape) -> Count:
     """Counts a module that lives on the meta device.
 
     Args:
-        module: Built under `torch.device("meta")`.
-        shape: Of its input without the batch axis.
+        module: An op built under `torch.device("meta")`, for inputs of `shape`.
     """
-    x = torch.empty((1, *shape), device="meta")
+    x = torch.empty((1, *shape.tensor), device="meta")
     with torch.no_grad(), MacCounter() as counter:
         out = module.eval()(x)
-    return Count(counter.macs, sum(p.numel() for p in module.parameters()), tuple(out.shape[1:]))
+    said, found = Shape(*module.shape), tuple(out.shape[1:])
+    assert found in (said.tensor, said[:1]), f"{type(module).__name__} says {said} but gives {found}"
+    return Count(counter.macs, sum(p.numel() for p in module.parameters()), tuple(said))

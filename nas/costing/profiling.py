@@ -23,6 +23,8 @@ from nas.registry import unknown
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 WARM_UP = 7
 SHORTEST_S, LONGEST_S = 0.2, 60.0
+# The width stands at the end of the line, and only a stage's first layer has the stride; the rest is detail.
+UNSAID = ("bias", "eps", "momentum", "num_classes", "stride", "width")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +33,7 @@ class StageRow:
 
     Attributes:
         ops: What it is made of, for people: "5 x attention + feed_forward, width 384".
-        letter: "C" or "A", or one letter per layer where they differ; "" for the stem and the head.
+        letter: "C", "A" or "M", or one letter per layer where they differ; "" for the stem and the head.
         depth: Number of layers; 0 for the stem and the head.
         width: Channels that come out.
         macs, params: Exact, for one image.
@@ -179,9 +181,17 @@ def layout(architecture: Architecture) -> str:
 
 
 def stage_letter(stage: StageConfig) -> str:
-    """What a stage is: "A" if all its layers hold attention, "C" if none does, else a letter per layer."""
-    letters = ["A" if any("attention" in op for op in _ops(layer)) else "C" for layer in stage.layers]
+    """What a stage is: "A" if all its layers hold attention, "M" a Mamba mixer, "C" neither; else one per layer."""
+    letters = [layer_letter(layer) for layer in stage.layers]
     return letters[0] if len(set(letters)) == 1 else "".join(letters)
+
+
+def layer_letter(layer: LayerConfig) -> str:
+    """What a layer is: "A" if it holds attention, "M" if a Mamba mixer, else "C"."""
+    names = list(_ops(layer))
+    if any(word in name for name in names for word in ("attention", "transformer")):
+        return "A"
+    return "M" if any("mamba" in name for name in names) else "C"
 
 
 def describe_stage(stage: StageConfig, width: int) -> str:
@@ -193,7 +203,7 @@ def describe_stage(stage: StageConfig, width: int) -> str:
 
 
 def _row(name: str, counted: Count, config: StageConfig | BlockConfig) -> StageRow:
-    channels, height, width = counted.shape
+    channels, height, width = counted.shape[:3]
     stage = config if isinstance(config, StageConfig) else None
     return StageRow(
         name=name,
@@ -213,11 +223,12 @@ def _words(block: BlockConfig) -> str:
     inner = block.get("ops")
     if isinstance(inner, tuple):
         return " > ".join(_words(part) for part in inner if isinstance(part, BlockConfig))
-    # The width stands at the end of the line, and only a stage's first layer has the stride.
+    if block.op == "activation":
+        return str(block.get("name", "gelu"))
     shown = [
         f"{name} {value}"
         for name, value in block.params
-        if name not in ("width", "stride", "num_classes") and not isinstance(value, BlockConfig | tuple)
+        if name not in UNSAID and not isinstance(value, BlockConfig | tuple)
     ]
     return f"{block.op} ({', '.join(shown)})" if shown else block.op
 

@@ -21,7 +21,6 @@ from nas.architecture import Architecture, BlockConfig, BranchConfig, StageConfi
 from nas.budget import Cost
 from nas.costing.counter import Count, count
 from nas.errors import ArchitectureError
-from nas.model import Residual
 from nas.ops import Shape, make
 from nas.strict_yaml import canonical_json
 
@@ -83,13 +82,17 @@ class CountTable:
         """Counts the stem, every stage and the head."""
         size = architecture.input.resolution
         shape = Shape(architecture.input.channels, size, size)
-        rows = [("stem", self.block(architecture.stem, shape))]
-        for i, stage in enumerate(architecture.stages):
+        parts: list[tuple[str, BlockConfig | StageConfig]] = [("stem", architecture.stem)]
+        parts += [(f"stage {i}", stage) for i, stage in enumerate(architecture.stages, start=1)]
+        parts.append(("head", architecture.head))
+        rows: list[tuple[str, Count]] = []
+        for name, part in parts:
             try:
-                rows.append((f"stage {i + 1}", self.stage(stage, Shape(*rows[-1][1].shape))))
+                counted = self.stage(part, shape) if isinstance(part, StageConfig) else self.block(part, shape)
             except ArchitectureError as fault:
-                raise ArchitectureError(f"stage {i + 1}: {fault}") from None
-        rows.append(("head", self.block(architecture.head, Shape(*rows[-1][1].shape))))
+                raise ArchitectureError(f"{name} (its input {'x'.join(map(str, shape[:3]))}): {fault}") from None
+            rows.append((name, counted))
+            shape = Shape(*counted.shape)
         return rows
 
     def save(self) -> None:
@@ -113,22 +116,27 @@ class CountTable:
         key = count_key(config, shape)
         found = self._stored.get(key)
         if found is not None:
-            return Count(found[0], found[1], tuple(found[2]))
+            return Count(found[0], found[1], _tuples(found[2]))
         data = config.to_dict()
+        if isinstance(config, BranchConfig):
+            data = {"op": "residual", **data}
         try:
             with torch.device("meta"):
-                counted = count(Residual(data, shape) if isinstance(config, BranchConfig) else make(data, shape), shape)
+                counted = count(make(data, shape), shape)
         except (RuntimeError, IndexError) as fault:  # of torch: blocks that do not fit one another, or beyond any size
             name = config.mixer.op if isinstance(config, BranchConfig) else config.op
             reason = " ".join(str(fault).split())[:160].rstrip(".")
             raise ArchitectureError(
-                f"{name} cannot run on {tuple(shape)} (channels, height, width): {reason}. Check its norm, shortcut "
-                "and sizes."
+                f"{name} cannot run on {tuple(shape[:3])} (channels, height, width): {reason}. Check its norm, "
+                "shortcut and sizes."
             ) from None
-        shape_out = counted.shape if len(counted.shape) == 3 else (counted.shape[0], 1, 1)
-        counted = Count(counted.macs, counted.params, shape_out)
         self._fresh[key] = [counted.macs, counted.params, list(counted.shape)]
         return counted
+
+
+def _tuples(items: Any) -> Any:
+    """Nested lists, as JSON has them, as tuples."""
+    return tuple(_tuples(item) for item in items) if isinstance(items, list) else items
 
 
 def count_key(config: BlockConfig | BranchConfig, shape: Shape) -> str:

@@ -1,84 +1,240 @@
-"""The attention side: multi-head self-attention over all positions of a feature map."""
+"""The attention side: one multi-head self-attention; scope, projections, K/V reduction, bias and extras are options."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
+from nas.ops.basic import activation
 from nas.ops.conv import pool_half, reduced
-from nas.ops.spec import Shape, op, require
+from nas.ops.gated_position import GatedPosition
+from nas.ops.positions import TokenBias, position_bias
+from nas.ops.scopes import Windows
+from nas.ops.spec import Shape, make, op, require
+
+SCOPES = ("carrier", "global", "grid", "interleaved", "shifted", "window")
+POSITIONS = ("distance", "gated", "mlp", "none", "relative")
+QUERIES = ("all", "map", "tokens")
 
 
 @op("attention")
 class Attention(nn.Module):
-    """Global self-attention, with CoAtNet's relative position bias (Dai et al. 2021, arXiv:2106.04803).
+    """Multi-head self-attention: softmax(q k^T * scale + bias) v, projected.
 
-    softmax(q k^T / sqrt(head_dim) + B[head, i - j]) v, where B is a table of (2H - 1) x (2W - 1) offsets per head and
-    layer. With a stride the input is pooled before q, k and v are taken. q, k and v are kept apart, not fused, so that
-    a prefix of each is a narrower attention with the same heads.
+    By default CoAtNet's (Dai et al. 2021, arXiv:2106.04803): global, with a relative position bias, the input pooled
+    before q, k and v where it has a stride. q, k and v are kept apart, not fused, so that a prefix of each is a
+    narrower attention with the same heads. With tokens beside the map, all of them attend to one another.
 
     Args:
-        width: Output channels; a multiple of `head_dim`.
-        position: "relative" for the table, "none" for no position.
+        width: Output channels; None for the input's.
+        head_dim: Channels of q and k per head.
+        heads: None for `width / head_dim`.
+        value_ratio: Channels of v per head, in units of `head_dim`.
+        scope: "global"; "window" of `window` x `window` positions; "shifted" windows (Swin, arXiv:2103.14030); "grid",
+            positions a grid's step apart (MaxViT, arXiv:2204.01697); "carrier": windows, each with its own of the
+            tokens in front of the map (FasterViT, arXiv:2306.06189).
+        position: "relative" for a table of offsets, "distance" for one of |dy|, |dx| (LeViT), "gated" where
+            each head divides itself between content and place (ConViT), "mlp" for a bias that an MLP computes from
+            offsets (Swin V2), "none".
+        stride, pool: The input is pooled ("average" or "max") before all three.
+        query_stride: Only every so many positions ask (LeViT's downsampling); keys and values stay.
+        kv_reduce: A block on the map that keys and values are taken from instead (pooling, strided convolutions).
+        value_map: A block on the map that values are taken from, if not from the keys' (CvT).
+        query_map: A block on the map that queries are taken from instead; with a stride, fewer positions ask.
+        queries: Who asks: "all", or the "tokens" alone, the map getting zeros (class attention, CaiT,
+            arXiv:2103.17239), or the "map" alone, the tokens getting zeros (FcaFormer's memories, arXiv:2211.07198).
+        token_bias: A learned bias per head for each token that is asked about.
+        qkv_norm: A norm after q, k and v each, on maps of their channels (LeViT, EfficientFormerV2).
+        qkv_bias, out_bias: Whether those linear maps have biases.
+        project: Whether there is an output projection; without, `width` is heads * value_ratio * head_dim.
+        out_activation, out_norm: Before and after the projection.
+        scale_width: Scales by width ** -0.5 instead of head_dim ** -0.5 (CvT).
+        talking: Linear maps over the heads before and after the softmax (Shazeer et al. 2020, arXiv:2003.02436).
+        value_block: A block on v's map before it is weighed (SBCFormer).
+        local: A block on v's map whose result is added to what attention gives (EfficientFormerV2).
+        upsample: The result is enlarged bilinearly before activation and projection (EfficientFormerV2).
     """
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Config:
-        width: int
+        width: int | None = None
         head_dim: int = 32
+        heads: int | None = None
+        value_ratio: float = 1
+        scope: str = "global"
+        window: int = 7
         position: str = "relative"
         stride: int = 1
         pool: str = "average"
+        query_stride: int = 1
+        kv_reduce: Any = None
+        value_map: Any = None
+        query_map: Any = None
+        queries: str = "all"
+        token_bias: bool = False
+        qkv_norm: Any = None
+        qkv_bias: bool = True
+        project: bool = True
+        out_activation: str = "none"
+        out_bias: bool = True
+        out_norm: Any = None
+        scale_width: bool = False
+        talking: bool = False
+        value_block: Any = None
+        local: Any = None
+        upsample: int = 1
 
         def __post_init__(self) -> None:
             width, head_dim = self.width, self.head_dim
             require(
-                head_dim >= 1 and width % head_dim == 0,
+                self.heads is not None or width is None or width % head_dim == 0,
                 f"attention: width (={width}) must divide by head_dim (={head_dim}).",
             )
-            kinds = ("none", "relative")
-            require(self.position in kinds, f"attention: position must be one of {kinds}, not {self.position!r}.")
-            require(self.pool in ("average", "max"), f"attention: pool must be average or max, not {self.pool!r}.")
+            for name, kinds in (
+                ("position", POSITIONS),
+                ("scope", SCOPES),
+                ("pool", ("average", "max")),
+                ("queries", QUERIES),
+            ):
+                value = getattr(self, name)
+                require(value in kinds, f"attention: {name} must be one of {kinds}, not {value!r}.")
 
-    elastic: tuple[str, ...] = ("width",)
-    # Which part of a parameter a smaller network uses, where it is not the prefix: offsets lie around the centre.
-    parts: ClassVar[dict[str, tuple[str, ...]]] = {"table": ("prefix", "centre", "centre")}
+    elastic: tuple[str, ...] = ("width", "heads")
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
-        self.head_dim, self.stride, self.pool = config.head_dim, config.stride, config.pool
-        height, width = reduced(shape, config.stride)
-        self.q = nn.Linear(shape.channels, config.width)
-        self.k = nn.Linear(shape.channels, config.width)
-        self.v = nn.Linear(shape.channels, config.width)
-        if config.position == "relative":
-            heads = config.width // config.head_dim
-            self.table = nn.Parameter(torch.empty(heads, 2 * height - 1, 2 * width - 1))
-            nn.init.trunc_normal_(self.table, std=0.02)
-        else:
-            self.register_parameter("table", None)
-        self.project = nn.Linear(config.width, config.width)
-        self.shape = Shape(config.width, height, width)
+        self.stride, self.pool, self.query_stride = config.stride, config.pool, config.query_stride
+        width = config.width or shape.channels
+        require(
+            config.heads is not None or width % config.head_dim == 0,
+            f"attention: width (={width}) must divide by head_dim (={config.head_dim}).",
+        )
+        heads = config.heads or width // config.head_dim
+        value_dim = round(config.head_dim * config.value_ratio)
+        self.head_dim, self.value_dim, self.tokens = config.head_dim, value_dim, shape.tokens
+        self.scale = width**-0.5 if config.scale_width else config.head_dim**-0.5
+        require(
+            config.project or heads * value_dim == width,
+            f"attention: without a projection, width (={width}) must be heads x value channels (={heads * value_dim}).",
+        )
+        inner = Shape(shape.channels, *reduced(shape, config.stride), shape.tokens)
+        require(
+            not shape.tokens or config.stride == config.query_stride == 1,
+            "attention: tokens cannot be pooled; drop them before, or give no stride.",
+        )
+        self.query_map = make(config.query_map, inner) if config.query_map else nn.Identity()
+        asked = getattr(self.query_map, "shape", inner)
+        asked = Shape(asked.channels, *reduced(asked, config.query_stride), shape.tokens)
+        self.asking = shape.tokens if config.queries == "tokens" else None
+        if self.asking is not None:
+            require(shape.tokens > 0, "attention: queries tokens needs tokens; insert them before with class_token.")
+            require(config.position == "none", "attention: queries tokens have no place; give position none.")
+            asked = asked._replace(height=0, width=0)
+        self.skipping = shape.tokens if config.queries == "map" else 0
+        if self.skipping:
+            asked = asked._replace(tokens=0)
+        self.token_bias = None
+        if config.token_bias:
+            require(shape.tokens > 0 and config.scope == "global", "attention: token_bias needs tokens, scope global.")
+            self.token_bias = TokenBias(heads, shape.tokens)
+        self.kv_reduce = make(config.kv_reduce, inner) if config.kv_reduce else nn.Identity()
+        given = getattr(self.kv_reduce, "shape", inner)
+        self.q = Projected(asked, heads * config.head_dim, config.qkv_norm, bias=config.qkv_bias)
+        self.k = Projected(given, heads * config.head_dim, config.qkv_norm, bias=config.qkv_bias)
+        self.value_map = make(config.value_map, inner) if config.value_map else None
+        valued = given if self.value_map is None else self.value_map.shape
+        self.v = Projected(valued, heads * value_dim, config.qkv_norm, bias=config.qkv_bias)
+        self.windows = None
+        if config.scope != "global" and config.window < max(inner.height, inner.width):
+            self.windows = Windows(config.scope, config.window, inner)
+            self.tokens = self.windows.tokens
+        area = (self.windows.size, self.windows.size) if self.windows else (inner.height, inner.width)
+        # Every so many positions ask, be it by a stride or by a block that queries come from.
+        step = -(-inner.height // asked.height) if asked.height else 1
+        self.bias = position_bias(config.position, heads, area, step)
+        self.gated = GatedPosition(heads, Shape(heads, *area, shape.tokens)) if config.position == "gated" else None
+        self.before = nn.Linear(heads, heads) if config.talking else None
+        self.after = nn.Linear(heads, heads) if config.talking else None
+        self.value_block = make(config.value_block, self.v.shape) if config.value_block else None
+        self.local = make(config.local, self.v.shape) if config.local else None
+        self.upsample = config.upsample
+        mixed = Shape(heads * value_dim, asked.height * config.upsample, asked.width * config.upsample, shape.tokens)
+        self.activation = activation(config.out_activation)
+        self.project = (
+            Projected(mixed, width, config.out_norm, bias=config.out_bias) if config.project else nn.Identity()
+        )
+        self.inside = asked
+        self.shape = mixed._replace(channels=width)
+        if self.asking is not None:
+            self.shape = inner._replace(channels=width)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.stride > 1:
             x = pool_half(x, self.stride, self.pool)
-        height, width = x.shape[2:]
-        tokens = x.flatten(2).transpose(1, 2)
-        q, k, v = (
-            linear(tokens).unflatten(2, (-1, self.head_dim)).transpose(1, 2) for linear in (self.q, self.k, self.v)
-        )
-        logits = (q * self.head_dim**-0.5) @ k.transpose(2, 3)
-        if self.table is not None:
-            logits = logits + self.bias(height, width)
-        mixed = (logits.softmax(3) @ v).transpose(1, 2).flatten(2)
-        return self.project(mixed).transpose(1, 2).unflatten(2, (height, width))
+        asked, given = self.query_map(x), self.kv_reduce(x)
+        if self.query_stride > 1:
+            asked = asked[:, :, :: self.query_stride, :: self.query_stride]
+        if self.asking is not None:
+            asked = asked[:, :, : self.asking]
+        if self.skipping:
+            asked = asked[:, :, self.skipping :]
+        q, k, v = self.q(asked), self.k(given), self.v(given if self.value_map is None else self.value_map(x))
+        if self.value_block is not None:
+            v = self.value_block(v)
+        mixed = self.mix(q, k, v)
+        if self.local is not None:
+            mixed = mixed + self.local(v)
+        if self.upsample > 1:
+            mixed = F.interpolate(mixed, self.shape[1:3], mode="bilinear", align_corners=False)
+        mixed = self.project(self.activation(mixed))
+        if self.skipping:
+            mixed = F.pad(mixed, (0, 0, self.skipping, 0))
+        return mixed if self.asking is None else F.pad(mixed, (0, 0, 0, self.shape.height * self.shape.width))
 
-    def bias(self, height: int, width: int) -> torch.Tensor:
-        """The table as (heads, H * W, H * W): entry [h, i, j] is that of the offset from position j to i."""
-        # Row i of the result is the window of the table that starts at i, read backwards: no index tensor needed.
-        windows = self.table.unfold(1, height, 1).unfold(2, width, 1).flip(3, 4)
-        return windows.flatten(3).flatten(1, 2)
+    def mix(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        """Attention among maps: q (B, heads * head_dim, *), k the same elsewhere, v (B, heads * value_dim, *)."""
+        if self.windows is not None:
+            q, k, v = (self.windows.divide(each) for each in (q, k, v))
+        size = q.shape[2:]
+        q, k = (each.flatten(2).unflatten(1, (-1, self.head_dim)) for each in (q, k))
+        v = v.flatten(2).unflatten(1, (-1, self.value_dim))
+        logits = (q * self.scale).transpose(2, 3) @ k
+        if self.bias is not None:
+            logits = logits + self.placed(self.bias())
+        if self.token_bias is not None:
+            logits = logits + self.token_bias(logits.shape[3])
+        if self.windows is not None:
+            logits = self.windows.masked(logits)
+        if self.before is not None:
+            logits = self.before(logits.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        weights = logits.softmax(3)
+        if self.gated is not None:
+            weights = self.gated(weights)
+        if self.after is not None:
+            weights = self.after(weights.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        # Channels innermost, as the projection reads them.
+        mixed = (weights @ v.transpose(2, 3)).transpose(1, 2).flatten(2).transpose(1, 2).unflatten(2, size)
+        return mixed if self.windows is None else self.windows.join(mixed)
+
+    def placed(self, bias: torch.Tensor) -> torch.Tensor:
+        """The bias of map positions; tokens have none."""
+        return F.pad(bias, (self.tokens, 0, self.tokens - self.skipping, 0)) if self.tokens else bias
+
+
+class Projected(nn.Module):
+    """A linear map over channels, and a norm after it if given: (B, C, *) -> (B, width, *)."""
+
+    normed: tuple[tuple[str, str], ...] = (("linear", "norm"),)
+
+    def __init__(self, shape: Shape, width: int, norm: Any, *, bias: bool) -> None:
+        super().__init__()
+        self.shape = shape._replace(channels=width)
+        self.linear = nn.Linear(shape.channels, width, bias=bias)
+        self.norm = make(norm, self.shape) if norm else nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.norm(self.linear(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))

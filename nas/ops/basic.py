@@ -1,23 +1,47 @@
-"""Norms, activations, plain convolutions and how blocks combine."""
+"""Norms, activations, plain convolutions, pooling and feed-forward."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nas.ops.spec import Shape, make, op, require
+from nas.ops.spec import Shape, op, require
+
+
+class StarReLU(nn.Module):
+    """scale * relu(x)^2 + shift with two learned numbers (Yu et al. 2022, arXiv:2210.13452)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor([0.8944]))
+        self.shift = nn.Parameter(torch.tensor([-0.4472]))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.scale * F.relu(x) ** 2 + self.shift
+
+
+class SquaredReLU(nn.Module):
+    """relu(x)^2 (So et al. 2021, arXiv:2109.08668)."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.relu(x) ** 2
+
 
 ACTIVATIONS = {
     "gelu": nn.GELU,
     "gelu_tanh": lambda: nn.GELU(approximate="tanh"),
+    "hardsigmoid": nn.Hardsigmoid,
     "hardswish": nn.Hardswish,
     "none": nn.Identity,
     "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "sigmoid": nn.Sigmoid,
     "silu": nn.SiLU,
+    "squared_relu": SquaredReLU,
+    "star_relu": StarReLU,
     "tanh": nn.Tanh,
 }
 
@@ -58,22 +82,73 @@ class BatchNorm(nn.BatchNorm2d):
 
 @op("layer_norm")
 class LayerNorm(nn.LayerNorm):
-    """Layer normalisation over the channels of each position (Ba et al. 2016); (B, C, H, W) in and out."""
+    """Layer normalisation over the channels of each position (Ba et al. 2016); (B, C, H, W) in and out.
+
+    Args:
+        bias: Whether it also shifts (MetaFormer's norms only scale).
+    """
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Config:
         eps: float = 1e-5
+        bias: bool = True
 
     elastic: tuple[str, ...] = ()
 
     def __init__(self, config: Config, shape: Shape) -> None:
-        super().__init__(shape.channels, eps=config.eps)
+        super().__init__(shape.channels, eps=config.eps, bias=config.bias)
         self.shape = shape
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         # Not self.normalized_shape: a supernet binds other widths to the same module.
         x = input.permute(0, 2, 3, 1)
         return F.layer_norm(x, x.shape[-1:], self.weight, self.bias, self.eps).permute(0, 3, 1, 2)
+
+
+@op("group_norm")
+class GroupNorm(nn.GroupNorm):
+    """Group normalisation (Wu and He 2018, arXiv:1803.08494); one group is PoolFormer's norm over the whole map.
+
+    Args:
+        bias: Whether it also shifts (MetaFormer's norms only scale).
+    """
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Config:
+        groups: int = 1
+        eps: float = 1e-5
+        bias: bool = True
+
+    elastic: tuple[str, ...] = ()
+
+    def __init__(self, config: Config, shape: Shape) -> None:
+        require(
+            shape.channels % config.groups == 0,
+            f"group_norm: channels (={shape.channels}) must divide by groups (={config.groups}).",
+        )
+        super().__init__(config.groups, shape.channels, eps=config.eps)
+        if not config.bias:
+            self.register_parameter("bias", None)
+        self.shape = shape
+
+
+@op("channel_scale")
+class ChannelScale(nn.Module):
+    """A learned factor per channel, at first one: as a shortcut MetaFormer's residual scale (arXiv:2210.13452)."""
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Config:
+        pass
+
+    elastic: tuple[str, ...] = ()
+
+    def __init__(self, config: Config, shape: Shape) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(shape.channels))
+        self.shape = shape
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.scale[:, None, None]
 
 
 @op("activation")
@@ -97,50 +172,61 @@ class Activation(nn.Module):
 
 @op("conv")
 class Conv(nn.Conv2d):
-    """Plain convolution. `padding` None keeps the size at stride 1 (k // 2); 0 patchifies."""
+    """Plain convolution.
+
+    Args:
+        width: Output channels; None for `expand_ratio` times the input's.
+        padding: None keeps the size at stride 1; 0 patchifies.
+    """
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Config:
-        width: int
+        width: int | None = None
+        expand_ratio: float = 1
         kernel_size: int = 3
         stride: int = 1
         padding: int | None = None
+        dilation: int = 1
         groups: int = 1
         bias: bool = True
 
         def __post_init__(self) -> None:
             require(
-                self.kernel_size >= 1 and self.stride >= 1,
-                "conv needs a kernel_size and a stride of 1 or more.",
+                self.width is None or self.expand_ratio == 1,
+                f"conv: give width (={self.width}) or expand_ratio (={self.expand_ratio:g}), not both.",
             )
 
-    elastic: tuple[str, ...] = ("width", "kernel_size")
+    elastic: tuple[str, ...] = ("width", "expand_ratio", "kernel_size")
 
     def __init__(self, config: Config, shape: Shape) -> None:
-        k, s = config.kernel_size, config.stride
-        pad = k // 2 if config.padding is None else config.padding
-        for channels, what in ((shape.channels, "input channels"), (config.width, "width")):
+        k, s, d = config.kernel_size, config.stride, config.dilation
+        pad = d * (k // 2) if config.padding is None else config.padding
+        out = config.width or whole(config.expand_ratio * shape.channels, "conv: expand_ratio x channels")
+        for channels, what in ((shape.channels, "input channels"), (out, "width")):
             require(
                 channels % config.groups == 0,
                 f"conv: {what} (={channels}) must divide by groups (={config.groups}).",
             )
-        height, width = ((size + 2 * pad - k) // s + 1 for size in (shape.height, shape.width))
+        require(not shape.tokens or k == s == 1, "conv: only a 1x1 kernel works on tokens; drop them before.")
+        height, width = ((size + 2 * pad - d * (k - 1) - 1) // s + 1 for size in (shape.height, shape.width))
         require(
             min(height, width) >= 1,
             f"conv: a {k}x{k} kernel does not fit a {shape.height}x{shape.width} map.",
         )
-        super().__init__(shape.channels, config.width, k, s, pad, groups=config.groups, bias=config.bias)
-        self.shape = Shape(config.width, height, width)
+        super().__init__(shape.channels, out, k, s, pad, d, groups=config.groups, bias=config.bias)
+        self.shape = Shape(out, height, width, shape.tokens)
 
 
 @op("depthwise_conv")
 class DepthwiseConv(nn.Conv2d):
-    """One kernel per channel, padded to keep the size at stride 1."""
+    """One kernel per channel (`multiplier` per channel), padded to keep the size at stride 1."""
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Config:
         kernel_size: int = 7
         stride: int = 1
+        dilation: int = 1
+        multiplier: int = 1
         bias: bool = True
 
         def __post_init__(self) -> None:
@@ -149,9 +235,88 @@ class DepthwiseConv(nn.Conv2d):
     elastic: tuple[str, ...] = ("kernel_size",)
 
     def __init__(self, config: Config, shape: Shape) -> None:
-        c, k, s = shape.channels, config.kernel_size, config.stride
-        super().__init__(c, c, k, s, k // 2, groups=c, bias=config.bias)
-        self.shape = Shape(c, -(-shape.height // s), -(-shape.width // s))
+        c, k, s, d = shape.channels, config.kernel_size, config.stride, config.dilation
+        require(not shape.tokens, "depthwise_conv: tokens have no neighbours; drop them before.")
+        super().__init__(c, c * config.multiplier, k, s, d * (k // 2), d, groups=c, bias=config.bias)
+        self.shape = Shape(c * config.multiplier, -(-shape.height // s), -(-shape.width // s))
+
+
+@op("pool")
+class Pool(nn.Module):
+    """Average or max pooling.
+
+    Args:
+        padding: None keeps the size at stride 1.
+        count_padding: Whether padded zeros count in an average.
+        ceil: A window cut off by the edge pools what it has; otherwise there is none.
+        subtract_input: Gives pool(x) - x, PoolFormer's mixer (Yu et al. 2022, arXiv:2111.11418).
+    """
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Config:
+        kind: str = "average"
+        kernel_size: int = 3
+        stride: int = 1
+        padding: int | None = None
+        count_padding: bool = False
+        ceil: bool = False
+        subtract_input: bool = False
+
+        def __post_init__(self) -> None:
+            require(self.kind in ("average", "max"), f"pool: kind must be average or max, not {self.kind!r}.")
+            require(not (self.subtract_input and self.stride > 1), "pool: subtract_input needs a stride of 1.")
+
+    elastic: tuple[str, ...] = ()
+
+    def __init__(self, config: Config, shape: Shape) -> None:
+        super().__init__()
+        require(not shape.tokens, "pool: tokens have no neighbours; drop them before.")
+        k, s = config.kernel_size, config.stride
+        pad = k // 2 if config.padding is None else config.padding
+        if config.kind == "max":
+            self.pool: nn.Module = nn.MaxPool2d(k, s, pad, ceil_mode=config.ceil)
+        else:
+            self.pool = nn.AvgPool2d(k, s, pad, ceil_mode=config.ceil, count_include_pad=config.count_padding)
+        self.subtract_input = config.subtract_input
+        height, width = ((size + 2 * pad - k + config.ceil * (s - 1)) // s + 1 for size in shape[1:3])
+        require(min(height, width) >= 1, f"pool: a {k}x{k} window does not fit a {shape.height}x{shape.width} map.")
+        self.shape = Shape(shape.channels, height, width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        pooled = self.pool(x)
+        return pooled - x if self.subtract_input else pooled
+
+
+@op("upsample")
+class Upsample(nn.Module):
+    """A map enlarged by a whole factor.
+
+    Args:
+        mode: "bilinear" or "nearest".
+    """
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Config:
+        factor: int = 2
+        mode: str = "bilinear"
+
+        def __post_init__(self) -> None:
+            require(
+                self.mode in ("bilinear", "nearest"), f"upsample: mode must be bilinear or nearest, not {self.mode!r}."
+            )
+
+    elastic: tuple[str, ...] = ()
+
+    def __init__(self, config: Config, shape: Shape) -> None:
+        super().__init__()
+        require(not shape.tokens, "upsample: tokens have no place; drop them before.")
+        self.factor, self.mode = config.factor, config.mode
+        self.shape = Shape(shape.channels, shape.height * config.factor, shape.width * config.factor)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.mode == "nearest":
+            return F.interpolate(x, self.shape[1:3], mode="nearest")
+        return F.interpolate(x, self.shape[1:3], mode="bilinear", align_corners=False)
 
 
 @op("feed_forward")
@@ -162,54 +327,18 @@ class FeedForward(nn.Module):
     class Config:
         expand_ratio: float = 4
         activation: str = "gelu"
+        bias: bool = True
 
     elastic: tuple[str, ...] = ("expand_ratio",)
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
         hidden = whole(config.expand_ratio * shape.channels, "feed_forward: expand_ratio x channels")
-        self.expand = nn.Linear(shape.channels, hidden)
+        self.expand = nn.Linear(shape.channels, hidden, bias=config.bias)
         self.activation = activation(config.activation)
-        self.project = nn.Linear(hidden, shape.channels)
+        self.project = nn.Linear(hidden, shape.channels, bias=config.bias)
         self.shape = shape
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.project(self.activation(self.expand(x.permute(0, 2, 3, 1))))
         return x.permute(0, 3, 1, 2)
-
-
-@op("serial")
-class Serial(nn.Sequential):
-    """Blocks applied one after another."""
-
-    @dataclass(frozen=True, slots=True, kw_only=True)
-    class Config:
-        ops: tuple[Any, ...]
-
-    elastic: tuple[str, ...] = ()
-
-    def __init__(self, config: Config, shape: Shape) -> None:
-        blocks = []
-        for node in config.ops:
-            blocks.append(make(node, shape))
-            shape = blocks[-1].shape
-        super().__init__(*blocks)
-        self.shape = shape
-
-
-@op("none")
-class NoShortcut(nn.Module):
-    """As a shortcut: no residual connection."""
-
-    @dataclass(frozen=True, slots=True, kw_only=True)
-    class Config:
-        pass
-
-    elastic: tuple[str, ...] = ()
-
-    def __init__(self, config: Config, shape: Shape) -> None:
-        super().__init__()
-        self.shape = shape
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.zeros((), device=x.device, dtype=x.dtype)

@@ -1,15 +1,16 @@
-"""The convolution side: stem, inverted residual, pooled shortcut."""
+"""The convolution side: stem, inverted residual, bottleneck, shortcuts."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nas.ops.basic import activation, whole
-from nas.ops.spec import Shape, op, require
+from nas.ops.basic import Conv, activation, whole
+from nas.ops.spec import Shape, make, op, require
 
 
 def pool_half(x: torch.Tensor, stride: int, kind: str) -> torch.Tensor:
@@ -23,11 +24,38 @@ def reduced(shape: Shape, stride: int) -> tuple[int, int]:
     return -(-shape.height // stride), -(-shape.width // stride)
 
 
+PADDINGS = ("centre", "same")
+
+
+class SameConv(nn.Conv2d):
+    """A convolution padded as TensorFlow's "same": an odd padding's larger half lies at the end, not at the start."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        pads: list[int] = []
+        for size, k, s in zip(input.shape[2:], self.kernel_size, self.stride, strict=True):
+            total = max((-(-size // s) - 1) * s + k - size, 0)
+            pads = [total // 2, total - total // 2, *pads]
+        return super().forward(F.pad(input, pads))
+
+
+def padded_conv(padding: str, *sizes: int, groups: int = 1, bias: bool = True) -> nn.Conv2d:
+    """A convolution of the given channels in and out, kernel size and stride, padded by one of `PADDINGS`."""
+    require(padding in PADDINGS, f"padding must be one of {PADDINGS}, not {padding!r}.")
+    if padding == "same":
+        return SameConv(*sizes, groups=groups, bias=bias)
+    return nn.Conv2d(*sizes, padding=sizes[2] // 2, groups=groups, bias=bias)
+
+
 @op("conv_stem")
 class ConvStem(nn.Module):
     """CoAtNet's stem S0 (Dai et al. 2021, arXiv:2106.04803): conv, BN, activation, conv; all biased.
 
     Nothing follows the last convolution, since the next block normalises first.
+
+    Args:
+        bias: Whether the convolutions have biases (Astroformer's and timm's CoAtNet have none).
+        eps: Of the norm; TensorFlow's 1e-3, not torch's 1e-5.
+        padding: "centre", or "same" for TensorFlow's (MaxViT's released weights).
     """
 
     @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,34 +64,109 @@ class ConvStem(nn.Module):
         kernel_size: int = 3
         stride: int = 2
         activation: str = "gelu"
+        bias: bool = True
+        eps: float = 1e-3
+        padding: str = "centre"
 
     elastic: tuple[str, ...] = ("width", "kernel_size")
+    normed: tuple[tuple[str, str], ...] = (("first", "norm"),)
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
-        k, width = config.kernel_size, config.width
+        k, width, bias = config.kernel_size, config.width, config.bias
         require(k % 2 == 1, f"conv_stem: kernel_size (={k}) must be odd.")
-        self.first = nn.Conv2d(shape.channels, width, k, config.stride, k // 2)
-        self.norm = nn.BatchNorm2d(width, eps=1e-3, momentum=0.01)
+        self.first = padded_conv(config.padding, shape.channels, width, k, config.stride, bias=bias)
+        self.norm = nn.BatchNorm2d(width, eps=config.eps, momentum=0.01)
         self.activation = activation(config.activation)
-        self.second = nn.Conv2d(width, width, k, 1, k // 2)
+        self.second = padded_conv(config.padding, width, width, k, 1, bias=bias)
         self.shape = Shape(width, *reduced(shape, config.stride))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.second(self.activation(self.norm(self.first(x))))
 
 
-class SqueezeExcite(nn.Module):
-    """Channel gate from the mean over positions (Hu et al. 2018, arXiv:1709.01507), with SiLU inside."""
+@op("conv_norm")
+class ConvNorm(nn.Module):
+    """Convolution without bias, BatchNorm, activation: what most convolutional stems and branches are made of.
 
-    def __init__(self, channels: int, squeezed: int) -> None:
+    Args:
+        width: Output channels; None for `expand_ratio` times the input's.
+        depthwise: One kernel per channel.
+        activation: After the norm; "none" for none.
+        eps, momentum: Of the norm, torch's defaults here.
+    """
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Config:
+        width: int | None = None
+        expand_ratio: float = 1
+        kernel_size: int = 3
+        stride: int = 1
+        padding: int | None = None
+        dilation: int = 1
+        groups: int = 1
+        depthwise: bool = False
+        bias: bool = False
+        activation: str = "none"
+        eps: float = 1e-5
+        momentum: float = 0.1
+
+        def __post_init__(self) -> None:
+            require(
+                not self.depthwise or (self.width is None and self.expand_ratio == self.groups == 1),
+                "conv_norm: a depthwise convolution keeps its width; give no width, expand_ratio or groups.",
+            )
+
+    elastic: tuple[str, ...] = ("width", "expand_ratio", "kernel_size")
+    normed: tuple[tuple[str, str], ...] = (("conv", "norm"),)
+
+    def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
-        self.squeeze = nn.Conv2d(channels, squeezed, 1)
-        self.excite = nn.Conv2d(squeezed, channels, 1)
+        conv = Conv.Config(
+            width=config.width,
+            expand_ratio=config.expand_ratio,
+            kernel_size=config.kernel_size,
+            stride=config.stride,
+            padding=config.padding,
+            dilation=config.dilation,
+            groups=shape.channels if config.depthwise else config.groups,
+            bias=config.bias,
+        )
+        self.conv = Conv(conv, shape)
+        self.shape = self.conv.shape
+        self.norm = nn.BatchNorm2d(self.shape.channels, eps=config.eps, momentum=config.momentum)
+        self.activation = activation(config.activation)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        gate = self.excite(F.silu(self.squeeze(x.mean((2, 3), keepdim=True))))
-        return x * gate.sigmoid()
+        return self.activation(self.norm(self.conv(x)))
+
+
+@op("squeeze_excite")
+class SqueezeExcite(nn.Module):
+    """Channel gate from the mean over positions (Hu et al. 2018, arXiv:1709.01507).
+
+    Args:
+        width: Squeezed channels.
+    """
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Config:
+        width: int
+        activation: str = "silu"
+        gate: str = "sigmoid"
+
+    elastic: tuple[str, ...] = ("width",)
+
+    def __init__(self, config: Config, shape: Shape) -> None:
+        super().__init__()
+        self.squeeze = nn.Conv2d(shape.channels, config.width, 1)
+        self.activation = activation(config.activation)
+        self.excite = nn.Conv2d(config.width, shape.channels, 1)
+        self.gate = activation(config.gate)
+        self.shape = shape
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.gate(self.excite(self.activation(self.squeeze(x.mean((2, 3), keepdim=True)))))
 
 
 @op("mbconv")
@@ -77,6 +180,8 @@ class MBConv(nn.Module):
     Args:
         stride_in: Which convolution carries the stride: "expand" (the paper's default rows) or "depthwise" (its
             dagger rows, MaxViT).
+        eps: Of the norms; TensorFlow's 1e-3, not torch's 1e-5.
+        padding: Of the depthwise convolution: "centre", or "same" for TensorFlow's (MaxViT's released weights).
     """
 
     @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +193,8 @@ class MBConv(nn.Module):
         stride_in: str = "expand"
         se_ratio: float = 0.25
         activation: str = "gelu"
+        eps: float = 1e-3
+        padding: str = "centre"
 
         def __post_init__(self) -> None:
             require(self.kernel_size % 2 == 1, f"mbconv: kernel_size (={self.kernel_size}) must be odd.")
@@ -98,6 +205,7 @@ class MBConv(nn.Module):
             )
 
     elastic: tuple[str, ...] = ("width", "kernel_size", "expand_ratio")
+    normed: tuple[tuple[str, str], ...] = (("expand", "norm1"), ("depthwise", "norm2"))
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
@@ -105,12 +213,13 @@ class MBConv(nn.Module):
         hidden = whole(config.expand_ratio * width, "mbconv: expand_ratio x width")
         expand_stride, depthwise_stride = (s, 1) if config.stride_in == "expand" else (1, s)
         self.expand = nn.Conv2d(shape.channels, hidden, 1, expand_stride, bias=False)
-        self.norm1 = nn.BatchNorm2d(hidden, eps=1e-3, momentum=0.01)
+        self.norm1 = nn.BatchNorm2d(hidden, eps=config.eps, momentum=0.01)
         self.activation = activation(config.activation)
-        self.depthwise = nn.Conv2d(hidden, hidden, k, depthwise_stride, k // 2, groups=hidden, bias=False)
-        self.norm2 = nn.BatchNorm2d(hidden, eps=1e-3, momentum=0.01)
+        self.depthwise = padded_conv(config.padding, hidden, hidden, k, depthwise_stride, groups=hidden, bias=False)
+        self.norm2 = nn.BatchNorm2d(hidden, eps=config.eps, momentum=0.01)
         squeezed = whole(config.se_ratio * width, "mbconv: se_ratio x width") if config.se_ratio else 0
-        self.squeeze_excite = SqueezeExcite(hidden, squeezed) if squeezed else nn.Identity()
+        inner = Shape(hidden, *reduced(shape, s))
+        self.squeeze_excite = SqueezeExcite(SqueezeExcite.Config(width=squeezed), inner) if squeezed else nn.Identity()
         self.project = nn.Conv2d(hidden, width, 1)
         self.shape = Shape(width, *reduced(shape, s))
 
@@ -122,13 +231,18 @@ class MBConv(nn.Module):
 
 @op("pool_project")
 class PoolProject(nn.Module):
-    """Shortcut of a downsampling block: pool, then a biased 1x1 convolution where the width changes."""
+    """Shortcut of a downsampling block: pool, then a 1x1 convolution where the width changes.
+
+    Args:
+        norm: After the convolution, which then has no bias (ResNet-D, He et al. 2019, arXiv:1812.01187).
+    """
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Config:
         width: int
         stride: int = 2
         pool: str = "average"
+        norm: Any = None
 
         def __post_init__(self) -> None:
             kinds = ("average", "max")
@@ -139,11 +253,110 @@ class PoolProject(nn.Module):
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
         self.stride, self.pool = config.stride, config.pool
-        changes = config.width != shape.channels
-        self.project = nn.Conv2d(shape.channels, config.width, 1) if changes else nn.Identity()
         self.shape = Shape(config.width, *reduced(shape, config.stride))
+        changes = config.width != shape.channels
+        bias = config.norm is None
+        self.project = nn.Conv2d(shape.channels, config.width, 1, bias=bias) if changes else nn.Identity()
+        self.norm = make(config.norm, self.shape) if changes and config.norm else nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.stride > 1:
             x = pool_half(x, self.stride, self.pool)
-        return self.project(x)
+        return self.norm(self.project(x))
+
+
+@op("conv_shortcut")
+class ConvShortcut(nn.Module):
+    """Shortcut by convolution, BatchNorm, activation: dense where it downsamples, 1x1 where only the width changes.
+
+    Where neither changes it is the identity. The blocks of HyTra's search have it (Li et al. 2021, arXiv:2103.12424).
+
+    Args:
+        kernel_size: Of the convolution that has the stride.
+    """
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Config:
+        width: int
+        stride: int = 1
+        kernel_size: int = 3
+        activation: str = "relu"
+
+        def __post_init__(self) -> None:
+            require(self.kernel_size % 2 == 1, f"conv_shortcut: kernel_size (={self.kernel_size}) must be odd.")
+
+    elastic: tuple[str, ...] = ("width", "kernel_size")
+    normed: tuple[tuple[str, str], ...] = (("conv", "norm"),)
+
+    def __init__(self, config: Config, shape: Shape) -> None:
+        super().__init__()
+        k, s = config.kernel_size if config.stride > 1 else 1, config.stride
+        self.shape = Shape(config.width, *reduced(shape, s))
+        changes = s > 1 or config.width != shape.channels
+        self.conv = nn.Conv2d(shape.channels, config.width, k, s, k // 2, bias=False) if changes else nn.Identity()
+        self.norm = nn.BatchNorm2d(config.width) if changes else nn.Identity()
+        self.activation = activation(config.activation if changes else "none")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.activation(self.norm(self.conv(x)))
+
+
+@op("bottleneck")
+class Bottleneck(nn.Module):
+    """Residual bottleneck (He et al. 2016, arXiv:1512.03385) about any mixer, as BossNAS has it (arXiv:2103.12424).
+
+    1x1 convolution that narrows, depthwise convolution (it carries the stride, and tells attention of positions), BN,
+    activation, the mixer, BN, activation, 1x1 convolution that widens, BN, squeeze-excite. What follows the addition,
+    an activation, is the layer's next branch.
+
+    Args:
+        mixer: At the narrow width, such as a 3x3 convolution or attention without projection.
+        ratio: Narrow width divided by `width`.
+        kernel_size: Of the depthwise convolution; None for none, and then there is no stride.
+        se_ratio: Squeezed width divided by `width`; 0 for no squeeze-excite.
+    """
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Config:
+        width: int
+        mixer: Any
+        ratio: float = 0.25
+        kernel_size: int | None = 3
+        stride: int = 1
+        activation: str = "relu"
+        se_ratio: float = 0
+
+        def __post_init__(self) -> None:
+            k = self.kernel_size
+            require(k is None or k % 2 == 1, f"bottleneck: kernel_size (={k}) must be odd.")
+            require(k is not None or self.stride == 1, "bottleneck: a stride needs the depthwise convolution.")
+
+    elastic: tuple[str, ...] = ("width", "kernel_size")
+    normed: tuple[tuple[str, str], ...] = (("depthwise", "norm1"), ("project", "norm3"))
+
+    def __init__(self, config: Config, shape: Shape) -> None:
+        super().__init__()
+        k, s, width = config.kernel_size, config.stride, config.width
+        narrow = whole(config.ratio * width, "bottleneck: ratio x width")
+        self.reduce = nn.Conv2d(shape.channels, narrow, 1, bias=False)
+        self.depthwise = nn.Conv2d(narrow, narrow, k, s, k // 2, groups=narrow) if k else nn.Identity()
+        self.norm1 = nn.BatchNorm2d(narrow)
+        self.activation1 = activation(config.activation)
+        self.mixer = make(config.mixer, Shape(narrow, *reduced(shape, s)))
+        mixed: Shape = self.mixer.shape
+        self.norm2 = nn.BatchNorm2d(mixed.channels)
+        self.activation2 = activation(config.activation)
+        self.project = nn.Conv2d(mixed.channels, width, 1, bias=False)
+        self.shape = mixed._replace(channels=width)
+        self.norm3 = nn.BatchNorm2d(width)
+        squeezed = whole(config.se_ratio * width, "bottleneck: se_ratio x width") if config.se_ratio else 0
+        self.squeeze_excite = (
+            SqueezeExcite(SqueezeExcite.Config(width=squeezed, activation="relu"), self.shape)
+            if squeezed
+            else nn.Identity()
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.activation1(self.norm1(self.depthwise(self.reduce(x))))
+        x = self.activation2(self.norm2(self.mixer(x)))
+        return self.squeeze_excite(self.norm3(self.project(x)))

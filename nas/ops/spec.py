@@ -30,11 +30,28 @@ OPS: dict[str, Any] = {}
 
 
 class Shape(NamedTuple):
-    """A feature map without its batch axis."""
+    """What flows between ops, without its batch axis: a feature map, and tokens beside it where a network has them.
+
+    Without tokens the tensor is (B, channels, height, width). With tokens (class tokens, carriers, memories) it is
+    (B, channels, tokens + height * width, 1): the tokens first, then the map's positions row by row. Whatever works on
+    each position alone (norms over channels, 1x1 convolutions, feed-forward) needs no case of its own.
+
+    A network of parallel streams (CrossViT) has them one after another in a tensor (B, numbers, 1, 1); `streams` are
+    their shapes. Only ops with `takes_streams` know of them.
+    """
 
     channels: int
     height: int
     width: int
+    tokens: int = 0
+    streams: Any = ()
+
+    @property
+    def tensor(self) -> tuple[int, int, int]:
+        """The tensor's axes after the batch."""
+        if self.tokens:
+            return self.channels, self.tokens + self.height * self.width, 1
+        return self.channels, self.height, self.width
 
 
 def op(name: str) -> Callable[[Kind], Kind]:
@@ -51,6 +68,10 @@ def make(node: dict[str, Any], shape: Shape) -> Any:
     """Builds the op that `node` (`{"op": name, parameter: value, …}`) describes, for inputs of `shape`."""
     require(node["op"] in OPS, f"There is no op {node['op']!r}; nas.ops.OPS has them all.")
     kind = OPS[node["op"]]
+    require(
+        not shape.streams or getattr(kind, "takes_streams", False),
+        f"{node['op']} works on one stream, not on {len(shape.streams)}: put one per stream into the op streams.",
+    )
     return kind(kind.Config(**{key: value for key, value in node.items() if key != "op"}), shape)
 
 

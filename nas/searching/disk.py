@@ -13,6 +13,7 @@ import torch
 from nas.errors import RunError
 from nas.searching.plan import Plan
 from nas.searching.sampling import BudgetSampler
+from nas.space import END, START, Node
 from nas.supernet import Supernet
 from nas.training.checkpoint import size_on_disk
 
@@ -72,23 +73,22 @@ def most_params(sampler: BudgetSampler) -> int:
 
 
 def _most_of_layout(sampler: BudgetSampler, layout: str, bound: int) -> int:
-    """Along the chain, the most parameters by the width handed on and the multiply-adds spent."""
-    costs = sampler.costs
-    best: dict[int, np.ndarray] = {0: np.zeros(_BINS + 1)}
-    for position in range(costs.positions):
-        following: dict[int, np.ndarray] = {}
-        for width_in, params in best.items():
-            options = costs.options(position - 1, width_in, layout[position - 1]) if position else costs.stems
-            most: dict[tuple[int, int], int] = defaultdict(int)
-            for option in options:
-                key = option.width, option.macs * _BINS // bound
-                most[key] = max(most[key], option.params)
-            for (width, spent), gained in most.items():
-                if spent <= _BINS:
-                    there = following.setdefault(width, np.full(_BINS + 1, -np.inf))
-                    np.maximum(there[spent:], params[: _BINS + 1 - spent] + gained, out=there[spent:])
-        best = following
-    return int(max((float(params.max()) for params in best.values()), default=0.0))
+    """Over the graph of decisions, the most parameters by the node reached and the multiply-adds spent."""
+    graph = sampler.costs.graph(layout)
+    best: dict[Node, np.ndarray] = {START: np.zeros(_BINS + 1)}
+    for node in graph.nodes[:-1]:
+        params = best.pop(node, None)
+        if params is None:
+            continue
+        most: dict[tuple[Node, int], int] = defaultdict(int)
+        for option in graph.options[node]:
+            key = option.node, option.macs * _BINS // bound
+            most[key] = max(most[key], option.params)
+        for (following, spent), gained in most.items():
+            if spent <= _BINS:
+                there = best.setdefault(following, np.full(_BINS + 1, -np.inf))
+                np.maximum(there[spent:], params[: _BINS + 1 - spent] + gained, out=there[spent:])
+    return int(max(0.0, float(best[END].max()))) if END in best else 0
 
 
 def check_room(folder: Path, needed: int) -> int:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Sequence
-from itertools import pairwise
 from typing import Any, TypeAlias
 
 import optuna
@@ -23,7 +22,7 @@ from nas.architecture import Architecture
 from nas.budget import Cost
 from nas.searching.sampling import BudgetSampler
 from nas.searching.searchers import SEARCHERS, START, History, Proposal, Round
-from nas.space import Genotype, SearchSpace, StageChoice
+from nas.space import ABSENT, Genotype, SearchSpace, StageChoice
 from nas.trial import Trial
 
 NSGA2_PARENTS = 24
@@ -37,19 +36,25 @@ class Parameters:
     """A space's genotypes as Optuna parameters.
 
     Names are `stem.width`, `stage1.op`, `stage1.width`, `stage1.depth`, and `stage1.C.kernel_size` for an op's own
-    choices. Values are places in the list of what may be chosen: whole numbers where these are numbers in order,
-    categories otherwise. A parameter with one value only is left out.
+    choices; in a stage with a choice per layer `stage1.layer2.op` and `stage1.layer2.C.kernel_size`. Values are places
+    in the list of what may be chosen: whole numbers where these are numbers in order, categories otherwise. A parameter
+    with one value only is left out.
     """
 
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
         self.values: dict[str, tuple[Any, ...]] = {f"stem.{name}": values for name, values in space.stem.choices}
         for i, stage in enumerate(space.stages, start=1):
-            self.values[f"stage{i}.op"] = tuple(op.letter for op in stage.ops)
+            if not stage.per_layer:
+                self.values[f"stage{i}.op"] = tuple(stage.letters)
             self.values[f"stage{i}.width"] = stage.widths
             self.values[f"stage{i}.depth"] = stage.depths
-            for op in stage.ops:
-                self.values |= {f"stage{i}.{op.letter}.{name}": values for name, values in op.choices}
+            for k in range(stage.depths[-1] if stage.per_layer else 1):
+                place = f"stage{i}.layer{k + 1}" if stage.per_layer else f"stage{i}"
+                self.values[f"{place}.op"] = tuple(stage.letters)
+                for op in stage.ops:
+                    choices = op.choices_at(k) if stage.per_layer else op.choices
+                    self.values |= {f"{place}.{op.letter}.{name}": values for name, values in choices}
         self.distributions: dict[str, BaseDistribution] = {
             name: IntDistribution(0, len(values) - 1) if _ordered(values) else _categories(values)
             for name, values in self.values.items()
@@ -57,24 +62,64 @@ class Parameters:
         }
 
     def genotype(self, pick: Picks) -> Genotype:
-        """The genotype that a pick per parameter gives; only the chosen ops' parameters are asked for."""
+        """The genotype that a pick per parameter gives; only what it uses is asked for."""
         stem = tuple(pick(f"stem.{name}") for name, _ in self.space.stem.choices)
+        depths = self._depths([pick(f"stage{i}.depth") for i in range(1, len(self.space.stages) + 1)])
         stages = []
-        for i, stage in enumerate(self.space.stages, start=1):
-            op = stage.op(pick(f"stage{i}.op"))
-            width, depth = pick(f"stage{i}.width"), pick(f"stage{i}.depth")
-            own = tuple(pick(f"stage{i}.{op.letter}.{name}") for name, _ in op.choices)
-            stages.append(StageChoice(op.letter, width, depth, own))
+        for i, (stage, depth) in enumerate(zip(self.space.stages, depths, strict=True), start=1):
+            if not depth:
+                stages.append(ABSENT)
+                continue
+            # A stage that keeps its width has none of its own to choose.
+            handed = next((gene.width for gene in reversed(stages) if gene.depth), self.space.stem.width(stem))
+            width = handed if stage.same else pick(f"stage{i}.width")
+            picked: list[tuple[str, tuple[Any, ...]]] = []
+            for k in range(depth if stage.per_layer else 1):
+                place = f"stage{i}.layer{k + 1}" if stage.per_layer else f"stage{i}"
+                op = stage.op(pick(f"{place}.op"))
+                choices = op.choices_at(k) if stage.per_layer else op.choices
+                picked.append((op.letter, tuple(pick(f"{place}.{op.letter}.{name}") for name, _ in choices)))
+            params = tuple(own for _, own in picked) if stage.per_layer else picked[0][1]
+            stages.append(StageChoice("".join(letter for letter, _ in picked), width, depth, params))
         return Genotype(stem, tuple(stages))
 
     def places(self, genotype: Genotype) -> dict[str, int]:
         """The values of the parameters that a genotype uses."""
         chosen = {f"stem.{name}": v for (name, _), v in zip(self.space.stem.choices, genotype.stem, strict=True)}
         for i, (stage, gene) in enumerate(zip(self.space.stages, genotype.stages, strict=True), start=1):
-            chosen |= {f"stage{i}.op": gene.op, f"stage{i}.width": gene.width, f"stage{i}.depth": gene.depth}
-            own = stage.op(gene.op).choices
-            chosen |= {f"stage{i}.{gene.op}.{name}": v for (name, _), v in zip(own, gene.params, strict=True)}
+            chosen[f"stage{i}.depth"] = gene.depth
+            if not gene.depth:
+                continue
+            if not stage.same:
+                chosen[f"stage{i}.width"] = gene.width
+            for k, (letter, params) in enumerate(
+                zip(gene.op, gene.params, strict=True) if stage.per_layer else [(gene.op, gene.params)]
+            ):
+                place = f"stage{i}.layer{k + 1}" if stage.per_layer else f"stage{i}"
+                op = stage.op(letter)
+                choices = op.choices_at(k) if stage.per_layer else op.choices
+                chosen[f"{place}.op"] = letter
+                chosen |= {f"{place}.{letter}.{name}": v for (name, _), v in zip(choices, params, strict=True)}
         return {name: self.values[name].index(v) for name, v in chosen.items() if name in self.distributions}
+
+    def _depths(self, depths: list[int]) -> list[int]:
+        """The picked depths, mended where a rule is about them all: hardly any that are picked alone would keep it."""
+        space = self.space
+        if space.contiguous:
+            depths = _one_run(depths)
+        while space.total_depth and sum(depths) not in space.total_depth:
+            wanted = min(space.total_depth, key=lambda total: abs(total - sum(depths)))
+            ways = [
+                (abs(sum(depths) - depth + other - wanted), abs(depth - other), i, other)
+                for i, depth in enumerate(depths)
+                for other in space.stages[i].depths
+                if depth and other and other != depth
+            ]
+            best = min(ways, default=None)
+            if best is None or best[0] >= abs(sum(depths) - wanted):
+                break
+            depths = [best[3] if i == best[2] else depth for i, depth in enumerate(depths)]
+        return depths
 
     def suggest(self, trial: optuna.Trial, name: str) -> Any:
         """What Optuna suggests for one parameter."""
@@ -164,9 +209,7 @@ class OptunaSearch:
     def _constraints(self, genotype: Genotype, cost: Cost | None = None) -> dict[str, float]:
         """By how much a genotype breaks the space's rules, else a budget or the aim; feasible up to 0."""
         sampler, space = self._history.sampler, self._history.sampler.space
-        widths = [space.stem.width(genotype.stem), *(choice.width for choice in genotype.stages)]
-        shrinking = sum(not space.follows(a, b) for a, b in pairwise(widths))
-        broken = shrinking + (space.layout(genotype) not in space.layouts)
+        broken = space.broken(genotype)
         if broken:
             return {"rules": float(broken)}
         cost = cost or sampler.costs.cost(genotype)
@@ -245,6 +288,18 @@ def tpe(
         both=sampler.aim == 0,
         make=lambda number, _: TPESampler(seed=number, multivariate=True),
     )
+
+
+def _one_run(depths: list[int]) -> list[int]:
+    """Of the runs of present stages, the one with the most layers; all other stages absent."""
+    runs: list[list[int]] = [[]]
+    for i, depth in enumerate(depths):
+        if depth:
+            runs[-1].append(i)
+        elif runs[-1]:
+            runs.append([])
+    kept = max(runs, key=lambda run: sum(depths[i] for i in run))
+    return [depth if i in kept else 0 for i, depth in enumerate(depths)]
 
 
 def _categories(values: tuple[Any, ...]) -> CategoricalDistribution:

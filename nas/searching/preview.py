@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,13 +10,20 @@ from typing import Any
 import numpy as np
 
 from nas.budget import Budget, check_budgets
-from nas.costing import TABLE, SpaceCosts
+from nas.costing import TABLE, CostGraph, SpaceCosts
 from nas.options import SearchOptions
-from nas.searching.sampling import shortest
-from nas.space import SearchSpace
+from nas.searching.sampling import meets_all, shortest
+from nas.searching.tables import Table
+from nas.space import END, START, Node, SearchSpace
 
-_HALF = 4_000_000
-_DRAWS = 20_000
+_HALF = 8_000_000
+"""Sums to look at in each half of a space before its figures are estimated."""
+_COUNTABLE = 1 << 62
+_DRAWS, _TRIES = 20_000, 500
+_Sums = tuple[np.ndarray, np.ndarray]
+"""Sums in order, and how many ways there are to each."""
+_Half = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+"""Through one node: sums before it with their ways, sums after it with their ways added up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,71 +58,100 @@ def dry_run(
     check_budgets(budgets)
     costs = SpaceCosts(space)
     extremes = {m: (shortest(costs, m, smallest=True), shortest(costs, m, smallest=False)) for m in ("macs", "params")}
-    halves = {m: {layout: _halves(costs, layout, m) for layout in space.layouts} for m in ("macs", "params")}
-    exact = len(budgets) < 2 and all(half is not None for found in halves.values() for half in found.values())
-    layouts: dict[str, dict[str, Any]] = {}
-    if exact:
-        medians = {m: _median(list(halves[m].values()), space.size(), extremes[m]) for m in halves}
+    total, layouts = space.size(), {}
+    halves = _all_halves(costs) if len(budgets) < 2 else None
+    if halves is not None:
+        medians = {m: _median(list(found.values()), total, extremes[m]) for m, found in halves.items()}
         for layout in space.layouts:
             size = space.size(layout)
             within = size if not budgets else _count(halves[budgets[0].metric][layout], int(budgets[0].bound))
-            layouts[layout] = {"size": size, "fits": within / size}
+            layouts[layout] = {"size": size, "fits": within / size if size else 0.0}
     else:
         medians, layouts = _estimate(space, costs, budgets, rng or random.Random(0))
     TABLE.save()
-    total = space.size()
     return DryRun(
         name=space.name,
         digest=space.digest,
         size=total,
         costs={m: {"min": low, "median": medians[m], "max": high} for m, (low, high) in extremes.items()},
-        fits=sum(row["size"] * row["fits"] for row in layouts.values()) / total,
+        fits=sum(row["size"] / total * row["fits"] for row in layouts.values()),
         layouts=layouts,
-        exact=exact,
+        exact=halves is not None,
     )
 
 
-def _halves(costs: SpaceCosts, layout: str, metric: str) -> Any:
-    """All sums of the first and of the second half of the chain, by the width between; None if there are too many."""
-    stages = len(costs.space.stages)
-    middle = stages // 2
-    first: dict[int, list[np.ndarray]] = defaultdict(list)
-    for option in costs.stems:
-        first[option.width].append(np.array([getattr(option, metric)]))
-    left = {width: np.concatenate(parts) for width, parts in first.items()}
-    for i in range(middle):
-        left = _extend(costs, left, i, layout, metric)
-        if sum(map(len, left.values())) > _HALF:
-            return None
-    pairs = []
-    for width, sums in left.items():
-        right = {width: np.zeros(1, dtype=np.int64)}
-        for i in range(middle, stages):
-            right = _extend(costs, right, i, layout, metric)
-            if sum(map(len, right.values())) > _HALF:
+def _all_halves(costs: SpaceCosts) -> dict[str, dict[str, list[_Half]]] | None:
+    """Per metric and layout, what counts its members exactly; None if that is too much work."""
+    space, found = costs.space, {}
+    for metric in ("macs", "params"):
+        found[metric] = {}
+        for layout in space.layouts:
+            halves = _halves(costs.graph(layout), space.size(layout), len(space.stages) // 2, metric)
+            if halves is None:
                 return None
-        if right:
-            pairs.append((sums, np.sort(np.concatenate(list(right.values())))))
-    return pairs
+            found[metric][layout] = halves
+    return found
 
 
-def _extend(costs: SpaceCosts, sums: dict[int, np.ndarray], i: int, layout: str, metric: str) -> dict[int, np.ndarray]:
-    found: dict[int, list[np.ndarray]] = defaultdict(list)
-    for width_in, spent in sums.items():
-        by_width: dict[int, list[int]] = defaultdict(list)
-        for option in costs.options(i, width_in, layout[i]):
-            by_width[option.width].append(getattr(option, metric))
-        for width, values in by_width.items():
-            found[width].append((spent[:, None] + np.array(values)[None, :]).ravel())
-    return {width: np.concatenate(parts) for width, parts in found.items()}
+def _halves(graph: CostGraph, layout_size: int, middle: int, metric: str) -> list[_Half] | None:
+    """All sums up to the stage `middle` and all from there on, by the node between; None if there are too many."""
+    if layout_size >= _COUNTABLE:
+        return None
+    behind = [node for node in graph.nodes if not _before(node, middle)]
+    right: dict[Node, _Sums] = {END: (np.zeros(1, dtype=np.int64), np.ones(1, dtype=np.int64))}
+    work = 0
+    for node in reversed(behind[:-1]):
+        shifted = [_shifted(right[o.node], getattr(o, metric)) for o in graph.options[node]]
+        work += sum(len(sums) for sums, _ in shifted)
+        if work > _HALF:
+            return None
+        right[node] = _merged(shifted)
+    parts: dict[Node, list[_Sums]] = {START: [(np.zeros(1, dtype=np.int64), np.ones(1, dtype=np.int64))]}
+    left: dict[Node, _Sums] = {}
+    work = 0
+    for node in graph.nodes:
+        if node not in parts:
+            continue
+        left[node] = _merged(parts.pop(node))
+        if _before(node, middle):
+            for option in graph.options[node]:
+                parts.setdefault(option.node, []).append(_shifted(left[node], getattr(option, metric)))
+                work += len(left[node][0])
+            del left[node]
+            if work > _HALF:
+                return None
+    return [(*left[node], right[node][0], np.cumsum(right[node][1])) for node in left]
 
 
-def _count(halves: Any, bound: int) -> int:
+def _before(node: Node, middle: int) -> bool:
+    return node != END and (node.stage < middle or node == START)
+
+
+def _shifted(sums: _Sums, by: int) -> _Sums:
+    return sums[0] + by, sums[1]
+
+
+def _merged(parts: list[_Sums]) -> _Sums:
+    """Sums in order, each once, with how many ways there are to it."""
+    if len(parts) == 1:
+        return parts[0]
+    sums, ways = (np.concatenate(each) for each in zip(*parts, strict=True))
+    order = np.argsort(sums, kind="stable")
+    sums, ways = sums[order], ways[order]
+    first = np.flatnonzero(np.concatenate([[True], sums[1:] != sums[:-1]]))
+    return sums[first], np.add.reduceat(ways, first)
+
+
+def _count(halves: list[_Half], bound: int) -> int:
     """How many architectures cost at most `bound`, exactly."""
-    return sum(int(np.searchsorted(right, bound - left, side="right").sum()) for left, right in halves)
+    total = 0
+    for left, ways, right, cumulated in halves:
+        places = np.searchsorted(right, bound - left, side="right")
+        total += int((ways * np.concatenate([[0], cumulated])[places]).sum())
+    return total
 
 
-def _median(all_halves: list[Any], size: int, extremes: tuple[int, int]) -> int:
+def _median(all_halves: list[list[_Half]], size: int, extremes: tuple[int, int]) -> int:
     """The smallest cost that at least half of all architectures do not exceed."""
     low, high = extremes
     while low < high:
@@ -129,21 +164,66 @@ def _median(all_halves: list[Any], size: int, extremes: tuple[int, int]) -> int:
 
 
 def _estimate(space: SearchSpace, costs: SpaceCosts, budgets: Sequence[Budget], rng: random.Random) -> Any:
-    values: dict[str, list[int]] = {"macs": [], "params": []}
-    weights: list[float] = []
+    values: dict[str, list[np.ndarray]] = {"macs": [], "params": []}
+    weights: list[np.ndarray] = []
     layouts: dict[str, dict[str, Any]] = {}
+    generator = np.random.default_rng(rng.getrandbits(64))
+    draws = max(200, _DRAWS // len(space.layouts))
     for layout in space.layouts:
-        size, within, draws = space.size(layout), 0, _DRAWS // len(space.layouts)
-        for _ in range(draws):
-            cost = costs.cost(space.sample_genotype(rng, layout))
-            within += all(budget.allows(cost) for budget in budgets)
-            values["macs"].append(cost.macs)
-            values["params"].append(cost.params)
-            weights.append(size / draws)
-        layouts[layout] = {"size": size, "fits": within / draws}
+        size = space.size(layout)
+        if not size:
+            continue
+        drawn = _drawn(costs.graph(layout), space.graph(layout).counts, draws, generator)
+        within = np.ones(draws, dtype=bool)
+        for budget in budgets:
+            within &= drawn[budget.metric] <= budget.bound
+        for metric, found in values.items():
+            found.append(drawn[metric])
+        weights.append(np.full(draws, size / space.size() / draws))
+        share = float(within.mean())
+        # Draws say nothing of a share that hardly any of them falls into.
+        share = share if share > 0.05 else _thin_share(costs.graph(layout), size, budgets, rng)
+        layouts[layout] = {"size": size, "fits": share}
     medians = {}
-    for metric, found in values.items():
+    for metric, parts in values.items():
+        found = np.concatenate(parts)
         order = np.argsort(found)
-        cumulated = np.cumsum(np.array(weights)[order])
-        medians[metric] = int(np.array(found)[order][np.searchsorted(cumulated, cumulated[-1] / 2)])
+        cumulated = np.cumsum(np.concatenate(weights)[order])
+        medians[metric] = int(found[order][np.searchsorted(cumulated, cumulated[-1] / 2)])
     return medians, layouts
+
+
+def _thin_share(graph: CostGraph, size: int, budgets: Sequence[Budget], rng: random.Random) -> float:
+    """The share of members within budgets by tables of the budget, corrected by draws from them; 0 only if none is."""
+    bounds = {budget.metric: int(budget.bound) for budget in budgets}
+    if any(graph.remaining(metric)[START] > bound for metric, bound in bounds.items()):
+        return 0.0
+    if len(bounds) > 1 and not meets_all(graph, bounds):
+        return 0.0
+    table = Table(graph, list(bounds), list(bounds.values()), fair=False)
+    window = (0,) * len(bounds), table.top
+    drawn = [table.draw(rng, window) or [] for _ in range(_TRIES)]
+    hits = sum(
+        bool(picked) and all(sum(getattr(o, metric) for o in picked) <= bound for metric, bound in bounds.items())
+        for picked in drawn
+    )
+    return max(table.weight(window) * hits / _TRIES, 1 / size)
+
+
+def _drawn(graph: CostGraph, counts: dict[Node, int], draws: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Costs of uniform draws, all taking their way through the graph side by side."""
+    costs = {metric: np.zeros(draws, dtype=np.int64) for metric in ("macs", "params")}
+    waiting: dict[Node, list[np.ndarray]] = {START: [np.arange(draws)]}
+    for node in graph.nodes[:-1]:
+        if node not in waiting:
+            continue
+        here, options = np.concatenate(waiting.pop(node)), graph.options[node]
+        shares = np.cumsum([counts[option.node] / counts[node] for option in options])
+        picks = np.minimum(np.searchsorted(shares, rng.random(len(here)), side="right"), len(options) - 1)
+        for metric, found in costs.items():
+            found[here] += np.array([getattr(option, metric) for option in options])[picks]
+        targets = {target: i for i, target in enumerate(dict.fromkeys(option.node for option in options))}
+        numbers = np.array([targets[option.node] for option in options])[picks]
+        for target, number in targets.items():
+            waiting.setdefault(target, []).append(here[numbers == number])
+    return costs

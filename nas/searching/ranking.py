@@ -25,6 +25,14 @@ def spearman(a: Values, b: Values) -> float:
     return _pearson(_ranks(first), _ranks(second))
 
 
+def pearson(a: Values, b: Values) -> float:
+    """Pearson's correlation of the values themselves; NaN below two pairs or where one side is constant."""
+    first, second = _pairs(a, b)
+    if len(first) < 2 or _constant(first) or _constant(second):
+        return math.nan
+    return float(np.corrcoef(first, second)[0, 1])
+
+
 def kendall(a: Values, b: Values) -> float:
     """Kendall's tau-b; NaN below two pairs or where one side is constant."""
     first, second = _pairs(a, b)
@@ -92,11 +100,11 @@ def rank_statistics(
     predictors = {"score": scores, "params": params, "macs": macs}
     values = {name: _pairs(of, truth)[0] for name, of in predictors.items()}
     truths = _pairs(truth, truth)[0]
-    resampled = _bootstrap(values, truths, seed=seed, resamples=resamples)
+    resampled = bootstrap_spearman(values, truths, seed=seed, resamples=resamples)
     figures: dict[str, dict[str, float] | None] = {}
     for name, of in values.items():
         rho = spearman(of, truths)
-        low, high = _interval(resampled[name])
+        low, high = interval(resampled[name])
         known = {"spearman": rho, "kendall": kendall(of, truths), "low": low, "high": high}
         figures[name] = None if any(map(math.isnan, known.values())) else known
     return {"n": len(truths), "verdict": _verdict(len(truths), figures, resampled), **figures}
@@ -115,7 +123,7 @@ def _verdict(n: int, figures: Mapping[str, dict[str, float] | None], resampled: 
             # A constant baseline orders nothing; what remains is to do better than chance.
             low, high = score["low"], score["high"]
         else:
-            low, high = _interval(resampled["score"] - resampled[name])
+            low, high = interval(resampled["score"] - resampled[name])
         outcome = "beats" if low > 0 else "loses to" if high < 0 else "cannot be told from"
         shown = "no order" if baseline is None else f"{baseline['spearman']:.2f}"
         outcomes[outcome].append(f"{name} ({shown})")
@@ -123,7 +131,7 @@ def _verdict(n: int, figures: Mapping[str, dict[str, float] | None], resampled: 
     return f"the score (Spearman {score['spearman']:.2f}) {' but '.join(told)}"
 
 
-def _bootstrap(
+def bootstrap_spearman(
     values: Mapping[str, np.ndarray], truths: np.ndarray, *, seed: int, resamples: int
 ) -> dict[str, np.ndarray]:
     """Spearman's correlation with the truth in resamples of the networks, the same ones for all values.
@@ -166,7 +174,7 @@ def _pearson(a: np.ndarray, b: np.ndarray, weights: np.ndarray | None = None) ->
     return float(np.clip(weights @ (a * b) / math.sqrt(spread), -1, 1)) if spread > 1e-9 else math.nan
 
 
-def _interval(values: np.ndarray) -> tuple[float, float]:
+def interval(values: np.ndarray) -> tuple[float, float]:
     """The middle 95 % of what is defined; NaN twice if nothing is."""
     defined = values[~np.isnan(values)]
     if not len(defined):

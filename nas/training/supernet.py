@@ -21,6 +21,8 @@ from nas.training.recipe import Recipe
 
 # The share of a single-path training after which only random members learn.
 _TAKEN_OVER = 2 / 3
+# Large networks that a single-path training begins with where layouts are too many to list.
+_ANCHORS = 4
 
 
 class ArchitectureSource(Protocol):
@@ -93,7 +95,7 @@ class SupernetTraining:
         step = self._sandwich if strategy == "sandwich" else self._single_path
         self.loop = TrainingLoop(supernet, data, recipe, step, folder=folder, after_step=supernet.clear_gradients)
         rng = random.Random(f"anchors-{recipe.seed}")
-        self._anchors = {layout: source.largest(rng, layout) for layout in source.layouts}
+        self._anchors = {layout: self._large(rng, layout) for layout in source.layouts}
         self.watched = self._watched()
 
     def run(
@@ -146,7 +148,7 @@ class SupernetTraining:
 
     @property
     def updates(self) -> dict[str, int]:
-        """How many architectures with each op (stage and letter) have taken a step."""
+        """How many architectures with each op (stage and letter, in any of its layers) have taken a step."""
         return dict(self.loop.facts.get("updates", {}))
 
     def _accuracy(self, architecture: Architecture, metric: str) -> float:
@@ -159,7 +161,7 @@ class SupernetTraining:
         layouts = self.source.layouts
         middle = layouts[len(layouts) // 2]
         return {
-            "largest": self._anchors[middle],
+            "largest": self._anchors[middle][0],
             "smallest": self.source.smallest(rng, middle),
             "random 1": self.source.member(rng, layouts[0]),
             "random 2": self.source.member(rng, layouts[-1]),
@@ -168,30 +170,47 @@ class SupernetTraining:
     def _draw_layout(self, rng: random.Random) -> str:
         return rng.choices(self.source.layouts, self._weights)[0]
 
-    def _count(self, layout: str, times: int) -> None:
+    def _large(self, rng: random.Random, layout: str) -> list[Architecture]:
+        """Large networks of a layout: one, or a few with other letters where layouts are not listed."""
+        space = self.supernet.space
+        if space.listed:
+            return [self.source.largest(rng, layout)]
+        found: dict[str, Architecture] = {}
+        for _ in range(4 * _ANCHORS):
+            one = self.source.largest(rng, layout)
+            found.setdefault(space.layout(space.encode(one)), one)
+            if len(found) == _ANCHORS:
+                break
+        return list(found.values())
+
+    def _count(self, architectures: list[Architecture]) -> None:
+        space = self.supernet.space
         updates = Counter(self.loop.facts.get("updates", {}))
-        updates.update({f"stage {i + 1} {letter}": times for i, letter in enumerate(layout)})
+        for architecture in architectures:
+            for i, gene in enumerate(space.encode(architecture).stages, start=1):
+                updates.update(f"stage {i} {letter}" for letter in sorted(set(gene.op)))
         self.loop.facts["updates"] = dict(updates)
 
     def _single_path(self, images: torch.Tensor, labels: torch.Tensor, step: int) -> float:
         rng = random.Random(f"{self.recipe.seed}-{step}")
         layout = self._draw_layout(rng)
         large = rng.random() < 1 - step / (_TAKEN_OVER * self.loop.steps)
-        architecture = self._anchors[layout] if large else self.source.member(rng, layout)
+        architecture = rng.choice(self._anchors[layout]) if large else self.source.member(rng, layout)
         loss = self._learn(images, labels, architecture)[0]
-        self._count(layout, 1)
+        self._count([architecture])
         self.supernet.publish_gradients()
         return loss
 
     def _sandwich(self, images: torch.Tensor, labels: torch.Tensor, step: int) -> float:
         rng = random.Random(f"{self.recipe.seed}-{step}")
         layout = self._draw_layout(rng)
-        loss, logits = self._learn(images, labels, self.source.largest(rng, layout))
+        largest = self.source.largest(rng, layout)
+        loss, logits = self._learn(images, labels, largest)
         soft = logits.softmax(1)
         members = [self.source.smallest(rng, layout), *(self.source.member(rng, layout) for _ in range(2))]
         for member in members:
             self._learn(images, soft, member)
-        self._count(layout, 1 + len(members))
+        self._count([largest, *members])
         self.supernet.publish_gradients()
         return loss
 

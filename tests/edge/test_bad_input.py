@@ -141,7 +141,7 @@ FOLDERS = [
     ("train a.yaml --weights evil.pt", "Cannot read weights from evil.pt", "a .safetensors file"),
     ("train run", "run is a folder", "a YAML file is needed"),
     ("profile won", "won is a folder", "Did you mean won/winners/1/architecture.yaml?"),
-    ("profile nothing.yaml", "No file 'nothing.yaml'", "coatnet_0"),
+    ("profile nothing.yaml", "No file 'nothing.yaml'", "more"),
 ]
 RUNS = [
     ("search --resume nothing", "There is no run at nothing", "a folder that nas-search wrote"),

@@ -26,7 +26,17 @@ class Profile:
 PROFILE = Profile(
     params=25_036_948,
     macs=4_142_000_000,
-    stages=[{"name": "stem", "macs": 4_000_000, "params": 38_848, "output": (64, 112, 112), "ops": "conv_stem"}],
+    stages=[
+        {
+            "name": "stem",
+            "macs": 4_142_000_000,
+            "params": 38_848,
+            "output": (64, 112, 112),
+            "ops": "conv_stem, width 64",
+            "letter": "",
+            "depth": 0,
+        }
+    ],
     latency={"median_s": 0.0123, "iqr_s": 0.0004, "runs": 30, "warmup": 5, "setting": "cpu, float32"},
 )
 
@@ -76,6 +86,53 @@ def test_zoo_rows_have_exact_costs(capsys: pytest.CaptureFixture[str]) -> None:
     assert round(rows["coatnet_0"]["macs"] / 1e9, 3) == 4.142
 
 
+def test_zoo_keeps_what_fits_best_published_accuracy_first(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["zoo", "--fits", "9GFLOPs", "--fits", "50Mparams", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {"coatnet_0", "coatnet_1"} <= {row["name"] for row in rows}
+    assert all(row["macs"] <= 9e9 and row["params"] <= 50e6 for row in rows)
+    accuracies = [row["top1"] or 0 for row in rows]
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert main(["zoo", "--fits", "4.2GFLOPs"]) == 0
+    shown = capsys.readouterr().out
+    assert "coatnet_0" in shown
+    assert "coatnet_2" not in shown
+
+
+def test_zoo_refuses_a_budget_that_nothing_fits(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, told in (
+        (["--fits", "1MFLOPs"], "No network of the zoo fits 1MFLOPs: the nearest, "),
+        (["--fits", "8ms@cpu"], "counted, not measured"),
+        (["--fits", "4.2"], "has no unit"),
+    ):
+        assert main(["zoo", *words]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert told in err
+        assert err.count("\n") == 1
+
+
+def test_stages_are_drawn_with_map_layers_and_share(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["profile", "coatnet_0"]) == 0
+    out = capsys.readouterr().out
+    (line,) = [line for line in out.splitlines() if line.startswith("stage 3") and "%" in line]
+    assert line.split()[2:5] == ["14x14", "384", "AAAAA"]
+    assert "44.7 %" in line
+    assert max(map(len, out.splitlines())) <= 120
+
+
+def test_long_runs_of_layers_are_counted_and_bars_can_be_plain() -> None:
+    from nas.cli.drawing import bar, letters
+
+    assert letters("C", 3) == "CCC"
+    assert letters("C", 28) == "28C"
+    assert letters("C" * 30 + "AA", 32) == "30C 2A"
+    assert letters("", 0) == ""
+    assert bar(0.5, blocks=False) == "#" * 10
+    assert bar(0.5, blocks=True) == "█" * 10
+    assert bar(0.13, blocks=True) == "██▋"
+
+
 def test_profile_hands_its_options_over(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     calls: list[dict[str, Any]] = []
 
@@ -102,7 +159,15 @@ def test_profile_hands_its_options_over(monkeypatch: pytest.MonkeyPatch, capsys:
     assert document["stages"][0]["output"] == [64, 112, 112]
     assert main(words) == 0
     out = capsys.readouterr().out
-    for told in ("64x112x112", "4.14 GMACs", "25,036,948 parameters", "12.30 ms median", "cpu, float32"):
+    for told in (
+        "112x112",
+        "conv_stem, width 64",
+        "100.0 %",
+        "4.14 GMACs",
+        "25,036,948 parameters",
+        "12.30 ms median",
+        "cpu, float32",
+    ):
         assert told in out
 
 

@@ -16,7 +16,7 @@ HEAVY = ("torch", "ray", "optuna", "pandas", "numpy", "scipy", "sklearn", "matpl
 COMPLAINTS = [
     ("sarch", "did you mean 'search'"),
     ("--verison", "did you mean '--version'"),
-    ("rank --space coatnet", "not built yet"),
+    ("rank --space coatnet", "--truth is missing"),
     ("search", "--space is missing"),
     ("search --space coatnet", "--budget is missing"),
     ("search --space coatnt --budget 4.2GFLOPs", "did you mean 'coatnet'"),

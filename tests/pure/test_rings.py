@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("torch", "ray", "optuna", "pandas", "numpy", "scipy", "sklearn", "matplotlib", "PIL", "rich")
+HEAVY = ("torch", "ray", "optuna", "pandas", "numpy", "scipy", "sklearn", "matplotlib", "PIL", "rich", "timm")
 
 
 def run_python(code: str) -> str:
@@ -40,3 +40,7 @@ def test_pure_ring_imports_nothing_heavy() -> None:
     modules = "errors registry progress strict_yaml budget architecture space templates catalog trial options run"
     imports = ", ".join(f"nas.{name}" for name in modules.split())
     assert run_python(f"import {imports}, sys; print([m for m in {HEAVY} if m in sys.modules])").strip() == "[]"
+
+
+def test_weights_of_timm_are_converted_without_timm() -> None:
+    assert run_python("import nas, sys; nas.from_timm; print('timm' in sys.modules)").strip() == "False"

@@ -1,45 +1,35 @@
-"""Every op with a config to vary, and a count of multiply-adds of our own: hooks on leaf modules."""
+"""Every op's cases, and a count of multiply-adds of our own: hooks on leaf modules."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import nn
 
 from nas.ops.attention import Attention
+from nas.ops.channel_attention import ChannelAttention
+from nas.ops.patches import TokenMixer
+
+from .op_cases import all_cases
 
 CHANNELS = 8
-INNER = {"op": "conv", "width": 4}
-# op -> (a config, and for every parameter of it another value)
-OPS_VARIED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "activation": ({}, {"name": "relu"}),
-    "attention": (
-        {"width": 12, "head_dim": 4, "stride": 2},
-        {"width": 16, "head_dim": 6, "position": "none", "stride": 1, "pool": "max"},
-    ),
-    "batch_norm": ({}, {"eps": 0.1, "momentum": 0.5}),
-    "classifier": ({"num_classes": 5}, {"num_classes": 6, "norm": {"op": "layer_norm"}, "hidden": False}),
-    "conv": (
-        {"width": 12},
-        {"width": 16, "kernel_size": 5, "stride": 2, "padding": 0, "groups": 4, "bias": False},
-    ),
-    "conv_stem": ({"width": 12}, {"width": 16, "kernel_size": 5, "stride": 1, "activation": "relu"}),
-    "depthwise_conv": ({}, {"kernel_size": 3, "stride": 2, "bias": False}),
-    "feed_forward": ({"expand_ratio": 2}, {"expand_ratio": 1.5, "activation": "relu"}),
-    "layer_norm": ({}, {"eps": 0.1}),
-    "mbconv": (
-        {"width": 12, "stride": 2},
-        {
-            "width": 16, "kernel_size": 5, "expand_ratio": 2, "stride": 1, "stride_in": "depthwise", "se_ratio": 0,
-            "activation": "relu",
-        },
-    ),
-    "none": ({}, {}),
-    "pool_project": ({"width": 12}, {"width": 16, "stride": 1, "pool": "max"}),
-    "serial": ({"ops": (INNER,)}, {"ops": (INNER, {"op": "activation"})}),
-}  # fmt: skip
+OPS_VARIED = all_cases()
+
+
+def token_mixing(leaf: TokenMixer, places: int) -> int:
+    """Multiply-adds of T2T-ViT's mixer beside its linear maps."""
+    width = leaf.shape.channels
+    if leaf.directions is None:
+        return 2 * places * places * width
+    features = leaf.directions.shape[0]
+    directed, products, totals = 2 * width, 2 * width, 1
+    return places * features * (directed + products + totals)
+
+
+def per_image(out: torch.Tensor, batch: int) -> int:
+    """Numbers for one image: windows may have joined the batch; what positions alone decide is there once."""
+    return out.numel() // batch if len(out) % batch == 0 else out[0].numel()
 
 
 def counted_by_hooks(module: nn.Module, x: torch.Tensor) -> tuple[int, int, torch.Tensor]:
@@ -49,12 +39,21 @@ def counted_by_hooks(module: nn.Module, x: torch.Tensor) -> tuple[int, int, torc
     def hook(leaf: nn.Module, inputs: tuple[torch.Tensor, ...], out: torch.Tensor) -> None:
         nonlocal macs
         if isinstance(leaf, nn.Conv2d):
-            macs += out[0].numel() * (leaf.in_channels // leaf.groups) * math.prod(leaf.kernel_size)
+            macs += per_image(out, len(x)) * (leaf.in_channels // leaf.groups) * math.prod(leaf.kernel_size)
+        elif isinstance(leaf, nn.ConvTranspose2d):
+            macs += inputs[0][0].numel() * (leaf.out_channels // leaf.groups) * math.prod(leaf.kernel_size)
         elif isinstance(leaf, nn.Linear):
-            macs += out[0].numel() * leaf.in_features
+            macs += per_image(out, len(x)) * leaf.in_features
+        elif isinstance(leaf, ChannelAttention):
+            c, height, width, *_ = leaf.shape
+            macs += 2 * c * (c // leaf.heads) * height * width
         elif isinstance(leaf, Attention):
-            _, width, rows, columns = out.shape
-            macs += 2 * width * (rows * columns) ** 2
+            asked, given = (math.prod(each.shape.tensor[1:]) for each in (leaf.q, leaf.k))
+            if leaf.windows is not None:
+                given = leaf.windows.tokens + leaf.windows.size**2
+            macs += asked * given * (leaf.q.shape.channels + leaf.v.shape.channels)
+        elif isinstance(leaf, TokenMixer):
+            macs += token_mixing(leaf, math.prod(leaf.shape.tensor[1:]))
 
     handles = [m.register_forward_hook(hook) for m in module.modules()]
     with torch.no_grad():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import random
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -11,8 +13,8 @@ import torch
 import nas
 from nas.architecture import Architecture
 from nas.errors import ArchitectureError
-from nas.model import Network, Residual, resize_tables
-from nas.ops import Shape, normalise
+from nas.model import Network, resize_tables
+from nas.ops import Shape, make, normalise
 
 from ..small_space import small_space
 
@@ -30,33 +32,71 @@ def test_a_member_maps_images_to_logits_in_channels_last(seed: int) -> None:
     assert all(p.is_contiguous(memory_format=torch.channels_last) for p in kernels)
 
 
+def residual(config: dict[str, Any], shape: Shape) -> Any:
+    return make({"op": "residual", **config}, shape)
+
+
 def test_a_branch_is_shortcut_plus_scaled_mixer_of_norm() -> None:
     shape, x = Shape(4, 6, 6), torch.randn(2, 4, 6, 6, generator=torch.Generator().manual_seed(0))
     config = {"norm": {"op": "layer_norm"}, "mixer": {"op": "conv", "width": 4}, "scale": 0.25}
-    branch = Residual(config, shape)
+    branch = residual(config, shape)
     torch.testing.assert_close(branch(x), x + 0.25 * branch.mixer(branch.norm(x)))
     assert branch.scale is not None
     assert branch.scale.shape == (4,)
-    alone = Residual({**config, "shortcut": {"op": "none"}}, shape)
+    alone = residual({**config, "shortcut": {"op": "none"}}, shape)
     torch.testing.assert_close(alone(x), 0.25 * alone.mixer(alone.norm(x)))
-    plain = Residual({"mixer": {"op": "conv", "width": 4}}, shape)
+    plain = residual({"mixer": {"op": "conv", "width": 4}}, shape)
     torch.testing.assert_close(plain(x), x + plain.mixer(x))
 
 
 def test_a_branch_without_residual_may_change_the_shape() -> None:
     mixer = {"op": "conv", "width": 6, "stride": 2}
-    branch = Residual({"mixer": mixer, "shortcut": {"op": "none"}}, Shape(4, 6, 6))
+    branch = residual({"mixer": mixer, "shortcut": {"op": "none"}}, Shape(4, 6, 6))
     assert branch(torch.zeros(1, 4, 6, 6)).shape == (1, 6, 3, 3)
     with pytest.raises(ArchitectureError, match=r"conv gives \(6, 3, 3\) .* shortcut gives \(4, 6, 6\)"):
-        Residual({"mixer": mixer}, Shape(4, 6, 6))
+        residual({"mixer": mixer}, Shape(4, 6, 6))
 
 
-def test_stages_that_do_not_fit_are_refused_by_place() -> None:
-    layers = [{"branches": [{"mixer": {"op": "conv", "width": 6}}]}]
-    data = {"format": 1, "stem": {"op": "conv_stem", "width": 4}, "stages": [{"layers": layers}],
-            "head": {"op": "classifier"}}  # fmt: skip
-    with pytest.raises(ArchitectureError, match=r"stages\[0\] \(input \(4, 112, 112\)\)"):
+CONV = {"op": "conv", "width": 6}
+WINDOWS = {"op": "attention", "head_dim": 2, "scope": "window", "window": 5}
+
+
+@pytest.mark.parametrize(
+    ("mixer", "words"),
+    [
+        (
+            CONV,
+            "stage 2 (its input 4x14x14): conv gives (6, 14, 14) (channels, height, width) but its shortcut gives (4",
+        ),
+        ({"op": "attention"}, "stage 2 (its input 4x14x14): attention: width (=4) must divide by head_dim (=32)"),
+        (WINDOWS, "stage 2 (its input 4x14x14): attention: a 14x14 map does not divide into windows of 5x5"),
+        ({"op": "group_norm", "groups": 3}, "stage 2 (its input 4x14x14): group_norm: channels (=4) must divide by"),
+        ({"op": "drop_tokens", "tokens": 3}, "stages[1].mixer: Unknown parameter of drop_tokens 'tokens'"),
+    ],
+)
+@pytest.mark.parametrize("user", [nas.build, nas.cost])
+def test_stages_that_do_not_fit_are_refused_with_place_and_numbers(
+    user: Callable[[Architecture], Any], mixer: dict[str, Any], words: str
+) -> None:
+    first = {"layers": [{"branches": [{"mixer": {"op": "pool"}}]}]}
+    halved = {"op": "pool", "stride": 2}
+    second = {"layers": [{"branches": [{"mixer": mixer}]}]}
+    data = {"format": 1, "input": {"resolution": 56}, "stem": {"op": "conv", "width": 4, "stride": 2},
+            "stages": [{**first, "transition": halved}, second], "head": {"op": "classifier"}}  # fmt: skip
+    with pytest.raises(ArchitectureError) as caught:
+        user(normalise(Architecture.from_dict(data)))
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_stem_and_head_that_do_not_fit_are_refused_by_name() -> None:
+    data: dict[str, Any] = {"format": 1, "input": {"resolution": 8}, "stem": {**CONV, "kernel_size": 99, "padding": 0},
+                            "stages": [], "head": {"op": "classifier"}}  # fmt: skip
+    with pytest.raises(ArchitectureError, match=r"stem \(its input 3x8x8\): conv: a 99x99 kernel does not fit"):
         nas.build(normalise(Architecture.from_dict(data)))
+    data |= {"stem": CONV, "head": {"op": "classifier", "pool": "token"}}
+    with pytest.raises(ArchitectureError, match=r"head \(its input 6x8x8\): classifier: pool token"):
+        nas.cost(normalise(Architecture.from_dict(data)))
 
 
 def test_transitions_come_before_the_layers() -> None:
@@ -82,7 +122,7 @@ def test_position_tables_are_resized_to_another_resolution() -> None:
     fitted = resize_tables(small.state_dict(), large)
     large.load_state_dict(fitted)
     assert large(torch.zeros(1, 3, 16, 16)).shape == (1, 5)
-    table = fitted["stages.0.layers.0.0.mixer.table"]
+    table = fitted["stages.0.layers.0.0.mixer.bias.table"]
     assert table.shape[1:] == (15, 15)
     torch.testing.assert_close(table[0, :, 0], torch.linspace(0, 6, 15))
 

@@ -18,15 +18,30 @@ from nas.architecture import BlockConfig
 from nas.costing.counter import count
 from nas.errors import ArchitectureError
 from nas.ops import OPS, Shape, make, normalise_block
-from nas.ops.attention import Attention
+from nas.ops.positions import RelativeBias
+from nas.ops.streams import together
 
 from .cases import CHANNELS, OPS_VARIED, counted_by_hooks
+from .op_cases import With
 
 SHAPE = Shape(CHANNELS, 10, 10)
 
 
+STREAMS = together([SHAPE._replace(tokens=1), Shape(2 * CHANNELS, 6, 6, 1)])
+
+
+def tokened(op: str, name: str | None = None) -> Shape:
+    """The input's shape: an op, or the case of a parameter, about tokens or streams gets some."""
+    if getattr(OPS[op], "takes_streams", False) and "stream" in op:
+        return SHAPE if op == "streams" else STREAMS
+    change = OPS_VARIED[op][1][name] if name else None
+    tokens = change.tokens if isinstance(change, With) else 0
+    own = {"apart": 2, "carrier_propagation": 4, "classifier": 2, "drop_tokens": 2}
+    return SHAPE._replace(tokens=tokens or own.get(op, 0))
+
+
 def images(shape: Shape = SHAPE, batch: int = 2) -> torch.Tensor:
-    return torch.randn((batch, *shape), generator=torch.Generator().manual_seed(0))
+    return torch.randn((batch, *shape.tensor), generator=torch.Generator().manual_seed(0))
 
 
 def built(op: str, config: dict[str, Any], shape: Shape = SHAPE) -> Any:
@@ -36,8 +51,18 @@ def built(op: str, config: dict[str, Any], shape: Shape = SHAPE) -> Any:
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in module.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
+            if parameter.requires_grad:
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
     return module
+
+
+def varied(op: str, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Two configs that differ in one parameter alone."""
+    config, changes = OPS_VARIED[op]
+    change = changes[name]
+    if isinstance(change, With):
+        return config | change.base, config | change.base | {name: change.value}
+    return config, config | {name: change}
 
 
 def test_every_op_has_a_case_for_every_parameter() -> None:
@@ -49,17 +74,23 @@ def test_every_op_has_a_case_for_every_parameter() -> None:
 @pytest.mark.parametrize("op", OPS_VARIED)
 def test_shape_and_counts_equal_an_independent_count(op: str) -> None:
     config, changes = OPS_VARIED[op]
-    for seed in range(6):
-        rng = random.Random(seed)
-        drawn = config | {key: value for key, value in changes.items() if rng.random() < seed / 5 and key != "head_dim"}
-        module = built(op, drawn)
-        macs, params, out = counted_by_hooks(module, images())
-        if op != "none":
-            assert out.shape == (2, *(module.shape[:1] if op == "classifier" else module.shape))
-            assert out.isfinite().all()
+    plain = {key: value for key, value in changes.items() if not isinstance(value, With)}
+    draws = [(config, tokened(op)), *((varied(op, name)[1], tokened(op, name)) for name in changes)]
+    if op not in ("attention", "conv", "conv_norm", "pool"):  # of their options not all go together
+        for i in range(6):
+            rng = random.Random(i)
+            drawn = config | {name: value for name, value in plain.items() if rng.random() < i / 5}
+            draws.append((drawn, tokened(op)))
+    for drawn, shape in draws:
+        module = built(op, drawn, shape)
+        macs, params, out = counted_by_hooks(module, images(shape))
+        if op == "none":
+            continue
+        assert out.shape == (2, *(module.shape[:1] if "classifier" in op else module.shape.tensor))
+        assert out.isfinite().all()
         with torch.device("meta"):
-            on_meta = make({"op": op, **drawn}, SHAPE)
-        assert count(on_meta, SHAPE)[:2] == (macs, params), drawn
+            on_meta = make({"op": op, **drawn}, shape)
+        assert count(on_meta, shape)[:2] == (macs, params), drawn
 
 
 VARIATIONS = [(op, name) for op, (_, changes) in OPS_VARIED.items() for name in changes]
@@ -67,11 +98,11 @@ VARIATIONS = [(op, name) for op, (_, changes) in OPS_VARIED.items() for name in 
 
 @pytest.mark.parametrize(("op", "name"), VARIATIONS, ids=[f"{op}-{name}" for op, name in VARIATIONS])
 def test_every_parameter_changes_the_model(op: str, name: str) -> None:
-    config, changes = OPS_VARIED[op]
     figures = []
-    for module in (built(op, config), built(op, config | {name: changes[name]})):
-        module.train()(images())  # so that a running average has moved
-        macs, params, out = counted_by_hooks(module.eval(), images())
+    x = images(tokened(op, name))
+    for module in (built(op, config, tokened(op, name)) for config in varied(op, name)):
+        module.train()(x)  # so that a running average has moved
+        macs, params, out = counted_by_hooks(module.eval(), x)
         figures.append((macs, params, out))
     first, second = figures
     assert first[:2] != second[:2] or first[2].shape != second[2].shape or not torch.allclose(first[2], second[2])
@@ -99,13 +130,41 @@ NESTED = [
     ("attention", {"width": 4, "head_dim": 4, "stride": 2}, {"width": 12, "head_dim": 4, "stride": 2}, (4, 4)),
     ("attention", {"width": 8, "head_dim": 4, "position": "none"}, {"width": 12, "head_dim": 4, "position": "none"},
      (4, 8)),
+    ("attention", {"width": 8, "head_dim": 4, "position": "gated"}, {"width": 12, "head_dim": 4, "position": "gated"},
+     (4, 8)),
     ("feed_forward", {"expand_ratio": 2}, {"expand_ratio": 4}, (4, 12)),
+    ("mamba", {"state": 2}, {"state": 4, "kernel_size": 5, "rank": 2}, (4, 8)),
+    ("mamba", {"state": 2}, {"state": 2, "expand_ratio": 2}, (4, 4)),
     ("conv", {"width": 4, "kernel_size": 1}, {"width": 12, "kernel_size": 5}, (4, 8)),
     ("conv", {"width": 4, "stride": 2}, {"width": 8, "stride": 2, "kernel_size": 5}, (4, 8)),
     ("depthwise_conv", {"kernel_size": 3}, {"kernel_size": 7}, (4, 8)),
     ("conv_stem", {"width": 4}, {"width": 12, "kernel_size": 5}, (3, 3)),
     ("pool_project", {"width": 8}, {"width": 12}, (4, 8)),
     ("pool_project", {"width": 8, "stride": 3, "pool": "max"}, {"width": 12, "stride": 3, "pool": "max"}, (4, 8)),
+    (
+        "mbconv",
+        {"width": 8, "stride": 2, "stride_in": "depthwise", "padding": "same"},
+        {"width": 12, "stride": 2, "stride_in": "depthwise", "padding": "same", "kernel_size": 5},
+        (4, 8),
+    ),
+    ("deformable_merge", {"width": 4, "kernel_size": 3}, {"width": 8, "kernel_size": 3}, (4, 8)),
+    ("pool_project", {"width": 6, "norm": {"op": "batch_norm"}}, {"width": 12, "norm": {"op": "batch_norm"}}, (4, 8)),
+    ("conv_shortcut", {"width": 8, "stride": 2}, {"width": 12, "stride": 2, "kernel_size": 5}, (4, 8)),
+    ("bottleneck", {"width": 8, "mixer": {"op": "conv"}}, {"width": 16, "mixer": {"op": "conv"}, "kernel_size": 5},
+     (4, 8)),
+    ("conv_norm", {"width": 4, "stride": 2}, {"width": 8, "stride": 2, "kernel_size": 5}, (4, 8)),
+    ("conv_feed_forward", {"width": 4, "expand_ratio": 2}, {"width": 8, "expand_ratio": 3}, (4, 8)),
+    ("conv_feed_forward", {"width": 4, "expand_ratio": 2, "middle": {"op": "depthwise_conv", "kernel_size": 3}},
+     {"width": 8, "middle": {"op": "depthwise_conv", "kernel_size": 5}}, (4, 8)),
+    ("cascade_conv", {"groups": 2}, {"groups": 2, "kernel_size": 5}, (4, 4)),
+    ("reparam_conv", {"width": 4, "stride": 2, "small": 1}, {"width": 8, "stride": 2, "small": 1, "kernel_size": 5},
+     (4, 8)),
+    ("reparam_conv", {"width": 8, "depthwise": True}, {"width": 16, "depthwise": True, "kernel_size": 5}, (4, 8)),
+    ("rep_mixer", {}, {"kernel_size": 7}, (4, 8)),
+    ("gated_feed_forward", {"expand_ratio": 2}, {"expand_ratio": 3}, (4, 8)),
+    ("wave", {"expand_ratio": 2}, {"expand_ratio": 4}, (4, 4)),
+    ("oversize_conv", {"kernel_size": 5}, {"kernel_size": 9}, (4, 8)),
+    ("remember", {"kernel_size": 3}, {"kernel_size": 7}, (4, 8)),
     ("batch_norm", {}, {}, (4, 8)),
     ("classifier", {"num_classes": 5}, {"num_classes": 5}, (4, 8)),
 ]  # fmt: skip
@@ -164,13 +223,15 @@ def test_attention_is_softmax_of_scaled_products_and_offsets() -> None:
     heads = []
     for head in range(2):
         rows = slice(4 * head, 4 * head + 4)
-        q, k, v = (F.linear(tokens, m.weight[rows], m.bias[rows]) for m in (module.q, module.k, module.v))
+        q, k, v = (
+            F.linear(tokens, m.weight[rows], m.bias[rows]) for m in (module.q.linear, module.k.linear, module.v.linear)
+        )
         logits = q @ k.transpose(1, 2) / 2
         for i in range(6):
             for j in range(6):
-                logits[:, i, j] += module.table[head, i // 2 - j // 2 + 2, i % 2 - j % 2 + 1]
+                logits[:, i, j] += module.bias.table[head, i // 2 - j // 2 + 2, i % 2 - j % 2 + 1]
         heads.append(logits.softmax(2) @ v)
-    expected = module.project(torch.cat(heads, 2)).transpose(1, 2).unflatten(2, (3, 2))
+    expected = module.project.linear(torch.cat(heads, 2)).transpose(1, 2).unflatten(2, (3, 2))
     torch.testing.assert_close(module(x), expected)
 
 
@@ -206,4 +267,4 @@ def test_only_nn_modules_with_a_shape_are_ops() -> None:
         assert issubclass(kind, nn.Module), name
         assert set(kind.elastic) <= {field.name for field in dataclasses.fields(kind.Config)}, name
         assert kind.__doc__, name
-    assert set(Attention.parts) == {"table"}
+    assert set(RelativeBias.parts) == {"table"}

@@ -1,0 +1,52 @@
+"""How truth tables write architectures, per space."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from nas.architecture import Architecture
+from nas.errors import DataError, NasError
+from nas.ops import normalise
+from nas.space import Genotype, SearchSpace, StageChoice
+
+Decoder = Callable[[SearchSpace, str], Architecture]
+
+
+def widths(space: SearchSpace, text: str) -> Architecture:
+    """NATS-Bench's size space: the widths of stem and stages, such as `8:16:24:32:40`."""
+    stem, *stages = (int(width) for width in text.split(":"))
+    genotype = Genotype((stem,), tuple(StageChoice("C", width, 1, ()) for width in stages))
+    if len(stages) != len(space.stages) or any(w not in s.widths for w, s in zip(stages, space.stages, strict=True)):
+        raise DataError("its widths are not the space's")
+    return space.decode(genotype)
+
+
+def plain(space: SearchSpace, text: str) -> Architecture:
+    """An architecture as JSON, as this program writes it."""
+    architecture = normalise(Architecture.from_dict(json.loads(text)))
+    space.encode(architecture)
+    return architecture
+
+
+CODECS: dict[str, Decoder] = {"nats-size": widths}
+
+
+def decode(space: SearchSpace, texts: tuple[str, ...], where: str) -> list[Architecture]:
+    """The architectures of a table's column.
+
+    Raises:
+        DataError: If one cannot be read or is no member of the space, naming its line.
+    """
+    decoder = CODECS.get(space.name, plain)
+    found: list[Architecture] = []
+    for line, text in enumerate(texts, start=2):
+        try:
+            found.append(decoder(space, text))
+        except (NasError, ValueError, TypeError) as fault:
+            reason = " ".join(str(fault).split())[:160]
+            raise DataError(
+                f"{where}, line {line}: {text[:40]!r} is no architecture of {space.name}: {reason}. Check --space and "
+                "--arch-column."
+            ) from None
+    return found

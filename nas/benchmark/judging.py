@@ -1,0 +1,117 @@
+"""What predictors of accuracy are worth: correlations, partial and within bands, regret, intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from nas.searching.ranking import (
+    Values,
+    bootstrap_spearman,
+    interval,
+    kendall,
+    partial_spearman,
+    pearson,
+    spearman,
+    top_k_regret,
+    within_band_spearman,
+)
+
+BANDS = 20
+TOP = (1, 5, 10, 50)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """One predictor against the truth; None where a figure is undefined or cannot be known.
+
+    Attributes:
+        low, high: The 95 % percentile interval of `spearman`, by bootstrap over networks.
+        partial_spearman_given_macs, partial_spearman_given_params: With what these tell about both taken out.
+        within_band_spearman: Mean inside bands of multiply-adds that hold equally many networks.
+        top_k_regret: k -> what the best of the k networks with the highest scores lacks to the best of all.
+        n: Networks with both a score and a truth.
+        failed: Networks without a score.
+        seconds: That scoring took.
+    """
+
+    spearman: float | None
+    low: float | None
+    high: float | None
+    kendall: float | None
+    pearson: float | None
+    partial_spearman_given_macs: float | None
+    partial_spearman_given_params: float | None
+    within_band_spearman: float | None
+    top_k_regret: Mapping[str, float] = field(default_factory=dict)
+    n: int = 0
+    failed: int = 0
+    seconds: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def judge(
+    scores: Values,
+    truth: Values,
+    *,
+    macs: Values | None = None,
+    params: Values | None = None,
+    seconds: float | None = None,
+    seed: int = 0,
+    resamples: int = 1000,
+    bands: int = BANDS,
+) -> Judgement:
+    """Judges one predictor; a score that is not finite counts as failed and is left out.
+
+    Args:
+        scores: Higher should be better.
+        truth: Known accuracies, all finite.
+        macs, params: Of the same networks, where they are known.
+    """
+    given, known = np.asarray(scores, dtype=float), np.asarray(truth, dtype=float)
+    kept = np.isfinite(given)
+    values, truths = given[kept], known[kept]
+    costs = {
+        name: None if of is None else np.asarray(of, dtype=float)[kept]
+        for name, of in (("macs", macs), ("params", params))
+    }
+    if len(values) < 2:
+        return Judgement(**dict.fromkeys(_FIGURES), n=len(values), failed=int((~kept).sum()), seconds=seconds)
+    low, high = interval(bootstrap_spearman({"score": values}, truths, seed=seed, resamples=resamples)["score"])
+    by_macs = costs["macs"]
+    figures = {
+        "spearman": spearman(values, truths),
+        "low": low,
+        "high": high,
+        "kendall": kendall(values, truths),
+        "pearson": pearson(values, truths),
+        "partial_spearman_given_macs": math.nan if by_macs is None else partial_spearman(values, truths, by_macs),
+        "partial_spearman_given_params": (
+            math.nan if costs["params"] is None else partial_spearman(values, truths, costs["params"])
+        ),
+        "within_band_spearman": (
+            # Bands of fewer than four networks say nothing.
+            math.nan
+            if by_macs is None
+            else within_band_spearman(values, truths, by_macs, bands=max(1, min(bands, len(values) // 4)))
+        ),
+    }
+    return Judgement(
+        **{name: None if math.isnan(value) else value for name, value in figures.items()},
+        top_k_regret={str(k): top_k_regret(values, truths, k=k) for k in TOP if k <= len(values)},
+        n=len(values),
+        failed=int((~kept).sum()),
+        seconds=seconds,
+    )
+
+
+_FIGURES = (
+    "spearman", "low", "high", "kendall", "pearson", "partial_spearman_given_macs", "partial_spearman_given_params",
+    "within_band_spearman",
+)  # fmt: skip

@@ -1,0 +1,108 @@
+"""Truth tables: CSV files of architectures and their known accuracies."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nas.errors import DataError, OptionError
+from nas.registry import closest
+
+# What tables call their accuracy, in the order in which it is looked for.
+TRUTH_NAMES = ("test_accuracy", "cifar10_test", "accuracy", "top1")
+ARCHITECTURE_NAMES = ("architecture", "arch", "arch_json")
+MOST_BYTES = 512 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TruthTable:
+    """A CSV file's columns as text, all of one length."""
+
+    path: Path
+    columns: dict[str, tuple[str, ...]]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def numbers(self, column: str, option: str) -> list[float]:
+        """A column as numbers; an empty cell is NaN.
+
+        Raises:
+            OptionError: If there is no such column.
+            DataError: If a cell is no number, naming its row.
+        """
+        found: list[float] = []
+        for row, text in enumerate(self.column(column, option), start=2):
+            try:
+                found.append(float(text) if text.strip() else math.nan)
+            except ValueError:
+                raise DataError(
+                    f"{self.path}, line {row}: {column} must be a number, but is {text[:40]!r}. Mend the table or name "
+                    f"another column by {option}."
+                ) from None
+        return found
+
+    def column(self, name: str, option: str) -> tuple[str, ...]:
+        """A column as it is written.
+
+        Raises:
+            OptionError: If there is none, with the nearest name.
+        """
+        if name not in self.columns:
+            near = closest(name, list(self.columns))
+            hint = f"did you mean {near!r}? " if near else ""
+            raise OptionError(f"{option} {name}: {self.path} has no such column; {hint}It has {self._names()}.")
+        return self.columns[name]
+
+    def truth_column(self, asked: str | None) -> str:
+        """The column of accuracies: the one asked for, or the only one of a known name."""
+        return self._pick(asked, TRUTH_NAMES, "accuracies", "--truth-column")
+
+    def architecture_column(self, asked: str | None) -> str:
+        """The column that says which network a row is about."""
+        return self._pick(asked, ARCHITECTURE_NAMES, "architectures", "--arch-column")
+
+    def _pick(self, asked: str | None, names: Sequence[str], what: str, option: str) -> str:
+        if asked is not None:
+            self.column(asked, option)
+            return asked
+        found = next((name for name in names if name in self.columns), None)
+        if found is None:
+            raise OptionError(f"Which column of {self.path} holds {what}? Name it by {option}: {self._names()}.")
+        return found
+
+    def _names(self) -> str:
+        return ", ".join(list(self.columns)[:20])
+
+
+def read_table(path: str | Path) -> TruthTable:
+    """Reads a CSV file with a header line.
+
+    Raises:
+        DataError: If it cannot be read, is empty, or a line has another number of cells than the header.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise DataError(f"{path} is larger than {MOST_BYTES >> 20} MiB, too large for a truth table.")
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.reader(file))
+    except OSError as fault:
+        raise DataError(f"Cannot read {path}: {(fault.strerror or str(fault)).lower()}. Give a CSV file.") from None
+    except (UnicodeDecodeError, csv.Error) as fault:
+        raise DataError(f"{path} is not a CSV file: {str(fault)[:80]}. Give one with a header line.") from None
+    rows = [row for row in rows if row]
+    if len(rows) < 2:
+        raise DataError(f"{path} has {max(0, len(rows) - 1)} rows below its header; a truth table needs some.")
+    header = rows[0]
+    if len(set(header)) < len(header):
+        raise DataError(f"{path}: two columns have the same name. Rename one.")
+    for number, row in enumerate(rows[1:], start=2):
+        if len(row) != len(header):
+            raise DataError(
+                f"{path}, line {number}: {len(row)} cells where the header has {len(header)}. Mend the line."
+            )
+    return TruthTable(path=path, columns={name: tuple(row[i] for row in rows[1:]) for i, name in enumerate(header)})

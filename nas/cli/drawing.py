@@ -1,0 +1,66 @@
+"""A network drawn in a terminal: a line per stage, with its map, its width, its layers and its share of the work."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from nas.budget import format_quantity
+from nas.cli.console import table
+
+LONGEST_RUN, BAR = 24, 20
+
+
+def stage_lines(stages: Sequence[Mapping[str, Any]], macs: int, params: int, *, blocks: bool = True) -> list[str]:
+    """A drawing of the stages and their total.
+
+    Args:
+        stages: Rows of a profile: `name`, `output`, `letter`, `depth`, `macs`, `params`.
+        blocks: Whether bars are drawn with block characters; with `#` otherwise.
+    """
+    rows = []
+    for stage in stages:
+        channels, *size = stage["output"]
+        share = stage["macs"] / macs if macs else 0.0
+        rows.append(
+            [
+                stage["name"],
+                "x".join(map(str, size)),
+                str(channels),
+                letters(stage["letter"], stage["depth"]),
+                bar(share, blocks=blocks),
+                f"{100 * share:.1f} %",
+                format_quantity("macs", stage["macs"]),
+                format_quantity("params", stage["params"]),
+            ]
+        )
+    rows.append(["total", "", "", "", "", "", format_quantity("macs", macs), format_quantity("params", params)])
+    header = ["", "map", "width", "layers", "share of the multiply-adds", "", "MACs", "params"]
+    return table(header, rows, left=(0, 3, 4))
+
+
+def letters(letter: str, depth: int) -> str:
+    """A letter per layer: "CCCA"; runs where there are many layers: "16C 2A"."""
+    string = letter * depth if len(letter) == 1 else letter
+    if len(string) <= LONGEST_RUN:
+        return string
+    return " ".join(f"{len(list(run))}{each}" for each, run in groupby(string))
+
+
+def bar(share: float, *, blocks: bool) -> str:
+    """A bar as long as a share, in eighths of a character where there are such."""
+    if not blocks:
+        return "#" * round(share * BAR)
+    eighths = round(share * BAR * 8)
+    return "█" * (eighths // 8) + ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")[eighths % 8]
+
+
+def has_blocks() -> bool:
+    """Whether standard output can show block characters."""
+    try:
+        "█▏▌".encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True

@@ -1,0 +1,9 @@
+"""What `nas.to_timm` has registered: timm looks for a model's default_cfg in the module that the model comes from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__: list[str] = []  # timm adds names here
+
+default_cfgs: dict[str, dict[str, Any]] = {}

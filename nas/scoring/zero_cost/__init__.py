@@ -1,0 +1,6 @@
+"""Scores that need no training: functions of a network at its initial weights and a few images."""
+
+from nas.scoring.zero_cost.proxies import PROXIES, Probe
+from nas.scoring.zero_cost.scorer import ZeroCostScorer
+
+__all__ = ["PROXIES", "Probe", "ZeroCostScorer"]

@@ -1,0 +1,143 @@
+"""Truth tables: what is read, judged and refused; and the published tables where they are at hand."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import nas
+from nas.benchmark import judge, read_table
+from nas.benchmark.baselines import baselines
+from nas.benchmark.ranking import rank
+from nas.errors import DataError, OptionError
+from nas.space import Genotype, StageChoice
+
+TRUTH = Path(__file__).resolve().parents[3] / "shared" / "truth"
+needs_tables = pytest.mark.skipif(not TRUTH.is_dir(), reason="the published tables are not here")
+
+
+def written(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def nats(space: Any, *widths: int) -> Any:
+    return space.decode(Genotype((widths[0],), tuple(StageChoice("C", w, 1, ()) for w in widths[1:])))
+
+
+@pytest.mark.parametrize(
+    ("widths", "params"),
+    [((8, 8, 8, 8, 8), 11_714), ((8, 8, 16, 40, 40), 107_826), ((64, 64, 64, 64, 64), 713_674)],
+)
+def test_the_size_space_counts_what_its_authors_published(widths: tuple[int, ...], params: int) -> None:
+    space = nas.load_space("nats-size")
+    assert space.size() == 8**5
+    assert nas.cost(nats(space, *widths)).params == params
+
+
+def test_baselines_of_a_network() -> None:
+    space = nas.load_space("nats-size")
+    architecture = nats(space, 8, 16, 24, 32, 40)
+    found = baselines([architecture])
+    cost = nas.cost(architecture)
+    assert (found["params"], found["macs"]) == ([cost.params], [cost.macs])
+    assert found["depth"] == [4]
+    assert found["channels"] == [120]
+    assert found["log_channels"] == [pytest.approx(math.log(8 * 16 * 24 * 32 * 40))]
+
+
+def test_a_perfect_score_is_one_everywhere_and_a_failed_one_is_left_out() -> None:
+    rng = random.Random(0)
+    truth = [rng.random() for _ in range(60)]
+    macs, params = ([rng.random() for _ in truth] for _ in range(2))
+    found = judge([*truth[:-1], math.nan], truth, macs=macs, params=params, seconds=2.0)
+    assert (found.n, found.failed, found.seconds) == (59, 1, 2.0)
+    for figure in (found.spearman, found.kendall, found.pearson, found.within_band_spearman, found.low):
+        assert figure == pytest.approx(1)
+    assert found.top_k_regret == {"1": 0, "5": 0, "10": 0, "50": 0}
+
+
+def test_a_score_that_is_the_baseline_in_disguise_is_seen_through() -> None:
+    rng = random.Random(1)
+    macs = [rng.random() for _ in range(200)]
+    truth = [m + 0.3 * rng.random() for m in macs]
+    disguised = [m + 0.02 * rng.random() for m in macs]
+    found = judge(disguised, truth, macs=macs)
+    assert found.spearman is not None
+    assert found.spearman > 0.9
+    assert found.partial_spearman_given_macs is not None
+    assert abs(found.partial_spearman_given_macs) < 0.25
+    assert found.partial_spearman_given_params is None
+
+
+def test_columns_are_ranked_without_a_space(tmp_path: Path) -> None:
+    table = written(tmp_path / "t.csv", "truth,good,bad\n" + "".join(f"{i},{i * i},{-i}\n" for i in range(30)))
+    found = rank(table, truth_column="truth", score_columns=["good", "bad"])
+    assert found.scorers["good"].spearman == pytest.approx(1)
+    assert found.scorers["bad"].spearman == pytest.approx(-1)
+    assert not found.baselines_known
+    json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_with_a_space_the_baselines_stand_beside(tmp_path: Path) -> None:
+    space, rng = nas.load_space("coatnet-small"), random.Random(0)
+    members = [space.sample(rng) for _ in range(12)]
+    rows = "".join(f'{nas.cost(m).params},"{json.dumps(m.to_dict()).replace(chr(34), chr(34) * 2)}"\n' for m in members)
+    table = written(tmp_path / "t.csv", "accuracy,architecture\n" + rows)
+    found = rank(table, space=space)
+    assert found.scorers["params"].spearman == pytest.approx(1)
+    assert set(found.scorers) == {"params", "macs", "depth", "channels", "log_channels"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "has 0 rows"),
+        ("accuracy\n", "has 0 rows"),
+        ("accuracy,accuracy\n1,2\n", "same name"),
+        ("accuracy,s\n1,2\n3\n", "line 3: 1 cells"),
+        ("accuracy,s\n1,x\n3,4\n", "line 2: s must be a number"),
+    ],
+)
+def test_tables_that_cannot_be_used_are_refused_by_line(text: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        rank(written(tmp_path / "t.csv", text), score_columns=["s"])
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_columns_are_answered_with_the_nearest(tmp_path: Path) -> None:
+    table = read_table(written(tmp_path / "t.csv", "index,cifar_gt\n1,2\n3,4\n"))
+    with pytest.raises(OptionError, match="did you mean 'cifar_gt'"):
+        table.truth_column("cifar_gd")
+    with pytest.raises(OptionError, match="Which column of .* holds accuracies"):
+        table.truth_column(None)
+
+
+def test_rows_of_another_space_are_refused(tmp_path: Path) -> None:
+    table = written(tmp_path / "t.csv", "arch,cifar10_test\n8:8:8:8:8,80\n8:8:8:8:9,81\n")
+    with pytest.raises(DataError, match="line 3: '8:8:8:8:9' is no architecture of nats-size"):
+        rank(table, space=nas.load_space("nats-size"))
+
+
+@needs_tables
+def test_published_supernets_have_their_published_kendall() -> None:
+    columns = ["oneshot_supernet_acc", "fewshot_supernet_acc"]
+    found = rank(TRUTH / "nb201_supernet_scores.csv", truth_column="cifar10_gt", score_columns=columns)
+    assert [round(found.scorers[name].kendall or 0, 3) for name in columns] == [0.485, 0.551]
+
+
+@needs_tables
+def test_every_network_of_the_published_size_table_is_counted_to_the_digit() -> None:
+    table, space = read_table(TRUTH / "nats_size_cifar10.csv"), nas.load_space("nats-size")
+    rows = random.Random(0).sample(range(len(table)), 400)
+    params, macs = (table.numbers(name, "") for name in ("params_c10", "mmacs_32"))
+    for row in rows:
+        cost = nas.cost(nats(space, *map(int, table.columns["arch"][row].split(":"))))
+        assert cost.params == params[row]
+        assert round(cost.macs / 1e6, 4) == pytest.approx(macs[row], abs=1e-4)

@@ -1,0 +1,16 @@
+"""Carrier tokens and positions by MLP."""
+
+from . import Cases
+
+NORM = {"op": "layer_norm"}
+AFTER = {"op": "feed_forward", "expand_ratio": 2}
+
+CASES: Cases = {
+    "carrier_propagation": (
+        {"carriers": NORM, "after": AFTER},
+        {"carriers": {"op": "identity"}, "after": NORM, "scale": 0.5},
+    ),
+    "carrier_tokens": ({"window": 5}, {"window": 2, "side": 1}),
+    "mlp_position": ({}, {"window": 5}),
+    "square": ({"mixer": NORM}, {"mixer": {"op": "conv"}}),
+}

@@ -1,0 +1,8 @@
+"""Blocks that think at a lower resolution and come back."""
+
+from . import Cases
+
+CASES: Cases = {
+    "gated_fusion": ({"inner": {"op": "conv"}}, {"inner": {"op": "activation"}, "gate": "relu"}),
+    "transposed_conv": ({}, {"factor": 3, "bias": False}),
+}

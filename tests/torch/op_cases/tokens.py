@@ -1,0 +1,13 @@
+"""Tokens and positions."""
+
+from . import Cases
+
+CASES: Cases = {
+    "apart": (
+        {},
+        {"map": {"op": "none"}, "tokens": {"op": "feed_forward"}},
+    ),
+    "class_token": ({}, {"tokens": 2}),
+    "drop_tokens": ({}, {}),
+    "position": ({}, {"kind": "sinusoid"}),
+}

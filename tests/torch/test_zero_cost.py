@@ -1,0 +1,106 @@
+"""Zero-cost proxies: right by hand on small networks, finite on hybrids, and indifferent to what must not matter."""
+
+from __future__ import annotations
+
+import copy
+import math
+import random
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import nas
+from nas.data import open_data
+from nas.scoring.zero_cost import PROXIES, Probe, ZeroCostScorer
+from nas.training import fresh_network
+
+from ..small_space import small_space
+
+SPACE = small_space()
+
+
+def probe(count: int = 8) -> Probe:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 5, (count,), generator=generator)
+    return Probe(images=torch.randn(count, 3, 8, 8, generator=generator), labels=labels)
+
+
+def member(layout: str, seed: int = 0) -> Any:
+    genotype = SPACE.sample_genotype(random.Random(seed), layout)
+    return fresh_network(SPACE.decode(genotype), seed=seed)
+
+
+@pytest.mark.parametrize("name", PROXIES.names())
+@pytest.mark.parametrize("layout", SPACE.layouts)
+def test_proxies_are_finite_and_repeatable_on_convolution_and_attention(name: str, layout: str) -> None:
+    values = [PROXIES[name](member(layout), probe()) for _ in range(2)]
+    assert math.isfinite(values[0])
+    assert values[0] == pytest.approx(values[1], rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", PROXIES.names())
+def test_proxies_leave_weights_alone(name: str) -> None:
+    network = member(SPACE.layouts[0])
+    before = {key: value.clone() for key, value in network.named_parameters()}
+    PROXIES[name](network, probe())
+    assert all(torch.equal(value, before[key]) for key, value in network.named_parameters())
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+class Line(nn.Module):
+    """Two linear maps of one number: everything is known by hand."""
+
+    def __init__(self, activation: nn.Module | None = None) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+        self.activation = activation or nn.Identity()
+        nn.init.constant_(self.first.weight, -2.0)
+        nn.init.constant_(self.second.weight, 3.0)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.second(self.activation(self.first(x.flatten(1))))
+
+
+def by_hand(name: str, network: Any, images: torch.Tensor, labels: torch.Tensor) -> float:
+    return PROXIES[name](copy.deepcopy(network), Probe(images=images, labels=labels))
+
+
+def test_synflow_is_the_product_of_absolute_weights_per_layer() -> None:
+    ones = torch.ones(1, 1, 1, 1)
+    # |w1| |w2| = 6 for either layer.
+    assert by_hand("synflow", Line(), ones, torch.zeros(1, dtype=torch.long)) == pytest.approx(math.log(12))
+
+
+def test_nwot_sees_the_signs_of_smooth_activations() -> None:
+    images = torch.tensor([1.0, 2.0, -1.0]).view(3, 1, 1, 1)
+    for activation in (nn.ReLU(), nn.GELU(), nn.SiLU()):
+        network = Line(activation)
+        found = by_hand("nwot", network, images[1:], torch.zeros(2, dtype=torch.long))
+        # Patterns 0 and 1: the kernel is the identity, and the logarithm of its determinant 0.
+        assert found == pytest.approx(0)
+
+
+def test_zico_needs_gradients_that_agree_between_batches() -> None:
+    generator = torch.Generator().manual_seed(1)
+    network = member(SPACE.layouts[0])
+    same = torch.randn(4, 3, 8, 8, generator=generator)
+    labels = torch.zeros(4, dtype=torch.long)
+    nearly = torch.cat([same, same + 1e-3 * torch.randn(same.shape, generator=generator)])
+    apart = torch.cat([same, torch.randn(same.shape, generator=generator)])
+    twice = labels.repeat(2)
+    agreeing = PROXIES["zico"](network, Probe(images=nearly, labels=twice))
+    assert agreeing > PROXIES["zico"](network, Probe(images=apart, labels=twice))
+
+
+def test_a_scorer_depends_on_the_architecture_alone() -> None:
+    data = open_data("digits").load(resolution=8, seed=0)
+    space = SPACE.adapted(channels=data.info.channels, num_classes=data.info.num_classes)
+    members = [space.sample(random.Random(i)) for i in range(4)]
+    scorer = ZeroCostScorer("nwot", data, images=16)
+    forwards = [scorer.score(each) for each in members]
+    backwards = [ZeroCostScorer("nwot", data, images=16).score(each) for each in reversed(members)][::-1]
+    assert forwards == pytest.approx(backwards)
+    assert len(set(forwards)) > 1
+    assert nas.cost(members[0]).macs > 0

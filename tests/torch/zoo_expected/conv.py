@@ -1,0 +1,63 @@
+"""Convolutional families: figures of timm's and the authors' own networks, run with random weights."""
+
+TIMM = "timm 1.0.31, conv + linear + matmul"
+AUTHORS = "the authors' code, conv + linear + matmul"
+CLOSED = "closed form of the blocks"
+WITHOUT_QUERIES = (
+    "closed form; the authors' code less its queries of memories, the sum of memories x width^2 over blocks"
+)
+
+EXPECTED: dict[str, tuple[int | None, float | None, str]] = {
+    "convmixer_768_32": (21_110_248, 20.6769, TIMM),
+    "convmixer_1024_20_ks9_p14": (24_383_464, 5.9485, TIMM),
+    "convmixer_1536_20": (51_625_960, 51.0992, TIMM),
+    "convnext_atto": (3_695_520, 0.5473, TIMM),
+    "convnext_tiny": (28_589_128, 4.4555, TIMM),
+    "convnext_small": (50_223_688, 8.6837, TIMM),
+    "convnext_base": (88_591_464, 15.3547, TIMM),
+    "convnext_large": (197_767_336, 34.3614, TIMM),
+    "convnext_xlarge": (350_196_968, 60.921, TIMM),
+    "poolformer_s12": (11_915_176, 1.8123, TIMM),
+    "poolformer_s24": (21_388_968, 3.3922, TIMM),
+    "poolformer_s36": (30_862_760, 4.9722, TIMM),
+    "poolformer_m36": (56_172_520, 8.7588, TIMM),
+    "poolformer_m48": (73_473_448, 11.5333, TIMM),
+    "poolformerv2_s12": (11_891_712, 1.8123, TIMM),
+    "poolformerv2_s24": (21_341_464, 3.3922, TIMM),
+    "poolformerv2_s36": (30_791_216, 4.9722, TIMM),
+    "poolformerv2_m36": (56_077_168, 8.7588, TIMM),
+    "poolformerv2_m48": (73_346_056, 11.5333, TIMM),
+    "caformer_s18": (26_341_656, 4.1069, TIMM),
+    "caformer_s36": (39_297_102, 7.9716, TIMM),
+    "caformer_m36": (56_204_878, 13.2406, TIMM),
+    "caformer_b36": (98_753_614, 23.1605, TIMM),
+    "convformer_s18": (26_774_448, 3.941, TIMM),
+    "convformer_s36": (40_012_152, 7.6397, TIMM),
+    "convformer_m36": (57_051_640, 12.8423, TIMM),
+    "convformer_b36": (99_882_616, 22.6294, TIMM),
+    "edgenext_xxs": (1_327_216, 0.2579, TIMM),
+    "edgenext_xs": (2_336_804, 0.5332, TIMM),
+    "edgenext_s": (5_586_832, 1.2532, TIMM),
+    "edgenext_b": (18_511_292, 3.8283, TIMM),
+    "fastvit_t8": (4_026_232, 0.6901, TIMM),
+    "fastvit_t12": (7_553_704, 1.3977, TIMM),
+    "fastvit_s12": (9_473_576, 1.8004, TIMM),
+    "fastvit_sa12": (11_580_968, 1.9439, TIMM),
+    "fastvit_sa24": (21_554_216, 3.77, TIMM),
+    "fastvit_sa36": (31_527_464, 5.596, TIMM),
+    "fastvit_ma36": (44_068_004, 7.8257, TIMM),
+    "rapidnet_ti": (6_627_840, 0.6175, AUTHORS),
+    "rapidnet_s": (9_213_088, None, CLOSED),
+    "rapidnet_m": (17_304_496, 1.5969, AUTHORS),
+    "rapidnet_b": (30_556_496, None, CLOSED),
+    "parcnetv2_xt": (7_427_720, 1.5534, AUTHORS),
+    "parcnetv2_tiny": (24_935_144, None, CLOSED),
+    "parcnetv2_small": (39_436_520, 7.7806, AUTHORS),
+    "parcnetv2_base": (56_368_360, None, CLOSED),
+    "spartan_t": (3_820_296, 0.7996, AUTHORS),
+    "fcaformer_l0": (None, None, "a guess"),
+    "fcaformer_l1": (6_187_560, 1.365, WITHOUT_QUERIES),
+    "fcaformer_l2": (16_275_870, None, CLOSED),
+    "fcaformer_l3": (27_894_484, 6.5393, WITHOUT_QUERIES),
+    "fcaformer_l4": (65_638_204, None, CLOSED),
+}
