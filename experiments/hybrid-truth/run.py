@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import random
 import shutil
 import sys
 import time
@@ -28,7 +27,6 @@ from nas.data import Dataset, Split, open_data
 from nas.data.assembly import statistics_of
 from nas.progress import Silent
 from nas.run import atomic_write
-from nas.searching import BudgetSampler
 from nas.searching.ranking import spearman
 from nas.training import Recipe, evaluate, fresh_network, train_network
 
@@ -38,10 +36,8 @@ from provenance import provenance
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "results" / "hybrid-truth"
-SPACE, CENTRE, HALF_BAND = "coatnet-small", 5_000_000, 0.05
-PER_LAYOUT, DRAW_SEED = 8, 2026
-# Of the members outside the band: from 2 to 12 MMACs, evenly in the logarithm, each within 10 %.
-LEAST, MOST, HALF_STEP = 2_000_000, 12_000_000, 0.1
+# Drawn once, before any accuracy was seen (README.md); a file, since draws may change with versions.
+MEMBERS = Path(__file__).with_name("members.jsonl")
 RECIPE = {"epochs": 5, "batch_size": 64, "learning_rate": 2e-3, "augment": "crop-flip"}
 
 
@@ -59,35 +55,18 @@ class Task:
         return f"{self.architecture.digest}-{self.seed}"
 
 
-def sampler(centre: float, half: float) -> BudgetSampler:
-    """Members within `half` of `centre` multiply-adds."""
-    high = nas.Budget.parse(f"{centre * (1 + half) / 1e6:.6f}MFLOPs")
-    return BudgetSampler(nas.load_space(SPACE), [high], aim=(1 - half) / (1 + half))
-
-
 def tasks() -> list[Task]:
     """Every training, the most useful first: the band, the band again with another seed, then the wider range."""
-    rng = random.Random(DRAW_SEED)
-    seen: set[str] = set()
-
-    def fresh(source: BudgetSampler, layout: str, group: str) -> Task:
-        while True:
-            architecture = source.draw(rng, layout=layout).architecture
-            if architecture.digest not in seen:
-                seen.add(architecture.digest)
-                return Task(architecture=architecture, layout=layout, group=group, seed=0)
-
-    band = sampler(CENTRE, HALF_BAND)
-    layouts = sorted(band.layouts)
-    inside = [fresh(band, layout, "band") for _ in range(PER_LAYOUT) for layout in layouts]
-    steps = [sampler(LEAST * (MOST / LEAST) ** (i / (PER_LAYOUT - 1)), HALF_STEP) for i in range(PER_LAYOUT)]
-    # A layout that has no member so small gives one of its next step up instead.
-    outside = [
-        fresh(next(step for step in steps[i:] if layout in step.layouts), layout, "wide")
-        for i in range(PER_LAYOUT)
-        for layout in layouts
-    ]
-    return [*inside, *(replace(task, seed=1) for task in inside), *outside]
+    rows = [json.loads(line) for line in MEMBERS.read_text().splitlines()]
+    found = {
+        group: [
+            Task(architecture=Architecture.from_dict(row["architecture"]), layout=row["layout"], group=group, seed=0)
+            for row in rows
+            if row["group"] == group
+        ]
+        for group in ("band", "wide")
+    }
+    return [*found["band"], *(replace(task, seed=1) for task in found["band"]), *found["wide"]]
 
 
 def whole_training_set(path: Path) -> Dataset:
