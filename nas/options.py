@@ -15,6 +15,13 @@ from nas.registry import unknown
 # Option errors must answer without importing what carries the names out, so the names stand here; tests hold
 # the registries of the rings above to them.
 SCORERS = ("supernet",)
+# Functions of a network at its initial weights, and rank aggregates of several of them.
+ZERO_COST = (
+    "dss", "expressivity", "grad_norm", "nwot", "progressivity", "snip", "synflow", "trainability", "zen", "zico",
+)  # fmt: skip
+AGGREGATES = ("az-nas", "zero-cost")
+# What `nas rank` can judge.
+JUDGED = ("supernet", "calibrated", *AGGREGATES, *ZERO_COST)
 SEARCHERS = ("evolution", "nsga2", "tpe", "random")
 STRATEGIES = ("sandwich", "single-path")
 QUALITY_METRICS = ("accuracy", "balanced-accuracy")

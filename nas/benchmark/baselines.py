@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 
 from nas.architecture import Architecture
-from nas.costing import TABLE
+from nas.costing import cost
+from nas.scoring.features import depth, output_widths
 
 BASELINES = ("params", "macs", "depth", "channels", "log_channels")
 
@@ -19,13 +20,10 @@ def baselines(architectures: Sequence[Architecture]) -> dict[str, list[float]]:
     """
     found: dict[str, list[float]] = {name: [] for name in BASELINES}
     for architecture in architectures:
-        rows = TABLE.architecture(architecture)
-        widths = [rows[0][1].shape[0]]
-        for stage, (_, counted) in zip(architecture.stages, rows[1:], strict=False):
-            widths += [counted.shape[0]] * max(1, len(stage.layers))
-        found["params"].append(sum(row.params for _, row in rows))
-        found["macs"].append(sum(row.macs for _, row in rows))
-        found["depth"].append(sum(len(layer.branches) for stage in architecture.stages for layer in stage.layers))
+        counted, widths = cost(architecture), output_widths(architecture)
+        found["params"].append(counted.params)
+        found["macs"].append(counted.macs)
+        found["depth"].append(depth(architecture))
         found["channels"].append(sum(widths))
         found["log_channels"].append(sum(map(math.log, widths)))
     return found

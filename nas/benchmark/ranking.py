@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.benchmark.baselines import baselines
+from nas.architecture import Architecture
+from nas.benchmark.baselines import BASELINES, baselines
 from nas.benchmark.codecs import decode
 from nas.benchmark.judging import Judgement, judge
+from nas.benchmark.scorers import Scores, Settings, check_scorers, score_all
 from nas.benchmark.tables import TruthTable, read_table
 from nas.errors import OptionError
 from nas.progress import Progress, Silent
@@ -50,57 +53,85 @@ def rank(
     truth_column: str | None = None,
     score_columns: Sequence[str] = (),
     arch_column: str | None = None,
-    seed: int = 0,
+    scorers: Sequence[str] = (),
+    settings: Settings | None = None,
+    rows: int | None = None,
     progress: Progress | None = None,
 ) -> Ranking:
-    """Judges columns of a truth table, and with a space the baselines beside them.
+    """Judges columns of a truth table and scorers, and with a space the baselines beside them.
 
     Args:
         score_columns: Columns whose numbers are scores, higher better.
         space: What the table's architectures are members of; its baselines are counted then.
+        scorers: Of `nas.options.JUDGED`; they need a space.
+        settings: What the scorers need; its seed is also the bootstrap's.
+        rows: Judges so many networks of the table, drawn by the seed; None is all.
 
     Raises:
         NasError: If the table, a column or an architecture cannot be used.
     """
-    progress = progress or Silent()
+    progress, settings = progress or Silent(), settings or Settings()
+    check_scorers(scorers, settings)
     table = read_table(truth)
     column = table.truth_column(truth_column)
-    if not score_columns and space is None:
-        raise OptionError("Nothing to judge: name a column by --score-column, or give --space to judge the baselines.")
+    if space is None:
+        if scorers:
+            raise OptionError(f"--scorer {scorers[0]} needs --space: the one that the table's networks are members of.")
+        if not score_columns:
+            raise OptionError("Nothing to judge: name a column by --score-column, or give --space and a --scorer.")
     known = table.numbers(column, "--truth-column")
-    kept = [i for i, value in enumerate(known) if math.isfinite(value)]
+    kept = _draw([i for i, value in enumerate(known) if math.isfinite(value)], rows, settings.seed)
     if len(kept) < 2:
         raise OptionError(
             f"--truth-column {column}: only {len(kept)} rows of {table.path} have a value; two are needed."
         )
     truths = [known[i] for i in kept]
-    counts, seconds = _count(table, space, arch_column, kept) if space else ({}, None)
     columns = {name: table.numbers(name, "--score-column") for name in score_columns}
-    predictors = {name: [values[i] for i in kept] for name, values in columns.items()}
-    clashes = sorted(set(predictors) & set(counts))
+    found = {name: Scores(values=[values[i] for i in kept], seconds=None) for name, values in columns.items()}
+    clashes = sorted(set(found) & {*BASELINES, *scorers})
     if clashes:
-        raise OptionError(f"--score-column {clashes[0]}: that is a baseline's name. Rename the column in the table.")
-    predictors |= counts
-    progress.start("judging", len(predictors), "predictors")
-    scorers: dict[str, Judgement] = {}
-    for name, values in predictors.items():
-        took = seconds if name in counts else None
-        scorers[name] = judge(
-            values, truths, macs=counts.get("macs"), params=counts.get("params"), seconds=took, seed=seed
+        raise OptionError(
+            f"--score-column {clashes[0]}: that is the name of a baseline or scorer. Rename the column in the table."
+        )
+    counts: dict[str, list[float]] = {}
+    if space is not None:
+        architectures = _architectures(table, space, arch_column, kept)
+        for name in dict.fromkeys(scorers):
+            found[name] = score_all(name, architectures, space, settings, progress)
+            for note in found[name].notes:
+                progress.note(f"{name}: {note}")
+        began = time.process_time()
+        counts = baselines(architectures)
+        seconds = time.process_time() - began
+        found |= {name: Scores(values=values, seconds=seconds) for name, values in counts.items()}
+    progress.start("judging", len(found), "predictors")
+    judged: dict[str, Judgement] = {}
+    for name, scores in found.items():
+        judged[name] = judge(
+            scores.values,
+            truths,
+            macs=counts.get("macs"),
+            params=counts.get("params"),
+            seconds=scores.seconds,
+            seed=settings.seed,
         )
         progress.advance()
     progress.finish()
     return Ranking(
-        table=str(table.path), truth_column=column, n=len(truths), scorers=scorers, baselines_known=bool(counts)
+        table=str(table.path), truth_column=column, n=len(truths), scorers=judged, baselines_known=bool(counts)
     )
 
 
-def _count(
+def _draw(rows: list[int], count: int | None, seed: int) -> list[int]:
+    """Some rows, in the table's order; all of them where no more are asked for."""
+    if count is None or count >= len(rows):
+        return rows
+    return sorted(random.Random(seed).sample(rows, count))
+
+
+def _architectures(
     table: TruthTable, space: SearchSpace, arch_column: str | None, kept: list[int]
-) -> tuple[dict[str, list[float]], float]:
-    column = table.architecture_column(arch_column)
-    texts = table.column(column, "--arch-column")
-    architectures = decode(space, texts, str(table.path))
-    began = time.process_time()
-    counted = baselines([architectures[i] for i in kept])
-    return counted, time.process_time() - began
+) -> list[Architecture]:
+    texts = table.column(table.architecture_column(arch_column), "--arch-column")
+    decoded = decode(space, texts, str(table.path))
+    return [decoded[i] for i in kept]

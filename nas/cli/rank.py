@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.cli.console import Console, table
-from nas.cli.parsing import text, whole
+from nas.cli.parsing import choice, listed, text, whole, whole_within
 from nas.errors import OptionError
+from nas.options import JUDGED
 
 if TYPE_CHECKING:
     from nas.benchmark.ranking import Ranking
@@ -18,7 +20,10 @@ bands of equal MACs, and the regret of trusting the best k. The baselines (param
 beside every score.
 
   nas rank --truth table.csv --truth-column accuracy --score-column my_score
-  nas rank --space nats-size --truth nats_size_cifar10.csv"""
+  nas rank --space nats-size --truth nats_size_cifar10.csv --scorer nwot --scorer calibrated --data cifar10.npz
+
+Scorers: the supernet of a run (--supernet RUN); zero-cost proxies, alone or their ranks together (az-nas, zero-cost);
+calibrated, which trains a few of the table's networks for a short while and fits all that is cheap to that."""
 
 _COLUMNS = (
     ("Spearman", "spearman"),
@@ -28,6 +33,7 @@ _COLUMNS = (
     ("given params", "partial_spearman_given_params"),
     ("in MAC bands", "within_band_spearman"),
 )
+_SETTINGS = ("data", "supernet", "calibrations", "calibration_epochs", "work", "threads", "seed")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -42,15 +48,49 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--space", type=text("space"), metavar="S", help="the space of the table's architectures")
     parser.add_argument("--arch-column", type=text("arch_column"), metavar="NAME", help="its column of architectures")
-    parser.add_argument("--seed", type=whole("seed"), metavar="N", help="of the bootstrap (default: 0)")
+    parser.add_argument(
+        "--scorer",
+        dest="scorers",
+        action="append",
+        type=choice("scorer", JUDGED),
+        metavar="X",
+        help=f"{listed(JUDGED)}; may be given several times",
+    )
+    parser.add_argument("--data", type=text("data"), metavar="D", help="the images that scorers use (default: digits)")
+    parser.add_argument(
+        "--supernet", type=text("supernet"), metavar="RUN", help="whose supernet `supernet` scores with"
+    )
+    parser.add_argument(
+        "--rows", type=whole_within("rows", 2, 10**8, 1000), metavar="N", help="judge N networks drawn from the table"
+    )
+    parser.add_argument(
+        "--calibrations",
+        type=whole_within("calibrations", 2, 10**6, 12),
+        metavar="N",
+        help="networks that `calibrated` trains (default: 12)",
+    )
+    parser.add_argument(
+        "--calibration-epochs",
+        type=whole_within("calibration_epochs", 1, 10**6, 1),
+        metavar="N",
+        help="epochs of each such training (default: 1)",
+    )
+    parser.add_argument(
+        "--work", type=text("work"), metavar="DIR", help="where such trainings keep checkpoints, to go on from"
+    )
+    parser.add_argument("--threads", type=whole("threads"), metavar="N", help="CPU threads of scorers (default: 1)")
+    parser.add_argument("--seed", type=whole("seed"), metavar="N", help="of scorers and the bootstrap (default: 0)")
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
     given = dict(vars(args))
     if "truth" not in given:
         raise OptionError("--truth is missing: give a CSV file with a column of accuracies.")
+    scorers = given.get("scorers", ())
+    if scorers and "space" not in given:
+        raise OptionError(f"--scorer {scorers[0]} needs --space: the one that the table's networks are members of.")
     if not given.get("score_columns") and "space" not in given:
-        raise OptionError("Nothing to judge: name a column by --score-column, or give --space to judge the baselines.")
+        raise OptionError("Nothing to judge: name a column by --score-column, or give --space and a --scorer.")
     space = None
     if "space" in given:
         from nas import catalog
@@ -60,14 +100,20 @@ def run(args: argparse.Namespace, console: Console) -> None:
 
         space = load_space(given["space"])
     from nas.benchmark.ranking import rank
+    from nas.benchmark.scorers import Settings
 
+    asked = {name: given[name] for name in _SETTINGS if name in given}
+    if "work" in asked:
+        asked["work"] = Path(asked["work"])
     found = rank(
         given["truth"],
         space=space,
         truth_column=given.get("truth_column"),
         score_columns=given.get("score_columns", ()),
         arch_column=given.get("arch_column"),
-        seed=given.get("seed", 0),
+        scorers=scorers,
+        settings=Settings(**asked),
+        rows=given.get("rows"),
         progress=console.progress,
     )
     console.document(found.to_dict())
@@ -83,9 +129,12 @@ def ranking_lines(found: Ranking) -> list[str]:
         shown = [_figure(figures[key]) for _, key in _COLUMNS]
         if figures["low"] is not None:
             shown[0] += f" [{figures['low']:+.3f}, {figures['high']:+.3f}]"
-        rows.append([name, *shown, str(judgement.n), _regret(figures["top_k_regret"])])
+        took = figures["seconds"]
+        count = str(judgement.n) + (f" ({judgement.failed} failed)" if judgement.failed else "")
+        spent = "-" if took is None else f"{took:.1f}"
+        rows.append([name, *shown, count, _regret(figures["top_k_regret"]), spent])
     lines = [f"{found.n:,} networks of {found.table}, truth {found.truth_column}", ""]
-    lines += table(["", *(title for title, _ in _COLUMNS), "n", "regret of the best 1, 10"], rows)
+    lines += table(["", *(title for title, _ in _COLUMNS), "n", "regret of the best 1, 10", "CPU s"], rows)
     if not found.baselines_known:
         lines += ["", "Without --space the table's networks cannot be counted, so no baseline stands beside the score."]
     return lines

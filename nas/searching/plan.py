@@ -21,7 +21,7 @@ from nas.data import Augment, DataInfo, Dataset, choose_augment
 from nas.errors import OptionError, RunError
 from nas.options import SearchOptions
 from nas.run.schema import check_fields
-from nas.training import Recipe
+from nas.training import Recipe, learning_rate_for
 
 # Multiply-adds of training (three times the forward's) a second: small layers leave most of a core idle.
 _CPU_RATE, _GPU_RATE, _RATE_AT = 9e9, 2e12, 5e6
@@ -150,7 +150,7 @@ def make_plan(options: SearchOptions, info: DataInfo, *, resolution: int, stride
         validation_images=validation,
         finalists=min(finalists, trials),
         finalist_epochs=finalist_epochs,
-        learning_rate=2e-3 * math.sqrt(batch_size / 64) * min(1.0, (cost.params / 1e5) ** -0.3),
+        learning_rate=learning_rate_for(cost.params, batch_size),
         augment=choose_augment(options.augment, info),
         floor=min(FLOOR, options.aim),
         seconds={

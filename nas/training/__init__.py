@@ -1,7 +1,7 @@
 """Training: recipes, the loop, the supernet's strategies, single networks, checkpoints, evaluation."""
 
 from nas.training.evaluation import evaluate, recalibrate
-from nas.training.recipe import Recipe
+from nas.training.recipe import Recipe, learning_rate_for
 from nas.training.standalone import fresh_network, train_network
 from nas.training.supernet import ArchitectureSource, SupernetTraining, layout_weights
 
@@ -12,6 +12,7 @@ __all__ = [
     "evaluate",
     "fresh_network",
     "layout_weights",
+    "learning_rate_for",
     "recalibrate",
     "train_network",
 ]

@@ -57,6 +57,11 @@ class Recipe:
         return torch.autocast(torch.device(self.device).type, dtype=getattr(torch, self.dtype))
 
 
+def learning_rate_for(params: int, batch_size: int) -> float:
+    """A peak learning rate that suits a network's size: larger ones want smaller steps."""
+    return 2e-3 * math.sqrt(batch_size / 64) * min(1.0, (max(1, params) / 1e5) ** -0.3)
+
+
 def make_optimizer(parameters: Iterable[tuple[str, nn.Parameter]], recipe: Recipe) -> torch.optim.AdamW:
     """AdamW over named parameters, without decay on those with fewer than two axes."""
     groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}

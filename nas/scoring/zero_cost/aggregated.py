@@ -1,0 +1,65 @@
+"""Several proxies as one score: what share of reference networks a network exceeds in each."""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Sequence
+
+from nas.architecture import Architecture
+from nas.costing import cost
+from nas.data import Dataset
+from nas.scoring.zero_cost.scorer import ZeroCostScorer
+
+COMPLEXITY = "macs"
+# AZ-NAS sums the logarithms of ranks by its four parts, multiply-adds being one (Lee and Ham 2024, arXiv:2403.19232,
+# eq. 8). "zero-cost" does the same with every proxy there is, so that none is chosen.
+PARTS = {
+    "az-nas": ("expressivity", "progressivity", "trainability", COMPLEXITY),
+    "zero-cost": (
+        "dss", "expressivity", "grad_norm", "nwot", "progressivity", "snip", "synflow", "trainability", "zen", "zico",
+    ),
+}  # fmt: skip
+
+
+class AggregatedScorer:
+    """Sum over proxies of the logarithm of a network's rank among reference networks; at most 0, higher is better.
+
+    Ranks are among fixed networks, so that no score depends on what else is scored. A network that does badly by one
+    proxy loses more than it can gain by another, which is what the logarithm is for.
+
+    Args:
+        name: Of `PARTS`.
+        reference: Networks to rank among; for `nas rank` those of the table, in a search a draw from its range.
+    """
+
+    def __init__(
+        self, name: str, data: Dataset, reference: Sequence[Architecture], *, seed: int = 0, repeats: int = 1
+    ) -> None:
+        self._scorers = {
+            part: None if part == COMPLEXITY else ZeroCostScorer(part, data, seed=seed, repeats=repeats)
+            for part in PARTS[name]
+        }
+        self._known: dict[str, dict[str, float]] = {part: {} for part in self._scorers}
+        self._sorted = {part: sorted(self._value(part, each) for each in reference) for part in self._scorers}
+
+    def score(self, architecture: Architecture) -> float:
+        """The sum of log shares."""
+        total = 0.0
+        for part, values in self._sorted.items():
+            value = self._value(part, architecture)
+            if math.isnan(value):
+                return math.nan
+            # Ties get the middle of their ranks.
+            below = (bisect.bisect_left(values, value) + bisect.bisect_right(values, value)) / 2
+            total += math.log((below + 0.5) / (len(values) + 1))
+        return total
+
+    def _value(self, part: str, architecture: Architecture) -> float:
+        known = self._known[part]
+        if architecture.digest not in known:
+            scorer = self._scorers[part]
+            known[architecture.digest] = (
+                float(cost(architecture).macs) if scorer is None else scorer.score(architecture)
+            )
+        return known[architecture.digest]

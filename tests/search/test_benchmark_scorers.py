@@ -1,0 +1,100 @@
+"""Scorers judged by `nas rank`: every kind on real members and real images."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from pathlib import Path
+
+import pytest
+
+import nas
+from nas.architecture import Architecture
+from nas.benchmark.ranking import rank
+from nas.benchmark.scorers import Settings, score_all
+from nas.errors import OptionError, RunError
+from nas.options import AGGREGATES, JUDGED, ZERO_COST, SearchOptions
+from nas.scoring.zero_cost import PARTS, PROXIES
+
+from ..small_space import small_space
+
+SPACE = small_space().adapted(num_classes=10, channels=1)
+
+
+def members(count: int) -> list[Architecture]:
+    rng = random.Random(0)
+    return list(dict.fromkeys(SPACE.sample(rng) for _ in range(20 * count)))[:count]
+
+
+def table(path: Path, architectures: list[Architecture]) -> Path:
+    rows = [
+        f'{nas.cost(each).params},"{json.dumps(each.to_dict()).replace(chr(34), chr(34) * 2)}"'
+        for each in architectures
+    ]
+    path.write_text("\n".join(["accuracy,architecture", *rows]) + "\n")
+    return path
+
+
+def test_the_names_that_options_offer_are_those_there_are() -> None:
+    assert tuple(sorted(PROXIES.names())) == ZERO_COST
+    assert tuple(PARTS) == AGGREGATES
+    assert set(PARTS["zero-cost"]) == set(PROXIES.names())
+
+
+@pytest.mark.parametrize("name", [name for name in JUDGED if name != "supernet"])
+def test_a_scorer_is_finite_on_members_and_repeatable(name: str, tmp_path: Path) -> None:
+    settings = Settings(calibrations=3, work=tmp_path)
+    architectures = members(6)
+    first = score_all(name, architectures, SPACE, settings)
+    assert all(map(math.isfinite, first.values)), first.notes
+    assert len(set(first.values)) > 1
+    assert first.seconds is not None
+    second = score_all(name, architectures, SPACE, settings)
+    assert second.values == pytest.approx(first.values, rel=1e-5, abs=1e-6)
+
+
+def test_aggregates_do_not_depend_on_the_order() -> None:
+    architectures = members(6)
+    forward = score_all("az-nas", architectures, SPACE, Settings()).values
+    assert score_all("az-nas", architectures[::-1], SPACE, Settings()).values[::-1] == pytest.approx(forward)
+    assert all(value < 0 for value in forward)
+
+
+def test_rows_are_drawn_by_the_seed_and_baselines_stand_beside(tmp_path: Path) -> None:
+    path = table(tmp_path / "t.csv", members(12))
+    found = rank(path, space=SPACE, scorers=["nwot"], rows=8, settings=Settings(seed=3))
+    assert found.n == 8
+    assert list(found.scorers) == ["nwot", "params", "macs", "depth", "channels", "log_channels"]
+    assert found.scorers["nwot"].failed == 0
+    assert found.scorers["params"].spearman == pytest.approx(1)
+    again = rank(path, space=SPACE, scorers=["nwot"], rows=8, settings=Settings(seed=3))
+    assert again.scorers["nwot"].spearman == found.scorers["nwot"].spearman
+
+
+def test_the_supernet_of_a_run_scores_as_its_search_did(tmp_path: Path) -> None:
+    options = SearchOptions(
+        space="coatnet-small", out=str(tmp_path / "run"), epochs=1, trials=4, finalists=1, finalist_epochs=1,
+        train_resolution=16, batch_size=256, threads=1, device="cpu", onnx=False, strategy="single-path",
+    )  # fmt: skip
+    space = nas.load_space("coatnet-small")
+    nas.search(space, budgets=[nas.Budget.parse("3MFLOPs")], data="digits", options=options)
+    trials = nas.run.read_run(tmp_path / "run").trials()
+    settings = Settings(supernet=str(tmp_path / "run"))
+    found = score_all("supernet", [trial.architecture for trial in trials], space, settings)
+    assert found.values == [trial.score for trial in trials]
+
+
+def test_what_a_scorer_lacks_is_said_in_one_line(tmp_path: Path) -> None:
+    path = table(tmp_path / "t.csv", members(4))
+    with pytest.raises(OptionError, match="--scorer supernet needs a trained supernet: give --supernet RUN"):
+        rank(path, space=SPACE, scorers=["supernet"])
+    with pytest.raises(OptionError, match="did you mean 'nwot'"):
+        rank(path, space=SPACE, scorers=["nwott"])
+    with pytest.raises(OptionError, match="--scorer nwot needs --space"):
+        rank(path, scorers=["nwot"])
+    with pytest.raises(RunError, match="is not a run"):
+        rank(path, space=SPACE, scorers=["supernet"], settings=Settings(supernet=str(tmp_path)))
+    five = [architecture.with_classes(5) for architecture in members(4)]
+    with pytest.raises(OptionError, match="has 10 classes, and the table's networks have 5"):
+        rank(table(tmp_path / "five.csv", five), space=small_space(), scorers=["nwot"])
