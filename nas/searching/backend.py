@@ -11,6 +11,8 @@ from nas.data import Dataset
 from nas.scoring import ScoringSetup
 from nas.searching.executor import Executor, InProcess, Scorer
 
+_TOGETHER_S = 20.0
+
 
 class ScorerSource(Protocol):
     """A scorer that can be made here, or packed and made elsewhere."""
@@ -120,7 +122,9 @@ class InThisProcess:
         return {"workers": 0}
 
     def scoring(self, source: ScorerSource, *, threads: int, expected_s: float, data_bytes: int) -> Executor:
-        return InProcess(source.make, threads=threads)
+        # What is scored together is recorded together, and a kill may cost no more than a minute.
+        together = max(1, min(16, int(_TOGETHER_S / max(expected_s, 1e-3))))
+        return InProcess(source.make, threads=threads, together=together)
 
     def train(self, jobs: Sequence[FinalistJob], work: FinalistWork, record: FinalistRecord) -> None:
         """Leaves them all to the caller."""

@@ -27,7 +27,7 @@ def recalibrate(
         norm.reset_running_stats()
         norm.momentum = None  # torch's word for a cumulative average
         norm.train()
-    batches = _batches(data.train.first(images), data, recipe, batch_size, drop_last=True)
+    batches = recalibration_batches(data, recipe, images=images, batch_size=batch_size)
     with torch.no_grad(), recipe.autocast():
         for x, _ in batches:
             network(x)
@@ -52,18 +52,43 @@ def evaluate(
     """
     was_training = network.training
     network.eval()
-    counts = torch.zeros(2, data.info.num_classes, dtype=torch.int64)
+    tally = Tally(data.info.num_classes)
     with torch.inference_mode(), recipe.autocast():
-        for x, labels in _batches(split, data, recipe, batch_size):
-            right = (network(x).argmax(1) == labels).cpu()
-            labels = labels.cpu()
-            counts[0] += torch.bincount(labels[right], minlength=data.info.num_classes)
-            counts[1] += torch.bincount(labels, minlength=data.info.num_classes)
+        for x, labels in scoring_batches(split, data, recipe, batch_size=batch_size):
+            tally.add(network(x), labels)
     network.train(was_training)
-    if metric == "balanced-accuracy":
-        present = counts[1] > 0
-        return float((counts[0][present] / counts[1][present]).mean())
-    return float(counts[0].sum() / counts[1].sum())
+    return tally.value(metric)
+
+
+class Tally:
+    """Images classified rightly, and all, by class."""
+
+    def __init__(self, classes: int) -> None:
+        self._counts = torch.zeros(2, classes, dtype=torch.int64)
+
+    def add(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
+        """Takes in (B, classes) logits and (B,) labels."""
+        right = (logits.argmax(1) == labels).cpu()
+        labels = labels.cpu()
+        self._counts[0] += torch.bincount(labels[right], minlength=self._counts.shape[1])
+        self._counts[1] += torch.bincount(labels, minlength=self._counts.shape[1])
+
+    def value(self, metric: str) -> float:
+        """The metric, from 0 to 1."""
+        if metric == "balanced-accuracy":
+            present = self._counts[1] > 0
+            return float((self._counts[0][present] / self._counts[1][present]).mean())
+        return float(self._counts[0].sum() / self._counts[1].sum())
+
+
+def recalibration_batches(data: Dataset, recipe: Recipe, *, images: int, batch_size: int = 128) -> Batches:
+    """The first training images, without augmentation, in whole batches."""
+    return _batches(data.train.first(images), data, recipe, batch_size, drop_last=True)
+
+
+def scoring_batches(split: Split, data: Dataset, recipe: Recipe, *, batch_size: int = 256) -> Batches:
+    """All images of a split, in order."""
+    return _batches(split, data, recipe, batch_size)
 
 
 def _batches(split: Split, data: Dataset, recipe: Recipe, batch_size: int, *, drop_last: bool = False) -> Batches:

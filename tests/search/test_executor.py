@@ -1,7 +1,7 @@
 import json
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 import pytest
@@ -133,3 +133,39 @@ def test_jobs_and_results_are_plain_data() -> None:
     (job,), (result,) = jobs(1), results(lambda _: 0.25)
     assert Job(**json.loads(json.dumps(asdict(job)))) == job
     assert Result(**json.loads(json.dumps(asdict(result)))) == result
+
+
+class Together:
+    """Notes how many it is asked for at a time; fails together where it is told to."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.sizes: list[int] = []
+        self.fails = fails
+
+    def score(self, architecture: Architecture) -> float:
+        self.sizes.append(1)
+        return float(sum(len(stage.to_dict()["layers"]) for stage in architecture.stages))
+
+    def score_many(self, architectures: Sequence[Architecture]) -> list[float]:
+        self.sizes.append(len(architectures))
+        if self.fails:
+            raise RuntimeError("out of room")
+        return [float(sum(len(stage.to_dict()["layers"]) for stage in each.stages)) for each in architectures]
+
+
+def depth(job: Job) -> float:
+    return float(sum(len(stage["layers"]) for stage in job.architecture["stages"]))
+
+
+def test_jobs_run_together_where_the_scorer_can() -> None:
+    scorer, asked = Together(), jobs(6)
+    found = list(InProcess(lambda: scorer, together=4).map(asked))
+    assert [result.score for result in found] == [depth(job) for job in asked]
+    assert scorer.sizes == [4, 2]
+
+
+def test_jobs_that_fail_together_are_run_one_by_one() -> None:
+    scorer, asked = Together(fails=True), jobs(3)
+    found = list(InProcess(lambda: scorer).map(asked))
+    assert [result.score for result in found] == [depth(job) for job in asked]
+    assert scorer.sizes == [3, 1, 1, 1]

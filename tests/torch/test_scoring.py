@@ -9,6 +9,7 @@ import pytest
 from nas.options import SCORERS as NAMES
 from nas.progress import Silent
 from nas.scoring import SupernetScorer
+from nas.scoring.population import Node, plant
 from nas.supernet import Supernet
 from nas.training import SupernetTraining
 
@@ -62,3 +63,34 @@ def test_the_test_split_plays_no_part(supernet: Supernet, monkeypatch: pytest.Mo
 
 def test_the_options_name_the_scorers_that_there_are() -> None:
     assert NAMES == ("supernet",)
+
+
+# -- many together ----------------------------------------------------------------------------------------------
+
+
+def test_networks_scored_together_have_the_scores_of_those_scored_alone(supernet: Supernet) -> None:
+    scorer = SupernetScorer(supernet, DATA, recipe(), metric="balanced-accuracy", recalibration_images=48)
+    alone = [scorer.score(each) for each in CANDIDATES]
+    assert len(set(alone)) > 1
+    before = {name: value.clone() for name, value in supernet.state_dict().items()}
+    assert scorer.score_many(CANDIDATES) == alone
+    assert scorer.score_many([*CANDIDATES[::-1], CANDIDATES[2]]) == [*alone[::-1], alone[2]]
+    assert same_tensors(supernet.state_dict(), before)
+
+
+def test_what_begins_alike_is_one_branch_of_the_tree(supernet: Supernet) -> None:
+    first, other = CANDIDATES[0], CANDIDATES[-1]
+    paths = [[module for _, module in supernet.path(each)] for each in (first, other)]
+    common = 0
+    while paths[0][common] is paths[1][common]:
+        common += 1
+
+    def nodes(node: Node) -> int:
+        return 1 + sum(map(nodes, node.children))
+
+    root = plant(supernet, [first, first, other])
+    assert nodes(root) - 1 == len(paths[0]) + len(paths[1]) - common
+    node = root
+    for module in paths[0]:
+        node = node.follow(module)
+    assert node.ends == [0, 1]
