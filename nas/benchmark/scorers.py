@@ -13,7 +13,7 @@ from nas.data import Dataset, open_data
 from nas.errors import OptionError
 from nas.options import JUDGED, check_choice
 from nas.progress import Progress, Silent
-from nas.scoring.calibrated import CalibratedScorer
+from nas.scoring.calibrated import CalibratedScorer, Calibration, Frame, Measured, Proxies, choose_spread
 from nas.scoring.threads import threads_set
 from nas.scoring.zero_cost import PARTS, PROXIES, AggregatedScorer, ZeroCostScorer
 from nas.searching.executor import InProcess, Job, Scorer
@@ -118,16 +118,14 @@ def _maker(
         return lambda: AggregatedScorer(name, data, architectures, seed=settings.seed)
 
     def calibrated() -> Scorer:
-        scorer = CalibratedScorer(
-            architectures,
-            ShortTraining(data, settings, progress),
-            trainings=settings.calibrations,
-            data=data,
-            seed=settings.seed,
-        )
-        shown = ", ".join(f"{accuracy:.3f}" for _, accuracy in scorer.observed)
-        notes.append(f"{len(scorer.observed)} networks were trained for {settings.calibration_epochs} epochs: {shown}")
-        return scorer
+        proxies = Proxies(data, seed=settings.seed)
+        reference = Measured.of(architectures, proxies, progress=progress)
+        train = ShortTraining(data, settings, progress)
+        rows = choose_spread(Frame(reference).reference, settings.calibrations)
+        trained = tuple((row, train(architectures[row])) for row in rows)
+        shown = ", ".join(f"{accuracy:.3f}" for _, accuracy in trained)
+        notes.append(f"{len(trained)} networks were trained for {settings.calibration_epochs} epochs: {shown}")
+        return CalibratedScorer(Calibration(reference=reference, trained=trained), proxies)
 
     return calibrated
 

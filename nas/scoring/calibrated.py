@@ -8,47 +8,103 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from nas.architecture import Architecture
 from nas.data import Dataset
+from nas.progress import Progress, Silent
 from nas.scoring.features import cost_features, stage_features, table_of
 from nas.scoring.zero_cost import PROXIES, ZeroCostScorer
 
-Observe = Callable[[Architecture], float]
+_STEADY = 1e-12
+
+
+class Proxies:
+    """The values of every zero-cost proxy, each network's computed once; NaN and infinities as they come."""
+
+    def __init__(self, data: Dataset, *, seed: int = 0) -> None:
+        self._scorers = [ZeroCostScorer(name, data, seed=seed) for name in PROXIES.names()]
+        self._known: dict[str, list[float]] = {}
+
+    def __call__(self, architecture: Architecture) -> list[float]:
+        found = self._known.get(architecture.digest)
+        if found is None:
+            found = self._known[architecture.digest] = [scorer.score(architecture) for scorer in self._scorers]
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Prediction:
-    """What a model expects of networks: accuracies as log-odds, and the standard deviations of its doubt."""
+class Measured:
+    """What is known of networks untrained: costs (N, 4), structure (N, S) and proxies (N, P), as they are."""
 
-    mean: np.ndarray
-    deviation: np.ndarray
+    groups: tuple[np.ndarray, ...]
+
+    @classmethod
+    def of(
+        cls, architectures: Sequence[Architecture], proxies: Proxies, *, progress: Progress | None = None
+    ) -> Measured:
+        """Measures networks."""
+        progress = progress or Silent()
+        progress.start("proxies", len(architectures), "networks")
+        values: list[list[float]] = []
+        for each in architectures:
+            values.append(proxies(each))
+            progress.advance()
+        progress.finish()
+        costs = table_of([cost_features(each) for each in architectures])
+        return cls(groups=(costs, table_of([stage_features(each) for each in architectures]), np.array(values)))
+
+    def to_dict(self) -> list[Any]:
+        """Plain numbers, for the record."""
+        return [group.tolist() for group in self.groups]
+
+    @classmethod
+    def from_dict(cls, plain: Sequence[Any]) -> Measured:
+        """What `to_dict` gave."""
+        return cls(groups=tuple(np.array(group, dtype=float) for group in plain))
 
 
-class Features:
-    """Networks as points: equal weight for costs, structure and proxies, whatever the number of columns in each.
+class Frame:
+    """Networks as points beside reference networks: equal weight for each group, whatever its number of columns.
 
-    Columns are standardised over the networks given; a proxy enters by its normal scores, since sizes of proxies say
-    little and some are infinite.
-
-    Args:
-        data: For the proxies; None leaves them out.
+    Columns are standardised by the reference. A proxy enters by its normal score among the reference, since the sizes
+    of proxies say little and some are infinite. So the point of a network depends on no other network than these.
     """
 
-    def __init__(self, architectures: Sequence[Architecture], data: Dataset | None, *, seed: int = 0) -> None:
-        groups = [
-            _standard(table_of([cost_features(each) for each in architectures])),
-            _standard(table_of([stage_features(each) for each in architectures])),
-        ]
-        if data is not None:
-            scorers = [ZeroCostScorer(name, data, seed=seed) for name in PROXIES.names()]
-            values = np.array([[scorer.score(each) for scorer in scorers] for each in architectures])
-            groups.append(_standard(np.apply_along_axis(_normal_scores, 0, values)))
-        self.points = np.hstack([group / math.sqrt(max(1, group.shape[1])) for group in groups])
+    def __init__(self, reference: Measured) -> None:
+        *plain, proxies = reference.groups
+        self._proxies = np.sort(np.nan_to_num(proxies, nan=-np.inf, posinf=np.inf, neginf=-np.inf), axis=0)
+        groups = [*plain, self._normal(proxies)]
+        self._means = [group.mean(0) for group in groups]
+        self._deviations = [np.where(group.std(0) > _STEADY, group.std(0), np.inf) for group in groups]
+        self.reference = self.points(reference)
+
+    def points(self, measured: Measured) -> np.ndarray:
+        """(N, F) of networks measured."""
+        *plain, proxies = measured.groups
+        groups = []
+        for group, mean, deviation in zip([*plain, self._normal(proxies)], self._means, self._deviations, strict=True):
+            width = len(mean)
+            fitted = np.zeros((len(group), width))
+            fitted[:, : min(width, group.shape[1])] = group[:, :width]
+            groups.append((fitted - mean) / deviation / math.sqrt(max(1, width)))
+        return np.hstack(groups)
+
+    def _normal(self, values: np.ndarray) -> np.ndarray:
+        """Ranks among the reference as quantiles of a normal distribution; ties share theirs, NaN is the lowest."""
+        from scipy.stats import norm
+
+        values = np.nan_to_num(values, nan=-np.inf, posinf=np.inf, neginf=-np.inf)
+        columns = []
+        for known, asked in zip(self._proxies.T, values.T, strict=True):
+            below = (np.searchsorted(known, asked, "left") + np.searchsorted(known, asked, "right")) / 2
+            columns.append(norm.ppf((below + 0.5) / (len(known) + 1)))
+        return np.stack(columns, axis=1)
 
 
 def choose_spread(points: np.ndarray, count: int) -> list[int]:
@@ -62,79 +118,82 @@ def choose_spread(points: np.ndarray, count: int) -> list[int]:
     return chosen
 
 
-def predict(points: np.ndarray, observed: Sequence[int], accuracies: Sequence[float]) -> Prediction:
-    """A Gaussian process fitted to the accuracies of some rows, asked about all.
+class Expectation:
+    """Accuracies expected of points, from those of a few: a Gaussian process on log-odds.
 
     Its kernel is a linear one plus a smooth one plus noise; their sizes and the smooth one's reach are those of the
     greatest marginal likelihood. With fewer than two different accuracies it expects the same of all.
-    """
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.gaussian_process import GaussianProcessRegressor
-    from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, WhiteKernel
 
-    given = np.array([_log_odds(value) for value in accuracies])
-    if len(set(given)) < 2:
-        return Prediction(mean=np.full(len(points), given.mean()), deviation=np.full(len(points), math.inf))
-    kernel = (
-        ConstantKernel(0.3, (1e-3, 1e2)) * DotProduct(0.0, "fixed")
-        + ConstantKernel(0.3, (1e-3, 1e2)) * RBF(2.0, (0.5, 20.0))
-        + WhiteKernel(0.1, (1e-3, 1.0))
-    )
-    process = GaussianProcessRegressor(kernel, normalize_y=True, n_restarts_optimizer=2, random_state=0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a size at its bound is an answer, not a fault
-        process.fit(points[list(observed)], given)
-        found = process.predict(points, return_std=True)
-    mean, deviation = map(np.asarray, found)
-    return Prediction(mean=mean, deviation=deviation)
+    Args:
+        points: (N, F) of the networks that were trained.
+        accuracies: Theirs, from 0 to 1.
+    """
+
+    def __init__(self, points: np.ndarray, accuracies: Sequence[float]) -> None:
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.gaussian_process import GaussianProcessRegressor
+        from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, WhiteKernel
+
+        given = np.array([_log_odds(value) for value in accuracies])
+        self._mean, self._process = given.mean(), None
+        if len(set(given)) < 2:
+            return
+        kernel = (
+            ConstantKernel(0.3, (1e-3, 1e2)) * DotProduct(0.0, "fixed")
+            + ConstantKernel(0.3, (1e-3, 1e2)) * RBF(2.0, (0.5, 20.0))
+            + WhiteKernel(0.1, (1e-3, 1.0))
+        )
+        self._process = GaussianProcessRegressor(kernel, normalize_y=True, n_restarts_optimizer=2, random_state=0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # a size at its bound is an answer, not a fault
+            self._process.fit(points, given)
+
+    def at(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Expected log-odds of (N, F) points, and the standard deviations of the doubt about them."""
+        if self._process is None:
+            return np.full(len(points), self._mean), np.full(len(points), math.inf)
+        mean, deviation = self._process.predict(points, return_std=True)[:2]
+        return np.asarray(mean), np.asarray(deviation)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Calibration:
+    """All that a calibrated score follows from, as plain data.
+
+    Attributes:
+        reference: Of networks drawn from the range of the search, or of a table.
+        trained: Which of them were trained, with the accuracies that they reached.
+    """
+
+    reference: Measured
+    trained: tuple[tuple[int, float], ...]
+
+    @cached_property
+    def frame(self) -> Frame:
+        return Frame(self.reference)
+
+    @cached_property
+    def expectation(self) -> Expectation:
+        rows, accuracies = zip(*self.trained, strict=True)
+        return Expectation(self.frame.reference[list(rows)], accuracies)
 
 
 class CalibratedScorer:
-    """Expected accuracy (log-odds) of networks, from short trainings of a few of them.
+    """The accuracy that a calibration expects of a network after a training like those that it was fitted to.
 
     Args:
-        architectures: All that will be scored; a few that cover them well are trained.
-        observe: Trains one network for a short while and gives its search-validation accuracy.
-        trainings: How many.
-        data: For the zero-cost proxies; None leaves them out.
-
-    Attributes:
-        observed: Index and accuracy of each network that was trained.
+        proxies: On the data that the calibration's were measured on, with the same seed.
     """
 
-    def __init__(
-        self,
-        architectures: Sequence[Architecture],
-        observe: Observe,
-        *,
-        trainings: int,
-        data: Dataset | None,
-        seed: int = 0,
-    ) -> None:
-        points = Features(architectures, data, seed=seed).points
-        self.observed = [(row, observe(architectures[row])) for row in choose_spread(points, trainings)]
-        rows, accuracies = zip(*self.observed, strict=True)
-        self.prediction = predict(points, rows, accuracies)
-        self._place = {each.digest: row for row, each in enumerate(architectures)}
+    def __init__(self, calibration: Calibration, proxies: Proxies) -> None:
+        self.calibration, self._proxies = calibration, proxies
 
     def score(self, architecture: Architecture) -> float:
-        """The expected log-odds of its accuracy."""
-        return float(self.prediction.mean[self._place[architecture.digest]])
+        """From 0 to 1; higher is better."""
+        points = self.calibration.frame.points(Measured.of([architecture], self._proxies))
+        return 1 / (1 + math.exp(-float(self.calibration.expectation.at(points)[0][0])))
 
 
 def _log_odds(accuracy: float) -> float:
     share = min(max(accuracy, 1e-3), 1 - 1e-3)
     return math.log(share / (1 - share))
-
-
-def _standard(values: np.ndarray) -> np.ndarray:
-    """Columns of mean 0 and deviation 1; those that are the same for all networks become 0."""
-    deviation = values.std(0)
-    return np.where(deviation > 1e-12, (values - values.mean(0)) / np.where(deviation > 1e-12, deviation, 1.0), 0.0)
-
-
-def _normal_scores(values: np.ndarray) -> np.ndarray:
-    """Ranks as quantiles of a normal distribution; ties share theirs, NaN counts as the lowest."""
-    from scipy.stats import norm, rankdata
-
-    return norm.ppf((rankdata(np.nan_to_num(values, nan=-np.inf, posinf=np.inf, neginf=-np.inf)) - 0.5) / len(values))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
+from typing import Any
 
 import numpy as np
 import pytest
 
 import nas
 from nas.architecture import Architecture
-from nas.scoring.calibrated import CalibratedScorer, Features, choose_spread, predict
+from nas.scoring.calibrated import CalibratedScorer, Calibration, Expectation, Frame, Measured, choose_spread
 from nas.scoring.features import cost_features, stage_features, table_of
 
 from ..small_space import small_space
@@ -48,12 +50,37 @@ def test_shorter_rows_end_with_zeros() -> None:
     assert table_of([[1, 2, 3], [4]]).tolist() == [[1, 2, 3], [4, 0, 0]]
 
 
+class Made:
+    """Proxies whose values are made up: one is size, one is infinite for some, one is always the same."""
+
+    def __call__(self, architecture: Architecture) -> list[float]:
+        params = nas.cost(architecture).params
+        return [float(params), -math.inf if params % 2 else float(params), 1.0]
+
+
+PROXIES: Any = Made()
+
+
 def test_groups_weigh_the_same_whatever_their_columns() -> None:
+    measured = Measured.of(members(20), PROXIES)
+    points = Frame(measured).reference
+    start = 0
+    for group, varying in zip(
+        measured.groups, (measured.groups[0].std(0) > 0, measured.groups[1].std(0) > 1e-12, [1, 1, 0]), strict=True
+    ):
+        columns = points[:, start : start + group.shape[1]]
+        assert (columns**2).sum(1).mean() == pytest.approx(sum(varying) / group.shape[1])
+        start += group.shape[1]
+
+
+def test_the_point_of_a_network_depends_on_the_reference_alone() -> None:
     architectures = members(20)
-    costs = table_of([cost_features(each) for each in architectures])
-    points = Features(architectures, None).points
-    varying = int((costs.std(0) > 1e-12).sum())
-    assert (points[:, : costs.shape[1]] ** 2).sum(1).mean() == pytest.approx(varying / costs.shape[1])
+    frame = Frame(Measured.of(architectures[:12], PROXIES))
+    together = frame.points(Measured.of(architectures, PROXIES))
+    for place, each in enumerate(architectures):
+        assert frame.points(Measured.of([each], PROXIES))[0] == pytest.approx(together[place])
+    assert together[:12] == pytest.approx(frame.reference)
+    assert np.isfinite(together).all()
 
 
 def test_what_is_trained_covers_the_rest() -> None:
@@ -68,35 +95,38 @@ def test_the_same_feature_counts_for_or_against_as_the_trainings_say(sign: int) 
     points = rng.normal(size=(60, 5))
     truth = 0.5 + sign * 0.08 * points[:, 2]
     rows = choose_spread(points, 12)
-    found = predict(points, rows, [float(truth[row]) for row in rows])
+    mean, _ = Expectation(points[rows], truth[rows].tolist()).at(points)
     others = [row for row in range(60) if row not in rows]
-    assert np.corrcoef(found.mean[others], truth[others])[0, 1] > 0.95
+    assert np.corrcoef(mean[others], truth[others])[0, 1] > 0.95
 
 
 def test_doubt_grows_away_from_what_was_trained() -> None:
     points = np.linspace(-3, 3, 61)[:, None]
     rows = [20, 24, 28, 32, 36, 40]
-    found = predict(points, rows, [0.5 + 0.2 * math.sin(3 * points[row, 0]) for row in rows])
-    assert found.deviation[0] > 2 * found.deviation[30]
+    _, deviation = Expectation(points[rows], [0.5 + 0.2 * math.sin(3 * points[row, 0]) for row in rows]).at(points)
+    assert deviation[0] > 2 * deviation[30]
 
 
 def test_trainings_that_all_end_alike_say_nothing() -> None:
-    found = predict(np.eye(4), [0, 1], [0.5, 0.5])
-    assert set(found.mean) == {0.0}
-    assert set(found.deviation) == {math.inf}
+    mean, deviation = Expectation(np.eye(4)[:2], [0.5, 0.5]).at(np.eye(4))
+    assert set(mean) == {0.0}
+    assert set(deviation) == {math.inf}
 
 
-def test_a_scorer_trains_as_many_as_it_was_told_and_follows_them() -> None:
-    architectures, trained = members(40), []
+def test_a_score_follows_the_trainings_and_survives_being_written_down() -> None:
+    architectures = members(40)
+    reference = Measured.of(architectures, PROXIES)
 
-    def observe(architecture: Architecture) -> float:
-        trained.append(architecture.digest)
+    def accuracy(architecture: Architecture) -> float:
         return 1 / (1 + math.exp(-math.log(nas.cost(architecture).params / 1e4)))
 
-    scorer = CalibratedScorer(architectures, observe, trainings=10, data=None)
-    assert len(set(trained)) == len(scorer.observed) == 10
-    scores = np.array([scorer.score(each) for each in architectures])
-    truth = np.array([nas.cost(each).params for each in architectures])
-    assert np.corrcoef(np.argsort(np.argsort(scores)), np.argsort(np.argsort(truth)))[0, 1] > 0.9
-    again = CalibratedScorer(architectures, observe, trainings=10, data=None)
-    assert [again.score(each) for each in architectures] == scores.tolist()
+    rows = choose_spread(Frame(reference).reference, 10)
+    trained = tuple((row, accuracy(architectures[row])) for row in rows)
+    scorer = CalibratedScorer(Calibration(reference=reference, trained=trained), PROXIES)
+    scores = [scorer.score(each) for each in architectures]
+    assert all(0 < score < 1 for score in scores)
+    truth = [nas.cost(each).params for each in architectures]
+    assert np.corrcoef(scores, np.log(truth))[0, 1] > 0.9
+    kept = Measured.from_dict(json.loads(json.dumps(reference.to_dict())))
+    again = CalibratedScorer(Calibration(reference=kept, trained=trained), PROXIES)
+    assert [again.score(each) for each in architectures[::-1]] == scores[::-1]

@@ -1,0 +1,134 @@
+"""What scores are worth on tables of known accuracies; see README.md."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import statistics
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import nas
+from nas.benchmark.ranking import rank
+from nas.benchmark.scorers import Settings
+from nas.options import AGGREGATES, ZERO_COST
+from nas.progress import Progress, Silent
+from nas.run import atomic_write
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from provenance import provenance
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS, TRUTH = ROOT / "results" / "ranking", ROOT / "results" / "hybrid-truth"
+SEEDS, NATS_ROWS = (0, 1, 2), 600
+FIGURES = (
+    "spearman", "low", "high", "kendall", "partial_spearman_given_macs", "partial_spearman_given_params",
+    "within_band_spearman", "n", "failed", "seconds",
+)  # fmt: skip
+
+
+class Lines(Silent):
+    """Says what a scorer did."""
+
+    def note(self, text: str) -> None:
+        print(text, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("truth", choices=["hybrid", "nats"])
+    parser.add_argument("--data", type=Path, required=True, help="CIFAR-10 as an .npz file")
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--nats", type=Path, help="nats_size_cifar10.csv")
+    parser.add_argument("--images", type=int, default=10_000, help="training images that scores may use")
+    asked = parser.parse_args()
+    work = asked.work / f"{asked.truth}-{asked.images}"
+    work.mkdir(parents=True, exist_ok=True)
+    data = first_images(asked.data, asked.images, work)
+    if asked.truth == "hybrid":
+        table, space, rows, training = band(work), nas.load_space("coatnet-small"), None, training_seconds()
+    else:
+        table, space, rows, training = asked.nats, nas.load_space("nats-size"), NATS_ROWS, None
+    progress: Progress = Lines()
+    for seed in SEEDS:
+        settings = Settings(data=str(data), seed=seed, work=work / "trainings")
+        names = ["calibrated", *(AGGREGATES + ZERO_COST if seed == SEEDS[0] else ())]
+        for name in names:
+            told = work / f"{name}-{seed}.json"
+            if told.exists():
+                continue
+            found = rank(
+                table, space=space, scorers=[name], settings=replace(settings), rows=rows, progress=progress
+            ).to_dict()
+            atomic_write(told, json.dumps(found))
+            print(name, seed, {key: found["scorers"][name][key] for key in FIGURES}, flush=True)
+    report(asked, work, training)
+
+
+def first_images(path: Path, count: int, work: Path) -> Path:
+    """The data with fewer training images."""
+    found = work / "data.npz"
+    if not found.exists():
+        arrays = dict(np.load(path))
+        arrays["x_train"], arrays["y_train"] = arrays["x_train"][:count], arrays["y_train"][:count]
+        np.savez(found, **arrays)
+    return found
+
+
+def band(work: Path) -> Path:
+    """The part of the hybrid truth where all networks cost the same."""
+    with (TRUTH / "truth.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["group"] == "band"]
+    path = work / "band.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def training_seconds() -> float:
+    """CPU seconds of one training of the hybrid truth."""
+    with (TRUTH / "trainings.csv").open() as file:
+        return statistics.mean(float(row["cpu_seconds"]) for row in csv.DictReader(file))
+
+
+def report(asked: argparse.Namespace, work: Path, training: float | None) -> None:
+    """Writes `results/ranking/<truth>.csv` and its summary."""
+    rows: list[dict[str, Any]] = []
+    for path in sorted(work.glob("*-[0-9].json")):
+        found, seed = json.loads(path.read_text()), int(path.stem.rpartition("-")[2])
+        for name, judged in found["scorers"].items():
+            if seed == SEEDS[0] or name == "calibrated":
+                row = {"score": name, "seed": seed, **{key: _short(judged[key]) for key in FIGURES}}
+                row["trainings"] = _short(judged["seconds"] / training) if training and judged["seconds"] else ""
+                if row not in rows and not any(r["score"] == name and r["seed"] == seed for r in rows):
+                    rows.append(row)
+    rows.sort(key=lambda row: (-(row["spearman"] if isinstance(row["spearman"], float) else -1), row["score"]))
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    with (RESULTS / f"{asked.truth}.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    command = f"python experiments/ranking/run.py {asked.truth} --data cifar10.npz --work runs/ranking"
+    calibrated = [row["spearman"] for row in rows if row["score"] == "calibrated"]
+    summary = {
+        **provenance(command + (" --nats nats_size_cifar10.csv" if asked.truth == "nats" else "")),
+        "images": asked.images,
+        "calibrated_spearman": {"mean": round(statistics.mean(calibrated), 4), "seeds": calibrated},
+        "training_cpu_seconds": training,
+    }
+    atomic_write(RESULTS / f"{asked.truth}.json", json.dumps(summary, indent=1) + "\n")
+
+
+def _short(value: Any) -> Any:
+    return round(value, 4) if isinstance(value, float) else "" if value is None else value
+
+
+if __name__ == "__main__":
+    main()
