@@ -176,7 +176,7 @@ class SpaceCosts:
     def _head(self, source: int, width: int) -> tuple[int, int]:
         key = (None, source, width)
         if key not in self._counts:
-            counted = TABLE.block(self.space.head, Shape(width, *self._sizes[source]))
+            counted = TABLE.block(self.space.head_block(width), Shape(width, *self._sizes[source]))
             self._counts[key] = counted.macs, counted.params
         return self._counts[key]
 

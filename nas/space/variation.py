@@ -59,10 +59,10 @@ def crossed(space: SearchSpace, first: Genotype, second: Genotype, rng: random.R
 
 
 def _following(space: SearchSpace, stem: tuple[Any, ...], genes: Sequence[StageChoice]) -> Genotype:
-    """A genotype in which stages that keep the width that they are handed do so."""
+    """A genotype in which stages whose width follows from the one that they are handed have that."""
     width, found = space.stem.width(stem), []
     for stage, gene in zip(space.stages, genes, strict=True):
-        found.append(gene._replace(width=width) if stage.same and gene.depth else gene)
+        found.append(gene._replace(width=stage.width_after(width, gene.width)) if gene.depth else gene)
         width = found[-1].width or width
     return Genotype(stem, tuple(found))
 
@@ -93,7 +93,7 @@ def _changed_layers(stage: StageSpace, gene: StageChoice, rng: random.Random) ->
     layers = _layers(stage, gene)
     at = rng.randrange(gene.depth)
     choices = stage.op(gene.op[at]).choices_at(at)
-    kinds = ["width"] * (len(stage.widths) > 1 and not stage.same) + ["depth"] * (len(stage.depths) > 1)
+    kinds = ["width"] * (len(stage.widths) > 1 and not stage.times) + ["depth"] * (len(stage.depths) > 1)
     kinds += ["op"] * (len(stage.ops) > 1) + ["value"] * any(len(values) > 1 for _, values in choices)
     kind = rng.choice(kinds or ["width"])
     if kind == "width":
