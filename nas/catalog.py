@@ -237,6 +237,8 @@ def _stage(data: object, where: str, templates: dict[str, Any], handed: tuple[in
     if given is None:
         raise SpaceError(f"{where} lacks 'width'.")
     factor = _TIMES.get(given, 0) if isinstance(given, str) else 0
+    if isinstance(given, str) and not factor:
+        raise SpaceError(f"{where}.width must list whole numbers, or be same or double, not {given[:40]!r}.")
     widths = tuple(width * factor for width in handed) if factor else _numbers(given, f"{where}.width")
     times = 1 if same else factor
     if times == 1 and not set(widths) <= set(handed):

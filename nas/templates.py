@@ -75,8 +75,8 @@ def _terms(text: str) -> tuple[tuple[str, str], ...]:
         term = _TERM.match(text, end)
         if term is None or (term[1] == "/" and not re.fullmatch("[1-9][0-9]*", term[2])):
             raise SpaceError(
-                f"{text[:60]!r} is no product: write $name, and after it `* $other`, `* 2.5` or `/ 8`, with nothing but "
-                "whole numbers to divide by."
+                f"{text[:60]!r} is no product: write $name, and after it `* $other`, `* 2.5` or `/ 8`; only whole "
+                "numbers can be divided by."
             )
         found.append((term[1], term[2]))
         end = term.end()

@@ -74,7 +74,8 @@ CHANGES: dict[str, dict[str, Any]] = {
                                          {"op": "conv", "width": "$width"}]},
         "layers": {"convolution": {"choices": {"expand_ratio": [1, 2, 3.5], "kernel_size": 3}, "first": [
             {"mixer": {"op": "serial", "ops": [
-                {"op": "conv_norm", "width": "$width * $expand_ratio", "stride": "$stride", "kernel_size": "$kernel_size"},
+                {"op": "conv_norm", "width": "$width * $expand_ratio", "stride": "$stride",
+                 "kernel_size": "$kernel_size"},
                 {"op": "conv", "width": "$width", "kernel_size": 1}]}, "shortcut": {"op": "none"}}]}},
         "stages": [
             {"width": "same", "depth": [1, 2], "ops": {"C": CA["C"]}, "per_layer": True},

@@ -1,4 +1,4 @@
-"""The shipped spaces, and a cut of each that is small enough to build and to train: few widths and depths, few pixels."""
+"""The shipped spaces, and a cut of each that is small enough to build and train: few widths and depths, few pixels."""
 
 from __future__ import annotations
 

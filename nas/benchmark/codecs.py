@@ -29,17 +29,17 @@ def transformers(space: SearchSpace, text: str) -> Architecture:
     names = {"hidden_dim", "depth", "num_heads", "mlp_ratio"}
     if not isinstance(known, dict) or set(cast("dict[str, Any]", known)) != names:
         raise DataError(f"it must be a mapping of {', '.join(sorted(names))}")
-    width, depth = known["hidden_dim"], known["depth"]
-    layers = list(zip(known["num_heads"], known["mlp_ratio"], strict=True))
-    if depth != len(layers):
-        raise DataError(f"its depth is {depth}, but it lists {len(layers)} layers")
+    width, depth, heads, ratios = (known[name] for name in ("hidden_dim", "depth", "num_heads", "mlp_ratio"))
+    if not len(heads) == len(ratios) == depth:
+        raise DataError(f"of {depth} layers it lists {len(heads)} num_heads and {len(ratios)} mlp_ratio")
+    layers = list(zip(heads, ratios, strict=True))
     stage = space.stages[0]
     values = dict(stage.op("A").choices)
-    for heads, ratio in layers:
-        if heads not in values["heads"] or ratio not in values["mlp_ratio"]:
-            raise DataError(f"a layer with {heads} heads and ratio {ratio} is not in the space")
+    for each, ratio in layers:
+        if each not in values["heads"] or ratio not in values["mlp_ratio"]:
+            raise DataError(f"a layer with {each} heads and ratio {ratio} is not in the space")
     # Whole ratios are written 4.0 there and 4 here; the two are equal.
-    params = tuple((heads, int(ratio) if ratio == int(ratio) else ratio) for heads, ratio in layers)
+    params = tuple((each, int(ratio) if ratio == int(ratio) else ratio) for each, ratio in layers)
     genotype = Genotype((width,), (StageChoice("A" * len(layers), width, len(layers), params),))
     if width not in dict(space.stem.choices)["width"] or not space.valid(genotype):
         raise DataError(f"{len(layers)} layers of width {width} are not in the space")

@@ -1,4 +1,4 @@
-"""Every shipped space: how many networks it holds, that the published ones are among them, and that nothing leaves it."""
+"""Every shipped space: how many networks it holds, that published ones are among them, and that nothing leaves it."""
 
 from __future__ import annotations
 

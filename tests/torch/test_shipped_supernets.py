@@ -1,4 +1,4 @@
-"""Shared weights of every shipped space: a member is a part of them bit for bit, learns that part alone, and means it."""
+"""Shared weights of every shipped space: a member is a part of them, bit for bit, and learns that part alone."""
 
 from __future__ import annotations
 
