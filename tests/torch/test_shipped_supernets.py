@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -115,35 +116,33 @@ def widened(supernet: nas.Supernet, small: Genotype) -> Genotype:
         together = with_genes(space, point._replace(stages=tuple(wide)), (0, i), values[-1])
         point = together if together is not None and tensors(together) == wanted else tried(point, (0, i), values[-1])
     for s in range(len(space.stages), 0, -1):
-        stage, gene = space.stages[s - 1], small.stages[s - 1]
-        if not gene.depth:
-            continue
-        point = tried(point, (s,), stage.widths[-1])
-        for k, letter in enumerate(gene.op if stage.per_layer else gene.op[:1]):
-            choices = stage.op(letter).choices_at(k) if stage.per_layer else stage.op(letter).choices
-            for i, (_, values) in enumerate(choices):
-                point = tried(point, (s, k, i) if stage.per_layer else (s, i), values[-1])
+        if small.stages[s - 1].depth:
+            point = tried(point, (s,), space.stages[s - 1].widths[-1])
+            for place, values in values_of(space, small, s):
+                point = tried(point, place, values[-1])
     return point
 
 
 def smallest(space: SearchSpace, layout: str, seed: int) -> Genotype:
-    """Of a layout, the member with the least value of every choice and depths as drawn."""
+    """Of a layout, a member with the least value of every choice, and depths as drawn."""
     point = space.sample_genotype(random.Random(seed), layout)
-    for s in range(len(space.stages) + 1):
-        widths = [space.stem.combinations[0]] if s == 0 else space.stages[s - 1].widths
-        if s == 0:
-            for i, value in enumerate(widths[0]):
-                point = with_genes(space, point, (0, i), value) or point
-            continue
-        stage, gene = space.stages[s - 1], point.stages[s - 1]
-        if not gene.depth:
-            continue
-        point = with_genes(space, point, (s,), widths[0]) or point
-        for k, letter in enumerate(gene.op if stage.per_layer else gene.op[:1]):
-            choices = stage.op(letter).choices_at(k) if stage.per_layer else stage.op(letter).choices
-            for i, (_, values) in enumerate(choices):
-                point = with_genes(space, point, (s, k, i) if stage.per_layer else (s, i), values[0]) or point
+    for i, (_, values) in enumerate(space.stem.choices):
+        point = with_genes(space, point, (0, i), values[0]) or point
+    for s, (stage, gene) in enumerate(zip(space.stages, point.stages, strict=True), start=1):
+        if gene.depth:
+            point = with_genes(space, point, (s,), stage.widths[0]) or point
+            for place, values in values_of(space, point, s):
+                point = with_genes(space, point, place, values[0]) or point
     return point
+
+
+def values_of(space: SearchSpace, point: Genotype, s: int) -> Iterator[tuple[tuple[int, ...], tuple[Any, ...]]]:
+    """Where the values of stage `s` (from 1) are, as `with_genes` takes it, and what they may be."""
+    stage, gene = space.stages[s - 1], point.stages[s - 1]
+    for k, letter in enumerate(gene.op if stage.per_layer else gene.op[:1]):
+        choices = stage.op(letter).choices_at(k) if stage.per_layer else stage.op(letter).choices
+        for i, (_, values) in enumerate(choices):
+            yield ((s, k, i) if stage.per_layer else (s, i)), values
 
 
 @every_space
