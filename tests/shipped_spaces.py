@@ -8,7 +8,7 @@ from typing import Any
 from nas import catalog, ops
 from nas.catalog import parse_space
 from nas.space import Genotype, SearchSpace
-from nas.space.variation import _following
+from nas.space.variation import following
 from nas.strict_yaml import read_yaml
 
 NAMES = catalog.space_names()
@@ -71,5 +71,5 @@ def with_genes(space: SearchSpace, point: Genotype, place: tuple[int, ...], valu
             inner[place[-1]] = value
             gene = gene._replace(params=tuple(tuple(p) if isinstance(p, list) else p for p in params))
         stages[place[0] - 1] = gene
-    found = _following(space, tuple(stem), stages)
+    found = following(space, tuple(stem), stages)
     return found if space.valid(found) else None

@@ -31,11 +31,11 @@ def mutated(space: SearchSpace, parent: Genotype, rng: random.Random) -> Genotyp
     for _ in range(MAX_TRIES):
         position = rng.randrange(len(space.stages) + 1) - 1
         if position < 0:
-            child = _following(space, rng.choice(space.stem.combinations), parent.stages)
+            child = following(space, rng.choice(space.stem.combinations), parent.stages)
         else:
             genes = list(parent.stages)
             genes[position] = _changed(space.stages[position], genes[position], rng)
-            child = _following(space, parent.stem, _balanced(space, genes, position, rng))
+            child = following(space, parent.stem, _balanced(space, genes, position, rng))
         if child != parent and space.valid(child):
             return child
     return parent
@@ -52,13 +52,13 @@ def crossed(space: SearchSpace, first: Genotype, second: Genotype, rng: random.R
             stages = _spliced(space, first, second, rng)
         else:
             stages = tuple(rng.choice(pair) for pair in zip(first.stages, second.stages, strict=True))
-        child = _following(space, rng.choice((first.stem, second.stem)), stages)
+        child = following(space, rng.choice((first.stem, second.stem)), stages)
         if space.valid(child):
             return child
     return first
 
 
-def _following(space: SearchSpace, stem: tuple[Any, ...], genes: Sequence[StageChoice]) -> Genotype:
+def following(space: SearchSpace, stem: tuple[Any, ...], genes: Sequence[StageChoice]) -> Genotype:
     """A genotype in which stages whose width follows from the one that they are handed have that."""
     width, found = space.stem.width(stem), []
     for stage, gene in zip(space.stages, genes, strict=True):
