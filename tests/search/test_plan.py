@@ -39,7 +39,7 @@ def info(side: int = 8, train: int = 1797, channels: int = 1, glyphs: bool = Tru
 
 def planned(options: SearchOptions = OPTIONS, data: DataInfo | None = None, **given: int) -> Plan:
     macs = given.pop("macs", 4_000_000_000)
-    where = {"resolution": 224, "stride": 32, **given}
+    where: dict[str, Any] = {"resolution": 224, "stride": 32, **given}
     return make_plan(options, data or info(), **where, cost=Cost(macs=macs, params=25_000_000))
 
 
