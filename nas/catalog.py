@@ -17,10 +17,11 @@ rules: {op_order: CA, widths: growing}
 head: {op: classifier, num_classes: 10}
 
 Templates: `first` is the layer that carries the stage's $stride, `rest` all others, where $stride is 1; one of the two
-may be left out. With `transition:` (a block with $width and $stride) before it, the first layer needs no stride.
+may be left out. With `transition:` (a block with $width and $stride) before it, the first layer needs no stride. The
+head's $width is the last map's. Products may stand where a number does: `$width / 8`, `$width * $expand_ratio`.
 Stages: `per_layer: true` gives every layer a letter and values of its own, and the stage one width; `depth` with a 0 in
-it lets the stage be absent, the next present one then takes its stride over; `width: same` keeps the width handed in;
-`transition: false` leaves the transitions of its templates out.
+it lets the stage be absent, the next present one then takes its stride over; `width: same` keeps the width handed in,
+`width: double` doubles it; `transition: false` leaves the transitions of its templates out.
 Rules:
   op_order      no letter before one that precedes it here, from stage to stage; of a per-layer stage its ends count
   layer_order   the same from layer to layer inside per-layer stages
@@ -52,6 +53,7 @@ MAX_CONFIGS = 5_000
 MAX_SUMS = 4_000_000
 MAX_STAGES = 32
 _RESERVED = {"width", "stride"}
+_TIMES = {"same": 1, "double": 2}
 
 
 def folder() -> Path:
@@ -187,6 +189,12 @@ def parse_space(data: dict[str, Any], ops: OpRules) -> SearchSpace:
 def _head(data: object, ops: OpRules) -> BlockConfig:
     block = BlockConfig.from_dict(data, "head")
     classes = {"num_classes": block.get("num_classes", 1000)}
+    names = set(names_in(block.to_dict()))
+    if names:
+        if names != {"width"}:
+            wrong = sorted(names - {"width"})[0]
+            raise SpaceError(f"head: {unknown('choice', wrong, {'width'})} The head has no choices of its own.")
+        return block.having(classes)  # its numbers are known, and checked, when the width is
     return ops.normalise_block(block.having(classes), "head").having(classes)
 
 
@@ -225,11 +233,15 @@ def _stage(data: object, where: str, templates: dict[str, Any], handed: tuple[in
         ops.append(op)
     if not ops:
         raise SpaceError(f"{where}.ops must have at least one op.")
-    same = same or known.get("width") == "same"
-    if not same and "width" not in known:
+    given = known.get("width", "same" if same else None)
+    if given is None:
         raise SpaceError(f"{where} lacks 'width'.")
-    widths = handed if known.get("width", "same") == "same" else _numbers(known["width"], f"{where}.width")
-    if same and not set(widths) <= set(handed):
+    factor = _TIMES.get(given, 0) if isinstance(given, str) else 0
+    if isinstance(given, str) and not factor:
+        raise SpaceError(f"{where}.width must list whole numbers, or be same or double, not {given[:40]!r}.")
+    widths = tuple(width * factor for width in handed) if factor else _numbers(given, f"{where}.width")
+    times = 1 if same else factor
+    if times == 1 and not set(widths) <= set(handed):
         raise SpaceError(f"{where}.width lists {sorted(set(widths) - set(handed))[0]}, which nothing before it has.")
     depths = _numbers(known["depth"], f"{where}.depth", least=0)
     if depths[-1] == 0:
@@ -240,7 +252,7 @@ def _stage(data: object, where: str, templates: dict[str, Any], handed: tuple[in
             raise SpaceError(
                 f"{where} has {math.prod(sizes)} choices for op {op.letter}; at most {MAX_STAGE_CHOICES} are allowed."
             )
-    return StageSpace(stride=stride, widths=widths, depths=depths, ops=tuple(ops), per_layer=per_layer, same=same)
+    return StageSpace(stride=stride, widths=widths, depths=depths, ops=tuple(ops), per_layer=per_layer, times=times)
 
 
 def _op(letter: str, template: object, where: str, overrides: dict[str, Any], transitions: bool) -> OpChoice:
@@ -287,6 +299,11 @@ def _check(space: SearchSpace) -> None:
         _check_told_apart(space, source)
     if len({space.stem_block(values) for values in space.stem.combinations}) < len(space.stem.combinations):
         raise SpaceError("stem_choices: two choices give the same stem. Drop one, so that each network counts once.")
+    for stage in reversed(space.stages):
+        for width in stage.widths:
+            space.head_block(width)
+        if 0 not in stage.depths:
+            break
     if not space.layouts:
         raise SpaceError(f"rules.op_order (={space.op_order}) leaves no layout; let some stage offer another op.")
     if space.size() == 0:
@@ -317,8 +334,8 @@ def _check_distinct(space: SearchSpace, i: int) -> None:
     pairs: list[tuple[Any, Any]] = []
     if stage.per_layer:
         for width in stage.widths:
-            begun = space.inverse.beginnings(i, i - 1, width)
-            pairs += [((key, stage.same and width), each) for key, found in begun.items() for each in found]
+            begun = space.inverse.beginnings(i, i - 1, width // (stage.times or 1))
+            pairs += [((key, stage.times and width), each) for key, found in begun.items() for each in found]
         if stage.depths[-1] > 1:
             every = sum(math.prod(len(values) for _, values in op.choices_at(1)) for op in stage.ops)
             if len(space.inverse.continuations(i, stage.widths[0])) < every:
@@ -326,7 +343,7 @@ def _check_distinct(space: SearchSpace, i: int) -> None:
     else:
         for op in stage.ops:
             choices = [choice for choice in stage.choices(op.letter) if choice.depth == depth]
-            pairs += [((space.stage_config(i, each), stage.same and each.width), each) for each in choices]
+            pairs += [((space.stage_config(i, each), stage.times and each.width), each) for each in choices]
     for config, choice in pairs:
         other = seen.setdefault(config, choice)
         if other != choice:
@@ -344,7 +361,8 @@ def _check_told_apart(space: SearchSpace, source: int) -> None:
         for op in stage.ops:
             if space.stride(i, source) > 1 and "stride" not in {*names_in(op.first), *names_in(op.transition)}:
                 raise SpaceError(f"stages[{i}], op {op.letter} may take over a stride, but its layer has no $stride.")
-        for beginning in {key for width in stage.widths for key in space.inverse.beginnings(i, source, width)}:
+        handed = [width // (stage.times or 1) for width in stage.widths]
+        for beginning in {key for width in handed for key in space.inverse.beginnings(i, source, width)}:
             other = seen.setdefault(beginning, i)
             if other != i:
                 raise SpaceError(

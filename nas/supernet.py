@@ -94,7 +94,7 @@ class Supernet(nn.Module):
                 module = self._skeleton(f"stage{place + 1}-layer{i + 1}", layer, shape)
                 yield f"stages.{s}.layers.{i}", module
                 shape = module.shape
-        yield "head", self._skeleton("head", self.space.head, shape)
+        yield "head", self._skeleton("head", self.space.head_block(shape.channels), shape)
 
     def extract(self, architecture: Architecture) -> Network:
         """The member as a standalone network with a copy of its weights and BatchNorm statistics, on their device.
@@ -289,7 +289,8 @@ def _slots(space: SearchSpace, kept: Sequence[Collection[Any]]) -> Iterator[tupl
             widths[s] = sorted(present, reverse=True)
             sources = ([*sources] if ABSENT in choices else []) + [s]
     for source in sources:
-        add("head", space.head, Shape(widths[source][0], *maps[source]))
+        for width in widths[source][:1] if not space.head_varies else widths[source]:
+            add("head", space.head_block(width), Shape(width, *maps[source]))
     yield from groups.items()
 
 

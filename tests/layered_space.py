@@ -68,6 +68,26 @@ CHANGES: dict[str, dict[str, Any]] = {
         ],
         "rules": {},
     },
+    # A width that doubles, also past a stage that is absent; numbers that are products; a head that follows the width.
+    "doubling": {
+        "stem": {"op": "serial", "ops": [{"op": "conv_norm", "width": "$width / 2", "stride": 2},
+                                         {"op": "conv", "width": "$width"}]},
+        "layers": {"convolution": {"choices": {"expand_ratio": [1, 2, 3.5], "kernel_size": 3}, "first": [
+            {"mixer": {"op": "serial", "ops": [
+                {"op": "conv_norm", "width": "$width * $expand_ratio", "stride": "$stride",
+                 "kernel_size": "$kernel_size"},
+                {"op": "conv", "width": "$width", "kernel_size": 1}]}, "shortcut": {"op": "none"}}]}},
+        "stages": [
+            {"width": "same", "depth": [1, 2], "ops": {"C": CA["C"]}, "per_layer": True},
+            {"stride": 2, "width": "double", "depth": [0, 1], "ops": {"C": {"layer": CA["C"], "expand_ratio": [1, 2]}}},
+            {"stride": 2, "width": "double", "depth": [1, 2], "ops": {"C": {"layer": CA["C"], "expand_ratio": 3.5}},
+             "per_layer": True},
+        ],
+        "rules": {},
+        "head": {"op": "classifier", "num_classes": 5, "hidden": False, "before": {
+            "op": "reparam_conv", "width": "$width * 2", "depthwise": True,
+            "gate": {"op": "squeeze_excite", "width": "$width / 4"}}},
+    },
     # One width for the whole network, all layers in one stage.
     "equal": {
         "stages": [{"depth": [2, 3], "ops": CA, "per_layer": True, "stride": 2}],
@@ -117,8 +137,10 @@ def obeys(space: SearchSpace, point: Genotype) -> bool:
     if totals and sum(gene.depth for gene in genes) not in (totals if isinstance(totals, list) else [totals]):
         return False
     widths = [point.stem[0], *(gene.width for gene in genes)]
-    kept = [data["stages"][i].get("width") == "same" or rules.get("widths") == "equal" for i in present]
-    if any(same and a != b for same, (a, b) in zip(kept, pairwise(widths), strict=True)):
+    factors = {"same": 1, "double": 2}
+    given = [data["stages"][i].get("width", "same") for i in present]
+    times = [1 if rules.get("widths") == "equal" else factors.get(str(each), 0) for each in given]
+    if any(n and n * a != b for n, (a, b) in zip(times, pairwise(widths), strict=True)):
         return False
     if rules.get("widths", "growing") == "growing" and any(a > b for a, b in pairwise(widths)):
         return False

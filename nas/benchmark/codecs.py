@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any, cast
 
 from nas.architecture import Architecture
 from nas.errors import DataError, NasError
@@ -22,6 +23,29 @@ def widths(space: SearchSpace, text: str) -> Architecture:
     return space.decode(genotype)
 
 
+def transformers(space: SearchSpace, text: str) -> Architecture:
+    """AutoFormer's: JSON with `hidden_dim` and `depth`, and `num_heads` and `mlp_ratio` as lists with one per layer."""
+    known: Any = json.loads(text)
+    names = {"hidden_dim", "depth", "num_heads", "mlp_ratio"}
+    if not isinstance(known, dict) or set(cast("dict[str, Any]", known)) != names:
+        raise DataError(f"it must be a mapping of {', '.join(sorted(names))}")
+    width, depth, heads, ratios = (known[name] for name in ("hidden_dim", "depth", "num_heads", "mlp_ratio"))
+    if not len(heads) == len(ratios) == depth:
+        raise DataError(f"of {depth} layers it lists {len(heads)} num_heads and {len(ratios)} mlp_ratio")
+    layers = list(zip(heads, ratios, strict=True))
+    stage = space.stages[0]
+    values = dict(stage.op("A").choices)
+    for each, ratio in layers:
+        if each not in values["heads"] or ratio not in values["mlp_ratio"]:
+            raise DataError(f"a layer with {each} heads and ratio {ratio} is not in the space")
+    # Whole ratios are written 4.0 there and 4 here; the two are equal.
+    params = tuple((each, int(ratio) if ratio == int(ratio) else ratio) for each, ratio in layers)
+    genotype = Genotype((width,), (StageChoice("A" * len(layers), width, len(layers), params),))
+    if width not in dict(space.stem.choices)["width"] or not space.valid(genotype):
+        raise DataError(f"{len(layers)} layers of width {width} are not in the space")
+    return space.decode(genotype)
+
+
 def plain(space: SearchSpace, text: str) -> Architecture:
     """An architecture as JSON, as this program writes it."""
     architecture = normalise(Architecture.from_dict(json.loads(text)))
@@ -29,7 +53,7 @@ def plain(space: SearchSpace, text: str) -> Architecture:
     return architecture
 
 
-CODECS: dict[str, Decoder] = {"nats-size": widths}
+CODECS: dict[str, Decoder] = {"autoformer": transformers, "nats-size": widths}
 
 
 def decode(space: SearchSpace, texts: tuple[str, ...], where: str) -> list[Architecture]:

@@ -1,7 +1,7 @@
 """What a network costs: exact multiply-adds and parameters, measured latency."""
 
 from nas.costing.profiling import Latency, Profile, StageRow, layout, profile
-from nas.costing.space_costs import CostGraph, Option, SpaceCosts
+from nas.costing.space_costs import CostGraph, Option, SpaceCosts, misfit
 from nas.costing.table import TABLE, cost, source_hash
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "StageRow",
     "cost",
     "layout",
+    "misfit",
     "profile",
     "source_hash",
 ]

@@ -140,16 +140,19 @@ class SpaceCosts:
     # -- inside -------------------------------------------------------------------------------------------------
 
     def _probe(self, index: int, width_in: int) -> int:
-        """Counts the least choice of a stage after the one before it, for the size of its map; returns its width."""
+        """Counts one choice of every op of a stage after the one before it, for the size of its map.
+
+        So an op that cannot be built for maps of this size is known at once. Returns the stage's width.
+        """
         stage = self.space.stages[index]
         width = next((w for w in stage.widths if self.space.follows(width_in, w, index)), stage.widths[0])
-        if stage.per_layer:
-            op = stage.ops[0]
-            values = tuple(values[0] for _, values in op.choices_at(0))
-            self._layer(LayerChoice(index, 0, index - 1, op.letter, width, values), width_in)
-        else:
-            first = next(choice for choice in stage.choices(stage.letters[0]) if choice.width == width)
-            self._stage(first, index, index - 1, width_in)
+        for op in stage.ops:
+            if stage.per_layer:
+                values = tuple(values[0] for _, values in op.choices_at(0))
+                self._layer(LayerChoice(index, 0, index - 1, op.letter, width, values), width_in)
+            else:
+                first = next(choice for choice in stage.choices(op.letter) if choice.width == width)
+                self._stage(first, index, index - 1, width_in)
         return width
 
     def _edge(self, node: Node, choice: Any) -> tuple[int, int]:
@@ -176,7 +179,7 @@ class SpaceCosts:
     def _head(self, source: int, width: int) -> tuple[int, int]:
         key = (None, source, width)
         if key not in self._counts:
-            counted = TABLE.block(self.space.head, Shape(width, *self._sizes[source]))
+            counted = TABLE.block(self.space.head_block(width), Shape(width, *self._sizes[source]))
             self._counts[key] = counted.macs, counted.params
         return self._counts[key]
 
@@ -220,3 +223,12 @@ class SpaceCosts:
                 "Make their strides and paddings agree."
             )
         return counted.macs, counted.params
+
+
+def misfit(space: SearchSpace) -> str | None:
+    """Why the space's networks cannot be built at its resolution; None if one of each op can."""
+    try:
+        SpaceCosts(space)
+    except SpaceError as fault:
+        return str(fault)
+    return None

@@ -11,7 +11,7 @@ from nas.data import Dataset
 from nas.data.sharing import Arrays, pack_data, to_array, to_tensor, unpack_data
 from nas.loading import space_from_dict
 from nas.scoring.supernet import SupernetScorer
-from nas.space import StageChoice
+from nas.space import LayerChoice, StageChoice
 from nas.supernet import Supernet
 from nas.training import Recipe
 
@@ -96,7 +96,7 @@ def shared_supernet(setup: ScoringSetup) -> Supernet:
     space = space_from_dict(facts["space"])
     assert space.digest == facts["digest"], "the space that arrived is not the one that was sent"
     stem, *stages = facts["choices"]
-    choices = [[tuple(values) for values in stem], *([StageChoice(*choice) for choice in stage] for stage in stages)]
+    choices = [[tuple(values) for values in stem], *([_choice(fields) for fields in stage] for stage in stages)]
     with torch.device("meta"):
         supernet = Supernet(space, choices=choices)
     state = {
@@ -108,3 +108,7 @@ def shared_supernet(setup: ScoringSetup) -> Supernet:
         state[name] = state[name].clone()
     supernet.load_state_dict(state, assign=True)
     return supernet.requires_grad_(False).eval()
+
+
+def _choice(fields: tuple[Any, ...]) -> StageChoice | LayerChoice:
+    return LayerChoice(*fields) if len(fields) == len(LayerChoice._fields) else StageChoice(*fields)

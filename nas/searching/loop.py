@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from nas.budget import Budget, check_budgets
-from nas.costing import TABLE
+from nas.costing import TABLE, misfit
 from nas.data import DataInfo, Dataset, open_data
 from nas.data.dataset import Source
 from nas.errors import OptionError
@@ -261,6 +261,7 @@ class _Job:
             resolution=self.space.input.resolution,
             stride=self.sampler.costs.total_stride,
             cost=self.sampler.draw(random.Random(0)).cost,
+            misfit=lambda size: None if self.borrowed else misfit(self.space.adapted(resolution=size)),
         )
         if self.borrowed is None:
             self.training = BudgetSampler(self.space, budgets, aim=self.plan.floor)

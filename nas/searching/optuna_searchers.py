@@ -70,9 +70,9 @@ class Parameters:
             if not depth:
                 stages.append(ABSENT)
                 continue
-            # A stage that keeps its width has none of its own to choose.
+            # A stage whose width follows from the one that it is handed has none of its own to choose.
             handed = next((gene.width for gene in reversed(stages) if gene.depth), self.space.stem.width(stem))
-            width = handed if stage.same else pick(f"stage{i}.width")
+            width = handed * stage.times if stage.times else pick(f"stage{i}.width")
             picked: list[tuple[str, tuple[Any, ...]]] = []
             for k in range(depth if stage.per_layer else 1):
                 place = f"stage{i}.layer{k + 1}" if stage.per_layer else f"stage{i}"
@@ -90,7 +90,7 @@ class Parameters:
             chosen[f"stage{i}.depth"] = gene.depth
             if not gene.depth:
                 continue
-            if not stage.same:
+            if not stage.times:
                 chosen[f"stage{i}.width"] = gene.width
             for k, (letter, params) in enumerate(
                 zip(gene.op, gene.params, strict=True) if stage.per_layer else [(gene.op, gene.params)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -100,13 +100,22 @@ class Plan:
         )
 
 
-def make_plan(options: SearchOptions, info: DataInfo, *, resolution: int, stride: int, cost: Cost) -> Plan:
+def make_plan(
+    options: SearchOptions,
+    info: DataInfo,
+    *,
+    resolution: int,
+    stride: int,
+    cost: Cost,
+    misfit: Callable[[int], str | None] = lambda _: None,
+) -> Plan:
     """Plans a search, or the training of one network (`nas train` reads what concerns finalists).
 
     Args:
         resolution: What budgets are counted at.
         stride: How many times smaller the last feature map is than the image.
         cost: Of a typical network in range, at that resolution.
+        misfit: Says of an image side why networks cannot be built for it, such as windows that do not divide a map.
 
     Raises:
         OptionError: If a device or resolution cannot be had.
@@ -117,6 +126,8 @@ def make_plan(options: SearchOptions, info: DataInfo, *, resolution: int, stride
     images = max(1, round(info.train_count * 0.8))
     budget = _SHORT_SECONDS if images < _SMALL_DATA else _LONG_SECONDS
     size = options.train_resolution or _train_resolution(info, counted, stride, macs, images, budget, device, threads)
+    if size != counted:
+        size = _fitting(size, misfit, given=options.train_resolution is not None)
     rate = _images_per_second(macs * (size / counted) ** 2, device, threads)
     batch_size = options.batch_size or (32 if images < 3000 else 64 if images < 20_000 else 128)
     affordable = budget * _SHARES["supernet"] * rate / images
@@ -215,6 +226,18 @@ def _train_resolution(
     while size > least and images / _images_per_second(macs * (size / counted) ** 2, device, threads) > budget / 30:
         size = max(least, size - stride)
     return size
+
+
+def _fitting(size: int, misfit: Callable[[int], str | None], *, given: bool) -> int:
+    """The largest image side up to `size` that networks can be built for; another than one given is refused."""
+    fault = misfit(size)
+    if fault is None:
+        return size
+    found = next((side for side in range(size - 1, 0, -1) if misfit(side) is None), None)
+    if given or found is None:
+        remedy = "Give another size." if found is None else f"The next smaller size that works is {found}."
+        raise OptionError(f"--train-resolution {size}: {fault} {remedy}")
+    return found
 
 
 def _images_per_second(macs: float, device: str, threads: int) -> float:

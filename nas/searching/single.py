@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from nas.architecture import Architecture
 from nas.costing import TABLE, cost
 from nas.data import open_data
-from nas.errors import RunError, TrainingError
+from nas.errors import ArchitectureError, RunError, TrainingError
 from nas.export import CardFacts, export_winner
 from nas.model import Network, resize_tables
 from nas.options import SearchOptions
@@ -72,6 +72,7 @@ def train(
         resolution=architecture.input.resolution,
         stride=stride,
         cost=spent,
+        misfit=lambda size: _misfit(architecture.at_resolution(size)),
     )
     torch.set_num_threads(plan.threads)
     network = fresh_network(architecture.at_resolution(plan.train_resolution), seed=options.seed)
@@ -135,6 +136,14 @@ def train(
     )
     atomic_write(folder / "training.json", json.dumps({"format": 1, **found, "history": history.rows}, indent=1) + "\n")
     return found
+
+
+def _misfit(architecture: Architecture) -> str | None:
+    try:
+        cost(architecture)
+    except ArchitectureError as fault:
+        return str(fault)
+    return None
 
 
 def _check_folder(folder: Path) -> None:

@@ -88,7 +88,7 @@ class StageSpace:
     Attributes:
         depths: 0 among them: the stage may be absent.
         per_layer: Whether every layer has a letter and choices of its own; else the stage's layers share them.
-        same: Whether the stage keeps the width that it is handed.
+        times: The stage is so many times as wide as the map that it is handed; 0 where its width is chosen.
     """
 
     stride: int
@@ -96,7 +96,11 @@ class StageSpace:
     depths: tuple[int, ...]
     ops: tuple[OpChoice, ...]
     per_layer: bool = False
-    same: bool = False
+    times: int = 0
+
+    def width_after(self, width_in: int, chosen: int) -> int:
+        """The stage's width: what was chosen, unless the width that it is handed decides."""
+        return width_in * self.times or chosen
 
     @property
     def letters(self) -> str:

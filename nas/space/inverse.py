@@ -49,7 +49,7 @@ class Inverse:
         genotype = Genotype(stems[architecture.stem], tuple(genes))
         if not space.valid(genotype):
             raise SpaceError(f"Not in space {space.name}: layout {space.layout(genotype)} or its widths break a rule.")
-        if architecture.with_classes(2).head != space.head.having({"num_classes": 2}):
+        if architecture.with_classes(2).head != space.head_block(width).having({"num_classes": 2}):
             raise SpaceError(f"Not in space {space.name}: its head differs.")
         return genotype
 
@@ -82,7 +82,7 @@ class Inverse:
         A stage that keeps its width may not say so in its layers, so there the width handed in tells choices apart.
         """
         stage = self._space.stages[index]
-        widths = [width_in] if stage.same else stage.widths
+        widths = [stage.width_after(width_in, 0)] if stage.times else stage.widths
         key = ("first", index, self._space.stride(index, source), *widths)
         if key not in self._known:
             found: dict[Any, list[Any]] = {}

@@ -35,7 +35,7 @@ from nas.space.genes import (
 )
 from nas.space.inverse import Inverse
 from nas.strict_yaml import canonical_json
-from nas.templates import fill
+from nas.templates import fill, names_in
 
 MAX_LAYOUTS = 4096
 MANY = "*"
@@ -57,6 +57,7 @@ class SearchSpace:
     Attributes:
         op_order: Letters in the order in which stages may use them ("CA": no convolution after attention); empty for
             any order. Of a stage with a choice per layer, its first and its last letter count.
+        head: Its parameters may say `$width`; see `head_block`.
         growing: Whether widths must not shrink from the stem to the last stage.
         layer_order: The same as `op_order` among the layers of one stage with a choice per layer.
         total_depth: How many layers all stages together may have; empty for any number.
@@ -100,8 +101,8 @@ class SearchSpace:
 
     def follows(self, width_in: int, width: int, stage: int | None = None) -> bool:
         """Whether a stage of `width` may follow one of `width_in`; of the given stage, whether it may be so itself."""
-        if stage is not None and self.stages[stage].same:
-            return width == width_in
+        if stage is not None and self.stages[stage].times:
+            return width == self.stages[stage].width_after(width_in, 0)
         return width >= width_in or not self.growing
 
     def stride(self, stage: int, source: int) -> int:
@@ -141,7 +142,8 @@ class SearchSpace:
             if choice.depth:
                 stages.append(self.stage_config(i, choice, source))
                 source = i
-        return Architecture(input=self.input, stem=self.stem_block(genotype.stem), stages=tuple(stages), head=self.head)
+        stem, head = self.stem_block(genotype.stem), self.head_block(genotype.stages[source].width)
+        return Architecture(input=self.input, stem=stem, stages=tuple(stages), head=head)
 
     def encode(self, architecture: Architecture) -> Genotype:
         """The genotype of a member.
@@ -179,6 +181,22 @@ class SearchSpace:
             names = {name: value for (name, _), value in zip(self.stem.choices, values, strict=True)}
             self._cache[key] = self.ops.normalise_block(BlockConfig.from_dict(fill(self.stem.block, names)), "stem")
         return self._cache[key]
+
+    def head_block(self, width: int) -> BlockConfig:
+        """The head after a map of so many channels."""
+        if not self.head_varies:
+            return self.head
+        key = ("head", width)
+        if key not in self._cache:
+            block = BlockConfig.from_dict(fill(self.head.to_dict(), {"width": width}), "head")
+            classes = {"num_classes": block.get("num_classes")}
+            self._cache[key] = self.ops.normalise_block(block, f"{self.name}, head").having(classes)
+        return self._cache[key]
+
+    @cached_property
+    def head_varies(self) -> bool:
+        """Whether the head is a template in which `$width` stands for the width of the map before it."""
+        return "width" in set(names_in(self.head.to_dict()))
 
     def stage_config(self, index: int, choice: StageChoice, source: int | None = None) -> StageConfig:
         """The stage that a choice stands for; equal choices give the same object.
@@ -328,7 +346,7 @@ class SearchSpace:
                     for op in stage.ops
                 ],
                 **({"per_layer": True} if stage.per_layer else {}),
-                **({"same": True} if stage.same else {}),
+                **({"same": True} if stage.times == 1 else {"times": stage.times} if stage.times else {}),
             }
             for stage in self.stages
         ]

@@ -31,11 +31,11 @@ def mutated(space: SearchSpace, parent: Genotype, rng: random.Random) -> Genotyp
     for _ in range(MAX_TRIES):
         position = rng.randrange(len(space.stages) + 1) - 1
         if position < 0:
-            child = _following(space, rng.choice(space.stem.combinations), parent.stages)
+            child = following(space, rng.choice(space.stem.combinations), parent.stages)
         else:
             genes = list(parent.stages)
             genes[position] = _changed(space.stages[position], genes[position], rng)
-            child = _following(space, parent.stem, _balanced(space, genes, position, rng))
+            child = following(space, parent.stem, _balanced(space, genes, position, rng))
         if child != parent and space.valid(child):
             return child
     return parent
@@ -52,17 +52,17 @@ def crossed(space: SearchSpace, first: Genotype, second: Genotype, rng: random.R
             stages = _spliced(space, first, second, rng)
         else:
             stages = tuple(rng.choice(pair) for pair in zip(first.stages, second.stages, strict=True))
-        child = _following(space, rng.choice((first.stem, second.stem)), stages)
+        child = following(space, rng.choice((first.stem, second.stem)), stages)
         if space.valid(child):
             return child
     return first
 
 
-def _following(space: SearchSpace, stem: tuple[Any, ...], genes: Sequence[StageChoice]) -> Genotype:
-    """A genotype in which stages that keep the width that they are handed do so."""
+def following(space: SearchSpace, stem: tuple[Any, ...], genes: Sequence[StageChoice]) -> Genotype:
+    """A genotype in which stages whose width follows from the one that they are handed have that."""
     width, found = space.stem.width(stem), []
     for stage, gene in zip(space.stages, genes, strict=True):
-        found.append(gene._replace(width=width) if stage.same and gene.depth else gene)
+        found.append(gene._replace(width=stage.width_after(width, gene.width)) if gene.depth else gene)
         width = found[-1].width or width
     return Genotype(stem, tuple(found))
 
@@ -93,7 +93,7 @@ def _changed_layers(stage: StageSpace, gene: StageChoice, rng: random.Random) ->
     layers = _layers(stage, gene)
     at = rng.randrange(gene.depth)
     choices = stage.op(gene.op[at]).choices_at(at)
-    kinds = ["width"] * (len(stage.widths) > 1 and not stage.same) + ["depth"] * (len(stage.depths) > 1)
+    kinds = ["width"] * (len(stage.widths) > 1 and not stage.times) + ["depth"] * (len(stage.depths) > 1)
     kinds += ["op"] * (len(stage.ops) > 1) + ["value"] * any(len(values) > 1 for _, values in choices)
     kind = rng.choice(kinds or ["width"])
     if kind == "width":

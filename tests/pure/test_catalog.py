@@ -185,7 +185,7 @@ def test_other_files_and_names_are_refused(tmp_path: Path) -> None:
 
 
 def test_every_shipped_file_is_read() -> None:
-    assert catalog.space_names() == ["coatnet", "coatnet-small", "hytra", "nats-size"]
+    assert {"coatnet", "coatnet-small", "hytra", "nats-size"} < set(catalog.space_names())
     for name in catalog.space_names():
         assert load_space(name).name == name
     for name in catalog.zoo_names():

@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from nas.architecture import Architecture
 from nas.catalog import parse_space
 from nas.errors import SpaceError
 from nas.space import ABSENT, MANY, Genotype, SearchSpace, StageChoice
+from nas.templates import fill, names_in
 
 from ..chi_square import agree
 from ..layered_space import NAMES, fairness, layered_data, layered_space, listed_layers
@@ -217,6 +219,14 @@ def set_stage(i: int, **changes: Any) -> Any:
     return lambda data: data["stages"][i].update(changes)
 
 
+def head(data: dict[str, Any]) -> dict[str, Any]:
+    return data["head"]["before"]
+
+
+def mixer(data: dict[str, Any]) -> dict[str, Any]:
+    return data["layers"]["convolution"]["first"][0]["mixer"]["ops"][0]
+
+
 REFUSED: dict[str, tuple[str, Any, str]] = {
     "layer_order of other letters": ("ordered", lambda d: d["rules"].update(layer_order="CB"), "rules.layer_order"),
     "total_depth out of reach": ("fabric", lambda d: d["rules"].update(total_depth=10), "No architecture is left"),
@@ -235,6 +245,27 @@ REFUSED: dict[str, tuple[str, Any, str]] = {
             shortcut={"op": "pool_project", "width": "$width", "stride": "$stride"}
         ),
         "would be taken twice",
+    ),
+    "a width of another rule": ("doubling", set_stage(1, width="triple"), "same or double, not 'triple'"),
+    "a product of no name": ("doubling", lambda d: head(d).update(width="$size * 2"), "head: Unknown choice 'size'"),
+    "a head with choices": ("doubling", lambda d: head(d).update(width="$expand_ratio"), "no choices of its own"),
+    "a head that is not whole": ("doubling", lambda d: head(d).update(width="$width / 16 * 3"), "a whole number"),
+    "a stem that is not whole": (
+        "doubling",
+        lambda d: d["stem"]["ops"][0].update(width="$width / 3"),
+        "$width / 3 is 1.33333 where $width = 4; it must be a whole number",
+    ),
+    "division by a choice": ("doubling", lambda d: mixer(d).update(width="$width / $expand_ratio"), "is no product"),
+    "division by nothing": ("doubling", lambda d: mixer(d).update(width="$width / 0"), "is no product"),
+    "a sum": ("doubling", lambda d: mixer(d).update(width="$width + 1"), "is no product"),
+    "a product with an unknown name": ("doubling", lambda d: mixer(d).update(width="$width * $x"), "choice 'x'"),
+    "a product of words": (
+        "doubling",
+        lambda d: (
+            d["layers"]["convolution"]["choices"].update(kernel_size=["a"])
+            or mixer(d).update(width="$width * $expand_ratio * $kernel_size")
+        ),
+        "$kernel_size is 'a', and only numbers",
     ),
     "an unused choice": ("transitions", lambda d: d["layers"]["transformer"]["choices"].update(other=[1]), "not used"),
     "layers alike after the first": (
@@ -267,3 +298,28 @@ def test_others_are_no_members() -> None:
     long["rules"]["total_depth"] = 4
     deeper = parse_space(long, ops).sample(random.Random(0))
     assert not fabric.contains(deeper)
+
+
+def test_products_in_templates_are_exact() -> None:
+    values = {"width": 48, "ratio": 3.5, "word": "gelu"}
+    filled = fill({"a": "$width / 8", "b": ["$width * $ratio", "$ratio*2"], "c": "$word", "d": "a $width"}, values)
+    assert filled == {"a": 6, "b": [168, 7], "c": "gelu", "d": "a $width"}
+    assert [type(number) for number in (filled["a"], *filled["b"])] == [int] * 3
+    assert fill("$width * 0.25 / 3 * 2.5", values) == 10
+    assert sorted(names_in([{"x": "$b * 2 * $a"}, "$c", "d"])) == ["a", "b", "c"]
+
+
+def test_the_head_and_doubled_widths_follow_the_last_stage() -> None:
+    space = SPACES["doubling"]
+    seen: set[tuple[int, ...]] = set()
+    for point in ALL["doubling"]:
+        architecture = space.decode(point)
+        width, depths = point.stem[0], [gene.depth for gene in point.stages]
+        last = width * 2 ** (len([d for d in depths if d]) - 1)
+        before: Any = architecture.head["before"]
+        assert (before["width"], before["gate"]["width"]) == (2 * last, last // 4 or 1)
+        assert [gene.width for gene in point.stages if gene.depth][-1] == last
+        seen.add((width, last))
+        other = architecture.head.having({"before": before.having({"width": 4 * last})})
+        assert not space.contains(replace(architecture, head=other))
+    assert seen == {(4, 8), (4, 16), (8, 16), (8, 32)}

@@ -13,6 +13,7 @@ import pytest
 import nas
 from nas.benchmark import judge, read_table
 from nas.benchmark.baselines import baselines
+from nas.benchmark.codecs import decode
 from nas.benchmark.ranking import rank
 from nas.errors import DataError, OptionError
 from nas.space import Genotype, StageChoice
@@ -141,3 +142,69 @@ def test_every_network_of_the_published_size_table_is_counted_to_the_digit() -> 
         cost = nas.cost(nats(space, *map(int, table.columns["arch"][row].split(":"))))
         assert cost.params == params[row]
         assert round(cost.macs / 1e6, 4) == pytest.approx(macs[row], abs=1e-4)
+
+
+AUTOFORMERS = {
+    # Each layer's ratios and heads as its authors' repository has them; millions of parameters that they published.
+    "tiny": (192, [3.5, 3.5, 3.0, 3.5, 3.0, 3.0, 4.0, 4.0, 3.5, 4.0, 3.5, 4.0, 3.5], "3333333333433", 5.7),
+    "small": (384, [3.0, 3.5, 3.0, 3.5, 4.0, 4.0, 4.0, 4.0, 4.0, 4.0, 4.0, 3.5, 4.0], "6657555667767", 22.9),
+}
+
+
+def transformer(width: int, ratios: list[float], heads: str) -> str:
+    numbers = [int(head) for head in heads]
+    return json.dumps({"hidden_dim": width, "depth": len(ratios), "mlp_ratio": ratios, "num_heads": numbers})
+
+
+@pytest.mark.parametrize("name", AUTOFORMERS)
+def test_the_published_autoformers_are_read_as_members(name: str) -> None:
+    width, ratios, heads, millions = AUTOFORMERS[name]
+    space = nas.load_space("autoformer")
+    (found,) = decode(space, (transformer(width, ratios, heads),), "here")
+    assert space.contains(found)
+    by_hand = 3 * 16 * 16 * width + width + width + 197 * width + 2 * width + 1000 * width + 1000
+    for ratio, inner in zip(ratios, (64 * int(head) for head in heads), strict=True):
+        hidden = int(ratio * width)
+        by_hand += 4 * width + 3 * (width + 1) * inner + (inner + 1) * width
+        by_hand += (width + 1) * hidden + (hidden + 1) * width
+    assert nas.cost(found).params == by_hand
+    # The published figures may count the relative positions, 7,680 a layer, which are not in the space.
+    assert by_hand / 1e6 == pytest.approx(millions, rel=0.015)
+
+
+def test_a_deit_counts_as_in_the_zoo() -> None:
+    (found,) = decode(nas.load_space("autoformer"), (transformer(192, [4.0] * 12, "3" * 12),), "here")
+    assert nas.cost(found).params == nas.cost(nas.load_architecture("deit_tiny")).params
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("192", "a mapping of"),
+        ('{"hidden_dim": 192}', "a mapping of"),
+        (transformer(192, [4.0] * 12, "8" * 12), "8 heads"),
+        (transformer(200, [4.0] * 12, "3" * 12), "width 200"),
+        (transformer(192, [4.0] * 5, "3" * 5), "5 layers"),
+        (transformer(192, [4.0] * 12, "3" * 11), "lists 11 num_heads and 12 mlp_ratio"),
+        (transformer(192, [4.0] * 12, "3" * 12).replace("12", "13", 1), "of 13 layers it lists 12"),
+        (transformer(192, [4.0] * 12, "3" * 12).replace("192", "[192]"), "not in the space"),
+    ],
+)
+def test_other_transformers_are_refused(text: str, words: str) -> None:
+    with pytest.raises(DataError, match="line 2: .* is no architecture of autoformer") as caught:
+        decode(nas.load_space("autoformer"), (text,), "here")
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@needs_tables
+def test_every_published_transformer_is_a_member_and_ranked_beside_the_baselines() -> None:
+    table, space = TRUTH / "autoformer_vit_200.csv", nas.load_space("autoformer")
+    found = decode(space, read_table(table).columns["arch_json"], "the table")
+    assert len({member.digest for member in found}) == len(found) == 100
+    assert all(space.contains(member) for member in found)
+    judged = rank(table, space=space, truth_column="c100_base_acc")
+    assert judged.n == 100
+    assert judged.baselines_known
+    # In this table the larger ones are not the better ones.
+    assert (judged.scorers["params"].spearman or 0) < -0.3

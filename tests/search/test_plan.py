@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+import nas
 from nas.budget import Cost
+from nas.costing import misfit
 from nas.data import DataInfo
 from nas.errors import OptionError
 from nas.options import SearchOptions
@@ -37,7 +39,7 @@ def info(side: int = 8, train: int = 1797, channels: int = 1, glyphs: bool = Tru
 
 def planned(options: SearchOptions = OPTIONS, data: DataInfo | None = None, **given: int) -> Plan:
     macs = given.pop("macs", 4_000_000_000)
-    where = {"resolution": 224, "stride": 32, **given}
+    where: dict[str, Any] = {"resolution": 224, "stride": 32, **given}
     return make_plan(options, data or info(), **where, cost=Cost(macs=macs, params=25_000_000))
 
 
@@ -140,3 +142,20 @@ def test_a_recipe_has_the_plan_s_figures() -> None:
     assert (recipe.epochs, recipe.seed) == (4, 9)
     for name in ("batch_size", "learning_rate", "augment", "dtype", "device"):
         assert getattr(recipe, name) == getattr(plan, name)
+
+
+def test_a_size_that_windows_do_not_divide_is_not_planned_and_refused_where_it_is_given() -> None:
+    space = nas.load_space("maxvit")
+
+    def fits(size: int) -> str | None:
+        return misfit(space.adapted(resolution=size))
+
+    asked = {"resolution": 224, "stride": 32, "cost": Cost(macs=4_000_000_000, params=25_000_000), "misfit": fits}
+    assert [size for size in (28, 32, 56, 64, 112, 224) if fits(size) is None] == [28, 56, 112, 224]
+    assert make_plan(OPTIONS, info(side=28), **asked).train_resolution == 28
+    given = replace(OPTIONS, train_resolution=64)
+    with pytest.raises(OptionError, match=r"--train-resolution 64: maxvit, stage 1, op A.* The next .* is 56\.$"):
+        make_plan(given, info(), **asked)
+    assert make_plan(replace(OPTIONS, train_resolution=56), info(), **asked).train_resolution == 56
+    with pytest.raises(OptionError, match=r"Give another size\.$"):
+        make_plan(OPTIONS, info(), **{**asked, "misfit": lambda _: "Nothing fits."})

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 import nas
 from nas import ops
@@ -20,6 +18,7 @@ from nas.searching import BudgetSampler
 from nas.space import MANY, Genotype, SearchSpace
 
 from ..layered_space import NAMES, layered_data, layered_space, listed_layers
+from .supernet_views import views
 
 SPACES = {name: layered_space(name) for name in NAMES}
 SUPERNETS = {name: nas.Supernet(space, seed=1) for name, space in SPACES.items()}
@@ -32,13 +31,6 @@ def images() -> torch.Tensor:
 
 def drawn(name: str, count: int) -> list[Architecture]:
     return [SPACES[name].sample(random.Random(seed)) for seed in range(count)]
-
-
-def views(supernet: nas.Supernet, architecture: Architecture) -> Iterator[tuple[str, nn.Parameter, str]]:
-    stored = {p.untyped_storage().data_ptr(): name for name, p in supernet.named_parameters()}
-    for prefix, module in supernet.path(architecture):
-        for name, view in module.named_parameters():
-            yield f"{prefix}.{name}", view, stored[view.untyped_storage().data_ptr()]
 
 
 @pytest.mark.parametrize("mode", ["train", "eval", "autocast"])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import random
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from nas.scoring import ScoringSetup, SupernetScoring, make_scorer, shared_super
 from nas.supernet import Supernet
 from nas.training import SupernetTraining
 
+from ..layered_space import NAMES, layered_space
 from .training_cases import Members, member, recipe, same_tensors, tiny_data, tiny_space
 
 SPACE, DATA = tiny_space(), tiny_data()
@@ -125,6 +128,20 @@ def test_the_space_and_its_choices_survive(source: SupernetScoring, setup: Scori
     assert there.choices == supernet.choices
     assert space_from_dict(setup.facts["space"]).digest == supernet.space.digest
     assert list(there.state_dict()) == list(supernet.state_dict())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_space_with_choices_per_layer_survives_too(source: SupernetScoring, name: str) -> None:
+    space = layered_space(name)
+    supernet = Supernet(space, seed=0).eval()
+    facts = pickle.loads(pickle.dumps(replace(source, supernet=supernet).pack().facts))
+    there = shared_supernet(ScoringSetup(facts=facts, arrays=replace(source, supernet=supernet).pack().arrays))
+    assert there.choices == supernet.choices
+    images = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    for seed in range(3):
+        drawn = space.sample(random.Random(seed))
+        with torch.no_grad():
+            assert torch.equal(there(images, drawn), supernet(images, drawn))
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (2, 3), (2, 3, 4), (2, 3, 1, 1), (4, 1, 3, 3), (4, 5, 3, 3)])

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 import nas
 from nas import ops
@@ -19,6 +17,7 @@ from nas.errors import SpaceError
 from nas.space import Genotype, SearchSpace, StageChoice
 
 from ..small_space import small_data, small_space
+from .supernet_views import views
 
 SPACE = small_space()
 MEMBERS = [SPACE.sample(random.Random(seed)) for seed in range(8)]
@@ -32,14 +31,6 @@ def supernet() -> nas.Supernet:
 
 def images(channels: int = 3) -> torch.Tensor:
     return torch.randn(4, channels, 8, 8, generator=torch.Generator().manual_seed(0))
-
-
-def views(supernet: nas.Supernet, architecture: Architecture) -> Iterator[tuple[str, nn.Parameter, str]]:
-    """A member's parameters: name in a standalone network, the view, name of the stored tensor that it is a part of."""
-    stored = {p.untyped_storage().data_ptr(): name for name, p in supernet.named_parameters()}
-    for prefix, module in supernet.path(architecture):
-        for name, view in module.named_parameters():
-            yield f"{prefix}.{name}", view, stored[view.untyped_storage().data_ptr()]
 
 
 @pytest.mark.parametrize("mode", ["train", "eval", "autocast"])
