@@ -1,7 +1,17 @@
 """Scorers: architecture to a number, higher is better; and a scorer as plain data for other processes."""
 
-from nas.scoring.setup import ScoringSetup, SupernetScoring, make_scorer, shared_supernet
+from nas.scoring.setup import ScoringSetup, SupernetScoring, shared_supernet
 from nas.scoring.supernet import SupernetScorer
 from nas.scoring.threads import threads_set
+from nas.scoring.untrained import CalibratedScoring, ZeroCostScoring, make_scorer
 
-__all__ = ["ScoringSetup", "SupernetScorer", "SupernetScoring", "make_scorer", "shared_supernet", "threads_set"]
+__all__ = [
+    "CalibratedScoring",
+    "ScoringSetup",
+    "SupernetScorer",
+    "SupernetScoring",
+    "ZeroCostScoring",
+    "make_scorer",
+    "shared_supernet",
+    "threads_set",
+]

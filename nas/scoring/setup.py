@@ -60,6 +60,7 @@ class SupernetScoring:
         )
         arrays |= {_WEIGHTS + name: to_array(value) for name, value in self.supernet.state_dict().items()}
         facts = {
+            "kind": "supernet",
             "space": self.supernet.space.to_dict(),
             "digest": self.supernet.space.digest,
             "choices": self.supernet.choices,
@@ -72,8 +73,8 @@ class SupernetScoring:
         return ScoringSetup(facts=facts, arrays=arrays)
 
 
-def make_scorer(setup: ScoringSetup) -> SupernetScorer:
-    """The scorer that was packed. It holds the arrays themselves, no copy, and writes to none of them."""
+def unpack_supernet(setup: ScoringSetup) -> SupernetScorer:
+    """The supernet's scorer that was packed. It holds the arrays themselves, no copy, and writes to none of them."""
     facts = setup.facts
     recipe = Recipe(**facts["recipe"])
     return SupernetScorer(

@@ -16,7 +16,17 @@ import torch
 from nas.data.sharing import pack_data, to_array, to_tensor, unpack_data
 from nas.loading import space_from_dict
 from nas.progress import Silent
-from nas.scoring import ScoringSetup, SupernetScoring, make_scorer, shared_supernet, threads_set
+from nas.scoring import (
+    CalibratedScoring,
+    ScoringSetup,
+    SupernetScoring,
+    ZeroCostScoring,
+    make_scorer,
+    shared_supernet,
+    threads_set,
+)
+from nas.scoring.calibrated import Calibration, Measured, Proxies
+from nas.scoring.setup import unpack_supernet
 from nas.supernet import Supernet
 from nas.training import SupernetTraining
 
@@ -119,7 +129,7 @@ def test_shared_weights_take_no_memory_of_their_own_and_no_gradients(setup: Scor
 def test_the_setup_holds_what_is_scored_on_and_nothing_of_the_test_split(setup: ScoringSetup) -> None:
     images = {name: array for name, array in setup.arrays.items() if name.endswith("/images")}
     assert {name: len(array) for name, array in images.items()} == {"train/images": 24, "search_validation/images": 20}
-    assert len(make_scorer(setup).data.test) == 0
+    assert len(unpack_supernet(setup).data.test) == 0
 
 
 def test_the_space_and_its_choices_survive(source: SupernetScoring, setup: ScoringSetup) -> None:
@@ -175,3 +185,31 @@ def test_threads_are_as_before_once_the_block_ends() -> None:
     with threads_set(2):
         assert torch.get_num_threads() == 2
     assert torch.get_num_threads() == 1
+
+
+# -- scorers without a supernet ----------------------------------------------------------------------------------
+
+
+def sent(packed: ScoringSetup) -> ScoringSetup:
+    """As another process gets it."""
+    arrays = {name: array.copy() for name, array in packed.arrays.items()}
+    return ScoringSetup(facts=pickle.loads(pickle.dumps(packed.facts)), arrays=arrays)
+
+
+@pytest.mark.parametrize("name", ["nwot", "az-nas"])
+def test_zero_cost_scores_are_the_same_elsewhere(name: str) -> None:
+    source = ZeroCostScoring(name=name, data=DATA, seed=3, reference=CANDIDATES)
+    here = [source.make().score(each) for each in CANDIDATES]
+    assert len(set(here)) > 1
+    there = make_scorer(sent(source.pack()))
+    assert [there.score(each) for each in CANDIDATES[::-1]] == here[::-1]
+
+
+def test_calibrated_scores_are_the_same_elsewhere() -> None:
+    reference = Measured.of(CANDIDATES, Proxies(DATA, seed=3))
+    trained = tuple((row, 0.3 + 0.05 * row) for row in range(5))
+    source = CalibratedScoring(calibration=Calibration(reference=reference, trained=trained), data=DATA, seed=3)
+    here = [source.make().score(each) for each in CANDIDATES]
+    assert len(set(here)) > 1
+    there = make_scorer(sent(source.pack()))
+    assert [there.score(each) for each in CANDIDATES[::-1]] == here[::-1]

@@ -1,0 +1,106 @@
+"""Scorers that need no supernet, made here or packed and made elsewhere; and what makes a scorer of any kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from nas.architecture import Architecture
+from nas.data import Dataset
+from nas.data.sharing import pack_data, unpack_data
+from nas.scoring.calibrated import CalibratedScorer, Calibration, Measured, Proxies
+from nas.scoring.setup import ScoringSetup, unpack_supernet
+from nas.scoring.zero_cost import PARTS, AggregatedScorer, ZeroCostScorer
+from nas.scoring.zero_cost.scorer import PROBE_IMAGES
+
+
+class Scores(Protocol):
+    """A scorer, whatever its kind."""
+
+    def score(self, architecture: Architecture) -> float: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CalibratedScoring:
+    """A `CalibratedScorer` that can be made here, or packed and made elsewhere.
+
+    Attributes:
+        seed: Of the proxies, the one that the calibration was measured with.
+    """
+
+    calibration: Calibration
+    data: Dataset
+    seed: int
+
+    def make(self) -> CalibratedScorer:
+        """The scorer in this process."""
+        return CalibratedScorer(self.calibration, Proxies(self.data, seed=self.seed))
+
+    def pack(self) -> ScoringSetup:
+        """Plain data to make the same scorer from, and the few images that the proxies look at."""
+        reference, trained = self.calibration.reference.to_dict(), self.calibration.trained
+        return _packed(self.data, kind="calibrated", seed=self.seed, reference=reference, trained=trained)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ZeroCostScoring:
+    """A zero-cost proxy, or an aggregate of several, that can be made here, or packed and made elsewhere.
+
+    Attributes:
+        name: Of `PROXIES` or `PARTS`.
+        reference: Networks that an aggregate ranks among.
+    """
+
+    name: str
+    data: Dataset
+    seed: int
+    reference: Sequence[Architecture] = ()
+
+    def make(self) -> Scores:
+        """The scorer in this process."""
+        if self.name in PARTS:
+            return AggregatedScorer(self.name, self.data, self.reference, seed=self.seed)
+        return ZeroCostScorer(self.name, self.data, seed=self.seed)
+
+    def pack(self) -> ScoringSetup:
+        """Plain data to make the same scorer from, and the few images that it looks at."""
+        reference = [each.to_dict() for each in self.reference]
+        return _packed(self.data, kind="zero-cost", seed=self.seed, name=self.name, reference=reference)
+
+
+def make_scorer(setup: ScoringSetup) -> Scores:
+    """The scorer that was packed. It holds the arrays themselves, no copy, and writes to none of them."""
+    return _KINDS[setup.facts["kind"]](setup)
+
+
+def _packed(data: Dataset, **facts: Any) -> ScoringSetup:
+    told, arrays = pack_data(data, train_images=PROBE_IMAGES, validation_images=1)
+    return ScoringSetup(facts={**facts, "data": told}, arrays=arrays)
+
+
+def _unpack_calibrated(setup: ScoringSetup) -> Scores:
+    facts = setup.facts
+    calibration = Calibration(
+        reference=Measured.from_dict(facts["reference"]), trained=tuple((row, value) for row, value in facts["trained"])
+    )
+    return CalibratedScoring(
+        calibration=calibration, data=unpack_data(facts["data"], setup.arrays), seed=facts["seed"]
+    ).make()
+
+
+def _unpack_zero_cost(setup: ScoringSetup) -> Scores:
+    facts = setup.facts
+    return ZeroCostScoring(
+        name=facts["name"],
+        data=unpack_data(facts["data"], setup.arrays),
+        seed=facts["seed"],
+        reference=[Architecture.from_dict(each) for each in facts["reference"]],
+    ).make()
+
+
+_KINDS: dict[str, Callable[[ScoringSetup], Scores]] = {
+    "supernet": unpack_supernet,
+    "calibrated": _unpack_calibrated,
+    "zero-cost": _unpack_zero_cost,
+}
