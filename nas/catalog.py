@@ -17,10 +17,11 @@ rules: {op_order: CA, widths: growing}
 head: {op: classifier, num_classes: 10}
 
 Templates: `first` is the layer that carries the stage's $stride, `rest` all others, where $stride is 1; one of the two
-may be left out. With `transition:` (a block with $width and $stride) before it, the first layer needs no stride.
+may be left out. $width/32 and $width*3/4 stand for parts of a choice, which must come out whole. With `transition:` (a block with $width and $stride) before it, the first layer needs no stride.
 Stages: `per_layer: true` gives every layer a letter and values of its own, and the stage one width; `depth` with a 0 in
 it lets the stage be absent, the next present one then takes its stride over; `width: same` keeps the width handed in;
-`transition: false` leaves the transitions of its templates out.
+`transition: false` leaves the transitions of its templates out. Of a `per_layer` stage an op such as
+`c: {layer: convolution, place: first}` is for the first layer alone, `place: rest` for all others.
 Rules:
   op_order      no letter before one that precedes it here, from stage to stage; of a per-layer stage its ends count
   layer_order   the same from layer to layer inside per-layer stages
@@ -34,6 +35,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -154,7 +156,9 @@ def parse_space(data: dict[str, Any], ops: OpRules) -> SearchSpace:
     wrong = [width for width in stem_choices["width"] if type(width) is not int or width < 1]
     if wrong:
         raise SpaceError(f"stem_choices.width must list whole numbers above 0, not {str(wrong[0])[:40]!r}.")
-    unused = sorted(set(stem_choices) - set(names_in(stem_block)))
+    # A stem whose width follows from other numbers (as of several streams) can only say what it is.
+    told = {"width"} if len(stem_choices["width"]) == 1 else set[str]()
+    unused = sorted(set(stem_choices) - set(names_in(stem_block)) - told)
     if unused:
         raise SpaceError(f"stem_choices: choice {unused[0]!r} is not used in the stem; write ${unused[0]} there.")
     stages = _list(data["stages"], "stages", MAX_STAGES)
@@ -219,12 +223,21 @@ def _stage(data: object, where: str, templates: dict[str, Any], handed: tuple[in
         template_name = _text(spec.pop("layer"), f"{where}.ops.{letter}.layer")
         if template_name not in templates:
             raise SpaceError(f"{where}.ops.{letter}: {unknown('layer template', template_name, templates)}")
+        place = spec.pop("place", "")
         op = _op(letter, templates[template_name], f"layers.{template_name}", spec, "transition" not in known)
-        if stride > 1 and "stride" not in {*names_in(op.first), *names_in(op.transition)}:
+        if place and (place not in ("first", "rest") or not per_layer):
+            raise SpaceError(f"{where}.ops.{letter}.place must be first or rest, in a stage with per_layer: true.")
+        op = replace(op, place=place)
+        opens = op.place != "rest"
+        if opens and stride > 1 and "stride" not in {*names_in(op.first), *names_in(op.transition)}:
             raise SpaceError(f"{where}.stride is {stride}, but layers.{template_name}.first does not use $stride.")
         ops.append(op)
     if not ops:
         raise SpaceError(f"{where}.ops must have at least one op.")
+    if all(op.place == "rest" for op in ops) or (
+        all(op.place == "first" for op in ops) and _numbers(known["depth"], f"{where}.depth", least=0)[-1] > 1
+    ):
+        raise SpaceError(f"{where}.ops must have an op for its first layer, and one for the others.")
     same = same or known.get("width") == "same"
     if not same and "width" not in known:
         raise SpaceError(f"{where} lacks 'width'.")
@@ -303,6 +316,8 @@ def _check_rules(space: SearchSpace) -> None:
     for name, order, used in (("op_order", space.op_order, letters), ("layer_order", space.layer_order, layered)):
         if order and sorted(order) != sorted(used):
             raise SpaceError(f"rules.{name} (={order}) must hold each letter in use once: {''.join(sorted(used))}.")
+    if space.layer_order and any(op.place for stage in space.stages for op in stage.ops):
+        raise SpaceError("rules.layer_order and an op's place cannot both be given: leave one out.")
     most = sum(stage.depths[-1] for stage in space.stages)
     if min(most, *space.total_depth[-1:] or (most,)) > MAX_LAYERS:
         raise SpaceError(f"The greatest depths add up to more than {MAX_LAYERS} layers, the most a network may have.")
@@ -320,7 +335,7 @@ def _check_distinct(space: SearchSpace, i: int) -> None:
             begun = space.inverse.beginnings(i, i - 1, width)
             pairs += [((key, stage.same and width), each) for key, found in begun.items() for each in found]
         if stage.depths[-1] > 1:
-            every = sum(math.prod(len(values) for _, values in op.choices_at(1)) for op in stage.ops)
+            every = sum(math.prod(len(values) for _, values in op.choices_at(1)) for op in stage.ops_at(1))
             if len(space.inverse.continuations(i, stage.widths[0])) < every:
                 raise SpaceError(f"stages[{i}]: two choices give the same layer. Drop one, so that each counts once.")
     else:
@@ -341,7 +356,7 @@ def _check_told_apart(space: SearchSpace, source: int) -> None:
     seen: dict[Any, int] = {}
     for i in range(source + 1, len(space.stages)):
         stage = space.stages[i]
-        for op in stage.ops:
+        for op in stage.ops_at(0):
             if space.stride(i, source) > 1 and "stride" not in {*names_in(op.first), *names_in(op.transition)}:
                 raise SpaceError(f"stages[{i}], op {op.letter} may take over a stride, but its layer has no $stride.")
         for beginning in {key for width in stage.widths for key in space.inverse.beginnings(i, source, width)}:

@@ -34,6 +34,8 @@ def space_from_dict(plain: dict[str, Any]) -> SearchSpace:
             widths=tuple(stage["widths"]),
             depths=tuple(stage["depths"]),
             ops=tuple(OpChoice(**{**op, "choices": _choices(op["choices"])}) for op in stage["ops"]),
+            per_layer=stage.get("per_layer", False),
+            same=stage.get("same", False),
         )
         for stage in plain["stages"]
     ]
@@ -45,6 +47,9 @@ def space_from_dict(plain: dict[str, Any]) -> SearchSpace:
         head=BlockConfig.from_dict(plain["head"], "head"),
         op_order=plain["op_order"],
         growing=plain["growing"],
+        layer_order=plain.get("layer_order", ""),
+        total_depth=tuple(plain.get("total_depth", ())),
+        contiguous=plain.get("contiguous", False),
         ops=ops,
     )
 

@@ -11,15 +11,15 @@ from typing import Any
 import torch
 
 import nas
-from nas import catalog, ops
-from nas.architecture import Architecture, BlockConfig, InputConfig
+from nas import catalog
+from nas.architecture import Architecture
 from nas.costing.table import source_hash
 from nas.data import DataInfo
 from nas.errors import NasError, RunError, SpaceError
-from nas.loading import load_architecture, load_space
+from nas.loading import load_architecture, load_space, space_from_dict
 from nas.progress import Progress
 from nas.run import Run, RunRecord
-from nas.space import OpChoice, SearchSpace, StageSpace, StemSpace
+from nas.space import SearchSpace
 from nas.strict_yaml import canonical_json
 from nas.training.checkpoint import newest, read_facts
 
@@ -53,7 +53,7 @@ def kept_space(run: Run) -> SearchSpace:
         with suppress(SpaceError):  # gone, or no space any more: what was kept is enough
             run.check_space(load_space(source).digest)
     try:
-        space = _space(manifest["space"])
+        space = space_from_dict(manifest["space"])
     except (KeyError, TypeError, ValueError, NasError) as fault:
         raise RunError(
             f"{run.path} does not hold its search space as this version keeps it ({str(fault)[:80]}): go on with the "
@@ -147,35 +147,3 @@ def _described(info: DataInfo) -> dict[str, Any]:
 
 def _digest(plain: Any) -> str:
     return hashlib.sha256(canonical_json(plain).encode()).hexdigest()[:16]
-
-
-def _space(plain: dict[str, Any]) -> SearchSpace:
-    """The space whose `to_dict` is given."""
-    stages = [
-        StageSpace(
-            stride=stage["stride"],
-            widths=tuple(stage["widths"]),
-            depths=tuple(stage["depths"]),
-            ops=tuple(OpChoice(**{**op, "choices": _choices(op["choices"])}) for op in stage["ops"]),
-            per_layer=stage.get("per_layer", False),
-            same=stage.get("same", False),
-        )
-        for stage in plain["stages"]
-    ]
-    return SearchSpace(
-        name=plain["name"],
-        input=InputConfig.from_dict(plain["input"]),
-        stem=StemSpace(block=plain["stem"]["block"], choices=_choices(plain["stem"]["choices"])),
-        stages=tuple(stages),
-        head=BlockConfig.from_dict(plain["head"], "head"),
-        op_order=plain["op_order"],
-        growing=plain["growing"],
-        layer_order=plain.get("layer_order", ""),
-        total_depth=tuple(plain.get("total_depth", ())),
-        contiguous=plain.get("contiguous", False),
-        ops=ops,
-    )
-
-
-def _choices(pairs: list[Any]) -> tuple[tuple[str, tuple[Any, ...]], ...]:
-    return tuple((name, tuple(values)) for name, values in pairs)

@@ -64,6 +64,8 @@ class OpChoice:
             stands for a choice, `$width` or `$stride`.
         choices: Names and values, sorted by name.
         transition: Template of the block before the first layer; None for none.
+        place: In a stage with a choice per layer, where the op may stand: "first" for the stage's first layer alone,
+            "rest" for all others, "" for any.
     """
 
     letter: str
@@ -71,6 +73,7 @@ class OpChoice:
     rest: dict[str, Any] = field(hash=False)
     choices: Choices
     transition: dict[str, Any] | None = field(default=None, hash=False)
+    place: str = ""
 
     @property
     def combinations(self) -> list[tuple[Any, ...]]:
@@ -101,6 +104,11 @@ class StageSpace:
     @property
     def letters(self) -> str:
         return "".join(op.letter for op in self.ops)
+
+    def ops_at(self, index: int) -> tuple[OpChoice, ...]:
+        """The ops that layer `index` may be."""
+        barred = "first" if index else "rest"
+        return tuple(op for op in self.ops if op.place != barred)
 
     def op(self, letter: str) -> OpChoice:
         return next(op for op in self.ops if op.letter == letter)

@@ -165,6 +165,7 @@ class SearchSpace:
             faults += not self.follows(width, gene.width, i)
             faults += _shrinks(self.op_order, letter + gene.op[0])
             faults += _shrinks(self.layer_order, gene.op) if stage.per_layer else 0
+            faults += sum(stage.op(letter).place == ("first" if k else "rest") for k, letter in enumerate(gene.op))
             faults += self.contiguous and -1 < source < i - 1
             total, source, width, letter = total + gene.depth, i, gene.width, gene.op[-1]
         return faults + bool(self.total_depth and total not in self.total_depth) + (source < 0)
@@ -325,6 +326,7 @@ class SearchSpace:
                 "ops": [
                     {"letter": op.letter, "first": op.first, "rest": op.rest, "choices": op.choices}
                     | ({"transition": op.transition} if op.transition else {})
+                    | ({"place": op.place} if op.place else {})
                     for op in stage.ops
                 ],
                 **({"per_layer": True} if stage.per_layer else {}),
