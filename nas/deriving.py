@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 import re
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from nas import catalog, ops
 from nas.architecture import Architecture, BlockConfig, LayerConfig, StageConfig
@@ -13,10 +16,14 @@ from nas.costing import TABLE, cost
 from nas.costing.profiling import layer_letter
 from nas.costing.space_costs import SpaceCosts
 from nas.derive import Shape, derive
-from nas.errors import NasError, SpaceError, shortened
+from nas.errors import ArchitectureError, NasError, SpaceError, shortened
 from nas.loading import load_architecture
+from nas.model import Stage
 from nas.ops import OPS
 from nas.space import SearchSpace
+
+_TRIED = 3
+"""Members drawn to be counted, beside the network itself, before a derived space is handed out."""
 
 
 class _Library:
@@ -34,9 +41,14 @@ class _Library:
         return layer_letter(layer)
 
     def after(self, part: BlockConfig | StageConfig, shape: Shape) -> Shape:
-        before = ops.Shape(*shape)
-        counted = TABLE.stage(part, before) if isinstance(part, StageConfig) else TABLE.block(part, before)
-        return tuple(ops.Shape(*counted.shape))
+        # Built, but neither given memory nor run: a derivation asks for hundreds of shapes.
+        try:
+            with torch.device("meta"):
+                data = part.to_dict()
+                built = Stage(data, ops.Shape(*shape)) if isinstance(part, StageConfig) else ops.make(data, ops.Shape(*shape))
+        except (RuntimeError, IndexError, ValueError, ZeroDivisionError) as fault:
+            raise ArchitectureError(f"{shortened(fault)} on {tuple(shape[:3])}") from None
+        return tuple(built.shape)
 
 
 def derive_data(source: str | Path | Architecture, *, name: str | None = None) -> dict[str, Any]:
@@ -78,9 +90,9 @@ def _derived(source: str | Path | Architecture, name: str | None) -> tuple[dict[
             data["presets"] = [str(source)]
         space = catalog.parse_space(data, ops)
         costs = SpaceCosts(space)
-        for _ in costs.everything():
-            pass
         found = costs.cost(space.encode(network))
+        for seed in range(_TRIED):
+            costs.cost(space.encode(space.sample(random.Random(seed))))
     except NasError as fault:
         raise SpaceError(f"No space can be derived from {called}: {shortened(fault)}") from None
     finally:

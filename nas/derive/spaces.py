@@ -67,15 +67,17 @@ class _Templates:
     def __init__(self) -> None:
         self.found: dict[str, dict[str, Any]] = {}
 
-    def name(self, word: str, template: dict[str, Any]) -> str:
-        """The name of a template, which is new if no other is equal."""
+    def op(self, word: str, template: dict[str, Any]) -> dict[str, Any]:
+        """What a stage writes for an op: a template's name, new if no other is equal, and choices that differ from it."""
+        choices, bare = template.get("choices", {}), {key: value for key, value in template.items() if key != "choices"}
         for name, other in self.found.items():
-            if other == template:
-                return name
-        taken = {name for name in self.found if re.fullmatch(rf"{word}(_\d+)?", name)}
+            known = other.get("choices", {})
+            if {key: value for key, value in other.items() if key != "choices"} == bare and set(known) == set(choices):
+                return {"layer": name, **{key: values for key, values in choices.items() if values != known[key]}}
+        taken = [name for name in self.found if re.fullmatch(rf"{word}(_\d+)?", name)]
         name = f"{word}_{len(taken) + 1}" if taken else word
         self.found[name] = template
-        return name
+        return {"layer": name}
 
 
 def _stage(
@@ -102,7 +104,7 @@ def _stage(
         if opening is not None and kind is not None and set(kind.choices) - set(opening.choices):
             depths = [depth for depth in depths if depth > 1] or depths
         letter = (kind or opening).letter  # type: ignore[union-attr]
-        ops[letter] = templates.name(_WORDS[letter], template)
+        ops[letter] = _brief(templates.op(_WORDS[letter], template))
     return {**found, "depth": depths, "ops": ops}
 
 
@@ -124,16 +126,17 @@ def _ops_per_layer(parts: Parts, other: tuple[Kind | None, Kind] | None, templat
     if parts.opening is not None:
         opening = parts.opening
         template = _shared(opening, None, parts.transition)
-        ops[opening.letter.lower()] = {
-            "layer": templates.name(f"opening_{_WORDS[opening.letter]}", template),
-            "place": "first",
-        }
+        ops[opening.letter.lower()] = {**templates.op(f"opening_{_WORDS[opening.letter]}", template), "place": "first"}
     for kind in kinds:
         every = _LETTERS[kind.letter] + "RSTUVWXYZKL" + "ABCDEFGHIJMNOPQ"
         letter = next(each for each in every if each not in ops)
-        name = templates.name(_WORDS[kind.letter], _shared(None, kind, None if parts.opening else parts.transition))
-        ops[letter] = {"layer": name, "place": "rest"} if parts.opening else name
+        op = templates.op(_WORDS[kind.letter], _shared(None, kind, None if parts.opening else parts.transition))
+        ops[letter] = {**op, "place": "rest"} if parts.opening else _brief(op)
     return ops
+
+
+def _brief(op: dict[str, Any]) -> Any:
+    return op["layer"] if len(op) == 1 else op
 
 
 def depths_around(depth: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,7 +66,30 @@ def widths_of(
             return parts.works(parts.entered[0], width, fitting) and follows(after, width)
 
         found.append(_around(own, works))
-    return Widths(stem=_around(first[0], stem_works), stages=found)
+    return _mated(Widths(stem=_around(first[0], stem_works), stages=found), stages, fitting)
+
+
+def _mated(widths: Widths, stages: list[Parts], fitting: Fitting) -> Widths:
+    """Without widths that do not go with all others, such as those that a depthwise transition cannot multiply into."""
+    for i, parts in enumerate(stages):
+        handed, own = widths.handed(i), widths.stages[i]
+        if own is None:
+            continue
+        fixed = {(0, parts.entered[0]), (1, parts.shape[0])}
+        grows = parts.shape[0] >= parts.entered[0]
+        while True:
+            faults = [
+                ((0, a), (1, b))
+                for a in handed
+                for b in own
+                if (a <= b or not grows) and parts.after(a, b, fitting) != (b, *parts.shape[1:])
+            ]
+            counts = Counter(end for pair in faults for end in pair if end not in fixed)
+            if not counts:
+                break
+            (side, worst), _ = counts.most_common(1)[0]
+            (own if side else handed).remove(worst)
+    return widths
 
 
 def _around(own: int, works: Any) -> list[int]:
