@@ -17,7 +17,8 @@ rules: {op_order: CA, widths: growing}
 head: {op: classifier, num_classes: 10}
 
 Templates: `first` is the layer that carries the stage's $stride, `rest` all others, where $stride is 1; one of the two
-may be left out. $width/32 and $width*3/4 stand for parts of a choice, which must come out whole. With `transition:` (a block with $width and $stride) before it, the first layer needs no stride.
+may be left out. $width/32 and $width*3/4 stand for parts of a choice, which must come out whole.
+Where layers come in runs, either is `{layers: [{repeat: $count, branches: [...]}, ...]}`, and depth counts the runs. With `transition:` (a block with $width and $stride) before it, the first layer needs no stride.
 Stages: `per_layer: true` gives every layer a letter and values of its own, and the stage one width; `depth` with a 0 in
 it lets the stage be absent, the next present one then takes its stride over; `width: same` keeps the width handed in;
 `transition: false` leaves the transitions of its templates out. Of a `per_layer` stage an op such as
@@ -97,8 +98,12 @@ def find(source: str | Path, *, zoo: bool = False) -> Path:
             raise error(f"No file {text[:200]!r}. Give a path to a YAML file or a name: {some_of(names)}.")
         return path
     if text in (space_names() if zoo else zoo_names()):
-        other = ("a search space", "nas-search --space") if zoo else ("a network", "nas train or nas profile")
-        raise error(f"{text} is {other[0]}, not a {kind}: give it to {other[1]}, or one of {some_of(names)} here.")
+        if not zoo:
+            raise error(
+                f"{text} is a network, not a space: give it to nas train or nas profile, make a space around it with "
+                f"`nas spaces derive {text}`, or give one of {some_of(names)} here."
+            )
+        raise error(f"{text} is a search space, not a network: give it to nas-search --space, or one of {some_of(names)} here.")
     raise error(unknown(kind, text, names) + " A path to a YAML file works too.")
 
 
@@ -227,6 +232,8 @@ def _stage(data: object, where: str, templates: dict[str, Any], handed: tuple[in
         op = _op(letter, templates[template_name], f"layers.{template_name}", spec, "transition" not in known)
         if place and (place not in ("first", "rest") or not per_layer):
             raise SpaceError(f"{where}.ops.{letter}.place must be first or rest, in a stage with per_layer: true.")
+        if per_layer and op.is_run:
+            raise SpaceError(f"{where}.ops.{letter}: a run of layers is chosen as a whole; leave per_layer out.")
         op = replace(op, place=place)
         opens = op.place != "rest"
         if opens and stride > 1 and "stride" not in {*names_in(op.first), *names_in(op.transition)}:
@@ -268,8 +275,7 @@ def _op(letter: str, template: object, where: str, overrides: dict[str, Any], tr
     for key in choices:
         if key in _RESERVED:
             raise SpaceError(f"{where}: choice {key!r} belongs to the stage; give it there, not in the template.")
-    first = {"branches": known.get("first", known.get("rest"))}
-    rest = {"branches": known.get("rest", known.get("first"))}
+    first, rest = (_layers(known.get(a, known.get(b)), f"{where}.{a}") for a, b in (("first", "rest"), ("rest", "first")))
     transition = _mapping(known["transition"], f"{where}.transition") if "transition" in known else None
     inside, before = {*names_in(first), *names_in(rest)}, set(names_in(transition))
     if (inside | before) - set(choices) - _RESERVED:
@@ -286,6 +292,13 @@ def _op(letter: str, template: object, where: str, overrides: dict[str, Any], tr
     return OpChoice(letter=letter, first=first, rest=rest, choices=_sorted(choices), transition=transition)
 
 
+def _layers(data: object, where: str) -> dict[str, Any]:
+    """A layer's branches, or a run of layers, as the plain data of a template."""
+    if isinstance(data, dict):
+        return _keys(_mapping(data, where), where, {"layers"}, ("layers",))
+    return {"branches": data}
+
+
 def _check(space: SearchSpace) -> None:
     """Builds every layer's config once, so that a choice no network can have is refused on reading."""
     _check_rules(space)
@@ -294,7 +307,9 @@ def _check(space: SearchSpace) -> None:
         for op in stage.ops:
             for width in stage.widths:
                 for params in [] if stage.per_layer else op.combinations:
-                    space.layer_config(LayerChoice(i, 1, i, op.letter, width, params))
+                    run = space.run_config(LayerChoice(i, 1, i, op.letter, width, params))[1]
+                    if len(run) * stage.depths[-1] > MAX_LAYERS:
+                        raise SpaceError(f"stages[{i}] has up to {len(run) * stage.depths[-1]} layers, over {MAX_LAYERS}.")
         _check_distinct(space, i)
     for source in range(-1, len(space.stages) - 1):
         _check_told_apart(space, source)
@@ -340,7 +355,8 @@ def _check_distinct(space: SearchSpace, i: int) -> None:
                 raise SpaceError(f"stages[{i}]: two choices give the same layer. Drop one, so that each counts once.")
     else:
         for op in stage.ops:
-            choices = [choice for choice in stage.choices(op.letter) if choice.depth == depth]
+            # Runs may be as long as two shorter ones, so that the depth tells nothing.
+            choices = [choice for choice in stage.choices(op.letter) if choice.depth == depth or op.is_run]
             pairs += [((space.stage_config(i, each), stage.same and each.width), each) for each in choices]
     for config, choice in pairs:
         other = seen.setdefault(config, choice)

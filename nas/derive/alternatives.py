@@ -33,6 +33,8 @@ def alternative(
         return None
     wanted = "C" if "A" in letters else "A"
     height, width = parts.shape[1:3]
+    if parts.run is not None:
+        return None
     if wanted == "A" and (height * width > LARGEST_MAP or max(height, width) * SMALLEST_SHARE > resolution):
         return None
     with_opening = parts.opening is not None and parts.shares

@@ -54,6 +54,17 @@ class Fitting:
             return None
         return self._after(StageConfig(layers=(layer,)), shape)
 
+    def layers(self, template: dict[str, Any], values: dict[str, Any], shape: Shape) -> Shape | None:
+        """The shape after a run of layers; None where it does not fit."""
+        try:
+            run = StageConfig.from_dict(fill(template, values))
+        except (SpaceError, ArchitectureError):
+            return None
+        found: Shape | None = shape
+        for layer in run.layers:
+            found = self._after(StageConfig(layers=(layer,)), found) if found is not None else None
+        return found
+
     def shapes(self, network: Architecture) -> list[Shape]:
         """The shapes after the stem and after every stage.
 

@@ -9,10 +9,12 @@ from nas.architecture import Architecture
 from nas.derive.alternatives import alternative
 from nas.derive.facts import Fitting, OpFacts
 from nas.derive.kinds import Kind
+from nas.derive.runs import Run
 from nas.derive.stages import Parts, parts_of
-from nas.derive.templating import with_width
+from nas.derive.templating import steps_around, with_width
 from nas.derive.widths import Widths, widths_of
 from nas.errors import SpaceError
+from nas.templates import names_in
 
 # Letters of kinds after the first; where a stage has more kinds than these, any that is left.
 _LETTERS = {"C": "CDEFG", "A": "ABHIJ", "M": "MNOPQ"}
@@ -85,11 +87,13 @@ def _stage(
 ) -> dict[str, Any]:
     """One stage of the file."""
     parts = stages[i]
+    if parts.run is not None:
+        return _of_runs(parts, parts.run, widths.stages[i], templates)
     other = alternative(i, stages, widths.of(i), resolution, fitting)
     own = widths.stages[i]
     per_layer = not parts.shares
     found: dict[str, Any] = {"stride": parts.stride, "width": "same" if own is None else own}
-    depths = depths_around(parts.depth) if parts.kinds else [1]
+    depths = steps_around(parts.depth) if parts.kinds else [1]
     if per_layer:
         found |= {"depth": depths, "per_layer": True, "ops": _ops_per_layer(parts, other, templates)}
         return found
@@ -106,6 +110,20 @@ def _stage(
         letter = (kind or opening).letter  # type: ignore[union-attr]
         ops[letter] = _brief(templates.op(_WORDS[letter], template))
     return {**found, "depth": depths, "ops": ops}
+
+
+def _of_runs(parts: Parts, run: Run, widths: list[int] | None, templates: _Templates) -> dict[str, Any]:
+    template: dict[str, Any] = {"choices": run.choices} if run.choices else {}
+    if parts.transition is not None:
+        template["transition"] = parts.transition
+    template["first"] = run.first
+    depths = [1]
+    if run.rest:
+        template["rest"] = run.rest
+        own = set(names_in(run.rest)) - set(names_in(run.first))
+        depths = [depth for depth in steps_around(run.units) if depth > 1 or not own]
+    op = _brief(templates.op(_WORDS[run.letter], template))
+    return {"stride": parts.stride, "width": "same" if widths is None else widths, "depth": depths, "ops": {run.letter: op}}
 
 
 def _shared(opening: Kind | None, kind: Kind | None, transition: dict[str, Any] | None) -> dict[str, Any]:
@@ -137,10 +155,3 @@ def _ops_per_layer(parts: Parts, other: tuple[Kind | None, Kind] | None, templat
 
 def _brief(op: dict[str, Any]) -> Any:
     return op["layer"] if len(op) == 1 else op
-
-
-def depths_around(depth: int) -> list[int]:
-    """How many layers a stage may have, its own number among them."""
-    if depth <= 3:
-        return list(range(max(1, depth - 1), depth + 2))
-    return sorted({round(share * depth) for share in (0.5, 0.75, 1, 1.25)})

@@ -8,6 +8,7 @@ from typing import Any
 from nas.architecture import StageConfig
 from nas.derive.facts import Fitting, Shape
 from nas.derive.kinds import Kind, fitted, kind_of, kinds_of, renamed
+from nas.derive.runs import Run, run_of
 from nas.derive.templating import with_stride, with_width, without_stride
 from nas.errors import ArchitectureError
 
@@ -24,7 +25,7 @@ class Parts:
         opening: The first layer, where it changes the map; it stands nowhere else.
         kinds: Of all other layers.
         depth: Number of layers.
-        added: Whether the network itself has no layer but the opening one, so that `kinds` is made from it.
+        run: The layers, where some of them change the map; then there are neither an opening layer nor kinds.
     """
 
     number: int
@@ -35,7 +36,7 @@ class Parts:
     opening: Kind | None
     kinds: tuple[Kind, ...]
     depth: int
-    added: bool = False
+    run: Run | None = None
 
     @property
     def shares(self) -> bool:
@@ -45,18 +46,28 @@ class Parts:
         return self.opening is None or all(kind.letter == self.opening.letter for kind in self.kinds)
 
     def after(self, width_in: int, width: int, fitting: Fitting) -> Shape | None:
-        """The map after the transition and the opening layer; None where these do not fit."""
+        """The map after the transition and the opening layer or run; None where these do not fit."""
         values = {"width": width, "stride": self.stride}
-        shape: Shape | None = (width_in, *self.entered[1:])
-        if self.transition is not None:
-            shape = fitting.block(self.transition, values, shape)
+        shape = self.before(width_in, width, fitting)
         if self.opening is not None and shape is not None:
             shape = fitting.layer(self.opening.template, {**self.opening.typical, **values}, shape)
+        if self.run is not None and shape is not None:
+            shape = fitting.layers(self.run.first, {**self.run.typical, **values}, shape)
         return shape
+
+    def before(self, width_in: int, width: int, fitting: Fitting) -> Shape | None:
+        """The map after the transition; None where that does not fit."""
+        shape = (width_in, *self.entered[1:])
+        if self.transition is None:
+            return shape
+        return fitting.block(self.transition, {"width": width, "stride": self.stride}, shape)
 
     def works(self, width_in: int, width: int, fitting: Fitting) -> bool:
         """Whether the stage turns a map of one width into one of the other, whichever of its layers it has."""
         shape = (width, *self.shape[1:])
+        if self.run is not None:
+            before = self.before(width_in, width, fitting)
+            return before is not None and self.run.works(width, before, shape, fitting)
         return self.after(width_in, width, fitting) == shape and all(
             keeps(kind, width, shape, fitting) for kind in self.kinds
         )
@@ -78,8 +89,7 @@ def parts_of(number: int, stage: StageConfig, entered: Shape, fitting: Fitting) 
     """Takes a stage apart.
 
     Raises:
-        ArchitectureError: If a layer after the first hands on another map than it reads, since the number of layers
-            could not be varied then.
+        ArchitectureError: If it has no layers, or such that change the map and form no runs.
     """
     facts = fitting.facts
     if not stage.layers:
@@ -89,10 +99,7 @@ def parts_of(number: int, stage: StageConfig, entered: Shape, fitting: Fitting) 
     for i, layer in enumerate(stage.layers[1:], start=2):
         after = facts.after(StageConfig(layers=(layer,)), shape)
         if after != shape:
-            raise ArchitectureError(
-                f"stage {number}: its layer {i} turns {_said(shape)} into {_said(after)}, and a space can vary only "
-                "stages whose layers after the first keep the map."
-            )
+            return _in_runs(number, stage, entered, before, (i, shape, after), fitting)
     width = shape[0]
     opens = shape != before
     rest = {i: layer for i, layer in enumerate(stage.layers) if i or not opens}
@@ -118,6 +125,35 @@ def parts_of(number: int, stage: StageConfig, entered: Shape, fitting: Fitting) 
         depth=len(stage.layers),
     )
     return _named_alike(parts) if kinds else _continued(parts, fitting)
+
+
+def _in_runs(
+    number: int, stage: StageConfig, entered: Shape, before: Shape, change: tuple[int, Shape, Shape], fitting: Fitting
+) -> Parts:
+    facts = fitting.facts
+    last = facts.after(stage, entered)
+    run = run_of(stage.layers, before, last, fitting)
+    if run is None:
+        i, shape, after = change
+        raise ArchitectureError(
+            f"stage {number}: its layer {i} turns {_said(shape)} into {_said(after)}, and the layers are no runs of "
+            "which each could be left out."
+        )
+    transition = with_width(stage.transition.to_dict(), last[0]) if stage.transition else None
+    stride = entered[1] // last[1] if last[1] else 1
+    if transition is not None:
+        transition = with_stride(transition, stride, facts)
+    return Parts(
+        number=number,
+        entered=entered,
+        shape=last,
+        stride=stride if "$stride" in str(transition) else 1,
+        transition=transition,
+        opening=None,
+        kinds=(),
+        depth=len(stage.layers),
+        run=run,
+    )
 
 
 def _opening(opening: Kind, stride: int, before: Shape, after: Shape, fitting: Fitting) -> Kind:
@@ -149,7 +185,7 @@ def _continued(parts: Parts, fitting: Fitting) -> Parts:
     assert opening is not None
     plain = replace(opening, template=without_stride(opening.template), places=())
     if keeps(plain, parts.shape[0], parts.shape, fitting):
-        return replace(parts, kinds=(plain,), added=True)
+        return replace(parts, kinds=(plain,))
     return parts
 
 

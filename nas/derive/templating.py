@@ -54,7 +54,8 @@ def with_width(data: dict[str, Any], width: int) -> dict[str, Any]:
             block["heads"] = f"$width/{head_dim}"
         groups = block.get("groups")
         # Groups of a fixed number of channels (RegNet's and Next-ViT's rule), where the layer has such groups.
-        if block["op"] in _GROUPED and type(groups) is int and groups > 1 and width % groups == 0:
+        divided = own if type(own) is int else width
+        if block["op"] in _GROUPED and type(groups) is int and groups > 1 and divided % groups == 0:
             block["groups"] = _term(groups, width, width)
     return found
 
@@ -124,6 +125,13 @@ def values_around(name: str, value: int | float) -> list[int | float]:
     if float(value).is_integer():
         return [e for e in (int(value) - 1, int(value), int(value) + 1) if e >= 1]
     return sorted({round(0.75 * value, 2), value, round(1.25 * value, 2)})
+
+
+def steps_around(number: int) -> list[int]:
+    """What a number of layers may be, the network's own among it."""
+    if number <= 3:
+        return list(range(max(1, number - 1), number + 2))
+    return sorted({round(share * number) for share in (0.5, 0.75, 1, 1.25)})
 
 
 def _term(value: int, width: int, most: int) -> int | str:

@@ -12,6 +12,7 @@ from nas.derive.stages import Parts
 STEPS = (0.5, 0.75, 1.25)
 """What widths are near, as a share of the network's own, which is one of them."""
 _REACH = 0.2
+_MOST_TRIED = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +109,8 @@ def _nearest(target: float, own: int, works: Any) -> int | None:
     every = {width for width in range(step, int(target + reach) + 1, step) if abs(width - target) <= reach}
     if float(target).is_integer():
         every.add(int(target))
-    return next((w for w in sorted(every - {own}, key=lambda w: (abs(w - target), w)) if works(w)), None)
+    nearest = sorted(every - {own}, key=lambda w: (abs(w - target), w))[:_MOST_TRIED]
+    return next((width for width in nearest if works(width)), None)
 
 
 def _keeps_width(parts: Parts, fitting: Fitting) -> bool:

@@ -60,8 +60,9 @@ class OpChoice:
     """One op that a stage may use.
 
     Attributes:
-        first, rest: Templates (plain data of a layer) of the stage's first and its other layers; `$name` in them
-            stands for a choice, `$width` or `$stride`.
+        first, rest: Templates of the stage's first and its other layers, each the plain data of a layer, or of a run of
+            them (`{"layers": [...]}`, of which each may have a `repeat`); `$name` in them stands for a choice, `$width`
+            or `$stride`.
         choices: Names and values, sorted by name.
         transition: Template of the block before the first layer; None for none.
         place: In a stage with a choice per layer, where the op may stand: "first" for the stage's first layer alone,
@@ -78,6 +79,11 @@ class OpChoice:
     @property
     def combinations(self) -> list[tuple[Any, ...]]:
         return combinations(self.choices)
+
+    @property
+    def is_run(self) -> bool:
+        """Whether a unit of the stage's depth may be several layers."""
+        return "layers" in self.first or "layers" in self.rest
 
     def choices_at(self, index: int) -> Choices:
         """The choices that the template of layer `index` uses, those of the transition among the first layer's."""

@@ -66,7 +66,8 @@ class Inverse:
             return None
         first, *_ = begun
         if not stage.per_layer:
-            choices = (each._replace(depth=len(config.layers)) for each in begun)
+            lengths = stage.depths if stage.op(first.op).is_run else [len(config.layers)]
+            choices = (each._replace(depth=depth) for each in begun for depth in lengths if depth)
             return next((each for each in choices if self._space.stage_config(index, each, source) == config), None)
         op, params = first.op, [first.params]
         for layer in config.layers[1:]:
