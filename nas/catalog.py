@@ -103,7 +103,9 @@ def find(source: str | Path, *, zoo: bool = False) -> Path:
                 f"{text} is a network, not a space: give it to nas train or nas profile, make a space around it with "
                 f"`nas spaces derive {text}`, or give one of {some_of(names)} here."
             )
-        raise error(f"{text} is a search space, not a network: give it to nas-search --space, or one of {some_of(names)} here.")
+        raise error(
+            f"{text} is a search space, not a network: give it to nas-search --space, or one of {some_of(names)} here."
+        )
     raise error(unknown(kind, text, names) + " A path to a YAML file works too.")
 
 
@@ -275,7 +277,9 @@ def _op(letter: str, template: object, where: str, overrides: dict[str, Any], tr
     for key in choices:
         if key in _RESERVED:
             raise SpaceError(f"{where}: choice {key!r} belongs to the stage; give it there, not in the template.")
-    first, rest = (_layers(known.get(a, known.get(b)), f"{where}.{a}") for a, b in (("first", "rest"), ("rest", "first")))
+    first, rest = (
+        _layers(known.get(a, known.get(b)), f"{where}.{a}") for a, b in (("first", "rest"), ("rest", "first"))
+    )
     transition = _mapping(known["transition"], f"{where}.transition") if "transition" in known else None
     inside, before = {*names_in(first), *names_in(rest)}, set(names_in(transition))
     if (inside | before) - set(choices) - _RESERVED:
@@ -309,7 +313,9 @@ def _check(space: SearchSpace) -> None:
                 for params in [] if stage.per_layer else op.combinations:
                     run = space.run_config(LayerChoice(i, 1, i, op.letter, width, params))[1]
                     if len(run) * stage.depths[-1] > MAX_LAYERS:
-                        raise SpaceError(f"stages[{i}] has up to {len(run) * stage.depths[-1]} layers, over {MAX_LAYERS}.")
+                        raise SpaceError(
+                            f"stages[{i}] has up to {len(run) * stage.depths[-1]} layers, over {MAX_LAYERS}."
+                        )
         _check_distinct(space, i)
     for source in range(-1, len(space.stages) - 1):
         _check_told_apart(space, source)

@@ -45,7 +45,11 @@ class _Library:
         try:
             with torch.device("meta"):
                 data = part.to_dict()
-                built = Stage(data, ops.Shape(*shape)) if isinstance(part, StageConfig) else ops.make(data, ops.Shape(*shape))
+                built = (
+                    Stage(data, ops.Shape(*shape))
+                    if isinstance(part, StageConfig)
+                    else ops.make(data, ops.Shape(*shape))
+                )
         except (RuntimeError, IndexError, ValueError, ZeroDivisionError) as fault:
             raise ArchitectureError(f"{shortened(fault)} on {tuple(shape[:3])}") from None
         return tuple(built.shape)

@@ -298,7 +298,12 @@ def _slots(space: SearchSpace, kept: Sequence[Collection[Any]]) -> Iterator[tupl
 
 
 def _walked(
-    space: SearchSpace, s: int, choices: Collection[Any], source: int, widths: list[int], maps: dict[int, tuple[Any, ...]]
+    space: SearchSpace,
+    s: int,
+    choices: Collection[Any],
+    source: int,
+    widths: list[int],
+    maps: dict[int, tuple[Any, ...]],
 ) -> Iterator[tuple[str, BlockConfig | LayerConfig, Shape]]:
     """Every block of a stage whose layers come in runs, with its place and the map that it reads.
 

@@ -35,7 +35,9 @@ def _value(term: str, values: dict[str, Any]) -> Any:
     name = found["name"] if found else term[1:]
     if found is None or name not in values:
         known = ", ".join(f"${name}" for name in sorted(values))
-        raise SpaceError(f"{term[:60]} stands for no choice. Known: {known}. Of a number also $name*2, $name/2, $name*3/2.")
+        raise SpaceError(
+            f"{term[:60]} stands for no choice. Known: {known}. Of a number also $name*2, $name/2, $name*3/2."
+        )
     value = values[name]
     if found["times"] is None and found["over"] is None:
         return value

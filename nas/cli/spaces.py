@@ -28,7 +28,11 @@ that may vary in them. Or write a space around a network, which is a member of i
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", type=text("name"), metavar="NAME", help="a space's name or YAML file")
     parser.add_argument(
-        "network", nargs="?", type=text("network"), metavar="NETWORK", help="after derive: a zoo name or architecture.yaml"
+        "network",
+        nargs="?",
+        type=text("network"),
+        metavar="NETWORK",
+        help="after derive: a zoo name or architecture.yaml",
     )
 
 
@@ -52,7 +56,9 @@ def run(args: argparse.Namespace, console: Console) -> None:
             console.say(line)
         return
     spaces = [describe(load_space(each)) for each in catalog.space_names()]
-    console.document([{key: space[key] for key in ("name", "about", "size", "costs", "resolution")} for space in spaces])
+    console.document(
+        [{key: space[key] for key in ("name", "about", "size", "costs", "resolution")} for space in spaces]
+    )
     rows = [
         [
             s["name"],
@@ -71,7 +77,9 @@ def _derive(network: str | None, console: Console) -> None:
     from nas import catalog
 
     if network is None:
-        raise OptionError("nas spaces derive needs a network: a name from `nas zoo`, or a path to an architecture.yaml.")
+        raise OptionError(
+            "nas spaces derive needs a network: a name from `nas zoo`, or a path to an architecture.yaml."
+        )
     catalog.find(network, zoo=True)  # an unknown name answers before torch is imported
     from nas.deriving import derive_data
 

@@ -76,7 +76,9 @@ def _run(first: Segments, rest: Segments, units: int, width: int, fitting: Fitti
         known = next((name for name in same if typical[name] == value and choices[name] == values), None)
         if known is not None:
             return f"${known}"
-        if len(same) >= most or sum(not name.startswith("count") for name in choices) >= MOST_VALUES and word != "count":
+        if len(same) >= most or (
+            sum(not name.startswith("count") for name in choices) >= MOST_VALUES and word != "count"
+        ):
             return value
         name = word if not same else f"{word}_{len(same) + 1}"
         choices[name], typical[name] = values, value

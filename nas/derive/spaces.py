@@ -40,7 +40,8 @@ def derive(network: Architecture, facts: OpFacts, *, name: str, about: str = "")
     if not network.stages:
         raise SpaceError("the network has no stages, so that there is nothing to vary.")
     stages = [
-        parts_of(i, stage, entered, fitting) for i, (stage, entered) in enumerate(zip(network.stages, shapes, strict=False), 1)
+        parts_of(i, stage, entered, fitting)
+        for i, (stage, entered) in enumerate(zip(network.stages, shapes, strict=False), 1)
     ]
     image = (network.input.channels, network.input.resolution, network.input.resolution, 0, ())
     stem, head = with_width(network.stem.to_dict(), shapes[0][0]), network.head.to_dict()
@@ -123,7 +124,12 @@ def _of_runs(parts: Parts, run: Run, widths: list[int] | None, templates: _Templ
         own = set(names_in(run.rest)) - set(names_in(run.first))
         depths = [depth for depth in steps_around(run.units) if depth > 1 or not own]
     op = _brief(templates.op(_WORDS[run.letter], template))
-    return {"stride": parts.stride, "width": "same" if widths is None else widths, "depth": depths, "ops": {run.letter: op}}
+    return {
+        "stride": parts.stride,
+        "width": "same" if widths is None else widths,
+        "depth": depths,
+        "ops": {run.letter: op},
+    }
 
 
 def _shared(opening: Kind | None, kind: Kind | None, transition: dict[str, Any] | None) -> dict[str, Any]:

@@ -174,7 +174,8 @@ def _named_alike(parts: Parts) -> Parts:
     names = {
         name: f"first_{name}"
         for name in mine.choices
-        if name in theirs.choices and (mine.typical[name], mine.choices[name]) != (theirs.typical[name], theirs.choices[name])
+        if name in theirs.choices
+        and (mine.typical[name], mine.choices[name]) != (theirs.typical[name], theirs.choices[name])
     }
     return replace(parts, opening=renamed(mine, names))
 

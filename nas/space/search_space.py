@@ -220,7 +220,11 @@ class SearchSpace:
             names |= {"width": choice.width, "stride": stride}
             where = f"{self.name}, stage {choice.stage + 1}, op {choice.op}"
             data = fill(op.first if first else op.rest, names)
-            run = StageConfig.from_dict(data if "layers" in data else {"layers": [data]}, where).layers
+            run = (
+                StageConfig.from_dict(data, where).layers if "layers" in data else (LayerConfig.from_dict(data, where),)
+            )
+            if not run:
+                raise SpaceError(f"{where}: a run needs at least one layer.")
             transition = None
             if op.transition and first:
                 block = BlockConfig.from_dict(fill(op.transition, names), f"{where}, transition")

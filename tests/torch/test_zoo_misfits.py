@@ -79,9 +79,7 @@ MISFITS: dict[str, tuple[str, Callable[[Data], None], list[str]]] = {
 
 
 @pytest.mark.parametrize("case", MISFITS)
-def test_a_config_whose_parts_do_not_fit_is_refused_with_its_stage_and_numbers(
-    case: str, tmp_path: Path
-) -> None:
+def test_a_config_whose_parts_do_not_fit_is_refused_with_its_stage_and_numbers(case: str, tmp_path: Path) -> None:
     name, change, words = MISFITS[case]
     data = read_yaml(find(name, zoo=True))
     change(data)
