@@ -17,8 +17,9 @@ rules: {op_order: CA, widths: growing}
 head: {op: classifier, num_classes: 10}
 
 Templates: `first` is the layer that carries the stage's $stride, `rest` all others, where $stride is 1; one of the two
-may be left out. $width/32 and $width*3/4 stand for parts of a choice, which must come out whole.
-Where layers come in runs, either is `{layers: [{repeat: $count, branches: [...]}, ...]}`, and depth counts the runs. With `transition:` (a block with $width and $stride) before it, the first layer needs no stride.
+may be left out. $width/32 and $width*3/4 stand for parts of a choice, which must come out whole. Where layers come in
+runs, either is `{layers: [{repeat: $count, branches: [...]}, ...]}`, and depth counts the runs. With `transition:` (a
+block with $width and $stride) before it, the first layer needs no stride.
 Stages: `per_layer: true` gives every layer a letter and values of its own, and the stage one width; `depth` with a 0 in
 it lets the stage be absent, the next present one then takes its stride over; `width: same` keeps the width handed in;
 `transition: false` leaves the transitions of its templates out. Of a `per_layer` stage an op such as
@@ -299,7 +300,7 @@ def _op(letter: str, template: object, where: str, overrides: dict[str, Any], tr
 def _layers(data: object, where: str) -> dict[str, Any]:
     """A layer's branches, or a run of layers, as the plain data of a template."""
     if isinstance(data, dict):
-        return _keys(_mapping(data, where), where, {"layers"}, ("layers",))
+        return _keys(_mapping(cast("object", data), where), where, {"layers"}, ("layers",))
     return {"branches": data}
 
 

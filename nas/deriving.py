@@ -51,7 +51,7 @@ class _Library:
                     else ops.make(data, ops.Shape(*shape))
                 )
         except (RuntimeError, IndexError, ValueError, ZeroDivisionError) as fault:
-            raise ArchitectureError(f"{shortened(fault)} on {tuple(shape[:3])}") from None
+            raise ArchitectureError(f"{' '.join(str(fault).split())[:160]} on {tuple(shape[:3])}") from None
         return tuple(built.shape)
 
 

@@ -1,7 +1,7 @@
 """Templates of layers and blocks: plain data in which `$name` stands for a choice.
 
-A number may be a multiple or a part of a choice: `$width*2`, `$width/32`, `$width*3/4`. What comes out must be whole, so
-that a space never rounds behind its author's back.
+A number may be a multiple or a part of a choice: `$width*2`, `$width/32`, `$width*3/4`. What comes out must be whole:
+a space never rounds behind its author's back.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ class _Templates:
         self.found: dict[str, dict[str, Any]] = {}
 
     def op(self, word: str, template: dict[str, Any]) -> dict[str, Any]:
-        """What a stage writes for an op: a template's name, new if no other is equal, and choices that differ from it."""
+        """What a stage writes for an op: a template's name, new if no other is equal, and the choices that differ."""
         choices, bare = template.get("choices", {}), {key: value for key, value in template.items() if key != "choices"}
         for name, other in self.found.items():
             known = other.get("choices", {})
@@ -98,7 +98,7 @@ def _stage(
     if per_layer:
         found |= {"depth": depths, "per_layer": True, "ops": _ops_per_layer(parts, other, templates)}
         return found
-    pairs = [(parts.opening, kind) for kind in parts.kinds] or [(parts.opening, None)]
+    pairs: list[tuple[Kind | None, Kind | None]] = [(parts.opening, kind) for kind in parts.kinds or (None,)]
     if other is not None:
         pairs.append(other)
     ops: dict[str, Any] = {}

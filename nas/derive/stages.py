@@ -40,7 +40,7 @@ class Parts:
 
     @property
     def shares(self) -> bool:
-        """Whether one op with one set of values describes the stage, so that its layers need no choices of their own."""
+        """Whether one op with one set of values describes the stage: its layers need no choices of their own."""
         if len(self.kinds) > 1 or not all(kind.constant for kind in self.kinds):
             return False
         return self.opening is None or all(kind.letter == self.opening.letter for kind in self.kinds)

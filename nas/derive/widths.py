@@ -1,8 +1,9 @@
-"""Which widths every stage of a space may have: steps around the network's own, at multiples that all its layers allow."""
+"""Which widths every stage of a space may have: steps around the network's own that all its layers allow."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,7 +94,7 @@ def _mated(widths: Widths, stages: list[Parts], fitting: Fitting) -> Widths:
     return widths
 
 
-def _around(own: int, works: Any) -> list[int]:
+def _around(own: int, works: Callable[[int], bool]) -> list[int]:
     found = {own}
     for share in STEPS:
         near = _nearest(share * own, own, works)
@@ -102,8 +103,8 @@ def _around(own: int, works: Any) -> list[int]:
     return sorted(found)
 
 
-def _nearest(target: float, own: int, works: Any) -> int | None:
-    """The nearest width to the target that works, among multiples of 8 (of more for wide ones, of 4 for narrow ones)."""
+def _nearest(target: float, own: int, works: Callable[[int], bool]) -> int | None:
+    """The nearest width to the target that works, among multiples of 8 (more for wide ones, 4 for narrow ones)."""
     step = 4 if own <= 48 else 8 if own <= 256 else 16 if own <= 512 else 32
     reach = _REACH * own
     every = {width for width in range(step, int(target + reach) + 1, step) if abs(width - target) <= reach}

@@ -1,4 +1,4 @@
-"""Spaces around the zoo's networks: files that load again, hold the network itself, and whose members all can be built."""
+"""Spaces around the zoo's networks: their files load again, hold the network itself, and have members that build."""
 
 from __future__ import annotations
 
