@@ -22,7 +22,7 @@ from nas.model import Stage
 from nas.ops import OPS
 from nas.space import SearchSpace
 
-_TRIED = 3
+_TRIED = 2
 """Members drawn to be counted, beside the network itself, before a derived space is handed out."""
 
 

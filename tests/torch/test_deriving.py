@@ -25,8 +25,11 @@ from .zoo_cases import NAMES, architecture, families
 SMALLEST = [names[0] for names in families().values()]
 EACH = [pytest.param(name, marks=() if name in SMALLEST else pytest.mark.slow) for name in NAMES]
 # One for each form that a stage may take: letters per layer, a layer that opens a stage, strides in first layers,
-# tokens, widths that must multiply into one another.
-TRAINED = [("edgenext_xxs", 64), ("mobilevit_xxs", 64), ("levit_128s", 64), ("deit_tiny", 32), ("fastvit_t8", 64)]
+# tokens, widths that must multiply into one another, runs.
+TRAINED = [
+    *(("edgenext_xxs", 64), ("mobilevit_xxs", 64), ("levit_128s", 64)),
+    *(("deit_tiny", 32), ("fastvit_t8", 64), ("fcaformer_l0", 64)),
+]
 
 
 def derived(name: str) -> SearchSpace:
