@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from nas.architecture import Architecture
     from nas.budget import Budget, Cost
     from nas.costing import cost, profile
+    from nas.deriving import derive_space
     from nas.errors import NasError
     from nas.interop import from_timm, to_timm
     from nas.loading import load_architecture, load_space
@@ -39,6 +40,7 @@ __all__ = [
     "Trial",
     "build",
     "cost",
+    "derive_space",
     "dry_run",
     "fold",
     "from_timm",
@@ -64,6 +66,7 @@ _HOMES = {
     "Trial": "nas.trial",
     "build": "nas.model",
     "cost": "nas.costing",
+    "derive_space": "nas.deriving",
     "dry_run": "nas.searching",
     "fold": "nas.ops.folding",
     "from_timm": "nas.interop",

@@ -17,11 +17,14 @@ rules: {op_order: CA, widths: growing}
 head: {op: classifier, num_classes: 10}
 
 Templates: `first` is the layer that carries the stage's $stride, `rest` all others, where $stride is 1; one of the two
-may be left out. With `transition:` (a block with $width and $stride) before it, the first layer needs no stride. The
-head's $width is the last map's. Products may stand where a number does: `$width / 8`, `$width * $expand_ratio`.
+may be left out. The head's $width is the last map's. Products may stand where a number does: `$width / 8`,
+`$width * $expand_ratio`; they must come out whole. Where layers come in runs, either template is
+`{layers: [{repeat: $count, branches: [...]}, ...]}`, and depth counts the runs. With `transition:` (a block with $width
+and $stride) before it, the first layer needs no stride.
 Stages: `per_layer: true` gives every layer a letter and values of its own, and the stage one width; `depth` with a 0 in
 it lets the stage be absent, the next present one then takes its stride over; `width: same` keeps the width handed in,
-`width: double` doubles it; `transition: false` leaves the transitions of its templates out.
+`width: double` doubles it; `transition: false` leaves the transitions of its templates out. Of a `per_layer` stage an
+op such as `c: {layer: convolution, place: first}` is for the first layer alone, `place: rest` for all others.
 Rules:
   op_order      no letter before one that precedes it here, from stage to stage; of a per-layer stage its ends count
   layer_order   the same from layer to layer inside per-layer stages
@@ -35,6 +38,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -97,8 +101,14 @@ def find(source: str | Path, *, zoo: bool = False) -> Path:
             raise error(f"No file {text[:200]!r}. Give a path to a YAML file or a name: {some_of(names)}.")
         return path
     if text in (space_names() if zoo else zoo_names()):
-        other = ("a search space", "nas-search --space") if zoo else ("a network", "nas train or nas profile")
-        raise error(f"{text} is {other[0]}, not a {kind}: give it to {other[1]}, or one of {some_of(names)} here.")
+        if not zoo:
+            raise error(
+                f"{text} is a network, not a space: give it to nas train or nas profile, make a space around it with "
+                f"`nas spaces derive {text}`, or give one of {some_of(names)} here."
+            )
+        raise error(
+            f"{text} is a search space, not a network: give it to nas-search --space, or one of {some_of(names)} here."
+        )
     raise error(unknown(kind, text, names) + " A path to a YAML file works too.")
 
 
@@ -156,7 +166,9 @@ def parse_space(data: dict[str, Any], ops: OpRules) -> SearchSpace:
     wrong = [width for width in stem_choices["width"] if type(width) is not int or width < 1]
     if wrong:
         raise SpaceError(f"stem_choices.width must list whole numbers above 0, not {str(wrong[0])[:40]!r}.")
-    unused = sorted(set(stem_choices) - set(names_in(stem_block)))
+    # A stem whose width follows from other numbers (as of several streams) can only say what it is.
+    told = {"width"} if len(stem_choices["width"]) == 1 else set[str]()
+    unused = sorted(set(stem_choices) - set(names_in(stem_block)) - told)
     if unused:
         raise SpaceError(f"stem_choices: choice {unused[0]!r} is not used in the stem; write ${unused[0]} there.")
     stages = _list(data["stages"], "stages", MAX_STAGES)
@@ -227,12 +239,23 @@ def _stage(data: object, where: str, templates: dict[str, Any], handed: tuple[in
         template_name = _text(spec.pop("layer"), f"{where}.ops.{letter}.layer")
         if template_name not in templates:
             raise SpaceError(f"{where}.ops.{letter}: {unknown('layer template', template_name, templates)}")
+        place = spec.pop("place", "")
         op = _op(letter, templates[template_name], f"layers.{template_name}", spec, "transition" not in known)
-        if stride > 1 and "stride" not in {*names_in(op.first), *names_in(op.transition)}:
+        if place and (place not in ("first", "rest") or not per_layer):
+            raise SpaceError(f"{where}.ops.{letter}.place must be first or rest, in a stage with per_layer: true.")
+        if per_layer and op.is_run:
+            raise SpaceError(f"{where}.ops.{letter}: a run of layers is chosen as a whole; leave per_layer out.")
+        op = replace(op, place=place)
+        opens = op.place != "rest"
+        if opens and stride > 1 and "stride" not in {*names_in(op.first), *names_in(op.transition)}:
             raise SpaceError(f"{where}.stride is {stride}, but layers.{template_name}.first does not use $stride.")
         ops.append(op)
     if not ops:
         raise SpaceError(f"{where}.ops must have at least one op.")
+    if all(op.place == "rest" for op in ops) or (
+        all(op.place == "first" for op in ops) and _numbers(known["depth"], f"{where}.depth", least=0)[-1] > 1
+    ):
+        raise SpaceError(f"{where}.ops must have an op for its first layer, and one for the others.")
     given = known.get("width", "same" if same else None)
     if given is None:
         raise SpaceError(f"{where} lacks 'width'.")
@@ -267,8 +290,9 @@ def _op(letter: str, template: object, where: str, overrides: dict[str, Any], tr
     for key in choices:
         if key in _RESERVED:
             raise SpaceError(f"{where}: choice {key!r} belongs to the stage; give it there, not in the template.")
-    first = {"branches": known.get("first", known.get("rest"))}
-    rest = {"branches": known.get("rest", known.get("first"))}
+    first, rest = (
+        _layers(known.get(a, known.get(b)), f"{where}.{a}") for a, b in (("first", "rest"), ("rest", "first"))
+    )
     transition = _mapping(known["transition"], f"{where}.transition") if "transition" in known else None
     inside, before = {*names_in(first), *names_in(rest)}, set(names_in(transition))
     if (inside | before) - set(choices) - _RESERVED:
@@ -285,6 +309,13 @@ def _op(letter: str, template: object, where: str, overrides: dict[str, Any], tr
     return OpChoice(letter=letter, first=first, rest=rest, choices=_sorted(choices), transition=transition)
 
 
+def _layers(data: object, where: str) -> dict[str, Any]:
+    """A layer's branches, or a run of layers, as the plain data of a template."""
+    if isinstance(data, dict):
+        return _keys(_mapping(cast("object", data), where), where, {"layers"}, ("layers",))
+    return {"branches": data}
+
+
 def _check(space: SearchSpace) -> None:
     """Builds every layer's config once, so that a choice no network can have is refused on reading."""
     _check_rules(space)
@@ -293,7 +324,11 @@ def _check(space: SearchSpace) -> None:
         for op in stage.ops:
             for width in stage.widths:
                 for params in [] if stage.per_layer else op.combinations:
-                    space.layer_config(LayerChoice(i, 1, i, op.letter, width, params))
+                    run = space.run_config(LayerChoice(i, 1, i, op.letter, width, params))[1]
+                    if len(run) * stage.depths[-1] > MAX_LAYERS:
+                        raise SpaceError(
+                            f"stages[{i}] has up to {len(run) * stage.depths[-1]} layers, over {MAX_LAYERS}."
+                        )
         _check_distinct(space, i)
     for source in range(-1, len(space.stages) - 1):
         _check_told_apart(space, source)
@@ -320,6 +355,8 @@ def _check_rules(space: SearchSpace) -> None:
     for name, order, used in (("op_order", space.op_order, letters), ("layer_order", space.layer_order, layered)):
         if order and sorted(order) != sorted(used):
             raise SpaceError(f"rules.{name} (={order}) must hold each letter in use once: {''.join(sorted(used))}.")
+    if space.layer_order and any(op.place for stage in space.stages for op in stage.ops):
+        raise SpaceError("rules.layer_order and an op's place cannot both be given: leave one out.")
     most = sum(stage.depths[-1] for stage in space.stages)
     if min(most, *space.total_depth[-1:] or (most,)) > MAX_LAYERS:
         raise SpaceError(f"The greatest depths add up to more than {MAX_LAYERS} layers, the most a network may have.")
@@ -337,12 +374,13 @@ def _check_distinct(space: SearchSpace, i: int) -> None:
             begun = space.inverse.beginnings(i, i - 1, width // (stage.times or 1))
             pairs += [((key, stage.times and width), each) for key, found in begun.items() for each in found]
         if stage.depths[-1] > 1:
-            every = sum(math.prod(len(values) for _, values in op.choices_at(1)) for op in stage.ops)
+            every = sum(math.prod(len(values) for _, values in op.choices_at(1)) for op in stage.ops_at(1))
             if len(space.inverse.continuations(i, stage.widths[0])) < every:
                 raise SpaceError(f"stages[{i}]: two choices give the same layer. Drop one, so that each counts once.")
     else:
         for op in stage.ops:
-            choices = [choice for choice in stage.choices(op.letter) if choice.depth == depth]
+            # Runs may be as long as two shorter ones, so that the depth tells nothing.
+            choices = [choice for choice in stage.choices(op.letter) if choice.depth == depth or op.is_run]
             pairs += [((space.stage_config(i, each), stage.times and each.width), each) for each in choices]
     for config, choice in pairs:
         other = seen.setdefault(config, choice)
@@ -358,7 +396,7 @@ def _check_told_apart(space: SearchSpace, source: int) -> None:
     seen: dict[Any, int] = {}
     for i in range(source + 1, len(space.stages)):
         stage = space.stages[i]
-        for op in stage.ops:
+        for op in stage.ops_at(0):
             if space.stride(i, source) > 1 and "stride" not in {*names_in(op.first), *names_in(op.transition)}:
                 raise SpaceError(f"stages[{i}], op {op.letter} may take over a stride, but its layer has no $stride.")
         handed = [width // (stage.times or 1) for width in stage.widths]

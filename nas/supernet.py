@@ -272,7 +272,11 @@ def _slots(space: SearchSpace, kept: Sequence[Collection[Any]]) -> Iterator[tupl
     widths: dict[int, list[int]] = {-1: sorted({space.stem.width(values) for values in kept[0]}, reverse=True)}
     sources = [-1]
     for s, choices in enumerate(kept[1:]):
-        for layer, width_in in _entered(space, s, choices, sources, widths):
+        walked = any(op.is_run for op in space.stages[s].ops)
+        for source in sources if walked else []:
+            for place, config, before in _walked(space, s, choices, source, widths[source], maps):
+                add(place, config, before)
+        for layer, width_in in [] if walked else _entered(space, s, choices, sources, widths):
             before = Shape(width_in, *maps[layer.source])
             transition, config = space.layer_config(layer)
             after = before
@@ -282,7 +286,7 @@ def _slots(space: SearchSpace, kept: Sequence[Collection[Any]]) -> Iterator[tupl
             add(f"stage{s + 1}-layer1", config, after)
             if s not in maps:
                 maps[s] = _shape_after(config, after)[1:]
-        for layer in _further(space, s, choices):
+        for layer in [] if walked else _further(space, s, choices):
             add(f"stage{s + 1}-layer{layer.place + 1}", space.layer_config(layer)[1], Shape(layer.width, *maps[s]))
         present = {choice.width for choice in choices if choice.op}
         if present:
@@ -292,6 +296,36 @@ def _slots(space: SearchSpace, kept: Sequence[Collection[Any]]) -> Iterator[tupl
         for width in widths[source][:1] if not space.head_varies else widths[source]:
             add("head", space.head_block(width), Shape(width, *maps[source]))
     yield from groups.items()
+
+
+def _walked(
+    space: SearchSpace,
+    s: int,
+    choices: Collection[Any],
+    source: int,
+    widths: list[int],
+    maps: dict[int, tuple[Any, ...]],
+) -> Iterator[tuple[str, BlockConfig | LayerConfig, Shape]]:
+    """Every block of a stage whose layers come in runs, with its place and the map that it reads.
+
+    Inside a run layers may change the map, and where each stands depends on how long the runs are.
+    """
+    after: dict[Any, Shape] = {}
+    ways = [(choice, width) for choice in choices if choice.op for width in widths]
+    for choice, width in sorted(ways, key=lambda way: (way[0].width, way[1], way[0].depth, str(way[0])), reverse=True):
+        if not space.follows(width, choice.width, s):
+            continue
+        stage, shape = space.stage_config(s, choice, source), Shape(width, *maps[source])
+        parts: list[tuple[str, BlockConfig | LayerConfig]] = [
+            (f"stage{s + 1}-layer{i + 1}", layer) for i, layer in enumerate(stage.layers)
+        ]
+        for place, config in [(f"stage{s + 1}-transition", stage.transition), *parts] if stage.transition else parts:
+            yield place, config, shape
+            key = (config, shape)
+            if key not in after:
+                after[key] = _shape_after(config, shape)
+            shape = after[key]
+        maps.setdefault(s, shape[1:])
 
 
 def _entered(

@@ -93,6 +93,23 @@ CHANGES: dict[str, dict[str, Any]] = {
         "stages": [{"depth": [2, 3], "ops": CA, "per_layer": True, "stride": 2}],
         "rules": {"widths": "equal", "total_depth": [2, 3]},
     },
+    # A layer of its own to open a stage with, which stands nowhere else; widths in parts.
+    "opened": {
+        "layers": {
+            "convolution": {"choices": {"kernel_size": [3, 5]}, "first": [CONV]},
+            "transformer": {"choices": {"expand_ratio": [1, 2]}, "first": [MIX]},
+            "opening": {"first": [{"shortcut": {"op": "none"}, "mixer": {"op": "serial", "ops": [
+                {"op": "conv", "width": "$width/2", "kernel_size": 1},
+                {"op": "conv", "width": "$width", "stride": "$stride", "groups": "$width/4"}]}}]},
+        },
+        "stages": [
+            {"width": "same", "depth": [1, 2], "ops": CA, "per_layer": True},
+            {"stride": 2, "width": [8, 12], "depth": [1, 2, 3], "per_layer": True,
+             "ops": {"c": {"layer": "opening", "place": "first"}, "C": {"layer": CA["C"], "place": "rest"},
+                     "A": {"layer": CA["A"], "place": "rest"}}},
+        ],
+        "rules": {},
+    },
 }  # fmt: skip
 NAMES = list(CHANGES)
 
@@ -116,7 +133,7 @@ def every_gene(space: SearchSpace, i: int) -> list[StageChoice]:
     if not stage.per_layer:
         return genes + [choice for op in stage.ops for choice in stage.choices(op.letter)]
     for depth in filter(None, stage.depths):
-        for letters in product(*[stage.letters] * depth):
+        for letters in product(*("".join(op.letter for op in stage.ops_at(k)) for k in range(depth))):
             values = [product(*(v for _, v in stage.op(c).choices_at(k))) for k, c in enumerate(letters)]
             for params in product(*values):
                 genes += [StageChoice("".join(letters), width, depth, params) for width in stage.widths]
@@ -169,6 +186,7 @@ def fairness(space: SearchSpace, point: Genotype) -> float:
         if not stage.per_layer:
             total /= many * len(stage.op(gene.op).combinations)
             continue
-        total /= comb(gene.depth + many - 1, gene.depth) if space.layer_order else many**gene.depth
+        strings = prod(len(stage.ops_at(k)) for k in range(gene.depth))
+        total /= comb(gene.depth + many - 1, gene.depth) if space.layer_order else strings
         total /= prod(len(v) for k, c in enumerate(gene.op) for _, v in stage.op(c).choices_at(k))
     return total

@@ -1,4 +1,4 @@
-"""`nas spaces`: the search spaces that are there, or all the choices of one."""
+"""`nas spaces`: the search spaces that are there, all the choices of one, or a new one around a network."""
 
 from __future__ import annotations
 
@@ -6,28 +6,45 @@ import argparse
 import textwrap
 from typing import TYPE_CHECKING, Any
 
+from nas.budget import format_quantity
 from nas.cli.console import Console, table
 from nas.cli.parsing import text
+from nas.errors import OptionError
+from nas.strict_yaml import dump_yaml
 
 if TYPE_CHECKING:
     from nas.space import SearchSpace
 
 DESCRIPTION = """\
-List the search spaces, or describe one: its stages and everything that may vary in them.
+List the search spaces with what their smallest and largest networks cost, or describe one: its stages and everything
+that may vary in them. Or write a space around a network, which is a member of it.
 
   nas spaces
   nas spaces coatnet-small
-  nas spaces my-space.yaml"""
+  nas spaces my-space.yaml
+  nas spaces derive edgenext_xxs > my-space.yaml     # a name from nas zoo, or an architecture.yaml"""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", type=text("name"), metavar="NAME", help="a space's name or YAML file")
+    parser.add_argument(
+        "network",
+        nargs="?",
+        type=text("network"),
+        metavar="NETWORK",
+        help="after derive: a zoo name or architecture.yaml",
+    )
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
     from nas import catalog
 
-    name = vars(args).get("name")
+    name, network = vars(args).get("name"), vars(args).get("network")
+    if name == "derive":
+        _derive(network, console)
+        return
+    if network is not None:
+        raise OptionError(f"nas spaces takes one name, not also {network!r}. Did you mean: nas spaces derive {network}")
     if name is not None:
         catalog.find(name)  # an unknown name answers before torch is imported
     from nas.loading import load_space
@@ -39,27 +56,54 @@ def run(args: argparse.Namespace, console: Console) -> None:
             console.say(line)
         return
     spaces = [describe(load_space(each)) for each in catalog.space_names()]
-    console.document([{key: space[key] for key in ("name", "about", "size", "resolution")} for space in spaces])
+    console.document(
+        [{key: space[key] for key in ("name", "about", "size", "costs", "resolution")} for space in spaces]
+    )
     rows = [
         [
             s["name"],
-            f"{s['size']:,}",
+            count(s["size"]),
+            *(_range(metric, s["costs"][metric]) for metric in ("macs", "params")),
             str(s["resolution"]),
-            textwrap.shorten(s["about"], 80, placeholder=" …"),
+            textwrap.shorten(s["about"], 48, placeholder=" …"),
         ]
         for s in spaces
     ]
-    for line in table(["name", "networks", "pixels", "about"], rows, left=(0, 3)):
+    for line in table(["name", "networks", "MACs", "params", "pixels", "about"], rows, left=(0, 5)):
+        console.say(line)
+
+
+def _derive(network: str | None, console: Console) -> None:
+    from nas import catalog
+
+    if network is None:
+        raise OptionError(
+            "nas spaces derive needs a network: a name from `nas zoo`, or a path to an architecture.yaml."
+        )
+    catalog.find(network, zoo=True)  # an unknown name answers before torch is imported
+    from nas.deriving import derive_data
+
+    data = derive_data(network)
+    console.document(data)
+    for line in dump_yaml(data).splitlines():
         console.say(line)
 
 
 def describe(space: SearchSpace) -> dict[str, Any]:
     """A space as plain data."""
+    from nas.costing import SpaceCosts
+    from nas.searching.sampling import shortest
+
+    counted = SpaceCosts(space)
     return {
         "name": space.name,
         "digest": space.digest,
         "about": space.about,
         "size": space.size(),
+        "costs": {
+            metric: {"min": shortest(counted, metric, smallest=True), "max": shortest(counted, metric, smallest=False)}
+            for metric in ("macs", "params")
+        },
         "resolution": space.input.resolution,
         "layouts": list(space.layouts),
         "op_order": space.op_order,
@@ -85,8 +129,9 @@ def describe(space: SearchSpace) -> dict[str, Any]:
 def space_lines(found: dict[str, Any]) -> list[str]:
     """One space for people."""
     side = found["resolution"]
-    lines = [f"{found['name']} ({found['digest']}): {found['size']:,} networks at {side}x{side}"]
+    lines = [f"{found['name']} ({found['digest']}): {count(found['size'])} networks at {side}x{side}"]
     lines += [*textwrap.wrap(found["about"], 100), ""]
+    lines += [f"{_range('macs', found['costs']['macs'])}, {_range('params', found['costs']['params'])}", ""]
     rows = [["stem", "", _values(found["stem"].get("width", [])), "", _choices(found["stem"], but="width")]]
     for i, stage in enumerate(found["stages"], start=1):
         depth = f"{_values(stage['depth'])}{' (each layer its own)' if stage['per_layer'] else ''}"
@@ -102,6 +147,17 @@ def space_lines(found: dict[str, Any]) -> list[str]:
     if found["presets"]:
         lines.append(f"presets  {', '.join(found['presets'])}")
     return [*lines, "", f"What it costs: nas-search --space {found['name']} --dry-run"]
+
+
+def count(number: int) -> str:
+    """A number of networks for people: to the digit up to twelve of them."""
+    return f"{number:,}" if number < 10**12 else f"{number:.2e}"
+
+
+def _range(metric: str, costs: dict[str, int]) -> str:
+    least, most = (format_quantity(metric, costs[end]) for end in ("min", "max"))
+    (low, unit), (high, other) = least.split(" ", 1), most.split(" ", 1)
+    return f"{low} to {high} {unit}" if unit == other else f"{least} to {most}"
 
 
 def _values(values: list[Any]) -> str:

@@ -1,4 +1,4 @@
-"""`nas zoo`: the named networks, with what they cost and what their papers report."""
+"""`nas zoo`: the named networks, with what they cost and what their papers report; or where one of them comes from."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ from typing import Any
 
 from nas.budget import BUILT_METRICS, Budget, Cost, format_quantity
 from nas.cli.console import Console, table
-from nas.errors import BudgetError
+from nas.cli.parsing import text
+from nas.errors import BudgetError, OptionError
 
 DESCRIPTION = """\
 List the named networks: exact costs of ours, and the ImageNet-1K top-1 accuracy that their papers report.
 
   nas zoo
   nas zoo --fits 4.2GFLOPs --fits 30Mparams
-  nas profile coatnet_0"""
+  nas zoo coatnet_0               # its source and published figures; `nas profile coatnet_0` draws its stages
+  nas spaces derive coatnet_0     # a search space around it"""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", type=text("name"), metavar="NAME", help="one network: what is known of it")
     parser.add_argument(
         "--fits",
         type=_budget,
@@ -32,6 +35,10 @@ def run(args: argparse.Namespace, console: Console) -> None:
     budgets: list[Budget] = vars(args).get("fits", [])
     from nas import catalog
 
+    name = vars(args).get("name")
+    if name is not None:
+        _show(name, budgets, console)
+        return
     rows = sorted((describe(name) for name in catalog.zoo_names()), key=lambda row: (row["family"], row["params"]))
     from nas.costing import TABLE
 
@@ -41,6 +48,26 @@ def run(args: argparse.Namespace, console: Console) -> None:
     console.document(rows)
     for line in zoo_lines(rows):
         console.say(line)
+
+
+def _show(name: str, budgets: Sequence[Budget], console: Console) -> None:
+    from nas import catalog
+
+    if budgets:
+        raise OptionError(f"--fits filters the list of networks; leave it out, or the name {name!r}.")
+    catalog.find(name, zoo=True)  # an unknown name answers before torch is imported
+    row = describe(name)
+    _, about = catalog.read_architecture(name)
+    told = {key: about[key] for key in ("source", "published", "note") if key in about}
+    console.document([{**row, **told}])
+    for line in zoo_lines([row]):
+        console.say(line)
+    console.say()
+    for key, value in told.items():
+        words = ", ".join(f"{part} {given}" for part, given in value.items()) if isinstance(value, dict) else str(value)
+        console.say(f"{key:<10} {words}")
+    console.say(f"{'stages':<10} nas profile {name}")
+    console.say(f"{'a space':<10} nas spaces derive {name}")
 
 
 def fitting(rows: Sequence[dict[str, Any]], budgets: Sequence[Budget]) -> list[dict[str, Any]]:
@@ -96,8 +123,8 @@ def zoo_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
     return table(["name", "family", "params", "MACs", "pixels", "top-1"], shown, left=(0, 1))
 
 
-def _budget(text: str) -> Budget:
-    budget = Budget.parse(text)
+def _budget(given: str) -> Budget:
+    budget = Budget.parse(given)
     if budget.metric not in BUILT_METRICS:
         raise BudgetError(
             f"--fits {budget}: the zoo's networks are counted, not measured. Give multiply-adds or parameters, such as "

@@ -24,7 +24,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 WARM_UP = 7
 SHORTEST_S, LONGEST_S = 0.2, 60.0
 # The width stands at the end of the line, and only a stage's first layer has the stride; the rest is detail.
-UNSAID = ("bias", "eps", "momentum", "num_classes", "stride", "width")
+UNSAID = ("bias", "eps", "momentum", "num_classes", "out_bias", "qkv_bias", "stride", "width")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,10 +226,15 @@ def _words(block: BlockConfig) -> str:
     if block.op == "activation":
         return str(block.get("name", "gelu"))
     shown = [
-        f"{name} {value}"
+        (name if value else f"no {name}") if isinstance(value, bool) else f"{name} {value}"
         for name, value in block.params
         if name not in UNSAID and not isinstance(value, BlockConfig | tuple)
     ]
+    mixer = block.get("mixer")
+    if isinstance(mixer, BlockConfig):  # what a bottleneck, or a residual branch inside a block, is about
+        if block.op == "residual":
+            return _words(mixer)
+        shown = [f"of {_words(mixer)}", *shown]
     return f"{block.op} ({', '.join(shown)})" if shown else block.op
 
 

@@ -51,8 +51,9 @@ class Parameters:
             self.values[f"stage{i}.depth"] = stage.depths
             for k in range(stage.depths[-1] if stage.per_layer else 1):
                 place = f"stage{i}.layer{k + 1}" if stage.per_layer else f"stage{i}"
-                self.values[f"{place}.op"] = tuple(stage.letters)
-                for op in stage.ops:
+                there = stage.ops_at(k) if stage.per_layer else stage.ops
+                self.values[f"{place}.op"] = tuple(op.letter for op in there)
+                for op in there:
                     choices = op.choices_at(k) if stage.per_layer else op.choices
                     self.values |= {f"{place}.{op.letter}.{name}": values for name, values in choices}
         self.distributions: dict[str, BaseDistribution] = {

@@ -106,12 +106,12 @@ class Automaton:
         if space.contiguous and -1 < node.source < i - 1:
             return
         widths = [w for w in stage.widths if space.follows(node.width, w, i)]
-        for op in stage.ops:
+        for op in stage.ops_at(0):
             if not (self._in_order(self._between, node.letter, op.letter) and letter in ("", op.letter)):
                 continue
             if stage.per_layer:
                 every = combinations(op.choices_at(0))
-                weight = self._letter_share(len(stage.ops)) / (len(stage.widths) * len(every))
+                weight = self._letter_share(len(stage.ops_at(0))) / (len(stage.widths) * len(every))
                 for width in widths:
                     inside = self._inside(i, i, width, 1, node.total, op.letter)
                     if inside is not None:
@@ -133,11 +133,11 @@ class Automaton:
         space, i, placed = self._space, node.stage, node.placed
         stage = space.stages[i]
         if placed < stage.depths[-1]:
-            for op in stage.ops:
+            for op in stage.ops_at(placed):
                 if self._in_order(space.layer_order, node.letter, op.letter):
                     inside = self._inside(i, i, node.width, placed + 1, node.total, op.letter)
                     every = combinations(op.choices_at(placed))
-                    weight = self._letter_share(len(stage.ops)) / len(every)
+                    weight = self._letter_share(len(stage.ops_at(placed))) / len(every)
                     if inside is not None:
                         for params in every:
                             yield Edge(LayerChoice(i, placed, i, op.letter, node.width, params), inside, weight)

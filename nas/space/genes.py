@@ -60,10 +60,13 @@ class OpChoice:
     """One op that a stage may use.
 
     Attributes:
-        first, rest: Templates (plain data of a layer) of the stage's first and its other layers; `$name` in them
-            stands for a choice, `$width` or `$stride`.
+        first, rest: Templates of the stage's first and its other layers, each the plain data of a layer, or of a run of
+            them (`{"layers": [...]}`, of which each may have a `repeat`); `$name` in them stands for a choice, `$width`
+            or `$stride`.
         choices: Names and values, sorted by name.
         transition: Template of the block before the first layer; None for none.
+        place: In a stage with a choice per layer, where the op may stand: "first" for the stage's first layer alone,
+            "rest" for all others, "" for any.
     """
 
     letter: str
@@ -71,10 +74,16 @@ class OpChoice:
     rest: dict[str, Any] = field(hash=False)
     choices: Choices
     transition: dict[str, Any] | None = field(default=None, hash=False)
+    place: str = ""
 
     @property
     def combinations(self) -> list[tuple[Any, ...]]:
         return combinations(self.choices)
+
+    @property
+    def is_run(self) -> bool:
+        """Whether a unit of the stage's depth may be several layers."""
+        return "layers" in self.first or "layers" in self.rest
 
     def choices_at(self, index: int) -> Choices:
         """The choices that the template of layer `index` uses, those of the transition among the first layer's."""
@@ -105,6 +114,11 @@ class StageSpace:
     @property
     def letters(self) -> str:
         return "".join(op.letter for op in self.ops)
+
+    def ops_at(self, index: int) -> tuple[OpChoice, ...]:
+        """The ops that layer `index` may be."""
+        barred = "first" if index else "rest"
+        return tuple(op for op in self.ops if op.place != barred)
 
     def op(self, letter: str) -> OpChoice:
         return next(op for op in self.ops if op.letter == letter)

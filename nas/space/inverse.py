@@ -66,7 +66,8 @@ class Inverse:
             return None
         first, *_ = begun
         if not stage.per_layer:
-            choices = (each._replace(depth=len(config.layers)) for each in begun)
+            lengths = stage.depths if stage.op(first.op).is_run else [len(config.layers)]
+            choices = (each._replace(depth=depth) for each in begun for depth in lengths if depth)
             return next((each for each in choices if self._space.stage_config(index, each, source) == config), None)
         op, params = first.op, [first.params]
         for layer in config.layers[1:]:
@@ -86,7 +87,7 @@ class Inverse:
         key = ("first", index, self._space.stride(index, source), *widths)
         if key not in self._known:
             found: dict[Any, list[Any]] = {}
-            for op in stage.ops:
+            for op in stage.ops_at(0):
                 for width in widths:
                     for params in combinations(op.choices_at(0)) if stage.per_layer else op.combinations:
                         layer = LayerChoice(index, 0, source, op.letter, width, params)
@@ -101,7 +102,7 @@ class Inverse:
         if key not in self._known:
             choices = [
                 LayerChoice(index, 1, index, op.letter, width, params)
-                for op in self._space.stages[index].ops
+                for op in self._space.stages[index].ops_at(1)
                 for params in combinations(op.choices_at(1))
             ]
             self._known[key] = {self._space.layer_config(choice)[1]: choice for choice in choices}

@@ -167,6 +167,7 @@ class SearchSpace:
             faults += not self.follows(width, gene.width, i)
             faults += _shrinks(self.op_order, letter + gene.op[0])
             faults += _shrinks(self.layer_order, gene.op) if stage.per_layer else 0
+            faults += sum(stage.op(letter).place == ("first" if k else "rest") for k, letter in enumerate(gene.op))
             faults += self.contiguous and -1 < source < i - 1
             total, source, width, letter = total + gene.depth, i, gene.width, gene.op[-1]
         return faults + bool(self.total_depth and total not in self.total_depth) + (source < 0)
@@ -213,14 +214,19 @@ class SearchSpace:
                 letter, params = choice.op, choice.params
                 if stage.per_layer:
                     letter, params = choice.op[place], choice.params[place]
-                parts.append(self.layer_config(LayerChoice(index, place, source, letter, choice.width, params)))
-            found = StageConfig(layers=tuple(layer for _, layer in parts), transition=parts[0][0])
+                parts.append(self.run_config(LayerChoice(index, place, source, letter, choice.width, params)))
+            found = StageConfig(layers=tuple(layer for _, run in parts for layer in run), transition=parts[0][0])
             if not stage.per_layer:
                 self._cache[key] = found
         return found
 
     def layer_config(self, choice: LayerChoice) -> tuple[BlockConfig | None, LayerConfig]:
-        """The layer that a choice stands for, and the transition before it."""
+        """The layer that a choice stands for (the first, if that is a run of them), and the transition before it."""
+        transition, run = self.run_config(choice)
+        return transition, run[0]
+
+    def run_config(self, choice: LayerChoice) -> tuple[BlockConfig | None, tuple[LayerConfig, ...]]:
+        """The layers that a choice stands for, of which there are several where the template has a run of them."""
         stage, first = self.stages[choice.stage], choice.place == 0
         stride = self.stride(choice.stage, choice.source) if first else 1
         key = (choice.stage, first, stride, choice.op, choice.width, choice.params)
@@ -231,12 +237,17 @@ class SearchSpace:
             names = {name: value for (name, _), value in zip(named, choice.params, strict=True)}
             names |= {"width": choice.width, "stride": stride}
             where = f"{self.name}, stage {choice.stage + 1}, op {choice.op}"
-            layer = LayerConfig.from_dict(fill(op.first if first else op.rest, names), where)
+            data = fill(op.first if first else op.rest, names)
+            run = (
+                StageConfig.from_dict(data, where).layers if "layers" in data else (LayerConfig.from_dict(data, where),)
+            )
+            if not run:
+                raise SpaceError(f"{where}: a run needs at least one layer.")
             transition = None
             if op.transition and first:
                 block = BlockConfig.from_dict(fill(op.transition, names), f"{where}, transition")
                 transition = self.ops.normalise_block(block, f"{where}, transition")
-            found = self._cache[key] = transition, self.ops.normalise_layer(layer, where)
+            found = self._cache[key] = transition, tuple(self.ops.normalise_layer(layer, where) for layer in run)
         return found
 
     def genotype(self, picked: Iterable[Any]) -> Genotype:
@@ -343,6 +354,7 @@ class SearchSpace:
                 "ops": [
                     {"letter": op.letter, "first": op.first, "rest": op.rest, "choices": op.choices}
                     | ({"transition": op.transition} if op.transition else {})
+                    | ({"place": op.place} if op.place else {})
                     for op in stage.ops
                 ],
                 **({"per_layer": True} if stage.per_layer else {}),

@@ -103,7 +103,7 @@ def _changed_layers(stage: StageSpace, gene: StageChoice, rng: random.Random) ->
         place = stage.depths.index(gene.depth) + rng.choice((-1, 1))
         return _resized(stage, gene, stage.depths[min(max(place, 0), len(stage.depths) - 1)], rng)
     if kind == "op":
-        layers[at] = layers[at]._replace(op=rng.choice(stage.ops).letter)
+        layers[at] = layers[at]._replace(op=rng.choice(stage.ops_at(at)).letter)
     else:
         name, values = rng.choice(choices)
         layers[at] = layers[at]._replace(values={**layers[at].values, name: rng.choice(values)})
@@ -120,10 +120,13 @@ def _resized(stage: StageSpace, gene: StageChoice, depth: int, rng: random.Rando
         op = rng.choice(stage.ops)
         return StageChoice(op.letter, rng.choice(stage.widths), depth, _values(op.choices, {}, rng))
     layers = _layers(stage, gene)
+    # A layer of a kind that alone may open the stage stays where it is.
+    opened = any(op.place for op in stage.ops)
     while len(layers) > depth:
-        layers.pop(rng.randrange(len(layers)))
+        layers.pop(rng.randrange(min(opened, len(layers) - 1), len(layers)))
     while len(layers) < depth:
-        layers.insert(rng.randint(0, len(layers)), _Layer(rng.choice(stage.ops).letter, {}))
+        at = rng.randint(min(opened, len(layers)), len(layers))
+        layers.insert(at, _Layer(rng.choice(stage.ops_at(at)).letter, {}))
     return _stage(stage, gene.width or rng.choice(stage.widths), layers, rng)
 
 

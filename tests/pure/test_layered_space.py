@@ -268,6 +268,18 @@ REFUSED: dict[str, tuple[str, Any, str]] = {
         "$kernel_size is 'a', and only numbers",
     ),
     "an unused choice": ("transitions", lambda d: d["layers"]["transformer"]["choices"].update(other=[1]), "not used"),
+    "nothing to go on with": (
+        "opened",
+        lambda d: [d["stages"][1]["ops"].pop(letter) for letter in "CA"],
+        "an op for its first layer, and one for the others",
+    ),
+    "an unknown place": ("opened", lambda d: d["stages"][1]["ops"]["C"].update(place="last"), "must be first or rest"),
+    "a part that is no whole number": (
+        "opened",
+        set_stage(1, width=[8, 14]),
+        "$width/4 is no whole number where width",
+    ),
+    "a place beside an order": ("opened", lambda d: d["rules"].update(layer_order="cCA"), "cannot both be given"),
     "layers alike after the first": (
         "free",
         lambda d: d["layers"]["transformer"].update(

@@ -87,7 +87,7 @@ def test_stages_are_described_for_people() -> None:
     assert found.stages[2].ops == (
         "1 x attention (head_dim 8) + feed_forward (expand_ratio 2), 1 x depthwise_conv (kernel_size 3), width 16"
     )
-    assert found.stages[3].ops == "classifier (hidden False), width 5"
+    assert found.stages[3].ops == "classifier (no hidden), width 5"
     assert [row.depth for row in found.stages] == [0, 2, 2, 0]
 
 
@@ -147,3 +147,10 @@ def test_options_that_mean_nothing_are_refused_in_one_line(options: dict[str, ob
     with pytest.raises(OptionError, match=words) as caught:
         profile(tiny(), latency=True, **options)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
+
+
+def test_what_a_bottleneck_or_a_branch_inside_a_block_is_about_is_said() -> None:
+    stages = nas.profile(nas.load_architecture("bossnet_t0")).stages
+    assert stages[1].ops.startswith("1 x bottleneck (of conv, activation silu, se_ratio 0.0625) + silu")
+    assert "bottleneck (of attention (head_dim 64, position none, no project), activation silu)" in stages[4].ops
+    assert "> channel_attention (heads 4) >" in nas.profile(nas.load_architecture("edgenext_xxs")).stages[2].ops
