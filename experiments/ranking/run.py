@@ -25,7 +25,7 @@ from provenance import provenance
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS, TRUTH = ROOT / "results" / "ranking", ROOT / "results" / "hybrid-truth"
-SEEDS, NATS_ROWS = (0, 1, 2), 600
+SEEDS, NATS_ROWS = (0, 1, 2), 200
 FIGURES = (
     "spearman", "low", "high", "kendall", "partial_spearman_given_macs", "partial_spearman_given_params",
     "within_band_spearman", "n", "failed", "seconds",

@@ -58,7 +58,7 @@ _KINDS: dict[str, tuple[Callable[[object], bool], str]] = {
         _is_mapping,
         "options plan versions space data trained supernet disk_bytes accuracies trial architecture checks",
     ),
-    "a list": (_is_list, "budgets reasons presets"),
+    "a list": (_is_list, "budgets reasons presets proxies"),
 }
 _TYPES = {name: (kind, check) for kind, (check, names) in _KINDS.items() for name in names.split()}
 # In a ranking, what elsewhere are figures are statistics of them.
@@ -73,6 +73,8 @@ _NEEDED = {
     "trial": ("trial",),
     "curve": ("epoch",),
     "watched": ("epoch", "name", "accuracy"),
+    "measured": ("digest", "proxies"),
+    "calibrated": ("digest", "accuracy", "architecture"),
     "finalist": ("digest", "number", "validation_accuracy"),
     "finalist_epoch": ("digest", "epoch"),
     "finalist_failed": ("digest",),

@@ -31,6 +31,10 @@ class Proxies:
         self._scorers = [ZeroCostScorer(name, data, seed=seed) for name in PROXIES.names()]
         self._known: dict[str, list[float]] = {}
 
+    def know(self, digest: str, values: list[float]) -> None:
+        """Takes over what was computed before."""
+        self._known[digest] = values
+
     def __call__(self, architecture: Architecture) -> list[float]:
         found = self._known.get(architecture.digest)
         if found is None:

@@ -277,7 +277,7 @@ REFUSED: dict[str, tuple[str, Any, str]] = {
     "a part that is no whole number": (
         "opened",
         set_stage(1, width=[8, 14]),
-        "$width/4 is no whole number where width",
+        "$width/4 is 3.5 where $width = 14",
     ),
     "a place beside an order": ("opened", lambda d: d["rules"].update(layer_order="cCA"), "cannot both be given"),
     "layers alike after the first": (

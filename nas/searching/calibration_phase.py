@@ -1,0 +1,116 @@
+"""The first phase of a calibrated search: reference networks are measured, and a few of them trained shortly."""
+
+from __future__ import annotations
+
+import math
+import random
+import shutil
+import time
+from typing import Any
+
+from nas.architecture import Architecture
+from nas.errors import RunError
+from nas.run import Run
+from nas.scoring.calibrated import Calibration, Frame, Measured, Proxies, choose_spread
+from nas.scoring.threads import threads_set
+from nas.scoring.zero_cost import PROXIES
+from nas.searching.context import Context
+from nas.searching.sampling import BudgetSampler
+from nas.training import fresh_network, train_network
+
+FOLDER = "calibration"
+_TRIES = 20
+
+
+def reference_networks(sampler: BudgetSampler, count: int, *, seed: int) -> list[Architecture]:
+    """Different members in range, drawn by layout; fewer than `count` where the range holds no more."""
+    rng, found = random.Random(f"reference-{seed}"), dict[str, Architecture]()
+    for _ in range(_TRIES * count):
+        if len(found) == count:
+            break
+        drawn = sampler.draw(rng).architecture
+        found[drawn.digest] = drawn
+    return list(found.values())
+
+
+def calibrate(context: Context) -> Calibration:
+    """Does what the run has not on record yet, and goes on from the last checkpoint.
+
+    Raises:
+        TrainingError: If the loss of a training stops being a finite number.
+    """
+    plan, seed = context.plan, context.options.seed
+    networks = reference_networks(context.sampler, plan.calibration["reference"], seed=seed)
+    proxies = Proxies(context.data, seed=seed)
+    with threads_set(plan.job_threads):
+        reference = _measure(context, networks, proxies)
+    rows = choose_spread(Frame(reference).reference, plan.calibration["trainings"])
+    known = {event["digest"]: event["accuracy"] for event in context.run.events("calibrated")}
+    trained: list[tuple[int, float]] = []
+    for number, row in enumerate(rows, start=1):
+        network = networks[row]
+        if network.digest not in known:
+            known[network.digest] = _train(context, network, f"calibration {number} of {len(rows)}")
+        trained.append((row, known[network.digest]))
+    return Calibration(reference=reference, trained=tuple(trained))
+
+
+def trained_networks(run: Run) -> tuple[Architecture, ...]:
+    """The networks of a calibration, the best first; they are proposed to the search before any other."""
+    found = sorted(run.events("calibrated"), key=lambda event: -event["accuracy"])
+    return tuple(Architecture.from_dict(event["architecture"]) for event in found)
+
+
+def _measure(context: Context, networks: list[Architecture], proxies: Proxies) -> Measured:
+    """The proxies of all, each on record once it is known."""
+    run, progress = context.run, context.progress
+    told: set[str] = set()
+    for event in run.events("measured"):
+        told.add(event["digest"])
+        proxies.know(event["digest"], _numbers(run, event["proxies"]))
+    progress.start("proxies", len(networks), "networks")
+    for network in networks:
+        values = proxies(network)
+        if network.digest not in told:
+            # JSON has no infinities.
+            plain = [value if math.isfinite(value) else str(value) for value in values]
+            run.append("measured", digest=network.digest, proxies=plain)
+        progress.advance()
+    progress.finish()
+    return Measured.of(networks, proxies)
+
+
+def _numbers(run: Run, plain: list[Any]) -> list[float]:
+    try:
+        found = [float(value) for value in plain]
+    except (TypeError, ValueError):
+        found = []
+    if len(found) != len(PROXIES.names()):
+        raise RunError(f"{run.path}: a network was measured in a way that this version does not know. Start a new run.")
+    return found
+
+
+def _train(context: Context, architecture: Architecture, phase: str) -> float:
+    """Trains one network for a short while; its accuracy on search-validation."""
+    run, plan, options = context.run, context.plan, context.options
+    folder, began = run.path / FOLDER / architecture.digest, time.monotonic()
+    accuracy = train_network(
+        fresh_network(architecture.at_resolution(plan.train_resolution), seed=options.seed),
+        context.data,
+        plan.recipe(epochs=plan.calibration["epochs"], seed=options.seed),
+        progress=context.progress,
+        phase=phase,
+        folder=folder,
+        metric=options.metric,
+    )
+    run.append(
+        "calibrated",
+        digest=architecture.digest,
+        accuracy=accuracy,
+        epochs=plan.calibration["epochs"],
+        seconds=time.monotonic() - began,
+        architecture=architecture.to_dict(),
+    )
+    context.progress.note(f"Trained for {phase}: {accuracy:.4f} after {plan.calibration['epochs']} epochs")
+    shutil.rmtree(folder, ignore_errors=True)  # what it was for is on record
+    return accuracy
