@@ -14,7 +14,6 @@ from nas.errors import RunError
 from nas.searching.plan import Plan
 from nas.searching.sampling import BudgetSampler
 from nas.space import END, START, Node
-from nas.supernet import Supernet
 from nas.training.checkpoint import size_on_disk
 
 _BINS = 256
@@ -25,7 +24,7 @@ _NETWORK_SHARE, _NETWORK_FIXED = 1.1, 500_000
 
 
 def most_bytes(
-    plan: Plan, supernet: Supernet, searched: BudgetSampler, *, borrowed: bool, at_once: int
+    plan: Plan, supernet: torch.nn.Module, searched: BudgetSampler, *, borrowed: bool, at_once: int
 ) -> dict[str, int]:
     """The most that a run's folder takes at any time, by phase.
 

@@ -197,6 +197,18 @@ class Blocks:
         """How many blocks there are."""
         return len(self.cut.ends)
 
+    @property
+    def networks(self) -> float:
+        """About as many whole networks have the pieces of all paths, those at the start of several counted once."""
+        starts = {
+            (cell, path.pieces[:end])
+            for cell, paths in self.cells.items()
+            for path in paths
+            for end in range(1, len(path.pieces) + 1)
+        }
+        pieces = [len(path.pieces) for paths in self.cells.values() for path in paths]
+        return len(starts) / (self.count * max(1.0, sum(pieces) / len(pieces)))
+
     def cell(self, node: Node) -> Cell:
         """The cell of a node that starts a block."""
         block = self.cut.starting(node)
