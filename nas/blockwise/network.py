@@ -244,20 +244,22 @@ def _slots(starts: Iterable[tuple[Shape, Path]]) -> Iterator[tuple[str, list[Any
 
 def _undominated(configs: Mapping[Any, Shape]) -> list[Any]:
     """Those that no other exceeds in every number; in a slot, only elastic numbers differ."""
-    numbers = {config: tuple(_numbers(config.to_dict())) for config in configs}
+    numbers = {config: dict(_numbers(config.to_dict())) for config in configs}
     kept: list[Any] = []
-    for config in sorted(configs, key=lambda each: numbers[each], reverse=True):
-        if not any(all(a >= b for a, b in zip(numbers[k], numbers[config], strict=True)) for k in kept):
+    for config in sorted(configs, key=lambda each: sorted(numbers[each].items()), reverse=True):
+        mine = numbers[config]
+        if not any(numbers[k].keys() == mine.keys() and all(numbers[k][n] >= mine[n] for n in mine) for k in kept):
             kept.append(config)
     return kept
 
 
-def _numbers(data: Any) -> Iterator[float]:
+def _numbers(data: Any, where: str = "") -> Iterator[tuple[str, float]]:
+    """The numbers in plain data, each with where it stands."""
     if isinstance(data, dict):
         for key in sorted(data):
-            yield from _numbers(data[key])
+            yield from _numbers(data[key], f"{where}/{key}")
     elif isinstance(data, list | tuple):
-        for item in data:
-            yield from _numbers(item)
+        for i, item in enumerate(data):
+            yield from _numbers(item, f"{where}/{i}")
     elif isinstance(data, int | float) and not isinstance(data, bool):
-        yield data
+        yield where, data
