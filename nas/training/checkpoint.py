@@ -46,13 +46,17 @@ def save_checkpoint(
         _write(temporary, tensors, header)
 
 
-def size_on_disk(module: nn.Module, *, moments: bool) -> int:
-    """Bytes that a checkpoint takes at most, with AdamW's two moments or without; `module` may be on meta."""
+def size_on_disk(module: nn.Module, *, moments: int) -> int:
+    """Bytes that a checkpoint takes at most.
+
+    Args:
+        module: May be on meta.
+        moments: What the optimizer keeps of each weight: two tensors for AdamW, one for LARS, none without it.
+    """
     state = module.state_dict()
     data = sum(value.numel() * value.element_size() for value in state.values())
-    if moments:
-        learning = (p for p in module.parameters() if p.requires_grad)
-        data += sum(2 * p.numel() * p.element_size() for p in learning)
+    learning = (p for p in module.parameters() if p.requires_grad)
+    data += sum(moments * p.numel() * p.element_size() for p in learning)
     return data + 1000 * len(state) + 100_000
 
 
