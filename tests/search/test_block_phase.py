@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -36,7 +37,7 @@ OPTIONS = SearchOptions(
     finalist_epochs=1,
     threads=1,
     device="cpu",
-    batch_size=256,
+    batch_size=32,
     onnx=False,
 )
 
@@ -80,16 +81,29 @@ def threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def run_search(out: Path, strategy: str, progress: Any = None) -> RunRecord:
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A file of a few images in three classes."""
+    path = tmp_path_factory.mktemp("data") / "few.npz"
+    rng = np.random.default_rng(0)
+    labels = np.arange(150) % 3
+    pixels = (rng.integers(0, 90, (150, 8, 8)) + 80 * labels[:, None, None]).astype(np.uint8)
+    np.savez(path, x_train=pixels[:120], y_train=labels[:120], x_test=pixels[120:], y_test=labels[120:])
+    return str(path)
+
+
+def run_search(out: Path, strategy: str, data: str, progress: Any = None) -> RunRecord:
     options = replace(OPTIONS, out=str(out), strategy=strategy)
-    nas.search(space(), budgets=[BUDGET], data="digits", options=options, progress=progress or Silent())
+    nas.search(space(), budgets=[BUDGET], data=data, options=options, progress=progress or Silent())
     return read_run(out)
 
 
 @pytest.fixture(scope="module", params=STRATEGIES)
-def done(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, RunRecord]:
+def done(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, images: str
+) -> tuple[str, RunRecord]:
     out = tmp_path_factory.mktemp("block") / "run"
-    return request.param, run_search(out, request.param)
+    return request.param, run_search(out, request.param, images)
 
 
 def facts(run: RunRecord) -> list[Any]:
@@ -118,7 +132,7 @@ def test_every_cell_is_scored_once_or_those_on_the_way_alone(done: tuple[str, Ru
     cells = run.events("cell")
     names = [event["name"] for event in cells]
     assert len({*names}) == len(names)
-    adapted = space().adapted(channels=1, num_classes=10)
+    adapted = space().adapted(channels=1, num_classes=3)
     blocks = budget_blocks(BudgetSampler(adapted, [BUDGET], aim=OPTIONS.aim), seed=0)
     known = {str(cell): len(paths) for cell, paths in blocks.cells.items()}
     assert {event["name"]: len(event["distances"]) for event in cells}.items() <= known.items()
@@ -138,17 +152,18 @@ def test_a_winner_is_handed_over_with_a_page(done: tuple[str, RunRecord]) -> Non
     assert "trains no supernet" not in page
 
 
-def test_stopped_in_every_phase_it_ends_with_the_same_trials(done: tuple[str, RunRecord], tmp_path: Path) -> None:
+def test_stopped_in_every_phase_it_ends_with_the_same_trials(
+    done: tuple[str, RunRecord], tmp_path: Path, images: str
+) -> None:
     strategy, whole = done
     out = tmp_path / "run"
     # Side by side, cells are scored in a row; else each after its training, where the second has begun by then.
     stops = [("supernet", 2), ("scoring", 2), ("search", 4)] if strategy == "blockwise" else [("supernet", 3)]
-    for number, (phase, left) in enumerate(stops):
+    with pytest.raises(Stopped):
+        run_search(out, strategy, images, StopAt(*stops[0]))
+    for stop in stops[1:]:
         with pytest.raises(Stopped):
-            if number:
-                nas.resume(out, progress=StopAt(phase, left))
-            else:
-                run_search(out, strategy, StopAt(phase, left))
+            nas.resume(out, progress=StopAt(*stop))
     nas.resume(out)
     found = read_run(out)
     assert facts(found) == facts(whole)
@@ -172,7 +187,7 @@ def test_a_block_wise_supernet_serves_no_other_budget(done: tuple[str, RunRecord
     _, run = done
     options = replace(OPTIONS, out=str(tmp_path / "run"), supernet=str(run.path), epochs=None)
     with pytest.raises(RunError, match="trained block by block"):
-        nas.search(space(), budgets=[BUDGET], data="digits", options=options)
+        nas.search(space(), budgets=[BUDGET], options=options)
     assert not (tmp_path / "run").exists()
 
 
