@@ -14,7 +14,7 @@ from nas.registry import unknown
 
 # Option errors must answer without importing what carries the names out, so the names stand here; tests hold
 # the registries of the rings above to them.
-SCORERS = ("supernet",)
+SCORERS = ("supernet", "blockwise")
 # Functions of a network at its initial weights, and rank aggregates of several of them.
 ZERO_COST = (
     "dss", "expressivity", "grad_norm", "nwot", "progressivity", "snip", "synflow", "trainability", "zen", "zico",
@@ -23,7 +23,9 @@ AGGREGATES = ("az-nas", "zero-cost")
 # What `nas rank` can judge.
 JUDGED = ("supernet", "calibrated", *AGGREGATES, *ZERO_COST)
 SEARCHERS = ("evolution", "nsga2", "tpe", "random")
-STRATEGIES = ("sandwich", "single-path")
+STRATEGIES = ("sandwich", "single-path", "blockwise", "blockwise-sequential")
+BLOCKWISE = ("blockwise", "blockwise-sequential")
+"""Strategies that train and score blocks, and then know the best architectures: they bring their scorer along."""
 QUALITY_METRICS = ("accuracy", "balanced-accuracy")
 OBJECTIVES = ("macs",)
 DTYPES = ("auto", "float32", "bfloat16")
@@ -71,8 +73,8 @@ class SearchOptions:
         seed: Settles every draw of the run.
         trials: Architectures to score.
         epochs: Epochs that the supernet trains for.
-        scorer: How an architecture is measured.
-        searcher: What proposes architectures.
+        scorer: How an architecture is measured; "blockwise" with the block-wise strategies, and only with them.
+        searcher: What proposes architectures. The block-wise strategies know the best ones without.
         strategy: How the supernet trains.
         metric: What a score is, on the search-validation split.
         objective: The cost that the Pareto front holds against the score.
@@ -133,6 +135,8 @@ class SearchOptions:
         if not isinstance(given, list | tuple):
             raise OptionError(f"budgets must be a list, but got {given!r}: write ['4.2GFLOPs'].")
         object.__setattr__(self, "budgets", tuple(str(budget) for budget in self.budgets))
+        if self.strategy in BLOCKWISE and self.scorer == "supernet":
+            object.__setattr__(self, "scorer", "blockwise")
 
     def validate(self) -> None:
         """Checks every option that can be checked without looking at the space, the data or the machine.
@@ -162,6 +166,7 @@ class SearchOptions:
             value = getattr(self, name)
             if value is not None or name in ("seed", "job_threads"):
                 check_range(name, value)
+        self._check_blockwise()
         check_aim(self.aim)
         check_device(self.device)
         if self.ray is not None:
@@ -170,6 +175,19 @@ class SearchOptions:
             raise OptionError(f"--early-stopping must be true or false, but got {self.early_stopping!r}.")
         if self.onnx not in (None, True, False):
             raise OptionError(f"onnx must be true, false or left out, but got {self.onnx!r}.")
+
+    def _check_blockwise(self) -> None:
+        blockwise = self.strategy in BLOCKWISE
+        if blockwise and self.searcher != SEARCHERS[0]:
+            raise OptionError(
+                f"--searcher {self.searcher}: with --strategy {self.strategy} the best networks are found exactly, by "
+                "a dynamic programme. Leave out one of the two."
+            )
+        if (self.scorer == "blockwise") != blockwise:
+            raise OptionError(
+                f"--scorer {self.scorer} and --strategy {self.strategy or 'left out'} do not go together: give "
+                f"--strategy {BLOCKWISE[0]} alone, which scores by itself, or leave out --scorer."
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON with every option, in the order above."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from nas.architecture import StageConfig
@@ -11,7 +12,7 @@ from nas.costing.counter import Count
 from nas.costing.table import TABLE
 from nas.errors import ArchitectureError, SpaceError
 from nas.ops import Shape
-from nas.space import END, START, Genotype, LayerChoice, Node, SearchSpace, StageChoice
+from nas.space import END, START, Genotype, Graph, LayerChoice, Node, SearchSpace, StageChoice
 from nas.space.automaton import Edge
 
 _FREE = (0, 0)
@@ -28,15 +29,14 @@ class Option(NamedTuple):
 
 
 class CostGraph:
-    """The members of one layout as paths with costs.
+    """The members of a graph (of one layout, or of all) as paths with costs.
 
     Attributes:
         nodes: In an order in which every option leads forward, from START to END.
         options: Per node, what may be decided there.
     """
 
-    def __init__(self, costs: SpaceCosts, layout: str) -> None:
-        graph = costs.space.graph(layout)
+    def __init__(self, costs: SpaceCosts, graph: Graph) -> None:
         self.nodes = graph.nodes
         self._graph = graph
         self.options = {node: costs.options(node, edges) for node, edges in graph.edges.items()}
@@ -101,8 +101,13 @@ class SpaceCosts:
             SpaceError: If a layer cannot be built, naming the stage and the numbers.
         """
         if layout not in self._graphs:
-            self._graphs[layout] = CostGraph(self, layout)
+            self._graphs[layout] = CostGraph(self, self.space.graph(layout))
         return self._graphs[layout]
+
+    @cached_property
+    def whole_graph(self) -> CostGraph:
+        """All members with the cost of every decision."""
+        return CostGraph(self, self.space.whole_graph)
 
     def options(self, node: Node, edges: list[Edge]) -> list[Option]:
         """The edges with their costs."""

@@ -105,6 +105,8 @@ def _curve_section(summary: Summary) -> Markup:
         words = (
             "Nothing was measured of the supernet's training yet."
             if summary.score_is_accuracy
+            else "Its blocks learn without labels, so that there is no accuracy to show; events.jsonl has the loss."
+            if summary.scorer == "blockwise"
             else f"The scorer {summary.scorer} trains no supernet."
         )
         return _section(title, element("p", words))

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from nas.errors import RunError
+from nas.options import BLOCKWISE
 from nas.searching.plan import Plan
 from nas.searching.sampling import BudgetSampler
 from nas.space import END, START, Node
-from nas.supernet import Supernet
 from nas.training.checkpoint import size_on_disk
 
 _BINS = 256
@@ -25,26 +25,29 @@ _NETWORK_SHARE, _NETWORK_FIXED = 1.1, 500_000
 
 
 def most_bytes(
-    plan: Plan, supernet: Supernet, searched: BudgetSampler, *, borrowed: bool, at_once: int
+    plan: Plan, supernet: torch.nn.Module, searched: BudgetSampler, *, borrowed: bool, at_once: int
 ) -> dict[str, int]:
     """The most that a run's folder takes at any time, by phase.
 
     Checkpoints are written before older ones are deleted, so three are there at once, each with the optimizer's two
-    moments, and the best weights; afterwards the last weights and the best remain. Of a finalist that is stopped
-    because others are ahead, the last two checkpoints and the best do.
+    moments, and the best weights; afterwards the last weights and the best remain. A block-wise training keeps one
+    moment, and no best weights. Of a finalist that is stopped because others are ahead, the last two checkpoints and
+    the best remain.
 
     Args:
         searched: What finalists come from.
         borrowed: Whether the supernet is another run's, and its weights are all that is stored of it.
         at_once: Finalists that are trained side by side, some of which may be stopped; 0 for one after the other.
     """
-    weights, whole = (size_on_disk(supernet, moments=moments) for moments in (False, True))
-    kept = weights if borrowed else 2 * weights
+    blockwise = plan.strategy in BLOCKWISE
+    weights, whole = (size_on_disk(supernet, moments=moments) for moments in (0, 1 if blockwise else 2))
+    best = 0 if blockwise else weights
+    kept = weights if borrowed else weights + best
     network = int(_NETWORK_SHARE * 4 * most_params(searched)) + _NETWORK_FIXED
     finalists = plan.finalists * (7 if at_once else 2) * network
     other = _FIXED + _PER_TRIAL * plan.trials
     most = {
-        "supernet": weights if borrowed else 3 * whole + weights,
+        "supernet": weights if borrowed else 3 * whole + best,
         "search": kept,
         "finalists": kept + finalists + min(max(1, at_once), plan.finalists) * 3 * 3 * network,
         # Each winner as weights and as ONNX, the one in the making beside them.
@@ -55,7 +58,7 @@ def most_bytes(
 
 def most_training_bytes(network: torch.nn.Module) -> int:
     """The most that training and exporting one network takes."""
-    weights, whole = (size_on_disk(network, moments=moments) for moments in (False, True))
+    weights, whole = (size_on_disk(network, moments=moments) for moments in (0, 2))
     return 3 * whole + weights + 4 * weights + _FIXED
 
 

@@ -11,18 +11,26 @@ from typing import Any
 
 import torch
 
+from nas.blockwise import BlockSupernet
 from nas.budget import Budget, check_budgets
 from nas.costing import TABLE, misfit
 from nas.data import DataInfo, Dataset, open_data
 from nas.data.dataset import Source
 from nas.errors import OptionError
-from nas.options import SearchOptions
+from nas.options import BLOCKWISE, SearchOptions
 from nas.progress import Progress, Silent
 from nas.run import Run, RunRecord, check_out, data_of, default_folder
 from nas.run.sittings import earlier_seconds, record_resumed
 from nas.run.stopping import stoppable
 from nas.searching import disk, trained
 from nas.searching.backend import Backend, InThisProcess
+from nas.searching.block_phase import (
+    budget_blocks,
+    build_block_supernet,
+    describe_blocks,
+    propose_best,
+    train_blocks,
+)
 from nas.searching.context import Context
 from nas.searching.finalists import choose_finalists, ranking, train_finalists
 from nas.searching.handover import Winner, hand_over
@@ -42,6 +50,7 @@ from nas.searching.scoring_phase import search_candidates
 from nas.searching.supernet_phase import build_supernet, make_supernet
 from nas.searching.trained import Borrowed, Trained, TrainedSampler
 from nas.space import SearchSpace
+from nas.space.blocks import Blocks
 from nas.supernet import Supernet
 
 
@@ -149,7 +158,8 @@ class _Job:
         self.space, self.budgets, self.options, self.progress = space, budgets, options, progress
         self.backend = backend
         self.borrowed: Borrowed | None = None
-        self._supernet: Supernet | None = None
+        self.blocks: Blocks | None = None
+        self._supernet: Supernet | BlockSupernet | None = None
 
     def plan_fresh(self, folder: Path) -> dict[str, Any]:
         """Plans a new run, reads its data and gives what it is to keep of all that."""
@@ -171,7 +181,7 @@ class _Job:
         self._plan_range(source.info)
         TABLE.save()
         torch.set_num_threads(self.plan.threads)
-        self._supernet = build_supernet(self.training, self.plan, seed=options.seed)
+        self._supernet = self._build()
         needed = disk.most_bytes(
             self.plan,
             self._supernet,
@@ -206,7 +216,11 @@ class _Job:
             resolution=self.plan.resolution, channels=source.info.channels, num_classes=source.info.num_classes
         )
         self.training = self.trained.sampler(self.space)
-        self.sampler = TrainedSampler(self.space, self.budgets, aim=options.aim, trained=self.trained)
+        if self.plan.strategy in BLOCKWISE and self.borrowed is None:
+            self.sampler = BudgetSampler(self.space, self.budgets, aim=options.aim)
+            self.blocks = budget_blocks(self.sampler, seed=options.seed)
+        else:
+            self.sampler = TrainedSampler(self.space, self.budgets, aim=options.aim, trained=self.trained)
         torch.set_num_threads(self.plan.threads)
         planned: dict[str, Any] = manifest.get("disk_bytes", {})
         left = {name: most for name, most in planned.items() if type(most) is int and not is_finished(run, name)}
@@ -230,6 +244,10 @@ class _Job:
         )
         if is_finished(run, "search"):
             trials = run.trials()
+        elif self.blocks is not None:
+            blocks = self.blocks
+            distances = do_phase(run, "supernet", lambda: train_blocks(context, blocks, self._take_block_supernet))
+            trials = do_phase(run, "search", lambda: propose_best(context, blocks, distances))
         else:
             supernet = do_phase(run, "supernet", lambda: make_supernet(context, self._take_supernet(), self.borrowed))
             trials = do_phase(run, "search", lambda: search_candidates(context, supernet))
@@ -250,6 +268,8 @@ class _Job:
         options, budgets = self.options, self.budgets
         if self.borrowed is None:
             self.sampler = BudgetSampler(self.space, budgets, aim=options.aim)
+            if options.strategy in BLOCKWISE:
+                self.blocks = budget_blocks(self.sampler, seed=options.seed)
         else:
             self.trained = self.borrowed.trained
             self.training = self.trained.sampler(self.space)
@@ -262,6 +282,7 @@ class _Job:
             stride=self.sampler.costs.total_stride,
             cost=self.sampler.draw(random.Random(0)).cost,
             misfit=lambda size: None if self.borrowed else misfit(self.space.adapted(resolution=size)),
+            networks=self.blocks.networks if self.blocks else 0,
         )
         if self.borrowed is None:
             self.training = BudgetSampler(self.space, budgets, aim=self.plan.floor)
@@ -281,10 +302,24 @@ class _Job:
             self.progress.note(line)
         self.progress.note(f"Disk: at most {disk.megabytes(needed)} in {folder}, {disk.megabytes(free)} free")
 
+    def _build(self) -> Supernet | BlockSupernet:
+        """Fresh weights for all that is to be trained."""
+        seed = self.options.seed
+        if self.blocks is not None:
+            return build_block_supernet(self.sampler, self.blocks, self.plan, seed=seed)
+        return build_supernet(self.training, self.plan, seed=seed)
+
     def _take_supernet(self) -> Supernet:
         """The supernet's weights, which this lets go of."""
-        taken, self._supernet = self._supernet, None
-        return taken or build_supernet(self.training, self.plan, seed=self.options.seed)
+        taken, self._supernet = self._supernet or self._build(), None
+        assert isinstance(taken, Supernet)
+        return taken
+
+    def _take_block_supernet(self) -> BlockSupernet:
+        """The same of a block-wise search."""
+        taken, self._supernet = self._supernet or self._build(), None
+        assert isinstance(taken, BlockSupernet)
+        return taken
 
     def _announcement(self) -> list[str]:
         plan, size = self.plan, len(self.dataset.train)
@@ -298,6 +333,9 @@ class _Job:
                 f"Costs are counted at {plan.resolution} pixels; training and accuracies are at "
                 f"{plan.train_resolution} pixels (--train-resolution)"
             )
+        if self.blocks is not None:
+            size = min(size, plan.blocks["images"])
+            lines.append(describe_blocks(self.blocks, plan))
         supernet = f"{plan.epochs} epochs of {size:,} images, {plan.strategy}"
         if self.borrowed is not None:
             supernet = f"that of {self.borrowed.run} ({plan.epochs} epochs, {plan.strategy})"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import torch
 from nas.budget import Cost
 from nas.data import Augment, DataInfo, Dataset, choose_augment
 from nas.errors import OptionError, RunError
-from nas.options import SearchOptions
+from nas.options import BLOCKWISE, SearchOptions
 from nas.run.schema import check_fields
 from nas.training import Recipe, learning_rate_for
 
@@ -28,6 +28,8 @@ _CPU_RATE, _GPU_RATE, _RATE_AT = 9e9, 2e12, 5e6
 _SMALL_DATA, _SHORT_SECONDS, _LONG_SECONDS = 5000, 480.0, 3600.0
 FLOOR = 0.5
 """The least share of the budget that trains the supernet; `--supernet` can then search half the budget."""
+_PATHS, _LEAST_IMAGES = 4, 2000
+"""Of a block-wise search: paths per cell and step, as BossNAS has them for HyTra; images that train at least."""
 _SHARES = {"supernet": 0.4, "search": 0.15, "finalists": 0.45}
 
 
@@ -42,6 +44,8 @@ class Plan:
         population: Architectures asked for, and told, together.
         job_threads: CPU threads of one scoring job.
         seconds: What each phase is expected to take.
+        blocks: Of a block-wise search: `paths` per cell and step, `images` that train, and the widths of projector and
+            predictor, `hidden` and `features`; else empty.
     """
 
     device: str
@@ -64,6 +68,7 @@ class Plan:
     augment: Augment
     floor: float
     seconds: dict[str, float]
+    blocks: dict[str, int] = field(default_factory=dict[str, int])
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -108,6 +113,7 @@ def make_plan(
     stride: int,
     cost: Cost,
     misfit: Callable[[int], str | None] = lambda _: None,
+    networks: float = 0,
 ) -> Plan:
     """Plans a search, or the training of one network (`nas train` reads what concerns finalists).
 
@@ -116,6 +122,7 @@ def make_plan(
         stride: How many times smaller the last feature map is than the image.
         cost: Of a typical network in range, at that resolution.
         misfit: Says of an image side why networks cannot be built for it, such as windows that do not divide a map.
+        networks: Of a block-wise search: as many whole networks cost what scoring all paths does.
 
     Raises:
         OptionError: If a device or resolution cannot be had.
@@ -144,7 +151,7 @@ def make_plan(
     left = budget * _SHARES["finalists"] * rate / images
     finalists = options.finalists or (8 if left / 8 >= 10 else 3)
     finalist_epochs = options.finalist_epochs or _within(round(left / finalists), 6, 60)
-    return Plan(
+    plan = Plan(
         device=device,
         dtype=choose_dtype(options.dtype, device),
         threads=threads,
@@ -169,6 +176,46 @@ def make_plan(
             "search": trials * each / (options.workers or 1),
             "finalists": finalists * finalist_epochs * images / rate,
         },
+        blocks={},
+    )
+    return _blockwise(plan, options, images, rate, budget, networks) if strategy in BLOCKWISE else plan
+
+
+def _blockwise(plan: Plan, options: SearchOptions, images: int, rate: float, budget: float, networks: float) -> Plan:
+    """The plan of a block-wise search, which trains blocks for so many epochs each and proposes without scoring.
+
+    Where one epoch is more than can be afforded, fewer images train.
+    """
+    gpu = plan.device.startswith("cuda")
+    recalibration, validation = (
+        (512, min(2048, plan.validation_images)) if gpu else (256, min(512, plan.validation_images))
+    )
+    # Two views of every path forth and back, in the target only forth: 2 x (3 + 1) forward passes of each block; `rate`
+    # is of three.
+    passes = 2 * 4 * _PATHS / 3
+    affordable = budget * _SHARES["supernet"] * rate / (passes * images)
+    epochs = options.epochs or _within(round(affordable), 1, 60)
+    used = images if options.epochs or affordable >= 1 else min(images, max(_LEAST_IMAGES, round(affordable * images)))
+    left = budget * _SHARES["finalists"] * rate / images
+    finalists = options.finalists or (8 if left / 8 >= 10 else 3 if left >= 6 else 1)
+    finalist_epochs = options.finalist_epochs or _within(round(left / finalists), 2, 60)
+    trials = options.trials or 200
+    return replace(
+        plan,
+        epochs=epochs,
+        trials=trials,
+        population=min(16, max(4, trials // 6)),
+        recalibration_images=recalibration,
+        validation_images=validation,
+        finalists=min(finalists, trials),
+        finalist_epochs=finalist_epochs,
+        seconds={
+            "supernet": (epochs * passes * used + networks * (recalibration + validation) / 3) / rate,
+            "search": 0.01 * trials,
+            "finalists": finalists * finalist_epochs * images / rate,
+        },
+        # The heads of the original are made for maps of 2,048 channels on GPUs.
+        blocks={"paths": _PATHS, "images": used, "hidden": 4096 if gpu else 1024, "features": 256},
     )
 
 

@@ -67,13 +67,18 @@ class Edge(NamedTuple):
 
 
 class Automaton:
-    """The edges of a space, made when they are asked for."""
+    """The edges of a space, made when they are asked for.
 
-    def __init__(self, space: SearchSpace) -> None:
+    Args:
+        watched: Whether nodes watch over the order of letters even where layouts are listed, so that one graph holds
+            all members.
+    """
+
+    def __init__(self, space: SearchSpace, *, watched: bool = False) -> None:
         self._space = space
         self._known: dict[tuple[Node, str], list[Edge]] = {}
         # The strings of letters are listed only where all stages share their choice; else nodes watch over the order.
-        self._between = "" if space.listed else space.op_order
+        self._between = "" if space.listed and not watched else space.op_order
         self._totals = set(space.total_depth)
 
     def edges(self, node: Node, letter: str = "") -> list[Edge]:

@@ -117,6 +117,11 @@ class SearchSpace:
         return self._cache[key]
 
     @cached_property
+    def whole_graph(self) -> Graph:
+        """All members as paths through one graph, whether layouts are listed or not."""
+        return Graph(Automaton(self, watched=True), MANY, listed=False)
+
+    @cached_property
     def digest(self) -> str:
         """16 hexadecimal digits over all that decides the space's members; equal in every process."""
         return hashlib.sha256(canonical_json(self.to_dict()).encode()).hexdigest()[:16]

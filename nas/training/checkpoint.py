@@ -14,9 +14,10 @@ from torch import nn
 from nas.errors import RunError
 from nas.run import replacing
 from nas.run.files import is_leftover, write_error
+from nas.training.lars import MOMENTUM
 
 BEST = "best.safetensors"
-_MOMENTS = ("exp_avg", "exp_avg_sq")
+_MOMENTS = ("exp_avg", "exp_avg_sq", MOMENTUM)
 _DTYPES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64"}
 
 
@@ -35,7 +36,7 @@ def save_checkpoint(
             state = optimizer.state.get(parameter)
             if state:
                 steps[name] = float(state["step"])
-                tensors |= {f"{moment}/{name}": state[moment] for moment in _MOMENTS}
+                tensors |= {f"{moment}/{name}": state[moment] for moment in _MOMENTS if moment in state}
     header = {"facts": json.dumps(facts, allow_nan=False), "steps": json.dumps(steps)}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,12 +46,17 @@ def save_checkpoint(
         _write(temporary, tensors, header)
 
 
-def size_on_disk(module: nn.Module, *, moments: bool) -> int:
-    """Bytes that a checkpoint takes at most, with AdamW's two moments or without; `module` may be on meta."""
+def size_on_disk(module: nn.Module, *, moments: int) -> int:
+    """Bytes that a checkpoint takes at most.
+
+    Args:
+        module: May be on meta.
+        moments: What the optimizer keeps of each weight: two tensors for AdamW, one for LARS, none without it.
+    """
     state = module.state_dict()
     data = sum(value.numel() * value.element_size() for value in state.values())
-    if moments:
-        data += sum(len(_MOMENTS) * p.numel() * p.element_size() for p in module.parameters())
+    learning = (p for p in module.parameters() if p.requires_grad)
+    data += sum(moments * p.numel() * p.element_size() for p in learning)
     return data + 1000 * len(state) + 100_000
 
 
@@ -81,11 +87,12 @@ def load_checkpoint(path: Path, module: nn.Module, optimizer: torch.optim.Optimi
         for name, value in state.items():
             value.copy_(file.get_tensor(f"model/{name}"))
         if optimizer is not None:
+            stored_names = {*file.keys()}
             for name, parameter in module.named_parameters():
                 if name in steps:
                     # Fused AdamW keeps its step count beside the weights.
                     state: dict[str, Any] = {"step": torch.tensor(steps[name], device=parameter.device)}
-                    for moment in _MOMENTS:
+                    for moment in (each for each in _MOMENTS if f"{each}/{name}" in stored_names):
                         stored = file.get_tensor(f"{moment}/{name}")
                         state[moment] = torch.empty_like(parameter).copy_(stored)
                     optimizer.state[parameter] = state

@@ -41,6 +41,7 @@ class TrainingLoop:
         folder: For checkpoints: the last two, and the best where `keep_best` is told of any; None keeps none.
         after_step: Called once the optimizer has moved the weights.
         after_save: Called once a checkpoint is in the folder.
+        optimizer: Over parameters of `module`; None is the recipe's AdamW.
 
     Attributes:
         facts: Plain JSON of whoever uses the loop; kept in the checkpoints.
@@ -56,10 +57,11 @@ class TrainingLoop:
         folder: Path | None = None,
         after_step: Callable[[], None] | None = None,
         after_save: Callable[[], None] | None = None,
+        optimizer: torch.optim.Optimizer | None = None,
     ) -> None:
         self.module, self.data, self.recipe, self.folder = module, data, recipe, folder
         self._step, self._after_step, self._after_save = step, after_step, after_save
-        self.optimizer = make_optimizer(module.named_parameters(), recipe)
+        self.optimizer = optimizer or make_optimizer(module.named_parameters(), recipe)
         self._generator = torch.Generator()
         train = data.train if recipe.device == "cpu" else data.train.to(recipe.device)
         self._batches = Batches(

@@ -62,7 +62,7 @@ def test_the_test_split_plays_no_part(supernet: Supernet, monkeypatch: pytest.Mo
 
 
 def test_the_options_name_the_scorers_that_there_are() -> None:
-    assert NAMES == ("supernet",)
+    assert NAMES == ("supernet", "blockwise")
 
 
 # -- many together ----------------------------------------------------------------------------------------------

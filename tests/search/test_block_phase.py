@@ -1,0 +1,204 @@
+"""Block-wise searches from data to winners: what is proposed, and what a stop costs."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import nas
+from nas import ops
+from nas.budget import Budget
+from nas.catalog import parse_space
+from nas.errors import OptionError, RunError
+from nas.options import SearchOptions
+from nas.progress import Silent
+from nas.run import RunRecord, read_run
+from nas.searching.block_phase import ORIGIN, budget_blocks
+from nas.searching.sampling import BudgetSampler
+from nas.space import SearchSpace
+
+from ..small_space import small_data
+
+BUDGET = Budget.parse("40kFLOPs")
+STRATEGIES = ("blockwise", "blockwise-sequential")
+OPTIONS = SearchOptions(
+    space="small",
+    aim=0.6,
+    trials=8,
+    epochs=1,
+    finalists=1,
+    finalist_epochs=1,
+    threads=1,
+    device="cpu",
+    batch_size=32,
+    onnx=False,
+)
+
+
+def data() -> dict[str, Any]:
+    small = small_data()
+    small["layers"]["convolution"]["choices"] = {"kernel_size": [3, 5], "expand_ratio": 1}
+    small["layers"]["transformer"]["choices"] = {"expand_ratio": [1, 2]}
+    small["stages"][1]["width"] = [8, 12]
+    return small
+
+
+def space() -> SearchSpace:
+    return parse_space(data(), ops)
+
+
+class Stopped(Exception):  # noqa: N818
+    """Stands in for a kill."""
+
+
+class StopAt(Silent):
+    """Stops the search where a phase begins or gets on for the nth time."""
+
+    def __init__(self, phase: str, left: int) -> None:
+        self._phase, self._left, self._now = phase, left, ""
+
+    def start(self, phase: str, total: int, unit: str) -> None:
+        self._now = phase
+
+    def advance(self, n: int = 1, **figures: str | float | int) -> None:
+        if n and self._now == self._phase:
+            self._left -= 1
+            if not self._left:
+                raise Stopped
+
+
+@pytest.fixture(scope="module", autouse=True)
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A file of a few images in three classes."""
+    path = tmp_path_factory.mktemp("data") / "few.npz"
+    rng = np.random.default_rng(0)
+    labels = np.arange(150) % 3
+    pixels = (rng.integers(0, 90, (150, 8, 8)) + 80 * labels[:, None, None]).astype(np.uint8)
+    np.savez(path, x_train=pixels[:120], y_train=labels[:120], x_test=pixels[120:], y_test=labels[120:])
+    return str(path)
+
+
+def run_search(out: Path, strategy: str, data: str, progress: Any = None) -> RunRecord:
+    options = replace(OPTIONS, out=str(out), strategy=strategy)
+    nas.search(space(), budgets=[BUDGET], data=data, options=options, progress=progress or Silent())
+    return read_run(out)
+
+
+@pytest.fixture(scope="module", params=STRATEGIES)
+def done(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, images: str
+) -> tuple[str, RunRecord]:
+    out = tmp_path_factory.mktemp("block") / "run"
+    return request.param, run_search(out, request.param, images)
+
+
+def facts(run: RunRecord) -> list[Any]:
+    """All of the trials that a stop must not change."""
+    return [replace(trial, seconds=0.0).to_dict() for trial in run.trials()]
+
+
+def test_the_best_sums_are_proposed_in_order_within_the_budget(done: tuple[str, RunRecord]) -> None:
+    strategy, run = done
+    trials = run.trials()
+    assert 1 <= len(trials) <= 8
+    assert len({trial.architecture for trial in trials}) == len(trials)
+    scores = [trial.score or 0.0 for trial in trials]
+    assert scores == sorted(scores, reverse=True)
+    for trial in trials:
+        assert trial.origin == ORIGIN
+        assert trial.complete
+        assert OPTIONS.aim * BUDGET.bound <= trial.cost.macs <= BUDGET.bound
+        assert trial.cost == nas.cost(trial.architecture)
+    assert run.manifest["options"]["scorer"] == "blockwise"
+    assert run.manifest["plan"]["strategy"] == strategy
+
+
+def test_every_cell_is_scored_once_or_those_on_the_way_alone(done: tuple[str, RunRecord]) -> None:
+    strategy, run = done
+    cells = run.events("cell")
+    names = [event["name"] for event in cells]
+    assert len({*names}) == len(names)
+    adapted = space().adapted(channels=1, num_classes=3)
+    blocks = budget_blocks(BudgetSampler(adapted, [BUDGET], aim=OPTIONS.aim), seed=0)
+    known = {str(cell): len(paths) for cell, paths in blocks.cells.items()}
+    assert {event["name"]: len(event["distances"]) for event in cells}.items() <= known.items()
+    if strategy == "blockwise":
+        assert {*names} == {*known}
+    else:
+        assert [event["block"] for event in cells] == [1, 2]
+
+
+def test_a_winner_is_handed_over_with_a_page(done: tuple[str, RunRecord]) -> None:
+    _, run = done
+    [winner] = run.events("winner")
+    assert (run.path / winner["path"] / "model.py").is_file()
+    assert nas.load_architecture(run.path / winner["path"] / "architecture.yaml").digest == winner["digest"]
+    page = (run.path / "report.html").read_text()
+    assert "learn without labels" in page
+    assert "trains no supernet" not in page
+
+
+def test_stopped_in_every_phase_it_ends_with_the_same_trials(
+    done: tuple[str, RunRecord], tmp_path: Path, images: str
+) -> None:
+    strategy, whole = done
+    out = tmp_path / "run"
+    # Side by side, cells are scored in a row; else each after its training, where the second has begun by then.
+    stops = [("supernet", 2), ("scoring", 2), ("search", 4)] if strategy == "blockwise" else [("supernet", 3)]
+    with pytest.raises(Stopped):
+        run_search(out, strategy, images, StopAt(*stops[0]))
+    for stop in stops[1:]:
+        with pytest.raises(Stopped):
+            nas.resume(out, progress=StopAt(*stop))
+    nas.resume(out)
+    found = read_run(out)
+    assert facts(found) == facts(whole)
+    cells = [[(event["name"], event["distances"]) for event in run.events("cell")] for run in (found, whole)]
+    assert cells[0] == cells[1]
+
+
+def test_scores_of_another_space_are_refused(done: tuple[str, RunRecord], tmp_path: Path) -> None:
+    _, run = done
+    shutil.copytree(run.path, tmp_path / "run")
+    record = tmp_path / "run" / "events.jsonl"
+    lines = record.read_bytes().splitlines(keepends=True)
+    first = next(i for i, line in enumerate(lines) if b'"event":"cell"' in line)
+    shorter = lines[first].replace(b'"distances":[', b'"distances":[0.5,')
+    record.write_bytes(b"".join([*lines[:first], shorter]))
+    with pytest.raises(RunError, match="do not fit its space"):
+        nas.resume(tmp_path / "run")
+
+
+def test_a_block_wise_supernet_serves_no_other_budget(done: tuple[str, RunRecord], tmp_path: Path) -> None:
+    _, run = done
+    options = replace(OPTIONS, out=str(tmp_path / "run"), supernet=str(run.path), epochs=None)
+    with pytest.raises(RunError, match="trained block by block"):
+        nas.search(space(), budgets=[BUDGET], options=options)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"strategy": "blockwise", "searcher": "tpe"}, "dynamic programme"),
+        ({"scorer": "blockwise"}, "--scorer blockwise"),
+        ({"scorer": "blockwise", "strategy": "sandwich"}, "--scorer blockwise"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(OptionError, match=said):
+        replace(OPTIONS, **changes).validate()
