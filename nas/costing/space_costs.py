@@ -151,13 +151,15 @@ class SpaceCosts:
         """
         stage = self.space.stages[index]
         width = next((w for w in stage.widths if self.space.follows(width_in, w, index)), stage.widths[0])
-        for op in stage.ops:
-            if stage.per_layer:
-                values = tuple(values[0] for _, values in op.choices_at(0))
-                self._layer(LayerChoice(index, 0, index - 1, op.letter, width, values), width_in)
-            else:
+        if not stage.per_layer:
+            for op in stage.ops:
                 first = next(choice for choice in stage.choices(op.letter) if choice.width == width)
                 self._stage(first, index, index - 1, width_in)
+            return width
+        for place, source, handed in ((0, index - 1, width_in), (1, index, width)):
+            for op in stage.ops_at(place) if stage.depths[-1] > place else ():
+                values = tuple(values[0] for _, values in op.choices_at(place))
+                self._layer(LayerChoice(index, place, source, op.letter, width, values), handed)
         return width
 
     def _edge(self, node: Node, choice: Any) -> tuple[int, int]:
