@@ -14,14 +14,16 @@ from nas.registry import unknown
 
 # Option errors must answer without importing what carries the names out, so the names stand here; tests hold
 # the registries of the rings above to them.
-SCORERS = ("supernet", "blockwise")
 # Functions of a network at its initial weights, and rank aggregates of several of them.
 ZERO_COST = (
     "dss", "expressivity", "grad_norm", "nwot", "progressivity", "snip", "synflow", "trainability", "zen", "zico",
 )  # fmt: skip
 AGGREGATES = ("az-nas", "zero-cost")
+SCORERS = ("supernet", "calibrated", "blockwise", *AGGREGATES, *ZERO_COST)
+# Those that train no shared weights.
+UNTRAINED = ("calibrated", *AGGREGATES, *ZERO_COST)
 # What `nas rank` can judge.
-JUDGED = ("supernet", "calibrated", *AGGREGATES, *ZERO_COST)
+JUDGED = ("supernet", *UNTRAINED)
 SEARCHERS = ("evolution", "nsga2", "tpe", "random")
 STRATEGIES = ("sandwich", "single-path", "blockwise", "blockwise-sequential")
 BLOCKWISE = ("blockwise", "blockwise-sequential")
@@ -58,6 +60,8 @@ _RANGES: dict[str, tuple[int, int, int]] = {
     "job_threads": (1, 1024, 2),
     "job_timeout": (1, 10_000_000, 600),
     "workers": (0, 10_000, 2),
+    "calibrations": (2, 10_000, 12),
+    "calibration_epochs": (1, 1_000_000, 2),
 }
 
 
@@ -74,6 +78,7 @@ class SearchOptions:
         trials: Architectures to score.
         epochs: Epochs that the supernet trains for.
         scorer: How an architecture is measured; "blockwise" with the block-wise strategies, and only with them.
+        calibrations: Networks that the scorer "calibrated" trains for a short while, `calibration_epochs` each.
         searcher: What proposes architectures. The block-wise strategies know the best ones without.
         strategy: How the supernet trains.
         metric: What a score is, on the search-validation split.
@@ -129,6 +134,8 @@ class SearchOptions:
     early_stopping: bool = True
     onnx: bool | None = None
     supernet: str | None = None
+    calibrations: int | None = None
+    calibration_epochs: int | None = None
 
     def __post_init__(self) -> None:
         given = cast("object", self.budgets)
@@ -167,6 +174,7 @@ class SearchOptions:
             if value is not None or name in ("seed", "job_threads"):
                 check_range(name, value)
         self._check_blockwise()
+        self._check_untrained()
         check_aim(self.aim)
         check_device(self.device)
         if self.ray is not None:
@@ -188,6 +196,19 @@ class SearchOptions:
                 f"--scorer {self.scorer} and --strategy {self.strategy or 'left out'} do not go together: give "
                 f"--strategy {BLOCKWISE[0]} alone, which scores by itself, or leave out --scorer."
             )
+
+    def _check_untrained(self) -> None:
+        for name in ("strategy", "epochs", "supernet"):
+            if self.scorer in UNTRAINED and getattr(self, name) is not None:
+                raise OptionError(
+                    f"{flag(name)} {getattr(self, name)} is about a supernet, and --scorer {self.scorer} trains none. "
+                    "Leave out one of the two."
+                )
+        for name in ("calibrations", "calibration_epochs"):
+            if self.scorer != "calibrated" and getattr(self, name) is not None:
+                raise OptionError(
+                    f"{flag(name)} {getattr(self, name)} goes with --scorer calibrated alone. Leave it out."
+                )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON with every option, in the order above."""

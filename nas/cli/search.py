@@ -109,6 +109,15 @@ def _add_how(group: argparse._ActionsContainer) -> None:
         help=f"how the supernet trains: {listed(STRATEGIES)}",
     )
     group.add_argument(
+        "--calibrations",
+        type=whole("calibrations"),
+        metavar="N",
+        help="networks that --scorer calibrated trains for a short while (default: 12)",
+    )
+    group.add_argument(
+        "--calibration-epochs", type=whole("calibration_epochs"), metavar="N", help="epochs of each of them"
+    )
+    group.add_argument(
         "--train-resolution",
         type=whole("train_resolution"),
         metavar="R",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from nas.budget import Cost, format_quantity
-from nas.report.summary import PHASES, Candidate, Summary, cost_words, stage_depths, stage_widths
+from nas.report.summary import Candidate, Summary, cost_words, stage_depths, stage_widths
 from nas.report.words import ABSENT, Markup, count, element, html, join, listing, percent, table
 from nas.trial import Trial
 
@@ -47,7 +47,8 @@ def state(summary: Summary) -> str:
         ended = [done.name for done in summary.phases if done.finished]
         begun = f"the phase {ended[-1]} was over and the next had not begun" if ended else "no phase had begun"
         return f"{stopped}: {begun}. If it was stopped, the command below continues it."
-    place = f"phase {PHASES.index(phase) + 1} of {len(PHASES)}, {phase}" if phase in PHASES else f"phase {phase}"
+    names = summary.phase_names
+    place = f"phase {names.index(phase) + 1} of {len(names)}, {phase}" if phase in names else f"phase {phase}"
     done = _progress(summary, phase)
     reached = f"{place}, with {done}" if done else place
     return f"{stopped}: it was in {reached}. If it was stopped, the command below continues it."
@@ -160,6 +161,8 @@ def _progress(summary: Summary, phase: str) -> str:
         epochs = summary.setting("epochs")
         at = summary.curve[-1].get("epoch") if summary.curve else 0
         return f"epoch {at} of {epochs} measured" if epochs else f"epoch {at} measured"
+    if phase == "calibration":
+        return f"{count(len(summary.record.events('calibrated')), 'network')} trained"
     if phase == "search":
         planned = summary.setting("trials")
         return f"{len(summary.trials)} of {count(planned, 'trial')} done" if planned else ""

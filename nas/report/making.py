@@ -6,7 +6,7 @@ import shlex
 from typing import Any
 
 from nas.options import flag
-from nas.report.summary import PHASES, Summary
+from nas.report.summary import Summary
 from nas.report.words import ABSENT, Markup, count, duration, element, join, listing, pairs, table
 
 
@@ -116,7 +116,7 @@ def _other_budget(summary: Summary, share: float) -> str:
 
 def _phases(summary: Summary) -> Markup:
     done = {phase.name: phase for phase in summary.phases}
-    names = [*PHASES, *(name for name in done if name not in PHASES)]
+    names = [*summary.phase_names, *(name for name in done if name not in summary.phase_names)]
     rows: list[tuple[object, object]] = []
     for name in names:
         phase = done.get(name)

@@ -13,7 +13,7 @@ from nas.report.drawing import Look
 from nas.report.evidence import ranking_section, trials_section
 from nas.report.pareto import draw_pareto
 from nas.report.summary import Summary, summarise
-from nas.report.words import Markup, count, element, html, join, moment, table
+from nas.report.words import Markup, count, element, html, join, moment, percent, table
 from nas.run import atomic_write, read_run
 
 HTML = "report.html"
@@ -76,6 +76,11 @@ def _front_section(summary: Summary) -> Markup:
             "A score is the accuracy on the search's validation images with the supernet's shared weights; "
             "trained by itself a network does better. "
         )
+    elif summary.scorer == "calibrated":
+        caption += (
+            "A score is the accuracy that a short training is expected to reach, by what such trainings of "
+            f"{count(len(summary.record.events('calibrated')), 'other network')} reached. "
+        )
     caption += "The line joins the networks that no other beats in both score and cost."
     picture = _figure(lambda look: draw_pareto(summary, look), "Scores of all trials against their cost", caption)
     rows = [
@@ -95,7 +100,25 @@ def _cost_cells(macs: int, params: int) -> tuple[str, str]:
     return answer.cost_cell("macs", macs), answer.cost_cell("params", params)
 
 
+def _calibration_section(summary: Summary) -> Markup:
+    """What the short trainings of a calibrated search reached, best first."""
+    rows: list[tuple[object, ...]] = []
+    for event in sorted(summary.record.events("calibrated"), key=lambda event: -event["accuracy"]):
+        trial = next((t for t in summary.trials if t.architecture.digest == event["digest"]), None)
+        expected = "not scored" if trial is None else summary.score(trial.score)
+        rows.append((event["digest"], "" if trial is None else trial.layout, percent(event["accuracy"]), expected))
+    words = element(
+        "p",
+        "A Gaussian process on costs, structure and zero-cost proxies was fitted to these trainings; "
+        "the last column is what it then expects of the same networks.",
+    )
+    headers = ("Network", "Layout", "Reached", "Expected")
+    return _section("What the scores are calibrated by", words, table(headers, rows, numeric=(2, 3)))
+
+
 def _curve_section(summary: Summary) -> Markup:
+    if summary.scorer == "calibrated":
+        return _calibration_section(summary)
     title = "Did the supernet converge?"
     lender = summary.record.manifest.get("supernet")
     if lender:

@@ -10,11 +10,13 @@ from typing import Any
 from nas.architecture import Architecture
 from nas.budget import Budget, format_quantity
 from nas.errors import NasError
+from nas.options import UNTRAINED
 from nas.report.words import number, percent
 from nas.run import RunRecord
 from nas.trial import Trial, pareto_front
 
-PHASES = ("supernet", "search", "finalists", "export")
+# What every run goes through; before that a supernet is trained, or networks for calibration, or nothing.
+PHASES = ("search", "finalists", "export")
 # The scorers whose score is an accuracy, from 0 to 1.
 _ACCURACY_SCORERS = ("supernet",)
 
@@ -89,6 +91,12 @@ class Summary:
     @property
     def scorer(self) -> str:
         return str(self.options.get("scorer") or "supernet")
+
+    @property
+    def phase_names(self) -> tuple[str, ...]:
+        """What this run goes through, in order."""
+        first = ("calibration",) if self.scorer == "calibrated" else () if self.scorer in UNTRAINED else ("supernet",)
+        return (*first, *PHASES)
 
     @property
     def accuracy(self) -> str:

@@ -25,7 +25,7 @@ _NETWORK_SHARE, _NETWORK_FIXED = 1.1, 500_000
 
 
 def most_bytes(
-    plan: Plan, supernet: torch.nn.Module, searched: BudgetSampler, *, borrowed: bool, at_once: int
+    plan: Plan, supernet: torch.nn.Module | None, searched: BudgetSampler, *, borrowed: bool, at_once: int
 ) -> dict[str, int]:
     """The most that a run's folder takes at any time, by phase.
 
@@ -35,12 +35,14 @@ def most_bytes(
     the best remain.
 
     Args:
+        supernet: None where none is trained.
         searched: What finalists come from.
         borrowed: Whether the supernet is another run's, and its weights are all that is stored of it.
         at_once: Finalists that are trained side by side, some of which may be stopped; 0 for one after the other.
     """
     blockwise = plan.strategy in BLOCKWISE
-    weights, whole = (size_on_disk(supernet, moments=moments) for moments in (0, 1 if blockwise else 2))
+    sizes = (0, 1 if blockwise else 2)
+    weights, whole = (0 if supernet is None else size_on_disk(supernet, moments=moments) for moments in sizes)
     best = 0 if blockwise else weights
     kept = weights if borrowed else weights + best
     network = int(_NETWORK_SHARE * 4 * most_params(searched)) + _NETWORK_FIXED
@@ -48,6 +50,8 @@ def most_bytes(
     other = _FIXED + _PER_TRIAL * plan.trials
     most = {
         "supernet": weights if borrowed else 3 * whole + best,
+        # One network at a time, whose checkpoints go once its accuracy is on record.
+        **({"calibration": 3 * 3 * network} if plan.calibration else {}),
         "search": kept,
         "finalists": kept + finalists + min(max(1, at_once), plan.finalists) * 3 * 3 * network,
         # Each winner as weights and as ONNX, the one in the making beside them.

@@ -17,13 +17,13 @@ from nas.costing import TABLE, misfit
 from nas.data import DataInfo, Dataset, open_data
 from nas.data.dataset import Source
 from nas.errors import OptionError
-from nas.options import BLOCKWISE, SearchOptions
+from nas.options import BLOCKWISE, UNTRAINED, SearchOptions
 from nas.progress import Progress, Silent
 from nas.run import Run, RunRecord, check_out, data_of, default_folder
 from nas.run.sittings import earlier_seconds, record_resumed
 from nas.run.stopping import stoppable
 from nas.searching import disk, trained
-from nas.searching.backend import Backend, InThisProcess
+from nas.searching.backend import Backend, InThisProcess, ScorerSource
 from nas.searching.block_phase import (
     budget_blocks,
     build_block_supernet,
@@ -31,6 +31,7 @@ from nas.searching.block_phase import (
     propose_best,
     train_blocks,
 )
+from nas.searching.calibration_phase import calibrate
 from nas.searching.context import Context
 from nas.searching.finalists import choose_finalists, ranking, train_finalists
 from nas.searching.handover import Winner, hand_over
@@ -46,7 +47,7 @@ from nas.searching.kept import (
 from nas.searching.phases import do_phase, is_finished
 from nas.searching.plan import Plan, make_plan
 from nas.searching.sampling import BudgetSampler
-from nas.searching.scoring_phase import search_candidates
+from nas.searching.scoring_phase import calibrated_scoring, search_candidates, supernet_scoring, zero_cost_scoring
 from nas.searching.supernet_phase import build_supernet, make_supernet
 from nas.searching.trained import Borrowed, Trained, TrainedSampler
 from nas.space import SearchSpace
@@ -181,7 +182,7 @@ class _Job:
         self._plan_range(source.info)
         TABLE.save()
         torch.set_num_threads(self.plan.threads)
-        self._supernet = self._build()
+        self._supernet = None if options.scorer in UNTRAINED else self._build()
         needed = disk.most_bytes(
             self.plan,
             self._supernet,
@@ -216,7 +217,9 @@ class _Job:
             resolution=self.plan.resolution, channels=source.info.channels, num_classes=source.info.num_classes
         )
         self.training = self.trained.sampler(self.space)
-        if self.plan.strategy in BLOCKWISE and self.borrowed is None:
+        if options.scorer in UNTRAINED:
+            self.sampler = BudgetSampler(self.space, self.budgets, aim=options.aim)
+        elif self.plan.strategy in BLOCKWISE and self.borrowed is None:
             self.sampler = BudgetSampler(self.space, self.budgets, aim=options.aim)
             self.blocks = budget_blocks(self.sampler, seed=options.seed)
         else:
@@ -249,9 +252,9 @@ class _Job:
             distances = do_phase(run, "supernet", lambda: train_blocks(context, blocks, self._take_block_supernet))
             trials = do_phase(run, "search", lambda: propose_best(context, blocks, distances))
         else:
-            supernet = do_phase(run, "supernet", lambda: make_supernet(context, self._take_supernet(), self.borrowed))
-            trials = do_phase(run, "search", lambda: search_candidates(context, supernet))
-            del supernet
+            source = self._scorer_source(context)
+            trials = do_phase(run, "search", lambda: search_candidates(context, source))
+            del source
         chosen = choose_finalists(trials, self.plan.finalists)
         finalists = do_phase(run, "finalists", lambda: train_finalists(context, chosen))
         found = ranking(finalists, seed=self.options.seed)
@@ -262,6 +265,16 @@ class _Job:
             run.append("run_finished", seconds=earlier_seconds(run) + time.monotonic() - began)
         _rebuild(run)
         return SearchResult(run=str(run.path), ranking=found, winners=exported)
+
+    def _scorer_source(self, context: Context) -> ScorerSource:
+        """Does the phase that the scorer needs first."""
+        run, scorer = context.run, self.options.scorer
+        if scorer == "supernet":
+            supernet = do_phase(run, "supernet", lambda: make_supernet(context, self._take_supernet(), self.borrowed))
+            return supernet_scoring(context, supernet)
+        if scorer == "calibrated":
+            return calibrated_scoring(context, do_phase(run, "calibration", lambda: calibrate(context)))
+        return zero_cost_scoring(context)
 
     def _plan_range(self, info: DataInfo) -> None:
         """Plans, and settles what trains the supernet and what is searched."""
@@ -336,13 +349,20 @@ class _Job:
         if self.blocks is not None:
             size = min(size, plan.blocks["images"])
             lines.append(describe_blocks(self.blocks, plan))
-        supernet = f"{plan.epochs} epochs of {size:,} images, {plan.strategy}"
+        begun = f"Supernet: {plan.epochs} epochs of {size:,} images, {plan.strategy}"
         if self.borrowed is not None:
-            supernet = f"that of {self.borrowed.run} ({plan.epochs} epochs, {plan.strategy})"
+            begun = f"Supernet: that of {self.borrowed.run} ({plan.epochs} epochs, {plan.strategy})"
             cut = trained.left_out(self.trained, self.budgets, self.options.aim)
             lines += [] if cut is None else [cut]
+        elif plan.calibration:
+            begun = f"Scores: {self.options.scorer}"
+            if "trainings" in plan.calibration:
+                begun += (
+                    f", {plan.calibration['trainings']} of {plan.calibration['reference']} networks trained for "
+                    f"{plan.calibration['epochs']} epochs of {size:,} images"
+                )
         lines.append(
-            f"Supernet: {supernet}; search: {plan.trials} networks; finalists: {plan.finalists} x "
+            f"{begun}; search: {plan.trials} networks; finalists: {plan.finalists} x "
             f"{plan.finalist_epochs} epochs; {plan.device}, {plan.threads} threads, "
             f"{plan.dtype}; about {sum(plan.seconds.values()) / 60:.0f} minutes"
         )

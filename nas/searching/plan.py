@@ -19,7 +19,7 @@ import torch
 from nas.budget import Cost
 from nas.data import Augment, DataInfo, Dataset, choose_augment
 from nas.errors import OptionError, RunError
-from nas.options import BLOCKWISE, SearchOptions
+from nas.options import BLOCKWISE, UNTRAINED, SearchOptions
 from nas.run.schema import check_fields
 from nas.training import Recipe, learning_rate_for
 
@@ -30,6 +30,8 @@ FLOOR = 0.5
 """The least share of the budget that trains the supernet; `--supernet` can then search half the budget."""
 _PATHS, _LEAST_IMAGES = 4, 2000
 """Of a block-wise search: paths per cell and step, as BossNAS has them for HyTra; images that train at least."""
+_PROXY_IMAGES = 550
+"""All zero-cost proxies of one network took as long as training it on so many images."""
 _SHARES = {"supernet": 0.4, "search": 0.15, "finalists": 0.45}
 
 
@@ -44,6 +46,8 @@ class Plan:
         population: Architectures asked for, and told, together.
         job_threads: CPU threads of one scoring job.
         seconds: What each phase is expected to take.
+        calibration: Of a search without a supernet: `reference` networks that scores are relative to, and for the
+            scorer "calibrated" so many `trainings` of so many `epochs`; else empty.
         blocks: Of a block-wise search: `paths` per cell and step, `images` that train, and the widths of projector and
             predictor, `hidden` and `features`; else empty.
     """
@@ -69,6 +73,7 @@ class Plan:
     floor: float
     seconds: dict[str, float]
     blocks: dict[str, int] = field(default_factory=dict[str, int])
+    calibration: dict[str, int] = field(default_factory=dict[str, int])
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -178,7 +183,36 @@ def make_plan(
         },
         blocks={},
     )
-    return _blockwise(plan, options, images, rate, budget, networks) if strategy in BLOCKWISE else plan
+    if strategy in BLOCKWISE:
+        return _blockwise(plan, options, images, rate, budget, networks)
+    return _untrained(plan, options, images, rate, scoring_rate, budget) if options.scorer in UNTRAINED else plan
+
+
+def _untrained(
+    plan: Plan, options: SearchOptions, images: int, rate: float, scoring_rate: float, budget: float
+) -> Plan:
+    """The plan of a search without a supernet: what would train it goes to short trainings, if the scorer wants any."""
+    affordable = budget * _SHARES["supernet"] * rate
+    reference = _within(round(0.25 * affordable / _PROXY_IMAGES), 24, 128)
+    trainings = options.calibrations or 12
+    most = max(1, plan.finalist_epochs // 2)
+    epochs = options.calibration_epochs or _within(round(0.75 * affordable / (trainings * images)), 1, most)
+    short = {"trainings": min(trainings, reference), "epochs": epochs} if options.scorer == "calibrated" else {}
+    each = _PROXY_IMAGES / scoring_rate
+    trials = options.trials or _within(round(budget * _SHARES["search"] / each), 24, 240)
+    return replace(
+        plan,
+        epochs=epochs,
+        trials=trials,
+        population=min(16, max(4, trials // 6)),
+        finalists=min(plan.finalists, trials),
+        seconds={
+            "calibration": reference * each + short.get("trainings", 0) * epochs * images / rate,
+            "search": trials * each / (options.workers or 1),
+            "finalists": plan.seconds["finalists"],
+        },
+        calibration={"reference": reference, **short},
+    )
 
 
 def _blockwise(plan: Plan, options: SearchOptions, images: int, rate: float, budget: float, networks: float) -> Plan:

@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from nas.errors import NasError
-from nas.scoring import SupernetScoring
+from nas.options import AGGREGATES
+from nas.scoring import CalibratedScoring, SupernetScoring, ZeroCostScoring
+from nas.scoring.calibrated import Calibration
+from nas.searching.backend import ScorerSource
+from nas.searching.calibration_phase import reference_networks, trained_networks
 from nas.searching.context import Context
 from nas.searching.executor import Executor, Job
 from nas.searching.searchers import make_searcher
@@ -13,14 +17,10 @@ from nas.supernet import Supernet
 from nas.trial import Trial
 
 
-def search_candidates(context: Context, supernet: Supernet) -> list[Trial]:
-    """Scores candidates by the supernet, wherever the context's backend runs jobs; returns all trials, in order.
-
-    Raises:
-        NasError: If no architecture could be scored.
-    """
+def supernet_scoring(context: Context, supernet: Supernet) -> SupernetScoring:
+    """Scoring by the accuracy with shared weights."""
     plan, options = context.plan, context.options
-    source = SupernetScoring(
+    return SupernetScoring(
         supernet=supernet,
         data=context.data,
         recipe=plan.recipe(epochs=1, seed=options.seed),
@@ -28,6 +28,28 @@ def search_candidates(context: Context, supernet: Supernet) -> list[Trial]:
         recalibration_images=plan.recalibration_images,
         validation_images=plan.validation_images,
     )
+
+
+def zero_cost_scoring(context: Context) -> ZeroCostScoring:
+    """Scoring by a proxy, or by the ranks of several among networks drawn from the range."""
+    options, reference = context.options, ()
+    if options.scorer in AGGREGATES:
+        reference = reference_networks(context.sampler, context.plan.calibration["reference"], seed=options.seed)
+    return ZeroCostScoring(name=options.scorer, data=context.data, seed=options.seed, reference=reference)
+
+
+def calibrated_scoring(context: Context, calibration: Calibration) -> CalibratedScoring:
+    """Scoring by what short trainings say."""
+    return CalibratedScoring(calibration=calibration, data=context.data, seed=context.options.seed)
+
+
+def search_candidates(context: Context, source: ScorerSource) -> list[Trial]:
+    """Scores candidates, wherever the context's backend runs jobs; returns all trials, in order.
+
+    Raises:
+        NasError: If no architecture could be scored.
+    """
+    plan = context.plan
     expected = plan.seconds["search"] / plan.trials
     splits = (context.data.train, context.data.search_validation)
     executor = context.backend.scoring(
@@ -49,7 +71,9 @@ def score_candidates(context: Context, executor: Executor) -> list[Trial]:
         NasError: If no architecture could be scored.
     """
     plan, options, progress = context.plan, context.options, context.progress
-    searcher = make_searcher(options.searcher, context.sampler, seed=options.seed, presets=context.presets)
+    # What was trained for calibration is scored first, so that the best of it may go on as finalists.
+    presets = (*trained_networks(context.run), *context.presets)
+    searcher = make_searcher(options.searcher, context.sampler, seed=options.seed, presets=presets)
     trials = context.run.trials()
     searcher.tell(trials)
     progress.start("search", plan.trials, "networks")

@@ -12,7 +12,7 @@ from typing import Any
 from nas.budget import Budget, Cost
 from nas.data import DataInfo
 from nas.errors import BudgetError, OptionError, RunError
-from nas.options import BLOCKWISE, SearchOptions
+from nas.options import BLOCKWISE, UNTRAINED, SearchOptions
 from nas.run import RunRecord, read_run
 from nas.run.schema import check_fields
 from nas.searching.kept import describe_classes
@@ -174,6 +174,9 @@ def borrow(path: str | Path, space: SearchSpace) -> tuple[RunRecord, Borrowed]:
             "Give the space that it was trained for, or leave out --supernet."
         )
     trained = Trained.from_dict(run.manifest.get("trained", {}), run.path)
+    scorer = run.manifest.get("options", {}).get("scorer")
+    if scorer in UNTRAINED:
+        raise RunError(f"--supernet {path}: it scored by {scorer} and has no supernet. Leave out --supernet.")
     if trained.strategy in BLOCKWISE:
         raise RunError(
             f"--supernet {path}: it was trained block by block, for its own budget alone. Give a run of another "

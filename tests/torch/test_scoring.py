@@ -10,6 +10,7 @@ from nas.options import SCORERS as NAMES
 from nas.progress import Silent
 from nas.scoring import SupernetScorer
 from nas.scoring.population import Node, plant
+from nas.scoring.zero_cost import PARTS, PROXIES
 from nas.supernet import Supernet
 from nas.training import SupernetTraining
 
@@ -62,7 +63,7 @@ def test_the_test_split_plays_no_part(supernet: Supernet, monkeypatch: pytest.Mo
 
 
 def test_the_options_name_the_scorers_that_there_are() -> None:
-    assert NAMES == ("supernet", "blockwise")
+    assert ("supernet", "calibrated", "blockwise", *PARTS, *sorted(PROXIES.names())) == NAMES
 
 
 # -- many together ----------------------------------------------------------------------------------------------

@@ -1,0 +1,131 @@
+"""A search without a supernet: calibrated by short trainings, or by proxies alone; stopped anywhere and resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import nas
+from nas.errors import OptionError, RunError
+from nas.options import SearchOptions
+from nas.run import Run, read_run
+from nas.searching import plan, resume
+
+SPACE = nas.load_space("coatnet-small")
+BUDGET = nas.Budget.parse("3MFLOPs")
+OPTIONS: dict[str, Any] = {
+    "space": "coatnet-small", "train_resolution": 16, "trials": 6, "finalists": 1, "finalist_epochs": 1,
+    "batch_size": 256, "threads": 1, "device": "cpu", "onnx": False, "seed": 4,
+}  # fmt: skip
+CALIBRATED = {**OPTIONS, "scorer": "calibrated", "calibrations": 3, "calibration_epochs": 1}
+
+
+def search(out: Path, **given: Any) -> Any:
+    options = SearchOptions(out=str(out), **given)
+    return nas.search(SPACE, budgets=[BUDGET], data="digits", options=options)
+
+
+def told(path: Path, kind: str) -> list[dict[str, Any]]:
+    return [
+        {name: value for name, value in event.items() if name not in ("time", "seconds")}
+        for event in read_run(path).events(kind)
+    ]
+
+
+def trials(path: Path) -> list[Any]:
+    return [(t.number, t.architecture, t.score, t.status, t.origin) for t in read_run(path).trials()]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_references() -> Iterator[None]:
+    """As on a machine that can afford few: 24 networks are measured and not 128."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(plan, "_PROXY_IMAGES", 10**9)
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("whole") / "run"
+    search(path, **CALIBRATED)
+    return path
+
+
+def test_networks_are_trained_for_calibration_then_proposed_first_and_no_supernet_is(whole: Path) -> None:
+    trained = told(whole, "calibrated")
+    assert len(trained) == 3
+    assert all(0 <= event["accuracy"] <= 1 for event in trained)
+    found = read_run(whole).trials()
+    assert len(found) == 6
+    assert all(trial.complete and trial.cost.macs <= BUDGET.bound for trial in found)
+    best = sorted(trained, key=lambda event: -event["accuracy"])
+    assert [trial.architecture.digest for trial in found[:3]] == [event["digest"] for event in best]
+    assert len({trial.score for trial in found}) > 1
+    assert [event["phase"] for event in told(whole, "phase_finished")] == [
+        "calibration",
+        "search",
+        "finalists",
+        "export",
+    ]
+    assert not (whole / "supernet").exists()
+    assert not list((whole / "calibration").glob("*")), "checkpoints of short trainings are gone once on record"
+    assert (whole / "winners" / "1" / "model.py").exists()
+    page = (whole / "report.html").read_text()
+    assert "What the scores are calibrated by" in page
+    assert best[0]["digest"] in page
+
+
+@pytest.mark.parametrize(("kind", "number"), [("measured", 5), ("calibrated", 2), ("trial", 4)])
+def test_stopped_anywhere_it_ends_the_same(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, number: int
+) -> None:
+    append = Run.append
+
+    def stopping(self: Run, event: str, **fields: Any) -> None:
+        append(self, event, **fields)
+        if event == kind and len(self.events(kind)) == number:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "append", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            search(tmp_path / "run", **CALIBRATED)
+    assert len(told(tmp_path / "run", kind)) == number
+    resume(tmp_path / "run")
+    for each in ("measured", "calibrated", "finalist", "ranking"):
+        assert told(tmp_path / "run", each) == told(whole, each)
+    assert trials(tmp_path / "run") == trials(whole)
+
+
+@pytest.mark.parametrize("scorer", ["nwot", "az-nas"])
+def test_proxies_alone_can_score_a_search(tmp_path: Path, scorer: str) -> None:
+    result = search(tmp_path / "run", **OPTIONS, scorer=scorer)
+    found = read_run(tmp_path / "run").trials()
+    assert len(found) == 6
+    assert len({trial.score for trial in found}) > 1
+    assert len(result.winners) == 1
+    assert [event["phase"] for event in told(tmp_path / "run", "phase_finished")] == ["search", "finalists", "export"]
+
+
+def test_its_run_has_no_supernet_to_lend(whole: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="it scored by calibrated and has no supernet"):
+        search(tmp_path / "run", **OPTIONS, supernet=str(whole))
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"scorer": "calibrated", "strategy": "sandwich"}, "--strategy sandwich is about a supernet"),
+        ({"scorer": "nwot", "epochs": 3}, "--epochs 3 is about a supernet, and --scorer nwot trains none"),
+        ({"scorer": "calibrated", "supernet": "runs/a"}, "--supernet runs/a is about a supernet"),
+        ({"scorer": "nwot", "calibrations": 4}, "--calibrations 4 goes with --scorer calibrated alone"),
+        ({"calibration_epochs": 4}, "--calibration-epochs 4 goes with --scorer calibrated alone"),
+        ({"scorer": "calibrated", "calibrations": 1}, "--calibrations must be a whole number from 2"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(OptionError, match=words):
+        SearchOptions(space="coatnet-small", **given).validate()
