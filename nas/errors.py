@@ -6,7 +6,10 @@ status 2. A fault of our own is an `AssertionError` or whatever Python raises, n
 
 
 class NasError(Exception):
-    """A request that cannot be met as it stands; the message says what would work."""
+    """A request that cannot be met as it stands; the message says what would work, in one line whatever it quotes."""
+
+    def __str__(self) -> str:
+        return " ".join(super().__str__().splitlines())
 
 
 def shortened(fault: NasError, most: int = 600) -> str:

@@ -83,7 +83,7 @@ _ARRAYS: tuple[Callable[[np.ndarray], Any], ...] = (
 
 def _array(rng: random.Random, array: np.ndarray) -> np.ndarray:
     """Another array in the place of one; the same where it cannot be changed so."""
-    with np.errstate(all="ignore"), contextlib.suppress(ValueError, TypeError):
+    with np.errstate(all="ignore"), contextlib.suppress(ValueError, TypeError, np.exceptions.ComplexWarning):
         return np.asarray(rng.choice(_ARRAYS)(array))
     return array
 

@@ -21,6 +21,9 @@ from nas.searching.sampling import BudgetSampler
 from nas.space import SearchSpace
 from nas.training.checkpoint import newest, read_facts
 
+# The metrics that budgets of a search can be on so far.
+_COUNTED = frozenset({"macs", "params"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
@@ -79,6 +82,11 @@ class Trained:
                 f"{where} was made by a version that did not record what its supernet was trained on. Search anew."
             )
         check_fields(cls, plain, where)
+        for ends in (plain["low"], plain["high"]):
+            if set(ends) != set(plain["high"]) or not set(ends) <= _COUNTED:
+                raise RunError(
+                    f"{where} is damaged: its supernet's range is in {str(list(ends))[:60]}. Restore it from a copy."
+                )
         return cls(**{**plain, "budgets": tuple(plain["budgets"]), "layouts": tuple(plain["layouts"])})
 
     def sampler(self, space: SearchSpace) -> BudgetSampler:

@@ -28,3 +28,7 @@ def test_unknown_name_is_an_attribute_error() -> None:
 
 def test_version_is_that_of_the_distribution() -> None:
     assert nas.__version__ == metadata.version("hybrid-nas")
+
+
+def test_errors_are_one_line_whatever_they_quote() -> None:
+    assert str(nas.errors.RunError("made for a\nb\r\nc\u2028d: start again")) == "made for a b c d: start again"

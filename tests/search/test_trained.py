@@ -133,6 +133,12 @@ def test_a_range_is_read_back_as_it_was_written(tmp_path: Path) -> None:
         Trained.from_dict({}, tmp_path)
 
 
+@pytest.mark.parametrize("change", [{"low": {"mac": 1}}, {"high": {"latency_s": 5}}, {"low": {"macs": 1, "$x": 2}}])
+def test_a_range_in_metrics_that_there_are_not_is_damage(tmp_path: Path, change: dict[str, Any]) -> None:
+    with pytest.raises(RunError, match="is damaged: its supernet's range is in"):
+        Trained.from_dict({**trained_on("20KMACs").to_dict(), **change}, tmp_path)
+
+
 # -- runs -----------------------------------------------------------------------------------------------------
 
 
