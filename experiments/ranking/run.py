@@ -7,7 +7,6 @@ import csv
 import json
 import statistics
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +44,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="CIFAR-10 as an .npz file")
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--nats", type=Path, help="nats_size_cifar10.csv")
+    parser.add_argument("--supernet", help="a run whose supernet is judged too; what its training took is not counted")
     parser.add_argument("--images", type=int, default=10_000, help="training images that scores may use")
     asked = parser.parse_args()
     work = asked.work / f"{asked.truth}-{asked.images}"
@@ -56,15 +56,14 @@ def main() -> None:
         table, space, rows, training = asked.nats, nas.load_space("nats-size"), NATS_ROWS, None
     progress: Progress = Lines()
     for seed in SEEDS:
-        settings = Settings(data=str(data), seed=seed, work=work / "trainings")
+        settings = Settings(data=str(data), seed=seed, work=work / "trainings", supernet=asked.supernet)
         names = ["calibrated", *(AGGREGATES + ZERO_COST if seed == SEEDS[0] else ())]
+        names += ["supernet"] if asked.supernet and seed == SEEDS[0] else []
         for name in names:
             told = work / f"{name}-{seed}.json"
             if told.exists():
                 continue
-            found = rank(
-                table, space=space, scorers=[name], settings=replace(settings), rows=rows, progress=progress
-            ).to_dict()
+            found = rank(table, space=space, scorers=[name], settings=settings, rows=rows, progress=progress).to_dict()
             atomic_write(told, json.dumps(found))
             print(name, seed, {key: found["scorers"][name][key] for key in FIGURES}, flush=True)
     report(asked, work, training)

@@ -79,7 +79,7 @@ def _front_section(summary: Summary) -> Markup:
     elif summary.scorer == "calibrated":
         caption += (
             "A score is the accuracy that a short training is expected to reach, by what such trainings of "
-            f"{count(len(summary.record.events('calibrated')), 'other network')} reached. "
+            f"{count(len(summary.record.events('calibrated')), 'network')} reached. "
         )
     caption += "The line joins the networks that no other beats in both score and cost."
     picture = _figure(lambda look: draw_pareto(summary, look), "Scores of all trials against their cost", caption)
