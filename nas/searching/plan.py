@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +86,8 @@ class Plan:
             RunError: If another version wrote it.
             OptionError: If this machine lacks its device.
         """
-        names = [field.name for field in fields(cls)]
-        differing = sorted({*names} ^ {*plain})
+        names = {field.name: field.default_factory is MISSING for field in fields(cls)}
+        differing = sorted({*plain} - {*names} | {name for name, needed in names.items() if needed} - {*plain})
         if differing:
             raise RunError(
                 f"{where} was planned by another version of hybrid-nas ({differing[0]!r} is not in both): go on with "
