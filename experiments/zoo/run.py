@@ -36,7 +36,7 @@ the papers or their repositories print; *top-1* is their ImageNet-1K accuracy, n
 are held to in `tests/torch/test_zoo.py`: parameters to the digit, MACs to a thousandth. A name with a * computes the
 same as timm's network with the same weights (`nas.from_timm`). `results/zoo.csv` has the same figures unrounded.
 
-Not here, since what is published does not say how they are built: DHVT-S, FMViT, S2AFormer, CoAtNet-6 and -7 (two
+Not here, since what is at hand does not pin down how they are built: DHVT-S, FMViT, S2AFormer, CoAtNet-6 and -7 (two
 kinds of blocks in one stage, in no table), Astroformer-5 (lists of its own counts that disagree). Networks that differ
 in resolution alone are one file; `nas profile --resolution` counts them at another.
 
