@@ -9,8 +9,8 @@ from typing import Any
 
 from nas.architecture import Architecture
 from nas.budget import Budget, format_quantity
-from nas.errors import NasError
-from nas.options import UNTRAINED
+from nas.errors import NasError, RunError
+from nas.options import OBJECTIVES, UNTRAINED
 from nas.report.words import number, percent
 from nas.run import RunRecord
 from nas.trial import Trial, pareto_front
@@ -125,12 +125,16 @@ def summarise(record: RunRecord) -> Summary:
     """Gathers what the events of a run say.
 
     Raises:
-        RunError: If a recorded trial cannot be read.
+        RunError: If a recorded trial or the objective cannot be read.
     """
     manifest = record.manifest
     options = _mapping(manifest.get("options"))
     trials = record.trials()
     objective = str(options.get("objective") or "macs")
+    if objective not in OBJECTIVES:
+        raise RunError(
+            f"{record.path} is damaged: its objective is {objective[:40]!r}. Restore events.jsonl from a copy."
+        )
     ranking = record.last("ranking")
     return Summary(
         record=record,
@@ -142,8 +146,7 @@ def summarise(record: RunRecord) -> Summary:
         candidates=_candidates(record, trials),
         phases=_phases(record),
         curve=_curve(record),
-        # Either the fields of the event or one field that holds them.
-        ranking=None if ranking is None else _mapping(ranking.get("ranking")) or ranking,
+        ranking=ranking,
         finished=record.last("run_finished") is not None,
     )
 

@@ -62,7 +62,10 @@ _KINDS: dict[str, tuple[Callable[[object], bool], str]] = {
 }
 _TYPES = {name: (kind, check) for kind, (check, names) in _KINDS.items() for name in names.split()}
 # In a ranking, what elsewhere are figures are statistics of them.
-_OTHERWISE = {("ranking", name): ("a mapping", _is_mapping) for name in ("score", "macs", "params")}
+_OTHERWISE = {
+    **{("ranking", name): ("a mapping", _is_mapping) for name in ("score", "macs", "params")},
+    ("ranking", "n"): ("a whole number", _is_count),
+}
 _MAY_BE_NULL = frozenset(
     {"phase", "score", "loss", "validation_accuracy", "resolution", "supernet", "error", "macs", "params"}
 )

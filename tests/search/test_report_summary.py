@@ -1,5 +1,8 @@
 from pathlib import Path
 
+import pytest
+
+from nas.errors import RunError
 from nas.report import Summary, summarise
 from nas.report.curve import convergence
 from nas.report.summary import stage_depths, stage_widths
@@ -97,3 +100,17 @@ def test_the_last_change_is_told_in_figures() -> None:
 def test_a_largest_network_behind_the_smallest_is_pointed_out() -> None:
     points = [{"epoch": e, "accuracies": {"largest": 0.5, "smallest": 0.6}} for e in range(8)]
     assert "too little training" in convergence(points)[-1]
+
+
+def test_an_objective_or_a_count_that_there_is_not_is_damage(tmp_path: Path) -> None:
+    for name, old, new in (
+        ("objective", '"objective":"macs"', '"objective":"macs$"'),
+        ("n must be", '"n":', '"n":"a","m":'),
+    ):
+        run = make_run(tmp_path / name, trials=20)
+        events = run / "events.jsonl"
+        text = events.read_text()
+        assert old in text
+        events.write_text(text.replace(old, new, 1))
+        with pytest.raises(RunError, match=f"is damaged.*{name}"):
+            summary_of(run)
