@@ -9,7 +9,7 @@ class NasError(Exception):
     """A request that cannot be met as it stands; the message says what would work, in one line whatever it quotes."""
 
     def __str__(self) -> str:
-        return " ".join(super().__str__().splitlines())
+        return " ".join(line.strip() for line in super().__str__().splitlines())
 
 
 def shortened(fault: NasError, most: int = 600) -> str:
