@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from nas.architecture import Architecture
-from nas.budget import Budget, format_quantity
+from nas.budget import METRICS, Budget, format_quantity
 from nas.errors import NasError, RunError
-from nas.options import OBJECTIVES, UNTRAINED
+from nas.options import UNTRAINED
 from nas.report.words import number, percent
 from nas.run import RunRecord
 from nas.trial import Trial, pareto_front
@@ -131,7 +131,7 @@ def summarise(record: RunRecord) -> Summary:
     options = _mapping(manifest.get("options"))
     trials = record.trials()
     objective = str(options.get("objective") or "macs")
-    if objective not in OBJECTIVES:
+    if objective not in METRICS:
         raise RunError(
             f"{record.path} is damaged: its objective is {objective[:40]!r}. Restore events.jsonl from a copy."
         )
