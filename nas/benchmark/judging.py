@@ -36,6 +36,7 @@ class Judgement:
         top_k_regret: k -> what the best of the k networks with the highest scores lacks to the best of all.
         n: Networks with both a score and a truth.
         failed: Networks without a score.
+        known: True accuracies that it was given, each of which stands for a full training; it is judged on the others.
         seconds: That scoring took.
     """
 
@@ -50,6 +51,7 @@ class Judgement:
     top_k_regret: Mapping[str, float] = field(default_factory=dict)
     n: int = 0
     failed: int = 0
+    known: int = 0
     seconds: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -62,6 +64,7 @@ def judge(
     *,
     macs: Values | None = None,
     params: Values | None = None,
+    known: int = 0,
     seconds: float | None = None,
     seed: int = 0,
     resamples: int = 1000,
@@ -74,15 +77,17 @@ def judge(
         truth: Known accuracies, all finite.
         macs, params: Of the same networks, where they are known.
     """
-    given, known = np.asarray(scores, dtype=float), np.asarray(truth, dtype=float)
+    given, true = np.asarray(scores, dtype=float), np.asarray(truth, dtype=float)
     kept = np.isfinite(given)
-    values, truths = given[kept], known[kept]
+    values, truths = given[kept], true[kept]
     costs = {
         name: None if of is None else np.asarray(of, dtype=float)[kept]
         for name, of in (("macs", macs), ("params", params))
     }
     if len(values) < 2:
-        return Judgement(**dict.fromkeys(_FIGURES), n=len(values), failed=int((~kept).sum()), seconds=seconds)
+        return Judgement(
+            **dict.fromkeys(_FIGURES), n=len(values), failed=int((~kept).sum()), known=known, seconds=seconds
+        )
     low, high = interval(bootstrap_spearman({"score": values}, truths, seed=seed, resamples=resamples)["score"])
     by_macs = costs["macs"]
     figures = {
@@ -107,6 +112,7 @@ def judge(
         top_k_regret={str(k): top_k_regret(values, truths, k=k) for k in TOP if k <= len(values)},
         n=len(values),
         failed=int((~kept).sum()),
+        known=known,
         seconds=seconds,
     )
 

@@ -14,11 +14,14 @@ from nas.architecture import Architecture
 from nas.benchmark.baselines import BASELINES, baselines
 from nas.benchmark.codecs import decode
 from nas.benchmark.judging import Judgement, judge
+from nas.benchmark.known import expected_from_known
 from nas.benchmark.scorers import Scores, Settings, check_scorers, score_all
 from nas.benchmark.tables import TruthTable, read_table
 from nas.errors import OptionError
 from nas.progress import Progress, Silent
 from nas.space import SearchSpace
+
+KNOWN = "known"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +78,9 @@ def rank(
     table = read_table(truth)
     column = table.truth_column(truth_column)
     if space is None:
-        if scorers:
-            raise OptionError(f"--scorer {scorers[0]} needs --space: the one that the table's networks are members of.")
+        needing = f"--scorer {scorers[0]}" if scorers else "--known" if settings.known is not None else None
+        if needing is not None:
+            raise OptionError(f"{needing} needs --space: the one that the table's networks are members of.")
         if not score_columns:
             raise OptionError("Nothing to judge: name a column by --score-column, or give --space and a --scorer.")
     known = table.numbers(column, "--truth-column")
@@ -88,7 +92,7 @@ def rank(
     truths = [known[i] for i in kept]
     columns = {name: table.numbers(name, "--score-column") for name in score_columns}
     found = {name: Scores(values=[values[i] for i in kept], seconds=None) for name, values in columns.items()}
-    clashes = sorted(set(found) & {*BASELINES, *scorers})
+    clashes = sorted(set(found) & {*BASELINES, KNOWN, *scorers})
     if clashes:
         raise OptionError(
             f"--score-column {clashes[0]}: that is the name of a baseline or scorer. Rename the column in the table."
@@ -100,6 +104,10 @@ def rank(
             found[name] = score_all(name, architectures, space, settings, progress)
             for note in found[name].notes:
                 progress.note(f"{name}: {note}")
+        if settings.known is not None:
+            began = time.process_time()
+            looked_at, expected = expected_from_known(architectures, truths, settings.known)
+            found[KNOWN] = Scores(values=expected, seconds=time.process_time() - began, looked_at=tuple(looked_at))
         began = time.process_time()
         counts = baselines(architectures)
         seconds = time.process_time() - began
@@ -107,11 +115,15 @@ def rank(
     progress.start("judging", len(found), "predictors")
     judged: dict[str, Judgement] = {}
     for name, scores in found.items():
+        # Nothing is judged on what it was told.
+        asked = [i for i in range(len(truths)) if i not in set(scores.looked_at)]
+        macs, params = ([counts[each][i] for i in asked] if counts else None for each in ("macs", "params"))
         judged[name] = judge(
-            scores.values,
-            truths,
-            macs=counts.get("macs"),
-            params=counts.get("params"),
+            [scores.values[i] for i in asked],
+            [truths[i] for i in asked],
+            macs=macs,
+            params=params,
+            known=len(scores.looked_at),
             seconds=scores.seconds,
             seed=settings.seed,
         )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from nas.architecture import Architecture
+from nas.benchmark.ledger import Ledger, fingerprint
 from nas.costing import cost
 from nas.data import Dataset, open_data
 from nas.errors import OptionError
@@ -15,7 +17,7 @@ from nas.options import JUDGED, check_choice
 from nas.progress import Progress, Silent
 from nas.scoring.calibrated import CalibratedScorer, Calibration, Frame, Measured, Proxies, choose_spread
 from nas.scoring.threads import threads_set
-from nas.scoring.zero_cost import PARTS, PROXIES, AggregatedScorer, ZeroCostScorer
+from nas.scoring.zero_cost import PARTS, PROXIES, AggregatedScorer, KnownProxy, ProxyValues
 from nas.searching.executor import InProcess, Job, Scorer
 from nas.searching.reopened import scoring_of
 from nas.space import SearchSpace
@@ -30,13 +32,16 @@ class Settings:
         data: As `--data`; what proxies look at and short trainings train on.
         supernet: The run whose supernet `supernet` scores with.
         calibrations: Networks that `calibrated` trains, for `calibration_epochs` each.
-        work: Where its trainings keep checkpoints, and are found again; None keeps none.
+        known: Networks whose true accuracies are looked at, for a row of its own; None has no such row.
+        work: Where the values of proxies, and checkpoints and accuracies of trainings, are kept and found again, apart
+            for other data, seeds and epochs; None keeps none.
     """
 
     data: str = "digits"
     supernet: str | None = None
     calibrations: int = 12
     calibration_epochs: int = 1
+    known: int | None = None
     work: Path | None = None
     threads: int = 1
     seed: int = 0
@@ -47,13 +52,15 @@ class Scores:
     """What a scorer said of each network, NaN where it failed.
 
     Attributes:
-        seconds: Of CPU time, set-up included; None for a column of a table.
+        seconds: Of CPU time, set-up and what was found in `Settings.work` included; None for a column of a table.
         notes: What it did, for people.
+        looked_at: Places of the networks whose true accuracies it was told.
     """
 
     values: list[float]
     seconds: float | None
     notes: list[str] = field(default_factory=list)
+    looked_at: tuple[int, ...] = ()
 
 
 def check_scorers(names: Sequence[str], settings: Settings) -> None:
@@ -85,7 +92,8 @@ def score_all(
     progress = progress or Silent()
     began, notes = time.process_time(), []
     with threads_set(settings.threads):
-        executor = InProcess(_maker(name, architectures, space, settings, progress, notes), threads=settings.threads)
+        making = _Making(name, architectures, space, settings, progress, notes)
+        executor = InProcess(making.maker(), threads=settings.threads)
         jobs = [Job(architecture=each.to_dict(), seed=settings.seed) for each in architectures]
         values: list[float] = []
         progress.start(name, len(jobs), "networks")
@@ -95,61 +103,87 @@ def score_all(
                 notes.append(f"network {len(values)} failed: {result.error}")
             progress.advance()
         progress.finish()
-    return Scores(values=values, seconds=time.process_time() - began, notes=notes)
+    return Scores(values=values, seconds=time.process_time() - began + making.recalled, notes=notes)
 
 
-def _maker(
-    name: str,
-    architectures: Sequence[Architecture],
-    space: SearchSpace,
-    settings: Settings,
-    progress: Progress,
-    notes: list[str],
-) -> Callable[[], Scorer]:
-    """What makes the scorer; data are read here, so that they are refused before anything is scored."""
-    if name == "supernet":
-        assert settings.supernet is not None
-        source = scoring_of(settings.supernet, space)
-        return source.make
-    data = _data(architectures, space, settings)
-    if name in PROXIES.names():
-        return lambda: ZeroCostScorer(name, data, seed=settings.seed)
-    if name in PARTS:
-        return lambda: AggregatedScorer(name, data, architectures, seed=settings.seed)
+class _Making:
+    """How one scorer is made; data are read here, so that they are refused before anything is scored."""
 
-    def calibrated() -> Scorer:
-        proxies = Proxies(data, seed=settings.seed)
-        reference = Measured.of(architectures, proxies, progress=progress)
-        train = ShortTraining(data, settings, progress)
+    def __init__(
+        self,
+        name: str,
+        architectures: Sequence[Architecture],
+        space: SearchSpace,
+        settings: Settings,
+        progress: Progress,
+        notes: list[str],
+    ) -> None:
+        self.name, self.architectures, self.space, self.settings = name, architectures, space, settings
+        self.progress, self.notes = progress, notes
+        self._ledger: Ledger | None = None
+
+    @property
+    def recalled(self) -> float:
+        """CPU seconds that other processes spent on what was used."""
+        return 0.0 if self._ledger is None else self._ledger.recalled
+
+    def maker(self) -> Callable[[], Scorer]:
+        """What makes the scorer."""
+        name, settings = self.name, self.settings
+        if name == "supernet":
+            assert settings.supernet is not None
+            return scoring_of(settings.supernet, self.space).make
+        data = _data(self.architectures, self.space, settings)
+        folder = None if settings.work is None else settings.work / fingerprint(data, seed=settings.seed)
+        ledger = self._ledger = Ledger(folder)
+        values = ProxyValues(data, seed=settings.seed, memory=ledger)
+        if name in PROXIES.names():
+            return lambda: KnownProxy(name, values)
+        if name in PARTS:
+            return lambda: AggregatedScorer(name, values, self.architectures)
+        return lambda: self._calibrated(data, ledger)
+
+    def _calibrated(self, data: Dataset, ledger: Ledger) -> Scorer:
+        settings = self.settings
+        proxies = Proxies(data, seed=settings.seed, memory=ledger)
+        reference = Measured.of(self.architectures, proxies, progress=self.progress)
+        train = ShortTraining(data, settings, ledger, self.progress)
         rows = choose_spread(Frame(reference).reference, settings.calibrations)
-        trained = tuple((row, train(architectures[row])) for row in rows)
+        trained = tuple((row, train(self.architectures[row])) for row in rows)
         shown = ", ".join(f"{accuracy:.3f}" for _, accuracy in trained)
-        notes.append(f"{len(trained)} networks were trained for {settings.calibration_epochs} epochs: {shown}")
+        self.notes.append(f"{len(trained)} networks were trained for {settings.calibration_epochs} epochs: {shown}")
         return CalibratedScorer(Calibration(reference=reference, trained=trained), proxies)
-
-    return calibrated
 
 
 class ShortTraining:
     """Trains a network from scratch for a few epochs; gives its search-validation accuracy."""
 
-    def __init__(self, data: Dataset, settings: Settings, progress: Progress) -> None:
-        self._data, self._settings, self._progress = data, settings, progress
+    def __init__(self, data: Dataset, settings: Settings, ledger: Ledger, progress: Progress) -> None:
+        self._data, self._settings, self._ledger, self._progress = data, settings, ledger, progress
 
     def __call__(self, architecture: Architecture) -> float:
-        settings, data = self._settings, self._data
+        epochs = self._settings.calibration_epochs
+        return self._ledger.recall(
+            architecture.digest, f"accuracy after {epochs} epochs", lambda: self._train(architecture, epochs)
+        )
+
+    def _train(self, architecture: Architecture, epochs: int) -> float:
+        seed, data, ledger = self._settings.seed, self._data, self._ledger
         recipe = Recipe(
-            epochs=settings.calibration_epochs,
+            epochs=epochs,
             batch_size=64,
             learning_rate=learning_rate_for(cost(architecture).params, 64),
             augment="none",  # too few epochs to see an image twice in vain
             dtype="float32",
             device="cpu",
-            seed=settings.seed,
+            seed=seed,
         )
-        network = fresh_network(architecture.at_resolution(data.resolution), seed=settings.seed)
-        folder = None if settings.work is None else settings.work / f"{architecture.digest}-{settings.seed}"
-        return train_network(network, data, recipe, progress=self._progress, phase="calibration", folder=folder)
+        network = fresh_network(architecture.at_resolution(data.resolution), seed=seed)
+        folder = None if ledger.path is None else ledger.path.parent / f"{architecture.digest}-{epochs}"
+        accuracy = train_network(network, data, recipe, progress=self._progress, phase="calibration", folder=folder)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)  # what it was for goes on record
+        return accuracy
 
 
 def _data(architectures: Sequence[Architecture], space: SearchSpace, settings: Settings) -> Dataset:

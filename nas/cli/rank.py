@@ -33,7 +33,7 @@ _COLUMNS = (
     ("given params", "partial_spearman_given_params"),
     ("in MAC bands", "within_band_spearman"),
 )
-_SETTINGS = ("data", "supernet", "calibrations", "calibration_epochs", "work", "threads", "seed")
+_SETTINGS = ("data", "supernet", "calibrations", "calibration_epochs", "known", "work", "threads", "seed")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -76,7 +76,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="epochs of each such training (default: 1)",
     )
     parser.add_argument(
-        "--work", type=text("work"), metavar="DIR", help="where such trainings keep checkpoints, to go on from"
+        "--known",
+        type=whole_within("known", 2, 10**6, 32),
+        metavar="N",
+        help="a row more: what N of the table's accuracies tell about the others; it is charged N full trainings",
+    )
+    parser.add_argument(
+        "--work",
+        type=text("work"),
+        metavar="DIR",
+        help="where values of proxies and short trainings are kept, to go on from",
     )
     parser.add_argument("--threads", type=whole("threads"), metavar="N", help="CPU threads of scorers (default: 1)")
     parser.add_argument("--seed", type=whole("seed"), metavar="N", help="of scorers and the bootstrap (default: 0)")
@@ -89,6 +98,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
     scorers = given.get("scorers", ())
     if scorers and "space" not in given:
         raise OptionError(f"--scorer {scorers[0]} needs --space: the one that the table's networks are members of.")
+    if "known" in given and "space" not in given:
+        raise OptionError("--known needs --space: the one that the table's networks are members of.")
     if not given.get("score_columns") and "space" not in given:
         raise OptionError("Nothing to judge: name a column by --score-column, or give --space and a --scorer.")
     space = None
@@ -132,6 +143,8 @@ def ranking_lines(found: Ranking) -> list[str]:
         took = figures["seconds"]
         count = str(judgement.n) + (f" ({judgement.failed} failed)" if judgement.failed else "")
         spent = "-" if took is None else f"{took:.1f}"
+        if judgement.known:
+            spent += f" and {judgement.known} trainings"
         rows.append([name, *shown, count, _regret(figures["top_k_regret"]), spent])
     lines = [f"{found.n:,} networks of {found.table}, truth {found.truth_column}", ""]
     lines += table(["", *(title for title, _ in _COLUMNS), "n", "regret of the best 1, 10", "CPU s"], rows)

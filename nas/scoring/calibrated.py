@@ -19,40 +19,40 @@ from nas.architecture import Architecture
 from nas.data import Dataset
 from nas.progress import Progress, Silent
 from nas.scoring.features import cost_features, stage_features, table_of
-from nas.scoring.zero_cost import PROXIES, ZeroCostScorer
+from nas.scoring.zero_cost import PROXIES, Memory, ProxyValues
 
 _STEADY = 1e-12
 
 
 class Proxies:
-    """The values of every zero-cost proxy, each network's computed once; NaN and infinities as they come."""
+    """The values of every zero-cost proxy, each network's computed once; see `ProxyValues`."""
 
-    def __init__(self, data: Dataset, *, seed: int = 0) -> None:
-        self._scorers = [ZeroCostScorer(name, data, seed=seed) for name in PROXIES.names()]
-        self._known: dict[str, list[float]] = {}
+    def __init__(self, data: Dataset, *, seed: int = 0, memory: Memory | None = None) -> None:
+        self._values = ProxyValues(data, seed=seed, memory=memory)
 
-    def know(self, digest: str, values: list[float]) -> None:
+    def know(self, digest: str, values: Sequence[float]) -> None:
         """Takes over what was computed before."""
-        self._known[digest] = values
+        for name, value in zip(PROXIES.names(), values, strict=True):
+            self._values.memory.know(digest, name, value)
 
     def __call__(self, architecture: Architecture) -> list[float]:
-        found = self._known.get(architecture.digest)
-        if found is None:
-            found = self._known[architecture.digest] = [scorer.score(architecture) for scorer in self._scorers]
-        return found
+        return [self._values.value(name, architecture) for name in PROXIES.names()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Measured:
-    """What is known of networks untrained: costs (N, 4), structure (N, S) and proxies (N, P), as they are."""
+    """What is known of networks untrained: costs (N, 4), structure (N, S) and, if asked for, proxies (N, P)."""
 
     groups: tuple[np.ndarray, ...]
 
     @classmethod
     def of(
-        cls, architectures: Sequence[Architecture], proxies: Proxies, *, progress: Progress | None = None
+        cls, architectures: Sequence[Architecture], proxies: Proxies | None, *, progress: Progress | None = None
     ) -> Measured:
-        """Measures networks."""
+        """Measures networks; without proxies nothing but counting is done."""
+        counted = tuple(table_of([of(each) for each in architectures]) for of in (cost_features, stage_features))
+        if proxies is None:
+            return cls(groups=counted)
         progress = progress or Silent()
         progress.start("proxies", len(architectures), "networks")
         values: list[list[float]] = []
@@ -60,8 +60,7 @@ class Measured:
             values.append(proxies(each))
             progress.advance()
         progress.finish()
-        costs = table_of([cost_features(each) for each in architectures])
-        return cls(groups=(costs, table_of([stage_features(each) for each in architectures]), np.array(values)))
+        return cls(groups=(*counted, np.array(values)))
 
     def to_dict(self) -> list[Any]:
         """Plain numbers, for the record."""
@@ -81,31 +80,37 @@ class Frame:
     """
 
     def __init__(self, reference: Measured) -> None:
-        *plain, proxies = reference.groups
-        self._proxies = np.sort(np.nan_to_num(proxies, nan=-np.inf, posinf=np.inf, neginf=-np.inf), axis=0)
-        groups = [*plain, self._normal(proxies)]
+        self._proxies = [
+            np.sort(np.nan_to_num(group, nan=-np.inf, posinf=np.inf, neginf=-np.inf), axis=0)
+            for group in reference.groups[2:]
+        ]
+        groups = self._comparable(reference)
         self._means = [group.mean(0) for group in groups]
         self._deviations = [np.where(group.std(0) > _STEADY, group.std(0), np.inf) for group in groups]
         self.reference = self.points(reference)
 
     def points(self, measured: Measured) -> np.ndarray:
         """(N, F) of networks measured."""
-        *plain, proxies = measured.groups
         groups = []
-        for group, mean, deviation in zip([*plain, self._normal(proxies)], self._means, self._deviations, strict=True):
+        for group, mean, deviation in zip(self._comparable(measured), self._means, self._deviations, strict=True):
             width = len(mean)
             fitted = np.zeros((len(group), width))
             fitted[:, : min(width, group.shape[1])] = group[:, :width]
             groups.append((fitted - mean) / deviation / math.sqrt(max(1, width)))
         return np.hstack(groups)
 
-    def _normal(self, values: np.ndarray) -> np.ndarray:
+    def _comparable(self, measured: Measured) -> list[np.ndarray]:
+        normal = [self._normal(known, values) for known, values in zip(self._proxies, measured.groups[2:], strict=True)]
+        return [*measured.groups[:2], *normal]
+
+    @staticmethod
+    def _normal(reference: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Ranks among the reference as quantiles of a normal distribution; ties share theirs, NaN is the lowest."""
         from scipy.stats import norm
 
         values = np.nan_to_num(values, nan=-np.inf, posinf=np.inf, neginf=-np.inf)
         columns = []
-        for known, asked in zip(self._proxies.T, values.T, strict=True):
+        for known, asked in zip(reference.T, values.T, strict=True):
             below = (np.searchsorted(known, asked, "left") + np.searchsorted(known, asked, "right")) / 2
             columns.append(norm.ppf((below + 0.5) / (len(known) + 1)))
         return np.stack(columns, axis=1)
@@ -123,22 +128,22 @@ def choose_spread(points: np.ndarray, count: int) -> list[int]:
 
 
 class Expectation:
-    """Accuracies expected of points, from those of a few: a Gaussian process on log-odds.
+    """Numbers expected of points, from those of a few: a Gaussian process.
 
     Its kernel is a linear one plus a smooth one plus noise; their sizes and the smooth one's reach are those of the
-    greatest marginal likelihood. With fewer than two different accuracies it expects the same of all.
+    greatest marginal likelihood. With fewer than two different numbers it expects the same of all.
 
     Args:
-        points: (N, F) of the networks that were trained.
-        accuracies: Theirs, from 0 to 1.
+        points: (N, F) of the networks whose numbers are known.
+        numbers: Theirs, in any unit: log-odds of being right, a table's accuracies.
     """
 
-    def __init__(self, points: np.ndarray, accuracies: Sequence[float]) -> None:
+    def __init__(self, points: np.ndarray, numbers: Sequence[float]) -> None:
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.gaussian_process import GaussianProcessRegressor
         from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, WhiteKernel
 
-        given = np.array([_log_odds(value) for value in accuracies])
+        given = np.array(numbers, dtype=float)
         self._mean, self._process = given.mean(), None
         if len(set(given)) < 2:
             return
@@ -153,7 +158,7 @@ class Expectation:
             self._process.fit(points, given)
 
     def at(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Expected log-odds of (N, F) points, and the standard deviations of the doubt about them."""
+        """What is expected of (N, F) points, and the standard deviations of the doubt about them."""
         if self._process is None:
             return np.full(len(points), self._mean), np.full(len(points), math.inf)
         mean, deviation = self._process.predict(points, return_std=True)[:2]
@@ -162,7 +167,7 @@ class Expectation:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Calibration:
-    """All that a calibrated score follows from, as plain data.
+    """All that a calibrated score follows from, as plain data; the expectation is of log-odds of being right.
 
     Attributes:
         reference: Of networks drawn from the range of the search, or of a table.
@@ -179,7 +184,7 @@ class Calibration:
     @cached_property
     def expectation(self) -> Expectation:
         rows, accuracies = zip(*self.trained, strict=True)
-        return Expectation(self.frame.reference[list(rows)], accuracies)
+        return Expectation(self.frame.reference[list(rows)], [log_odds(value) for value in accuracies])
 
 
 class CalibratedScorer:
@@ -198,6 +203,7 @@ class CalibratedScorer:
         return 1 / (1 + math.exp(-float(self.calibration.expectation.at(points)[0][0])))
 
 
-def _log_odds(accuracy: float) -> float:
+def log_odds(accuracy: float) -> float:
+    """Of being right rather than wrong, for an accuracy from 0 to 1; within 0.001 of both ends all are alike."""
     share = min(max(accuracy, 1e-3), 1 - 1e-3)
     return math.log(share / (1 - share))

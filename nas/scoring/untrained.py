@@ -11,7 +11,7 @@ from nas.data import Dataset
 from nas.data.sharing import pack_data, unpack_data
 from nas.scoring.calibrated import CalibratedScorer, Calibration, Measured, Proxies
 from nas.scoring.setup import ScoringSetup, unpack_supernet
-from nas.scoring.zero_cost import PARTS, AggregatedScorer, ZeroCostScorer
+from nas.scoring.zero_cost import PARTS, AggregatedScorer, ProxyValues, ZeroCostScorer
 from nas.scoring.zero_cost.scorer import PROBE_IMAGES
 
 
@@ -60,7 +60,7 @@ class ZeroCostScoring:
     def make(self) -> Scores:
         """The scorer in this process."""
         if self.name in PARTS:
-            return AggregatedScorer(self.name, self.data, self.reference, seed=self.seed)
+            return AggregatedScorer(self.name, ProxyValues(self.data, seed=self.seed), self.reference)
         return ZeroCostScorer(self.name, self.data, seed=self.seed)
 
     def pack(self) -> ScoringSetup:

@@ -109,7 +109,7 @@ def test_doubt_grows_away_from_what_was_trained() -> None:
 
 def test_trainings_that_all_end_alike_say_nothing() -> None:
     mean, deviation = Expectation(np.eye(4)[:2], [0.5, 0.5]).at(np.eye(4))
-    assert set(mean) == {0.0}
+    assert set(mean) == {0.5}
     assert set(deviation) == {math.inf}
 
 

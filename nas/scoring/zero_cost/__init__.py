@@ -3,5 +3,15 @@
 from nas.scoring.zero_cost.aggregated import PARTS, AggregatedScorer
 from nas.scoring.zero_cost.proxies import PROXIES, Probe
 from nas.scoring.zero_cost.scorer import ZeroCostScorer
+from nas.scoring.zero_cost.values import KnownProxy, Memory, ProxyValues
 
-__all__ = ["PARTS", "PROXIES", "AggregatedScorer", "Probe", "ZeroCostScorer"]
+__all__ = [
+    "PARTS",
+    "PROXIES",
+    "AggregatedScorer",
+    "KnownProxy",
+    "Memory",
+    "Probe",
+    "ProxyValues",
+    "ZeroCostScorer",
+]

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 
 from nas.architecture import Architecture
 from nas.costing import cost
-from nas.data import Dataset
-from nas.scoring.zero_cost.scorer import ZeroCostScorer
+from nas.scoring.zero_cost.values import ProxyValues
 
 COMPLEXITY = "macs"
 # AZ-NAS sums the logarithms of ranks by its four parts, multiply-adds being one (Lee and Ham 2024, arXiv:2403.19232,
@@ -33,15 +32,9 @@ class AggregatedScorer:
         reference: Networks to rank among; for `nas rank` those of the table, in a search a draw from its range.
     """
 
-    def __init__(
-        self, name: str, data: Dataset, reference: Sequence[Architecture], *, seed: int = 0, repeats: int = 1
-    ) -> None:
-        self._scorers = {
-            part: None if part == COMPLEXITY else ZeroCostScorer(part, data, seed=seed, repeats=repeats)
-            for part in PARTS[name]
-        }
-        self._known: dict[str, dict[str, float]] = {part: {} for part in self._scorers}
-        self._sorted = {part: sorted(self._value(part, each) for each in reference) for part in self._scorers}
+    def __init__(self, name: str, values: ProxyValues, reference: Sequence[Architecture]) -> None:
+        self._values = values
+        self._sorted = {part: sorted(self._value(part, each) for each in reference) for part in PARTS[name]}
 
     def score(self, architecture: Architecture) -> float:
         """The sum of log shares."""
@@ -56,10 +49,6 @@ class AggregatedScorer:
         return total
 
     def _value(self, part: str, architecture: Architecture) -> float:
-        known = self._known[part]
-        if architecture.digest not in known:
-            scorer = self._scorers[part]
-            known[architecture.digest] = (
-                float(cost(architecture).macs) if scorer is None else scorer.score(architecture)
-            )
-        return known[architecture.digest]
+        if part == COMPLEXITY:
+            return float(cost(architecture).macs)
+        return self._values.value(part, architecture)

@@ -1,0 +1,84 @@
+"""What was computed for networks of a table, kept in a file, so that nothing is computed twice and nothing is free."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nas.data import Dataset
+from nas.errors import OptionError
+from nas.scoring.zero_cost import Memory
+
+
+class Ledger(Memory):
+    """A memory that says what its numbers cost, those that came from its file too.
+
+    Args:
+        folder: Where its file is, or is made; None keeps numbers in this process only.
+
+    Attributes:
+        path: A JSON object a line: digest, name, value, seconds.
+        recalled: CPU seconds that the numbers asked for took in whatever process made them, if that was another one.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        super().__init__()
+        self.path = None if folder is None else folder / "numbers.jsonl"
+        self.recalled = 0.0
+        self._unpaid: dict[tuple[str, str], float] = {}
+        for entry in () if self.path is None or not self.path.exists() else _entries(self.path):
+            self.know(entry["digest"], entry["name"], float(entry["value"]))
+            self._unpaid[entry["digest"], entry["name"]] = float(entry["seconds"])
+
+    def recall(self, digest: str, name: str, make: Callable[[], float]) -> float:
+        """The number; made, timed and written down if it is not known yet."""
+
+        def record() -> float:
+            began = time.process_time()
+            value = make()
+            if self.path is not None:
+                # JSON has no infinities; as text they read back alike.
+                told = {"digest": digest, "name": name, "value": repr(value), "seconds": time.process_time() - began}
+                _append(self.path, json.dumps(told))
+            return value
+
+        self.recalled += self._unpaid.pop((digest, name), 0.0)
+        return super().recall(digest, name, record)
+
+
+def fingerprint(data: Dataset, **settings: Any) -> str:
+    """Twelve hex digits that name these images and labels, this resolution and these settings."""
+    digest = hashlib.sha256(json.dumps([data.resolution, settings], sort_keys=True).encode())
+    for split in (data.train, data.search_validation):
+        digest.update(split.images.numpy().tobytes())
+        digest.update(split.labels.numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def _append(path: Path, line: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torn = path.exists() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
+        with path.open("a") as file:
+            file.write("\n" * torn + line + "\n")
+    except OSError as fault:
+        reason = (fault.strerror or str(fault)).lower()
+        raise OptionError(
+            f"--work {path.parent.parent} cannot be written to ({reason}): give a folder with room, or leave it out."
+        ) from fault
+
+
+def _entries(path: Path) -> list[dict[str, Any]]:
+    """The lines that are whole; one that a kill tore is left out, and its number made again."""
+    found: list[dict[str, Any]] = []
+    for line in path.read_text().splitlines():
+        try:
+            entry = json.loads(line)
+            found.append({"value": float(entry["value"]), **{key: entry[key] for key in ("digest", "name", "seconds")}})
+        except (ValueError, KeyError, TypeError):
+            continue
+    return found
