@@ -25,8 +25,7 @@ from provenance import provenance
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS, TRUTH = ROOT / "results" / "ranking", ROOT / "results" / "hybrid-truth"
 SEEDS, NATS_ROWS, KNOWN = (0, 1, 2), 200, 12
-# That table's networks trained for 90 epochs; of 25,000 images, the smaller of NATS-Bench's two training sets, so that a
-# training does not count for too much.
+# That table's networks trained for 90 epochs; counted as of 25,000 images, the smaller of its training sets.
 NATS_IMAGES = 90 * 25_000
 VIT_PIXELS = 64
 FIGURES = (
