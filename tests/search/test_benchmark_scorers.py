@@ -98,3 +98,59 @@ def test_what_a_scorer_lacks_is_said_in_one_line(tmp_path: Path) -> None:
     five = [architecture.with_classes(5) for architecture in members(4)]
     with pytest.raises(OptionError, match="has 10 classes, and the table's networks have 5"):
         rank(table(tmp_path / "five.csv", five), space=small_space(), scorers=["nwot"])
+
+
+def test_what_was_computed_is_found_again_and_still_counted(tmp_path: Path) -> None:
+    architectures = members(5)
+    first = score_all("calibrated", architectures, SPACE, Settings(calibrations=3, work=tmp_path))
+    [ledger] = tmp_path.glob("*/numbers.jsonl")
+    lines = ledger.read_text().splitlines()
+    assert len(lines) == 5 * len(PROXIES.names()) + 3
+    assert not list(tmp_path.glob("*/*/")), "checkpoints of what is on record"
+    again = score_all("calibrated", architectures, SPACE, Settings(calibrations=3, work=tmp_path))
+    assert ledger.read_text().splitlines() == lines
+    assert again.values == first.values
+    spent = sum(json.loads(line)["seconds"] for line in lines)
+    assert again.seconds is not None
+    assert again.seconds >= spent > 0
+    # A proxy by itself costs what it took, and nothing of the others.
+    alone = score_all("nwot", architectures, SPACE, Settings(work=tmp_path))
+    known = {entry["digest"]: entry for entry in map(json.loads, lines) if entry["name"] == "nwot"}
+    assert alone.values == [float(known[each.digest]["value"]) for each in architectures]
+    assert ledger.read_text().splitlines() == lines
+
+
+def test_other_images_and_a_torn_line_are_computed_anew(tmp_path: Path) -> None:
+    architectures = members(3)
+    score_all("nwot", architectures, SPACE, Settings(work=tmp_path))
+    score_all("nwot", architectures, SPACE, Settings(work=tmp_path, seed=1))
+    assert len(list(tmp_path.glob("*/numbers.jsonl"))) == 2
+    for ledger in tmp_path.glob("*/numbers.jsonl"):
+        ledger.write_text(ledger.read_text()[:-20])
+    values = score_all("nwot", architectures, SPACE, Settings()).values
+    assert score_all("nwot", architectures, SPACE, Settings(work=tmp_path)).values == values
+    assert score_all("nwot", architectures, SPACE, Settings(work=tmp_path)).values == values
+
+
+def test_known_accuracies_are_charged_and_not_judged(tmp_path: Path) -> None:
+    path = table(tmp_path / "t.csv", members(20))
+    lines = path.read_text().splitlines()
+    largest = max(int(line.split(",")[0]) for line in lines[1:])
+    shares = [f"{int(line.split(',')[0]) / largest / 2},{line.partition(',')[2]}" for line in lines[1:]]
+    path.write_text("\n".join([lines[0], *shares]) + "\n")
+    found = rank(path, space=SPACE, settings=Settings(known=8))
+    assert next(iter(found.scorers)) == "known"
+    assert found.scorers["known"].known == 8
+    assert found.scorers["known"].n == 12
+    assert found.scorers["known"].spearman is not None
+    assert found.scorers["known"].spearman > 0.8
+    assert found.scorers["params"].known == 0
+    assert found.scorers["params"].n == 20
+    with pytest.raises(OptionError, match="--known 19 leaves fewer than two of 20 networks"):
+        rank(path, space=SPACE, settings=Settings(known=19))
+    with pytest.raises(OptionError, match="--known needs --space"):
+        rank(path, score_columns=["accuracy"], settings=Settings(known=4))
+    losses = path.read_text().replace("\n0.", "\n-0.")
+    path.write_text(losses)
+    with pytest.raises(OptionError, match="--known needs accuracies from 0 to 1"):
+        rank(path, space=SPACE, settings=Settings(known=8))
