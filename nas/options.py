@@ -77,7 +77,8 @@ class SearchOptions:
         seed: Settles every draw of the run.
         trials: Architectures to score.
         epochs: Epochs that the supernet trains for.
-        scorer: How an architecture is measured; "blockwise" with the block-wise strategies, and only with them.
+        scorer: How an architecture is measured. "auto" is "blockwise" with the block-wise strategies, "supernet" where
+            another option is about a supernet, else "calibrated"; it never stays "auto".
         calibrations: Networks that the scorer "calibrated" trains for a short while, `calibration_epochs` each.
         searcher: What proposes architectures. The block-wise strategies know the best ones without.
         strategy: How the supernet trains.
@@ -111,7 +112,7 @@ class SearchOptions:
     seed: int = 0
     trials: int | None = None
     epochs: int | None = None
-    scorer: str = "supernet"
+    scorer: str = "auto"
     searcher: str = "evolution"
     strategy: str | None = None
     metric: str = "accuracy"
@@ -142,8 +143,15 @@ class SearchOptions:
         if not isinstance(given, list | tuple):
             raise OptionError(f"budgets must be a list, but got {given!r}: write ['4.2GFLOPs'].")
         object.__setattr__(self, "budgets", tuple(str(budget) for budget in self.budgets))
-        if self.strategy in BLOCKWISE and self.scorer == "supernet":
-            object.__setattr__(self, "scorer", "blockwise")
+        if self.scorer == "auto":
+            object.__setattr__(self, "scorer", self._fitting_scorer())
+
+    def _fitting_scorer(self) -> str:
+        """The scorer that the other options are about; calibrated where none is about any (docs/decisions/0008)."""
+        if self.strategy in BLOCKWISE:
+            return "blockwise"
+        about_supernet = any(each is not None for each in (self.strategy, self.epochs, self.supernet))
+        return "supernet" if about_supernet else "calibrated"
 
     def validate(self) -> None:
         """Checks every option that can be checked without looking at the space, the data or the machine.

@@ -95,7 +95,12 @@ def _add_how(group: argparse._ActionsContainer) -> None:
     group.add_argument("--epochs", type=whole("epochs"), metavar="N", help="epochs of the supernet")
     group.add_argument("--finalists", type=whole("finalists"), metavar="N", help="networks to train from scratch")
     group.add_argument("--finalist-epochs", type=whole("finalist_epochs"), metavar="N", help="epochs of each finalist")
-    group.add_argument("--scorer", type=choice("scorer", SCORERS), metavar="S", help=listed(SCORERS))
+    group.add_argument(
+        "--scorer",
+        type=choice("scorer", ("auto", *SCORERS)),
+        metavar="S",
+        help=f"{listed(SCORERS)} (default: calibrated, or supernet where another option is about one)",
+    )
     group.add_argument(
         "--searcher",
         type=choice("searcher", SEARCHERS),
