@@ -10,6 +10,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from nas.run.files import is_alive
+
 
 @contextmanager
 def scratch(kind: str, root: str | None = None) -> Generator[Path, None, None]:
@@ -22,20 +24,10 @@ def scratch(kind: str, root: str | None = None) -> Generator[Path, None, None]:
     place = Path(root or tempfile.gettempdir())
     for left in place.glob(f"nas-{kind}-*-*"):
         owner = re.fullmatch(rf"nas-{kind}-(\d+)-\w+", left.name)
-        if owner is not None and not _lives(int(owner[1])):
+        if owner is not None and not is_alive(int(owner[1])):
             shutil.rmtree(left, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=f"nas-{kind}-{os.getpid()}-", dir=place))
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # somebody else's
-    return True

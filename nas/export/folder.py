@@ -22,7 +22,7 @@ from nas.errors import ExportError, NasError
 from nas.export.product import CardFacts, Product
 from nas.loading import load_architecture
 from nas.model import Network, build
-from nas.run.files import atomic_write, replacing, write_error
+from nas.run.files import atomic_write, is_alive, replacing, write_error
 from nas.strict_yaml import dump_yaml
 
 FILES = {
@@ -150,18 +150,8 @@ def _drop_leftovers(folder: Path) -> None:
     """Removes what an export into this folder left behind when it was killed."""
     for path in folder.parent.glob(f".{glob.escape(folder.name)}.*.tmp"):
         writer = path.name.split(".")[-2]
-        if writer.isdigit() and (int(writer) == os.getpid() or not _runs(int(writer))):
+        if writer.isdigit() and (int(writer) == os.getpid() or not is_alive(int(writer))):
             shutil.rmtree(path, ignore_errors=True)
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _move(temporary: Path, folder: Path) -> None:

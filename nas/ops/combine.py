@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,48 +114,40 @@ class Residual(nn.Module):
         return self.shortcut(x) + y
 
 
-@op("sum")
-class Sum(nn.Module):
-    """The sum of several blocks of the same input."""
+class Elementwise(nn.Module):
+    """Several blocks of the same input; their results, all of one shape, become one by `function`, in order."""
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Config:
         ops: tuple[Any, ...]
 
     elastic: tuple[str, ...] = ()
+    function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
         self.ops = nn.ModuleList(make(node, shape) for node in config.ops)
-        self.shape = same_shape("sum", self.ops)
+        self.shape = same_shape(type(self).__name__.lower(), self.ops)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         total = self.ops[0](x)
         for block in self.ops[1:]:
-            total = total + block(x)
+            total = self.function(total, block(x))
         return total
+
+
+@op("sum")
+class Sum(Elementwise):
+    """The sum of several blocks of the same input."""
+
+    function = staticmethod(torch.add)
 
 
 @op("product")
-class Product(nn.Module):
+class Product(Elementwise):
     """The elementwise product of several blocks of the same input: gates."""
 
-    @dataclass(frozen=True, slots=True, kw_only=True)
-    class Config:
-        ops: tuple[Any, ...]
-
-    elastic: tuple[str, ...] = ()
-
-    def __init__(self, config: Config, shape: Shape) -> None:
-        super().__init__()
-        self.ops = nn.ModuleList(make(node, shape) for node in config.ops)
-        self.shape = same_shape("product", self.ops)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        total = self.ops[0](x)
-        for block in self.ops[1:]:
-            total = total * block(x)
-        return total
+    function = staticmethod(torch.mul)
 
 
 @op("concat")

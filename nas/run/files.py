@@ -98,7 +98,7 @@ def sweep(folder: Path) -> None:
     """Removes what killed writes left in a folder and the folders in it, unless another process is writing it now."""
     for path in [*folder.glob(".*.tmp*"), *folder.glob("*/.*.tmp*"), *folder.glob("finalists/*/.*.tmp*")]:
         writer = _writer(path.name)
-        if writer is None or (writer != os.getpid() and _is_alive(writer)):
+        if writer is None or (writer != os.getpid() and is_alive(writer)):
             continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
@@ -129,7 +129,8 @@ def _writer(name: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def _is_alive(process: int) -> bool:
+def is_alive(process: int) -> bool:
+    """Whether there is such a process, be it somebody else's."""
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):

@@ -19,7 +19,13 @@ from nas.architecture import Architecture
 from nas.data import Dataset, Split
 from nas.supernet import Supernet
 from nas.training import Recipe
-from nas.training.evaluation import Tally, recalibration_batches, scoring_batches
+from nas.training.evaluation import (
+    Tally,
+    batch_norms,
+    gathering_statistics,
+    recalibration_batches,
+    scoring_batches,
+)
 
 
 @dataclass(eq=False)
@@ -76,22 +82,12 @@ def score_population(
 ) -> list[float]:
     """The metric of each member with the supernet's weights, BatchNorm recalibrated for each."""
     root = plant(supernet, architectures)
-    norms = [
-        module
-        for node in _nodes(root)
-        for module in node.module.modules()
-        if isinstance(module, nn.modules.batchnorm._BatchNorm)
-    ]
+    norms = [norm for node in _nodes(root) for norm in batch_norms(node.module)]
     with torch.no_grad(), recipe.autocast():
         if norms:
-            for norm in norms:
-                norm.reset_running_stats()
-                norm.momentum = None  # torch's word for a cumulative average
-                norm.train()
-            for x, _ in recalibration_batches(data, recipe, images=recalibration_images):
-                root.walk(x, {})
-            for norm in norms:
-                norm.eval()
+            with gathering_statistics(norms):
+                for x, _ in recalibration_batches(data, recipe, images=recalibration_images):
+                    root.walk(x, {})
         tallies = [Tally(data.info.num_classes) for _ in architectures]
         for x, labels in scoring_batches(validation, data, recipe):
             found: dict[int, Tensor] = {}

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from nas.architecture import Architecture
 from nas.costing import TABLE, cost
-from nas.data import open_data
+from nas.data import DataInfo, Dataset, open_data
 from nas.errors import ArchitectureError, RunError, TrainingError
 from nas.export import CardFacts, export_winner
 from nas.model import Network, resize_tables
@@ -24,7 +24,7 @@ from nas.run import atomic_write
 from nas.run.files import check_writable, is_leftover
 from nas.run.stopping import stoppable
 from nas.searching.disk import check_room, megabytes, most_training_bytes
-from nas.searching.plan import describe_data, make_plan
+from nas.searching.plan import Plan, describe_data, make_plan
 from nas.training import evaluate, fresh_network, train_network
 from nas.training.checkpoint import newest
 
@@ -59,47 +59,21 @@ def train(
     _check_folder(folder)
     given = None if weights is None else _read_weights(Path(weights))
     source = open_data(options.data, on_corrupt=options.on_corrupt)  # type: ignore[arg-type]
-    info = source.info
-    if options.resolution:
-        architecture = architecture.at_resolution(options.resolution)
-    architecture = architecture.with_channels(info.channels).with_classes(info.num_classes)
-    rows = TABLE.architecture(architecture)
-    spent = cost(architecture)
-    stride = max(1, round(architecture.input.resolution / rows[-2][1].shape[1]))
-    plan = make_plan(
-        replace(options, finalists=1),
-        info,
-        resolution=architecture.input.resolution,
-        stride=stride,
-        cost=spent,
-        misfit=lambda size: _misfit(architecture.at_resolution(size)),
-    )
+    architecture, plan = _planned(architecture, source.info, options)
     torch.set_num_threads(plan.threads)
     network = fresh_network(architecture.at_resolution(plan.train_resolution), seed=options.seed)
     if given is not None:
         _start_from(network, given, Path(str(weights)), progress)
     data = source.load(resolution=plan.train_resolution, seed=options.seed, progress=progress)
+    spent = cost(architecture)
     progress.note(
         f"{spent.macs / 1e6:,.1f} MMACs at {plan.resolution} pixels, trained at {plan.train_resolution} pixels for "
         f"{plan.finalist_epochs} epochs of {len(data.train):,} images; {plan.device}, {plan.threads} threads, "
         f"{plan.dtype}"
     )
-    recipe = plan.recipe(epochs=plan.finalist_epochs, seed=options.seed)
     needed = most_training_bytes(network)
     progress.note(f"Disk: at most {megabytes(needed)} in {folder}, {megabytes(check_room(folder, needed))} free")
-    history = _History(folder / "history.json")
-    with stoppable():
-        validation = train_network(
-            network,
-            data,
-            recipe,
-            progress=progress,
-            phase="training",
-            folder=folder / "checkpoints",
-            metric=options.metric,
-            on_epoch=history.add,
-        )
-    test = evaluate(network, data.test, data, recipe, metric=options.metric)
+    validation, test, history = _trained(network, data, plan, folder, options, progress)
     found = {
         "out": str(folder / "network"),
         "digest": architecture.digest,
@@ -113,29 +87,78 @@ def train(
         "search_validation_accuracy": validation,
         "test_accuracy": test,
     }
+    _export(network, architecture, data, plan, options, found)
+    atomic_write(folder / "training.json", json.dumps({"format": 1, **found, "history": history}, indent=1) + "\n")
+    return found
+
+
+def _planned(architecture: Architecture, info: DataInfo, options: SearchOptions) -> tuple[Architecture, Plan]:
+    """The network as data and options want it, and the numbers of its training."""
+    if options.resolution:
+        architecture = architecture.at_resolution(options.resolution)
+    architecture = architecture.with_channels(info.channels).with_classes(info.num_classes)
+    rows = TABLE.architecture(architecture)
+    plan = make_plan(
+        replace(options, finalists=1),
+        info,
+        resolution=architecture.input.resolution,
+        stride=max(1, round(architecture.input.resolution / rows[-2][1].shape[1])),
+        cost=cost(architecture),
+        misfit=lambda size: _misfit(architecture.at_resolution(size)),
+    )
+    return architecture, plan
+
+
+def _trained(
+    network: Network, data: Dataset, plan: Plan, folder: Path, options: SearchOptions, progress: Progress
+) -> tuple[float, float, list[dict[str, Any]]]:
+    """Trains the network, then tests it once: its accuracy on search-validation and test, and what each epoch told."""
+    recipe = plan.recipe(epochs=plan.finalist_epochs, seed=options.seed)
+    history = _History(folder / "history.json")
+    with stoppable():
+        validation = train_network(
+            network,
+            data,
+            recipe,
+            progress=progress,
+            phase="training",
+            folder=folder / "checkpoints",
+            metric=options.metric,
+            on_epoch=history.add,
+        )
+    return validation, evaluate(network, data.test, data, recipe, metric=options.metric), history.rows
+
+
+def _export(
+    network: Network,
+    architecture: Architecture,
+    data: Dataset,
+    plan: Plan,
+    options: SearchOptions,
+    found: dict[str, Any],
+) -> None:
+    """Writes the network and what was found of it as a winner is written."""
     card = CardFacts(
-        title=f"Trained on {info.name}",
+        title=f"Trained on {data.info.name}",
         data=describe_data(data),
         epochs=plan.finalist_epochs,
         seed=options.seed,
-        validation_accuracy=validation,
-        test_accuracy=test,
+        validation_accuracy=found["search_validation_accuracy"],
+        test_accuracy=found["test_accuracy"],
         test_count=len(data.test),
         data_option=options.data,
     )
     export_winner(
-        folder / "network",
+        Path(found["out"]),
         network,
         architecture,
         trained_resolution=plan.train_resolution,
         mean=data.mean,
         std=data.std,
-        class_names=info.class_names,
+        class_names=data.info.class_names,
         card=card,
         onnx=options.onnx is not False,
     )
-    atomic_write(folder / "training.json", json.dumps({"format": 1, **found, "history": history.rows}, indent=1) + "\n")
-    return found
 
 
 def _misfit(architecture: Architecture) -> str | None:

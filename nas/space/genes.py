@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import product
 from typing import Any, NamedTuple, TypeAlias
@@ -89,6 +89,17 @@ class OpChoice:
         """The choices that the template of layer `index` uses, those of the transition among the first layer's."""
         return _used(self, index == 0)
 
+    def to_dict(self) -> dict[str, Any]:
+        """All that decides what the op may be, as plain data."""
+        return {
+            "letter": self.letter,
+            "first": self.first,
+            "rest": self.rest,
+            "choices": self.choices,
+            **({"transition": self.transition} if self.transition else {}),
+            **({"place": self.place} if self.place else {}),
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageSpace:
@@ -129,6 +140,37 @@ class StageSpace:
         every, depths = self.op(letter).combinations, [depth for depth in self.depths if depth]
         return [StageChoice(letter, w, d, p) for w in self.widths for d in depths for p in every]
 
+    def restricted(self, kept: set[Any]) -> StageSpace:
+        """The same with only the values that occur in some `StageChoice`s and `LayerChoice`s."""
+        layers: list[Any] = [each for each in kept if each.op]
+        ops: list[OpChoice] = []
+        for op in self.ops:
+            found: list[dict[str, Any]] = []
+            for each in layers:
+                if each.op == op.letter:
+                    choices = op.choices_at(each.place) if isinstance(each, LayerChoice) else op.choices
+                    found.append({name: value for (name, _), value in zip(choices, each.params, strict=True)})
+            if found:
+                ops.append(replace(op, choices=narrowed(op.choices, found)))
+        depths = {each.depth for each in kept if isinstance(each, StageChoice)} or set(self.depths)
+        return replace(
+            self,
+            ops=tuple(ops),
+            widths=tuple(w for w in self.widths if any(each.width == w for each in layers)),
+            depths=tuple(d for d in self.depths if d in depths),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """All that decides what the stage may be, as plain data; what it does not use is not there."""
+        return {
+            "stride": self.stride,
+            "widths": self.widths,
+            "depths": self.depths,
+            "ops": [op.to_dict() for op in self.ops],
+            **({"per_layer": True} if self.per_layer else {}),
+            **({"same": True} if self.times == 1 else {"times": self.times} if self.times else {}),
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StemSpace:
@@ -144,6 +186,11 @@ class StemSpace:
     def width(self, values: tuple[Any, ...]) -> int:
         names = [name for name, _ in self.choices]
         return values[names.index("width")]
+
+    def restricted(self, kept: set[tuple[Any, ...]]) -> StemSpace:
+        """The same with only the values that occur in some choices."""
+        names = [name for name, _ in self.choices]
+        return replace(self, choices=narrowed(self.choices, [dict(zip(names, v, strict=True)) for v in kept]))
 
 
 def combinations(choices: Choices) -> list[tuple[Any, ...]]:

@@ -23,16 +23,7 @@ from nas.architecture import Architecture, BlockConfig, InputConfig, LayerConfig
 from nas.errors import SpaceError
 from nas.space import variation
 from nas.space.automaton import Automaton, Graph
-from nas.space.genes import (
-    Choices,
-    Genotype,
-    LayerChoice,
-    OpChoice,
-    StageChoice,
-    StageSpace,
-    StemSpace,
-    narrowed,
-)
+from nas.space.genes import Genotype, LayerChoice, StageChoice, StageSpace, StemSpace
 from nas.space.inverse import Inverse
 from nas.strict_yaml import canonical_json
 from nas.templates import fill, names_in
@@ -341,38 +332,21 @@ class SearchSpace:
             genotypes_of: For the stem, then every stage, the set of choices to keep: stem values, `StageChoice`s and
                 `LayerChoice`s, as `BudgetSampler.feasible_choices` gives them.
         """
-        names = [name for name, _ in self.stem.choices]
-        stem = [dict(zip(names, values, strict=True)) for values in genotypes_of[0]]
+        pairs = zip(self.stages, genotypes_of[1:], strict=True)
         return replace(
             self,
-            stem=replace(self.stem, choices=narrowed(self.stem.choices, stem)),
-            stages=tuple(_restricted(*pair) for pair in zip(self.stages, genotypes_of[1:], strict=True)),
+            stem=self.stem.restricted(genotypes_of[0]),
+            stages=tuple(stage.restricted(kept) for stage, kept in pairs),
         )
 
     def to_dict(self) -> dict[str, Any]:
         """All that decides the members, as plain data (the digest's input; not the format of space files)."""
-        stages = [
-            {
-                "stride": stage.stride,
-                "widths": stage.widths,
-                "depths": stage.depths,
-                "ops": [
-                    {"letter": op.letter, "first": op.first, "rest": op.rest, "choices": op.choices}
-                    | ({"transition": op.transition} if op.transition else {})
-                    | ({"place": op.place} if op.place else {})
-                    for op in stage.ops
-                ],
-                **({"per_layer": True} if stage.per_layer else {}),
-                **({"same": True} if stage.times == 1 else {"times": stage.times} if stage.times else {}),
-            }
-            for stage in self.stages
-        ]
         rules = {"layer_order": self.layer_order, "total_depth": self.total_depth, "contiguous": self.contiguous}
         return {
             "name": self.name,
             "input": self.input.to_dict(),
             "stem": {"block": self.stem.block, "choices": self.stem.choices},
-            "stages": stages,
+            "stages": [stage.to_dict() for stage in self.stages],
             "head": self.head.to_dict(),
             "op_order": self.op_order,
             "growing": self.growing,
@@ -399,23 +373,3 @@ class SearchSpace:
 def _shrinks(order: str, letters: str) -> int:
     """How often a letter comes before one that must precede it."""
     return sum(order.index(a) > order.index(b) for a, b in pairwise(letters)) if order else 0
-
-
-def _restricted(stage: StageSpace, kept: set[Any]) -> StageSpace:
-    layers: list[Any] = [each for each in kept if each.op]
-    ops: list[OpChoice] = []
-    for op in stage.ops:
-        found: list[dict[str, Any]] = []
-        for each in layers:
-            if each.op == op.letter:
-                choices: Choices = op.choices_at(each.place) if isinstance(each, LayerChoice) else op.choices
-                found.append({name: value for (name, _), value in zip(choices, each.params, strict=True)})
-        if found:
-            ops.append(replace(op, choices=narrowed(op.choices, found)))
-    depths = {each.depth for each in kept if isinstance(each, StageChoice)} or set(stage.depths)
-    return replace(
-        stage,
-        ops=tuple(ops),
-        widths=tuple(w for w in stage.widths if any(each.width == w for each in layers)),
-        depths=tuple(d for d in stage.depths if d in depths),
-    )

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from nas.data import Batches, Dataset, Split
 from nas.training.recipe import Recipe
@@ -14,26 +18,43 @@ def recalibrate(
 ) -> None:
     """Replaces the BatchNorm statistics by averages over the first training images, without augmentation.
 
-    Statistics gathered while other architectures trained on the same weights say nothing about this one. They are
-    reset, then averaged over all batches alike.
+    Statistics gathered while other architectures trained on the same weights say nothing about this one.
     """
-    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    norms = batch_norms(network)
     if not norms:
         return
-    momenta = [norm.momentum for norm in norms]
     was_training = network.training
     network.eval()
+    batches = recalibration_batches(data, recipe, images=images, batch_size=batch_size)
+    with gathering_statistics(norms), torch.no_grad(), recipe.autocast():
+        for x, _ in batches:
+            network(x)
+    network.train(was_training)
+
+
+def batch_norms(module: nn.Module) -> list[_BatchNorm]:
+    """The BatchNorms of a module, in order, each once."""
+    return [each for each in module.modules() if isinstance(each, _BatchNorm)]
+
+
+@contextmanager
+def gathering_statistics(norms: Sequence[_BatchNorm]) -> Iterator[None]:
+    """Makes the statistics of BatchNorms anew from what flows through them within the block.
+
+    They are reset, then averaged over all batches alike. Afterwards these norms are in eval mode and their momenta what
+    they were; the mode of everything else is the caller's affair.
+    """
+    momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # torch's word for a cumulative average
         norm.train()
-    batches = recalibration_batches(data, recipe, images=images, batch_size=batch_size)
-    with torch.no_grad(), recipe.autocast():
-        for x, _ in batches:
-            network(x)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    network.train(was_training)
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+            norm.eval()
 
 
 def evaluate(

@@ -12,12 +12,14 @@ import nas
 from nas.errors import OptionError, RunError
 from nas.options import SearchOptions
 from nas.run import Run, read_run
-from nas.searching import plan, resume
+from nas.searching import handover, plan, resume
 
-SPACE = nas.load_space("coatnet-small")
-BUDGET = nas.Budget.parse("3MFLOPs")
+from ..small_space import small_space
+
+SPACE = small_space()
+BUDGET = nas.Budget.parse("40kFLOPs")
 OPTIONS: dict[str, Any] = {
-    "space": "coatnet-small", "train_resolution": 16, "trials": 6, "finalists": 1, "finalist_epochs": 1,
+    "space": "small", "trials": 6, "finalists": 1, "finalist_epochs": 1,
     "batch_size": 256, "threads": 1, "device": "cpu", "onnx": False, "seed": 4,
 }  # fmt: skip
 CALIBRATED = {**OPTIONS, "scorer": "calibrated", "calibrations": 3, "calibration_epochs": 1}
@@ -45,6 +47,12 @@ def few_references() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(plan, "_PROXY_IMAGES", 10**9)
         yield
+
+
+@pytest.fixture
+def unexported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of other things: leaves out writing and checking the winners' folders."""
+    monkeypatch.setattr(handover, "export_winner", lambda *_, **__: {})
 
 
 @pytest.fixture(scope="module")
@@ -78,28 +86,29 @@ def test_networks_are_trained_for_calibration_then_proposed_first_and_no_superne
     assert best[0]["digest"] in page
 
 
-@pytest.mark.parametrize(("kind", "number"), [("measured", 5), ("calibrated", 2), ("trial", 4)])
-def test_stopped_anywhere_it_ends_the_same(
-    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, number: int
-) -> None:
-    append = Run.append
+@pytest.mark.usefixtures("unexported")
+def test_stopped_in_every_phase_it_ends_the_same(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, append = tmp_path / "run", Run.append
+    stops = [("measured", 5), ("calibrated", 2), ("trial", 4)]
 
     def stopping(self: Run, event: str, **fields: Any) -> None:
         append(self, event, **fields)
-        if event == kind and len(self.events(kind)) == number:
+        if (event, len(self.events(event))) == stop:
             raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched:
-        patched.setattr(Run, "append", stopping)
-        with pytest.raises(KeyboardInterrupt):
-            search(tmp_path / "run", **CALIBRATED)
-    assert len(told(tmp_path / "run", kind)) == number
-    resume(tmp_path / "run")
+    for stop in stops:
+        with monkeypatch.context() as patched:
+            patched.setattr(Run, "append", stopping)
+            with pytest.raises(KeyboardInterrupt):
+                resume(path) if path.exists() else search(path, **CALIBRATED)
+        assert len(told(path, stop[0])) == stop[1]
+    resume(path)
     for each in ("measured", "calibrated", "finalist", "ranking"):
-        assert told(tmp_path / "run", each) == told(whole, each)
-    assert trials(tmp_path / "run") == trials(whole)
+        assert told(path, each) == told(whole, each)
+    assert trials(path) == trials(whole)
 
 
+@pytest.mark.usefixtures("unexported")
 @pytest.mark.parametrize("scorer", ["nwot", "az-nas"])
 def test_proxies_alone_can_score_a_search(tmp_path: Path, scorer: str) -> None:
     result = search(tmp_path / "run", **OPTIONS, scorer=scorer)
@@ -128,4 +137,4 @@ def test_its_run_has_no_supernet_to_lend(whole: Path, tmp_path: Path) -> None:
 )
 def test_what_does_not_go_together_is_refused(given: dict[str, Any], words: str) -> None:
     with pytest.raises(OptionError, match=words):
-        SearchOptions(space="coatnet-small", **given).validate()
+        SearchOptions(space="small", **given).validate()

@@ -48,6 +48,24 @@ def _loss_gradients(network: Network, images: torch.Tensor, labels: torch.Tensor
     return [torch.zeros(()) if each is None else each.detach() for each in found]
 
 
+def _absolute_gradients(
+    network: Network, probe: Probe
+) -> tuple[Network, list[tuple[nn.Module, torch.Tensor, torch.Tensor]]]:
+    """A float64 copy of absolute weights without norms, and its layers with their weights and gradients.
+
+    The gradients are of the summed output for an image of ones; layers that it does not depend on are left out.
+    """
+    copied = without_norms(network).eval()
+    with torch.no_grad():
+        for parameter in copied.parameters():
+            parameter.abs_()
+    out = copied(torch.ones_like(probe.images[:1], dtype=torch.float64)).sum()
+    found = weights(copied)
+    gradients = torch.autograd.grad(out, [weight for _, weight in found], allow_unused=True)
+    pairs = zip(found, gradients, strict=True)
+    return copied, [(module, weight.detach(), each) for (module, weight), each in pairs if each is not None]
+
+
 @PROXIES.register("grad_norm")
 def grad_norm(network: Network, probe: Probe) -> float:
     """Sum over layers of the gradient's norm (Abdelfattah et al. 2021, arXiv:2101.08134)."""
@@ -67,18 +85,8 @@ def synflow(network: Network, probe: Probe) -> float:
     """Logarithm of the sum of |weight| x gradient of the summed output for an image of ones (Tanaka et al. 2020,
     arXiv:2006.05467): on absolute weights in float64, norms switched off since they would undo their size.
     """
-    copied = without_norms(network).eval()
-    with torch.no_grad():
-        for parameter in copied.parameters():
-            parameter.abs_()
-    out = copied(torch.ones_like(probe.images[:1], dtype=torch.float64)).sum()
-    found = weights(copied)
-    gradients = torch.autograd.grad(out, [weight for _, weight in found], allow_unused=True)
-    total = sum(
-        (weight.detach() * gradient).sum().item()
-        for (_, weight), gradient in zip(found, gradients, strict=True)
-        if gradient is not None
-    )
+    _, found = _absolute_gradients(network, probe)
+    total = sum((weight * gradient).sum().item() for _, weight, gradient in found)
     return math.log(total) if total > 0 else -math.inf
 
 
@@ -149,23 +157,15 @@ def dss(network: Network, probe: Probe) -> float:
     nuclear norms of gradient and weight, for every other layer the sum of |gradient x weight|; logarithms are taken
     of the two sums, whose sizes differ by orders of magnitude.
     """
-    copied = without_norms(network).eval()
-    with torch.no_grad():
-        for parameter in copied.parameters():
-            parameter.abs_()
-    out = copied(torch.ones_like(probe.images[:1], dtype=torch.float64)).sum()
-    found = weights(copied)
-    gradients = torch.autograd.grad(out, [weight for _, weight in found], allow_unused=True)
+    copied, found = _absolute_gradients(network, probe)
     inside = {id(m) for attention in _attentions(copied) for m in attention.modules()}
     diversity = saliency = 0.0
-    for (module, weight), gradient in zip(found, gradients, strict=True):
-        if gradient is None:
-            continue
+    for module, weight, gradient in found:
         if id(module) in inside and isinstance(module, nn.Linear):
-            norms = [torch.linalg.matrix_norm(each.detach(), "nuc").item() for each in (gradient, weight)]
+            norms = [torch.linalg.matrix_norm(each, "nuc").item() for each in (gradient, weight)]
             diversity += norms[0] * norms[1]
         else:
-            saliency += (gradient * weight.detach()).abs().sum().item()
+            saliency += (gradient * weight).abs().sum().item()
     return sum(math.log(each) for each in (diversity, saliency) if each > 0)
 
 
