@@ -17,7 +17,7 @@ from nas.options import JUDGED, check_choice
 from nas.progress import Progress, Silent
 from nas.scoring.calibrated import CalibratedScorer, Calibration, Frame, Measured, Proxies, choose_spread
 from nas.scoring.threads import threads_set
-from nas.scoring.zero_cost import PARTS, PROXIES, AggregatedScorer, KnownProxy, ProxyValues
+from nas.scoring.zero_cost import PARTS, PROXIES, AggregatedScorer, ProxyValues, ZeroCostScorer
 from nas.searching.executor import InProcess, Job, Scorer
 from nas.searching.reopened import scoring_of
 from nas.space import SearchSpace
@@ -138,14 +138,13 @@ class _Making:
         ledger = self._ledger = Ledger(folder)
         values = ProxyValues(data, seed=settings.seed, memory=ledger)
         if name in PROXIES.names():
-            return lambda: KnownProxy(name, values)
+            return lambda: ZeroCostScorer(name, values)
         if name in PARTS:
             return lambda: AggregatedScorer(name, values, self.architectures)
-        return lambda: self._calibrated(data, ledger)
+        return lambda: self._calibrated(data, values, ledger)
 
-    def _calibrated(self, data: Dataset, ledger: Ledger) -> Scorer:
-        settings = self.settings
-        proxies = Proxies(data, seed=settings.seed, memory=ledger)
+    def _calibrated(self, data: Dataset, values: ProxyValues, ledger: Ledger) -> Scorer:
+        settings, proxies = self.settings, Proxies(values)
         reference = Measured.of(self.architectures, proxies, progress=self.progress)
         train = ShortTraining(data, settings, ledger, self.progress)
         rows = choose_spread(Frame(reference).reference, settings.calibrations)

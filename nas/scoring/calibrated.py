@@ -16,19 +16,18 @@ from typing import Any
 import numpy as np
 
 from nas.architecture import Architecture
-from nas.data import Dataset
 from nas.progress import Progress, Silent
 from nas.scoring.features import cost_features, stage_features, table_of
-from nas.scoring.zero_cost import PROXIES, Memory, ProxyValues
+from nas.scoring.zero_cost import PROXIES, ProxyValues
 
 _STEADY = 1e-12
 
 
 class Proxies:
-    """The values of every zero-cost proxy, each network's computed once; see `ProxyValues`."""
+    """The values of every zero-cost proxy, in the order of their names."""
 
-    def __init__(self, data: Dataset, *, seed: int = 0, memory: Memory | None = None) -> None:
-        self._values = ProxyValues(data, seed=seed, memory=memory)
+    def __init__(self, values: ProxyValues) -> None:
+        self._values = values
 
     def know(self, digest: str, values: Sequence[float]) -> None:
         """Takes over what was computed before."""
@@ -36,7 +35,8 @@ class Proxies:
             self._values.memory.know(digest, name, value)
 
     def __call__(self, architecture: Architecture) -> list[float]:
-        return [self._values.value(name, architecture) for name in PROXIES.names()]
+        values = self._values.values(PROXIES.names(), architecture)
+        return [values[name] for name in PROXIES.names()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -11,8 +11,7 @@ from nas.data import Dataset
 from nas.data.sharing import pack_data, unpack_data
 from nas.scoring.calibrated import CalibratedScorer, Calibration, Measured, Proxies
 from nas.scoring.setup import ScoringSetup, unpack_supernet
-from nas.scoring.zero_cost import PARTS, AggregatedScorer, ProxyValues, ZeroCostScorer
-from nas.scoring.zero_cost.scorer import PROBE_IMAGES
+from nas.scoring.zero_cost import PARTS, PROBE_IMAGES, AggregatedScorer, ProxyValues, ZeroCostScorer
 
 
 class Scores(Protocol):
@@ -26,21 +25,24 @@ class CalibratedScoring:
     """A `CalibratedScorer` that can be made here, or packed and made elsewhere.
 
     Attributes:
-        seed: Of the proxies, the one that the calibration was measured with.
+        seed, device: Of the proxies, those that the calibration was measured with.
     """
 
     calibration: Calibration
     data: Dataset
     seed: int
+    device: str = "cpu"
 
     def make(self) -> CalibratedScorer:
         """The scorer in this process."""
-        return CalibratedScorer(self.calibration, Proxies(self.data, seed=self.seed))
+        return CalibratedScorer(self.calibration, Proxies(ProxyValues(self.data, seed=self.seed, device=self.device)))
 
     def pack(self) -> ScoringSetup:
         """Plain data to make the same scorer from, and the few images that the proxies look at."""
         reference, trained = self.calibration.reference.to_dict(), self.calibration.trained
-        return _packed(self.data, kind="calibrated", seed=self.seed, reference=reference, trained=trained)
+        return _packed(
+            self.data, kind="calibrated", seed=self.seed, device=self.device, reference=reference, trained=trained
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -56,17 +58,21 @@ class ZeroCostScoring:
     data: Dataset
     seed: int
     reference: Sequence[Architecture] = ()
+    device: str = "cpu"
 
     def make(self) -> Scores:
         """The scorer in this process."""
+        values = ProxyValues(self.data, seed=self.seed, device=self.device)
         if self.name in PARTS:
-            return AggregatedScorer(self.name, ProxyValues(self.data, seed=self.seed), self.reference)
-        return ZeroCostScorer(self.name, self.data, seed=self.seed)
+            return AggregatedScorer(self.name, values, self.reference)
+        return ZeroCostScorer(self.name, values)
 
     def pack(self) -> ScoringSetup:
         """Plain data to make the same scorer from, and the few images that it looks at."""
         reference = [each.to_dict() for each in self.reference]
-        return _packed(self.data, kind="zero-cost", seed=self.seed, name=self.name, reference=reference)
+        return _packed(
+            self.data, kind="zero-cost", seed=self.seed, device=self.device, name=self.name, reference=reference
+        )
 
 
 def make_scorer(setup: ScoringSetup) -> Scores:
@@ -85,7 +91,10 @@ def _unpack_calibrated(setup: ScoringSetup) -> Scores:
         reference=Measured.from_dict(facts["reference"]), trained=tuple((row, value) for row, value in facts["trained"])
     )
     return CalibratedScoring(
-        calibration=calibration, data=unpack_data(facts["data"], setup.arrays), seed=facts["seed"]
+        calibration=calibration,
+        data=unpack_data(facts["data"], setup.arrays),
+        seed=facts["seed"],
+        device=facts["device"],
     ).make()
 
 
@@ -95,6 +104,7 @@ def _unpack_zero_cost(setup: ScoringSetup) -> Scores:
         name=facts["name"],
         data=unpack_data(facts["data"], setup.arrays),
         seed=facts["seed"],
+        device=facts["device"],
         reference=[Architecture.from_dict(each) for each in facts["reference"]],
     ).make()
 

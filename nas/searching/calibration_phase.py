@@ -13,7 +13,7 @@ from nas.errors import RunError
 from nas.run import Run
 from nas.scoring.calibrated import Calibration, Frame, Measured, Proxies, choose_spread
 from nas.scoring.threads import threads_set
-from nas.scoring.zero_cost import PROXIES
+from nas.scoring.zero_cost import PROXIES, ProxyValues
 from nas.searching.context import Context
 from nas.searching.sampling import BudgetSampler
 from nas.training import fresh_network, train_network
@@ -41,7 +41,8 @@ def calibrate(context: Context) -> Calibration:
     """
     plan, seed = context.plan, context.options.seed
     networks = reference_networks(context.sampler, plan.calibration["reference"], seed=seed)
-    proxies = Proxies(context.data, seed=seed)
+    values = ProxyValues(context.data, seed=seed, device=plan.proxy_device)
+    proxies = Proxies(values)
     with threads_set(plan.job_threads):
         reference = _measure(context, networks, proxies)
     rows = choose_spread(Frame(reference).reference, plan.calibration["trainings"])

@@ -97,6 +97,11 @@ class Plan:
         choose_device(plain["device"], remedy=f"Go on with {where} on a machine that has it.")
         return cls(**plain)
 
+    @property
+    def proxy_device(self) -> str:
+        """Where zero-cost proxies look at networks; some need float64, which MPS lacks."""
+        return self.device if self.device.startswith("cuda") else "cpu"
+
     def recipe(self, *, epochs: int, seed: int) -> Recipe:
         """The recipe for the supernet or for a finalist."""
         return Recipe(

@@ -35,12 +35,19 @@ def zero_cost_scoring(context: Context) -> ZeroCostScoring:
     options, reference = context.options, ()
     if options.scorer in AGGREGATES:
         reference = reference_networks(context.sampler, context.plan.calibration["reference"], seed=options.seed)
-    return ZeroCostScoring(name=options.scorer, data=context.data, seed=options.seed, reference=reference)
+    return ZeroCostScoring(
+        name=options.scorer,
+        data=context.data,
+        seed=options.seed,
+        reference=reference,
+        device=context.plan.proxy_device,
+    )
 
 
 def calibrated_scoring(context: Context, calibration: Calibration) -> CalibratedScoring:
     """Scoring by what short trainings say."""
-    return CalibratedScoring(calibration=calibration, data=context.data, seed=context.options.seed)
+    device = context.plan.proxy_device
+    return CalibratedScoring(calibration=calibration, data=context.data, seed=context.options.seed, device=device)
 
 
 def search_candidates(context: Context, source: ScorerSource) -> list[Trial]:

@@ -27,6 +27,7 @@ from nas.scoring import (
 )
 from nas.scoring.calibrated import Calibration, Measured, Proxies
 from nas.scoring.setup import unpack_supernet
+from nas.scoring.zero_cost import ProxyValues
 from nas.supernet import Supernet
 from nas.training import SupernetTraining
 
@@ -206,7 +207,7 @@ def test_zero_cost_scores_are_the_same_elsewhere(name: str) -> None:
 
 
 def test_calibrated_scores_are_the_same_elsewhere() -> None:
-    reference = Measured.of(CANDIDATES, Proxies(DATA, seed=3))
+    reference = Measured.of(CANDIDATES, Proxies(ProxyValues(DATA, seed=3)))
     trained = tuple((row, 0.3 + 0.05 * row) for row in range(5))
     source = CalibratedScoring(calibration=Calibration(reference=reference, trained=trained), data=DATA, seed=3)
     here = [source.make().score(each) for each in CANDIDATES]

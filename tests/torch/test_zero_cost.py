@@ -13,7 +13,7 @@ from torch import nn
 
 import nas
 from nas.data import open_data
-from nas.scoring.zero_cost import PROXIES, Probe, ZeroCostScorer
+from nas.scoring.zero_cost import PROXIES, Probe, Probed, ProxyValues, ZeroCostScorer
 from nas.training import fresh_network
 
 from ..small_space import small_space
@@ -35,7 +35,7 @@ def member(layout: str, seed: int = 0) -> Any:
 @pytest.mark.parametrize("name", PROXIES.names())
 @pytest.mark.parametrize("layout", SPACE.layouts)
 def test_proxies_are_finite_and_repeatable_on_convolution_and_attention(name: str, layout: str) -> None:
-    values = [PROXIES[name](member(layout), probe()) for _ in range(2)]
+    values = [PROXIES[name](Probed(member(layout), probe())) for _ in range(2)]
     assert math.isfinite(values[0])
     assert values[0] == pytest.approx(values[1], rel=1e-5, abs=1e-6)
 
@@ -44,7 +44,7 @@ def test_proxies_are_finite_and_repeatable_on_convolution_and_attention(name: st
 def test_proxies_leave_weights_alone(name: str) -> None:
     network = member(SPACE.layouts[0])
     before = {key: value.clone() for key, value in network.named_parameters()}
-    PROXIES[name](network, probe())
+    PROXIES[name](Probed(network, probe()))
     assert all(torch.equal(value, before[key]) for key, value in network.named_parameters())
     assert all(parameter.grad is None for parameter in network.parameters())
 
@@ -64,7 +64,7 @@ class Line(nn.Module):
 
 
 def by_hand(name: str, network: Any, images: torch.Tensor, labels: torch.Tensor) -> float:
-    return PROXIES[name](copy.deepcopy(network), Probe(images=images, labels=labels))
+    return PROXIES[name](Probed(copy.deepcopy(network), Probe(images=images, labels=labels)))
 
 
 def test_synflow_is_the_product_of_absolute_weights_per_layer() -> None:
@@ -90,17 +90,26 @@ def test_zico_needs_gradients_that_agree_between_batches() -> None:
     nearly = torch.cat([same, same + 1e-3 * torch.randn(same.shape, generator=generator)])
     apart = torch.cat([same, torch.randn(same.shape, generator=generator)])
     twice = labels.repeat(2)
-    agreeing = PROXIES["zico"](network, Probe(images=nearly, labels=twice))
-    assert agreeing > PROXIES["zico"](network, Probe(images=apart, labels=twice))
+    agreeing = PROXIES["zico"](Probed(network, Probe(images=nearly, labels=twice)))
+    assert agreeing > PROXIES["zico"](Probed(network, Probe(images=apart, labels=twice)))
 
 
 def test_a_scorer_depends_on_the_architecture_alone() -> None:
     data = open_data("digits").load(resolution=8, seed=0)
     space = SPACE.adapted(channels=data.info.channels, num_classes=data.info.num_classes)
     members = [space.sample(random.Random(i)) for i in range(4)]
-    scorer = ZeroCostScorer("nwot", data, images=16)
+    scorer = ZeroCostScorer("nwot", ProxyValues(data, images=16))
     forwards = [scorer.score(each) for each in members]
-    backwards = [ZeroCostScorer("nwot", data, images=16).score(each) for each in reversed(members)][::-1]
+    backwards = [ZeroCostScorer("nwot", ProxyValues(data, images=16)).score(each) for each in reversed(members)][::-1]
     assert forwards == pytest.approx(backwards)
     assert len(set(forwards)) > 1
     assert nas.cost(members[0]).macs > 0
+
+
+def test_one_network_serves_all_proxies_as_a_fresh_one_does_each() -> None:
+    data = open_data("digits").load(resolution=8, seed=0)
+    space = SPACE.adapted(channels=data.info.channels, num_classes=data.info.num_classes)
+    architecture = space.sample(random.Random(2))
+    together = ProxyValues(data, images=16).values(PROXIES.names(), architecture)
+    apart = {name: ProxyValues(data, images=16).value(name, architecture) for name in PROXIES.names()}
+    assert together == pytest.approx(apart, rel=1e-6)

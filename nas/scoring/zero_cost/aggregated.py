@@ -33,14 +33,15 @@ class AggregatedScorer:
     """
 
     def __init__(self, name: str, values: ProxyValues, reference: Sequence[Architecture]) -> None:
-        self._values = values
-        self._sorted = {part: sorted(self._value(part, each) for each in reference) for part in PARTS[name]}
+        self._name, self._values = name, values
+        found = [self._parts(each) for each in reference]
+        self._sorted = {part: sorted(each[part] for each in found) for part in PARTS[name]}
 
     def score(self, architecture: Architecture) -> float:
         """The sum of log shares."""
-        total = 0.0
+        total, found = 0.0, self._parts(architecture)
         for part, values in self._sorted.items():
-            value = self._value(part, architecture)
+            value = found[part]
             if math.isnan(value):
                 return math.nan
             # Ties get the middle of their ranks.
@@ -48,7 +49,6 @@ class AggregatedScorer:
             total += math.log((below + 0.5) / (len(values) + 1))
         return total
 
-    def _value(self, part: str, architecture: Architecture) -> float:
-        if part == COMPLEXITY:
-            return float(cost(architecture).macs)
-        return self._values.value(part, architecture)
+    def _parts(self, architecture: Architecture) -> dict[str, float]:
+        found = self._values.values(PARTS[self._name], architecture)
+        return {**found, COMPLEXITY: float(cost(architecture).macs)}

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+
+import torch
 
 from nas.architecture import Architecture
-from nas.data import Dataset
-from nas.scoring.zero_cost.scorer import ZeroCostScorer
+from nas.data import Batches, Dataset
+from nas.scoring.zero_cost.probing import Probe, Probed
+from nas.scoring.zero_cost.proxies import PROXIES
+from nas.training import fresh_network
+
+PROBE_IMAGES = 64
 
 
 class Memory:
@@ -31,30 +37,55 @@ class ProxyValues:
     """Values of zero-cost proxies on one probe; NaN and infinities as they come.
 
     Args:
-        data: Its first training images are the probe.
+        data: Its first training images, without augmentation, are the probe.
         seed: Of initial weights and noise.
-        repeats: Networks of different initial weights whose values are averaged.
-        memory: What is known already, and where what is computed goes; it must be of the same data, seed and repeats.
+        images: How many of them.
+        device: Where the networks are looked at.
+        memory: What is known already, and where what is computed goes; it must be of the same data, seed and images.
     """
 
-    def __init__(self, data: Dataset, *, seed: int = 0, repeats: int = 1, memory: Memory | None = None) -> None:
+    def __init__(
+        self,
+        data: Dataset,
+        *,
+        seed: int = 0,
+        images: int = PROBE_IMAGES,
+        device: str = "cpu",
+        memory: Memory | None = None,
+    ) -> None:
         self.memory = memory or Memory()
-        self._data, self._seed, self._repeats = data, seed, repeats
-        self._scorers: dict[str, ZeroCostScorer] = {}
+        self._resolution, self._seed, self._device = data.resolution, seed, device
+        split = data.train.first(images)
+        batches = Batches(split, batch_size=len(split), mean=data.mean, std=data.std, device=device)
+        pixels, labels = next(iter(batches))
+        self._probe = Probe(images=pixels, labels=labels, seed=seed)
+        self._last: tuple[str, Probed] | None = None
 
     def value(self, proxy: str, architecture: Architecture) -> float:
         """Of the proxy of that name, for the architecture's fresh network."""
-        if proxy not in self._scorers:
-            self._scorers[proxy] = ZeroCostScorer(proxy, self._data, seed=self._seed, repeats=self._repeats)
-        return self.memory.recall(architecture.digest, proxy, lambda: self._scorers[proxy].score(architecture))
+        return self.memory.recall(architecture.digest, proxy, lambda: self._make(proxy, architecture))
+
+    def values(self, proxies: Iterable[str], architecture: Architecture) -> dict[str, float]:
+        """Of several proxies, those that share work in turn."""
+        wanted = set(proxies)
+        found = {name: self.value(name, architecture) for name in PROXIES if name in wanted}
+        self._last = None
+        return found
+
+    def _make(self, proxy: str, architecture: Architecture) -> float:
+        if self._last is None or self._last[0] != architecture.digest:
+            network = fresh_network(architecture.at_resolution(self._resolution), seed=self._seed)
+            self._last = (architecture.digest, Probed(network.to(self._device), self._probe))
+        with torch.enable_grad():
+            return PROXIES[proxy](self._last[1])
 
 
-class KnownProxy:
-    """One proxy as a scorer that computes no value twice."""
+class ZeroCostScorer:
+    """The value of one proxy for an architecture's fresh network; higher is better."""
 
     def __init__(self, proxy: str, values: ProxyValues) -> None:
         self._proxy, self._values = proxy, values
 
     def score(self, architecture: Architecture) -> float:
-        """Higher is better."""
+        """The value."""
         return self._values.value(self._proxy, architecture)
