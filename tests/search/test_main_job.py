@@ -34,7 +34,7 @@ OPTIONS = SearchOptions(
     trials=10,
     epochs=2,
     finalists=3,
-    finalist_epochs=2,
+    finalist_epochs=1,
     strategy="single-path",
     threads=1,
     device="cpu",
@@ -280,7 +280,7 @@ def test_a_search_stopped_in_the_supernet_ends_with_the_same_trials(done: Done, 
 
     path = tmp_path / "b"
     with pytest.raises(KeyboardInterrupt):
-        run_search(path, Stop())
+        run_search(path, Stop(), finalists=1)
     assert [event["phase"] for event in read_run(path).events("interrupted")] == ["supernet"]
     assert not read_run(path).trials()
     nas.resume(path)
