@@ -20,7 +20,6 @@ from nas.errors import OptionError, RunError
 from nas.options import SearchOptions
 from nas.progress import Silent
 from nas.run import RunRecord, read_run
-from nas.searching import handover
 from nas.searching.block_phase import ORIGIN, budget_blocks
 from nas.searching.sampling import BudgetSampler
 from nas.space import SearchSpace
@@ -153,10 +152,10 @@ def test_a_winner_is_handed_over_with_a_page(done: tuple[str, RunRecord]) -> Non
     assert "trains no supernet" not in page
 
 
+@pytest.mark.usefixtures("unexported")
 def test_stopped_in_every_phase_it_ends_with_the_same_trials(
-    done: tuple[str, RunRecord], tmp_path: Path, images: str, monkeypatch: pytest.MonkeyPatch
+    done: tuple[str, RunRecord], tmp_path: Path, images: str
 ) -> None:
-    monkeypatch.setattr(handover, "export_winner", lambda *_, **__: {})  # slow, and beside the point
     strategy, whole = done
     out = tmp_path / "run"
     # Side by side, cells are scored in a row; else each after its training, where the second has begun by then.

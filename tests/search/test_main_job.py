@@ -24,7 +24,7 @@ from nas.options import SearchOptions
 from nas.progress import Silent
 from nas.report import rebuild
 from nas.run import read_run
-from nas.searching import SearchResult, handover
+from nas.searching import SearchResult
 from nas.searching.searchers import SEARCHERS, make_searcher
 from nas.trial import Trial
 
@@ -95,12 +95,6 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
         patch.setattr(Dataset, "test", property(read, slot.__set__))
         result = run_search(path, progress)
     return Done(path, result, reads, progress.notes)
-
-
-@pytest.fixture
-def unexported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For tests of other things: leaves out writing and checking the winners' folders."""
-    monkeypatch.setattr(handover, "export_winner", lambda *_, **__: {})
 
 
 def trials(path: Path) -> list[Trial]:
