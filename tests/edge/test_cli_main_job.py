@@ -178,7 +178,7 @@ def test_an_impossible_budget_is_told_in_one_line(home: Path) -> None:
 
 
 def test_an_interrupted_search_says_how_to_go_on_and_does(home: Path) -> None:
-    words = [*SEARCH, "--epochs", "3", "--out", "runs/my search", "--json"]
+    words = [*SEARCH, "--epochs", "3", "--finalists", "1", "--out", "runs/my search", "--json"]
     command = [*PROGRAMS["nas-search"], *words]
     # A suite that was itself started in the background hands on that interrupts are ignored.
     with subprocess.Popen(

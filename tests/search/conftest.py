@@ -1,4 +1,4 @@
-"""What the tests of killed runs share: one server for all of them, and one run that nobody killed."""
+"""What tests of searches share: a server of runs that are killed, one run that nobody killed, searches cut short."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from nas.searching import handover, loop
 
 from .kill_cases import Server, small_space_file
 
@@ -25,3 +27,10 @@ def whole(server: Server) -> Path:
     out = server.home / "whole"
     assert server.do("search", out) == 0
     return out
+
+
+@pytest.fixture
+def unexported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of other things: leaves out writing and checking the winners' folders, and the report's pictures."""
+    monkeypatch.setattr(handover, "export_winner", lambda *_, **__: {})
+    monkeypatch.setattr(loop, "_rebuild", lambda run: None)

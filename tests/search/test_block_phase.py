@@ -152,6 +152,7 @@ def test_a_winner_is_handed_over_with_a_page(done: tuple[str, RunRecord]) -> Non
     assert "trains no supernet" not in page
 
 
+@pytest.mark.usefixtures("unexported")
 def test_stopped_in_every_phase_it_ends_with_the_same_trials(
     done: tuple[str, RunRecord], tmp_path: Path, images: str
 ) -> None:

@@ -12,7 +12,7 @@ import nas
 from nas.errors import OptionError, RunError
 from nas.options import SearchOptions
 from nas.run import Run, read_run
-from nas.searching import handover, plan, resume
+from nas.searching import plan, resume
 
 from ..small_space import small_space
 
@@ -47,12 +47,6 @@ def few_references() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(plan, "_PROXY_IMAGES", 10**9)
         yield
-
-
-@pytest.fixture
-def unexported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For tests of other things: leaves out writing and checking the winners' folders."""
-    monkeypatch.setattr(handover, "export_winner", lambda *_, **__: {})
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from nas.options import SearchOptions
 from nas.progress import Silent
 from nas.report import rebuild
 from nas.run import read_run
-from nas.searching import SearchResult, handover
+from nas.searching import SearchResult
 from nas.searching.searchers import SEARCHERS, make_searcher
 from nas.trial import Trial
 
@@ -34,7 +34,7 @@ OPTIONS = SearchOptions(
     trials=10,
     epochs=2,
     finalists=3,
-    finalist_epochs=2,
+    finalist_epochs=1,
     strategy="single-path",
     threads=1,
     device="cpu",
@@ -95,12 +95,6 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
         patch.setattr(Dataset, "test", property(read, slot.__set__))
         result = run_search(path, progress)
     return Done(path, result, reads, progress.notes)
-
-
-@pytest.fixture
-def unexported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For tests of other things: leaves out writing and checking the winners' folders."""
-    monkeypatch.setattr(handover, "export_winner", lambda *_, **__: {})
 
 
 def trials(path: Path) -> list[Trial]:
@@ -280,7 +274,7 @@ def test_a_search_stopped_in_the_supernet_ends_with_the_same_trials(done: Done, 
 
     path = tmp_path / "b"
     with pytest.raises(KeyboardInterrupt):
-        run_search(path, Stop())
+        run_search(path, Stop(), finalists=1)
     assert [event["phase"] for event in read_run(path).events("interrupted")] == ["supernet"]
     assert not read_run(path).trials()
     nas.resume(path)

@@ -15,12 +15,12 @@ from nas.progress import Silent
 from nas.searching import train
 from nas.training import loop as training
 
+from ..small_space import small_space
+
 OPTIONS = SearchOptions(
-    space="coatnet-small",
+    space="small",
     data="digits",
     finalist_epochs=3,
-    resolution=16,
-    train_resolution=16,
     batch_size=256,
     threads=1,
     device="cpu",
@@ -45,7 +45,7 @@ def test_a_training_that_goes_on_has_the_history_of_all_its_epochs(
 ) -> None:
     monkeypatch.setattr(winner, "check_code", lambda *_: 0.0)
     monkeypatch.setattr(training, "_FIRST_S", 1e9)  # no checkpoint but those at the end of the first epoch and of all
-    space = nas.load_space("coatnet-small")
+    space = small_space()
     smallest = min((space.sample(random.Random(seed)) for seed in range(20)), key=lambda a: nas.cost(a).macs)
     whole, again = tmp_path / "whole", tmp_path / "again"
     expected = train(smallest, out=whole, options=OPTIONS)

@@ -10,6 +10,7 @@ from torch import nn
 
 from nas.data import Split
 from nas.training import evaluate, recalibrate
+from nas.training.evaluation import batch_norms, gathering_statistics
 
 from .training_cases import CLASSES, recipe, same_tensors, tiny_data
 
@@ -43,6 +44,19 @@ def test_recalibration_averages_the_statistics_of_all_batches() -> None:
     assert norm.running_var.item() == pytest.approx(var.item(), rel=1e-5)
     assert norm.num_batches_tracked.item() == 2
     assert (norm.momentum, network[2].momentum) == (0.3, 0.1)
+
+
+def test_gathering_statistics_that_breaks_off_leaves_the_momenta_as_they_were() -> None:
+    norms = batch_norms(nn.Sequential(nn.BatchNorm2d(1, momentum=0.3), nn.Sequential(nn.BatchNorm1d(2))))
+
+    def broken_off() -> None:
+        with gathering_statistics(norms):
+            assert [(norm.momentum, norm.training) for norm in norms] == [(None, True)] * 2
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        broken_off()
+    assert [(norm.momentum, norm.training) for norm in norms] == [(0.3, False), (0.1, False)]
 
 
 def test_recalibration_twice_gives_the_same_statistics() -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
-from itertools import groupby
 from typing import Any
 
 import torch
 from torch import nn
 
 import nas
-from nas.architecture import Architecture
+from nas.architecture import Architecture, LayerConfig
 from nas.catalog import read_architecture, zoo_names
 from nas.loading import load_architecture
 
@@ -62,9 +61,21 @@ def is_quick(name: str) -> bool:
 
 
 def shortened(whole: Architecture) -> Architecture:
-    """The same network with one of equal layers in a row, which has the same to show as twenty."""
-    stages = tuple(replace(stage, layers=tuple(layer for layer, _ in groupby(stage.layers))) for stage in whole.stages)
+    """The same network with one of equal runs of layers in a row, which has the same to show as twenty."""
+    stages = tuple(replace(stage, layers=without_repeats(stage.layers)) for stage in whole.stages)
     return replace(whole, stages=stages)
+
+
+def without_repeats(layers: tuple[LayerConfig, ...]) -> tuple[LayerConfig, ...]:
+    """A B B B C B C is A B C."""
+    found: list[LayerConfig] = []
+    for layer in layers:
+        found.append(layer)
+        for length in range(1, len(found) // 2 + 1):
+            if found[-length:] == found[-2 * length : -length]:
+                del found[-length:]
+                break
+    return tuple(found)
 
 
 def perturbed(network: nn.Module, seed: int = 0) -> Any:
