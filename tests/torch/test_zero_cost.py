@@ -73,6 +73,13 @@ def test_synflow_is_the_product_of_absolute_weights_per_layer() -> None:
     assert by_hand("synflow", Line(), ones, torch.zeros(1, dtype=torch.long)) == pytest.approx(math.log(12))
 
 
+def test_synflow_passes_a_tanh_that_large_signals_saturate() -> None:
+    network = Line(nn.Tanh())
+    nn.init.constant_(network.first.weight, 100.0)
+    found = by_hand("synflow", network, torch.ones(1, 1, 1, 1), torch.zeros(1, dtype=torch.long))
+    assert found == pytest.approx(math.log(600))
+
+
 def test_nwot_sees_the_signs_of_smooth_activations() -> None:
     images = torch.tensor([1.0, 2.0, -1.0]).view(3, 1, 1, 1)
     for activation in (nn.ReLU(), nn.GELU(), nn.SiLU()):
