@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from nas.searching.ranking import (
     spearman,
     top_k_regret,
     within_band_spearman,
+    within_group_spearman,
 )
 
 BANDS = 20
@@ -33,6 +34,8 @@ class Judgement:
         low, high: The 95 % percentile interval of `spearman`, by bootstrap over networks.
         partial_spearman_given_macs, partial_spearman_given_params: With what these tell about both taken out.
         within_band_spearman: Mean inside bands of multiply-adds that hold equally many networks.
+        within_kind_spearman: Mean inside groups of networks whose stages attend and convolve alike, of four or more
+            networks: what is left once it is known that one op is better than the other.
         top_k_regret: k -> what the best of the k networks with the highest scores lacks to the best of all.
         n: Networks with both a score and a truth.
         failed: Networks without a score.
@@ -48,6 +51,7 @@ class Judgement:
     partial_spearman_given_macs: float | None
     partial_spearman_given_params: float | None
     within_band_spearman: float | None
+    within_kind_spearman: float | None
     top_k_regret: Mapping[str, float] = field(default_factory=dict)
     n: int = 0
     failed: int = 0
@@ -64,6 +68,7 @@ def judge(
     *,
     macs: Values | None = None,
     params: Values | None = None,
+    kinds: Sequence[str] | None = None,
     known: int = 0,
     seconds: float | None = None,
     seed: int = 0,
@@ -75,7 +80,7 @@ def judge(
     Args:
         scores: Higher should be better.
         truth: Known accuracies, all finite.
-        macs, params: Of the same networks, where they are known.
+        macs, params, kinds: Of the same networks, where they are known.
     """
     given, true = np.asarray(scores, dtype=float), np.asarray(truth, dtype=float)
     kept = np.isfinite(given)
@@ -106,6 +111,11 @@ def judge(
             if by_macs is None
             else within_band_spearman(values, truths, by_macs, bands=max(1, min(bands, len(values) // 4)))
         ),
+        "within_kind_spearman": (
+            math.nan
+            if kinds is None
+            else within_group_spearman(values, truths, [kind for kind, asked in zip(kinds, kept, strict=True) if asked])
+        ),
     }
     return Judgement(
         **{name: None if math.isnan(value) else value for name, value in figures.items()},
@@ -119,5 +129,5 @@ def judge(
 
 _FIGURES = (
     "spearman", "low", "high", "kendall", "pearson", "partial_spearman_given_macs", "partial_spearman_given_params",
-    "within_band_spearman",
+    "within_band_spearman", "within_kind_spearman",
 )  # fmt: skip

@@ -19,6 +19,7 @@ from nas.benchmark.scorers import Scores, Settings, check_scorers, score_all
 from nas.benchmark.tables import TruthTable, read_table
 from nas.errors import OptionError
 from nas.progress import Progress, Silent
+from nas.scoring.features import kinds
 from nas.space import SearchSpace
 
 KNOWN = "known"
@@ -98,6 +99,7 @@ def rank(
             f"--score-column {clashes[0]}: that is the name of a baseline or scorer. Rename the column in the table."
         )
     counts: dict[str, list[float]] = {}
+    groups: list[str] | None = None
     if space is not None:
         architectures = _architectures(table, space, arch_column, kept)
         for name in dict.fromkeys(scorers):
@@ -109,7 +111,7 @@ def rank(
             looked_at, expected = expected_from_known(architectures, truths, settings.known)
             found[KNOWN] = Scores(values=expected, seconds=time.process_time() - began, looked_at=tuple(looked_at))
         began = time.process_time()
-        counts = baselines(architectures)
+        counts, groups = baselines(architectures), [kinds(each) for each in architectures]
         seconds = time.process_time() - began
         found |= {name: Scores(values=values, seconds=seconds) for name, values in counts.items()}
     progress.start("judging", len(found), "predictors")
@@ -123,6 +125,7 @@ def rank(
             [truths[i] for i in asked],
             macs=macs,
             params=params,
+            kinds=None if groups is None else [groups[i] for i in asked],
             known=len(scores.looked_at),
             seconds=scores.seconds,
             seed=settings.seed,

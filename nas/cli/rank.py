@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Judge scores by a table of known accuracies: rank correlations, also with MACs and parameters taken out and inside
-bands of equal MACs, and the regret of trusting the best k. The baselines (parameters, MACs, depth, channels) stand
-beside every score.
+bands of equal MACs, inside networks whose stages convolve and attend alike, and the regret of trusting the best k. The
+baselines (parameters, MACs, depth, channels, share of layers that convolve) stand beside every score.
 
   nas rank --truth table.csv --truth-column accuracy --score-column my_score
   nas rank --space nats-size --truth nats_size_cifar10.csv --scorer nwot --scorer calibrated --data cifar10.npz
@@ -32,6 +32,7 @@ _COLUMNS = (
     ("given MACs", "partial_spearman_given_macs"),
     ("given params", "partial_spearman_given_params"),
     ("in MAC bands", "within_band_spearman"),
+    ("in kinds", "within_kind_spearman"),
 )
 _SETTINGS = ("data", "supernet", "calibrations", "calibration_epochs", "known", "work", "threads", "seed")
 

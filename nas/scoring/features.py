@@ -26,6 +26,19 @@ def depth(architecture: Architecture) -> int:
     return sum(len(layer.branches) for stage in architecture.stages for layer in stage.layers)
 
 
+def attending(architecture: Architecture) -> list[list[bool]]:
+    """Per stage and layer, whether it attends."""
+    return [
+        [any(op == "attention" for op in _values(layer.to_dict(), "op")) for layer in stage.layers]
+        for stage in architecture.stages
+    ]
+
+
+def kinds(architecture: Architecture) -> str:
+    """A letter per stage: C where no layer attends, A where all do, M where some do."""
+    return "".join("C" if not any(stage) else "A" if all(stage) else "M" for stage in attending(architecture))
+
+
 def cost_features(architecture: Architecture) -> list[float]:
     """What counting alone knows: logarithms of parameters and multiply-adds, depth, sum of log-channels."""
     counted = cost(architecture)
@@ -46,14 +59,13 @@ def stage_features(architecture: Architecture) -> list[float]:
     rows = TABLE.architecture(architecture)
     macs, params = (max(1, sum(getattr(row, name) for _, row in rows)) for name in ("macs", "params"))
     found = [math.log(rows[0][1].shape[0])]
-    for stage, (_, counted) in zip(architecture.stages, rows[1:], strict=False):
-        layers = [layer.to_dict() for layer in stage.layers]
-        kernels = [float(value) for layer in layers for value in _values(layer, "kernel_size")]
-        attending = [any(op == "attention" for op in _values(layer, "op")) for layer in layers]
+    stages = zip(architecture.stages, rows[1:], attending(architecture), strict=False)
+    for stage, (_, counted), attends in stages:
+        kernels = [float(value) for layer in stage.layers for value in _values(layer.to_dict(), "kernel_size")]
         found += [
-            float(len(layers)),
+            float(len(stage.layers)),
             math.log(counted.shape[0]),
-            sum(attending) / max(1, len(layers)),
+            sum(attends) / max(1, len(attends)),
             sum(kernels) / len(kernels) if kernels else 0.0,
             counted.macs / macs,
             counted.params / params,

@@ -59,9 +59,20 @@ def within_band_spearman(score: Values, truth: Values, macs: Values, *, bands: i
 
     Bands in which it is undefined are left out; NaN if all are.
     """
-    scores, truths = _pairs(score, truth)
     order = np.argsort(_pairs(macs, truth)[0], kind="stable")
-    inside = [spearman(scores[band], truths[band]) for band in np.array_split(order, min(bands, max(1, len(order))))]
+    return _mean_spearman(score, truth, np.array_split(order, min(bands, max(1, len(order)))))
+
+
+def within_group_spearman(score: Values, truth: Values, groups: Sequence[str], *, least: int = 4) -> float:
+    """The mean of Spearman's correlation inside groups of at least `least` networks; NaN if there is none."""
+    names = np.asarray(groups)
+    members = [np.flatnonzero(names == name) for name in dict.fromkeys(groups)]
+    return _mean_spearman(score, truth, [each for each in members if len(each) >= least])
+
+
+def _mean_spearman(score: Values, truth: Values, parts: Sequence[np.ndarray]) -> float:
+    scores, truths = _pairs(score, truth)
+    inside = [spearman(scores[part], truths[part]) for part in parts]
     defined = [each for each in inside if not math.isnan(each)]
     return float(np.mean(defined)) if defined else math.nan
 

@@ -16,6 +16,7 @@ from nas.benchmark.baselines import baselines
 from nas.benchmark.codecs import decode
 from nas.benchmark.ranking import rank
 from nas.errors import DataError, OptionError
+from nas.scoring.features import kinds
 from nas.space import Genotype, StageChoice
 
 TRUTH = Path(__file__).resolve().parents[3] / "shared" / "truth"
@@ -50,6 +51,32 @@ def test_baselines_of_a_network() -> None:
     assert found["depth"] == [4]
     assert found["channels"] == [120]
     assert found["log_channels"] == [pytest.approx(math.log(8 * 16 * 24 * 32 * 40))]
+    assert found["convolutions"] == [1]
+
+
+def test_hybrids_are_told_apart_by_what_their_stages_do() -> None:
+    space = nas.load_space("coatnet-small")
+    for layout, letters in (("CCCC", "CCCC"), ("CCAA", "CCAA"), ("AAAA", "AAAA")):
+        architecture = space.decode(space.sample_genotype(random.Random(0), layout))
+        depths = [len(stage.layers) for stage in architecture.stages]
+        assert kinds(architecture) == letters
+        convolving = sum(depth for depth, letter in zip(depths, layout, strict=True) if letter == "C")
+        assert baselines([architecture])["convolutions"] == [pytest.approx(convolving / sum(depths))]
+
+
+def test_knowing_the_better_op_alone_is_worth_nothing_within_kinds() -> None:
+    rng = random.Random(0)
+    groups = ["CC"] * 20 + ["AA"] * 20 + ["CA"] * 3
+    truth = [rng.random() + (group == "CC") for group in groups]
+    only_op = [float(group == "CC") + 0.001 * rng.random() for group in groups]
+    found = judge(only_op, truth, kinds=groups)
+    assert found.spearman is not None
+    assert found.within_kind_spearman is not None
+    assert found.spearman > 0.6 > 0.3 > abs(found.within_kind_spearman)
+    # Groups of fewer than four say nothing.
+    assert judge(truth, truth, kinds=groups).within_kind_spearman == pytest.approx(1)
+    assert judge(truth[-3:], truth[-3:], kinds=groups[-3:]).within_kind_spearman is None
+    assert judge(truth, truth).within_kind_spearman is None
 
 
 def test_a_perfect_score_is_one_everywhere_and_a_failed_one_is_left_out() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 import nas
 from nas.architecture import Architecture
+from nas.benchmark.baselines import BASELINES
 from nas.benchmark.ranking import rank
 from nas.benchmark.scorers import Settings, score_all
 from nas.errors import OptionError, RunError
@@ -65,7 +66,7 @@ def test_rows_are_drawn_by_the_seed_and_baselines_stand_beside(tmp_path: Path) -
     path = table(tmp_path / "t.csv", members(12))
     found = rank(path, space=SPACE, scorers=["nwot"], rows=8, settings=Settings(seed=3))
     assert found.n == 8
-    assert list(found.scorers) == ["nwot", "params", "macs", "depth", "channels", "log_channels"]
+    assert list(found.scorers) == ["nwot", *BASELINES]
     assert found.scorers["nwot"].failed == 0
     assert found.scorers["params"].spearman == pytest.approx(1)
     again = rank(path, space=SPACE, scorers=["nwot"], rows=8, settings=Settings(seed=3))
