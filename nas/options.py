@@ -23,7 +23,7 @@ SCORERS = ("supernet", "calibrated", "blockwise", *AGGREGATES, *ZERO_COST)
 # Those that train no shared weights.
 UNTRAINED = ("calibrated", *AGGREGATES, *ZERO_COST)
 # What `nas rank` can judge.
-JUDGED = ("supernet", *UNTRAINED)
+JUDGED = ("supernet", "blockwise", *UNTRAINED)
 SEARCHERS = ("evolution", "nsga2", "tpe", "random")
 STRATEGIES = ("sandwich", "single-path", "blockwise", "blockwise-sequential")
 BLOCKWISE = ("blockwise", "blockwise-sequential")

@@ -17,7 +17,7 @@ from nas.scoring.calibrated import CalibratedScorer, Calibration, Frame, Measure
 from nas.scoring.threads import threads_set
 from nas.scoring.zero_cost import PARTS, PROXIES, AggregatedScorer, ZeroCostScorer
 from nas.searching.executor import InProcess, Job, Scorer
-from nas.searching.reopened import scoring_of
+from nas.searching.reopened import member_scorer_of, scoring_of
 from nas.space import SearchSpace
 from nas.training import Recipe, fresh_network, learning_rate_for, train_network
 
@@ -28,7 +28,7 @@ class Settings:
 
     Attributes:
         data: As `--data`; what proxies look at and short trainings train on.
-        supernet: The run whose supernet `supernet` scores with.
+        supernet: The run whose weights `supernet` or `blockwise` scores with, on its own data.
         calibrations: Networks that `calibrated` trains, for `calibration_epochs` each.
         work: Where its trainings keep checkpoints, and are found again; None keeps none.
     """
@@ -67,6 +67,11 @@ def check_scorers(names: Sequence[str], settings: Settings) -> None:
     if "supernet" in names and settings.supernet is None:
         raise OptionError(
             "--scorer supernet needs a trained supernet: give --supernet RUN, the folder of a search in this space."
+        )
+    if "blockwise" in names and settings.supernet is None:
+        raise OptionError(
+            "--scorer blockwise needs trained blocks: give --supernet RUN, the folder of a search in this space by "
+            "--strategy blockwise."
         )
 
 
@@ -111,6 +116,12 @@ def _maker(
         assert settings.supernet is not None
         source = scoring_of(settings.supernet, space)
         return source.make
+    if name == "blockwise":
+        assert settings.supernet is not None
+        members = member_scorer_of(settings.supernet, space)
+        measured = members.prepare(architectures)
+        notes.append(f"{measured} paths were measured that {settings.supernet} had not scored")
+        return lambda: members
     data = _data(architectures, space, settings)
     if name in PROXIES.names():
         return lambda: ZeroCostScorer(name, data, seed=settings.seed)

@@ -13,6 +13,7 @@ from torch import nn
 from nas.blockwise.network import BlockNet, BlockSupernet
 from nas.blockwise.training import FixedEntry, run_entry
 from nas.data import Batches, Dataset, Split
+from nas.errors import SpaceError
 from nas.ops import Shape
 from nas.space.blocks import Cell, Path, Piece
 from nas.training import Recipe
@@ -57,20 +58,46 @@ class CellScorer:
                 if following is not None:
                     self._leading.setdefault(following, {}).setdefault(cell, []).append(number)
 
-    @torch.no_grad()
     def distances(self, cell: Cell, *, entry: FixedEntry | None = None) -> list[float]:
         """A distance per path of the cell.
 
         Args:
             entry: The paths that lead to it; None draws others for every batch, the same in every process.
         """
+        return self.beside(cell, (), entry=entry)[0]
+
+    @torch.no_grad()
+    def beside(
+        self, cell: Cell, others: Sequence[Path], *, entry: FixedEntry | None = None
+    ) -> tuple[list[float], list[float]]:
+        """The distances of the cell's paths, and of other paths from the same centre, in which these have no part.
+
+        So the distance of another path depends on no path but those of the cell.
+
+        Args:
+            others: Paths from the cell's map that were not drawn for it; `lacks` says which there are weights for.
+        """
         supernet = self.supernet
+        own = supernet.blocks.cells[cell]
         with self.recipe.autocast():
             recalibration, validation = (self._entered(cell, split, entry) for split in self._splits)
-            paths = supernet.blocks.cells[cell]
-            projections = _walk(supernet.net(cell.block), paths, supernet.shapes[cell], recalibration, validation)
-        centre = torch.stack(projections).mean(0)
-        return [float(((each - centre) ** 2).sum(1).mean()) for each in projections]
+            projections = _walk(
+                supernet.net(cell.block), [*own, *others], supernet.shapes[cell], recalibration, validation
+            )
+        centre = torch.stack(projections[: len(own)]).mean(0)
+        found = [float(((each - centre) ** 2).sum(1).mean()) for each in projections]
+        return found[: len(own)], found[len(own) :]
+
+    @torch.no_grad()
+    def lacks(self, cell: Cell, path: Path) -> str | None:
+        """Which weights of a path there are not, as none of the paths that were drawn has them; None for no such."""
+        net = self.supernet.net(cell.block)
+        try:
+            for _ in net.target.modules_of(path.pieces, self.supernet.shapes[cell]):
+                pass
+        except SpaceError as fault:
+            return str(fault)
+        return None
 
     def _entered(self, cell: Cell, split: Split, entry: FixedEntry | None) -> Maps:
         """The maps that the cell starts from, batch by batch."""
@@ -99,16 +126,20 @@ class CellScorer:
         return chain[::-1]
 
 
-def standardised(distances: Sequence[float]) -> list[float]:
+def standardised(distances: Sequence[float], others: Sequence[float] | None = None) -> list[float]:
     """Scores of the paths of one cell: their distances turned round, with mean 0 and standard deviation 1.
 
     Paths of different cells can be added up then. Where all are alike (or alone), the scores are 0.
+
+    Args:
+        others: Distances to give scores instead, by the mean and the deviation of `distances`.
     """
     values = torch.tensor(distances, dtype=torch.float64)
+    asked = values if others is None else torch.tensor(others, dtype=torch.float64)
     spread = float(values.std(correction=0))
     if spread <= 1e-12 * float(values.abs().max()):
-        return [0.0] * len(distances)
-    return [float(value) for value in (values.mean() - values) / spread]
+        return [0.0] * len(asked)
+    return [float(value) for value in (values.mean() - asked) / spread]
 
 
 class _Tree:

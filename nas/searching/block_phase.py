@@ -20,6 +20,7 @@ from nas.blockwise import (
 )
 from nas.data import Dataset
 from nas.errors import BudgetError, RunError, TrainingError
+from nas.run import RunRecord
 from nas.searching.best_first import Range, best_first
 from nas.searching.context import Context
 from nas.searching.plan import Plan
@@ -130,6 +131,46 @@ def propose_best(context: Context, blocks: Blocks, distances: Mapping[Cell, Sequ
     return trials
 
 
+def recorded(run: RunRecord, blocks: Blocks) -> Distances:
+    """The cells that a run has scores of.
+
+    Raises:
+        RunError: If they are not those of these blocks.
+    """
+    events = {event["name"]: event["distances"] for event in run.events("cell")}
+    named = {str(cell): cell for cell in blocks.cells}
+    for name, found in events.items():
+        if name not in named or len(found) != len(blocks.cells[named[name]]):
+            raise RunError(f"{run.path} has scores of {name} that do not fit its space: start a new run.")
+    return {named[name]: list(found) for name, found in events.items()}
+
+
+def cell_scorer(supernet: BlockSupernet, data: Dataset, recipe: Recipe, plan: Plan, *, seed: int) -> CellScorer:
+    """What measures the paths of cells as a plan has it.
+
+    Args:
+        data: Of its training images, those alone that the blocks are trained on.
+    """
+    return CellScorer(
+        supernet,
+        data,
+        recipe,
+        recalibration_images=plan.recalibration_images,
+        validation_images=plan.validation_images,
+        seed=seed,
+    )
+
+
+def blocks_data(data: Dataset, plan: Plan) -> Dataset:
+    """The images that blocks are trained and scored on."""
+    return replace(data, train=data.train.first(plan.blocks["images"]))
+
+
+def blocks_recipe(plan: Plan, *, seed: int) -> Recipe:
+    """How blocks are trained."""
+    return bootstrapping_recipe(plan.recipe(epochs=plan.epochs, seed=seed))
+
+
 def wanted_range(context: Context) -> Range:
     """The costs that proposals may have."""
     sampler = context.sampler
@@ -142,10 +183,10 @@ class _Work:
     def __init__(self, context: Context, blocks: Blocks, make: Callable[[], BlockSupernet]) -> None:
         self.context, self.blocks, self._make = context, blocks, make
         plan = context.plan
-        self.distances = _recorded(context, blocks)
+        self.distances = recorded(context.run, blocks)
         self.folder: Path = context.run.path / FOLDER
-        self.recipe: Recipe = bootstrapping_recipe(plan.recipe(epochs=plan.epochs, seed=context.options.seed))
-        self.data: Dataset = replace(context.data, train=context.data.train.first(plan.blocks["images"]))
+        self.recipe = blocks_recipe(plan, seed=context.options.seed)
+        self.data = blocks_data(context.data, plan)
         self._told = {(event.get("block"), event["epoch"]) for event in context.run.events("curve")}
 
     def side_by_side(self) -> Distances:
@@ -216,14 +257,7 @@ class _Work:
 
     def _score(self, supernet: BlockSupernet, cell: Cell, entry: Sequence[tuple[Cell, int]] | None) -> None:
         plan, began = self.context.plan, time.monotonic()
-        scorer = CellScorer(
-            supernet,
-            self.data,
-            self.recipe,
-            recalibration_images=plan.recalibration_images,
-            validation_images=plan.validation_images,
-            seed=self.context.options.seed,
-        )
+        scorer = cell_scorer(supernet, self.data, self.recipe, plan, seed=self.context.options.seed)
         found = scorer.distances(cell, entry=entry)
         if not all(map(math.isfinite, found)):
             raise TrainingError(f"The distances of {cell} are not all finite. Try --dtype float32.")
@@ -261,17 +295,3 @@ class _Work:
             progress.note(f"Supernet, {where}epoch {row['epoch']} of {plan.epochs}: loss {row['loss']:.3f} (best: -4)")
 
         return record
-
-
-def _recorded(context: Context, blocks: Blocks) -> Distances:
-    """The cells that the run has scores of.
-
-    Raises:
-        RunError: If they are not those of these blocks.
-    """
-    events = {event["name"]: event["distances"] for event in context.run.events("cell")}
-    named = {str(cell): cell for cell in blocks.cells}
-    for name, found in events.items():
-        if name not in named or len(found) != len(blocks.cells[named[name]]):
-            raise RunError(f"{context.run.path} has scores of {name} that do not fit its space: start a new run.")
-    return {named[name]: list(found) for name, found in events.items()}

@@ -303,6 +303,25 @@ def test_scores_do_not_depend_on_order_or_on_what_was_scored_before() -> None:
     assert [one.distances(cell) for cell in reversed(cells)] == first[::-1]
 
 
+def test_a_path_beside_the_drawn_ones_is_measured_from_their_centre_alone() -> None:
+    whole, cell = supernet(), list(blocks().cells)[1]
+    one, paths = scorer(whole), blocks().cells[cell]
+    drawn = one.distances(cell)
+    own, others = one.beside(cell, [paths[4], paths[1]])
+    assert own == drawn
+    assert others == [drawn[4], drawn[1]]
+    assert one.beside(cell, [paths[1]])[1] == others[1:]
+
+
+def test_weights_that_no_drawn_path_has_are_named() -> None:
+    whole, cell = supernet(), next(iter(blocks().cells))
+    path = blocks().cells[cell][0]
+    assert scorer(whole).lacks(cell, path) is None
+    last = path.pieces[-1]
+    deeper = path._replace(pieces=(*path.pieces, last._replace(place="stage1-layer9")))
+    assert "stage1-layer9" in str(scorer(whole).lacks(cell, deeper))
+
+
 def test_scores_are_standardised_within_a_cell_and_turned_round() -> None:
     found = standardised([1.0, 2.0, 3.0, 6.0])
     assert sum(found) == pytest.approx(0)
@@ -310,6 +329,7 @@ def test_scores_are_standardised_within_a_cell_and_turned_round() -> None:
     assert found == sorted(found, reverse=True)
     assert standardised([5.0]) == [0.0]
     assert standardised([0.7, 0.7]) == [0.0, 0.0]
+    assert standardised([1.0, 2.0, 3.0, 6.0], [6.0, 3.0]) == [found[3], found[2]]
 
 
 def printed_scores() -> str:
