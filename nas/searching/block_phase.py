@@ -11,10 +11,12 @@ from typing import Any
 
 from nas.blockwise import (
     BlockSupernet,
+    Bootstrapping,
     CellScorer,
     Heads,
     SequentialTraining,
     SideBySideTraining,
+    Target,
     bootstrapping_recipe,
     standardised,
 )
@@ -145,7 +147,9 @@ def recorded(run: RunRecord, blocks: Blocks) -> Distances:
     return {named[name]: list(found) for name, found in events.items()}
 
 
-def cell_scorer(supernet: BlockSupernet, data: Dataset, recipe: Recipe, plan: Plan, *, seed: int) -> CellScorer:
+def cell_scorer(
+    supernet: BlockSupernet, target: Target, data: Dataset, recipe: Recipe, plan: Plan, *, seed: int
+) -> CellScorer:
     """What measures the paths of cells as a plan has it.
 
     Args:
@@ -155,6 +159,7 @@ def cell_scorer(supernet: BlockSupernet, data: Dataset, recipe: Recipe, plan: Pl
         supernet,
         data,
         recipe,
+        target=target,
         recalibration_images=plan.recalibration_images,
         validation_images=plan.validation_images,
         seed=seed,
@@ -187,6 +192,7 @@ class _Work:
         self.folder: Path = context.run.path / FOLDER
         self.recipe = blocks_recipe(plan, seed=context.options.seed)
         self.data = blocks_data(context.data, plan)
+        self.target: Target = Bootstrapping(plan.augment)
         self._told = {(event.get("block"), event["epoch"]) for event in context.run.events("curve")}
 
     def side_by_side(self) -> Distances:
@@ -198,7 +204,7 @@ class _Work:
                 supernet,
                 self.data,
                 self.recipe,
-                augment=self.context.plan.augment,
+                target=self.target,
                 paths=self.context.plan.blocks["paths"],
                 folder=self.folder,
             )
@@ -228,7 +234,7 @@ class _Work:
                     entry,
                     self.data,
                     self.recipe,
-                    augment=self.context.plan.augment,
+                    target=self.target,
                     paths=self.context.plan.blocks["paths"],
                     folder=self._block_folder(cell.block),
                 )
@@ -257,7 +263,7 @@ class _Work:
 
     def _score(self, supernet: BlockSupernet, cell: Cell, entry: Sequence[tuple[Cell, int]] | None) -> None:
         plan, began = self.context.plan, time.monotonic()
-        scorer = cell_scorer(supernet, self.data, self.recipe, plan, seed=self.context.options.seed)
+        scorer = cell_scorer(supernet, self.target, self.data, self.recipe, plan, seed=self.context.options.seed)
         found = scorer.distances(cell, entry=entry)
         if not all(map(math.isfinite, found)):
             raise TrainingError(f"The distances of {cell} are not all finite. Try --dtype float32.")

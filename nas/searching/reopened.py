@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from nas.blockwise import CellScorer, MemberScorer
+from nas.blockwise import Bootstrapping, CellScorer, MemberScorer
 from nas.budget import Budget
 from nas.data import open_data
 from nas.errors import RunError
@@ -93,6 +93,7 @@ def member_scorer_of(path: str | Path, space: SearchSpace) -> MemberScorer:
         supernet = build_block_supernet(sampler, blocks, plan, seed=trained.seed).to(plan.device)
         load_checkpoint(file, supernet)
         images = blocks_data(source.load(resolution=trained.train_resolution, seed=trained.seed), plan)
-        return cell_scorer(supernet, images, blocks_recipe(plan, seed=trained.seed), plan, seed=trained.seed)
+        recipe = blocks_recipe(plan, seed=trained.seed)
+        return cell_scorer(supernet, Bootstrapping(plan.augment), images, recipe, plan, seed=trained.seed)
 
     return MemberScorer(blocks, distances, open_cells)
