@@ -1,6 +1,7 @@
 """Block-wise search: weights per block, what teaches them, their training, and the scores of paths."""
 
 from nas.blockwise.bootstrapping import Bootstrapping, Heads, bootstrapping_recipe
+from nas.blockwise.distilling import Distillation, Projections, Teacher, block_ends
 from nas.blockwise.members import MemberScorer
 from nas.blockwise.network import BlockNet, BlockSupernet, entry_shapes
 from nas.blockwise.scoring import CellScorer, standardised
@@ -12,12 +13,16 @@ __all__ = [
     "BlockSupernet",
     "Bootstrapping",
     "CellScorer",
+    "Distillation",
     "FixedEntry",
     "Heads",
     "MemberScorer",
+    "Projections",
     "SequentialTraining",
     "SideBySideTraining",
     "Target",
+    "Teacher",
+    "block_ends",
     "bootstrapping_recipe",
     "entry_shapes",
     "standardised",

@@ -13,7 +13,9 @@ from nas.blockwise import (
     BlockSupernet,
     Bootstrapping,
     CellScorer,
+    Distillation,
     Heads,
+    Projections,
     SequentialTraining,
     SideBySideTraining,
     Target,
@@ -22,12 +24,14 @@ from nas.blockwise import (
 )
 from nas.data import Dataset
 from nas.errors import BudgetError, RunError, TrainingError
+from nas.options import DISTILLING, SEQUENTIAL
 from nas.run import RunRecord
 from nas.searching.best_first import Range, best_first
 from nas.searching.context import Context
 from nas.searching.plan import Plan
 from nas.searching.sampling import BudgetSampler
 from nas.searching.supernet_phase import FOLDER
+from nas.searching.teaching import TrainedTeacher
 from nas.space import END
 from nas.space.blocks import Blocks, Cell, partition
 from nas.training import Recipe
@@ -60,10 +64,24 @@ def budget_blocks(sampler: BudgetSampler, *, seed: int) -> Blocks:
     return Blocks(sampler.space, options, graph.nodes, cut=cut, seed=seed)
 
 
-def build_block_supernet(sampler: BudgetSampler, blocks: Blocks, plan: Plan, *, seed: int) -> BlockSupernet:
+def build_block_supernet(
+    sampler: BudgetSampler, blocks: Blocks, plan: Plan, teacher: TrainedTeacher | None, *, seed: int
+) -> BlockSupernet:
     """Fresh weights for all paths, at the resolution that networks are trained at."""
-    heads = Heads(hidden=plan.blocks["hidden"], features=plan.blocks["features"])
-    return BlockSupernet(sampler.space.adapted(resolution=plan.train_resolution), blocks, heads, seed=seed)
+    if teacher is None:
+        kind = Heads(hidden=plan.blocks["hidden"], features=plan.blocks["features"])
+    else:
+        kind = Projections(channels=teacher.channels)
+    return BlockSupernet(sampler.space.adapted(resolution=plan.train_resolution), blocks, kind, seed=seed)
+
+
+def block_target(data: Dataset, plan: Plan, teacher: TrainedTeacher | None) -> Target:
+    """What blocks learn.
+
+    Args:
+        data: What they are trained on.
+    """
+    return Bootstrapping(plan.augment) if teacher is None else Distillation(teacher.ready(data, plan.device))
 
 
 def describe_blocks(blocks: Blocks, plan: Plan) -> str:
@@ -76,14 +94,16 @@ def describe_blocks(blocks: Blocks, plan: Plan) -> str:
     )
 
 
-def train_blocks(context: Context, blocks: Blocks, make: Callable[[], BlockSupernet]) -> Distances:
+def train_blocks(
+    context: Context, blocks: Blocks, make: Callable[[], BlockSupernet], teacher: TrainedTeacher | None
+) -> Distances:
     """Trains and scores what the run has no scores of yet; goes on from the last checkpoint.
 
     Args:
         make: Gives fresh weights; called if anything is left to do.
     """
-    work = _Work(context, blocks, make)
-    return work.side_by_side() if context.plan.strategy == "blockwise" else work.sequential()
+    work = _Work(context, blocks, make, teacher)
+    return work.sequential() if context.plan.strategy == SEQUENTIAL else work.side_by_side()
 
 
 def propose_best(context: Context, blocks: Blocks, distances: Mapping[Cell, Sequence[float]]) -> list[Trial]:
@@ -173,7 +193,8 @@ def blocks_data(data: Dataset, plan: Plan) -> Dataset:
 
 def blocks_recipe(plan: Plan, *, seed: int) -> Recipe:
     """How blocks are trained."""
-    return bootstrapping_recipe(plan.recipe(epochs=plan.epochs, seed=seed))
+    recipe = plan.recipe(epochs=plan.epochs, seed=seed)
+    return recipe if plan.strategy == DISTILLING else bootstrapping_recipe(recipe)
 
 
 def wanted_range(context: Context) -> Range:
@@ -185,14 +206,20 @@ def wanted_range(context: Context) -> Range:
 class _Work:
     """Training and scoring the cells of one run."""
 
-    def __init__(self, context: Context, blocks: Blocks, make: Callable[[], BlockSupernet]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        blocks: Blocks,
+        make: Callable[[], BlockSupernet],
+        teacher: TrainedTeacher | None,
+    ) -> None:
         self.context, self.blocks, self._make = context, blocks, make
         plan = context.plan
         self.distances = recorded(context.run, blocks)
         self.folder: Path = context.run.path / FOLDER
         self.recipe = blocks_recipe(plan, seed=context.options.seed)
         self.data = blocks_data(context.data, plan)
-        self.target: Target = Bootstrapping(plan.augment)
+        self.target = block_target(self.data, plan, teacher)
         self._told = {(event.get("block"), event["epoch"]) for event in context.run.events("curve")}
 
     def side_by_side(self) -> Distances:
@@ -298,6 +325,9 @@ class _Work:
             if (block, row["epoch"]) not in self._told:
                 run.append("curve", **row, **of, accuracies={})
             where = f"block {block}, " if block else ""
-            progress.note(f"Supernet, {where}epoch {row['epoch']} of {plan.epochs}: loss {row['loss']:.3f} (best: -4)")
+            best = 0 if plan.strategy == DISTILLING else -4
+            progress.note(
+                f"Supernet, {where}epoch {row['epoch']} of {plan.epochs}: loss {row['loss']:.3f} (best: {best})"
+            )
 
         return record

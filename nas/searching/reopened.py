@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from nas.blockwise import Bootstrapping, CellScorer, MemberScorer
+from nas.blockwise import CellScorer, MemberScorer
 from nas.budget import Budget
 from nas.data import open_data
 from nas.errors import RunError
-from nas.options import BLOCKWISE, SearchOptions
+from nas.options import BLOCKWISE, DISTILLING, SEQUENTIAL, SearchOptions
 from nas.scoring import SupernetScoring
 from nas.searching.block_phase import (
+    block_target,
     blocks_data,
     blocks_recipe,
     budget_blocks,
@@ -23,6 +24,7 @@ from nas.searching.kept import check_data
 from nas.searching.plan import Plan
 from nas.searching.sampling import BudgetSampler
 from nas.searching.supernet_phase import FOLDER, build_supernet
+from nas.searching.teaching import planned_teacher
 from nas.searching.trained import borrow, check_borrowed_data, open_trained
 from nas.space import SearchSpace
 from nas.training.checkpoint import load_checkpoint, newest
@@ -71,7 +73,7 @@ def member_scorer_of(path: str | Path, space: SearchSpace) -> MemberScorer:
     remedy = f"Give a run by --strategy {BLOCKWISE[0]}."
     if trained.strategy not in BLOCKWISE:
         raise RunError(f"--supernet {path}: it was trained by --strategy {trained.strategy}, no blocks. {remedy}")
-    if trained.strategy == "blockwise-sequential":
+    if trained.strategy == SEQUENTIAL:
         raise RunError(f"--supernet {path}: --strategy {trained.strategy} scores but the paths on its way. {remedy}")
     plan = Plan.from_dict(run.manifest.get("plan", {}), run.path)
     options = SearchOptions.from_dict(run.manifest["options"])
@@ -90,10 +92,12 @@ def member_scorer_of(path: str | Path, space: SearchSpace) -> MemberScorer:
     def open_cells() -> CellScorer:
         source = open_data(options.data, on_corrupt=options.on_corrupt)  # type: ignore[arg-type]
         check_data(run, source.info, options.data)
-        supernet = build_block_supernet(sampler, blocks, plan, seed=trained.seed).to(plan.device)
+        teacher = planned_teacher(plan, space, blocks, run.path) if plan.strategy == DISTILLING else None
+        supernet = build_block_supernet(sampler, blocks, plan, teacher, seed=trained.seed).to(plan.device)
         load_checkpoint(file, supernet)
         images = blocks_data(source.load(resolution=trained.train_resolution, seed=trained.seed), plan)
         recipe = blocks_recipe(plan, seed=trained.seed)
-        return cell_scorer(supernet, Bootstrapping(plan.augment), images, recipe, plan, seed=trained.seed)
+        target = block_target(images, plan, teacher)
+        return cell_scorer(supernet, target, images, recipe, plan, seed=trained.seed)
 
     return MemberScorer(blocks, distances, open_cells)

@@ -46,6 +46,26 @@ def space() -> SearchSpace:
     return parse_space(data(), ops)
 
 
+class Stopped(Exception):  # noqa: N818
+    """Stands in for a kill."""
+
+
+class StopAt(Silent):
+    """Stops the search where a phase begins or gets on for the nth time."""
+
+    def __init__(self, phase: str, left: int) -> None:
+        self._phase, self._left, self._now = phase, left, ""
+
+    def start(self, phase: str, total: int, unit: str) -> None:
+        self._now = phase
+
+    def advance(self, n: int = 1, **figures: str | float | int) -> None:
+        if n and self._now == self._phase:
+            self._left -= 1
+            if not self._left:
+                raise Stopped
+
+
 def few_images(path: Path) -> str:
     """Writes a file of a few images in three classes."""
     rng = np.random.default_rng(0)
@@ -55,7 +75,26 @@ def few_images(path: Path) -> str:
     return str(path)
 
 
-def run_search(out: Path, strategy: str, data: str, progress: Any = None) -> RunRecord:
-    options = replace(OPTIONS, out=str(out), strategy=strategy)
-    nas.search(space(), budgets=[BUDGET], data=data, options=options, progress=progress or Silent())
+def run_search(out: Path, strategy: str, data: str, progress: Any = None, **options: Any) -> RunRecord:
+    asked = replace(OPTIONS, out=str(out), strategy=strategy, **options)
+    nas.search(space(), budgets=[BUDGET], data=data, options=asked, progress=progress or Silent())
     return read_run(out)
+
+
+def run_blocks(out: Path, strategy: str, data: str, **options: Any) -> RunRecord:
+    """The same up to the trials: blocks are trained, paths scored and the best proposed."""
+    try:
+        run_search(out, strategy, data, StopAt("search", OPTIONS.trials or 1), **options)
+    except Stopped:
+        return read_run(out)
+    raise AssertionError("it was not stopped")
+
+
+def facts(run: RunRecord) -> list[Any]:
+    """All of the trials that a stop must not change."""
+    return [replace(trial, seconds=0.0).to_dict() for trial in run.trials()]
+
+
+def cells(run: RunRecord) -> list[Any]:
+    """What the run found of each cell."""
+    return [(event["name"], event["distances"]) for event in run.events("cell")]

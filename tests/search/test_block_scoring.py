@@ -25,7 +25,7 @@ from nas.searching.reopened import member_scorer_of
 from nas.searching.sampling import BudgetSampler
 from nas.space.blocks import Blocks
 
-from .block_cases import BUDGET, few_images, run_search, space
+from .block_cases import BUDGET, few_images, run_blocks, space
 
 WHOLE = space().adapted(channels=1, num_classes=3)
 MOST = 9
@@ -46,7 +46,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory, images: str) -> RunRecord:
-    return run_search(tmp_path_factory.mktemp("few") / "run", "blockwise", images)
+    return run_blocks(tmp_path_factory.mktemp("few") / "run", "blockwise", images)
 
 
 def opened(run: RunRecord) -> MemberScorer:
