@@ -11,6 +11,8 @@ from nas.space.blocks import Blocks, Cell, Path
 
 _APART = 0.05
 """How far distances that are measured again may be from those on record: other machines round otherwise."""
+_TOGETHER = 256
+"""Paths that are measured together at most, beside those of the cell: what is known of each takes a megabyte."""
 
 
 class MemberScorer:
@@ -52,15 +54,10 @@ class MemberScorer:
                 if (cell, path) not in self._scores and self._cell_scorer().lacks(cell, path) is None:
                     missing.setdefault(cell, {})[path] = None
         for cell, paths in missing.items():
-            again, found = self._cell_scorer().beside(cell, [*paths])
-            recorded = self._recorded[cell]
-            if any(abs(a - b) > _APART * b for a, b in zip(again, recorded, strict=True)):
-                raise RunError(
-                    f"The distances of {cell} are no longer those on record: weights, images or ops have changed. "
-                    "Start a new run."
-                )
-            scores = standardised(recorded, found)
-            self._scores |= {(cell, path): score for path, score in zip(paths, scores, strict=True)}
+            waiting = [*paths]
+            while waiting:
+                now, waiting = waiting[:_TOGETHER], waiting[_TOGETHER:]
+                self._measure(cell, now)
         return sum(map(len, missing.values()))
 
     def score(self, architecture: Architecture) -> float:
@@ -84,6 +81,17 @@ class MemberScorer:
         for step in route:
             total += self._scores[step]
         return total
+
+    def _measure(self, cell: Cell, paths: Sequence[Path]) -> None:
+        again, found = self._cell_scorer().beside(cell, paths)
+        recorded = self._recorded[cell]
+        if any(abs(a - b) > _APART * b for a, b in zip(again, recorded, strict=True)):
+            raise RunError(
+                f"The distances of {cell} are no longer those on record: weights, images or ops have changed. Start a "
+                "new run."
+            )
+        scores = standardised(recorded, found)
+        self._scores |= {(cell, path): score for path, score in zip(paths, scores, strict=True)}
 
     def _route(self, architecture: Architecture) -> list[tuple[Cell, Path]]:
         space = self.blocks.space
