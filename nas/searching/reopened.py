@@ -74,7 +74,7 @@ def member_scorer_of(path: str | Path, space: SearchSpace) -> MemberScorer:
     if trained.strategy not in BLOCKWISE:
         raise RunError(f"--supernet {path}: it was trained by --strategy {trained.strategy}, no blocks. {remedy}")
     if trained.strategy == SEQUENTIAL:
-        raise RunError(f"--supernet {path}: --strategy {trained.strategy} scores but the paths on its way. {remedy}")
+        raise RunError(f"--supernet {path}: --strategy {trained.strategy} scored only the paths on its way. {remedy}")
     plan = Plan.from_dict(run.manifest.get("plan", {}), run.path)
     options = SearchOptions.from_dict(run.manifest["options"])
     data = run.manifest.get("data", {})

@@ -36,13 +36,14 @@ class TrainedTeacher:
 
     def __init__(self, folder: str | Path, space: SearchSpace, blocks: Blocks, *, train_resolution: int) -> None:
         folder = Path(folder).absolute()
+        remedy = "Give a folder with an architecture.yaml and a weights.safetensors, such as winners/1 of a run."
+        for name in (FILES["config"], FILES["weights"]):
+            if not (folder / name).is_file():
+                raise OptionError(f"--teacher {folder}: it has no {name}. {remedy}")
         try:
             product, network = read_exported(folder)
         except (ExportError, ArchitectureError) as fault:
-            raise OptionError(
-                f"--teacher {folder}: {str(fault).split('. Delete')[0][:160]}. Give a folder with an architecture.yaml "
-                "and a weights.safetensors, such as winners/1 of a run."
-            ) from None
+            raise OptionError(f"--teacher {folder}: {str(fault).split('. Delete')[0][:200]}. {remedy}") from None
         self._product: Product = product
         try:
             self._taps: Taps = block_ends(space, blocks.cut, product.architecture)

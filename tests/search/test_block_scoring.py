@@ -116,7 +116,7 @@ def test_runs_that_did_not_score_every_cell_are_refused(done: RunRecord, tmp_pat
     with pytest.raises(RunError, match="not all trained and scored. Finish it by nas-search --resume"):
         member_scorer_of(tmp_path / "part", space())
     record.write_text("".join(lines).replace('"strategy":"blockwise"', '"strategy":"blockwise-sequential"'))
-    with pytest.raises(RunError, match="but the paths on its way. Give a run by --strategy blockwise"):
+    with pytest.raises(RunError, match="only the paths on its way. Give a run by --strategy blockwise"):
         member_scorer_of(tmp_path / "part", space())
     with pytest.raises(RunError, match="its space is small"):
         member_scorer_of(done.path, nas.load_space("coatnet-small"))

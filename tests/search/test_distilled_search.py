@@ -118,13 +118,16 @@ def test_nas_rank_gives_the_sums_of_the_search(done: RunRecord) -> None:
     assert found.values == [trial.score for trial in trials]
 
 
-def test_teachers_that_cannot_teach_are_refused(tmp_path: Path, images: str) -> None:
+def test_teachers_that_cannot_teach_are_refused(tmp_path: Path, images: str, teacher: str) -> None:
     def refused(said: str, **changes: Any) -> None:
         with pytest.raises(OptionError, match=said):
             run_search(tmp_path / "run", DISTIL, images, **changes)
         assert not (tmp_path / "run").exists()
 
-    refused("Give a folder with an architecture.yaml and a weights.safetensors", teacher=str(tmp_path))
+    refused("it has no architecture.yaml. Give a folder with", teacher=str(tmp_path))
+    broken = Path(shutil.copytree(teacher, tmp_path / "broken"))
+    (broken / "weights.safetensors").write_bytes(b"none")
+    refused("holds no network that was exported whole", teacher=str(broken))
     refused("it takes images of 3 channels", teacher=write_teacher(tmp_path / "coloured", images, channels=3))
 
 
