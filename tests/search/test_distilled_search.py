@@ -20,6 +20,7 @@ from nas.errors import OptionError, RunError
 from nas.export import CardFacts, export_winner
 from nas.progress import Silent
 from nas.run import RunRecord, read_run
+from nas.searching.reopened import member_scorer_of
 from nas.training import Recipe, fresh_network, train_network
 
 from .block_cases import OPTIONS, StopAt, Stopped, cells, facts, few_images, run_blocks, run_search, space
@@ -116,6 +117,14 @@ def test_nas_rank_gives_the_sums_of_the_search(done: RunRecord) -> None:
     settings = Settings(supernet=str(done.path))
     found = score_all("blockwise", [trial.architecture for trial in trials], space(), settings)
     assert found.values == [trial.score for trial in trials]
+
+
+def test_a_path_that_is_not_on_record_is_measured_by_the_teacher_again(done: RunRecord) -> None:
+    scorer, trial = member_scorer_of(done.path, space()), done.trials()[0]
+    first, *_ = scorer.blocks.route(scorer.blocks.space.encode(trial.architecture))
+    scorer._scores.pop(first)
+    assert scorer.score(trial.architecture) == pytest.approx(trial.score, rel=1e-6)
+    assert first in scorer._scores
 
 
 def test_teachers_that_cannot_teach_are_refused(tmp_path: Path, images: str, teacher: str) -> None:
