@@ -23,10 +23,11 @@ SCORERS = ("supernet", "calibrated", "blockwise", *AGGREGATES, *ZERO_COST)
 # Those that train no shared weights.
 UNTRAINED = ("calibrated", *AGGREGATES, *ZERO_COST)
 # What `nas rank` can judge.
-JUDGED = ("supernet", *UNTRAINED)
+JUDGED = ("supernet", "blockwise", *UNTRAINED)
 SEARCHERS = ("evolution", "nsga2", "tpe", "random")
-STRATEGIES = ("sandwich", "single-path", "blockwise", "blockwise-sequential")
-BLOCKWISE = ("blockwise", "blockwise-sequential")
+SEQUENTIAL, DISTILLING = "blockwise-sequential", "blockwise-distil"
+STRATEGIES = ("sandwich", "single-path", "blockwise", DISTILLING, SEQUENTIAL)
+BLOCKWISE = ("blockwise", DISTILLING, SEQUENTIAL)
 """Strategies that train and score blocks, and then know the best architectures: they bring their scorer along."""
 QUALITY_METRICS = ("accuracy", "balanced-accuracy")
 OBJECTIVES = ("macs",)
@@ -103,6 +104,8 @@ class SearchOptions:
         early_stopping: Whether finalists on workers that fall behind are stopped; in this process none is.
         onnx: Whether winners get a model.onnx; None where the extra is installed.
         supernet: The folder of a run whose trained supernet is used instead of training one.
+        teacher: The folder of a trained network as `nas export` writes it, which blocks learn from by the strategy
+            "blockwise-distil".
     """
 
     space: str
@@ -137,6 +140,7 @@ class SearchOptions:
     supernet: str | None = None
     calibrations: int | None = None
     calibration_epochs: int | None = None
+    teacher: str | None = None
 
     def __post_init__(self) -> None:
         given = cast("object", self.budgets)
@@ -203,6 +207,17 @@ class SearchOptions:
             raise OptionError(
                 f"--scorer {self.scorer} and --strategy {self.strategy or 'left out'} do not go together: give "
                 f"--strategy {BLOCKWISE[0]} alone, which scores by itself, or leave out --scorer."
+            )
+        if self.teacher is not None:
+            check_text("teacher", self.teacher)
+        if self.teacher is None and self.strategy == DISTILLING:
+            raise OptionError(
+                f"--strategy {DISTILLING} needs a teacher: give --teacher FOLDER, a trained network such as winners/1 "
+                "of a run."
+            )
+        if self.teacher is not None and self.strategy != DISTILLING:
+            raise OptionError(
+                f"--teacher {self.teacher} goes with --strategy {DISTILLING} alone: give that, or leave out --teacher."
             )
 
     def _check_untrained(self) -> None:

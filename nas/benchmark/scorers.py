@@ -19,7 +19,7 @@ from nas.scoring.calibrated import CalibratedScorer, Calibration, Frame, Measure
 from nas.scoring.threads import threads_set
 from nas.scoring.zero_cost import PARTS, PROXIES, AggregatedScorer, ProxyValues, ZeroCostScorer
 from nas.searching.executor import InProcess, Job, Scorer
-from nas.searching.reopened import scoring_of
+from nas.searching.reopened import member_scorer_of, scoring_of
 from nas.space import SearchSpace
 from nas.training import Recipe, fresh_network, learning_rate_for, train_network
 
@@ -30,7 +30,7 @@ class Settings:
 
     Attributes:
         data: As `--data`; what proxies look at and short trainings train on.
-        supernet: The run whose supernet `supernet` scores with.
+        supernet: The run whose weights `supernet` or `blockwise` scores with, on its own data.
         calibrations: Networks that `calibrated` trains, for `calibration_epochs` each.
         known: Networks whose true accuracies are looked at, for a row of its own; None has no such row.
         work: Where the values of proxies, and checkpoints and accuracies of trainings, are kept and found again, apart
@@ -74,6 +74,11 @@ def check_scorers(names: Sequence[str], settings: Settings) -> None:
     if "supernet" in names and settings.supernet is None:
         raise OptionError(
             "--scorer supernet needs a trained supernet: give --supernet RUN, the folder of a search in this space."
+        )
+    if "blockwise" in names and settings.supernet is None:
+        raise OptionError(
+            "--scorer blockwise needs trained blocks: give --supernet RUN, the folder of a search in this space by "
+            "--strategy blockwise."
         )
 
 
@@ -133,6 +138,12 @@ class _Making:
         if name == "supernet":
             assert settings.supernet is not None
             return scoring_of(settings.supernet, self.space).make
+        if name == "blockwise":
+            assert settings.supernet is not None
+            members = member_scorer_of(settings.supernet, self.space)
+            measured = members.prepare(self.architectures)
+            self.notes.append(f"{measured} paths were measured that {settings.supernet} had not scored")
+            return lambda: members
         data = _data(self.architectures, self.space, settings)
         folder = None if settings.work is None else settings.work / fingerprint(data, seed=settings.seed)
         ledger = self._ledger = Ledger(folder)

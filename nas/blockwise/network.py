@@ -1,33 +1,19 @@
-"""A block's shared weights twice: an online network that learns, and a target that follows it slowly."""
+"""The shared weights of each block of a space."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 
 from nas.architecture import BlockConfig, LayerConfig
-from nas.blockwise.losses import bootstrapping_loss, ensemble
 from nas.model import Layer
 from nas.ops import Shape, make
 from nas.shared_weights import SharedWeights, slot_of
 from nas.space import SearchSpace
 from nas.space.blocks import Blocks, Cell, Path, Piece
-
-Views = tuple[torch.Tensor, torch.Tensor]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Heads:
-    """Widths of projector and predictor; BossNAS has 4096 and 256."""
-
-    hidden: int = 4096
-    features: int = 256
 
 
 class BlockWeights(SharedWeights):
@@ -61,99 +47,22 @@ class BlockWeights(SharedWeights):
         return x
 
 
-class Projector(nn.Module):
-    """From a map to a vector to compare: averaged over its pixels, then two linear layers.
-
-    The first layer is another for each width, since the paths of a block may end in different ones.
-    """
-
-    def __init__(self, widths: Iterable[int], heads: Heads) -> None:
-        super().__init__()
-        self.first = nn.ModuleDict(
-            {str(width): nn.Linear(width, heads.hidden, bias=False) for width in sorted({*widths})}
-        )
-        self.norm = nn.BatchNorm1d(heads.hidden)
-        self.last = nn.Linear(heads.hidden, heads.features)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.last(self.norm(self.first[str(x.shape[1])](x.mean((2, 3)))).relu())
-
-
 class BlockNet(nn.Module):
-    """One block's online and target networks.
+    """One block's network, which learns; whatever it is taught by stands beside it.
 
-    Gradients stay inside: whatever is handed in is taken as it is. BatchNorm goes by the batch at hand, here and in
-    the target; its running statistics mean nothing before `CellScorer` makes them for a path.
+    Gradients stay inside: whatever is handed in is taken as it is. BatchNorm goes by the batch at hand; its running
+    statistics mean nothing before `CellScorer` makes them for a path.
     """
 
-    def __init__(self, space: SearchSpace, starts: Sequence[tuple[Shape, Path]], heads: Heads, *, seed: int) -> None:
+    def __init__(self, space: SearchSpace, starts: Sequence[tuple[Shape, Path]], *, seed: int) -> None:
         super().__init__()
         self.online = BlockWeights(space, starts, seed=seed)
-        self.target = BlockWeights(space, starts, seed=seed)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed + 1)
-            self.projector = Projector((path.width for _, path in starts), heads)
-            self.predictor = nn.Sequential(
-                nn.Linear(heads.features, heads.hidden, bias=False),
-                nn.BatchNorm1d(heads.hidden),
-                nn.ReLU(),
-                nn.Linear(heads.hidden, heads.features),
-            )
-        self.target_projector = copy.deepcopy(self.projector)
-        self.target.requires_grad_(False)
-        self.target_projector.requires_grad_(False)
 
-    def learn(
-        self,
-        views: Views,
-        shape: Shape,
-        paths: Sequence[Path],
-        *,
-        autocast: AbstractContextManager[Any] | None = None,
-    ) -> tuple[float, Views]:
-        """Adds the gradients of some paths of one cell, on two views of a batch.
 
-        Returns:
-            The mean loss, and the maps that the first path made of the views, detached.
-        """
-        autocast = autocast or nullcontext()
-        self.train()
-        targets = self._targets(views, shape, paths, autocast)
-        total, handed_on = 0.0, None
-        for path in paths:
-            with autocast:
-                maps = tuple(self.online(view.detach(), path.pieces, shape) for view in views)
-                predicted = [self.predictor(self.projector(x)) for x in maps]
-            handed_on = handed_on or (maps[0].detach(), maps[1].detach())
-            loss = bootstrapping_loss((predicted[0], predicted[1]), targets) / len(paths)
-            self.online.backward(loss)
-            total += loss.item()
-        self.online.publish_gradients()
-        assert handed_on is not None
-        return total, handed_on
+class Nets(Protocol):
+    """What kind of network a block has."""
 
-    @torch.no_grad()
-    def _targets(
-        self, views: Views, shape: Shape, paths: Sequence[Path], autocast: AbstractContextManager[Any]
-    ) -> Views:
-        with autocast:
-            first, second = (
-                ensemble([self.target_projector(self.target(view, path.pieces, shape)) for path in paths])
-                for view in views
-            )
-        return first, second
-
-    @torch.no_grad()
-    def follow(self, momentum: float) -> None:
-        """Moves the target by a share of 1 - `momentum` towards the online network, and forgets the gradients."""
-        pairs = [(self.target, self.online), (self.target_projector, self.projector)]
-        targets = [p for target, _ in pairs for p in target.parameters()]
-        online = [p.detach() for _, source in pairs for p in source.parameters()]
-        for target, source in zip(targets, online, strict=True):
-            target.lerp_(source, 1 - momentum)
-        self.online.clear_gradients()
-        for head in (self.projector, self.predictor):
-            head.zero_grad(set_to_none=True)
+    def net(self, space: SearchSpace, starts: Sequence[tuple[Shape, Path]], *, block: int, seed: int) -> BlockNet: ...
 
 
 class BlockSupernet(nn.Module):
@@ -161,24 +70,25 @@ class BlockSupernet(nn.Module):
 
     Args:
         space: At the resolution that it is trained at.
+        kind: Makes the network of each block.
     """
 
-    def __init__(self, space: SearchSpace, blocks: Blocks, heads: Heads, *, seed: int = 0) -> None:
+    def __init__(self, space: SearchSpace, blocks: Blocks, kind: Nets, *, seed: int = 0) -> None:
         super().__init__()
         self.blocks = blocks
         self.shapes = entry_shapes(space, blocks)
         self.nets = nn.ModuleList(
-            BlockNet(
+            kind.net(
                 space,
                 [(self.shapes[c], path) for c, paths in blocks.cells.items() if c.block == block for path in paths],
-                heads,
+                block=block,
                 seed=seed + 1000 * block,
             )
             for block in range(blocks.count)
         )
 
     def net(self, block: int) -> BlockNet:
-        """The networks of one block."""
+        """The network of one block."""
         found = self.nets[block]
         assert isinstance(found, BlockNet)
         return found

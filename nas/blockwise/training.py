@@ -1,8 +1,8 @@
-"""Training blocks by ensemble bootstrapping: all cells side by side, or one block after the other.
+"""Training the blocks of a space: all cells side by side, or one block after the other.
 
-BossNAS (Li et al. 2021, arXiv:2103.12424): paths of a block learn, without labels, to foretell from one view of an
-image what the mean of them says of another view. Mended here: nothing flows back into earlier blocks, any space and
-image size is taken, and every step follows from (seed, step), so that a training goes on where it was stopped.
+What blocks learn is a `Target`: to agree with their own ensemble (BossNAS, Li et al. 2021, arXiv:2103.12424), for one.
+Nothing flows back into earlier blocks, any space and image size is taken, and every step follows from (seed, step), so
+that a training goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -18,30 +17,16 @@ import torch
 from torch import nn
 
 from nas.blockwise.losses import momentum_at
-from nas.blockwise.network import BlockNet, BlockSupernet, Views
-from nas.blockwise.views import random_view
-from nas.data import Augment, Dataset
+from nas.blockwise.network import BlockNet, BlockSupernet
+from nas.blockwise.target import Batch, Target
+from nas.data import Dataset
 from nas.progress import Progress
 from nas.space.blocks import Cell, Path
 from nas.training import Recipe
-from nas.training.lars import Lars
 from nas.training.loop import TrainingLoop
-
-_DECAY, _TRUST = 1e-6, 0.02
 
 FixedEntry = Sequence[tuple[Cell, int]]
 """The paths, by cell and number, that lead to a cell."""
-
-
-def bootstrapping_recipe(recipe: Recipe) -> Recipe:
-    """The recipe for blocks: no augmentation of the batches (views are made of them), an epoch's warm-up."""
-    return replace(
-        recipe,
-        learning_rate=0.3 * (recipe.batch_size / 256) ** 0.5,
-        weight_decay=_DECAY,
-        warmup=min(0.2, 1 / recipe.epochs),
-        augment="none",
-    )
 
 
 class _Training:
@@ -54,14 +39,12 @@ class _Training:
         data: Dataset,
         recipe: Recipe,
         *,
-        augment: Augment,
+        target: Target,
         paths: int,
         folder: FilePath | None,
         stream: str,
     ) -> None:
-        self.supernet, self.recipe, self._paths, self._stream = supernet, recipe, paths, stream
-        self._augment: Augment = augment
-        learning = [p for p in trained.parameters() if p.requires_grad]
+        self.supernet, self.recipe, self.target, self._paths, self._stream = supernet, recipe, target, paths, stream
         self.loop = TrainingLoop(
             trained,
             data,
@@ -69,7 +52,7 @@ class _Training:
             self._step,
             folder=folder,
             after_step=self._follow,
-            optimizer=Lars(learning, lr=recipe.learning_rate, weight_decay=_DECAY, trust=_TRUST),
+            optimizer=target.optimizer(trained, recipe),
         )
 
     def run(self, progress: Progress, on_curve: Callable[[dict[str, Any]], None]) -> None:
@@ -99,12 +82,15 @@ class _Training:
     def _follow(self) -> None:
         # The loop has not counted the step yet.
         for net in self._trained():
-            net.follow(momentum_at(self.loop.done, self.loop.steps))
+            self.target.follow(net, momentum_at(self.loop.done, self.loop.steps))
 
-    def _views(self, images: torch.Tensor, step: int) -> Views:
-        generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + step)
-        first = random_view(images, generator, augment=self._augment)
-        return first, random_view(images, generator, augment=self._augment)
+    def _batch(self, images: torch.Tensor, step: int) -> Batch:
+        return self.target.batch(images, torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + step))
+
+    def _learn(self, cell: Cell, batch: Batch, paths: Sequence[Path]) -> tuple[float, Batch]:
+        supernet, autocast = self.supernet, self.recipe.autocast()
+        net = supernet.net(cell.block)
+        return self.target.learn(net, cell.block, batch, supernet.shapes[cell], paths, autocast=autocast)
 
     def _rng(self, step: int) -> random.Random:
         return random.Random(f"{self._stream}-{self.recipe.seed}-{step}")
@@ -117,7 +103,7 @@ class SideBySideTraining(_Training):
     that are drawn there, the first one's maps are handed on to the next block.
 
     Args:
-        augment: What views may do to images, as `random_view` has it.
+        target: What they learn.
         paths: Paths per cell and step; BossNAS takes four.
     """
 
@@ -127,12 +113,12 @@ class SideBySideTraining(_Training):
         data: Dataset,
         recipe: Recipe,
         *,
-        augment: Augment,
+        target: Target,
         paths: int = 4,
         folder: FilePath | None = None,
     ) -> None:
         super().__init__(
-            supernet, supernet, data, recipe, augment=augment, paths=paths, folder=folder, stream="side by side"
+            supernet, supernet, data, recipe, target=target, paths=paths, folder=folder, stream="side by side"
         )
 
     @property
@@ -146,13 +132,11 @@ class SideBySideTraining(_Training):
     def _step(self, images: torch.Tensor, labels: torch.Tensor, step: int) -> float:
         blocks, rng = self.supernet.blocks, self._rng(step)
         visits, total = Counter(self.visits), 0.0
-        views, cell = self._views(images, step), next(iter(blocks.cells))
+        batch, cell = self._batch(images, step), next(iter(blocks.cells))
         while cell is not None:
             visits[str(cell)] += 1
             following, paths = self._drawn(cell, visits, rng)
-            loss, views = self.supernet.net(cell.block).learn(
-                views, self.supernet.shapes[cell], paths, autocast=self.recipe.autocast()
-            )
+            loss, batch = self._learn(cell, batch, paths)
             total += loss / blocks.count
             cell = following
         self.loop.facts["visits"] = dict(visits)
@@ -185,14 +169,14 @@ class SequentialTraining(_Training):
         data: Dataset,
         recipe: Recipe,
         *,
-        augment: Augment,
+        target: Target,
         paths: int = 4,
         folder: FilePath | None = None,
     ) -> None:
         self.cell, self.entry = cell, entry
         net = supernet.net(cell.block)
         super().__init__(
-            supernet, net, data, recipe, augment=augment, paths=paths, folder=folder, stream=f"block {cell.block + 1}"
+            supernet, net, data, recipe, target=target, paths=paths, folder=folder, stream=f"block {cell.block + 1}"
         )
 
     def _trained(self) -> list[BlockNet]:
@@ -200,15 +184,12 @@ class SequentialTraining(_Training):
 
     def _step(self, images: torch.Tensor, labels: torch.Tensor, step: int) -> float:
         supernet, rng = self.supernet, self._rng(step)
-        first, second = self._views(images, step)
+        batch = self._batch(images, step)
         with self.recipe.autocast():
-            views = run_entry(supernet, self.entry, first), run_entry(supernet, self.entry, second)
+            views = tuple(run_entry(supernet, self.entry, view) for view in batch.views)
         every = supernet.blocks.cells[self.cell]
         paths = rng.sample(every, min(self._paths, len(every)))
-        loss, _ = supernet.net(self.cell.block).learn(
-            views, supernet.shapes[self.cell], paths, autocast=self.recipe.autocast()
-        )
-        return loss
+        return self._learn(self.cell, batch._replace(views=views), paths)[0]
 
 
 @torch.no_grad()

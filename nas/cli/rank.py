@@ -22,8 +22,9 @@ baselines (parameters, MACs, depth, channels, share of layers that convolve) sta
   nas rank --truth table.csv --truth-column accuracy --score-column my_score
   nas rank --space nats-size --truth nats_size_cifar10.csv --scorer nwot --scorer calibrated --data cifar10.npz
 
-Scorers: the supernet of a run (--supernet RUN); zero-cost proxies, alone or their ranks together (az-nas, zero-cost);
-calibrated, which trains a few of the table's networks for a short while and fits all that is cheap to that."""
+Scorers: the supernet of a run (--supernet RUN); blockwise, by the blocks of a run with --strategy blockwise (--supernet
+RUN too); zero-cost proxies, alone or their ranks together (az-nas, zero-cost); calibrated, which trains a few of the
+table's networks for a short while and fits all that is cheap to that."""
 
 _COLUMNS = (
     ("Spearman", "spearman"),
@@ -59,7 +60,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--data", type=text("data"), metavar="D", help="the images that scorers use (default: digits)")
     parser.add_argument(
-        "--supernet", type=text("supernet"), metavar="RUN", help="whose supernet `supernet` scores with"
+        "--supernet",
+        type=text("supernet"),
+        metavar="RUN",
+        help="whose supernet `supernet`, or whose blocks `blockwise` scores with",
     )
     parser.add_argument(
         "--rows", type=whole_within("rows", 2, 10**8, 1000), metavar="N", help="judge N networks drawn from the table"

@@ -114,6 +114,12 @@ def _add_how(group: argparse._ActionsContainer) -> None:
         help=f"how the supernet trains: {listed(STRATEGIES)}",
     )
     group.add_argument(
+        "--teacher",
+        type=text("teacher"),
+        metavar="FOLDER",
+        help="the trained network that blocks learn from by --strategy blockwise-distil: winners/1 of a run, say",
+    )
+    group.add_argument(
         "--calibrations",
         type=whole("calibrations"),
         metavar="N",

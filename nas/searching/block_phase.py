@@ -11,20 +11,27 @@ from typing import Any
 
 from nas.blockwise import (
     BlockSupernet,
+    Bootstrapping,
     CellScorer,
+    Distillation,
     Heads,
+    Projections,
     SequentialTraining,
     SideBySideTraining,
+    Target,
     bootstrapping_recipe,
     standardised,
 )
 from nas.data import Dataset
 from nas.errors import BudgetError, RunError, TrainingError
+from nas.options import DISTILLING, SEQUENTIAL
+from nas.run import RunRecord
 from nas.searching.best_first import Range, best_first
 from nas.searching.context import Context
 from nas.searching.plan import Plan
 from nas.searching.sampling import BudgetSampler
 from nas.searching.supernet_phase import FOLDER
+from nas.searching.teaching import TrainedTeacher
 from nas.space import END
 from nas.space.blocks import Blocks, Cell, partition
 from nas.training import Recipe
@@ -57,10 +64,24 @@ def budget_blocks(sampler: BudgetSampler, *, seed: int) -> Blocks:
     return Blocks(sampler.space, options, graph.nodes, cut=cut, seed=seed)
 
 
-def build_block_supernet(sampler: BudgetSampler, blocks: Blocks, plan: Plan, *, seed: int) -> BlockSupernet:
+def build_block_supernet(
+    sampler: BudgetSampler, blocks: Blocks, plan: Plan, teacher: TrainedTeacher | None, *, seed: int
+) -> BlockSupernet:
     """Fresh weights for all paths, at the resolution that networks are trained at."""
-    heads = Heads(hidden=plan.blocks["hidden"], features=plan.blocks["features"])
-    return BlockSupernet(sampler.space.adapted(resolution=plan.train_resolution), blocks, heads, seed=seed)
+    if teacher is None:
+        kind = Heads(hidden=plan.blocks["hidden"], features=plan.blocks["features"])
+    else:
+        kind = Projections(channels=teacher.channels)
+    return BlockSupernet(sampler.space.adapted(resolution=plan.train_resolution), blocks, kind, seed=seed)
+
+
+def block_target(data: Dataset, plan: Plan, teacher: TrainedTeacher | None) -> Target:
+    """What blocks learn.
+
+    Args:
+        data: What they are trained on.
+    """
+    return Bootstrapping(plan.augment) if teacher is None else Distillation(teacher.ready(data, plan.device))
 
 
 def describe_blocks(blocks: Blocks, plan: Plan) -> str:
@@ -73,14 +94,16 @@ def describe_blocks(blocks: Blocks, plan: Plan) -> str:
     )
 
 
-def train_blocks(context: Context, blocks: Blocks, make: Callable[[], BlockSupernet]) -> Distances:
+def train_blocks(
+    context: Context, blocks: Blocks, make: Callable[[], BlockSupernet], teacher: TrainedTeacher | None
+) -> Distances:
     """Trains and scores what the run has no scores of yet; goes on from the last checkpoint.
 
     Args:
         make: Gives fresh weights; called if anything is left to do.
     """
-    work = _Work(context, blocks, make)
-    return work.side_by_side() if context.plan.strategy == "blockwise" else work.sequential()
+    work = _Work(context, blocks, make, teacher)
+    return work.sequential() if context.plan.strategy == SEQUENTIAL else work.side_by_side()
 
 
 def propose_best(context: Context, blocks: Blocks, distances: Mapping[Cell, Sequence[float]]) -> list[Trial]:
@@ -130,6 +153,50 @@ def propose_best(context: Context, blocks: Blocks, distances: Mapping[Cell, Sequ
     return trials
 
 
+def recorded(run: RunRecord, blocks: Blocks) -> Distances:
+    """The cells that a run has scores of.
+
+    Raises:
+        RunError: If they are not those of these blocks.
+    """
+    events = {event["name"]: event["distances"] for event in run.events("cell")}
+    named = {str(cell): cell for cell in blocks.cells}
+    for name, found in events.items():
+        if name not in named or len(found) != len(blocks.cells[named[name]]):
+            raise RunError(f"{run.path} has scores of {name} that do not fit its space: start a new run.")
+    return {named[name]: list(found) for name, found in events.items()}
+
+
+def cell_scorer(
+    supernet: BlockSupernet, target: Target, data: Dataset, recipe: Recipe, plan: Plan, *, seed: int
+) -> CellScorer:
+    """What measures the paths of cells as a plan has it.
+
+    Args:
+        data: Of its training images, those alone that the blocks are trained on.
+    """
+    return CellScorer(
+        supernet,
+        data,
+        recipe,
+        target=target,
+        recalibration_images=plan.recalibration_images,
+        validation_images=plan.validation_images,
+        seed=seed,
+    )
+
+
+def blocks_data(data: Dataset, plan: Plan) -> Dataset:
+    """The images that blocks are trained and scored on."""
+    return replace(data, train=data.train.first(plan.blocks["images"]))
+
+
+def blocks_recipe(plan: Plan, *, seed: int) -> Recipe:
+    """How blocks are trained."""
+    recipe = plan.recipe(epochs=plan.epochs, seed=seed)
+    return recipe if plan.strategy == DISTILLING else bootstrapping_recipe(recipe)
+
+
 def wanted_range(context: Context) -> Range:
     """The costs that proposals may have."""
     sampler = context.sampler
@@ -139,13 +206,20 @@ def wanted_range(context: Context) -> Range:
 class _Work:
     """Training and scoring the cells of one run."""
 
-    def __init__(self, context: Context, blocks: Blocks, make: Callable[[], BlockSupernet]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        blocks: Blocks,
+        make: Callable[[], BlockSupernet],
+        teacher: TrainedTeacher | None,
+    ) -> None:
         self.context, self.blocks, self._make = context, blocks, make
         plan = context.plan
-        self.distances = _recorded(context, blocks)
+        self.distances = recorded(context.run, blocks)
         self.folder: Path = context.run.path / FOLDER
-        self.recipe: Recipe = bootstrapping_recipe(plan.recipe(epochs=plan.epochs, seed=context.options.seed))
-        self.data: Dataset = replace(context.data, train=context.data.train.first(plan.blocks["images"]))
+        self.recipe = blocks_recipe(plan, seed=context.options.seed)
+        self.data = blocks_data(context.data, plan)
+        self.target = block_target(self.data, plan, teacher)
         self._told = {(event.get("block"), event["epoch"]) for event in context.run.events("curve")}
 
     def side_by_side(self) -> Distances:
@@ -157,7 +231,7 @@ class _Work:
                 supernet,
                 self.data,
                 self.recipe,
-                augment=self.context.plan.augment,
+                target=self.target,
                 paths=self.context.plan.blocks["paths"],
                 folder=self.folder,
             )
@@ -187,7 +261,7 @@ class _Work:
                     entry,
                     self.data,
                     self.recipe,
-                    augment=self.context.plan.augment,
+                    target=self.target,
                     paths=self.context.plan.blocks["paths"],
                     folder=self._block_folder(cell.block),
                 )
@@ -216,14 +290,7 @@ class _Work:
 
     def _score(self, supernet: BlockSupernet, cell: Cell, entry: Sequence[tuple[Cell, int]] | None) -> None:
         plan, began = self.context.plan, time.monotonic()
-        scorer = CellScorer(
-            supernet,
-            self.data,
-            self.recipe,
-            recalibration_images=plan.recalibration_images,
-            validation_images=plan.validation_images,
-            seed=self.context.options.seed,
-        )
+        scorer = cell_scorer(supernet, self.target, self.data, self.recipe, plan, seed=self.context.options.seed)
         found = scorer.distances(cell, entry=entry)
         if not all(map(math.isfinite, found)):
             raise TrainingError(f"The distances of {cell} are not all finite. Try --dtype float32.")
@@ -258,20 +325,9 @@ class _Work:
             if (block, row["epoch"]) not in self._told:
                 run.append("curve", **row, **of, accuracies={})
             where = f"block {block}, " if block else ""
-            progress.note(f"Supernet, {where}epoch {row['epoch']} of {plan.epochs}: loss {row['loss']:.3f} (best: -4)")
+            best = 0 if plan.strategy == DISTILLING else -4
+            progress.note(
+                f"Supernet, {where}epoch {row['epoch']} of {plan.epochs}: loss {row['loss']:.3f} (best: {best})"
+            )
 
         return record
-
-
-def _recorded(context: Context, blocks: Blocks) -> Distances:
-    """The cells that the run has scores of.
-
-    Raises:
-        RunError: If they are not those of these blocks.
-    """
-    events = {event["name"]: event["distances"] for event in context.run.events("cell")}
-    named = {str(cell): cell for cell in blocks.cells}
-    for name, found in events.items():
-        if name not in named or len(found) != len(blocks.cells[named[name]]):
-            raise RunError(f"{context.run.path} has scores of {name} that do not fit its space: start a new run.")
-    return {named[name]: list(found) for name, found in events.items()}

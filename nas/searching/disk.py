@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from nas.errors import RunError
-from nas.options import BLOCKWISE
+from nas.options import BLOCKWISE, DISTILLING
 from nas.searching.plan import Plan
 from nas.searching.sampling import BudgetSampler
 from nas.space import END, START, Node
@@ -30,9 +30,9 @@ def most_bytes(
     """The most that a run's folder takes at any time, by phase.
 
     Checkpoints are written before older ones are deleted, so three are there at once, each with the optimizer's two
-    moments, and the best weights; afterwards the last weights and the best remain. A block-wise training keeps one
-    moment, and no best weights. Of a finalist that is stopped because others are ahead, the last two checkpoints and
-    the best remain.
+    moments, and the best weights; afterwards the last weights and the best remain. A block-wise training keeps no best
+    weights, and one moment unless a teacher teaches it. Of a finalist that is stopped because others are ahead, the
+    last two checkpoints and the best remain.
 
     Args:
         supernet: None where none is trained.
@@ -41,7 +41,7 @@ def most_bytes(
         at_once: Finalists that are trained side by side, some of which may be stopped; 0 for one after the other.
     """
     blockwise = plan.strategy in BLOCKWISE
-    sizes = (0, 1 if blockwise else 2)
+    sizes = (0, 1 if blockwise and plan.strategy != DISTILLING else 2)
     weights, whole = (0 if supernet is None else size_on_disk(supernet, moments=moments) for moments in sizes)
     best = 0 if blockwise else weights
     kept = weights if borrowed else weights + best

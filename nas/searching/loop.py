@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from nas.costing import TABLE, misfit
 from nas.data import DataInfo, Dataset, open_data
 from nas.data.dataset import Source
 from nas.errors import OptionError
-from nas.options import BLOCKWISE, UNTRAINED, SearchOptions
+from nas.options import BLOCKWISE, DISTILLING, UNTRAINED, SearchOptions
 from nas.progress import Progress, Silent
 from nas.run import Run, RunRecord, check_out, data_of, default_folder
 from nas.run.sittings import earlier_seconds, record_resumed
@@ -49,6 +50,7 @@ from nas.searching.plan import Plan, make_plan
 from nas.searching.sampling import BudgetSampler
 from nas.searching.scoring_phase import calibrated_scoring, search_candidates, supernet_scoring, zero_cost_scoring
 from nas.searching.supernet_phase import build_supernet, make_supernet
+from nas.searching.teaching import TrainedTeacher, planned_teacher
 from nas.searching.trained import Borrowed, Trained, TrainedSampler
 from nas.space import SearchSpace
 from nas.space.blocks import Blocks
@@ -92,7 +94,8 @@ def search(
         data = data_of(given["supernet"]) if given["supernet"] else "digits"
     options = SearchOptions(**{**given, "budgets": [str(b) for b in budgets], "data": data})
     options.validate()
-    options = replace(options, data=resolved_data(data))
+    teacher = None if options.teacher is None else os.path.abspath(os.path.expanduser(options.teacher))
+    options = replace(options, data=resolved_data(data), teacher=teacher)
     folder = Path(options.out) if options.out else default_folder(space.name)
     with stoppable():
         job = _Job(space, tuple(budgets), options, progress, choose_backend(options, backend))
@@ -160,6 +163,7 @@ class _Job:
         self.backend = backend
         self.borrowed: Borrowed | None = None
         self.blocks: Blocks | None = None
+        self.teacher: TrainedTeacher | None = None
         self._supernet: Supernet | BlockSupernet | None = None
 
     def plan_fresh(self, folder: Path) -> dict[str, Any]:
@@ -222,6 +226,8 @@ class _Job:
         elif self.plan.strategy in BLOCKWISE and self.borrowed is None:
             self.sampler = BudgetSampler(self.space, self.budgets, aim=options.aim)
             self.blocks = budget_blocks(self.sampler, seed=options.seed)
+            if self.plan.strategy == DISTILLING and not is_finished(run, "supernet"):
+                self.teacher = planned_teacher(self.plan, self.space, self.blocks, run.path)
         else:
             self.sampler = TrainedSampler(self.space, self.budgets, aim=options.aim, trained=self.trained)
         torch.set_num_threads(self.plan.threads)
@@ -249,7 +255,9 @@ class _Job:
             trials = run.trials()
         elif self.blocks is not None:
             blocks = self.blocks
-            distances = do_phase(run, "supernet", lambda: train_blocks(context, blocks, self._take_block_supernet))
+            distances = do_phase(
+                run, "supernet", lambda: train_blocks(context, blocks, self._take_block_supernet, self.teacher)
+            )
             trials = do_phase(run, "search", lambda: propose_best(context, blocks, distances))
         else:
             source = self._scorer_source(context)
@@ -297,6 +305,10 @@ class _Job:
             misfit=lambda size: None if self.borrowed else misfit(self.space.adapted(resolution=size)),
             networks=self.blocks.networks if self.blocks else 0,
         )
+        if options.teacher is not None and self.blocks is not None:
+            size = self.plan.train_resolution
+            self.teacher = TrainedTeacher(options.teacher, self.space, self.blocks, train_resolution=size)
+            self.plan = replace(self.plan, teacher=self.teacher.facts)
         if self.borrowed is None:
             self.training = BudgetSampler(self.space, budgets, aim=self.plan.floor)
             self.trained = Trained.of(self.training, self.plan, seed=options.seed)
@@ -319,7 +331,7 @@ class _Job:
         """Fresh weights for all that is to be trained."""
         seed = self.options.seed
         if self.blocks is not None:
-            return build_block_supernet(self.sampler, self.blocks, self.plan, seed=seed)
+            return build_block_supernet(self.sampler, self.blocks, self.plan, self.teacher, seed=seed)
         return build_supernet(self.training, self.plan, seed=seed)
 
     def _take_supernet(self) -> Supernet:
@@ -350,6 +362,8 @@ class _Job:
             size = min(size, plan.blocks["images"])
             lines.append(describe_blocks(self.blocks, plan))
         begun = f"Supernet: {plan.epochs} epochs of {size:,} images, {plan.strategy}"
+        if plan.teacher:
+            begun += f" from {plan.teacher['path']} (weights {plan.teacher['sha256'][:16]})"
         if self.borrowed is not None:
             begun = f"Supernet: that of {self.borrowed.run} ({plan.epochs} epochs, {plan.strategy})"
             cut = trained.left_out(self.trained, self.budgets, self.options.aim)

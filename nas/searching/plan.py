@@ -19,7 +19,7 @@ import torch
 from nas.budget import Cost
 from nas.data import Augment, DataInfo, Dataset, choose_augment
 from nas.errors import OptionError, RunError
-from nas.options import BLOCKWISE, UNTRAINED, SearchOptions
+from nas.options import BLOCKWISE, DISTILLING, UNTRAINED, SearchOptions
 from nas.run.schema import check_fields
 from nas.training import Recipe, learning_rate_for
 
@@ -50,6 +50,8 @@ class Plan:
             scorer "calibrated" so many `trainings` of so many `epochs`; else empty.
         blocks: Of a block-wise search: `paths` per cell and step, `images` that train, and the widths of projector and
             predictor, `hidden` and `features`; else empty.
+        teacher: Of block-wise distillation: the teacher's `path`, and the digests of its `architecture` and of its
+            weights, `sha256`; else empty.
     """
 
     device: str
@@ -74,6 +76,7 @@ class Plan:
     seconds: dict[str, float]
     blocks: dict[str, int] = field(default_factory=dict[str, int])
     calibration: dict[str, int] = field(default_factory=dict[str, int])
+    teacher: dict[str, str] = field(default_factory=dict[str, str])
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -230,8 +233,9 @@ def _blockwise(plan: Plan, options: SearchOptions, images: int, rate: float, bud
         (512, min(2048, plan.validation_images)) if gpu else (256, min(512, plan.validation_images))
     )
     # Two views of every path forth and back, in the target only forth: 2 x (3 + 1) forward passes of each block; `rate`
-    # is of three.
-    passes = 2 * 4 * _PATHS / 3
+    # is of three. A teacher sees one view, once.
+    distilling = options.strategy == DISTILLING
+    passes = (3 * _PATHS + 1) / 3 if distilling else 2 * 4 * _PATHS / 3
     affordable = budget * _SHARES["supernet"] * rate / (passes * images)
     epochs = options.epochs or _within(round(affordable), 1, 60)
     used = images if options.epochs or affordable >= 1 else min(images, max(_LEAST_IMAGES, round(affordable * images)))
@@ -254,7 +258,11 @@ def _blockwise(plan: Plan, options: SearchOptions, images: int, rate: float, bud
             "finalists": finalists * finalist_epochs * images / rate,
         },
         # The heads of the original are made for maps of 2,048 channels on GPUs.
-        blocks={"paths": _PATHS, "images": used, "hidden": 4096 if gpu else 1024, "features": 256},
+        blocks={
+            "paths": _PATHS,
+            "images": used,
+            **({} if distilling else {"hidden": 4096 if gpu else 1024, "features": 256}),
+        },
     )
 
 

@@ -1,18 +1,33 @@
-"""The trained supernet of a finished run, made ready to score with outside of a search."""
+"""The trained weights of a run, made ready to score with outside of its search."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
 
+from nas.blockwise import CellScorer, MemberScorer
+from nas.budget import Budget
 from nas.data import open_data
-from nas.options import SearchOptions
+from nas.errors import RunError
+from nas.options import BLOCKWISE, DISTILLING, SEQUENTIAL, SearchOptions
 from nas.scoring import SupernetScoring
+from nas.searching.block_phase import (
+    block_target,
+    blocks_data,
+    blocks_recipe,
+    budget_blocks,
+    build_block_supernet,
+    cell_scorer,
+    recorded,
+)
+from nas.searching.kept import check_data
 from nas.searching.plan import Plan
-from nas.searching.supernet_phase import build_supernet
-from nas.searching.trained import borrow, check_borrowed_data
+from nas.searching.sampling import BudgetSampler
+from nas.searching.supernet_phase import FOLDER, build_supernet
+from nas.searching.teaching import planned_teacher
+from nas.searching.trained import borrow, check_borrowed_data, open_trained
 from nas.space import SearchSpace
-from nas.training.checkpoint import load_checkpoint
+from nas.training.checkpoint import load_checkpoint, newest
 
 
 def scoring_of(path: str | Path, space: SearchSpace, data: str | None = None) -> SupernetScoring:
@@ -43,3 +58,46 @@ def scoring_of(path: str | Path, space: SearchSpace, data: str | None = None) ->
         recalibration_images=plan.recalibration_images,
         validation_images=plan.validation_images,
     )
+
+
+def member_scorer_of(path: str | Path, space: SearchSpace) -> MemberScorer:
+    """Scoring by the blocks of a run, as its search scored them, with its own images.
+
+    Args:
+        space: The space as it was loaded; the run's has to be the same.
+
+    Raises:
+        NasError: If it did not train and score all cells of its blocks side by side.
+    """
+    run, trained = open_trained(path, space)
+    remedy = f"Give a run by --strategy {BLOCKWISE[0]}."
+    if trained.strategy not in BLOCKWISE:
+        raise RunError(f"--supernet {path}: it was trained by --strategy {trained.strategy}, no blocks. {remedy}")
+    if trained.strategy == SEQUENTIAL:
+        raise RunError(f"--supernet {path}: --strategy {trained.strategy} scored only the paths on its way. {remedy}")
+    plan = Plan.from_dict(run.manifest.get("plan", {}), run.path)
+    options = SearchOptions.from_dict(run.manifest["options"])
+    data = run.manifest.get("data", {})
+    space = replace(space, presets=()).adapted(
+        resolution=trained.resolution, channels=data.get("channels"), num_classes=data.get("num_classes")
+    )
+    sampler = BudgetSampler(space, [Budget.parse(text) for text in trained.budgets], aim=options.aim)
+    blocks = budget_blocks(sampler, seed=trained.seed)
+    distances, file = recorded(run, blocks), newest(run.path / FOLDER)
+    if file is None or len(distances) < len(blocks.cells):
+        raise RunError(
+            f"--supernet {path}: its blocks are not all trained and scored. Finish it by nas-search --resume {path}."
+        )
+
+    def open_cells() -> CellScorer:
+        source = open_data(options.data, on_corrupt=options.on_corrupt)  # type: ignore[arg-type]
+        check_data(run, source.info, options.data)
+        teacher = planned_teacher(plan, space, blocks, run.path) if plan.strategy == DISTILLING else None
+        supernet = build_block_supernet(sampler, blocks, plan, teacher, seed=trained.seed).to(plan.device)
+        load_checkpoint(file, supernet)
+        images = blocks_data(source.load(resolution=trained.train_resolution, seed=trained.seed), plan)
+        recipe = blocks_recipe(plan, seed=trained.seed)
+        target = block_target(images, plan, teacher)
+        return cell_scorer(supernet, target, images, recipe, plan, seed=trained.seed)
+
+    return MemberScorer(blocks, distances, open_cells)

@@ -163,17 +163,16 @@ class Borrowed:
         return cls(**plain, trained=trained)
 
 
-def borrow(path: str | Path, space: SearchSpace) -> tuple[RunRecord, Borrowed]:
-    """Finds the supernet of another run.
+def open_trained(path: str | Path, space: SearchSpace) -> tuple[RunRecord, Trained]:
+    """A run with shared weights of a space, and what these were trained on.
 
     Args:
-        space: The space to search, as it was loaded.
+        space: As it was loaded.
 
     Raises:
-        RunError: If it is no run, searched another space, or its supernet has not been trained to the end.
+        RunError: If it is no run, searched another space, or trained no shared weights.
     """
     run = read_run(path)
-    folder = run.path.absolute()
     digest = run.manifest.get("space_digest")
     if digest != space.digest:
         name = run.manifest.get("options", {}).get("space", "?")
@@ -185,6 +184,20 @@ def borrow(path: str | Path, space: SearchSpace) -> tuple[RunRecord, Borrowed]:
     scorer = run.manifest.get("options", {}).get("scorer")
     if scorer in UNTRAINED:
         raise RunError(f"--supernet {path}: it scored by {scorer} and has no supernet. Leave out --supernet.")
+    return run, trained
+
+
+def borrow(path: str | Path, space: SearchSpace) -> tuple[RunRecord, Borrowed]:
+    """Finds the supernet of another run.
+
+    Args:
+        space: The space to search, as it was loaded.
+
+    Raises:
+        RunError: If it is no run, searched another space, or its supernet has not been trained to the end.
+    """
+    run, trained = open_trained(path, space)
+    folder = run.path.absolute()
     if trained.strategy in BLOCKWISE:
         raise RunError(
             f"--supernet {path}: it was trained block by block, for its own budget alone. Give a run of another "

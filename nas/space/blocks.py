@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from nas.architecture import BlockConfig, LayerConfig
+from nas.errors import SpaceError
 from nas.space.automaton import END, START, Node
-from nas.space.genes import LayerChoice
+from nas.space.genes import Genotype, LayerChoice
 from nas.space.search_space import SearchSpace
 
 _LAYERS_PER_BLOCK = 4
@@ -219,6 +220,26 @@ class Blocks:
         """The cell that a path of a cell leads to; None from the last block."""
         return Cell(cell.block + 1, path.source, path.width) if cell.block + 1 < self.count else None
 
+    def route(self, genotype: Genotype) -> list[tuple[Cell, Path]]:
+        """The cells that a member passes, each with its path there, which may be one that was not drawn.
+
+        Raises:
+            SpaceError: If the graph lacks one of its decisions, as the bounds leave no network that takes it.
+        """
+        found: list[tuple[Cell, Path]] = []
+        node, start, picked = START, START, list[Any]()
+        while node != END:
+            option = next((o for o in self._options.get(node, ()) if _agrees(o.choice, node, genotype)), None)
+            if option is None:
+                what = "stem" if node == START else f"choice of stage {node.stage + 1}"
+                raise SpaceError(f"No {self.space.name} network under the bounds has this {what} after what is before.")
+            picked.append(option)
+            node = option.node
+            if self._ends(node):
+                found.append((self.cell(start), self._path(start, picked)))
+                start, picked = node, []
+        return found
+
     # -- inside -------------------------------------------------------------------------------------------------
 
     def _picked(self, start: Node) -> Iterator[tuple[Any, ...]]:
@@ -274,10 +295,13 @@ class Blocks:
         return node == END or self.cut.starting(node) is not None
 
     def _move(self, start: Node, picked: tuple[Any, ...], known: dict[Path, int]) -> Move:
-        last = picked[-2].node if picked[-1].node == END else picked[-1].node
-        path = Path(tuple(self._pieces(start, picked)), last.source, last.width)
+        path = self._path(start, picked)
         number = known.setdefault(path, len(known))
         return Move(number, picked, picked[-1].node, sum(o.macs for o in picked), sum(o.params for o in picked))
+
+    def _path(self, start: Node, picked: Sequence[Any]) -> Path:
+        last = picked[-2].node if picked[-1].node == END else picked[-1].node
+        return Path(tuple(self._pieces(start, picked)), last.source, last.width)
 
     def _pieces(self, start: Node, picked: Sequence[Any]) -> Iterator[Piece]:
         space, node, layers = self.space, start, 0
@@ -300,3 +324,16 @@ class Blocks:
                 for i, each in enumerate(stage.layers):
                     yield Piece(f"stage{node.stage + 1}-layer{i + 1}", each)
             node = option.node
+
+
+def _agrees(choice: Any, node: Node, genotype: Genotype) -> bool:
+    """Whether a decision at a node is the one that a member made there."""
+    if node == START:
+        return choice == genotype.stem
+    if choice is None:  # the head, once no stage is left
+        return True
+    gene, placed = genotype.stages[node.stage], node.placed
+    if isinstance(choice, LayerChoice):
+        layers = gene.op[placed : placed + 1], gene.width, gene.params[placed : placed + 1]
+        return layers == (choice.op, choice.width, (choice.params,))
+    return placed == gene.depth if placed else choice == gene

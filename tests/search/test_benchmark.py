@@ -119,7 +119,7 @@ def test_with_a_space_the_baselines_stand_beside(tmp_path: Path) -> None:
     table = written(tmp_path / "t.csv", "accuracy,architecture\n" + rows)
     found = rank(table, space=space)
     assert found.scorers["params"].spearman == pytest.approx(1)
-    assert set(found.scorers) == {"params", "macs", "depth", "channels", "log_channels"}
+    assert set(found.scorers) == {"params", "macs", "depth", "channels", "log_channels", "convolutions"}
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def test_the_names_that_options_offer_are_those_there_are() -> None:
     assert set(PARTS["zero-cost"]) == set(PROXIES.names())
 
 
-@pytest.mark.parametrize("name", [name for name in JUDGED if name != "supernet"])
+@pytest.mark.parametrize("name", [name for name in JUDGED if name not in ("supernet", "blockwise")])
 def test_a_scorer_is_finite_on_members_and_repeatable(name: str, tmp_path: Path) -> None:
     settings = Settings(calibrations=3, work=tmp_path)
     architectures = members(6)
@@ -91,6 +91,8 @@ def test_what_a_scorer_lacks_is_said_in_one_line(tmp_path: Path) -> None:
     path = table(tmp_path / "t.csv", members(4))
     with pytest.raises(OptionError, match="--scorer supernet needs a trained supernet: give --supernet RUN"):
         rank(path, space=SPACE, scorers=["supernet"])
+    with pytest.raises(OptionError, match="--scorer blockwise needs trained blocks: give --supernet RUN"):
+        rank(path, space=SPACE, scorers=["blockwise"])
     with pytest.raises(OptionError, match="did you mean 'nwot'"):
         rank(path, space=SPACE, scorers=["nwott"])
     with pytest.raises(OptionError, match="--scorer nwot needs --space"):

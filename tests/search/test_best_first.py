@@ -127,6 +127,18 @@ def test_only_scored_paths_are_taken() -> None:
     assert list(best_first(blocks, {}, everywhere)) == []
 
 
+@pytest.mark.parametrize("name", ["hytra", "nats-size", *NAMES, "small"])
+def test_a_member_is_led_along_the_paths_that_made_it(name: str) -> None:
+    space, _, blocks = known(name)
+    wanted = Range(metrics=("macs",), bounds=(10**12,))
+    for found in islice(best_first(blocks, drawn_scores(blocks, 5), wanted), 30):
+        genotype = space.genotype(option.choice for option in found.options)
+        taken = [(cell, blocks.cells[cell][number]) for cell, number in found.paths]
+        assert blocks.route(genotype) == taken
+        # Choices that make the same network are the same path.
+        assert blocks.route(space.encode(space.decode(genotype))) == taken
+
+
 # -- the blocks themselves ------------------------------------------------------------------------------------
 
 

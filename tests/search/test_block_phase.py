@@ -8,70 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 import nas
-from nas import ops
-from nas.budget import Budget
-from nas.catalog import parse_space
 from nas.errors import OptionError, RunError
-from nas.options import SearchOptions
-from nas.progress import Silent
 from nas.run import RunRecord, read_run
 from nas.searching.block_phase import ORIGIN, budget_blocks
 from nas.searching.sampling import BudgetSampler
-from nas.space import SearchSpace
 
-from ..small_space import small_data
+from .block_cases import BUDGET, OPTIONS, StopAt, Stopped, cells, facts, few_images, run_search, space
 
-BUDGET = Budget.parse("40kFLOPs")
 STRATEGIES = ("blockwise", "blockwise-sequential")
-OPTIONS = SearchOptions(
-    space="small",
-    aim=0.6,
-    trials=8,
-    epochs=1,
-    finalists=1,
-    finalist_epochs=1,
-    threads=1,
-    device="cpu",
-    batch_size=32,
-    onnx=False,
-)
-
-
-def data() -> dict[str, Any]:
-    small = small_data()
-    small["layers"]["convolution"]["choices"] = {"kernel_size": [3, 5], "expand_ratio": 1}
-    small["layers"]["transformer"]["choices"] = {"expand_ratio": [1, 2]}
-    small["stages"][1]["width"] = [8, 12]
-    return small
-
-
-def space() -> SearchSpace:
-    return parse_space(data(), ops)
-
-
-class Stopped(Exception):  # noqa: N818
-    """Stands in for a kill."""
-
-
-class StopAt(Silent):
-    """Stops the search where a phase begins or gets on for the nth time."""
-
-    def __init__(self, phase: str, left: int) -> None:
-        self._phase, self._left, self._now = phase, left, ""
-
-    def start(self, phase: str, total: int, unit: str) -> None:
-        self._now = phase
-
-    def advance(self, n: int = 1, **figures: str | float | int) -> None:
-        if n and self._now == self._phase:
-            self._left -= 1
-            if not self._left:
-                raise Stopped
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -83,19 +31,7 @@ def threads() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A file of a few images in three classes."""
-    path = tmp_path_factory.mktemp("data") / "few.npz"
-    rng = np.random.default_rng(0)
-    labels = np.arange(150) % 3
-    pixels = (rng.integers(0, 90, (150, 8, 8)) + 80 * labels[:, None, None]).astype(np.uint8)
-    np.savez(path, x_train=pixels[:120], y_train=labels[:120], x_test=pixels[120:], y_test=labels[120:])
-    return str(path)
-
-
-def run_search(out: Path, strategy: str, data: str, progress: Any = None) -> RunRecord:
-    options = replace(OPTIONS, out=str(out), strategy=strategy)
-    nas.search(space(), budgets=[BUDGET], data=data, options=options, progress=progress or Silent())
-    return read_run(out)
+    return few_images(tmp_path_factory.mktemp("data") / "few.npz")
 
 
 @pytest.fixture(scope="module", params=STRATEGIES)
@@ -104,11 +40,6 @@ def done(
 ) -> tuple[str, RunRecord]:
     out = tmp_path_factory.mktemp("block") / "run"
     return request.param, run_search(out, request.param, images)
-
-
-def facts(run: RunRecord) -> list[Any]:
-    """All of the trials that a stop must not change."""
-    return [replace(trial, seconds=0.0).to_dict() for trial in run.trials()]
 
 
 def test_the_best_sums_are_proposed_in_order_within_the_budget(done: tuple[str, RunRecord]) -> None:
@@ -129,17 +60,17 @@ def test_the_best_sums_are_proposed_in_order_within_the_budget(done: tuple[str, 
 
 def test_every_cell_is_scored_once_or_those_on_the_way_alone(done: tuple[str, RunRecord]) -> None:
     strategy, run = done
-    cells = run.events("cell")
-    names = [event["name"] for event in cells]
+    found = run.events("cell")
+    names = [event["name"] for event in found]
     assert len({*names}) == len(names)
     adapted = space().adapted(channels=1, num_classes=3)
     blocks = budget_blocks(BudgetSampler(adapted, [BUDGET], aim=OPTIONS.aim), seed=0)
     known = {str(cell): len(paths) for cell, paths in blocks.cells.items()}
-    assert {event["name"]: len(event["distances"]) for event in cells}.items() <= known.items()
+    assert {event["name"]: len(event["distances"]) for event in found}.items() <= known.items()
     if strategy == "blockwise":
         assert {*names} == {*known}
     else:
-        assert [event["block"] for event in cells] == [1, 2]
+        assert [event["block"] for event in found] == [1, 2]
 
 
 def test_a_winner_is_handed_over_with_a_page(done: tuple[str, RunRecord]) -> None:
@@ -168,8 +99,7 @@ def test_stopped_in_every_phase_it_ends_with_the_same_trials(
     nas.resume(out)
     found = read_run(out)
     assert facts(found) == facts(whole)
-    cells = [[(event["name"], event["distances"]) for event in run.events("cell")] for run in (found, whole)]
-    assert cells[0] == cells[1]
+    assert cells(found) == cells(whole)
 
 
 def test_scores_of_another_space_are_refused(done: tuple[str, RunRecord], tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ import nas.training.loop as loops
 from nas import ops
 from nas.blockwise import (
     BlockSupernet,
+    Bootstrapping,
     CellScorer,
     Heads,
     SequentialTraining,
@@ -27,8 +28,8 @@ from nas.blockwise import (
     bootstrapping_recipe,
     standardised,
 )
+from nas.blockwise.bootstrapping import BootstrappedNet
 from nas.blockwise.losses import bootstrapping_loss, ensemble, momentum_at
-from nas.blockwise.network import BlockNet
 from nas.blockwise.training import FixedEntry, run_entry
 from nas.blockwise.views import random_view
 from nas.catalog import parse_space
@@ -56,6 +57,7 @@ def _space() -> SearchSpace:
 DATA = tiny_data()
 SPACE = _space()
 RECIPE = bootstrapping_recipe(recipe(epochs=2))
+VIEWS = Bootstrapping("crop")
 HEADS = Heads(hidden=12, features=6)
 
 
@@ -131,7 +133,7 @@ def test_views_differ_and_follow_from_the_generator() -> None:
 # -- one block --------------------------------------------------------------------------------------------------
 
 
-def learnt(net: BlockNet, x: torch.Tensor, cell: Any) -> float:
+def learnt(net: BootstrappedNet, x: torch.Tensor, cell: Any) -> float:
     whole = supernet()
     paths = blocks().cells[cell][:3]
     return net.learn((x, x.flip(3)), whole.shapes[cell], paths)[0]
@@ -195,10 +197,10 @@ def entry() -> FixedEntry:
 def train(kind: str, folder: Path | None, progress: Any, rows: list[Any]) -> dict[str, torch.Tensor]:
     whole = supernet()
     if kind == "side by side":
-        training = SideBySideTraining(whole, DATA, RECIPE, augment="crop", paths=2, folder=folder)
+        training = SideBySideTraining(whole, DATA, RECIPE, target=VIEWS, paths=2, folder=folder)
     else:
         cell = list(blocks().cells)[2]
-        training = SequentialTraining(whole, cell, entry(), DATA, RECIPE, augment="crop", paths=2, folder=folder)
+        training = SequentialTraining(whole, cell, entry(), DATA, RECIPE, target=VIEWS, paths=2, folder=folder)
     training.run(progress, rows.append)
     if isinstance(training, SideBySideTraining):
         rows.append(training.visits)
@@ -251,7 +253,7 @@ def test_training_brings_paths_to_agree() -> None:
     rows: list[Any] = []
     whole = supernet()
     longer = replace(RECIPE, epochs=8)
-    SideBySideTraining(whole, DATA, longer, augment="crop", paths=2).run(Silent(), rows.append)
+    SideBySideTraining(whole, DATA, longer, target=VIEWS, paths=2).run(Silent(), rows.append)
     assert rows[-1]["loss"] < rows[0]["loss"] - 0.3
 
 
@@ -259,7 +261,7 @@ def test_training_brings_paths_to_agree() -> None:
 
 
 def scorer(whole: BlockSupernet) -> CellScorer:
-    return CellScorer(whole, DATA, RECIPE, recalibration_images=24, validation_images=20, seed=3)
+    return CellScorer(whole, DATA, RECIPE, target=VIEWS, recalibration_images=24, validation_images=20, seed=3)
 
 
 def test_a_distance_is_that_of_a_path_recalibrated_alone() -> None:
@@ -303,6 +305,25 @@ def test_scores_do_not_depend_on_order_or_on_what_was_scored_before() -> None:
     assert [one.distances(cell) for cell in reversed(cells)] == first[::-1]
 
 
+def test_a_path_beside_the_drawn_ones_is_measured_from_their_centre_alone() -> None:
+    whole, cell = supernet(), list(blocks().cells)[1]
+    one, paths = scorer(whole), blocks().cells[cell]
+    drawn = one.distances(cell)
+    own, others = one.beside(cell, [paths[4], paths[1]])
+    assert own == drawn
+    assert others == [drawn[4], drawn[1]]
+    assert one.beside(cell, [paths[1]])[1] == others[1:]
+
+
+def test_weights_that_no_drawn_path_has_are_named() -> None:
+    whole, cell = supernet(), next(iter(blocks().cells))
+    path = blocks().cells[cell][0]
+    assert scorer(whole).lacks(cell, path) is None
+    last = path.pieces[-1]
+    deeper = path._replace(pieces=(*path.pieces, last._replace(place="stage1-layer9")))
+    assert "stage1-layer9" in str(scorer(whole).lacks(cell, deeper))
+
+
 def test_scores_are_standardised_within_a_cell_and_turned_round() -> None:
     found = standardised([1.0, 2.0, 3.0, 6.0])
     assert sum(found) == pytest.approx(0)
@@ -310,11 +331,12 @@ def test_scores_are_standardised_within_a_cell_and_turned_round() -> None:
     assert found == sorted(found, reverse=True)
     assert standardised([5.0]) == [0.0]
     assert standardised([0.7, 0.7]) == [0.0, 0.0]
+    assert standardised([1.0, 2.0, 3.0, 6.0], [6.0, 3.0]) == [found[3], found[2]]
 
 
 def printed_scores() -> str:
     whole = supernet()
-    SideBySideTraining(whole, DATA, replace(RECIPE, epochs=1), augment="crop", paths=2).run(Silent(), lambda row: None)
+    SideBySideTraining(whole, DATA, replace(RECIPE, epochs=1), target=VIEWS, paths=2).run(Silent(), lambda row: None)
     return json.dumps([scorer(whole).distances(cell) for cell in list(blocks().cells)[:2]])
 
 
