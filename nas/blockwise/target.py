@@ -13,6 +13,7 @@ from nas.blockwise.network import BlockNet, BlockWeights
 from nas.ops import Shape
 from nas.space.blocks import Path
 from nas.training import Recipe
+from nas.training.evaluation import batch_norms, gathering_statistics
 
 Maps = list[torch.Tensor]
 
@@ -89,16 +90,7 @@ class Target(Protocol):
 
 def recalibrated(module: Any, known: Maps, asked: Maps) -> tuple[Maps, Maps]:
     """Both sets of maps through a module whose BatchNorm statistics are made on the first."""
-    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    momenta = [norm.momentum for norm in norms]
     module.eval()
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # torch's word for a cumulative average
-        norm.train()
-    known = [module(x) for x in known]
-    module.eval()
-    asked = [module(x) for x in asked]
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-    return known, asked
+    with gathering_statistics(batch_norms(module)):
+        known = [module(x) for x in known]
+    return known, [module(x) for x in asked]

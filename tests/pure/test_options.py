@@ -21,9 +21,31 @@ def test_defaults_are_valid() -> None:
         "digits",
         0,
         "evolution",
-        "supernet",
+        "calibrated",
         0.75,
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "scorer"),
+    [
+        ({}, "calibrated"),
+        ({"calibrations": 8}, "calibrated"),
+        ({"epochs": 3}, "supernet"),
+        ({"strategy": "sandwich"}, "supernet"),
+        ({"supernet": "runs/a"}, "supernet"),
+        ({"strategy": "blockwise"}, "blockwise"),
+        ({"scorer": "supernet"}, "supernet"),
+        ({"scorer": "nwot"}, "nwot"),
+    ],
+)
+def test_a_scorer_that_is_left_out_is_the_one_that_the_other_options_are_about(
+    given: dict[str, Any], scorer: str
+) -> None:
+    options = replace(PLAIN, scorer="auto", **given)
+    options.validate()
+    assert options.scorer == scorer
+    assert SearchOptions.from_dict(options.to_dict()) == options
 
 
 @pytest.mark.parametrize(
