@@ -42,7 +42,7 @@ def test_defaults_are_valid() -> None:
 def test_a_scorer_that_is_left_out_is_the_one_that_the_other_options_are_about(
     given: dict[str, Any], scorer: str
 ) -> None:
-    options = replace(PLAIN, scorer="auto", **given)
+    options = SearchOptions(**{"space": "coatnet", **given})
     options.validate()
     assert options.scorer == scorer
     assert SearchOptions.from_dict(options.to_dict()) == options
@@ -126,7 +126,7 @@ def test_budgets_must_be_a_list(budgets: Any) -> None:
 
 
 def test_options_round_trip_through_json() -> None:
-    options = replace(PLAIN, out="runs/a", trials=12, strategy="single-path", onnx=False, aim=0.0)
+    options = SearchOptions(space="coatnet", out="runs/a", trials=12, strategy="single-path", onnx=False, aim=0.0)
     assert SearchOptions.from_dict(json.loads(json.dumps(options.to_dict()))) == options
 
 
