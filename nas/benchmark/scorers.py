@@ -162,7 +162,8 @@ class _Making:
         trained = tuple((row, train(self.architectures[row])) for row in rows)
         shown = ", ".join(f"{accuracy:.3f}" for _, accuracy in trained)
         self.notes.append(f"{len(trained)} networks were trained for {settings.calibration_epochs} epochs: {shown}")
-        return CalibratedScorer(Calibration(reference=reference, trained=trained), proxies)
+        digests = tuple(each.digest for each in self.architectures)
+        return CalibratedScorer(Calibration(reference=reference, digests=digests, trained=trained), proxies)
 
 
 class ShortTraining:

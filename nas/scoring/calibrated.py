@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -61,15 +61,6 @@ class Measured:
             progress.advance()
         progress.finish()
         return cls(groups=(*counted, np.array(values)))
-
-    def to_dict(self) -> list[Any]:
-        """Plain numbers, for the record."""
-        return [group.tolist() for group in self.groups]
-
-    @classmethod
-    def from_dict(cls, plain: Sequence[Any]) -> Measured:
-        """What `to_dict` gave."""
-        return cls(groups=tuple(np.array(group, dtype=float) for group in plain))
 
 
 class Frame:
@@ -171,11 +162,27 @@ class Calibration:
 
     Attributes:
         reference: Of networks drawn from the range of the search, or of a table.
+        digests: Theirs, so that none is measured again.
         trained: Which of them were trained, with the accuracies that they reached.
     """
 
     reference: Measured
+    digests: tuple[str, ...]
     trained: tuple[tuple[int, float], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        groups = [group.tolist() for group in self.reference.groups]
+        return {"reference": groups, "digests": self.digests, "trained": self.trained}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Calibration:
+        """What `to_dict` gave."""
+        return cls(
+            reference=Measured(groups=tuple(np.array(group, dtype=float) for group in plain["reference"])),
+            digests=tuple(plain["digests"]),
+            trained=tuple((row, value) for row, value in plain["trained"]),
+        )
 
     @cached_property
     def frame(self) -> Frame:
@@ -196,6 +203,8 @@ class CalibratedScorer:
 
     def __init__(self, calibration: Calibration, proxies: Proxies) -> None:
         self.calibration, self._proxies = calibration, proxies
+        for digest, values in zip(calibration.digests, calibration.reference.groups[2], strict=True):
+            proxies.know(digest, values.tolist())
 
     def score(self, architecture: Architecture) -> float:
         """From 0 to 1; higher is better."""

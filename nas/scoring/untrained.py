@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from nas.architecture import Architecture
 from nas.data import Dataset
 from nas.data.sharing import pack_data, unpack_data
-from nas.scoring.calibrated import CalibratedScorer, Calibration, Measured, Proxies
+from nas.scoring.calibrated import CalibratedScorer, Calibration, Proxies
 from nas.scoring.setup import ScoringSetup, unpack_supernet
 from nas.scoring.zero_cost import PARTS, PROBE_IMAGES, AggregatedScorer, ProxyValues, ZeroCostScorer
 
@@ -39,10 +39,8 @@ class CalibratedScoring:
 
     def pack(self) -> ScoringSetup:
         """Plain data to make the same scorer from, and the few images that the proxies look at."""
-        reference, trained = self.calibration.reference.to_dict(), self.calibration.trained
-        return _packed(
-            self.data, kind="calibrated", seed=self.seed, device=self.device, reference=reference, trained=trained
-        )
+        calibration = self.calibration.to_dict()
+        return _packed(self.data, kind="calibrated", seed=self.seed, device=self.device, calibration=calibration)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -87,11 +85,8 @@ def _packed(data: Dataset, **facts: Any) -> ScoringSetup:
 
 def _unpack_calibrated(setup: ScoringSetup) -> Scores:
     facts = setup.facts
-    calibration = Calibration(
-        reference=Measured.from_dict(facts["reference"]), trained=tuple((row, value) for row, value in facts["trained"])
-    )
     return CalibratedScoring(
-        calibration=calibration,
+        calibration=Calibration.from_dict(facts["calibration"]),
         data=unpack_data(facts["data"], setup.arrays),
         seed=facts["seed"],
         device=facts["device"],

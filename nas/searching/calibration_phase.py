@@ -53,7 +53,8 @@ def calibrate(context: Context) -> Calibration:
         if network.digest not in known:
             known[network.digest] = _train(context, network, f"calibration {number} of {len(rows)}")
         trained.append((row, known[network.digest]))
-    return Calibration(reference=reference, trained=tuple(trained))
+    digests = tuple(network.digest for network in networks)
+    return Calibration(reference=reference, digests=digests, trained=tuple(trained))
 
 
 def trained_networks(run: Run) -> tuple[Architecture, ...]:

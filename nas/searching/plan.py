@@ -30,8 +30,8 @@ FLOOR = 0.5
 """The least share of the budget that trains the supernet; `--supernet` can then search half the budget."""
 _PATHS, _LEAST_IMAGES = 4, 2000
 """Of a block-wise search: paths per cell and step, as BossNAS has them for HyTra; images that train at least."""
-_PROXY_IMAGES = 550
-"""All zero-cost proxies of one network took as long as training it on so many images."""
+_PROXY_IMAGES = 400
+"""All zero-cost proxies of one network took as long as training it on so many images, or fewer."""
 _SHARES = {"supernet": 0.4, "search": 0.15, "finalists": 0.45}
 
 

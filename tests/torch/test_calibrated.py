@@ -53,6 +53,9 @@ def test_shorter_rows_end_with_zeros() -> None:
 class Made:
     """Proxies whose values are made up: one is size, one is infinite for some, one is always the same."""
 
+    def know(self, digest: str, values: list[float]) -> None:
+        assert len(values) == 3
+
     def __call__(self, architecture: Architecture) -> list[float]:
         params = nas.cost(architecture).params
         return [float(params), -math.inf if params % 2 else float(params), 1.0]
@@ -122,11 +125,13 @@ def test_a_score_follows_the_trainings_and_survives_being_written_down() -> None
 
     rows = choose_spread(Frame(reference).reference, 10)
     trained = tuple((row, accuracy(architectures[row])) for row in rows)
-    scorer = CalibratedScorer(Calibration(reference=reference, trained=trained), PROXIES)
+    digests = tuple(each.digest for each in architectures)
+    calibration = Calibration(reference=reference, digests=digests, trained=trained)
+    scorer = CalibratedScorer(calibration, PROXIES)
     scores = [scorer.score(each) for each in architectures]
     assert all(0 < score < 1 for score in scores)
     truth = [nas.cost(each).params for each in architectures]
     assert np.corrcoef(scores, np.log(truth))[0, 1] > 0.9
-    kept = Measured.from_dict(json.loads(json.dumps(reference.to_dict())))
-    again = CalibratedScorer(Calibration(reference=kept, trained=trained), PROXIES)
+    kept = Calibration.from_dict(json.loads(json.dumps(calibration.to_dict())))
+    again = CalibratedScorer(kept, PROXIES)
     assert [again.score(each) for each in architectures[::-1]] == scores[::-1]
