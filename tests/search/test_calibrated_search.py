@@ -125,7 +125,7 @@ def test_its_run_has_no_supernet_to_lend(whole: Path, tmp_path: Path) -> None:
         ({"scorer": "nwot", "epochs": 3}, "--epochs 3 is about a supernet, and --scorer nwot trains none"),
         ({"scorer": "calibrated", "supernet": "runs/a"}, "--supernet runs/a is about a supernet"),
         ({"scorer": "nwot", "calibrations": 4}, "--calibrations 4 goes with --scorer calibrated alone"),
-        ({"calibration_epochs": 4}, "--calibration-epochs 4 goes with --scorer calibrated alone"),
+        ({"scorer": "supernet", "calibration_epochs": 4}, "--calibration-epochs 4 goes with --scorer calibrated alone"),
         ({"scorer": "calibrated", "calibrations": 1}, "--calibrations must be a whole number from 2"),
     ],
 )
