@@ -24,6 +24,7 @@ from nas.run import Run, RunRecord, check_out, data_of, default_folder
 from nas.run.sittings import earlier_seconds, record_resumed
 from nas.run.stopping import stoppable
 from nas.searching import disk, trained
+from nas.searching.announcement import announcement
 from nas.searching.backend import Backend, InThisProcess, ScorerSource
 from nas.searching.block_phase import (
     budget_blocks,
@@ -323,9 +324,24 @@ class _Job:
         self.dataset = source.load(
             resolution=self.plan.train_resolution, seed=self.trained.seed, progress=self.progress
         )
-        for line in self._announcement():
+        for line in self._announced():
             self.progress.note(line)
         self.progress.note(f"Disk: at most {disk.megabytes(needed)} in {folder}, {disk.megabytes(free)} free")
+
+    def _announced(self) -> list[str]:
+        """What is about to be done, a line each."""
+        borrowed, blocks = self.borrowed, self.blocks
+        lines = announcement(
+            self.plan,
+            scorer=self.options.scorer,
+            sampler=self.sampler,
+            budgets=self.budgets,
+            images=len(self.dataset.train),
+            lender=None if borrowed is None else borrowed.run,
+        )
+        left_out = None if borrowed is None else trained.left_out(self.trained, self.budgets, self.options.aim)
+        described = None if blocks is None else describe_blocks(blocks, self.plan)
+        return [line for line in (*lines[:-1], left_out, described, lines[-1]) if line is not None]
 
     def _build(self) -> Supernet | BlockSupernet:
         """Fresh weights for all that is to be trained."""
@@ -345,42 +361,6 @@ class _Job:
         taken, self._supernet = self._supernet or self._build(), None
         assert isinstance(taken, BlockSupernet)
         return taken
-
-    def _announcement(self) -> list[str]:
-        plan, size = self.plan, len(self.dataset.train)
-        budget = " and ".join(map(str, self.budgets)) or "the whole space"
-        lines = [
-            f"{self.space.name} within {budget}: {len(self.sampler.layouts)} layouts, "
-            f"networks of at least {self.sampler.aim:.0%} of the budget"
-        ]
-        if plan.train_resolution != plan.resolution:
-            lines.append(
-                f"Costs are counted at {plan.resolution} pixels; training and accuracies are at "
-                f"{plan.train_resolution} pixels (--train-resolution)"
-            )
-        if self.blocks is not None:
-            size = min(size, plan.blocks["images"])
-            lines.append(describe_blocks(self.blocks, plan))
-        begun = f"Supernet: {plan.epochs} epochs of {size:,} images, {plan.strategy}"
-        if plan.teacher:
-            begun += f" from {plan.teacher['path']} (weights {plan.teacher['sha256'][:16]})"
-        if self.borrowed is not None:
-            begun = f"Supernet: that of {self.borrowed.run} ({plan.epochs} epochs, {plan.strategy})"
-            cut = trained.left_out(self.trained, self.budgets, self.options.aim)
-            lines += [] if cut is None else [cut]
-        elif plan.calibration:
-            begun = f"Scores: {self.options.scorer}"
-            if "trainings" in plan.calibration:
-                begun += (
-                    f", {plan.calibration['trainings']} of {plan.calibration['reference']} networks trained for "
-                    f"{plan.calibration['epochs']} epochs of {size:,} images"
-                )
-        lines.append(
-            f"{begun}; search: {plan.trials} networks; finalists: {plan.finalists} x "
-            f"{plan.finalist_epochs} epochs; {plan.device}, {plan.threads} threads, "
-            f"{plan.dtype}; about {sum(plan.seconds.values()) / 60:.0f} minutes"
-        )
-        return lines
 
 
 def _finished(run: Run) -> SearchResult | None:

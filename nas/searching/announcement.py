@@ -1,0 +1,54 @@
+"""What a search says that it is about to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nas.budget import Budget
+from nas.searching.plan import Plan
+from nas.searching.sampling import BudgetSampler
+
+
+def announcement(
+    plan: Plan, *, scorer: str, sampler: BudgetSampler, budgets: Sequence[Budget], images: int, lender: str | None
+) -> list[str]:
+    """Lines for people; the last says how much of everything, and how long it may take.
+
+    Args:
+        images: That train.
+        lender: The run whose supernet is used, if it is another's.
+    """
+    budget = " and ".join(map(str, budgets)) or "the whole space"
+    lines = [
+        f"{sampler.space.name} within {budget}: {len(sampler.layouts)} layouts, networks of at least {sampler.aim:.0%} "
+        "of the budget"
+    ]
+    if plan.train_resolution != plan.resolution:
+        lines.append(
+            f"Costs are counted at {plan.resolution} pixels; training and accuracies are at "
+            f"{plan.train_resolution} pixels (--train-resolution)"
+        )
+    lines.append(
+        f"{_first(plan, scorer, images, lender)}; search: {plan.trials} networks; finalists: {plan.finalists} x "
+        f"{plan.finalist_epochs} epochs; {plan.device}, {plan.threads} threads, {plan.dtype}; about "
+        f"{sum(plan.seconds.values()) / 60:.0f} minutes"
+    )
+    return lines
+
+
+def _first(plan: Plan, scorer: str, images: int, lender: str | None) -> str:
+    """What scores rest on."""
+    if lender is not None:
+        return f"Supernet: that of {lender} ({plan.epochs} epochs, {plan.strategy})"
+    if plan.calibration:
+        known = plan.calibration
+        if "trainings" not in known:
+            return f"Scores: {scorer}"
+        return (
+            f"Scores: {scorer}, {known['trainings']} of {known['reference']} networks trained for {known['epochs']} "
+            f"epochs of {images:,} images"
+        )
+    if plan.blocks:
+        images = min(images, plan.blocks["images"])
+    by = f" from {plan.teacher['path']} (weights {plan.teacher['sha256'][:16]})" if plan.teacher else ""
+    return f"Supernet: {plan.epochs} epochs of {images:,} images, {plan.strategy}{by}"
