@@ -38,7 +38,7 @@ EXPORT_FORMATS = ("config", "code", "weights", "onnx")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 _CHOICES: dict[str, tuple[str, ...]] = {
-    "scorer": SCORERS,
+    "scorer": ("auto", *SCORERS),
     "searcher": SEARCHERS,
     "strategy": STRATEGIES,
     "metric": QUALITY_METRICS,
@@ -79,7 +79,7 @@ class SearchOptions:
         trials: Architectures to score.
         epochs: Epochs that the supernet trains for.
         scorer: How an architecture is measured. "auto" is "blockwise" with the block-wise strategies, "supernet" where
-            another option is about a supernet, else "calibrated"; it never stays "auto".
+            another option is about a supernet, else "calibrated".
         calibrations: Networks that the scorer "calibrated" trains for a short while, `calibration_epochs` each.
         searcher: What proposes architectures. The block-wise strategies know the best ones without.
         strategy: How the supernet trains.
@@ -147,11 +147,15 @@ class SearchOptions:
         if not isinstance(given, list | tuple):
             raise OptionError(f"budgets must be a list, but got {given!r}: write ['4.2GFLOPs'].")
         object.__setattr__(self, "budgets", tuple(str(budget) for budget in self.budgets))
-        if self.scorer == "auto":
-            object.__setattr__(self, "scorer", self._fitting_scorer())
 
-    def _fitting_scorer(self) -> str:
-        """The scorer that the other options are about; calibrated where none is about any (docs/decisions/0008)."""
+    @property
+    def scoring(self) -> str:
+        """The scorer, "auto" made out: the one that other options are about, calibrated where none is about any.
+
+        Why that: docs/decisions/0008-calibrated-score.md.
+        """
+        if self.scorer != "auto":
+            return self.scorer
         if self.strategy in BLOCKWISE:
             return "blockwise"
         about_supernet = any(each is not None for each in (self.strategy, self.epochs, self.supernet))
@@ -203,7 +207,7 @@ class SearchOptions:
                 f"--searcher {self.searcher}: with --strategy {self.strategy} the best networks are found exactly, by "
                 "a dynamic programme. Leave out one of the two."
             )
-        if (self.scorer == "blockwise") != blockwise:
+        if (self.scoring == "blockwise") != blockwise:
             raise OptionError(
                 f"--scorer {self.scorer} and --strategy {self.strategy or 'left out'} do not go together: give "
                 f"--strategy {BLOCKWISE[0]} alone, which scores by itself, or leave out --scorer."
@@ -222,13 +226,13 @@ class SearchOptions:
 
     def _check_untrained(self) -> None:
         for name in ("strategy", "epochs", "supernet"):
-            if self.scorer in UNTRAINED and getattr(self, name) is not None:
+            if self.scoring in UNTRAINED and getattr(self, name) is not None:
                 raise OptionError(
                     f"{flag(name)} {getattr(self, name)} is about a supernet, and --scorer {self.scorer} trains none. "
                     "Leave out one of the two."
                 )
         for name in ("calibrations", "calibration_epochs"):
-            if self.scorer != "calibrated" and getattr(self, name) is not None:
+            if self.scoring != "calibrated" and getattr(self, name) is not None:
                 raise OptionError(
                     f"{flag(name)} {getattr(self, name)} goes with --scorer calibrated alone. Leave it out."
                 )

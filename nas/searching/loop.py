@@ -96,7 +96,8 @@ def search(
     options = SearchOptions(**{**given, "budgets": [str(b) for b in budgets], "data": data})
     options.validate()
     teacher = None if options.teacher is None else os.path.abspath(os.path.expanduser(options.teacher))
-    options = replace(options, data=resolved_data(data), teacher=teacher)
+    # The record says what it scored by, whatever a later version makes of auto.
+    options = replace(options, data=resolved_data(data), teacher=teacher, scorer=options.scoring)
     folder = Path(options.out) if options.out else default_folder(space.name)
     with stoppable():
         job = _Job(space, tuple(budgets), options, progress, choose_backend(options, backend))
@@ -187,7 +188,7 @@ class _Job:
         self._plan_range(source.info)
         TABLE.save()
         torch.set_num_threads(self.plan.threads)
-        self._supernet = None if options.scorer in UNTRAINED else self._build()
+        self._supernet = None if options.scoring in UNTRAINED else self._build()
         needed = disk.most_bytes(
             self.plan,
             self._supernet,
@@ -222,7 +223,7 @@ class _Job:
             resolution=self.plan.resolution, channels=source.info.channels, num_classes=source.info.num_classes
         )
         self.training = self.trained.sampler(self.space)
-        if options.scorer in UNTRAINED:
+        if options.scoring in UNTRAINED:
             self.sampler = BudgetSampler(self.space, self.budgets, aim=options.aim)
         elif self.plan.strategy in BLOCKWISE and self.borrowed is None:
             self.sampler = BudgetSampler(self.space, self.budgets, aim=options.aim)
@@ -277,7 +278,7 @@ class _Job:
 
     def _scorer_source(self, context: Context) -> ScorerSource:
         """Does the phase that the scorer needs first."""
-        run, scorer = context.run, self.options.scorer
+        run, scorer = context.run, self.options.scoring
         if scorer == "supernet":
             supernet = do_phase(run, "supernet", lambda: make_supernet(context, self._take_supernet(), self.borrowed))
             return supernet_scoring(context, supernet)
@@ -333,7 +334,7 @@ class _Job:
         borrowed, blocks = self.borrowed, self.blocks
         lines = announcement(
             self.plan,
-            scorer=self.options.scorer,
+            scorer=self.options.scoring,
             sampler=self.sampler,
             budgets=self.budgets,
             images=len(self.dataset.train),

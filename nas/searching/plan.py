@@ -193,7 +193,7 @@ def make_plan(
     )
     if strategy in BLOCKWISE:
         return _blockwise(plan, options, images, rate, budget, networks)
-    return _untrained(plan, options, images, rate, scoring_rate, budget) if options.scorer in UNTRAINED else plan
+    return _untrained(plan, options, images, rate, scoring_rate, budget) if options.scoring in UNTRAINED else plan
 
 
 def _untrained(
@@ -205,12 +205,13 @@ def _untrained(
     trainings = options.calibrations or 12
     most = max(1, plan.finalist_epochs // 2)
     epochs = options.calibration_epochs or _within(round(0.75 * affordable / (trainings * images)), 1, most)
-    short = {"trainings": min(trainings, reference), "epochs": epochs} if options.scorer == "calibrated" else {}
+    short = {"trainings": min(trainings, reference), "epochs": epochs} if options.scoring == "calibrated" else {}
     each = _PROXY_IMAGES / scoring_rate
     trials = options.trials or _within(round(budget * _SHARES["search"] / each), 24, 240)
     return replace(
         plan,
         epochs=epochs,
+        watch_every=max(1, epochs // 8),
         trials=trials,
         population=min(16, max(4, trials // 6)),
         finalists=min(plan.finalists, trials),

@@ -33,10 +33,10 @@ def supernet_scoring(context: Context, supernet: Supernet) -> SupernetScoring:
 def zero_cost_scoring(context: Context) -> ZeroCostScoring:
     """Scoring by a proxy, or by the ranks of several among networks drawn from the range."""
     options, reference = context.options, ()
-    if options.scorer in AGGREGATES:
+    if options.scoring in AGGREGATES:
         reference = reference_networks(context.sampler, context.plan.calibration["reference"], seed=options.seed)
     return ZeroCostScoring(
-        name=options.scorer,
+        name=options.scoring,
         data=context.data,
         seed=options.seed,
         reference=reference,

@@ -21,7 +21,7 @@ def test_defaults_are_valid() -> None:
         "digits",
         0,
         "evolution",
-        "calibrated",
+        "auto",
         0.75,
     )
 
@@ -42,9 +42,9 @@ def test_defaults_are_valid() -> None:
 def test_a_scorer_that_is_left_out_is_the_one_that_the_other_options_are_about(
     given: dict[str, Any], scorer: str
 ) -> None:
-    options = SearchOptions(**{"space": "coatnet", **given})
+    options = replace(PLAIN, **given)
     options.validate()
-    assert options.scorer == scorer
+    assert options.scoring == scorer
     assert SearchOptions.from_dict(options.to_dict()) == options
 
 

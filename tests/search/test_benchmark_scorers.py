@@ -16,7 +16,7 @@ from nas.benchmark.ranking import rank
 from nas.benchmark.scorers import Settings, score_all
 from nas.errors import OptionError, RunError
 from nas.options import AGGREGATES, JUDGED, ZERO_COST, SearchOptions
-from nas.scoring.zero_cost import PARTS, PROXIES
+from nas.scoring.zero_cost import PARTS, PROXIES, ProxyValues
 
 from ..small_space import small_space
 
@@ -60,6 +60,21 @@ def test_aggregates_do_not_depend_on_the_order() -> None:
     forward = score_all("az-nas", architectures, SPACE, Settings()).values
     assert score_all("az-nas", architectures[::-1], SPACE, Settings()).values[::-1] == pytest.approx(forward)
     assert all(value < 0 for value in forward)
+
+
+def test_a_proxy_that_fails_counts_as_the_worst(monkeypatch: pytest.MonkeyPatch) -> None:
+    architectures = members(6)
+    sound = score_all("zero-cost", architectures, SPACE, Settings()).values
+    failing = architectures[2].digest
+    made = ProxyValues.value
+
+    def value(self: ProxyValues, proxy: str, architecture: Architecture) -> float:
+        return math.nan if proxy == "dss" and architecture.digest == failing else made(self, proxy, architecture)
+
+    monkeypatch.setattr(ProxyValues, "value", value)
+    found = score_all("zero-cost", architectures, SPACE, Settings()).values
+    assert all(map(math.isfinite, found))
+    assert found[2] <= sound[2]
 
 
 def test_rows_are_drawn_by_the_seed_and_baselines_stand_beside(tmp_path: Path) -> None:

@@ -94,13 +94,14 @@ def test_images_are_never_enlarged_beyond_what_is_counted() -> None:
 
 @pytest.mark.parametrize("train", [60, 1797, 50_000, 1_300_000])
 @pytest.mark.parametrize("macs", [1_000_000, 4_000_000_000])
-def test_every_figure_is_usable(train: int, macs: int) -> None:
-    plan = planned(data=info(side=224, train=train, channels=3), macs=macs)
+@pytest.mark.parametrize(("scorer", "phase"), [("auto", "calibration"), ("supernet", "supernet")])
+def test_every_figure_is_usable(train: int, macs: int, scorer: str, phase: str) -> None:
+    plan = planned(replace(OPTIONS, scorer=scorer), data=info(side=224, train=train, channels=3), macs=macs)
     for field in fields(plan):
         value = getattr(plan, field.name)
         if isinstance(value, int | float):
             assert value > 0, field.name
-    assert set(plan.seconds) == {"supernet", "search", "finalists"}
+    assert set(plan.seconds) == {phase, "search", "finalists"}
     assert plan.watch_every <= plan.epochs
     assert plan.population <= max(plan.trials, 4)
 

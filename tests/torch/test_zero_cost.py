@@ -80,6 +80,14 @@ def test_synflow_passes_a_tanh_that_large_signals_saturate() -> None:
     assert found == pytest.approx(math.log(600))
 
 
+@pytest.mark.parametrize("name", ["synflow", "dss"])
+def test_signals_beyond_any_number_make_no_number(name: str) -> None:
+    network = member(SPACE.layouts[-1])
+    for parameter in network.parameters():
+        parameter.data.mul_(1e300)
+    assert math.isnan(PROXIES[name](Probed(network, probe())))
+
+
 def test_nwot_sees_the_signs_of_smooth_activations() -> None:
     images = torch.tensor([1.0, 2.0, -1.0]).view(3, 1, 1, 1)
     for activation in (nn.ReLU(), nn.GELU(), nn.SiLU()):

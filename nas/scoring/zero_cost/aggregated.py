@@ -42,8 +42,6 @@ class AggregatedScorer:
         total, found = 0.0, self._parts(architecture)
         for part, values in self._sorted.items():
             value = found[part]
-            if math.isnan(value):
-                return math.nan
             # Ties get the middle of their ranks.
             below = (bisect.bisect_left(values, value) + bisect.bisect_right(values, value)) / 2
             total += math.log((below + 0.5) / (len(values) + 1))
@@ -51,4 +49,6 @@ class AggregatedScorer:
 
     def _parts(self, architecture: Architecture) -> dict[str, float]:
         found = self._values.values(PARTS[self._name], architecture)
-        return {**found, COMPLEXITY: float(cost(architecture).macs)}
+        # Where a proxy fails, the network counts as the worst by it; where it fails for all, it tells none apart.
+        known = {name: -math.inf if math.isnan(value) else value for name, value in found.items()}
+        return {**known, COMPLEXITY: float(cost(architecture).macs)}

@@ -53,7 +53,7 @@ def synflow(probed: Probed) -> float:
     """
     _, found = _absolute_gradients(probed)
     total = sum((weight * gradient).sum().item() for _, weight, gradient in found)
-    return math.log(total) if total > 0 else -math.inf
+    return math.log(total) if total > 0 else math.nan if math.isnan(total) else -math.inf
 
 
 @PROXIES.register("dss")
@@ -68,6 +68,8 @@ def dss(probed: Probed) -> float:
     inside = {id(m) for attention in _attentions(copied) for m in attention.modules()}
     diversity = saliency = 0.0
     for module, weight, gradient in found:
+        if not gradient.isfinite().all():
+            return math.nan  # without norms, the signals of a deep network may grow beyond any number
         if id(module) in inside and isinstance(module, nn.Linear):
             norms = [torch.linalg.matrix_norm(each, "nuc").item() for each in (gradient, weight)]
             diversity += norms[0] * norms[1]
