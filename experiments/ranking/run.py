@@ -123,7 +123,9 @@ def training_seconds(truth: str, work: Path) -> float | None:
         with (TRUTH / "trainings.csv").open() as file:
             return statistics.mean(float(row["cpu_seconds"]) for row in csv.DictReader(file))
     entries = [json.loads(line) for path in work.glob("known/*/numbers.jsonl") for line in path.open()]
-    taken = [entry["seconds"] for entry in entries if entry["name"].startswith("accuracy")]
+    named = [(entry["name"].split(), entry["seconds"]) for entry in entries]
+    # Such as "accuracy after 3 epochs".
+    taken = [seconds / int(name[2]) for name, seconds in named if name[0] == "accuracy"]
     with np.load(work / "data.npz") as arrays:
         images = len(arrays["y_train"]) * 0.9  # the rest is search-validation
     return statistics.mean(taken) / images * NATS_IMAGES if taken else None
