@@ -78,7 +78,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--calibration-epochs",
         type=whole_within("calibration_epochs", 1, 10**6, 1),
         metavar="N",
-        help="epochs of each such training (default: 1)",
+        help="epochs of each such training (default: 1; a search takes a sixth of a full training or more)",
     )
     parser.add_argument(
         "--known",
