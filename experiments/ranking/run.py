@@ -30,7 +30,7 @@ NATS_IMAGES = 90 * 25_000
 VIT_PIXELS = 64
 FIGURES = (
     "spearman", "low", "high", "kendall", "partial_spearman_given_macs", "partial_spearman_given_params",
-    "within_band_spearman", "n", "failed", "known", "seconds",
+    "within_band_spearman", "within_kind_spearman", "n", "failed", "known", "seconds",
 )  # fmt: skip
 
 
