@@ -161,7 +161,8 @@ class _Making:
         rows = choose_spread(Frame(reference).reference, settings.calibrations)
         trained = tuple((row, train(self.architectures[row])) for row in rows)
         shown = ", ".join(f"{accuracy:.3f}" for _, accuracy in trained)
-        self.notes.append(f"{len(trained)} networks were trained for {settings.calibration_epochs} epochs: {shown}")
+        epochs = settings.calibration_epochs
+        self.notes.append(f"{len(trained)} networks were trained for {epochs} epoch{'s' * (epochs != 1)}: {shown}")
         digests = tuple(each.digest for each in self.architectures)
         return CalibratedScorer(Calibration(reference=reference, digests=digests, trained=trained), proxies)
 

@@ -46,7 +46,7 @@ def _first(plan: Plan, scorer: str, images: int, lender: str | None) -> str:
             return f"Scores: {scorer}"
         return (
             f"Scores: {scorer}, {known['trainings']} of {known['reference']} networks trained for {known['epochs']} "
-            f"epochs of {images:,} images"
+            f"epoch{'s' * (known['epochs'] != 1)} of {images:,} images"
         )
     if plan.blocks:
         images = min(images, plan.blocks["images"])

@@ -113,6 +113,7 @@ def _train(context: Context, architecture: Architecture, phase: str) -> float:
         seconds=time.monotonic() - began,
         architecture=architecture.to_dict(),
     )
-    context.progress.note(f"Trained for {phase}: {accuracy:.4f} after {plan.calibration['epochs']} epochs")
+    epochs = plan.calibration["epochs"]
+    context.progress.note(f"Trained for {phase}: {accuracy:.4f} after {epochs} epoch{'s' * (epochs != 1)}")
     shutil.rmtree(folder, ignore_errors=True)  # what it was for is on record
     return accuracy
