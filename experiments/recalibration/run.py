@@ -43,7 +43,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS, TRUTH = ROOT / "results" / "recalibration", ROOT / "results" / "hybrid-truth" / "truth.csv"
 COMMAND = "python experiments/recalibration/run.py --supernet runs/supernet --work runs/recalibration"
 RECALIBRATION, VALIDATION = (64, 128, 256, 512, 1024, 2048), (125, 250, 500, 1000, 2000)
-DRAWS = 3
+DRAWS = 2
 """Of the training images that recalibrate; the first is the order in which a search takes them."""
 PARTS = 20
 """Draws of the search-validation images, where not all are used; the first is again a search's own."""
@@ -176,8 +176,12 @@ def write(rows: list[dict[str, Any]], work: Path, networks: int) -> None:
         "draws_of_validation_images": PARTS,
         "default": {metric: pick(metric, 512, 2000) for metric in ("accuracy", "loss")},
         "most": {metric: pick(metric, 2048, 2000) for metric in ("accuracy", "loss")},
-        "by_recalibration_images": {n: pick("accuracy", n, 2000)["spearman"] for n in RECALIBRATION},
-        "by_validation_images": {n: pick("accuracy", 512, n)["spearman"] for n in VALIDATION},
+        "spearman_by_recalibration_images": {
+            metric: {n: pick(metric, n, 2000)["spearman"] for n in RECALIBRATION} for metric in ("accuracy", "loss")
+        },
+        "spearman_by_validation_images": {
+            metric: {n: pick(metric, 512, n)["spearman"] for n in VALIDATION} for metric in ("accuracy", "loss")
+        },
     }
     atomic_write(RESULTS / "summary.json", json.dumps(summary, indent=1) + "\n")
     print(json.dumps(summary, indent=1))
