@@ -139,7 +139,28 @@ def collect(work: Path) -> None:
                 row = {"metric": metric, "recalibration_images": images, "validation_images": count}
                 seconds = setting_up + recalibrating + scoring * count / VALIDATION[-1]
                 rows.append({**row, **worth(scores, truth, most), "cpu_seconds": round(float(seconds), 3)})
-    write(rows, work, len(truth))
+    whole = {
+        (metric, key): value(each, np.arange(VALIDATION[-1]))
+        for metric, value in metrics.items()
+        for key, each in loaded.items()
+    }
+    beside = {
+        "spearman_of_two_draws": {
+            metric: {n: round(spearman(whole[metric, (n, 0)], whole[metric, (n, 1)]), 4) for n in RECALIBRATION}
+            for metric in metrics
+        },
+        "loss_less_accuracy": advantage(whole["loss", (512, 0)], whole["accuracy", (512, 0)], np.array(truth)),
+    }
+    write(rows, work, len(truth), beside)
+
+
+def advantage(first: np.ndarray, second: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """How much better one score orders the networks than another: 95 % percentile interval over networks."""
+    drawn_rows = np.random.default_rng(0).integers(0, len(truth), (2000, len(truth)))
+    found = [spearman(first[i], truth[i]) - spearman(second[i], truth[i]) for i in drawn_rows]
+    low, high = np.percentile(found, [2.5, 97.5])
+    difference = spearman(first, truth) - spearman(second, truth)
+    return {"spearman": round(difference, 4), "low": round(low, 4), "high": round(high, 4)}
 
 
 def worth(scores: dict[tuple[int, int], np.ndarray], truth: Sequence[float], most: np.ndarray) -> dict[str, Any]:
@@ -161,7 +182,7 @@ def worth(scores: dict[tuple[int, int], np.ndarray], truth: Sequence[float], mos
     }
 
 
-def write(rows: list[dict[str, Any]], work: Path, networks: int) -> None:
+def write(rows: list[dict[str, Any]], work: Path, networks: int, beside: dict[str, Any]) -> None:
     """`images.csv` and `summary.json`."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     with (RESULTS / "images.csv").open("w", newline="") as file:
@@ -182,6 +203,7 @@ def write(rows: list[dict[str, Any]], work: Path, networks: int) -> None:
         "spearman_by_validation_images": {
             metric: {n: pick(metric, 512, n)["spearman"] for n in VALIDATION} for metric in ("accuracy", "loss")
         },
+        **beside,
     }
     atomic_write(RESULTS / "summary.json", json.dumps(summary, indent=1) + "\n")
     print(json.dumps(summary, indent=1))
