@@ -166,13 +166,19 @@ def affordable(spent: dict[str, float], price: float) -> int:
     return math.ceil((sum(spent.values()) + price) / price)
 
 
-def train(asked: argparse.Namespace, name: str, seed: int, architecture: Architecture, data: Dataset) -> None:
-    """Notes who a contestant of a seed is, and trains it unless that has been done, here or for the truth."""
+def note(asked: argparse.Namespace, name: str, seed: int, architecture: Architecture) -> int:
+    """Keeps who a contestant of a seed is; the seed that it is trained with."""
     used = TOLD_BY if name == "random" else seed
     told = {"contestant": name, "seed": seed, "trained_with": used, "digest": architecture.digest}
-    noted = asked.work / "contestants" / f"{name}-{seed}.json"
-    noted.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(noted, json.dumps({**told, "architecture": architecture.to_dict()}))
+    path = asked.work / "contestants" / f"{name}-{seed}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write(path, json.dumps({**told, "architecture": architecture.to_dict()}))
+    return used
+
+
+def train(asked: argparse.Namespace, name: str, seed: int, architecture: Architecture, data: Dataset) -> None:
+    """Trains a contestant of a seed unless that has been done, here or for the truth."""
+    used = note(asked, name, seed, architecture)
     if f"{architecture.digest}-{used}" in known_trainings(asked.truth):
         print(f"{name}, seed {seed}: known from the hybrid truth", flush=True)
         return
@@ -206,6 +212,15 @@ def collect(asked: argparse.Namespace) -> None:
     """Writes `contestants.csv` and `summary.json` of all that is done."""
     known, price = known_trainings(asked.truth), ranking.training_seconds()
     here = {path.stem: json.loads(path.read_text()) for path in (asked.work / "members").glob("*.json")}
+    costs = {
+        seed: json.loads(path.read_text())
+        for seed in SEEDS
+        if (path := asked.work / f"search-{seed}.cpu.json").exists()
+        and read_run(asked.work / f"search-{seed}").last("run_finished") is not None
+    }
+    for seed, spent in costs.items():
+        # Who random search finds follows from what a search cost; the truth may know it already.
+        note(asked, "random", seed, random_search(known, affordable(spent, price), seed))
     rows: list[dict[str, Any]] = []
     for path in sorted((asked.work / "contestants").glob("*.json")):
         told = json.loads(path.read_text())
@@ -217,12 +232,6 @@ def collect(asked: argparse.Namespace) -> None:
         row |= {name: done[name] for name in ("layout", "macs", "params", "test_accuracy", "cpu_seconds")}
         row["from"] = "hybrid-truth" if key in known else "here"
         rows.append({**row, "architecture": json.dumps(told["architecture"], separators=(",", ":"))})
-    costs = {
-        seed: json.loads(path.read_text())
-        for seed in SEEDS
-        if (path := asked.work / f"search-{seed}.cpu.json").exists()
-        and read_run(asked.work / f"search-{seed}").last("run_finished") is not None
-    }
     RESULTS.mkdir(parents=True, exist_ok=True)
     with (RESULTS / "contestants.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
@@ -281,16 +290,29 @@ def cost(seed: int, spent: dict[str, float], price: float, known: dict[str, dict
 
 
 def expected(known: dict[str, dict[str, Any]], count: int) -> dict[str, Any]:
-    """The mean over all draws of so many members with both seeds: the best by the first, told by the second."""
-    told = {row["digest"]: row["test_accuracy"] for row in band(known, TOLD_BY)}
-    both = [row for row in band(known, CHOSEN_BY) if row["digest"] in told]
-    if len(both) < count:
-        return {"test_accuracy": None, "members": len(both)}
-    both.sort(key=lambda row: -row["test_accuracy"])
+    """The mean over all draws of so many members, the best by the first seed.
+
+    Told by the second seed, of members that have both; and by the first itself, which chose it and so flatters it.
+    """
+    first = {row["digest"]: row["test_accuracy"] for row in band(known, CHOSEN_BY)}
+    second = {row["digest"]: row["test_accuracy"] for row in band(known, TOLD_BY)}
+    both = [digest for digest in first if digest in second]
+    return {
+        "test_accuracy": mean_of_best(first, second, both, count),
+        "members": len(both),
+        "flattered": mean_of_best(first, first, list(first), count),
+        "flattered_members": len(first),
+    }
+
+
+def mean_of_best(first: dict[str, float], told: dict[str, float], members: list[str], count: int) -> float | None:
+    """What the best of so many members drawn, by their first accuracies, is told to have, over all draws."""
+    if len(members) < count:
+        return None
+    ordered = sorted(members, key=lambda digest: -first[digest])
     # The network in place i is the best drawn where all others come from behind it.
-    ways = [math.comb(len(both) - i - 1, count - 1) for i in range(len(both))]
-    mean = sum(way * told[row["digest"]] for way, row in zip(ways, both, strict=True)) / math.comb(len(both), count)
-    return {"test_accuracy": round(mean, 4), "members": len(both)}
+    ways = [math.comb(len(ordered) - i - 1, count - 1) for i in range(len(ordered))]
+    return round(sum(way * told[digest] for way, digest in zip(ways, ordered, strict=True)) / sum(ways), 4)
 
 
 def main() -> None:
