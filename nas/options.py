@@ -19,11 +19,13 @@ ZERO_COST = (
     "dss", "expressivity", "grad_norm", "nwot", "progressivity", "snip", "synflow", "trainability", "zen", "zico",
 )  # fmt: skip
 AGGREGATES = ("az-nas", "zero-cost")
-SCORERS = ("supernet", "calibrated", "blockwise", *AGGREGATES, *ZERO_COST)
+# The accuracy with a supernet's weights, and the logarithm of the right classes' probabilities.
+SHARED_WEIGHTS = ("supernet", "supernet-loss")
+SCORERS = (*SHARED_WEIGHTS, "calibrated", "blockwise", *AGGREGATES, *ZERO_COST)
 # Those that train no shared weights.
 UNTRAINED = ("calibrated", *AGGREGATES, *ZERO_COST)
 # What `nas rank` can judge.
-JUDGED = ("supernet", "blockwise", *UNTRAINED)
+JUDGED = (*SHARED_WEIGHTS, "blockwise", *UNTRAINED)
 SEARCHERS = ("evolution", "nsga2", "tpe", "random")
 SEQUENTIAL, DISTILLING = "blockwise-sequential", "blockwise-distil"
 STRATEGIES = ("sandwich", "single-path", "blockwise", DISTILLING, SEQUENTIAL)

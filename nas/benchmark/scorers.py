@@ -13,7 +13,7 @@ from nas.benchmark.ledger import Ledger, fingerprint
 from nas.costing import cost
 from nas.data import Dataset, open_data
 from nas.errors import OptionError
-from nas.options import JUDGED, check_choice
+from nas.options import JUDGED, SHARED_WEIGHTS, check_choice
 from nas.progress import Progress, Silent
 from nas.scoring.calibrated import CalibratedScorer, Calibration, Frame, Measured, Proxies, choose_spread
 from nas.scoring.threads import threads_set
@@ -30,7 +30,7 @@ class Settings:
 
     Attributes:
         data: As `--data`; what proxies look at and short trainings train on.
-        supernet: The run whose weights `supernet` or `blockwise` scores with, on its own data.
+        supernet: The run whose weights `supernet`, `supernet-loss` or `blockwise` scores with, on its own data.
         calibrations: Networks that `calibrated` trains, for `calibration_epochs` each.
         known: Networks whose true accuracies are looked at, for a row of its own; None has no such row.
         work: Where the values of proxies, and checkpoints and accuracies of trainings, are kept and found again, apart
@@ -71,10 +71,12 @@ def check_scorers(names: Sequence[str], settings: Settings) -> None:
     """
     for name in names:
         check_choice("scorer", name, JUDGED)
-    if "supernet" in names and settings.supernet is None:
-        raise OptionError(
-            "--scorer supernet needs a trained supernet: give --supernet RUN, the folder of a search in this space."
-        )
+    for name in SHARED_WEIGHTS:
+        if name in names and settings.supernet is None:
+            raise OptionError(
+                f"--scorer {name} needs a trained supernet: give --supernet RUN, the folder of a search in this space "
+                "by --scorer supernet."
+            )
     if "blockwise" in names and settings.supernet is None:
         raise OptionError(
             "--scorer blockwise needs trained blocks: give --supernet RUN, the folder of a search in this space by "
@@ -135,9 +137,9 @@ class _Making:
     def maker(self) -> Callable[[], Scorer]:
         """What makes the scorer."""
         name, settings = self.name, self.settings
-        if name == "supernet":
+        if name in SHARED_WEIGHTS:
             assert settings.supernet is not None
-            return scoring_of(settings.supernet, self.space).make
+            return scoring_of(settings.supernet, self.space, scorer=name).make
         if name == "blockwise":
             assert settings.supernet is not None
             members = member_scorer_of(settings.supernet, self.space)

@@ -76,6 +76,11 @@ def _front_section(summary: Summary) -> Markup:
             "A score is the accuracy on the search's validation images with the supernet's shared weights; "
             "trained by itself a network does better. "
         )
+    elif summary.scorer == "supernet-loss":
+        caption += (
+            "A score is the mean logarithm of the right class's probability on the search's validation images, "
+            "with the supernet's shared weights; 0 would be certainty. "
+        )
     elif summary.scorer == "calibrated":
         caption += (
             "A score is the accuracy that a short training is expected to reach, by what such trainings of "

@@ -1,4 +1,4 @@
-"""The default score: the accuracy of an architecture with the supernet's weights."""
+"""Shared weights as a score: how well an architecture does with the supernet's."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ class SupernetScorer:
     The architecture is extracted first, so scoring leaves the supernet as it was and the order of trials cannot matter.
 
     Args:
+        metric: Of `nas.training.evaluate`.
         recalibration_images: Training images that BatchNorm statistics are averaged over.
         validation_images: At most so many images of search-validation are scored on.
     """
@@ -36,7 +37,7 @@ class SupernetScorer:
         self.validation = data.search_validation.first(validation_images)
 
     def score(self, architecture: Architecture) -> float:
-        """From 0 to 1; higher is better."""
+        """The metric; higher is better."""
         network = self.supernet.extract(architecture)
         recalibrate(network, self.data, self.recipe, images=self.recalibration_images)
         return evaluate(network, self.validation, self.data, self.recipe, metric=self.metric)

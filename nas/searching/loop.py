@@ -18,7 +18,7 @@ from nas.costing import TABLE, misfit
 from nas.data import DataInfo, Dataset, open_data
 from nas.data.dataset import Source
 from nas.errors import OptionError
-from nas.options import BLOCKWISE, DISTILLING, UNTRAINED, SearchOptions
+from nas.options import BLOCKWISE, DISTILLING, SHARED_WEIGHTS, UNTRAINED, SearchOptions
 from nas.progress import Progress, Silent
 from nas.run import Run, RunRecord, check_out, data_of, default_folder
 from nas.run.sittings import earlier_seconds, record_resumed
@@ -279,7 +279,7 @@ class _Job:
     def _scorer_source(self, context: Context) -> ScorerSource:
         """Does the phase that the scorer needs first."""
         run, scorer = context.run, self.options.scoring
-        if scorer == "supernet":
+        if scorer in SHARED_WEIGHTS:
             supernet = do_phase(run, "supernet", lambda: make_supernet(context, self._take_supernet(), self.borrowed))
             return supernet_scoring(context, supernet)
         if scorer == "calibrated":

@@ -23,6 +23,7 @@ from nas.searching.block_phase import (
 from nas.searching.kept import check_data
 from nas.searching.plan import Plan
 from nas.searching.sampling import BudgetSampler
+from nas.searching.scoring_phase import scored_metric
 from nas.searching.supernet_phase import FOLDER, build_supernet
 from nas.searching.teaching import planned_teacher
 from nas.searching.trained import borrow, check_borrowed_data, open_trained
@@ -30,8 +31,10 @@ from nas.space import SearchSpace
 from nas.training.checkpoint import load_checkpoint, newest
 
 
-def scoring_of(path: str | Path, space: SearchSpace, data: str | None = None) -> SupernetScoring:
-    """Scoring by the supernet of a run, as its search phase does it.
+def scoring_of(
+    path: str | Path, space: SearchSpace, data: str | None = None, *, scorer: str = "supernet"
+) -> SupernetScoring:
+    """Scoring by the supernet of a run, as a search does it by that scorer.
 
     Args:
         space: The space as it was loaded; the run's has to be the same.
@@ -54,7 +57,7 @@ def scoring_of(path: str | Path, space: SearchSpace, data: str | None = None) ->
         supernet=supernet,
         data=source.load(resolution=trained.train_resolution, seed=trained.seed),
         recipe=plan.recipe(epochs=1, seed=trained.seed),
-        metric=options.metric,
+        metric=scored_metric(scorer, options.metric),
         recalibration_images=plan.recalibration_images,
         validation_images=plan.validation_images,
     )

@@ -18,16 +18,21 @@ from nas.trial import Trial
 
 
 def supernet_scoring(context: Context, supernet: Supernet) -> SupernetScoring:
-    """Scoring by the accuracy with shared weights."""
+    """Scoring with shared weights."""
     plan, options = context.plan, context.options
     return SupernetScoring(
         supernet=supernet,
         data=context.data,
         recipe=plan.recipe(epochs=1, seed=options.seed),
-        metric=options.metric,
+        metric=scored_metric(options.scoring, options.metric),
         recalibration_images=plan.recalibration_images,
         validation_images=plan.validation_images,
     )
+
+
+def scored_metric(scorer: str, metric: str) -> str:
+    """What a scorer by shared weights measures, where finalists are told apart by `metric`."""
+    return "negative-loss" if scorer == "supernet-loss" else metric
 
 
 def zero_cost_scoring(context: Context) -> ZeroCostScoring:

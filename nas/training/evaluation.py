@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -66,10 +67,11 @@ def evaluate(
     metric: str = "accuracy",
     batch_size: int = 256,
 ) -> float:
-    """The share of a split that is classified rightly, from 0 to 1.
+    """The share of a split that is classified rightly, from 0 to 1, or how surely it is; higher is better.
 
     Args:
-        metric: "accuracy" over all images, or "balanced-accuracy", the mean over classes of each one's share.
+        metric: "accuracy" over all images, "balanced-accuracy", the mean over classes of each one's share, or
+            "negative-loss", the mean logarithm of the right class's probability, at most 0.
     """
     was_training = network.training
     network.eval()
@@ -82,20 +84,24 @@ def evaluate(
 
 
 class Tally:
-    """Images classified rightly, and all, by class."""
+    """Images classified rightly, and all, by class, and how likely their classes were found."""
 
     def __init__(self, classes: int) -> None:
         self._counts = torch.zeros(2, classes, dtype=torch.int64)
+        self._log_likelihood = 0.0
 
     def add(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
         """Takes in (B, classes) logits and (B,) labels."""
         right = (logits.argmax(1) == labels).cpu()
+        self._log_likelihood -= float(F.cross_entropy(logits.double(), labels, reduction="sum"))
         labels = labels.cpu()
         self._counts[0] += torch.bincount(labels[right], minlength=self._counts.shape[1])
         self._counts[1] += torch.bincount(labels, minlength=self._counts.shape[1])
 
     def value(self, metric: str) -> float:
-        """The metric, from 0 to 1."""
+        """The metric, as `evaluate` has it."""
+        if metric == "negative-loss":
+            return self._log_likelihood / int(self._counts[1].sum())
         if metric == "balanced-accuracy":
             present = self._counts[1] > 0
             return float((self._counts[0][present] / self._counts[1][present]).mean())

@@ -15,7 +15,7 @@ from nas.benchmark.baselines import BASELINES
 from nas.benchmark.ranking import rank
 from nas.benchmark.scorers import Settings, score_all
 from nas.errors import OptionError, RunError
-from nas.options import AGGREGATES, JUDGED, ZERO_COST, SearchOptions
+from nas.options import AGGREGATES, JUDGED, SHARED_WEIGHTS, ZERO_COST, SearchOptions
 from nas.scoring.zero_cost import PARTS, PROXIES, ProxyValues
 
 from ..small_space import small_space
@@ -43,7 +43,7 @@ def test_the_names_that_options_offer_are_those_there_are() -> None:
     assert set(PARTS["zero-cost"]) == set(PROXIES.names())
 
 
-@pytest.mark.parametrize("name", [name for name in JUDGED if name not in ("supernet", "blockwise")])
+@pytest.mark.parametrize("name", [name for name in JUDGED if name not in (*SHARED_WEIGHTS, "blockwise")])
 def test_a_scorer_is_finite_on_members_and_repeatable(name: str, tmp_path: Path) -> None:
     settings = Settings(calibrations=3, work=tmp_path)
     architectures = members(6)
@@ -99,6 +99,9 @@ def test_the_supernet_of_a_run_scores_as_its_search_did(tmp_path: Path) -> None:
     settings = Settings(supernet=str(tmp_path / "run"))
     found = score_all("supernet", [trial.architecture for trial in trials], small_space(), settings)
     assert found.values == [trial.score for trial in trials]
+    by_loss = score_all("supernet-loss", [trial.architecture for trial in trials], small_space(), settings).values
+    assert all(-5 < value < 0 for value in by_loss)
+    assert len(set(by_loss)) == len(trials)
     assert len({*found.values}) > 1
 
 

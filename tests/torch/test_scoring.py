@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
 
 from nas.options import SCORERS as NAMES
 from nas.progress import Silent
@@ -12,7 +13,8 @@ from nas.scoring import SupernetScorer
 from nas.scoring.population import Node, plant
 from nas.scoring.zero_cost import PARTS, PROXIES
 from nas.supernet import Supernet
-from nas.training import SupernetTraining
+from nas.training import SupernetTraining, recalibrate
+from nas.training.evaluation import scoring_batches
 
 from .training_cases import Members, member, recipe, same_tensors, tiny_data, tiny_space
 
@@ -40,6 +42,18 @@ def test_scores_are_shares(supernet: Supernet) -> None:
         assert all(math.isfinite(score) and 0 <= score <= 1 for score in found.values())
 
 
+def test_a_score_by_loss_is_that_of_the_logits_alone_and_in_a_population(supernet: Supernet) -> None:
+    scorer = SupernetScorer(supernet, DATA, recipe(), metric="negative-loss", recalibration_images=48)
+    network = supernet.extract(CANDIDATES[0])
+    recalibrate(network, DATA, recipe(), images=48)
+    network.eval()
+    with torch.no_grad():
+        [(x, labels)] = scoring_batches(DATA.search_validation, DATA, recipe())
+        expected = -torch.nn.functional.cross_entropy(network(x).double(), labels).item()
+    assert scorer.score(CANDIDATES[0]) == pytest.approx(expected, rel=1e-12)
+    assert scorer.score_many(CANDIDATES) == [scorer.score(each) for each in CANDIDATES]
+
+
 def test_scores_do_not_depend_on_the_order_of_trials(supernet: Supernet) -> None:
     forward = scores(supernet, [*range(len(CANDIDATES))])
     assert scores(supernet, [*reversed(range(len(CANDIDATES)))]) == forward
@@ -63,7 +77,7 @@ def test_the_test_split_plays_no_part(supernet: Supernet, monkeypatch: pytest.Mo
 
 
 def test_the_options_name_the_scorers_that_there_are() -> None:
-    assert ("supernet", "calibrated", "blockwise", *PARTS, *sorted(PROXIES.names())) == NAMES
+    assert ("supernet", "supernet-loss", "calibrated", "blockwise", *PARTS, *sorted(PROXIES.names())) == NAMES
 
 
 # -- many together ----------------------------------------------------------------------------------------------
