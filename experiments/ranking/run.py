@@ -15,7 +15,7 @@ import numpy as np
 import nas
 from nas.benchmark.ranking import rank
 from nas.benchmark.scorers import Settings
-from nas.options import AGGREGATES, ZERO_COST
+from nas.options import AGGREGATES, SHARED_WEIGHTS, ZERO_COST
 from nas.progress import Progress, Silent
 from nas.run import atomic_write
 
@@ -79,7 +79,7 @@ def main() -> None:
             *(["calibrated"] if asked.truth != "autoformer" else []),
             *(AGGREGATES + ZERO_COST if seed == SEEDS[0] else ()),
         ]
-        names += ["supernet"] if asked.supernet and seed == SEEDS[0] else []
+        names += [*SHARED_WEIGHTS] if asked.supernet and seed == SEEDS[0] else []
         for name in names:
             told = work / (f"{name}-{asked.epochs}-{seed}.json" if name == "calibrated" else f"{name}-{seed}.json")
             if told.exists():
