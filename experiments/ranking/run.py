@@ -138,7 +138,8 @@ def report(asked: argparse.Namespace, work: Path, training: float | None) -> Non
         found, seed = json.loads(path.read_text()), int(path.stem.rpartition("-")[2])
         for name, judged in found["scorers"].items():
             if name == "calibrated":
-                name = f"calibrated, {path.stem.split('-')[1]} epochs"
+                epochs = int(path.stem.split("-")[1])
+                name = f"calibrated ({epochs} epoch{'s' * (epochs != 1)})"
             if seed == SEEDS[0] or name == "known" or name.startswith("calibrated"):
                 row = {"score": name, "seed": seed, **{key: _short(judged[key]) for key in FIGURES}}
                 spent = judged["seconds"] / training if training and judged["seconds"] else None
