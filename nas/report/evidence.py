@@ -12,6 +12,8 @@ from nas.report.summary import Summary
 from nas.report.words import Markup, correlation, count, duration, element, join, pairs, table
 from nas.trial import Trial
 
+# The space's presets, and what a calibration trained.
+_ORIGINS = {"preset": "given at the start"}
 _BASELINES = (
     ("score", "the search's score"),
     ("params", "counting parameters"),
@@ -69,7 +71,7 @@ def trials_section(summary: Summary) -> Markup:
             f"{len(trials):,}, of which {len(summary.complete):,} complete and {len(failed):,} failed",
         ),
         ("Time of a trial", f"{duration(median(trial.seconds for trial in trials))} (median)"),
-        ("Where they came from", _counts(trial.origin for trial in trials)),
+        ("Where they came from", _counts(_ORIGINS.get(trial.origin or "", trial.origin) for trial in trials)),
     ]
     parts = [pairs(facts)]
     if failed:
