@@ -22,9 +22,9 @@ baselines (parameters, MACs, depth, channels, share of layers that convolve) sta
   nas rank --truth table.csv --truth-column accuracy --score-column my_score
   nas rank --space nats-size --truth nats_size_cifar10.csv --scorer nwot --scorer calibrated --data cifar10.npz
 
-Scorers: the supernet of a run (--supernet RUN), by accuracy or by loss; blockwise, by the blocks of a run with --strategy
-blockwise (--supernet RUN too); zero-cost proxies, alone or their ranks together (az-nas, zero-cost); calibrated, which trains a few of the
-table's networks for a short while and fits all that is cheap to that."""
+Scorers: the supernet of a run (--supernet RUN), by accuracy or by loss; blockwise, by the blocks of a run with
+--strategy blockwise (--supernet RUN too); zero-cost proxies, alone or their ranks together (az-nas, zero-cost);
+calibrated, which trains a few of the table's networks for a short while and fits all that is cheap to that."""
 
 _COLUMNS = (
     ("Spearman", "spearman"),
