@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 import nas
+from nas.architecture import Architecture
 from nas.data import open_data
 from nas.scoring.zero_cost import PROXIES, Probe, Probed, ProxyValues, ZeroCostScorer
 from nas.training import fresh_network
@@ -86,6 +87,22 @@ def test_signals_beyond_any_number_make_no_number(name: str) -> None:
     for parameter in network.parameters():
         parameter.data.mul_(1e300)
     assert math.isnan(PROXIES[name](Probed(network, probe())))
+
+
+@pytest.mark.parametrize("name", PROXIES.names())
+def test_no_proxy_fails_on_a_network_whose_signals_overflow(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def exploding(architecture: Architecture, *, seed: int) -> Any:
+        network = fresh_network(architecture, seed=seed)
+        for parameter in network.parameters():
+            parameter.data.mul_(1e30)
+        return network
+
+    monkeypatch.setattr("nas.scoring.zero_cost.values.fresh_network", exploding)
+    data = open_data("digits").load(resolution=8, seed=0)
+    space = SPACE.adapted(channels=data.info.channels, num_classes=data.info.num_classes)
+    architecture = space.decode(space.sample_genotype(random.Random(0), SPACE.layouts[-1]))
+    value = ProxyValues(data, images=16).value(name, architecture)
+    assert isinstance(value, float)
 
 
 def test_nwot_sees_the_signs_of_smooth_activations() -> None:

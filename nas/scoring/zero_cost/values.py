@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 
 import torch
@@ -34,7 +35,7 @@ class Memory:
 
 
 class ProxyValues:
-    """Values of zero-cost proxies on one probe; NaN and infinities as they come.
+    """Values of zero-cost proxies on one probe; infinities as they come, NaN where there is no value.
 
     Args:
         data: Its first training images, without augmentation, are the probe.
@@ -76,8 +77,11 @@ class ProxyValues:
         if self._last is None or self._last[0] != architecture.digest:
             network = fresh_network(architecture.at_resolution(self._resolution), seed=self._seed)
             self._last = (architecture.digest, Probed(network.to(self._device), self._probe))
-        with torch.enable_grad():
-            return PROXIES[proxy](self._last[1])
+        try:
+            with torch.enable_grad():
+                return PROXIES[proxy](self._last[1])
+        except torch.linalg.LinAlgError:  # pyright: ignore[reportPrivateImportUsage]
+            return math.nan  # signals beyond any number have no eigenvalues
 
 
 class ZeroCostScorer:
