@@ -24,7 +24,7 @@ from provenance import provenance
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS, TRUTH = ROOT / "results" / "ranking", ROOT / "results" / "hybrid-truth"
-SEEDS, NATS_ROWS, KNOWN = (0, 1, 2), 200, 12
+SEEDS, NATS_ROWS, KNOWN, IMAGES = (0, 1, 2), 200, 12, 10_000
 # That table's networks trained for 90 epochs; counted as of 25,000 images, the smaller of its training sets.
 NATS_IMAGES = 90 * 25_000
 VIT_PIXELS = 64
@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--supernet", help="a run whose supernet is judged too; what its training took is not counted")
     parser.add_argument("--epochs", type=int, default=1, help="of each short training of `calibrated`")
     parser.add_argument("--seeds", type=int, default=len(SEEDS), help="of `calibrated`; all else has one")
-    parser.add_argument("--images", type=int, default=10_000, help="training images that scores may use")
+    parser.add_argument("--images", type=int, default=IMAGES, help="training images that scores may use")
     asked = parser.parse_args()
     work = asked.work / f"{asked.truth}-{asked.images}"
     work.mkdir(parents=True, exist_ok=True)
@@ -148,18 +148,20 @@ def report(asked: argparse.Namespace, work: Path, training: float | None) -> Non
                     rows.append(row)
     rows.sort(key=lambda row: (-(row["spearman"] if isinstance(row["spearman"], float) else -1), row["score"]))
     RESULTS.mkdir(parents=True, exist_ok=True)
-    with (RESULTS / f"{asked.truth}.csv").open("w", newline="") as file:
+    name = asked.truth + ("" if asked.images == IMAGES else f"-{asked.images}")
+    with (RESULTS / f"{name}.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
     tables = {"hybrid": "", "nats": " --table nats_size_cifar10.csv", "autoformer": " --table autoformer_vit_200.csv"}
     command = f"python experiments/ranking/run.py {asked.truth} --data cifar10.npz --work runs/ranking"
+    command += "" if asked.images == IMAGES else f" --images {asked.images}"
     summary = {
         **provenance(command + tables[asked.truth]),
         "images": asked.images,
         "training_cpu_seconds": training,
     }
-    atomic_write(RESULTS / f"{asked.truth}.json", json.dumps(summary, indent=1) + "\n")
+    atomic_write(RESULTS / f"{name}.json", json.dumps(summary, indent=1) + "\n")
 
 
 def _short(value: Any) -> Any:
