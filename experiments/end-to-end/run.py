@@ -192,7 +192,7 @@ def compete(asked: argparse.Namespace) -> None:
     """Everything of one seed, then of the next; what is wanted beside it comes last."""
     torch.set_num_threads(1)
     atomic_write(asked.work / "made.json", json.dumps(provenance(COMMAND)))
-    data, price = hybrid_truth.whole_training_set(asked.data), ranking.training_seconds()
+    data, price = hybrid_truth.whole_training_set(asked.data), ranking.training_seconds("hybrid", asked.work)
     found = {}
     for seed in SEEDS:
         found[seed] = trials, _ = searched(asked, seed)
@@ -210,7 +210,7 @@ def compete(asked: argparse.Namespace) -> None:
 
 def collect(asked: argparse.Namespace) -> None:
     """Writes `contestants.csv` and `summary.json` of all that is done."""
-    known, price = known_trainings(asked.truth), ranking.training_seconds()
+    known, price = known_trainings(asked.truth), ranking.training_seconds("hybrid", asked.work)
     here = {path.stem: json.loads(path.read_text()) for path in (asked.work / "members").glob("*.json")}
     costs = {
         seed: json.loads(path.read_text())
