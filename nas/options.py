@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -322,6 +322,15 @@ def check_ray(value: object, workers: int | None = None) -> None:
         )
     if workers == 0:
         raise OptionError(f"--ray {value} --workers 0: workers are what a cluster is for. Leave out one of the two.")
+
+
+def check_spaceless(*, scorers: Sequence[str], known: int | None, score_columns: Sequence[str]) -> None:
+    """Raises `OptionError` unless a ranking without a space has something to judge and nothing that needs one."""
+    needing = f"--scorer {scorers[0]}" if scorers else "--known" if known is not None else None
+    if needing is not None:
+        raise OptionError(f"{needing} needs --space: the one that the table's networks are members of.")
+    if not score_columns:
+        raise OptionError("Nothing to judge: name a column by --score-column, or give --space and a --scorer.")
 
 
 def _shown(value: object) -> str:

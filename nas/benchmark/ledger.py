@@ -30,7 +30,10 @@ class Ledger(Memory):
         self.path = None if folder is None else folder / "numbers.jsonl"
         self.recalled = 0.0
         self._unpaid: dict[tuple[str, str], float] = {}
-        for entry in () if self.path is None or not self.path.exists() else _entries(self.path):
+        content = "" if self.path is None or not self.path.exists() else self.path.read_text()
+        # A last line that a kill tore is closed before the next is written.
+        self._torn = bool(content) and not content.endswith("\n")
+        for entry in _entries(content):
             self.know(entry["digest"], entry["name"], float(entry["value"]))
             self._unpaid[entry["digest"], entry["name"]] = float(entry["seconds"])
 
@@ -43,7 +46,8 @@ class Ledger(Memory):
             if self.path is not None:
                 # JSON has no infinities; as text they read back alike.
                 told = {"digest": digest, "name": name, "value": repr(value), "seconds": time.process_time() - began}
-                _append(self.path, json.dumps(told))
+                _append(self.path, "\n" * self._torn + json.dumps(told) + "\n")
+                self._torn = False
             return value
 
         self.recalled += self._unpaid.pop((digest, name), 0.0)
@@ -59,12 +63,11 @@ def fingerprint(data: Dataset, **settings: Any) -> str:
     return digest.hexdigest()[:12]
 
 
-def _append(path: Path, line: str) -> None:
+def _append(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        torn = path.exists() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
         with path.open("a") as file:
-            file.write("\n" * torn + line + "\n")
+            file.write(text)
     except OSError as fault:
         reason = (fault.strerror or str(fault)).lower()
         raise OptionError(
@@ -72,10 +75,10 @@ def _append(path: Path, line: str) -> None:
         ) from fault
 
 
-def _entries(path: Path) -> list[dict[str, Any]]:
+def _entries(content: str) -> list[dict[str, Any]]:
     """The lines that are whole; one that a kill tore is left out, and its number made again."""
     found: list[dict[str, Any]] = []
-    for line in path.read_text().splitlines():
+    for line in content.splitlines():
         try:
             entry = json.loads(line)
             found.append({"value": float(entry["value"]), **{key: entry[key] for key in ("digest", "name", "seconds")}})

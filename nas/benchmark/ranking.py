@@ -18,6 +18,7 @@ from nas.benchmark.known import expected_from_known
 from nas.benchmark.scorers import Scores, Settings, check_scorers, score_all
 from nas.benchmark.tables import TruthTable, read_table
 from nas.errors import OptionError
+from nas.options import check_spaceless
 from nas.progress import Progress, Silent
 from nas.scoring.features import kinds
 from nas.space import SearchSpace
@@ -79,11 +80,7 @@ def rank(
     table = read_table(truth)
     column = table.truth_column(truth_column)
     if space is None:
-        needing = f"--scorer {scorers[0]}" if scorers else "--known" if settings.known is not None else None
-        if needing is not None:
-            raise OptionError(f"{needing} needs --space: the one that the table's networks are members of.")
-        if not score_columns:
-            raise OptionError("Nothing to judge: name a column by --score-column, or give --space and a --scorer.")
+        check_spaceless(scorers=scorers, known=settings.known, score_columns=score_columns)
     known = table.numbers(column, "--truth-column")
     kept = _draw([i for i, value in enumerate(known) if math.isfinite(value)], rows, settings.seed)
     if len(kept) < 2:
@@ -118,7 +115,8 @@ def rank(
     judged: dict[str, Judgement] = {}
     for name, scores in found.items():
         # Nothing is judged on what it was told.
-        asked = [i for i in range(len(truths)) if i not in set(scores.looked_at)]
+        told = set(scores.looked_at)
+        asked = [i for i in range(len(truths)) if i not in told]
         macs, params = ([counts[each][i] for i in asked] if counts else None for each in ("macs", "params"))
         judged[name] = judge(
             [scores.values[i] for i in asked],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nas.cli.console import Console, table
 from nas.cli.parsing import choice, listed, text, whole, whole_within
 from nas.errors import OptionError
-from nas.options import JUDGED
+from nas.options import JUDGED, check_spaceless
 
 if TYPE_CHECKING:
     from nas.benchmark.ranking import Ranking
@@ -101,12 +101,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
     if "truth" not in given:
         raise OptionError("--truth is missing: give a CSV file with a column of accuracies.")
     scorers = given.get("scorers", ())
-    if scorers and "space" not in given:
-        raise OptionError(f"--scorer {scorers[0]} needs --space: the one that the table's networks are members of.")
-    if "known" in given and "space" not in given:
-        raise OptionError("--known needs --space: the one that the table's networks are members of.")
-    if not given.get("score_columns") and "space" not in given:
-        raise OptionError("Nothing to judge: name a column by --score-column, or give --space and a --scorer.")
+    if "space" not in given:
+        check_spaceless(scorers=scorers, known=given.get("known"), score_columns=given.get("score_columns", ()))
     space = None
     if "space" in given:
         from nas import catalog

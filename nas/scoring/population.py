@@ -88,13 +88,13 @@ def score_population(
             with gathering_statistics(norms):
                 for x, _ in recalibration_batches(data, recipe, images=recalibration_images):
                     root.walk(x, {})
-        tallies = [Tally(data.info.num_classes) for _ in architectures]
+        tallies = [Tally(data.info.num_classes, metric) for _ in architectures]
         for x, labels in scoring_batches(validation, data, recipe):
             found: dict[int, Tensor] = {}
             root.walk(x, found)
             for place, logits in found.items():
                 tallies[place].add(logits, labels)
-    return [tally.value(metric) for tally in tallies]
+    return [tally.value() for tally in tallies]
 
 
 def _nodes(root: Node) -> list[Node]:

@@ -10,13 +10,21 @@ from nas.searching.sampling import BudgetSampler
 
 
 def announcement(
-    plan: Plan, *, scorer: str, sampler: BudgetSampler, budgets: Sequence[Budget], images: int, lender: str | None
+    plan: Plan,
+    *,
+    scorer: str,
+    sampler: BudgetSampler,
+    budgets: Sequence[Budget],
+    images: int,
+    lender: str | None,
+    details: Sequence[str | None],
 ) -> list[str]:
     """Lines for people; the last says how much of everything, and how long it may take.
 
     Args:
         images: That train.
         lender: The run whose supernet is used, if it is another's.
+        details: Lines of others, before the last; None is none.
     """
     budget = " and ".join(map(str, budgets)) or "the whole space"
     lines = [
@@ -28,6 +36,7 @@ def announcement(
             f"Costs are counted at {plan.resolution} pixels; training and accuracies are at "
             f"{plan.train_resolution} pixels (--train-resolution)"
         )
+    lines += [line for line in details if line is not None]
     lines.append(
         f"{_first(plan, scorer, images, lender)}; search: {plan.trials} networks; finalists: {plan.finalists} x "
         f"{plan.finalist_epochs} epochs; {plan.device}, {plan.threads} threads, {plan.dtype}; about "

@@ -332,17 +332,18 @@ class _Job:
     def _announced(self) -> list[str]:
         """What is about to be done, a line each."""
         borrowed, blocks = self.borrowed, self.blocks
-        lines = announcement(
+        return announcement(
             self.plan,
             scorer=self.options.scoring,
             sampler=self.sampler,
             budgets=self.budgets,
             images=len(self.dataset.train),
             lender=None if borrowed is None else borrowed.run,
+            details=(
+                None if borrowed is None else trained.left_out(self.trained, self.budgets, self.options.aim),
+                None if blocks is None else describe_blocks(blocks, self.plan),
+            ),
         )
-        left_out = None if borrowed is None else trained.left_out(self.trained, self.budgets, self.options.aim)
-        described = None if blocks is None else describe_blocks(blocks, self.plan)
-        return [line for line in (*lines[:-1], left_out, described, lines[-1]) if line is not None]
 
     def _build(self) -> Supernet | BlockSupernet:
         """Fresh weights for all that is to be trained."""

@@ -75,34 +75,35 @@ def evaluate(
     """
     was_training = network.training
     network.eval()
-    tally = Tally(data.info.num_classes)
+    tally = Tally(data.info.num_classes, metric)
     with torch.inference_mode(), recipe.autocast():
         for x, labels in scoring_batches(split, data, recipe, batch_size=batch_size):
             tally.add(network(x), labels)
     network.train(was_training)
-    return tally.value(metric)
+    return tally.value()
 
 
 class Tally:
-    """Images classified rightly, and all, by class, and how likely their classes were found."""
+    """One metric over batches, from images classified rightly, and all, by class, or from how likely classes were."""
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, metric: str) -> None:
         self._counts = torch.zeros(2, classes, dtype=torch.int64)
-        self._log_likelihood = 0.0
+        self._metric, self._log_likelihood = metric, 0.0
 
     def add(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
         """Takes in (B, classes) logits and (B,) labels."""
         right = (logits.argmax(1) == labels).cpu()
-        self._log_likelihood -= float(F.cross_entropy(logits.double(), labels, reduction="sum"))
         labels = labels.cpu()
+        if self._metric == "negative-loss":
+            self._log_likelihood -= float(F.cross_entropy(logits.cpu().double(), labels, reduction="sum"))
         self._counts[0] += torch.bincount(labels[right], minlength=self._counts.shape[1])
         self._counts[1] += torch.bincount(labels, minlength=self._counts.shape[1])
 
-    def value(self, metric: str) -> float:
+    def value(self) -> float:
         """The metric, as `evaluate` has it."""
-        if metric == "negative-loss":
+        if self._metric == "negative-loss":
             return self._log_likelihood / int(self._counts[1].sum())
-        if metric == "balanced-accuracy":
+        if self._metric == "balanced-accuracy":
             present = self._counts[1] > 0
             return float((self._counts[0][present] / self._counts[1][present]).mean())
         return float(self._counts[0].sum() / self._counts[1].sum())

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from nas.searching import handover, loop
 
@@ -27,6 +28,14 @@ def whole(server: Server) -> Path:
     out = server.home / "whole"
     assert server.do("search", out) == 0
     return out
+
+
+@pytest.fixture(scope="module")
+def own_threads() -> Iterator[None]:
+    """Searches set torch's threads for the whole process: they are put back after the tests of a file."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

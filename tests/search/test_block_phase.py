@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 import nas
 from nas.errors import OptionError, RunError
@@ -22,11 +20,7 @@ from .block_cases import BUDGET, OPTIONS, StopAt, Stopped, cells, facts, few_ima
 STRATEGIES = ("blockwise", "blockwise-sequential")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("own_threads")
 
 
 @pytest.fixture(scope="module")

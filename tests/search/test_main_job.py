@@ -7,13 +7,11 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 import nas
 from nas.budget import Budget
@@ -73,11 +71,7 @@ def run_search(out: Path, progress: Phases | None = None, **changes: Any) -> Sea
     return nas.search(space, budgets=[BUDGET], data="digits", options=options, progress=progress or Phases())
 
 
-@pytest.fixture(scope="module", autouse=True)
-def threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("own_threads")
 
 
 @pytest.fixture(scope="module")
