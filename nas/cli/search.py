@@ -167,7 +167,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
         check_cluster(options)
     space = _load_space(options.space)
     if dry:
-        _dry_run(space, budgets, options, console)
+        _dry_run(_for_data(space, options) if "data" in given else space, budgets, options, console)
         return
     from nas.executors import open_backend
     from nas.run import default_folder
@@ -239,6 +239,14 @@ def elsewhere(kept: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
 # -- the dry run ---------------------------------------------------------------------------------------------
 
 
+def _for_data(space: SearchSpace, options: SearchOptions) -> SearchSpace:
+    """The space with the channels and classes of the data, as a search has it."""
+    from nas.data import open_data
+
+    info = open_data(options.data, on_corrupt=options.on_corrupt).info  # type: ignore[arg-type]
+    return space.adapted(channels=info.channels, num_classes=info.num_classes)
+
+
 def _dry_run(space: SearchSpace, budgets: tuple[Budget, ...], options: SearchOptions, console: Console) -> None:
     from nas.searching import dry_run
 
@@ -251,7 +259,8 @@ def _dry_run(space: SearchSpace, budgets: tuple[Budget, ...], options: SearchOpt
             "layouts": found["layouts"],
         }
     )
-    for line in dry_run_lines(found, budgets):
+    pixels, classes = options.resolution or space.input.resolution, space.head.get("num_classes")
+    for line in dry_run_lines(found, budgets, f"{pixels} x {pixels} pixels, {classes} classes"):
         console.say(line)
     for budget in budgets:
         costs = found["costs"][budget.metric]
@@ -269,14 +278,14 @@ def _dry_run(space: SearchSpace, budgets: tuple[Budget, ...], options: SearchOpt
         raise BudgetError(f"No {space.name} network fits {_both(budgets)}. Raise --budget or lower --resolution.")
 
 
-def dry_run_lines(found: dict[str, Any], budgets: tuple[Budget, ...]) -> list[str]:
-    """What a dry run found, for people."""
+def dry_run_lines(found: dict[str, Any], budgets: tuple[Budget, ...], held: str) -> list[str]:
+    """What a dry run found, for people; `held` says at what size of images and number of classes."""
     costs = [
         [name, *(format_quantity(metric, found["costs"][metric][key]) for key in ("min", "median", "max"))]
         for metric, name in (("macs", "multiply-adds"), ("params", "parameters"))
         if metric in found["costs"]
     ]
-    lines = [f"Space {found['name']} ({found['digest']}): {found['size']:,} networks", ""]
+    lines = [f"Space {found['name']} ({found['digest']}) at {held}: {found['size']:,} networks", ""]
     lines += table(["", "smallest", "median", "largest"], costs)
     header, rows = ["layout", "networks", "of the space"], []
     for layout, row in found["layouts"].items():

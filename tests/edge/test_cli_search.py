@@ -14,13 +14,15 @@ from typing import Any
 
 import pytest
 
+import nas
 from nas.budget import Budget
 from nas.cli.main import main, main_search
 from nas.errors import SpaceError
 from nas.options import SearchOptions
 from nas.run import Run
+from nas.searching import preview
 
-SPACE = SimpleNamespace(name="coatnet")
+SPACE = SimpleNamespace(name="coatnet", input=SimpleNamespace(resolution=224), head={"num_classes": 1000})
 MAIN_JOB = ["--space", "coatnet", "--budget", "4.2GFLOPs"]
 FOUND: dict[str, Any] = {
     "name": "coatnet",
@@ -296,6 +298,21 @@ def test_dry_run_for_people(stub: Callable[..., None], capsys: pytest.CaptureFix
     assert "multiply-adds 500.00 MMACs 5.00 GMACs 16.00 GMACs" in lines
     assert "CCAA 900 90.0 % 20.0 %" in lines
     assert "4.2GFLOPs: 25.0 % of the space fits" in lines
+
+
+def test_dry_run_counts_with_the_classes_and_channels_of_the_data(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main_search(["--space", "coatnet-small", "--data", "digits", "--dry-run", "--json"]) == 0
+    asked = json.loads(capsys.readouterr().out)
+    assert main_search(["--space", "coatnet-small", "--data", "digits", "--dry-run"]) == 0
+    assert "at 32 x 32 pixels, 10 classes: " in capsys.readouterr().out
+    adapted = nas.load_space("coatnet-small").adapted(channels=1, num_classes=10)
+    assert asked["space"]["digest"] == adapted.digest
+    assert asked["costs"] == preview.dry_run(adapted, []).costs
+
+
+def test_dry_run_refuses_data_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main_search(["--space", "coatnet-small", "--data", "nowhere", "--dry-run"]) == 2
+    assert capsys.readouterr().err.startswith("There is no data at 'nowhere'")
 
 
 def test_dry_run_needs_no_budget(stub: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
