@@ -22,7 +22,7 @@ from nas.errors import ExportError, NasError
 from nas.export.product import CardFacts, Product
 from nas.loading import load_architecture
 from nas.model import Network, build
-from nas.run.files import atomic_write, is_alive, replacing, write_error
+from nas.run.files import atomic_write, remove_leftovers, replacing, write_error
 from nas.strict_yaml import dump_yaml
 
 FILES = {
@@ -44,7 +44,7 @@ def appearing(folder: Path) -> Iterator[Path]:
     """
     folder = folder.absolute()
     _refuse_foreign(folder)
-    _drop_leftovers(folder)
+    remove_leftovers(folder.parent.glob(f".{glob.escape(folder.name)}.*.tmp"))
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
         temporary.mkdir(parents=True)
@@ -144,14 +144,6 @@ def _refuse_foreign(folder: Path) -> None:
     foreign = sorted({path.name for path in folder.iterdir()} - {*FILES.values(), CARD, "__pycache__"})
     if foreign:
         raise ExportError(f"{folder} holds {foreign[0]!r}, which is no part of an export: choose another folder.")
-
-
-def _drop_leftovers(folder: Path) -> None:
-    """Removes what an export into this folder left behind when it was killed."""
-    for path in folder.parent.glob(f".{glob.escape(folder.name)}.*.tmp"):
-        writer = path.name.split(".")[-2]
-        if writer.isdigit() and (int(writer) == os.getpid() or not is_alive(int(writer))):
-            shutil.rmtree(path, ignore_errors=True)
 
 
 def _move(temporary: Path, folder: Path) -> None:

@@ -6,7 +6,7 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
@@ -95,8 +95,13 @@ def is_leftover(name: str) -> bool:
 
 
 def sweep(folder: Path) -> None:
-    """Removes what killed writes left in a folder and the folders in it, unless another process is writing it now."""
-    for path in [*folder.glob(".*.tmp*"), *folder.glob("*/.*.tmp*"), *folder.glob("finalists/*/.*.tmp*")]:
+    """Removes what killed writes left in a run's folder and the folders in it."""
+    remove_leftovers([*folder.glob(".*.tmp*"), *folder.glob("*/.*.tmp*"), *folder.glob("finalists/*/.*.tmp*")])
+
+
+def remove_leftovers(paths: Iterable[Path]) -> None:
+    """Removes those of the files and folders that a killed write left, unless another process is writing them now."""
+    for path in paths:
         writer = _writer(path.name)
         if writer is None or (writer != os.getpid() and is_alive(writer)):
             continue

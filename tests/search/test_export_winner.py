@@ -175,7 +175,7 @@ def test_an_earlier_export_is_replaced_and_leftovers_of_a_killed_one_go(tmp_path
     (tmp_path / "1" / "model.onnx").write_text("earlier")
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    for name in (f".1.{dead.pid}.tmp", f".1.{os.getppid()}.tmp", ".10.1.tmp"):
+    for name in (f".1.{dead.pid}.tmp", f".1.{dead.pid}.old.tmp", f".1.{os.getppid()}.tmp", ".10.1.tmp"):
         (tmp_path / name).mkdir()
     export(tmp_path / "1", small(), convnext())
     assert names(tmp_path / "1") == EVERYTHING - {"model.onnx"}
