@@ -9,8 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from nas import training
+from nas.costing import source_hash
 from nas.data import Dataset
 from nas.errors import OptionError
+from nas.scoring import zero_cost
 from nas.scoring.zero_cost import Memory
 
 
@@ -55,12 +60,23 @@ class Ledger(Memory):
 
 
 def fingerprint(data: Dataset, **settings: Any) -> str:
-    """Twelve hex digits that name these images and labels, this resolution and these settings."""
-    digest = hashlib.sha256(json.dumps([data.resolution, settings], sort_keys=True).encode())
+    """Twelve hex digits that name these images and labels, this resolution, these settings and what computes.
+
+    Another version of the ops, the proxies, the training or torch has another name, and finds none of the numbers.
+    """
+    digest = hashlib.sha256(json.dumps([data.resolution, settings, _program()], sort_keys=True).encode())
     for split in (data.train, data.search_validation):
         digest.update(split.images.numpy().tobytes())
         digest.update(split.labels.numpy().tobytes())
     return digest.hexdigest()[:12]
+
+
+def _program() -> list[str]:
+    found = hashlib.sha256()
+    for module in (zero_cost, training):
+        for path in sorted(Path(str(module.__file__)).parent.glob("*.py")):
+            found.update(path.name.encode() + b"\0" + path.read_bytes())
+    return [source_hash(), found.hexdigest(), torch.__version__]
 
 
 def _append(path: Path, text: str) -> None:

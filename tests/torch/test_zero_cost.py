@@ -14,6 +14,8 @@ from torch import nn
 import nas
 from nas.architecture import Architecture
 from nas.data import open_data
+from nas.ops import Shape
+from nas.ops.attention import Attention
 from nas.scoring.zero_cost import PROXIES, Probe, Probed, ProxyValues, ZeroCostScorer
 from nas.training import fresh_network
 
@@ -79,6 +81,82 @@ def test_synflow_passes_a_tanh_that_large_signals_saturate() -> None:
     nn.init.constant_(network.first.weight, 100.0)
     found = by_hand("synflow", network, torch.ones(1, 1, 1, 1), torch.zeros(1, dtype=torch.long))
     assert found == pytest.approx(math.log(600))
+
+
+class Backbone(nn.Module):
+    """A stem and no stage: what proxies that look at layers see of it is known by hand."""
+
+    def __init__(self, stem: nn.Module) -> None:
+        super().__init__()
+        self.stem, self.stages = stem, nn.ModuleList()
+
+    def forward_features(self, x: torch.Tensor) -> torch.Tensor:
+        return self.stem(x)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.forward_features(x).flatten(1)
+
+
+def attention_of_one_channel() -> Backbone:
+    attention = Attention(Attention.Config(width=1, heads=1, head_dim=1), Shape(1, 2, 2))
+    for parameter in attention.parameters():
+        nn.init.zeros_(parameter)
+    linear = {name: module for name, module in attention.named_modules() if isinstance(module, nn.Linear)}
+    for (name, module), value in zip(linear.items(), (5.0, -7.0, -2.0, 3.0), strict=True):
+        assert name in ("q.linear", "k.linear", "v.linear", "project.linear")
+        nn.init.constant_(module.weight, value)
+    return Backbone(attention)
+
+
+def test_synflow_counts_the_positive_paths_through_values_and_output_of_attention() -> None:
+    # Four positions of |-2| |3| each, once for the values' weight and once for the output's; none through q and k.
+    found = by_hand("synflow", attention_of_one_channel(), torch.ones(1, 1, 2, 2), torch.zeros(1, dtype=torch.long))
+    assert found == pytest.approx(math.log(2 * 4 * 6))
+
+
+def test_dss_adds_the_diversity_of_attention_and_the_saliency_of_the_rest() -> None:
+    ones, label = torch.ones(1, 1, 2, 2), torch.zeros(1, dtype=torch.long)
+    attention = attention_of_one_channel()
+    # All positions are alike, so that q and k have no gradient; nuclear norms of 1 x 1 are absolute values.
+    assert by_hand("dss", attention, ones, label) == pytest.approx(math.log(2 * 4 * 6))
+    convolution = nn.Conv2d(1, 1, 1, bias=False)
+    nn.init.constant_(convolution.weight, -10.0)
+    both = Backbone(nn.Sequential(attention.stem, convolution))
+    assert by_hand("dss", both, ones, label) == pytest.approx(math.log(3 * 4 * 60))
+    assert by_hand("dss", Line(), ones[:, :, :1, :1], label) == pytest.approx(math.log(12))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_trainability_is_of_the_largest_singular_value_not_of_the_size(stride: int) -> None:
+    convolution = nn.Conv2d(8, 8, stride, stride, bias=False)
+    nn.init.zeros_(convolution.weight)
+    convolution.weight.data[0, 0, 0, 0] = 4.0
+    images = torch.randn(64, 8, 8, 8, generator=torch.Generator().manual_seed(0))
+    found = by_hand("trainability", Backbone(convolution), images, torch.zeros(64, dtype=torch.long))
+    assert found == pytest.approx(2 - 4 - 1 / 4, abs=0.1)  # the Jacobian is estimated from random signs
+
+
+def test_trainability_is_best_where_gradients_pass_as_they_are() -> None:
+    convolution = nn.Conv2d(8, 8, 1, bias=False)
+    nn.init.dirac_(convolution.weight)
+    images = torch.randn(64, 8, 8, 8, generator=torch.Generator().manual_seed(0))
+    found = by_hand("trainability", Backbone(convolution), images, torch.zeros(64, dtype=torch.long))
+    assert found == pytest.approx(0, abs=0.01)
+
+
+@pytest.mark.parametrize(("space", "layouts"), [("coatnet-small", 5), ("autoformer", 1)])
+def test_proxies_of_positive_signals_are_finite_on_deep_networks(space: str, layouts: int) -> None:
+    shipped = nas.load_space(space).adapted(resolution=32, num_classes=10)
+    for layout in shipped.layouts[:layouts]:
+        genotype = shipped.sample_genotype(random.Random(1), layout)
+        probed = Probed(fresh_network(shipped.decode(genotype), seed=0), large_probe())
+        values = [PROXIES[name](probed) for name in ("synflow", "dss", "trainability")]
+        assert all(map(math.isfinite, values)), (layout, values)
+
+
+def large_probe() -> Probe:
+    generator = torch.Generator().manual_seed(0)
+    return Probe(images=torch.randn(4, 3, 32, 32, generator=generator), labels=torch.zeros(4, dtype=torch.long))
 
 
 @pytest.mark.parametrize("name", ["synflow", "dss"])

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from nas.model import Network
 
 T = TypeVar("T")
 AbsoluteGradients: TypeAlias = tuple[Network, list[tuple[nn.Module, torch.Tensor, torch.Tensor]]]
-"""A network of absolute weights; its layers, each with its weight and the gradient by it."""
+"""A copy of a network with absolute weights; its layers, each with its weight and the gradient by it."""
 
-NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
+BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
+NORMS = (*BATCH_NORMS, nn.LayerNorm, nn.GroupNorm)
 # Every kind that an activation op builds, smooth ones included: where the input's sign decides, or nearly.
 ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Hardswish)
 
@@ -72,18 +75,6 @@ def weights(network: nn.Module) -> list[tuple[nn.Module, torch.Tensor]]:
     return [(m, m.weight) for m in network.modules() if isinstance(m, kinds) and m.weight.requires_grad]
 
 
-def without_norms(network: Network) -> Network:
-    """A float64 copy with every norm an identity, so that signals keep their size through it.
-
-    So is every tanh: at that size it has no slope left, and no gradient would reach the layers before it.
-    """
-    copied = copy.deepcopy(network).double()
-    for module in copied.modules():
-        if isinstance(module, (*NORMS, nn.Tanh)):
-            module.forward = _same  # type: ignore[method-assign]
-    return copied
-
-
 def loss_gradients(network: Network, images: torch.Tensor, labels: torch.Tensor) -> list[torch.Tensor]:
     """Gradients of the cross-entropy by every layer's weight, in train mode."""
     network.train()
@@ -92,16 +83,36 @@ def loss_gradients(network: Network, images: torch.Tensor, labels: torch.Tensor)
     return [torch.zeros((), device=images.device) if each is None else each.detach() for each in found]
 
 
-def absolute_gradients(network: Network, probe: Probe) -> AbsoluteGradients:
-    """A float64 copy of absolute weights without norms, and its layers with their weights and gradients.
+class UniformAttention(TorchFunctionMode):
+    """While it is on, every softmax gives all entries the same weight, and passes no gradient."""
 
-    The gradients are of the summed output for an image of ones; layers that it does not depend on are left out.
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func not in (torch.Tensor.softmax, torch.softmax, F.softmax):
+            return func(*args, **(kwargs or {}))
+        logits, axis = args[0], args[1] if len(args) > 1 else kwargs["dim"]
+        return torch.full_like(logits, 1 / logits.shape[axis], requires_grad=False)
+
+
+def absolute_gradients(network: Network, probe: Probe, *, linear: bool) -> AbsoluteGradients:
+    """A float64 copy of absolute weights in eval mode, and its layers with their weights and gradients.
+
+    The gradients are of the summed output for an image of ones; layers that it does not depend on are left out. A tanh
+    is left out too: at the size that signals have, it has no slope, and no gradient would reach the layers before it.
+    So is BatchNorm, which does nothing in a fresh network, and in one that has seen images what these say.
+
+    Args:
+        linear: Norms, which would undo the size of weights, are left out, and attention weighs all alike: a softmax
+            has gradients of both signs, and the sum over paths would not be of positive terms alone.
     """
-    copied = without_norms(network).eval()
+    copied = copy.deepcopy(network).double().eval()
+    for module in copied.modules():
+        if isinstance(module, (*(NORMS if linear else BATCH_NORMS), nn.Tanh)):
+            module.forward = _same  # type: ignore[method-assign]
     with torch.no_grad():
         for parameter in copied.parameters():
             parameter.abs_()
-    out = copied(torch.ones_like(probe.images[:1], dtype=torch.float64)).sum()
+    with UniformAttention() if linear else nullcontext():
+        out = copied(torch.ones_like(probe.images[:1], dtype=torch.float64)).sum()
     found = weights(copied)
     gradients = torch.autograd.grad(out, [weight for _, weight in found], allow_unused=True)
     pairs = zip(found, gradients, strict=True)
@@ -147,6 +158,23 @@ def watching(
 def layers(network: Network) -> list[nn.Module]:
     """The network's layers in order, the stem first."""
     return [network.stem, *(layer for stage in network.stages for layer in stage.layers)]  # type: ignore[union-attr]
+
+
+def mean_jacobian(back: torch.Tensor, signs: torch.Tensor) -> torch.Tensor | None:
+    """Of a layer's channels, estimated from random signs (B, C_out, ...) and what they are before it (B, C_in, ...).
+
+    Every image and position is a sample of it. Where the layer has a stride, the positions of the input that go into
+    one of the output count as channels: (C_in * stride ** 2, C_out). None where positions have no such order.
+    """
+    if back.ndim == 4 and back.shape[2] >= signs.shape[2]:
+        step = math.ceil(back.shape[2] / signs.shape[2])
+        missing = [step * wanted - have for have, wanted in zip(back.shape[2:], signs.shape[2:], strict=True)]
+        if min(missing) >= 0:
+            back = F.pixel_unshuffle(F.pad(back, (0, missing[1], 0, missing[0])), step)
+    if back.shape[2:] != signs.shape[2:]:
+        return None
+    rows, columns = (each.transpose(0, 1).flatten(1) for each in (back, signs))
+    return rows @ columns.T / columns.shape[1]
 
 
 def _same(x: torch.Tensor) -> torch.Tensor:

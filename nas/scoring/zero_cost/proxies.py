@@ -18,13 +18,14 @@ from nas.ops.attention import Attention
 from nas.registry import Registry
 from nas.scoring.zero_cost.probing import (
     ACTIVATIONS,
+    BATCH_NORMS,
     NORMS,
-    AbsoluteGradients,
     Probed,
     absolute_gradients,
     entropies,
     layers,
     loss_gradients,
+    mean_jacobian,
     watching,
     weights,
 )
@@ -50,32 +51,34 @@ def snip(probed: Probed) -> float:
 def synflow(probed: Probed) -> float:
     """Logarithm of the sum of |weight| x gradient of the summed output for an image of ones (Tanaka et al. 2020,
     arXiv:2006.05467): on absolute weights in float64, norms switched off since they would undo their size.
+
+    Attention weighs all positions alike, which keeps the network the linear map of positive weights that the paper is
+    about; so no flow is counted through q and k.
     """
-    _, found = _absolute_gradients(probed)
+    _, found = absolute_gradients(probed.network, probed.probe, linear=True)
     total = sum((weight * gradient).sum().item() for _, weight, gradient in found)
     return math.log(total) if total > 0 else math.nan if math.isnan(total) else -math.inf
 
 
 @PROXIES.register("dss")
 def dss(probed: Probed) -> float:
-    """Synaptic diversity of attention, saliency of the rest (Zhou et al. 2022, arXiv:2203.12217).
+    """Synaptic diversity of attention plus saliency of the rest, as a logarithm (Zhou et al. 2022, arXiv:2203.12217).
 
-    On absolute weights and an image of ones, as synflow: for q, k, v and output maps of attention the product of the
-    nuclear norms of gradient and weight, for every other layer the sum of |gradient x weight|; logarithms are taken
-    of the two sums, whose sizes differ by orders of magnitude.
+    On absolute weights and an image of ones: for q, k, v and output maps of attention the product of the nuclear norms
+    of gradient and weight, for every other layer, convolutions too, the sum of |gradient x weight|. LayerNorms stay.
     """
-    copied, found = _absolute_gradients(probed)
+    copied, found = absolute_gradients(probed.network, probed.probe, linear=False)
     inside = {id(m) for attention in _attentions(copied) for m in attention.modules()}
-    diversity = saliency = 0.0
+    total = 0.0
     for module, weight, gradient in found:
         if not gradient.isfinite().all():
-            return math.nan  # without norms, the signals of a deep network may grow beyond any number
+            return math.nan  # signals may still grow beyond any number
         if id(module) in inside and isinstance(module, nn.Linear):
             norms = [torch.linalg.matrix_norm(each, "nuc").item() for each in (gradient, weight)]
-            diversity += norms[0] * norms[1]
+            total += norms[0] * norms[1]
         else:
-            saliency += (gradient * weight).abs().sum().item()
-    return sum(math.log(each) for each in (diversity, saliency) if each > 0)
+            total += (gradient * weight).abs().sum().item()
+    return math.log(total) if total > 0 else -math.inf
 
 
 @PROXIES.register("nwot")
@@ -111,7 +114,7 @@ def zen(probed: Probed) -> float:
     scales: list[float] = []
 
     def note(module: nn.Module, x: torch.Tensor, _: torch.Tensor) -> None:
-        axes = (0, *range(2, x.ndim)) if isinstance(module, nn.modules.batchnorm._BatchNorm) else (1,)
+        axes = (0, *range(2, x.ndim)) if isinstance(module, BATCH_NORMS) else (1,)
         scales.append(0.5 * math.log(max(x.detach().var(axes, unbiased=False).mean().item(), 1e-24)))
 
     norms = [module for module in network.modules() if isinstance(module, NORMS)]
@@ -155,10 +158,11 @@ def progressivity(probed: Probed) -> float:
 
 @PROXIES.register("trainability")
 def trainability(probed: Probed) -> float:
-    """AZ-NAS: how near to one the layers' Jacobians keep the size of gradients.
+    """AZ-NAS: how near to one the spectral norms of the layers' Jacobians are (Lee and Ham 2024, eq. 5 to 7).
 
-    For every layer, random signs are sent back through it; s is their size before over their size after, and the score
-    is the mean of -(s + 1 / s) + 2, which is 0 where every layer keeps gradients as they are.
+    For every layer, random signs are sent back through it, which estimates the Jacobian of its channels; s is its
+    largest singular value, and the score is the mean of -(s + 1 / s) + 2, which is 0 where no layer makes gradients
+    larger or smaller. Layers whose positions have no order in common with their input's are left out.
     """
     network, probe, generator = probed.network.train(), probed.probe, probed.probe.generator()
     inputs: list[tuple[torch.Tensor, torch.Tensor]] = []
@@ -169,21 +173,18 @@ def trainability(probed: Probed) -> float:
 
     with watching(layers(network), note):
         network.forward_features(probe.images.clone().requires_grad_())
-    total = 0.0
+    found: list[float] = []
     for x, out in inputs:
         signs = torch.randint(0, 2, out.shape, generator=generator).to(out) * 2 - 1
-        back = torch.autograd.grad(out, x, signs, retain_graph=True)[0]
-        size = (back.norm() / signs.norm()).item()
-        total += 2 - size - 1 / size if size > 0 else -math.inf
-    return total / len(inputs)
+        jacobian = mean_jacobian(torch.autograd.grad(out, x, signs, retain_graph=True)[0], signs)
+        if jacobian is not None:
+            size = torch.linalg.matrix_norm(jacobian, 2).item()
+            found.append(2 - size - 1 / size if size > 0 else -math.inf)
+    return sum(found) / len(found) if found else math.nan
 
 
 def _loss_gradients(probed: Probed) -> list[torch.Tensor]:
     return probed.shared("loss gradients", lambda: loss_gradients(probed.network, *probed.probe.batch))
-
-
-def _absolute_gradients(probed: Probed) -> AbsoluteGradients:
-    return probed.shared("absolute gradients", lambda: absolute_gradients(probed.network, probed.probe))
 
 
 def _entropies(probed: Probed) -> list[float]:
