@@ -7,17 +7,21 @@ import csv
 import json
 import statistics
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 import nas
+from nas.benchmark.codecs import CODECS
 from nas.benchmark.ranking import rank
 from nas.benchmark.scorers import Settings
 from nas.options import AGGREGATES, SHARED_WEIGHTS, ZERO_COST
 from nas.progress import Progress, Silent
-from nas.run import atomic_write
+from nas.run import atomic_write, read_run
+from nas.training import fresh_network
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from provenance import provenance
@@ -27,7 +31,10 @@ RESULTS, TRUTH = ROOT / "results" / "ranking", ROOT / "results" / "hybrid-truth"
 SEEDS, NATS_ROWS, KNOWN, IMAGES = (0, 1, 2), 200, 12, 10_000
 # That table's networks trained for 90 epochs; counted as of 25,000 images, the smaller of its training sets.
 NATS_IMAGES = 90 * 25_000
-VIT_PIXELS = 64
+HYBRID_IMAGES = 5 * 25_000
+VIT_PIXELS, VIT_IMAGES = 64, 50_000
+# The table's accuracies on CIFAR-100: with distillation, where size pays, and without, where it does not.
+VIT_COLUMNS = {"autoformer": "c100_kd_acc", "autoformer-base": "c100_base_acc"}
 FIGURES = (
     "spearman", "low", "high", "kendall", "partial_spearman_given_macs", "partial_spearman_given_params",
     "within_band_spearman", "within_kind_spearman", "n", "failed", "known", "seconds",
@@ -43,18 +50,29 @@ class Lines(Silent):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("truth", choices=["hybrid", "nats", "autoformer"])
+    parser.add_argument("truth", choices=["hybrid", "nats", *VIT_COLUMNS])
     parser.add_argument("--data", type=Path, required=True, help="CIFAR-10 as an .npz file")
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--table", type=Path, help="nats_size_cifar10.csv or autoformer_vit_200.csv")
-    parser.add_argument("--supernet", help="a run whose supernet is judged too; what its training took is not counted")
+    parser.add_argument("--supernet", help="a run whose supernet is judged too")
+    parser.add_argument(
+        "--blockwise",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("RUN", "SECONDS"),
+        help="a block-wise run that is judged too, and the CPU seconds that it took",
+    )
     parser.add_argument("--epochs", type=int, default=1, help="of each short training of `calibrated`")
     parser.add_argument("--seeds", type=int, default=len(SEEDS), help="of `calibrated`; all else has one")
     parser.add_argument("--images", type=int, default=IMAGES, help="training images that scores may use")
     asked = parser.parse_args()
+    # What is computed for the ViTs serves both of their truths.
+    known = asked.work / f"{asked.truth.removesuffix('-base')}-{asked.images}"
     work = asked.work / f"{asked.truth}-{asked.images}"
-    work.mkdir(parents=True, exist_ok=True)
-    data = first_images(asked.data, asked.images, work)
+    for folder in (known, work):
+        folder.mkdir(parents=True, exist_ok=True)
+    data = first_images(asked.data, asked.images, known)
     column, rows, seeds = None, None, SEEDS[: asked.seeds]
     if asked.truth == "hybrid":
         table, space = band(work), nas.load_space("coatnet-small")
@@ -63,20 +81,20 @@ def main() -> None:
     else:
         # The images at hand have ten classes, and fewer pixels than the 224 that these networks were trained at.
         space = nas.load_space("autoformer").adapted(num_classes=10, resolution=VIT_PIXELS)
-        table, column, seeds = asked.table, "c100_kd_acc", SEEDS[:1]
+        table, column, seeds = asked.table, VIT_COLUMNS[asked.truth], SEEDS[:1]
     progress: Progress = Lines()
     for seed in seeds:
         settings = Settings(
             data=str(data),
             seed=seed,
-            work=work / "known",
+            work=known / "known",
             supernet=asked.supernet,
             known=KNOWN,
             calibration_epochs=asked.epochs,
         )
         # AutoFormer's accuracies are of another data set, which no short training of ours can speak for.
         names = [
-            *(["calibrated"] if asked.truth != "autoformer" else []),
+            *(["calibrated"] if asked.truth not in VIT_COLUMNS else []),
             *(AGGREGATES + ZERO_COST if seed == SEEDS[0] else ()),
         ]
         names += [*SHARED_WEIGHTS] if asked.supernet and seed == SEEDS[0] else []
@@ -89,7 +107,13 @@ def main() -> None:
             ).to_dict()
             atomic_write(told, json.dumps(found))
             print(name, seed, {key: found["scorers"][name][key] for key in FIGURES}, flush=True)
-    report(asked, work, training_seconds(asked.truth, work))
+    for run, _ in asked.blockwise:
+        told = work / f"{block_score(run)}-0.json"
+        if not told.exists():
+            settings = Settings(data=str(data), supernet=run)
+            found = rank(table, space=space, scorers=["blockwise"], settings=settings, progress=progress).to_dict()
+            atomic_write(told, json.dumps(found))
+    report(asked, work, training_seconds(asked, known))
 
 
 def first_images(path: Path, count: int, work: Path) -> Path:
@@ -114,35 +138,77 @@ def band(work: Path) -> Path:
     return path
 
 
-def training_seconds(truth: str, work: Path) -> float | None:
+def training_seconds(asked: argparse.Namespace, known: Path) -> float | None:
     """CPU seconds of one training as the truth's were, as far as they are known.
 
-    For NATS-Bench's they follow from those that the short trainings took per image, on average.
+    For NATS-Bench's they follow from those that the short trainings took per image, on average. How long the ViTs were
+    trained is not told; theirs are of one epoch of CIFAR-100 at the proxies' resolution, so that no training was less.
     """
-    if truth == "hybrid":
+    if asked.truth == "hybrid":
         with (TRUTH / "trainings.csv").open() as file:
             return statistics.mean(float(row["cpu_seconds"]) for row in csv.DictReader(file))
-    entries = [json.loads(line) for path in work.glob("known/*/numbers.jsonl") for line in path.open()]
+    if asked.truth in VIT_COLUMNS:
+        return vit_epoch_seconds(asked.table, known)
+    entries = [json.loads(line) for path in known.glob("known/*/numbers.jsonl") for line in path.open()]
     named = [(entry["name"].split(), entry["seconds"]) for entry in entries]
     # Such as "accuracy after 3 epochs".
     taken = [seconds / int(name[2]) for name, seconds in named if name[0] == "accuracy"]
-    with np.load(work / "data.npz") as arrays:
+    with np.load(known / "data.npz") as arrays:
         images = len(arrays["y_train"]) * 0.9  # the rest is search-validation
     return statistics.mean(taken) / images * NATS_IMAGES if taken else None
+
+
+def vit_epoch_seconds(table: Path, known: Path) -> float:
+    """Measured once, on the table's first, middle and last network: a step of 64 images, after one to warm up."""
+    kept = known / "vit_epoch.json"
+    if not kept.exists():
+        space = nas.load_space("autoformer").adapted(num_classes=10, resolution=VIT_PIXELS)
+        with table.open() as file:
+            rows = [row["arch_json"] for row in csv.DictReader(file) if row[VIT_COLUMNS["autoformer"]]]
+        images, taken = torch.randn(64, 3, VIT_PIXELS, VIT_PIXELS), []
+        torch.set_num_threads(1)
+        for text in (rows[0], rows[len(rows) // 2], rows[-1]):
+            network = fresh_network(CODECS["autoformer"](space, text), seed=0).train()
+            network(images).square().mean().backward()
+            began = time.process_time()
+            network(images).square().mean().backward()
+            taken.append(time.process_time() - began)
+        atomic_write(kept, json.dumps(statistics.mean(taken) / 64 * VIT_IMAGES))
+    return float(json.loads(kept.read_text()))
+
+
+def supernet_trainings(run: str) -> float:
+    """What a run's supernet trained on, in trainings of the hybrid truth: images over images."""
+    manifest = read_run(Path(run)).manifest
+    plan, found = manifest["plan"], manifest["data"]["train_count"]
+    return plan["epochs"] * (found - plan["validation_images"]) / HYBRID_IMAGES
+
+
+def block_score(run: str) -> str:
+    """What the score of a block-wise run's blocks goes by."""
+    plan = read_run(Path(run)).manifest["plan"]
+    return f"{plan['strategy']} ({plan['epochs']} epoch{'s' * (plan['epochs'] != 1)})"
 
 
 def report(asked: argparse.Namespace, work: Path, training: float | None) -> None:
     """Writes `results/ranking/<truth>.csv` and its summary."""
     rows: list[dict[str, Any]] = []
+    blocks = {block_score(run): float(seconds) for run, seconds in asked.blockwise}
     for path in sorted(work.glob("*-[0-9].json")):
         found, seed = json.loads(path.read_text()), int(path.stem.rpartition("-")[2])
         for name, judged in found["scorers"].items():
+            if name == "blockwise":
+                name = path.stem.rpartition("-")[0]
             if name == "calibrated":
                 epochs = int(path.stem.split("-")[1])
                 name = f"calibrated ({epochs} epoch{'s' * (epochs != 1)})"
             if seed == SEEDS[0] or name == "known" or name.startswith("calibrated"):
                 row = {"score": name, "seed": seed, **{key: _short(judged[key]) for key in FIGURES}}
                 spent = judged["seconds"] / training if training and judged["seconds"] else None
+                if spent is not None and name in SHARED_WEIGHTS:
+                    spent += supernet_trainings(asked.supernet)
+                if spent is not None and training and name in blocks:
+                    spent += blocks[name] / training
                 row["trainings"] = _short(None if spent is None else judged["known"] + spent)
                 if not any(r["score"] == name and r["seed"] == seed for r in rows):
                     rows.append(row)
@@ -153,11 +219,9 @@ def report(asked: argparse.Namespace, work: Path, training: float | None) -> Non
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    tables = {"hybrid": "", "nats": " --table nats_size_cifar10.csv", "autoformer": " --table autoformer_vit_200.csv"}
-    command = f"python experiments/ranking/run.py {asked.truth} --data cifar10.npz --work runs/ranking"
-    command += "" if asked.images == IMAGES else f" --images {asked.images}"
+    typed = (Path(each).name if "/" in each else each for each in sys.argv[1:])
     summary = {
-        **provenance(command + tables[asked.truth]),
+        **provenance(f"python experiments/ranking/run.py {' '.join(typed)}"),
         "images": asked.images,
         "training_cpu_seconds": training,
     }

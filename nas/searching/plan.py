@@ -156,7 +156,9 @@ def make_plan(
     strategy = options.strategy or ("sandwich" if affordable >= 240 else "single-path")
     members = 4 if strategy == "sandwich" else 1
     epochs = options.epochs or _within(round(affordable / members), 4, 60)
-    recalibration, validation = 512, min(5000, max(1, round(info.train_count * 0.2)))
+    # By loss, 1,000 images order networks as well as all do; by accuracy all are needed (experiments/recalibration).
+    enough = 1000 if options.scoring == "supernet-loss" else 5000
+    recalibration, validation = 512, min(enough, max(1, round(info.train_count * 0.2)))
     # By the threads of one job, whatever the number of workers: that must not change which networks are looked at.
     scoring_rate = _images_per_second(macs * (size / counted) ** 2, device, options.job_threads)
     each = (recalibration + validation) / (3 * scoring_rate)

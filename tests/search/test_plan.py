@@ -106,6 +106,12 @@ def test_every_figure_is_usable(train: int, macs: int, scorer: str, phase: str) 
     assert plan.population <= max(plan.trials, 4)
 
 
+@pytest.mark.parametrize(("scorer", "images"), [("supernet", 5000), ("supernet-loss", 1000)])
+def test_a_supernet_scores_on_as_many_images_as_its_metric_needs(scorer: str, images: int) -> None:
+    assert planned(replace(OPTIONS, scorer=scorer), info(train=50_000)).validation_images == images
+    assert planned(replace(OPTIONS, scorer=scorer), info(train=1000)).validation_images == 200
+
+
 def test_more_cores_never_plan_less_work() -> None:
     one, many = (planned(replace(OPTIONS, threads=threads)) for threads in (1, 16))
     assert many.trials >= one.trials
