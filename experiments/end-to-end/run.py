@@ -46,7 +46,7 @@ AIM = LEAST / 5.25e6
 # within about three trainings; settled before any accuracy was seen.
 OPTIONS: dict[str, Any] = {"scorer": "calibrated", "calibration_epochs": 1, "finalists": 1, "finalist_epochs": 1}
 TRIALS = 96
-COUNTED = ("log_channels", "params", "channels")
+COUNTED = ("log_channels", "convolutions", "params", "channels")
 CHOSEN_BY, TOLD_BY = 0, 1
 """Seeds of the hybrid truth: random search chooses by the first, and its winner is told by the second."""
 

@@ -113,7 +113,7 @@ def main() -> None:
             settings = Settings(data=str(data), supernet=run)
             found = rank(table, space=space, scorers=["blockwise"], settings=settings, progress=progress).to_dict()
             atomic_write(told, json.dumps(found))
-    report(asked, work, training_seconds(asked, known))
+    report(asked, work, training_seconds(asked.truth, known, asked.table))
 
 
 def first_images(path: Path, count: int, work: Path) -> Path:
@@ -138,17 +138,18 @@ def band(work: Path) -> Path:
     return path
 
 
-def training_seconds(asked: argparse.Namespace, known: Path) -> float | None:
+def training_seconds(truth: str, known: Path, table: Path | None = None) -> float | None:
     """CPU seconds of one training as the truth's were, as far as they are known.
 
     For NATS-Bench's they follow from those that the short trainings took per image, on average. How long the ViTs were
     trained is not told; theirs are of one epoch of CIFAR-100 at the proxies' resolution, so that no training was less.
     """
-    if asked.truth == "hybrid":
+    if truth == "hybrid":
         with (TRUTH / "trainings.csv").open() as file:
             return statistics.mean(float(row["cpu_seconds"]) for row in csv.DictReader(file))
-    if asked.truth in VIT_COLUMNS:
-        return vit_epoch_seconds(asked.table, known)
+    if truth in VIT_COLUMNS:
+        assert table is not None
+        return vit_epoch_seconds(table, known)
     entries = [json.loads(line) for path in known.glob("known/*/numbers.jsonl") for line in path.open()]
     named = [(entry["name"].split(), entry["seconds"]) for entry in entries]
     # Such as "accuracy after 3 epochs".
