@@ -147,9 +147,10 @@ def test_unknown_columns_are_answered_with_the_nearest(tmp_path: Path) -> None:
         table.truth_column(None)
 
 
-def test_rows_of_another_space_are_refused(tmp_path: Path) -> None:
-    table = written(tmp_path / "t.csv", "arch,cifar10_test\n8:8:8:8:8,80\n8:8:8:8:9,81\n")
-    with pytest.raises(DataError, match="line 3: '8:8:8:8:9' is no architecture of nats-size"):
+@pytest.mark.parametrize("arch", ["8:8:8:8:9", "9:8:8:8:8", "1000000:8:8:8:8", "0:8:8:8:8", "8:8:8:8", "8:8:8:8:8:8"])
+def test_rows_of_another_space_are_refused(arch: str, tmp_path: Path) -> None:
+    table = written(tmp_path / "t.csv", f"arch,cifar10_test\n8:8:8:8:8,80\n{arch},81\n")
+    with pytest.raises(DataError, match=f"line 3: '{arch}' is no architecture of nats-size"):
         rank(table, space=nas.load_space("nats-size"))
 
 
