@@ -71,7 +71,7 @@ def decode(space: SearchSpace, texts: tuple[str, ...], where: str) -> list[Archi
     for line, text in enumerate(texts, start=2):
         try:
             found.append(decoder(space, text))
-        except (NasError, ValueError, TypeError) as fault:
+        except (NasError, ValueError, TypeError, RecursionError) as fault:  # the last: JSON nested too deep
             reason = " ".join(str(fault).split())[:160]
             raise DataError(
                 f"{where}, line {line}: {text[:40]!r} is no architecture of {space.name}: {reason}. Check --space and "

@@ -154,6 +154,14 @@ def test_rows_of_another_space_are_refused(arch: str, tmp_path: Path) -> None:
         rank(table, space=nas.load_space("nats-size"))
 
 
+@pytest.mark.parametrize("name", ["autoformer", "coatnet-small", "nats-size"])
+def test_cells_nested_too_deep_to_read_are_refused(name: str) -> None:
+    with pytest.raises(DataError, match=f"line 2: .* is no architecture of {name}") as caught:
+        decode(nas.load_space(name), ("[" * 100_000,), "here")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
 @needs_tables
 def test_published_supernets_have_their_published_kendall() -> None:
     columns = ["oneshot_supernet_acc", "fewshot_supernet_acc"]
