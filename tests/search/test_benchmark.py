@@ -139,6 +139,18 @@ def test_tables_that_cannot_be_used_are_refused_by_line(text: str, words: str, t
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("cell", ["inf", "-Infinity", "1e999"])
+def test_an_infinite_truth_is_refused_and_an_unknown_one_left_out(cell: str, tmp_path: Path) -> None:
+    table = written(tmp_path / "t.csv", "accuracy,s\n1,1\n,2\n3,3\nnan,4\n4,5\n")
+    assert rank(table, score_columns=["s"]).n == 3
+    table = written(tmp_path / "t.csv", f"accuracy,s\n1,1\n,2\n{cell},3\n4,5\n")
+    with pytest.raises(DataError) as caught:
+        rank(table, score_columns=["s"])
+    assert str(caught.value).startswith(f"{table}, line 4: accuracy must be finite, but is '{cell}'. ")
+    assert "--truth-column" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_unknown_columns_are_answered_with_the_nearest(tmp_path: Path) -> None:
     table = read_table(written(tmp_path / "t.csv", "index,cifar_gt\n1,2\n3,4\n"))
     with pytest.raises(OptionError, match="did you mean 'cifar_gt'"):
