@@ -58,7 +58,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help=f"{listed(JUDGED)}; may be given several times",
     )
-    parser.add_argument("--data", type=text("data"), metavar="D", help="the images that scorers use (default: digits)")
+    parser.add_argument(
+        "--data",
+        type=text("data"),
+        metavar="D",
+        help="the images that scorers use (default: digits, or those of --supernet RUN for its weights)",
+    )
     parser.add_argument(
         "--supernet",
         type=text("supernet"),
@@ -117,6 +122,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
     asked = {name: given[name] for name in _SETTINGS if name in given}
     if "work" in asked:
         asked["work"] = Path(asked["work"])
+    if "data" in asked:
+        asked["supernet_data"] = asked["data"]
     found = rank(
         given["truth"],
         space=space,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import nas
@@ -103,6 +105,25 @@ def test_the_supernet_of_a_run_scores_as_its_search_did(tmp_path: Path) -> None:
     assert all(-5 < value < 0 for value in by_loss)
     assert len(set(by_loss)) == len(trials)
     assert len({*found.values}) > 1
+    architectures, space = [trial.architecture for trial in trials], small_space()
+    named = score_all("supernet", architectures, space, replace(settings, supernet_data="digits"))
+    assert named.values == found.values
+    # Images that say nothing of their classes: what a network gets right there is chance.
+    noise = noisy(tmp_path / "noise.npz", classes=10)
+    there = score_all("supernet-loss", architectures, space, replace(settings, supernet_data=noise)).values
+    assert all(map(math.isfinite, there))
+    assert not {*there} & {*by_loss}
+    assert max(there) < math.log(0.1)
+    others = noisy(tmp_path / "few.npz", classes=3)
+    with pytest.raises(RunError, match="it was trained on 10 classes, and .*few.npz has 3. Give its own data"):
+        score_all("supernet", architectures, space, replace(settings, supernet_data=others))
+
+
+def noisy(path: Path, classes: int) -> str:
+    """Writes grey noise in so many classes."""
+    images = np.random.default_rng(0).integers(0, 255, (40 * classes, 8, 8, 1), dtype=np.uint8)
+    np.savez(path, x_train=images, y_train=np.arange(40 * classes) % classes)
+    return str(path)
 
 
 def test_what_a_scorer_lacks_is_said_in_one_line(tmp_path: Path) -> None:
