@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nas.cli.console import Console, table
 from nas.cli.parsing import choice, listed, text, whole, whole_within
 from nas.errors import OptionError
-from nas.options import JUDGED, check_spaceless
+from nas.options import JUDGED, check_spaceless, check_used
 
 if TYPE_CHECKING:
     from nas.benchmark.ranking import Ranking
@@ -108,6 +108,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     scorers = given.get("scorers", ())
     if "space" not in given:
         check_spaceless(scorers=scorers, known=given.get("known"), score_columns=given.get("score_columns", ()))
+    check_used(given, scorers)
     space = None
     if "space" in given:
         from nas import catalog
