@@ -47,13 +47,13 @@ def test_the_names_that_options_offer_are_those_there_are() -> None:
 
 @pytest.mark.parametrize("name", [name for name in JUDGED if name not in (*SHARED_WEIGHTS, "blockwise")])
 def test_a_scorer_is_finite_on_members_and_repeatable(name: str, tmp_path: Path) -> None:
-    settings = Settings(calibrations=3, work=tmp_path)
     architectures = members(6)
-    first = score_all(name, architectures, SPACE, settings)
+    first = score_all(name, architectures, SPACE, Settings(calibrations=3, work=tmp_path / "a"))
     assert all(map(math.isfinite, first.values)), first.notes
     assert len(set(first.values)) > 1
     assert first.seconds is not None
-    second = score_all(name, architectures, SPACE, settings)
+    # In another folder, so that nothing is looked up.
+    second = score_all(name, architectures, SPACE, Settings(calibrations=3, work=tmp_path / "b"))
     assert second.values == pytest.approx(first.values, rel=1e-5, abs=1e-6)
 
 
@@ -67,16 +67,27 @@ def test_aggregates_do_not_depend_on_the_order() -> None:
 def test_a_proxy_that_fails_counts_as_the_worst(monkeypatch: pytest.MonkeyPatch) -> None:
     architectures = members(6)
     sound = score_all("zero-cost", architectures, SPACE, Settings()).values
-    failing = architectures[2].digest
+    by_dss = score_all("dss", architectures, SPACE, Settings()).values
+    best = max(range(6), key=by_dss.__getitem__)
     made = ProxyValues.value
 
-    def value(self: ProxyValues, proxy: str, architecture: Architecture) -> float:
-        return math.nan if proxy == "dss" and architecture.digest == failing else made(self, proxy, architecture)
+    def where_dss_says(told: float) -> list[float]:
+        """The scores if that is what the proxy makes of the network that is best by it; below 0 for all others."""
 
-    monkeypatch.setattr(ProxyValues, "value", value)
-    found = score_all("zero-cost", architectures, SPACE, Settings()).values
-    assert all(map(math.isfinite, found))
-    assert found[2] <= sound[2]
+        def value(self: ProxyValues, proxy: str, architecture: Architecture) -> float:
+            if proxy != "dss":
+                return made(self, proxy, architecture)
+            failing = architecture.digest == architectures[best].digest
+            return told if failing else made(self, proxy, architecture) - by_dss[best]
+
+        monkeypatch.setattr(ProxyValues, "value", value)
+        return score_all("zero-cost", architectures, SPACE, Settings()).values
+
+    found = where_dss_says(math.nan)
+    assert found == where_dss_says(min(by_dss) - by_dss[best] - 1)
+    # In this one part of the sum from the first of six ranks to the last; the others each win a place.
+    assert found[best] == pytest.approx(sound[best] + math.log(1 / 6))
+    assert all(found[i] > sound[i] for i in range(6) if i != best)
 
 
 def test_rows_are_drawn_by_the_seed_and_baselines_stand_beside(tmp_path: Path) -> None:
