@@ -26,6 +26,14 @@ SCORERS = (*SHARED_WEIGHTS, "calibrated", "blockwise", *AGGREGATES, *ZERO_COST)
 UNTRAINED = ("calibrated", *AGGREGATES, *ZERO_COST)
 # What `nas rank` can judge.
 JUDGED = (*SHARED_WEIGHTS, "blockwise", *UNTRAINED)
+# What options of `nas rank` are about; those that are not here are about every ranking.
+_RANKING_USES = {
+    "supernet": (*SHARED_WEIGHTS, "blockwise"),
+    "data": JUDGED,
+    "calibrations": ("calibrated",),
+    "calibration_epochs": ("calibrated",),
+    "work": UNTRAINED,
+}
 SEARCHERS = ("evolution", "nsga2", "tpe", "random")
 SEQUENTIAL, DISTILLING = "blockwise-sequential", "blockwise-distil"
 STRATEGIES = ("sandwich", "single-path", "blockwise", DISTILLING, SEQUENTIAL)
@@ -331,6 +339,22 @@ def check_spaceless(*, scorers: Sequence[str], known: int | None, score_columns:
         raise OptionError(f"{needing} needs --space: the one that the table's networks are members of.")
     if not score_columns:
         raise OptionError("Nothing to judge: name a column by --score-column, or give --space and a --scorer.")
+
+
+def check_used(given: Mapping[str, Any], scorers: Sequence[str]) -> None:
+    """Raises `OptionError` if an option of a ranking, given as typed, is about nothing that was asked for."""
+    for name, users in _RANKING_USES.items():
+        if name in given and not set(users) & set(scorers):
+            which = "--scorer" if users == JUDGED else f"--scorer {', '.join(users)}"
+            raise OptionError(
+                f"{flag(name)} {given[name]} is used by {which}, and no such scorer is asked for. Ask for one, or "
+                f"leave out {flag(name)}."
+            )
+    if "arch_column" in given and "space" not in given:
+        raise OptionError(
+            f"--arch-column {given['arch_column']} is used with --space: without one no architecture is read. Give the "
+            "space that they are members of, or leave out --arch-column."
+        )
 
 
 def _shown(value: object) -> str:

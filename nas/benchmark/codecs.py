@@ -18,7 +18,11 @@ def widths(space: SearchSpace, text: str) -> Architecture:
     """NATS-Bench's size space: the widths of stem and stages, such as `8:16:24:32:40`."""
     stem, *stages = (int(width) for width in text.split(":"))
     genotype = Genotype((stem,), tuple(StageChoice("C", width, 1, ()) for width in stages))
-    if len(stages) != len(space.stages) or any(w not in s.widths for w, s in zip(stages, space.stages, strict=True)):
+    if len(stages) != len(space.stages):
+        raise DataError(f"it has {len(stages)} widths after the stem's, where the space has {len(space.stages)} stages")
+    allowed = all(width in stage.widths for width, stage in zip(stages, space.stages, strict=True))
+    # `valid` holds the rules between choices; that each is one the space offers is for whoever makes a genotype.
+    if genotype.stem not in space.stem.combinations or not allowed or not space.valid(genotype):
         raise DataError("its widths are not the space's")
     return space.decode(genotype)
 
@@ -67,7 +71,7 @@ def decode(space: SearchSpace, texts: tuple[str, ...], where: str) -> list[Archi
     for line, text in enumerate(texts, start=2):
         try:
             found.append(decoder(space, text))
-        except (NasError, ValueError, TypeError) as fault:
+        except (NasError, ValueError, TypeError, RecursionError) as fault:  # the last: JSON nested too deep
             reason = " ".join(str(fault).split())[:160]
             raise DataError(
                 f"{where}, line {line}: {text[:40]!r} is no architecture of {space.name}: {reason}. Check --space and "

@@ -81,8 +81,8 @@ def rank(
     column = table.truth_column(truth_column)
     if space is None:
         check_spaceless(scorers=scorers, known=settings.known, score_columns=score_columns)
-    known = table.numbers(column, "--truth-column")
-    kept = _draw([i for i, value in enumerate(known) if math.isfinite(value)], rows, settings.seed)
+    known = table.truths(column)
+    kept = _draw([i for i, value in enumerate(known) if not math.isnan(value)], rows, settings.seed)
     if len(kept) < 2:
         raise OptionError(
             f"--truth-column {column}: only {len(kept)} rows of {table.path} have a value; two are needed."

@@ -30,7 +30,8 @@ class Settings:
 
     Attributes:
         data: As `--data`; what proxies look at and short trainings train on.
-        supernet: The run whose weights `supernet`, `supernet-loss` or `blockwise` scores with, on its own data.
+        supernet: The run whose weights `supernet`, `supernet-loss` or `blockwise` scores with.
+        supernet_data: What these weights are scored on; None is the run's own, and `blockwise` takes no other.
         calibrations: Networks that `calibrated` trains, for `calibration_epochs` each.
         known: Networks whose true accuracies are looked at, for a row of its own; None has no such row.
         work: Where the values of proxies, and checkpoints and accuracies of trainings, are kept and found again, apart
@@ -39,6 +40,7 @@ class Settings:
 
     data: str = "digits"
     supernet: str | None = None
+    supernet_data: str | None = None
     calibrations: int = 12
     calibration_epochs: int = 1
     known: int | None = None
@@ -139,10 +141,10 @@ class _Making:
         name, settings = self.name, self.settings
         if name in SHARED_WEIGHTS:
             assert settings.supernet is not None
-            return scoring_of(settings.supernet, self.space, scorer=name).make
+            return scoring_of(settings.supernet, self.space, settings.supernet_data, scorer=name).make
         if name == "blockwise":
             assert settings.supernet is not None
-            members = member_scorer_of(settings.supernet, self.space)
+            members = member_scorer_of(settings.supernet, self.space, settings.supernet_data)
             measured = members.prepare(self.architectures)
             self.notes.append(f"{measured} paths were measured that {settings.supernet} had not scored")
             return lambda: members

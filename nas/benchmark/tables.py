@@ -45,6 +45,21 @@ class TruthTable:
                 ) from None
         return found
 
+    def truths(self, column: str) -> list[float]:
+        """A column of accuracies; an empty cell, or one that says nan, is NaN: nobody knows.
+
+        Raises:
+            OptionError, DataError: As `numbers` does, and if a cell is infinite, naming its row.
+        """
+        found = self.numbers(column, "--truth-column")
+        for row, value in enumerate(found, start=2):
+            if math.isinf(value):
+                raise DataError(
+                    f"{self.path}, line {row}: {column} must be finite, but is {self.columns[column][row - 2][:40]!r}. "
+                    "Empty the cell if it is unknown, or name another column by --truth-column."
+                )
+        return found
+
     def column(self, name: str, option: str) -> tuple[str, ...]:
         """A column as it is written.
 

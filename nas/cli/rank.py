@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nas.cli.console import Console, table
 from nas.cli.parsing import choice, listed, text, whole, whole_within
 from nas.errors import OptionError
-from nas.options import JUDGED, check_spaceless
+from nas.options import JUDGED, check_spaceless, check_used
 
 if TYPE_CHECKING:
     from nas.benchmark.ranking import Ranking
@@ -58,7 +58,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help=f"{listed(JUDGED)}; may be given several times",
     )
-    parser.add_argument("--data", type=text("data"), metavar="D", help="the images that scorers use (default: digits)")
+    parser.add_argument(
+        "--data",
+        type=text("data"),
+        metavar="D",
+        help="the images that scorers use (default: digits, or those of --supernet RUN for its weights)",
+    )
     parser.add_argument(
         "--supernet",
         type=text("supernet"),
@@ -103,6 +108,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     scorers = given.get("scorers", ())
     if "space" not in given:
         check_spaceless(scorers=scorers, known=given.get("known"), score_columns=given.get("score_columns", ()))
+    check_used(given, scorers)
     space = None
     if "space" in given:
         from nas import catalog
@@ -117,6 +123,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
     asked = {name: given[name] for name in _SETTINGS if name in given}
     if "work" in asked:
         asked["work"] = Path(asked["work"])
+    if "data" in asked:
+        asked["supernet_data"] = asked["data"]
     found = rank(
         given["truth"],
         space=space,

@@ -8,7 +8,7 @@ from pathlib import Path
 from nas.blockwise import CellScorer, MemberScorer
 from nas.budget import Budget
 from nas.data import open_data
-from nas.errors import RunError
+from nas.errors import OptionError, RunError
 from nas.options import BLOCKWISE, DISTILLING, SEQUENTIAL, SearchOptions
 from nas.scoring import SupernetScoring
 from nas.searching.block_phase import (
@@ -20,7 +20,7 @@ from nas.searching.block_phase import (
     cell_scorer,
     recorded,
 )
-from nas.searching.kept import check_data
+from nas.searching.kept import check_data, resolved_data
 from nas.searching.plan import Plan
 from nas.searching.sampling import BudgetSampler
 from nas.searching.scoring_phase import scored_metric
@@ -63,14 +63,15 @@ def scoring_of(
     )
 
 
-def member_scorer_of(path: str | Path, space: SearchSpace) -> MemberScorer:
+def member_scorer_of(path: str | Path, space: SearchSpace, data: str | None = None) -> MemberScorer:
     """Scoring by the blocks of a run, as its search scored them, with its own images.
 
     Args:
         space: The space as it was loaded; the run's has to be the same.
+        data: The run's own, or None for that: most scores are on its record, and are of no other images.
 
     Raises:
-        NasError: If it did not train and score all cells of its blocks side by side.
+        NasError: If it did not train and score all cells of its blocks side by side, or on other data.
     """
     run, trained = open_trained(path, space)
     remedy = f"Give a run by --strategy {BLOCKWISE[0]}."
@@ -80,9 +81,14 @@ def member_scorer_of(path: str | Path, space: SearchSpace) -> MemberScorer:
         raise RunError(f"--supernet {path}: --strategy {trained.strategy} scored only the paths on its way. {remedy}")
     plan = Plan.from_dict(run.manifest.get("plan", {}), run.path)
     options = SearchOptions.from_dict(run.manifest["options"])
-    data = run.manifest.get("data", {})
+    if data is not None and resolved_data(data) != resolved_data(options.data):
+        raise OptionError(
+            f"--data {data}: the blocks of {path} were scored on {options.data}, and their scores are of those images "
+            "alone. Leave out --data, or judge other scorers by themselves."
+        )
+    described = run.manifest.get("data", {})
     space = replace(space, presets=()).adapted(
-        resolution=trained.resolution, channels=data.get("channels"), num_classes=data.get("num_classes")
+        resolution=trained.resolution, channels=described.get("channels"), num_classes=described.get("num_classes")
     )
     sampler = BudgetSampler(space, [Budget.parse(text) for text in trained.budgets], aim=options.aim)
     blocks = budget_blocks(sampler, seed=trained.seed)

@@ -132,7 +132,8 @@ def _batch(context: Context, searcher: Any, executor: Executor, trials: list[Tri
         trials.append(trial)
         fresh.append(trial)
         if trial.score is not None:
-            best = max(best or 0.0, trial.score)
-        context.progress.advance(best=f"{best or 0.0:.4f}", last=trial.layout)
+            best = trial.score if best is None else max(best, trial.score)
+        shown = {} if best is None else {"best": f"{best:.4f}"}
+        context.progress.advance(1, **shown, last=trial.layout)
     searcher.tell(fresh)
     return bool(todo)

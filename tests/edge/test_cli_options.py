@@ -17,6 +17,7 @@ COMPLAINTS = [
     ("sarch", "did you mean 'search'"),
     ("--verison", "did you mean '--version'"),
     ("rank --space coatnet", "--truth is missing"),
+    ("rank --truth t.csv --score-column s --calibrations 5", "--calibrations 5 is used by --scorer calibrated"),
     ("search", "--space is missing"),
     ("search --space coatnet", "--budget is missing"),
     ("search --space coatnt --budget 4.2GFLOPs", "did you mean 'coatnet'"),

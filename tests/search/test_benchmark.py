@@ -139,6 +139,18 @@ def test_tables_that_cannot_be_used_are_refused_by_line(text: str, words: str, t
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("cell", ["inf", "-Infinity", "1e999"])
+def test_an_infinite_truth_is_refused_and_an_unknown_one_left_out(cell: str, tmp_path: Path) -> None:
+    table = written(tmp_path / "t.csv", "accuracy,s\n1,1\n,2\n3,3\nnan,4\n4,5\n")
+    assert rank(table, score_columns=["s"]).n == 3
+    table = written(tmp_path / "t.csv", f"accuracy,s\n1,1\n,2\n{cell},3\n4,5\n")
+    with pytest.raises(DataError) as caught:
+        rank(table, score_columns=["s"])
+    assert str(caught.value).startswith(f"{table}, line 4: accuracy must be finite, but is '{cell}'. ")
+    assert "--truth-column" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_unknown_columns_are_answered_with_the_nearest(tmp_path: Path) -> None:
     table = read_table(written(tmp_path / "t.csv", "index,cifar_gt\n1,2\n3,4\n"))
     with pytest.raises(OptionError, match="did you mean 'cifar_gt'"):
@@ -147,10 +159,19 @@ def test_unknown_columns_are_answered_with_the_nearest(tmp_path: Path) -> None:
         table.truth_column(None)
 
 
-def test_rows_of_another_space_are_refused(tmp_path: Path) -> None:
-    table = written(tmp_path / "t.csv", "arch,cifar10_test\n8:8:8:8:8,80\n8:8:8:8:9,81\n")
-    with pytest.raises(DataError, match="line 3: '8:8:8:8:9' is no architecture of nats-size"):
+@pytest.mark.parametrize("arch", ["8:8:8:8:9", "9:8:8:8:8", "1000000:8:8:8:8", "0:8:8:8:8", "8:8:8:8", "8:8:8:8:8:8"])
+def test_rows_of_another_space_are_refused(arch: str, tmp_path: Path) -> None:
+    table = written(tmp_path / "t.csv", f"arch,cifar10_test\n8:8:8:8:8,80\n{arch},81\n")
+    with pytest.raises(DataError, match=f"line 3: '{arch}' is no architecture of nats-size"):
         rank(table, space=nas.load_space("nats-size"))
+
+
+@pytest.mark.parametrize("name", ["autoformer", "coatnet-small", "nats-size"])
+def test_cells_nested_too_deep_to_read_are_refused(name: str) -> None:
+    with pytest.raises(DataError, match=f"line 2: .* is no architecture of {name}") as caught:
+        decode(nas.load_space(name), ("[" * 100_000,), "here")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
 
 
 @needs_tables

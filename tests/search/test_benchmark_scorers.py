@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import nas
@@ -45,13 +47,13 @@ def test_the_names_that_options_offer_are_those_there_are() -> None:
 
 @pytest.mark.parametrize("name", [name for name in JUDGED if name not in (*SHARED_WEIGHTS, "blockwise")])
 def test_a_scorer_is_finite_on_members_and_repeatable(name: str, tmp_path: Path) -> None:
-    settings = Settings(calibrations=3, work=tmp_path)
     architectures = members(6)
-    first = score_all(name, architectures, SPACE, settings)
+    first = score_all(name, architectures, SPACE, Settings(calibrations=3, work=tmp_path / "a"))
     assert all(map(math.isfinite, first.values)), first.notes
     assert len(set(first.values)) > 1
     assert first.seconds is not None
-    second = score_all(name, architectures, SPACE, settings)
+    # In another folder, so that nothing is looked up.
+    second = score_all(name, architectures, SPACE, Settings(calibrations=3, work=tmp_path / "b"))
     assert second.values == pytest.approx(first.values, rel=1e-5, abs=1e-6)
 
 
@@ -65,16 +67,27 @@ def test_aggregates_do_not_depend_on_the_order() -> None:
 def test_a_proxy_that_fails_counts_as_the_worst(monkeypatch: pytest.MonkeyPatch) -> None:
     architectures = members(6)
     sound = score_all("zero-cost", architectures, SPACE, Settings()).values
-    failing = architectures[2].digest
+    by_dss = score_all("dss", architectures, SPACE, Settings()).values
+    best = max(range(6), key=by_dss.__getitem__)
     made = ProxyValues.value
 
-    def value(self: ProxyValues, proxy: str, architecture: Architecture) -> float:
-        return math.nan if proxy == "dss" and architecture.digest == failing else made(self, proxy, architecture)
+    def where_dss_says(told: float) -> list[float]:
+        """The scores if that is what the proxy makes of the network that is best by it; below 0 for all others."""
 
-    monkeypatch.setattr(ProxyValues, "value", value)
-    found = score_all("zero-cost", architectures, SPACE, Settings()).values
-    assert all(map(math.isfinite, found))
-    assert found[2] <= sound[2]
+        def value(self: ProxyValues, proxy: str, architecture: Architecture) -> float:
+            if proxy != "dss":
+                return made(self, proxy, architecture)
+            failing = architecture.digest == architectures[best].digest
+            return told if failing else made(self, proxy, architecture) - by_dss[best]
+
+        monkeypatch.setattr(ProxyValues, "value", value)
+        return score_all("zero-cost", architectures, SPACE, Settings()).values
+
+    found = where_dss_says(math.nan)
+    assert found == where_dss_says(min(by_dss) - by_dss[best] - 1)
+    # In this one part of the sum from the first of six ranks to the last; the others each win a place.
+    assert found[best] == pytest.approx(sound[best] + math.log(1 / 6))
+    assert all(found[i] > sound[i] for i in range(6) if i != best)
 
 
 def test_rows_are_drawn_by_the_seed_and_baselines_stand_beside(tmp_path: Path) -> None:
@@ -103,6 +116,25 @@ def test_the_supernet_of_a_run_scores_as_its_search_did(tmp_path: Path) -> None:
     assert all(-5 < value < 0 for value in by_loss)
     assert len(set(by_loss)) == len(trials)
     assert len({*found.values}) > 1
+    architectures, space = [trial.architecture for trial in trials], small_space()
+    named = score_all("supernet", architectures, space, replace(settings, supernet_data="digits"))
+    assert named.values == found.values
+    # Images that say nothing of their classes: what a network gets right there is chance.
+    noise = noisy(tmp_path / "noise.npz", classes=10)
+    there = score_all("supernet-loss", architectures, space, replace(settings, supernet_data=noise)).values
+    assert all(map(math.isfinite, there))
+    assert not {*there} & {*by_loss}
+    assert max(there) < math.log(0.1)
+    others = noisy(tmp_path / "few.npz", classes=3)
+    with pytest.raises(RunError, match="it was trained on 10 classes, and .*few.npz has 3. Give its own data"):
+        score_all("supernet", architectures, space, replace(settings, supernet_data=others))
+
+
+def noisy(path: Path, classes: int) -> str:
+    """Writes grey noise in so many classes."""
+    images = np.random.default_rng(0).integers(0, 255, (40 * classes, 8, 8, 1), dtype=np.uint8)
+    np.savez(path, x_train=images, y_train=np.arange(40 * classes) % classes)
+    return str(path)
 
 
 def test_what_a_scorer_lacks_is_said_in_one_line(tmp_path: Path) -> None:

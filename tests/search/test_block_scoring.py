@@ -7,6 +7,7 @@ import math
 import random
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,17 @@ def unrecorded(scorer: MemberScorer, architecture: Architecture) -> int:
 
 def score(run: RunRecord, architectures: list[Architecture]) -> Any:
     return score_all("blockwise", architectures, space(), Settings(supernet=str(run.path)))
+
+
+def test_blocks_are_judged_on_their_own_images_alone(done: RunRecord, images: str, tmp_path: Path) -> None:
+    trials = done.trials()
+    settings = Settings(supernet=str(done.path), supernet_data=images)
+    found = score_all("blockwise", [trial.architecture for trial in trials], space(), settings)
+    assert found.values == [trial.score for trial in trials]
+    other = few_images(tmp_path / "other.npz")
+    with pytest.raises(OptionError, match="--data .*other.npz: the blocks of .* were scored on .*few.npz") as caught:
+        score_all("blockwise", members(2), space(), replace(settings, supernet_data=other))
+    assert "\n" not in str(caught.value)
 
 
 def test_a_network_of_recorded_paths_has_the_sum_that_the_search_gave_it(done: RunRecord) -> None:
