@@ -33,6 +33,7 @@ _RANKING_USES = {
     "calibrations": ("calibrated",),
     "calibration_epochs": ("calibrated",),
     "work": UNTRAINED,
+    "device": UNTRAINED,
 }
 SEARCHERS = ("evolution", "nsga2", "tpe", "random")
 SEQUENTIAL, DISTILLING = "blockwise-sequential", "blockwise-distil"

@@ -19,6 +19,7 @@ from nas.scoring.calibrated import CalibratedScorer, Calibration, Frame, Measure
 from nas.scoring.threads import threads_set
 from nas.scoring.zero_cost import PARTS, PROXIES, AggregatedScorer, ProxyValues, ZeroCostScorer
 from nas.searching.executor import InProcess, Job, Scorer
+from nas.searching.plan import choose_device
 from nas.searching.reopened import member_scorer_of, scoring_of
 from nas.space import SearchSpace
 from nas.training import Recipe, fresh_network, learning_rate_for, train_network
@@ -36,6 +37,7 @@ class Settings:
         known: Networks whose true accuracies are looked at, for a row of its own; None has no such row.
         work: Where the values of proxies, and checkpoints and accuracies of trainings, are kept and found again, apart
             for other data, seeds and epochs; None keeps none.
+        device: Where proxies look and short trainings train, as `--device`.
     """
 
     data: str = "digits"
@@ -45,6 +47,7 @@ class Settings:
     calibration_epochs: int = 1
     known: int | None = None
     work: Path | None = None
+    device: str = "auto"
     threads: int = 1
     seed: int = 0
 
@@ -73,6 +76,7 @@ def check_scorers(names: Sequence[str], settings: Settings) -> None:
     """
     for name in names:
         check_choice("scorer", name, JUDGED)
+    choose_device(settings.device)
     for name in SHARED_WEIGHTS:
         if name in names and settings.supernet is None:
             raise OptionError(
@@ -149,9 +153,12 @@ class _Making:
             self.notes.append(f"{measured} paths were measured that {settings.supernet} had not scored")
             return lambda: members
         data = _data(self.architectures, self.space, settings)
-        folder = None if settings.work is None else settings.work / fingerprint(data, seed=settings.seed)
+        device = choose_device(settings.device)
+        # Another kind of device rounds otherwise, and takes other times.
+        elsewhere = {} if device == "cpu" else {"device": device.split(":")[0]}
+        folder = None if settings.work is None else settings.work / fingerprint(data, seed=settings.seed, **elsewhere)
         ledger = self._ledger = Ledger(folder)
-        values = ProxyValues(data, seed=settings.seed, memory=ledger)
+        values = ProxyValues(data, seed=settings.seed, device=device, memory=ledger)
         if name in PROXIES.names():
             return lambda: ZeroCostScorer(name, values)
         if name in PARTS:
@@ -191,7 +198,7 @@ class ShortTraining:
             learning_rate=learning_rate_for(cost(architecture).params, 64),
             augment="none",  # too few epochs to see an image twice in vain
             dtype="float32",
-            device="cpu",
+            device=choose_device(self._settings.device),
             seed=seed,
         )
         network = fresh_network(architecture.at_resolution(data.resolution), seed=seed)

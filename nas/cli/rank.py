@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.cli.console import Console, table
-from nas.cli.parsing import choice, listed, text, whole, whole_within
+from nas.cli.parsing import choice, device, listed, text, whole, whole_within
 from nas.errors import OptionError
 from nas.options import JUDGED, check_spaceless, check_used
 
@@ -35,7 +35,7 @@ _COLUMNS = (
     ("in MAC bands", "within_band_spearman"),
     ("in kinds", "within_kind_spearman"),
 )
-_SETTINGS = ("data", "supernet", "calibrations", "calibration_epochs", "known", "work", "threads", "seed")
+_SETTINGS = ("data", "supernet", "calibrations", "calibration_epochs", "known", "work", "device", "threads", "seed")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -97,6 +97,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where values of proxies and short trainings are kept, to go on from",
     )
+    parser.add_argument("--device", type=device, metavar="D", help="auto, cpu, cuda, cuda:0 or mps (default: auto)")
     parser.add_argument("--threads", type=whole("threads"), metavar="N", help="CPU threads of scorers (default: 1)")
     parser.add_argument("--seed", type=whole("seed"), metavar="N", help="of scorers and the bootstrap (default: 0)")
 

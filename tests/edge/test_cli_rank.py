@@ -23,6 +23,7 @@ UNUSED = [
     (f"{COLUMN} --calibrations 5", "--calibrations 5 is used by --scorer calibrated"),
     (f"{COLUMN} --data nothing", "--data nothing is used by --scorer, and no"),
     (f"{COLUMN} --work kept", "--work kept is used by --scorer calibrated, az-nas, "),
+    (f"{COLUMN} --device cpu", "--device cpu is used by --scorer calibrated, az-nas, "),
     (f"{COLUMN} --arch-column arch", "--arch-column arch is used with --space"),
     ("--space nats-size --data nothing", "--data nothing is used by --scorer, and no"),
     ("--space nats-size --known 4 --calibrations 5", "--calibrations 5 is used by --scorer calibrated"),
@@ -36,7 +37,7 @@ UNUSED = [
 USED = [
     f"{COLUMN} --seed 3 --rows 4",
     "--space nats-size --arch-column arch --known 4 --seed 1",
-    "--space nats-size --scorer nwot --data digits --work kept --seed 1 --threads 1",
+    "--space nats-size --scorer nwot --data digits --work kept --seed 1 --threads 1 --device cpu",
     "--space nats-size --scorer calibrated --calibrations 5 --calibration-epochs 2 --work kept --data digits",
     "--space nats-size --scorer nwot --scorer supernet-loss --supernet nowhere --data digits --work kept",
     "--space nats-size --scorer blockwise --supernet nowhere --data digits",
@@ -88,3 +89,10 @@ def test_data_that_are_named_are_for_shared_weights_too_and_else_the_run_s_are(
     main(words)
     main([*words, "--data", "other.npz"])
     assert [(each.supernet_data, each.data) for each in settings] == [(None, "digits"), ("other.npz", "other.npz")]
+
+
+def test_a_device_that_is_not_there_is_refused_before_anything_is_read(
+    table: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["rank", *SPACE, "--truth", table, "--scorer", "nwot", "--data", "nowhere", "--device", "mps"]
+    assert complaint(words, tmp_path, capsys).startswith("--device mps: this machine's torch")
