@@ -28,7 +28,7 @@ from provenance import provenance
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS, TRUTH = ROOT / "results" / "ranking", ROOT / "results" / "hybrid-truth"
-SEEDS, NATS_ROWS, KNOWN, IMAGES = (0, 1, 2), 200, 12, 10_000
+SEEDS, NATS_ROWS, KNOWN, IMAGES = (0, 1, 2), 200, (12, 32), 10_000
 # That table's networks trained for 90 epochs; counted as of 25,000 images, the smaller of its training sets.
 NATS_IMAGES = 90 * 25_000
 HYBRID_IMAGES = 5 * 25_000
@@ -50,7 +50,7 @@ class Lines(Silent):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("truth", choices=["hybrid", "nats", *VIT_COLUMNS])
+    parser.add_argument("truth", choices=["hybrid", "nats", "nats-all", *VIT_COLUMNS])
     parser.add_argument("--data", type=Path, required=True, help="CIFAR-10 as an .npz file")
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--table", type=Path, help="nats_size_cifar10.csv or autoformer_vit_200.csv")
@@ -67,8 +67,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=len(SEEDS), help="of `calibrated`; all else has one")
     parser.add_argument("--images", type=int, default=IMAGES, help="training images that scores may use")
     asked = parser.parse_args()
-    # What is computed for the ViTs serves both of their truths.
-    known = asked.work / f"{asked.truth.removesuffix('-base')}-{asked.images}"
+    # What is computed for the ViTs serves both of their truths, and what is for NATS-Bench's 200 serves them all.
+    known = asked.work / f"{asked.truth.partition('-')[0]}-{asked.images}"
     work = asked.work / f"{asked.truth}-{asked.images}"
     for folder in (known, work):
         folder.mkdir(parents=True, exist_ok=True)
@@ -76,44 +76,55 @@ def main() -> None:
     column, rows, seeds = None, None, SEEDS[: asked.seeds]
     if asked.truth == "hybrid":
         table, space = band(work), nas.load_space("coatnet-small")
-    elif asked.truth == "nats":
+    elif asked.truth.startswith("nats"):
         table, space, rows = asked.table, nas.load_space("nats-size"), NATS_ROWS
     else:
         # The images at hand have ten classes, and fewer pixels than the 224 that these networks were trained at.
         space = nas.load_space("autoformer").adapted(num_classes=10, resolution=VIT_PIXELS)
         table, column, seeds = asked.table, VIT_COLUMNS[asked.truth], SEEDS[:1]
     progress: Progress = Lines()
+
+    def judge(told: Path, name: str | None, settings: Settings, rows: int | None = rows) -> None:
+        if not told.exists():
+            names = [] if name is None else [name]
+            found = rank(
+                table, space=space, scorers=names, settings=settings, rows=rows, truth_column=column, progress=progress
+            ).to_dict()
+            atomic_write(told, json.dumps(found))
+            shown = found["scorers"][name or "known"]
+            print(told.stem, {key: shown[key] for key in FIGURES}, flush=True)
+
     for seed in seeds:
         settings = Settings(
             data=str(data),
             seed=seed,
             work=known / "known",
             supernet=asked.supernet,
-            known=KNOWN,
+            known=KNOWN[0],
             calibration_epochs=asked.epochs,
         )
-        # AutoFormer's accuracies are of another data set, which no short training of ours can speak for.
-        names = [
-            *(["calibrated"] if asked.truth not in VIT_COLUMNS else []),
-            *(AGGREGATES + ZERO_COST if seed == SEEDS[0] else ()),
-        ]
-        names += [*SHARED_WEIGHTS] if asked.supernet and seed == SEEDS[0] else []
-        for name in names:
-            told = work / (f"{name}-{asked.epochs}-{seed}.json" if name == "calibrated" else f"{name}-{seed}.json")
-            if told.exists():
-                continue
-            found = rank(
-                table, space=space, scorers=[name], settings=settings, rows=rows, truth_column=column, progress=progress
-            ).to_dict()
-            atomic_write(told, json.dumps(found))
-            print(name, seed, {key: found["scorers"][name][key] for key in FIGURES}, flush=True)
+        for name in scorers(asked, seed):
+            judge(
+                work / (f"{name}-{asked.epochs}-{seed}.json" if name == "calibrated" else f"{name}-{seed}.json"),
+                name,
+                settings,
+            )
     for run, _ in asked.blockwise:
-        told = work / f"{block_score(run)}-0.json"
-        if not told.exists():
-            settings = Settings(data=str(data), supernet=run)
-            found = rank(table, space=space, scorers=["blockwise"], settings=settings, progress=progress).to_dict()
-            atomic_write(told, json.dumps(found))
+        judge(work / f"{block_score(run)}-0.json", "blockwise", Settings(data=str(data), supernet=run))
+    for count in KNOWN if asked.truth == "nats-all" else ():
+        judge(work / f"known {count}-0.json", None, Settings(known=count), rows=None)
     report(asked, work, training_seconds(asked.truth, known, asked.table))
+
+
+def scorers(asked: argparse.Namespace, seed: int) -> list[str]:
+    """Those that are judged with a seed; but for `calibrated`, one is enough."""
+    if asked.truth == "nats-all":
+        return []
+    # AutoFormer's accuracies are of another data set, which no short training of ours can speak for.
+    calibrated = ["calibrated"] if asked.truth not in VIT_COLUMNS else []
+    if seed != SEEDS[0]:
+        return calibrated
+    return [*calibrated, *AGGREGATES, *ZERO_COST, *(SHARED_WEIGHTS if asked.supernet else ())]
 
 
 def first_images(path: Path, count: int, work: Path) -> Path:
@@ -198,7 +209,7 @@ def report(asked: argparse.Namespace, work: Path, training: float | None) -> Non
     for path in sorted(work.glob("*-[0-9].json")):
         found, seed = json.loads(path.read_text()), int(path.stem.rpartition("-")[2])
         for name, judged in found["scorers"].items():
-            if name == "blockwise":
+            if name == "blockwise" or (name == "known" and path.stem.startswith(name)):
                 name = path.stem.rpartition("-")[0]
             if name == "calibrated":
                 epochs = int(path.stem.split("-")[1])

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from nas.architecture import Architecture
 from nas.errors import OptionError
-from nas.scoring.calibrated import Expectation, Frame, Measured, choose_spread, log_odds
+from nas.scoring.calibrated import Frame, Measured, log_odds
+from nas.scoring.expectation import Expectation, choose_telling
 
 
 def expected_from_known(
@@ -14,9 +15,9 @@ def expected_from_known(
 ) -> tuple[list[int], list[float]]:
     """Which rows' accuracies were looked at, and what they make expected of every row.
 
-    The rows are spread over all by costs and structure, before any accuracy is seen; a Gaussian process on the same
-    features is fitted to their log-odds of being right, as a calibrated score is to those of short trainings. Each
-    stands for one full training.
+    The rows are those that by costs and structure tell most about all, chosen before any accuracy is seen; a Gaussian
+    process on the same features is fitted to their log-odds of being right, as a calibrated score is to those of short
+    trainings. Each stands for one full training.
 
     Args:
         accuracies: As shares, or where one exceeds 1 as percentages.
@@ -34,7 +35,8 @@ def expected_from_known(
         raise OptionError(
             f"--known {count} leaves fewer than two of {len(architectures)} networks to judge. Give a smaller number."
         )
-    points = Frame(Measured.of(architectures, None)).reference
-    rows = choose_spread(points, count)
-    expected, _ = Expectation(points[rows], [log_odds(accuracies[row] / unit) for row in rows]).at(points)
+    frame = Frame(Measured.of(architectures, None))
+    points = frame.reference
+    rows = choose_telling(points, frame.widths, count)
+    expected, _ = Expectation(points[rows], [log_odds(accuracies[row] / unit) for row in rows], frame.widths).at(points)
     return sorted(rows), [float(value) for value in expected]

@@ -15,7 +15,8 @@ from nas.data import Dataset, open_data
 from nas.errors import OptionError
 from nas.options import JUDGED, SHARED_WEIGHTS, check_choice
 from nas.progress import Progress, Silent
-from nas.scoring.calibrated import CalibratedScorer, Calibration, Frame, Measured, Proxies, choose_spread
+from nas.scoring.calibrated import CalibratedScorer, Calibration, Frame, Measured, Proxies
+from nas.scoring.expectation import choose_telling
 from nas.scoring.threads import threads_set
 from nas.scoring.zero_cost import PARTS, PROXIES, AggregatedScorer, ProxyValues, ZeroCostScorer
 from nas.searching.executor import InProcess, Job, Scorer
@@ -169,7 +170,8 @@ class _Making:
         settings, proxies = self.settings, Proxies(values)
         reference = Measured.of(self.architectures, proxies, progress=self.progress)
         train = ShortTraining(data, settings, ledger, self.progress)
-        rows = choose_spread(Frame(reference).reference, settings.calibrations)
+        frame = Frame(reference)
+        rows = choose_telling(frame.reference, frame.widths, settings.calibrations)
         trained = tuple((row, train(self.architectures[row])) for row in rows)
         shown = ", ".join(f"{accuracy:.3f}" for _, accuracy in trained)
         epochs = settings.calibration_epochs

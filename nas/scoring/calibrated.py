@@ -7,7 +7,6 @@ where it does not, it follows what the trainings say instead (Rasmussen and Will
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ import numpy as np
 
 from nas.architecture import Architecture
 from nas.progress import Progress, Silent
+from nas.scoring.expectation import Expectation
 from nas.scoring.features import cost_features, stage_features, table_of
 from nas.scoring.zero_cost import PROXIES, ProxyValues
 
@@ -78,6 +78,7 @@ class Frame:
         groups = self._comparable(reference)
         self._means = [group.mean(0) for group in groups]
         self._deviations = [np.where(group.std(0) > _STEADY, group.std(0), np.inf) for group in groups]
+        self.widths = tuple(map(len, self._means))
         self.reference = self.points(reference)
 
     def points(self, measured: Measured) -> np.ndarray:
@@ -105,55 +106,6 @@ class Frame:
             below = (np.searchsorted(known, asked, "left") + np.searchsorted(known, asked, "right")) / 2
             columns.append(norm.ppf((below + 0.5) / (len(known) + 1)))
         return np.stack(columns, axis=1)
-
-
-def choose_spread(points: np.ndarray, count: int) -> list[int]:
-    """Rows that cover all others well: the most central first, then always the one farthest from those chosen."""
-    centre = ((points - points.mean(0)) ** 2).sum(1)
-    chosen = [int(centre.argmin())]
-    nearest = ((points - points[chosen[0]]) ** 2).sum(1)
-    while len(chosen) < min(count, len(points)):
-        chosen.append(int(nearest.argmax()))
-        nearest = np.minimum(nearest, ((points - points[chosen[-1]]) ** 2).sum(1))
-    return chosen
-
-
-class Expectation:
-    """Numbers expected of points, from those of a few: a Gaussian process.
-
-    Its kernel is a linear one plus a smooth one plus noise; their sizes and the smooth one's reach are those of the
-    greatest marginal likelihood. With fewer than two different numbers it expects the same of all.
-
-    Args:
-        points: (N, F) of the networks whose numbers are known.
-        numbers: Theirs, in any unit: log-odds of being right, a table's accuracies.
-    """
-
-    def __init__(self, points: np.ndarray, numbers: Sequence[float]) -> None:
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.gaussian_process import GaussianProcessRegressor
-        from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, WhiteKernel
-
-        given = np.array(numbers, dtype=float)
-        self._mean, self._process = given.mean(), None
-        if len(set(given)) < 2:
-            return
-        kernel = (
-            ConstantKernel(0.3, (1e-3, 1e2)) * DotProduct(0.0, "fixed")
-            + ConstantKernel(0.3, (1e-3, 1e2)) * RBF(2.0, (0.5, 20.0))
-            + WhiteKernel(0.1, (1e-3, 1.0))
-        )
-        self._process = GaussianProcessRegressor(kernel, normalize_y=True, n_restarts_optimizer=2, random_state=0)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # a size at its bound is an answer, not a fault
-            self._process.fit(points, given)
-
-    def at(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What is expected of (N, F) points, and the standard deviations of the doubt about them."""
-        if self._process is None:
-            return np.full(len(points), self._mean), np.full(len(points), math.inf)
-        mean, deviation = self._process.predict(points, return_std=True)[:2]
-        return np.asarray(mean), np.asarray(deviation)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -191,7 +143,8 @@ class Calibration:
     @cached_property
     def expectation(self) -> Expectation:
         rows, accuracies = zip(*self.trained, strict=True)
-        return Expectation(self.frame.reference[list(rows)], [log_odds(value) for value in accuracies])
+        known = self.frame.reference[list(rows)]
+        return Expectation(known, [log_odds(value) for value in accuracies], self.frame.widths)
 
 
 class CalibratedScorer:

@@ -12,8 +12,10 @@ import pytest
 
 import nas
 from nas.architecture import Architecture
-from nas.scoring.calibrated import CalibratedScorer, Calibration, Expectation, Frame, Measured, choose_spread
+from nas.scoring.calibrated import CalibratedScorer, Calibration, Frame, Measured
+from nas.scoring.expectation import Expectation, choose_telling
 from nas.scoring.features import cost_features, stage_features, table_of
+from nas.scoring.kernels import NOISE, GroupedLinear, prior
 
 from ..small_space import small_space
 
@@ -86,10 +88,31 @@ def test_the_point_of_a_network_depends_on_the_reference_alone() -> None:
     assert np.isfinite(together).all()
 
 
-def test_what_is_trained_covers_the_rest() -> None:
-    points = np.array([[0.0], [0.1], [-0.1], [5.0], [-5.2], [5.1]])
-    assert choose_spread(points, 3) == [1, 4, 5]
-    assert sorted(choose_spread(points, 99)) == list(range(6))
+def doubt_left(points: np.ndarray, widths: list[int], rows: list[int]) -> float:
+    """The prior's variance summed over all points once the numbers of some are known, by a matrix inverse."""
+    kernel: Any = prior(widths)
+    known = np.linalg.inv(kernel(points[rows]) + NOISE * np.eye(len(rows)))
+    across = kernel(points, points[rows])
+    return float((kernel.diag(points) - (across @ known * across).sum(1)).sum())
+
+
+def test_what_is_trained_leaves_the_least_doubt_about_the_rest() -> None:
+    points = np.random.default_rng(3).normal(size=(30, 5))
+    chosen = choose_telling(points, [2, 3], 6)
+    for number in range(1, 7):
+        before = chosen[: number - 1]
+        left = {row: doubt_left(points, [2, 3], [*before, row]) for row in range(30) if row not in before}
+        assert chosen[number - 1] == min(left, key=left.__getitem__)
+    assert sorted(choose_telling(points, [2, 3], 99)) == list(range(30))
+
+
+def test_some_points_stand_for_very_many() -> None:
+    rng = np.random.default_rng(4)
+    points = rng.normal(size=(2500, 4))
+    chosen = choose_telling(points, [2, 2], 8)
+    assert len(set(chosen)) == 8
+    drawn = [doubt_left(points, [2, 2], rng.choice(2500, 8, replace=False).tolist()) for _ in range(20)]
+    assert doubt_left(points, [2, 2], chosen) < min(drawn)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -97,21 +120,44 @@ def test_the_same_feature_counts_for_or_against_as_the_trainings_say(sign: int) 
     rng = np.random.default_rng(0)
     points = rng.normal(size=(60, 5))
     truth = 0.5 + sign * 0.08 * points[:, 2]
-    rows = choose_spread(points, 12)
-    mean, _ = Expectation(points[rows], truth[rows].tolist()).at(points)
+    rows = choose_telling(points, [2, 3], 12)
+    mean, _ = Expectation(points[rows], truth[rows].tolist(), [2, 3]).at(points)
     others = [row for row in range(60) if row not in rows]
     assert np.corrcoef(mean[others], truth[others])[0, 1] > 0.95
+
+
+def test_a_group_that_says_nothing_of_the_trainings_hardly_counts() -> None:
+    rng = np.random.default_rng(1)
+    telling, silent = rng.normal(size=(80, 2)), rng.normal(size=(80, 40))
+    truth = telling @ [1.0, -0.5]
+    points, rows = np.hstack([telling, silent]), list(range(16))
+    grouped, _ = Expectation(points[rows], truth[rows].tolist(), [2, 40]).at(points)
+    alike, _ = Expectation(points[rows], truth[rows].tolist(), [42]).at(points)
+    errors = [np.sqrt(np.mean((mean[16:] - truth[16:]) ** 2)) for mean in (grouped, alike)]
+    assert errors[0] < 0.5 * errors[1]
+
+
+def test_slopes_of_the_grouped_kernel_are_those_of_differences() -> None:
+    points, step = np.random.default_rng(2).normal(size=(5, 3)), 1e-6
+    kernel = GroupedLinear(np.array([0.5, 2.0]), (1, 2))
+    covariance, slopes = kernel(points, eval_gradient=True)
+    assert covariance == pytest.approx(0.5 * points[:, :1] @ points[:, :1].T + 2 * points[:, 1:] @ points[:, 1:].T)
+    assert np.diag(covariance) == pytest.approx(kernel.diag(points))
+    for place in range(2):
+        moved: Any = kernel.clone_with_theta(kernel.theta + step * np.eye(2)[place])
+        assert (moved(points) - covariance) / step == pytest.approx(slopes[:, :, place], rel=1e-4, abs=1e-5)
 
 
 def test_doubt_grows_away_from_what_was_trained() -> None:
     points = np.linspace(-3, 3, 61)[:, None]
     rows = [20, 24, 28, 32, 36, 40]
-    _, deviation = Expectation(points[rows], [0.5 + 0.2 * math.sin(3 * points[row, 0]) for row in rows]).at(points)
+    known = [0.5 + 0.2 * math.sin(3 * points[row, 0]) for row in rows]
+    _, deviation = Expectation(points[rows], known, [1]).at(points)
     assert deviation[0] > 2 * deviation[30]
 
 
 def test_trainings_that_all_end_alike_say_nothing() -> None:
-    mean, deviation = Expectation(np.eye(4)[:2], [0.5, 0.5]).at(np.eye(4))
+    mean, deviation = Expectation(np.eye(4)[:2], [0.5, 0.5], [4]).at(np.eye(4))
     assert set(mean) == {0.5}
     assert set(deviation) == {math.inf}
 
@@ -123,7 +169,8 @@ def test_a_score_follows_the_trainings_and_survives_being_written_down() -> None
     def accuracy(architecture: Architecture) -> float:
         return 1 / (1 + math.exp(-math.log(nas.cost(architecture).params / 1e4)))
 
-    rows = choose_spread(Frame(reference).reference, 10)
+    frame = Frame(reference)
+    rows = choose_telling(frame.reference, frame.widths, 10)
     trained = tuple((row, accuracy(architectures[row])) for row in rows)
     digests = tuple(each.digest for each in architectures)
     calibration = Calibration(reference=reference, digests=digests, trained=trained)

@@ -1,0 +1,86 @@
+"""Numbers of a few networks, and what they make expected of all: a Gaussian process on what is known untrained.
+
+Rasmussen and Williams 2006, chapters 2 and 5. scikit-learn is imported where it is needed: it takes a second.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+_STOOD_FOR = 1000
+"""Points that stand for all where there are more."""
+
+
+def choose_telling(points: np.ndarray, widths: Sequence[int], count: int) -> list[int]:
+    """Rows whose numbers would tell most about those of all, the most telling first, before any number is known.
+
+    Each is the one that leaves the least variance of the process's prior, summed over all rows, given those before it
+    (Cohn 1996, Neural Networks 9:6; Seo et al. 2000). Why not rows far apart: docs/decisions/0008-calibrated-score.md.
+
+    Args:
+        points: (N, F); of more than 1,000 so many, at even steps, stand for all.
+        widths: Columns of each group, as `Frame.widths`.
+        count: Of rows wanted; all if there are no more.
+    """
+    from nas.scoring.kernels import NOISE, prior
+
+    kernel: Any = prior(widths)
+    all_rows = np.linspace(0, len(points) - 1, min(len(points), _STOOD_FOR)).round().astype(int)
+    between, own = kernel(points, points[all_rows]), kernel.diag(points)
+    factors = np.zeros((len(points), 0))
+    chosen: list[int] = []
+    while len(chosen) < min(count, len(points)):
+        gains = (between**2).sum(1) / (own + NOISE)
+        gains[chosen] = -1.0
+        row = int(gains.argmax())
+        chosen.append(row)
+        # What is left once the row is known: one step of a Cholesky factorisation.
+        covariance = kernel(points, points[row : row + 1])[:, 0] - factors @ factors[row]
+        factor = covariance / math.sqrt(own[row] + NOISE)
+        factors = np.column_stack([factors, factor])
+        between = between - np.outer(factor, factor[all_rows])
+        own = own - factor**2
+    return chosen
+
+
+class Expectation:
+    """Numbers expected of points, from those of a few: a Gaussian process.
+
+    Its kernel is a linear one for each group of columns, a smooth one of all and noise; their sizes and the smooth
+    one's reach are those of the greatest marginal likelihood. With fewer than two different numbers it expects the same
+    of all.
+
+    Args:
+        points: (N, F) of the networks whose numbers are known.
+        numbers: Theirs, in any unit, such as log-odds of being right.
+        widths: Columns of each group, as `Frame.widths`.
+    """
+
+    def __init__(self, points: np.ndarray, numbers: Sequence[float], widths: Sequence[int]) -> None:
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.gaussian_process import GaussianProcessRegressor
+
+        from nas.scoring.kernels import noise, prior
+
+        given = np.array(numbers, dtype=float)
+        self._mean, self._process = given.mean(), None
+        if len(set(given)) < 2:
+            return
+        self._process = GaussianProcessRegressor(
+            prior(widths) + noise(), normalize_y=True, n_restarts_optimizer=4, random_state=0
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # a size at its bound is an answer, not a fault
+            self._process.fit(points, given)
+
+    def at(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What is expected of (N, F) points, and the standard deviations of the doubt about them."""
+        if self._process is None:
+            return np.full(len(points), self._mean), np.full(len(points), math.inf)
+        mean, deviation = self._process.predict(points, return_std=True)[:2]
+        return np.asarray(mean), np.asarray(deviation)
