@@ -33,6 +33,7 @@ SEEDS, NATS_ROWS, KNOWN, IMAGES = (0, 1, 2), 200, (12, 32), 10_000
 NATS_IMAGES = 90 * 25_000
 HYBRID_IMAGES = 5 * 25_000
 VIT_PIXELS, VIT_IMAGES = 64, 50_000
+GROUPS = {"hybrid": "band", "hybrid-wide": "wide"}
 # The table's accuracies on CIFAR-100: with distillation, where size pays, and without, where it does not.
 VIT_COLUMNS = {"autoformer": "c100_kd_acc", "autoformer-base": "c100_base_acc"}
 FIGURES = (
@@ -75,8 +76,7 @@ def main() -> None:
     data = first_images(asked.data, asked.images, known)
     column, rows, seeds = None, None, SEEDS[: asked.seeds]
     if asked.truth.startswith("hybrid"):
-        group = "wide" if asked.truth == "hybrid-wide" else "band"
-        table, space = part_of_truth(group, work), nas.load_space("coatnet-small")
+        table, space = part_of_truth(GROUPS[asked.truth], work), nas.load_space("coatnet-small")
     elif asked.truth.startswith("nats"):
         table, space, rows = asked.table, nas.load_space("nats-size"), NATS_ROWS
     else:
@@ -158,7 +158,8 @@ def training_seconds(truth: str, known: Path, table: Path | None = None) -> floa
     """
     if truth.startswith("hybrid"):
         with (TRUTH / "trainings.csv").open() as file:
-            return statistics.mean(float(row["cpu_seconds"]) for row in csv.DictReader(file))
+            taken = [float(row["cpu_seconds"]) for row in csv.DictReader(file) if row["group"] == GROUPS[truth]]
+        return statistics.mean(taken)
     if truth in VIT_COLUMNS:
         assert table is not None
         return vit_epoch_seconds(table, known)
