@@ -33,7 +33,6 @@ SEEDS, NATS_ROWS, KNOWN, IMAGES = (0, 1, 2), 200, (12, 32), 10_000
 NATS_IMAGES = 90 * 25_000
 HYBRID_IMAGES = 5 * 25_000
 VIT_PIXELS, VIT_IMAGES = 64, 50_000
-GROUPS = {"hybrid": "band", "hybrid-wide": "wide"}
 # The table's accuracies on CIFAR-100: with distillation, where size pays, and without, where it does not.
 VIT_COLUMNS = {"autoformer": "c100_kd_acc", "autoformer-base": "c100_base_acc"}
 FIGURES = (
@@ -51,7 +50,7 @@ class Lines(Silent):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("truth", choices=["hybrid", "hybrid-wide", "nats", "nats-all", *VIT_COLUMNS])
+    parser.add_argument("truth", choices=["hybrid", "nats", "nats-all", *VIT_COLUMNS])
     parser.add_argument("--data", type=Path, required=True, help="CIFAR-10 as an .npz file")
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--table", type=Path, help="nats_size_cifar10.csv or autoformer_vit_200.csv")
@@ -75,8 +74,8 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
     data = first_images(asked.data, asked.images, known)
     column, rows, seeds = None, None, SEEDS[: asked.seeds]
-    if asked.truth.startswith("hybrid"):
-        table, space = part_of_truth(GROUPS[asked.truth], work), nas.load_space("coatnet-small")
+    if asked.truth == "hybrid":
+        table, space = band(work), nas.load_space("coatnet-small")
     elif asked.truth.startswith("nats"):
         table, space, rows = asked.table, nas.load_space("nats-size"), NATS_ROWS
     else:
@@ -138,11 +137,11 @@ def first_images(path: Path, count: int, work: Path) -> Path:
     return found
 
 
-def part_of_truth(group: str, work: Path) -> Path:
-    """The part of the hybrid truth where all networks cost the same, "band", or the "wide" one."""
+def band(work: Path) -> Path:
+    """The part of the hybrid truth where all networks cost the same."""
     with (TRUTH / "truth.csv").open() as file:
-        rows = [row for row in csv.DictReader(file) if row["group"] == group]
-    path = work / f"{group}.csv"
+        rows = [row for row in csv.DictReader(file) if row["group"] == "band"]
+    path = work / "band.csv"
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
@@ -156,10 +155,9 @@ def training_seconds(truth: str, known: Path, table: Path | None = None) -> floa
     For NATS-Bench's they follow from those that the short trainings took per image, on average. How long the ViTs were
     trained is not told; theirs are of one epoch of CIFAR-100 at the proxies' resolution, so that no training was less.
     """
-    if truth.startswith("hybrid"):
+    if truth == "hybrid":
         with (TRUTH / "trainings.csv").open() as file:
-            taken = [float(row["cpu_seconds"]) for row in csv.DictReader(file) if row["group"] == GROUPS[truth]]
-        return statistics.mean(taken)
+            return statistics.mean(float(row["cpu_seconds"]) for row in csv.DictReader(file) if row["group"] == "band")
     if truth in VIT_COLUMNS:
         assert table is not None
         return vit_epoch_seconds(table, known)
