@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from nas.architecture import Architecture
 from nas.errors import OptionError
-from nas.scoring.calibrated import Frame, Measured, log_odds
-from nas.scoring.expectation import Expectation, choose_telling
+from nas.scoring.calibrated import Frame, Measured
 
 
 def expected_from_known(
@@ -36,7 +35,6 @@ def expected_from_known(
             f"--known {count} leaves fewer than two of {len(architectures)} networks to judge. Give a smaller number."
         )
     frame = Frame(Measured.of(architectures, None))
-    points = frame.reference
-    rows = choose_telling(points, frame.widths, count)
-    expected, _ = Expectation(points[rows], [log_odds(accuracies[row] / unit) for row in rows], frame.widths).at(points)
+    rows = frame.telling(count)
+    expected, _ = frame.expectation(rows, [accuracies[row] / unit for row in rows]).at(frame.reference)
     return sorted(rows), [float(value) for value in expected]

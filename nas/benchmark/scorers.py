@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nas.architecture import Architecture
@@ -16,7 +16,6 @@ from nas.errors import OptionError
 from nas.options import JUDGED, SHARED_WEIGHTS, check_choice
 from nas.progress import Progress, Silent
 from nas.scoring.calibrated import CalibratedScorer, Calibration, Frame, Measured, Proxies
-from nas.scoring.expectation import choose_telling
 from nas.scoring.threads import threads_set
 from nas.scoring.zero_cost import PARTS, PROXIES, AggregatedScorer, ProxyValues, ZeroCostScorer
 from nas.searching.executor import InProcess, Job, Scorer
@@ -132,7 +131,8 @@ class _Making:
         progress: Progress,
         notes: list[str],
     ) -> None:
-        self.name, self.architectures, self.space, self.settings = name, architectures, space, settings
+        self.name, self.architectures, self.space = name, architectures, space
+        self.settings = replace(settings, device=choose_device(settings.device))
         self.progress, self.notes = progress, notes
         self._ledger: Ledger | None = None
 
@@ -154,12 +154,11 @@ class _Making:
             self.notes.append(f"{measured} paths were measured that {settings.supernet} had not scored")
             return lambda: members
         data = _data(self.architectures, self.space, settings)
-        device = choose_device(settings.device)
         # Another kind of device rounds otherwise, and takes other times.
-        elsewhere = {} if device == "cpu" else {"device": device.split(":")[0]}
+        elsewhere = {} if settings.device == "cpu" else {"device": settings.device.split(":")[0]}
         folder = None if settings.work is None else settings.work / fingerprint(data, seed=settings.seed, **elsewhere)
         ledger = self._ledger = Ledger(folder)
-        values = ProxyValues(data, seed=settings.seed, device=device, memory=ledger)
+        values = ProxyValues(data, seed=settings.seed, device=settings.device, memory=ledger)
         if name in PROXIES.names():
             return lambda: ZeroCostScorer(name, values)
         if name in PARTS:
@@ -170,8 +169,7 @@ class _Making:
         settings, proxies = self.settings, Proxies(values)
         reference = Measured.of(self.architectures, proxies, progress=self.progress)
         train = ShortTraining(data, settings, ledger, self.progress)
-        frame = Frame(reference)
-        rows = choose_telling(frame.reference, frame.widths, settings.calibrations)
+        rows = Frame(reference).telling(settings.calibrations)
         trained = tuple((row, train(self.architectures[row])) for row in rows)
         shown = ", ".join(f"{accuracy:.3f}" for _, accuracy in trained)
         epochs = settings.calibration_epochs
@@ -200,7 +198,7 @@ class ShortTraining:
             learning_rate=learning_rate_for(cost(architecture).params, 64),
             augment="none",  # too few epochs to see an image twice in vain
             dtype="float32",
-            device=choose_device(self._settings.device),
+            device=self._settings.device,
             seed=seed,
         )
         network = fresh_network(architecture.at_resolution(data.resolution), seed=seed)

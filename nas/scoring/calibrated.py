@@ -16,7 +16,7 @@ import numpy as np
 
 from nas.architecture import Architecture
 from nas.progress import Progress, Silent
-from nas.scoring.expectation import Expectation
+from nas.scoring.expectation import Expectation, choose_telling
 from nas.scoring.features import cost_features, stage_features, table_of
 from nas.scoring.zero_cost import PROXIES, ProxyValues
 
@@ -91,6 +91,14 @@ class Frame:
             groups.append((fitted - mean) / deviation / math.sqrt(max(1, width)))
         return np.hstack(groups)
 
+    def telling(self, count: int) -> list[int]:
+        """Rows of the reference whose numbers would tell most about all, by `choose_telling`."""
+        return choose_telling(self.reference, self.widths, count)
+
+    def expectation(self, rows: Sequence[int], accuracies: Sequence[float]) -> Expectation:
+        """Of log-odds of being right, from the accuracies (0 to 1) of some rows of the reference."""
+        return Expectation(self.reference[list(rows)], [log_odds(each) for each in accuracies], self.widths)
+
     def _comparable(self, measured: Measured) -> list[np.ndarray]:
         normal = [self._normal(known, values) for known, values in zip(self._proxies, measured.groups[2:], strict=True)]
         return [*measured.groups[:2], *normal]
@@ -143,8 +151,7 @@ class Calibration:
     @cached_property
     def expectation(self) -> Expectation:
         rows, accuracies = zip(*self.trained, strict=True)
-        known = self.frame.reference[list(rows)]
-        return Expectation(known, [log_odds(value) for value in accuracies], self.frame.widths)
+        return self.frame.expectation(rows, accuracies)
 
 
 class CalibratedScorer:

@@ -12,7 +12,6 @@ from nas.architecture import Architecture
 from nas.errors import RunError
 from nas.run import Run
 from nas.scoring.calibrated import Calibration, Frame, Measured, Proxies
-from nas.scoring.expectation import choose_telling
 from nas.scoring.threads import threads_set
 from nas.scoring.zero_cost import PROXIES, ProxyValues
 from nas.searching.context import Context
@@ -46,8 +45,7 @@ def calibrate(context: Context) -> Calibration:
     proxies = Proxies(values)
     with threads_set(plan.job_threads):
         reference = _measure(context, networks, proxies)
-    frame = Frame(reference)
-    rows = choose_telling(frame.reference, frame.widths, plan.calibration["trainings"])
+    rows = Frame(reference).telling(plan.calibration["trainings"])
     known = {event["digest"]: event["accuracy"] for event in context.run.events("calibrated")}
     trained: list[tuple[int, float]] = []
     for number, row in enumerate(rows, start=1):
