@@ -32,7 +32,8 @@ class Judgement:
 
     Attributes:
         low, high: The 95 % percentile interval of `spearman`, by bootstrap over networks.
-        partial_spearman_given_macs, partial_spearman_given_params: With what these tell about both taken out.
+        partial_spearman_given_macs, partial_spearman_given_params, partial_spearman_given_both: With what these tell
+            about both score and truth taken out.
         within_band_spearman: Mean inside bands of multiply-adds that hold equally many networks.
         within_kind_spearman: Mean inside groups of networks whose stages attend and convolve alike, of four or more
             networks: what is left once it is known that one op is better than the other.
@@ -50,6 +51,7 @@ class Judgement:
     pearson: float | None
     partial_spearman_given_macs: float | None
     partial_spearman_given_params: float | None
+    partial_spearman_given_both: float | None
     within_band_spearman: float | None
     within_kind_spearman: float | None
     top_k_regret: Mapping[str, float] = field(default_factory=dict)
@@ -94,17 +96,21 @@ def judge(
             **dict.fromkeys(_FIGURES), n=len(values), failed=int((~kept).sum()), known=known, seconds=seconds
         )
     low, high = interval(bootstrap_spearman({"score": values}, truths, seed=seed, resamples=resamples)["score"])
-    by_macs = costs["macs"]
+    by_macs, by_params = costs["macs"], costs["params"]
+
+    def partial(*given: np.ndarray | None) -> float:
+        found = [each for each in given if each is not None]
+        return partial_spearman(values, truths, *found) if len(found) == len(given) else math.nan
+
     figures = {
         "spearman": spearman(values, truths),
         "low": low,
         "high": high,
         "kendall": kendall(values, truths),
         "pearson": pearson(values, truths),
-        "partial_spearman_given_macs": math.nan if by_macs is None else partial_spearman(values, truths, by_macs),
-        "partial_spearman_given_params": (
-            math.nan if costs["params"] is None else partial_spearman(values, truths, costs["params"])
-        ),
+        "partial_spearman_given_macs": partial(by_macs),
+        "partial_spearman_given_params": partial(by_params),
+        "partial_spearman_given_both": partial(by_macs, by_params),
         "within_band_spearman": (
             # Bands of fewer than four networks say nothing.
             math.nan
@@ -129,5 +135,5 @@ def judge(
 
 _FIGURES = (
     "spearman", "low", "high", "kendall", "pearson", "partial_spearman_given_macs", "partial_spearman_given_params",
-    "within_band_spearman", "within_kind_spearman",
+    "partial_spearman_given_both", "within_band_spearman", "within_kind_spearman",
 )  # fmt: skip

@@ -32,6 +32,7 @@ _COLUMNS = (
     ("Pearson", "pearson"),
     ("given MACs", "partial_spearman_given_macs"),
     ("given params", "partial_spearman_given_params"),
+    ("given both", "partial_spearman_given_both"),
     ("in MAC bands", "within_band_spearman"),
     ("in kinds", "within_kind_spearman"),
 )

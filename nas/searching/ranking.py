@@ -44,14 +44,21 @@ def kendall(a: Values, b: Values) -> float:
     return float(tau.statistic)
 
 
-def partial_spearman(score: Values, truth: Values, given: Values) -> float:
-    """Spearman's correlation of score and truth once what `given` tells about both is taken out.
+def partial_spearman(score: Values, truth: Values, *given: Values) -> float:
+    """Spearman's correlation of score and truth once what all of `given` tell about both is taken out.
 
-    NaN where `given` orders one of them completely, or one of the three is constant.
+    That is the correlation of what a linear regression on the ranks of `given` leaves of their ranks. NaN where nothing
+    is left of one of them.
     """
-    xy, xz, yz = spearman(score, truth), spearman(score, given), spearman(truth, given)
-    left = (1 - xz**2) * (1 - yz**2)
-    return (xy - xz * yz) / math.sqrt(left) if left > 1e-12 else math.nan
+    known = np.stack([np.ones(len(score)), *(_ranks(_pairs(each, truth)[0]) for each in given)], axis=1)
+    left = []
+    for of in _pairs(score, truth):
+        ranks = _ranks(of)
+        rest = ranks - known @ np.linalg.lstsq(known, ranks, rcond=None)[0]
+        if rest @ rest <= 1e-6 * max(1.0, ((ranks - ranks.mean()) ** 2).sum()):
+            return math.nan
+        left.append(rest)
+    return _pearson(*left)
 
 
 def within_band_spearman(score: Values, truth: Values, macs: Values, *, bands: int = 20) -> float:

@@ -101,6 +101,19 @@ def test_a_score_that_is_the_baseline_in_disguise_is_seen_through() -> None:
     assert found.partial_spearman_given_macs is not None
     assert abs(found.partial_spearman_given_macs) < 0.25
     assert found.partial_spearman_given_params is None
+    assert found.partial_spearman_given_both is None
+
+
+def test_a_score_that_adds_up_both_baselines_is_seen_through_by_both_alone() -> None:
+    rng = random.Random(2)
+    macs, params = ([rng.random() for _ in range(300)] for _ in range(2))
+    pairs = list(zip(macs, params, strict=True))
+    truth, disguised = ([m + p + 0.5 * rng.random() for m, p in pairs] for _ in range(2))
+    found = judge(disguised, truth, macs=macs, params=params)
+    assert found.partial_spearman_given_macs is not None
+    assert found.partial_spearman_given_macs > 0.7
+    assert found.partial_spearman_given_both is not None
+    assert abs(found.partial_spearman_given_both) < 0.3
 
 
 def test_columns_are_ranked_without_a_space(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 import csv
 import json
 import math
+import random
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,17 @@ def test_partial_correlation_worked_out_by_hand() -> None:
     assert spearman(truth, macs) == pytest.approx(0.6)
     expected = (0.8 - 0.9 * 0.6) / math.sqrt((1 - 0.9**2) * (1 - 0.6**2))
     assert partial_spearman(score, truth, macs) == pytest.approx(expected)
+
+
+def test_two_are_taken_out_as_one_after_the_other() -> None:
+    rng = random.Random(3)
+    score, truth, macs, params = ([rng.random() for _ in range(50)] for _ in range(4))
+    both, sides = partial_spearman(score, truth, macs, params), (score, truth)
+    first, second = (partial_spearman(each, params, macs) for each in sides)
+    alone = partial_spearman(score, truth, macs)
+    # The recursion of partial correlations (Kendall 1942, Biometrika 32).
+    assert both == pytest.approx((alone - first * second) / math.sqrt((1 - first**2) * (1 - second**2)))
+    assert abs(both - alone) > 1e-3
 
 
 def test_a_score_that_only_counts_has_no_partial_correlation() -> None:
