@@ -19,21 +19,25 @@ ZERO_COST = (
     "dss", "expressivity", "grad_norm", "nwot", "progressivity", "snip", "synflow", "trainability", "zen", "zico",
 )  # fmt: skip
 AGGREGATES = ("az-nas", "zero-cost")
+# What anybody can count.
+COUNTED = ("params", "macs", "depth", "channels", "log_channels", "convolutions")
 # The accuracy with a supernet's weights, and the logarithm of the right classes' probabilities.
 SHARED_WEIGHTS = ("supernet", "supernet-loss")
-SCORERS = (*SHARED_WEIGHTS, "calibrated", "blockwise", *AGGREGATES, *ZERO_COST)
+SCORERS = (*SHARED_WEIGHTS, "calibrated", "blockwise", *AGGREGATES, *ZERO_COST, *COUNTED)
 # Those that train no shared weights.
-UNTRAINED = ("calibrated", *AGGREGATES, *ZERO_COST)
-# What `nas rank` can judge.
+UNTRAINED = ("calibrated", *AGGREGATES, *ZERO_COST, *COUNTED)
+# What `nas rank` can judge; counts stand beside in any case.
 JUDGED = (*SHARED_WEIGHTS, "blockwise", *UNTRAINED)
+_PROBING = ("calibrated", *AGGREGATES, *ZERO_COST)
+_LOOKING = (*SHARED_WEIGHTS, "blockwise", *_PROBING)
 # What options of `nas rank` are about; those that are not here are about every ranking.
 _RANKING_USES = {
     "supernet": (*SHARED_WEIGHTS, "blockwise"),
-    "data": JUDGED,
+    "data": _LOOKING,
     "calibrations": ("calibrated",),
     "calibration_epochs": ("calibrated",),
-    "work": UNTRAINED,
-    "device": UNTRAINED,
+    "work": _PROBING,
+    "device": _PROBING,
 }
 SEARCHERS = ("evolution", "nsga2", "tpe", "random")
 SEQUENTIAL, DISTILLING = "blockwise-sequential", "blockwise-distil"
@@ -346,7 +350,7 @@ def check_used(given: Mapping[str, Any], scorers: Sequence[str]) -> None:
     """Raises `OptionError` if an option of a ranking, given as typed, is about nothing that was asked for."""
     for name, users in _RANKING_USES.items():
         if name in given and not set(users) & set(scorers):
-            which = "--scorer" if users == JUDGED else f"--scorer {', '.join(users)}"
+            which = "a --scorer that looks at images" if users == _LOOKING else f"--scorer {', '.join(users)}"
             raise OptionError(
                 f"{flag(name)} {given[name]} is used by {which}, and no such scorer is asked for. Ask for one, or "
                 f"leave out {flag(name)}."

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from nas.architecture import Architecture
-from nas.benchmark.baselines import BASELINES, baselines
 from nas.benchmark.codecs import decode
 from nas.benchmark.judging import Judgement, judge
 from nas.benchmark.known import expected_from_known
@@ -20,6 +19,7 @@ from nas.benchmark.tables import TruthTable, read_table
 from nas.errors import OptionError
 from nas.options import check_spaceless
 from nas.progress import Progress, Silent
+from nas.scoring.counted import COUNTS
 from nas.scoring.features import kinds
 from nas.space import SearchSpace
 
@@ -90,7 +90,7 @@ def rank(
     truths = [known[i] for i in kept]
     columns = {name: table.numbers(name, "--score-column") for name in score_columns}
     found = {name: Scores(values=[values[i] for i in kept], seconds=None) for name, values in columns.items()}
-    clashes = sorted(set(found) & {*BASELINES, KNOWN, *scorers})
+    clashes = sorted(set(found) & {*COUNTS, KNOWN, *scorers})
     if clashes:
         raise OptionError(
             f"--score-column {clashes[0]}: that is the name of a baseline or scorer. Rename the column in the table."
@@ -108,7 +108,8 @@ def rank(
             looked_at, expected = expected_from_known(architectures, truths, settings.known)
             found[KNOWN] = Scores(values=expected, seconds=time.process_time() - began, looked_at=tuple(looked_at))
         began = time.process_time()
-        counts, groups = baselines(architectures), [kinds(each) for each in architectures]
+        counts = {name: [float(of(each)) for each in architectures] for name, of in COUNTS.items()}
+        groups = [kinds(each) for each in architectures]
         seconds = time.process_time() - began
         found |= {name: Scores(values=values, seconds=seconds) for name, values in counts.items()}
     progress.start("judging", len(found), "predictors")

@@ -16,6 +16,7 @@ from nas.errors import OptionError
 from nas.options import JUDGED, SHARED_WEIGHTS, check_choice
 from nas.progress import Progress, Silent
 from nas.scoring.calibrated import CalibratedScorer, Calibration, Frame, Measured, Proxies
+from nas.scoring.counted import COUNTS, CountedScoring
 from nas.scoring.threads import threads_set
 from nas.scoring.zero_cost import PARTS, PROXIES, AggregatedScorer, ProxyValues, ZeroCostScorer
 from nas.searching.executor import InProcess, Job, Scorer
@@ -144,6 +145,8 @@ class _Making:
     def maker(self) -> Callable[[], Scorer]:
         """What makes the scorer."""
         name, settings = self.name, self.settings
+        if name in COUNTS:
+            return lambda: CountedScoring(name=name)
         if name in SHARED_WEIGHTS:
             assert settings.supernet is not None
             return scoring_of(settings.supernet, self.space, settings.supernet_data, scorer=name).make

@@ -1,5 +1,6 @@
 """Scorers: architecture to a number, higher is better; and a scorer as plain data for other processes."""
 
+from nas.scoring.counted import CountedScoring
 from nas.scoring.setup import ScoringSetup, SupernetScoring, shared_supernet
 from nas.scoring.supernet import SupernetScorer
 from nas.scoring.threads import threads_set
@@ -7,6 +8,7 @@ from nas.scoring.untrained import CalibratedScoring, ZeroCostScoring, make_score
 
 __all__ = [
     "CalibratedScoring",
+    "CountedScoring",
     "ScoringSetup",
     "SupernetScorer",
     "SupernetScoring",

@@ -10,6 +10,7 @@ from nas.architecture import Architecture
 from nas.data import Dataset
 from nas.data.sharing import pack_data, unpack_data
 from nas.scoring.calibrated import CalibratedScorer, Calibration, Proxies
+from nas.scoring.counted import CountedScoring
 from nas.scoring.setup import ScoringSetup, unpack_supernet
 from nas.scoring.zero_cost import PARTS, PROBE_IMAGES, AggregatedScorer, ProxyValues, ZeroCostScorer
 
@@ -108,4 +109,5 @@ _KINDS: dict[str, Callable[[ScoringSetup], Scores]] = {
     "supernet": unpack_supernet,
     "calibrated": _unpack_calibrated,
     "zero-cost": _unpack_zero_cost,
+    "counted": lambda setup: CountedScoring(name=setup.facts["name"]),
 }

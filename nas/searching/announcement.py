@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nas.budget import Budget
+from nas.options import UNTRAINED
 from nas.searching.plan import Plan
 from nas.searching.sampling import BudgetSampler
 
@@ -49,7 +50,7 @@ def _first(plan: Plan, scorer: str, images: int, lender: str | None) -> str:
     """What scores rest on."""
     if lender is not None:
         return f"Supernet: that of {lender} ({plan.epochs} epochs, {plan.strategy})"
-    if plan.calibration:
+    if scorer in UNTRAINED:
         known = plan.calibration
         if "trainings" not in known:
             return f"Scores: {scorer}"

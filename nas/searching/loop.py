@@ -49,7 +49,7 @@ from nas.searching.kept import (
 from nas.searching.phases import do_phase, is_finished
 from nas.searching.plan import Plan, make_plan
 from nas.searching.sampling import BudgetSampler
-from nas.searching.scoring_phase import calibrated_scoring, search_candidates, supernet_scoring, zero_cost_scoring
+from nas.searching.scoring_phase import calibrated_scoring, search_candidates, supernet_scoring, untrained_scoring
 from nas.searching.supernet_phase import build_supernet, make_supernet
 from nas.searching.teaching import TrainedTeacher, planned_teacher
 from nas.searching.trained import Borrowed, Trained, TrainedSampler
@@ -284,7 +284,7 @@ class _Job:
             return supernet_scoring(context, supernet)
         if scorer == "calibrated":
             return calibrated_scoring(context, do_phase(run, "calibration", lambda: calibrate(context)))
-        return zero_cost_scoring(context)
+        return untrained_scoring(context)
 
     def _plan_range(self, info: DataInfo) -> None:
         """Plans, and settles what trains the supernet and what is searched."""

@@ -19,7 +19,7 @@ import torch
 from nas.budget import Cost
 from nas.data import Augment, DataInfo, Dataset, choose_augment
 from nas.errors import OptionError, RunError
-from nas.options import BLOCKWISE, DISTILLING, UNTRAINED, SearchOptions
+from nas.options import BLOCKWISE, COUNTED, DISTILLING, UNTRAINED, SearchOptions
 from nas.run.schema import check_fields
 from nas.training import Recipe, learning_rate_for
 
@@ -32,6 +32,7 @@ _PATHS, _LEAST_IMAGES = 4, 2000
 """Of a block-wise search: paths per cell and step, as BossNAS has them for HyTra; images that train at least."""
 _PROXY_IMAGES = 400
 """All zero-cost proxies of one network took as long as training it on so many images, or fewer."""
+_COUNTING_SECONDS = 0.01
 _SHARES = {"supernet": 0.4, "search": 0.15, "finalists": 0.45}
 
 
@@ -46,7 +47,7 @@ class Plan:
         population: Architectures asked for, and told, together.
         job_threads: CPU threads of one scoring job.
         seconds: What each phase is expected to take.
-        calibration: Of a search without a supernet: `reference` networks that scores are relative to, and for the
+        calibration: Of a search that scores by proxies: `reference` networks that scores are relative to, and for the
             scorer "calibrated" so many `trainings` of so many `epochs`; else empty.
         blocks: Of a block-wise search: `paths` per cell and step, `images` that train, and the widths of projector and
             predictor, `hidden` and `features`; else empty.
@@ -208,7 +209,8 @@ def _untrained(
     most = max(1, plan.finalist_epochs // 2)
     epochs = options.calibration_epochs or _within(round(0.75 * affordable / (trainings * images)), 1, most)
     short = {"trainings": min(trainings, reference), "epochs": epochs} if options.scoring == "calibrated" else {}
-    each = _PROXY_IMAGES / scoring_rate
+    counting = options.scoring in COUNTED
+    each = _COUNTING_SECONDS if counting else _PROXY_IMAGES / scoring_rate
     trials = options.trials or _within(round(budget * _SHARES["search"] / each), 24, 240)
     return replace(
         plan,
@@ -218,11 +220,11 @@ def _untrained(
         population=min(16, max(4, trials // 6)),
         finalists=min(plan.finalists, trials),
         seconds={
-            "calibration": reference * each + short.get("trainings", 0) * epochs * images / rate,
+            "calibration": 0.0 if counting else reference * each + short.get("trainings", 0) * epochs * images / rate,
             "search": trials * each / (options.workers or 1),
             "finalists": plan.seconds["finalists"],
         },
-        calibration={"reference": reference, **short},
+        calibration={} if counting else {"reference": reference, **short},
     )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from nas.errors import NasError
-from nas.options import AGGREGATES
-from nas.scoring import CalibratedScoring, SupernetScoring, ZeroCostScoring
+from nas.options import AGGREGATES, COUNTED
+from nas.scoring import CalibratedScoring, CountedScoring, SupernetScoring, ZeroCostScoring
 from nas.scoring.calibrated import Calibration
 from nas.searching.backend import ScorerSource
 from nas.searching.calibration_phase import reference_networks, trained_networks
@@ -35,9 +35,11 @@ def scored_metric(scorer: str, metric: str) -> str:
     return "negative-loss" if scorer == "supernet-loss" else metric
 
 
-def zero_cost_scoring(context: Context) -> ZeroCostScoring:
-    """Scoring by a proxy, or by the ranks of several among networks drawn from the range."""
+def untrained_scoring(context: Context) -> CountedScoring | ZeroCostScoring:
+    """Scoring by a count, by a proxy, or by the ranks of several among networks drawn from the range."""
     options, reference = context.options, ()
+    if options.scoring in COUNTED:
+        return CountedScoring(name=options.scoring)
     if options.scoring in AGGREGATES:
         reference = reference_networks(context.sampler, context.plan.calibration["reference"], seed=options.seed)
     return ZeroCostScoring(

@@ -12,10 +12,10 @@ import pytest
 
 import nas
 from nas.benchmark import judge, read_table
-from nas.benchmark.baselines import baselines
 from nas.benchmark.codecs import decode
 from nas.benchmark.ranking import rank
 from nas.errors import DataError, OptionError
+from nas.scoring.counted import COUNTS
 from nas.scoring.features import kinds
 from nas.space import Genotype, StageChoice
 
@@ -45,13 +45,13 @@ def test_the_size_space_counts_what_its_authors_published(widths: tuple[int, ...
 def test_baselines_of_a_network() -> None:
     space = nas.load_space("nats-size")
     architecture = nats(space, 8, 16, 24, 32, 40)
-    found = baselines([architecture])
+    found = {name: of(architecture) for name, of in COUNTS.items()}
     cost = nas.cost(architecture)
-    assert (found["params"], found["macs"]) == ([cost.params], [cost.macs])
-    assert found["depth"] == [4]
-    assert found["channels"] == [120]
-    assert found["log_channels"] == [pytest.approx(math.log(8 * 16 * 24 * 32 * 40))]
-    assert found["convolutions"] == [1]
+    assert (found["params"], found["macs"]) == (cost.params, cost.macs)
+    assert found["depth"] == 4
+    assert found["channels"] == 120
+    assert found["log_channels"] == pytest.approx(math.log(8 * 16 * 24 * 32 * 40))
+    assert found["convolutions"] == 1
 
 
 def test_hybrids_are_told_apart_by_what_their_stages_do() -> None:
@@ -61,7 +61,7 @@ def test_hybrids_are_told_apart_by_what_their_stages_do() -> None:
         depths = [len(stage.layers) for stage in architecture.stages]
         assert kinds(architecture) == letters
         convolving = sum(depth for depth, letter in zip(depths, layout, strict=True) if letter == "C")
-        assert baselines([architecture])["convolutions"] == [pytest.approx(convolving / sum(depths))]
+        assert COUNTS["convolutions"](architecture) == pytest.approx(convolving / sum(depths))
 
 
 def test_knowing_the_better_op_alone_is_worth_nothing_within_kinds() -> None:

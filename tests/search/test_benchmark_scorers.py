@@ -13,11 +13,11 @@ import pytest
 
 import nas
 from nas.architecture import Architecture
-from nas.benchmark.baselines import BASELINES
 from nas.benchmark.ranking import rank
 from nas.benchmark.scorers import Settings, score_all
 from nas.errors import OptionError, RunError
-from nas.options import AGGREGATES, JUDGED, SHARED_WEIGHTS, ZERO_COST, SearchOptions
+from nas.options import AGGREGATES, COUNTED, JUDGED, SHARED_WEIGHTS, ZERO_COST, SearchOptions
+from nas.scoring.counted import COUNTS
 from nas.scoring.zero_cost import PARTS, PROXIES, ProxyValues
 
 from ..small_space import small_space
@@ -42,6 +42,7 @@ def table(path: Path, architectures: list[Architecture]) -> Path:
 def test_the_names_that_options_offer_are_those_there_are() -> None:
     assert tuple(sorted(PROXIES.names())) == ZERO_COST
     assert tuple(PARTS) == AGGREGATES
+    assert tuple(COUNTS) == COUNTED
     assert set(PARTS["zero-cost"]) == set(PROXIES.names())
 
 
@@ -94,7 +95,7 @@ def test_rows_are_drawn_by_the_seed_and_baselines_stand_beside(tmp_path: Path) -
     path = table(tmp_path / "t.csv", members(12))
     found = rank(path, space=SPACE, scorers=["nwot"], rows=8, settings=Settings(seed=3))
     assert found.n == 8
-    assert list(found.scorers) == ["nwot", *BASELINES]
+    assert list(found.scorers) == ["nwot", *COUNTED]
     assert found.scorers["nwot"].failed == 0
     assert found.scorers["params"].spearman == pytest.approx(1)
     again = rank(path, space=SPACE, scorers=["nwot"], rows=8, settings=Settings(seed=3))

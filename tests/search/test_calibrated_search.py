@@ -113,6 +113,18 @@ def test_proxies_alone_can_score_a_search(tmp_path: Path, scorer: str) -> None:
     assert [event["phase"] for event in told(tmp_path / "run", "phase_finished")] == ["search", "finalists", "export"]
 
 
+@pytest.mark.usefixtures("unexported")
+def test_a_search_may_score_by_counting(tmp_path: Path) -> None:
+    result = search(tmp_path / "run", **OPTIONS, scorer="params")
+    found = read_run(tmp_path / "run").trials()
+    assert [trial.score for trial in found] == [trial.cost.params for trial in found]
+    assert len({trial.score for trial in found}) > 1
+    most = max(found, key=lambda trial: trial.cost.params)
+    assert [winner["digest"] for winner in told(tmp_path / "run", "finalist")] == [most.architecture.digest]
+    assert len(result.winners) == 1
+    assert not told(tmp_path / "run", "measured")
+
+
 def test_its_run_has_no_supernet_to_lend(whole: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="it scored by calibrated and has no supernet"):
         search(tmp_path / "run", **OPTIONS, supernet=str(whole))

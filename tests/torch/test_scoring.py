@@ -10,6 +10,7 @@ import torch
 from nas.options import SCORERS as NAMES
 from nas.progress import Silent
 from nas.scoring import SupernetScorer
+from nas.scoring.counted import COUNTS
 from nas.scoring.population import Node, plant
 from nas.scoring.zero_cost import PARTS, PROXIES
 from nas.supernet import Supernet
@@ -77,7 +78,7 @@ def test_the_test_split_plays_no_part(supernet: Supernet, monkeypatch: pytest.Mo
 
 
 def test_the_options_name_the_scorers_that_there_are() -> None:
-    assert ("supernet", "supernet-loss", "calibrated", "blockwise", *PARTS, *sorted(PROXIES.names())) == NAMES
+    assert ("supernet", "supernet-loss", "calibrated", "blockwise", *PARTS, *sorted(PROXIES.names()), *COUNTS) == NAMES
 
 
 # -- many together ----------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from nas.loading import space_from_dict
 from nas.progress import Silent
 from nas.scoring import (
     CalibratedScoring,
+    CountedScoring,
     ScoringSetup,
     SupernetScoring,
     ZeroCostScoring,
@@ -26,6 +27,7 @@ from nas.scoring import (
     threads_set,
 )
 from nas.scoring.calibrated import Calibration, Measured, Proxies
+from nas.scoring.counted import COUNTS
 from nas.scoring.setup import unpack_supernet
 from nas.scoring.zero_cost import ProxyValues
 from nas.supernet import Supernet
@@ -204,6 +206,13 @@ def test_zero_cost_scores_are_the_same_elsewhere(name: str) -> None:
     assert len(set(here)) > 1
     there = make_scorer(sent(source.pack()))
     assert [there.score(each) for each in CANDIDATES[::-1]] == here[::-1]
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_counts_are_the_same_elsewhere(name: str) -> None:
+    source = CountedScoring(name=name)
+    there = make_scorer(sent(source.pack()))
+    assert [there.score(each) for each in CANDIDATES] == [source.make().score(each) for each in CANDIDATES]
 
 
 def test_calibrated_scores_are_the_same_elsewhere() -> None:
