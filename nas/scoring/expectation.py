@@ -6,7 +6,6 @@ Rasmussen and Williams 2006, chapters 2 and 5. scikit-learn is imported where it
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +13,8 @@ import numpy as np
 
 _STOOD_FOR = 1000
 """Points that stand for all where there are more."""
+_DRAWS, _LEAST = 512, 1e-3
+"""Sizes of a kernel that are tried, and the weight beside the likeliest's below which they are left out."""
 
 
 def choose_telling(points: np.ndarray, widths: Sequence[int], count: int) -> list[int]:
@@ -51,9 +52,10 @@ def choose_telling(points: np.ndarray, widths: Sequence[int], count: int) -> lis
 class Expectation:
     """Numbers expected of points, from those of a few: a Gaussian process.
 
-    Its kernel is a linear one for each group of columns, a smooth one of all and noise; their sizes and the smooth
-    one's reach are those of the greatest marginal likelihood. With fewer than two different numbers it expects the same
-    of all.
+    Its kernel is a linear one for each group of columns, a smooth one of all and noise. Their sizes are not settled by
+    so few numbers: what is expected is the mean over sizes drawn evenly (by logarithm, within the kernel's bounds),
+    each counting by its marginal likelihood (Rasmussen and Williams 2006, section 5.2). Why not the likeliest alone:
+    docs/decisions/0008-calibrated-score.md. With fewer than two different numbers it expects the same of all.
 
     Args:
         points: (N, F) of the networks whose numbers are known.
@@ -62,25 +64,46 @@ class Expectation:
     """
 
     def __init__(self, points: np.ndarray, numbers: Sequence[float], widths: Sequence[int]) -> None:
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.gaussian_process import GaussianProcessRegressor
-
         from nas.scoring.kernels import noise, prior
 
         given = np.array(numbers, dtype=float)
-        self._mean, self._process = given.mean(), None
+        self._mean = given.mean()
+        self._processes: list[tuple[float, Any]] = []
         if len(set(given)) < 2:
             return
-        self._process = GaussianProcessRegressor(
-            prior(widths) + noise(), normalize_y=True, n_restarts_optimizer=4, random_state=0
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # a size at its bound is an answer, not a fault
-            self._process.fit(points, given)
+        kernel: Any = prior(widths) + noise()
+        sizes = _draw(kernel.bounds)
+        first = _process(kernel, points, given)
+        evidence = np.array([first.log_marginal_likelihood(each, clone_kernel=False) for each in sizes])
+        weights = np.exp(evidence - evidence.max())
+        weights[weights < _LEAST] = 0.0
+        weights /= weights.sum()
+        self._processes = [
+            (float(weights[i]), _process(kernel.clone_with_theta(sizes[i]), points, given))
+            for i in np.flatnonzero(weights)
+        ]
 
     def at(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What is expected of (N, F) points, and the standard deviations of the doubt about them."""
-        if self._process is None:
+        if not self._processes:
             return np.full(len(points), self._mean), np.full(len(points), math.inf)
-        mean, deviation = self._process.predict(points, return_std=True)[:2]
-        return np.asarray(mean), np.asarray(deviation)
+        mean, square = np.zeros(len(points)), np.zeros(len(points))
+        for weight, process in self._processes:
+            expected, deviation = process.predict(points, return_std=True)[:2]
+            mean += weight * expected
+            square += weight * (deviation**2 + expected**2)
+        return mean, np.sqrt(np.maximum(square - mean**2, 0.0))
+
+
+def _draw(bounds: np.ndarray) -> np.ndarray:
+    """Points (512, H) spread evenly within bounds (H, 2), always the same: Sobol's sequence."""
+    from scipy.stats import qmc
+
+    return qmc.scale(qmc.Sobol(len(bounds), seed=0).random(_DRAWS), bounds[:, 0], bounds[:, 1])
+
+
+def _process(kernel: Any, points: np.ndarray, numbers: np.ndarray) -> Any:
+    """A process with the sizes that its kernel has."""
+    from sklearn.gaussian_process import GaussianProcessRegressor
+
+    return GaussianProcessRegressor(kernel, optimizer=None, normalize_y=True).fit(points, numbers)

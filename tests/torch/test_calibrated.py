@@ -156,6 +156,31 @@ def test_doubt_grows_away_from_what_was_trained() -> None:
     assert deviation[0] > 2 * deviation[30]
 
 
+def test_what_is_expected_is_the_mean_over_sizes_whichever_are_drawn() -> None:
+    rng = np.random.default_rng(5)
+    points = rng.normal(size=(30, 3))
+    numbers = points[:10, 0] + 0.3 * rng.normal(size=10)
+    scaled = (numbers - numbers.mean()) / numbers.std()
+    apart = ((points[:, None] - points[None, :10]) ** 2).sum(2)
+    total, mean, square = 0.0, np.zeros(30), np.zeros(30)
+    low, high = np.log([1e-3, 1e-3, 1e-3, 0.5, 1e-3]), np.log([1e2, 1e2, 1e2, 20, 1])
+    for first, second, smooth, reach, noise in np.exp(rng.uniform(low, high, (6000, 5))):
+        between = first * points[:, :1] @ points[:10, :1].T + second * points[:, 1:] @ points[:10, 1:].T
+        between += smooth * np.exp(-apart / 2 / reach**2)
+        known = between[:10] + noise * np.eye(10)
+        inverse = np.linalg.inv(known)
+        weight = math.exp(-0.5 * scaled @ inverse @ scaled) / math.sqrt(np.linalg.det(known))
+        expected = between @ inverse @ scaled
+        own = first * points[:, 0] ** 2 + second * (points[:, 1:] ** 2).sum(1) + smooth + noise
+        total += weight
+        mean += weight * expected
+        square += weight * (own - ((between @ inverse) * between).sum(1) + expected**2)
+    mean, square = mean / total, square / total
+    found, deviation = Expectation(points[:10], numbers.tolist(), [1, 2]).at(points)
+    assert (found - numbers.mean()) / numbers.std() == pytest.approx(mean, abs=0.1)
+    assert deviation / numbers.std() == pytest.approx(np.sqrt(square - mean**2), rel=0.15)
+
+
 def test_trainings_that_all_end_alike_say_nothing() -> None:
     mean, deviation = Expectation(np.eye(4)[:2], [0.5, 0.5], [4]).at(np.eye(4))
     assert set(mean) == {0.5}

@@ -1,0 +1,144 @@
+"""How to fit a calibrated score's process: the likeliest sizes or the mean over all, on trainings it was not told of.
+
+OMP_NUM_THREADS=1 python experiments/fitting-calibrations/run.py --data cifar10.npz --work runs/ranking
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import math
+import random
+import statistics
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import norm
+
+import nas
+from nas.benchmark.codecs import decode
+from nas.benchmark.ledger import Ledger, fingerprint
+from nas.benchmark.scorers import Settings, ShortTraining
+from nas.benchmark.tables import read_table
+from nas.data import open_data
+from nas.progress import Silent
+from nas.run import atomic_write
+from nas.scoring.calibrated import Frame, Measured, Proxies, log_odds
+from nas.scoring.expectation import Expectation
+from nas.scoring.kernels import noise, prior
+from nas.scoring.zero_cost import ProxyValues
+from nas.searching.ranking import pearson, spearman
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from provenance import provenance
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS, TRUTH = ROOT / "results" / "fitting-calibrations", ROOT / "results" / "hybrid-truth" / "truth.csv"
+# Training images and epochs of the calibrations of `experiments/ranking`, whose work they share.
+SETTINGS = ((10_000, 1, (0, 1, 2)), (1437, 1, (0, 1)), (1437, 3, (0, 1)))
+TOLD, HELD = 12, 10
+
+
+class Likeliest:
+    """The same process with the sizes of the greatest marginal likelihood, as it was fitted before."""
+
+    def __init__(self, points: np.ndarray, numbers: Sequence[float], widths: Sequence[int]) -> None:
+        from sklearn.gaussian_process import GaussianProcessRegressor
+
+        self._process = GaussianProcessRegressor(
+            prior(widths) + noise(), normalize_y=True, n_restarts_optimizer=4, random_state=0
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a size at its bound is an answer
+            self._process.fit(points, np.array(numbers))
+
+    def at(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        mean, deviation = self._process.predict(points, return_std=True)[:2]
+        return np.asarray(mean), np.asarray(deviation)
+
+
+FITS: dict[str, Any] = {"likeliest sizes": Likeliest, "mean over sizes": Expectation}
+
+
+def trainings(work: Path, data: Path, images: int, epochs: int, seed: int) -> tuple[Frame, list[int], dict[int, float]]:
+    """The hybrids of equal cost as points, the rows that a calibration trains, and log-odds of them and of ten more."""
+    space, table = nas.load_space("coatnet-small"), read_table(TRUTH)
+    band = [i for i, group in enumerate(table.columns["group"]) if group == "band"]
+    found = decode(space, [table.columns["architecture"][i] for i in band], str(TRUTH))
+    known = work / f"hybrid-{images}"
+    used = known / "data.npz"
+    if not used.exists():
+        known.mkdir(parents=True, exist_ok=True)
+        arrays = dict(np.load(data))
+        arrays["x_train"], arrays["y_train"] = arrays["x_train"][:images], arrays["y_train"][:images]
+        np.savez(used, **arrays)
+    settings = Settings(data=str(used), seed=seed, calibration_epochs=epochs, device="cpu")
+    loaded = open_data(str(used)).load(resolution=found[0].input.resolution, seed=seed)
+    ledger = Ledger(known / "known" / fingerprint(loaded, seed=seed))
+    frame = Frame(Measured.of(found, Proxies(ProxyValues(loaded, seed=seed, memory=ledger))))
+    told = frame.telling(TOLD)
+    rest = [row for row in range(len(found)) if row not in told]
+    train = ShortTraining(loaded, settings, ledger, Silent())
+    rows = [*told, *random.Random(seed).sample(rest, HELD)]
+    return frame, told, {row: log_odds(train(found[row])) for row in rows}
+
+
+def figures(fit: Any, frame: Frame, told: list[int], numbers: dict[int, float]) -> dict[str, float]:
+    """Of the trainings left out one by one, and of those that it was never told."""
+    points = frame.reference
+    left: list[float] = []
+    for row in told:
+        others = [each for each in told if each != row]
+        mean, deviation = fit(points[others], [numbers[each] for each in others], frame.widths).at(points[[row]])
+        left.append(float(norm.logpdf(numbers[row], mean[0], deviation[0])))
+    held = [row for row in numbers if row not in told]
+    mean, deviation = fit(points[told], [numbers[row] for row in told], frame.widths).at(points[held])
+    truth = np.array([numbers[row] for row in held])
+    return {
+        "left_one_out_log_density": statistics.mean(left),
+        "held_out_log_density": float(norm.logpdf(truth, mean, deviation).mean()),
+        "held_out_pearson": pearson(mean, truth),
+        "held_out_spearman": spearman(mean, truth),
+        # How far off in its own deviations: one, if it knows how little it knows.
+        "held_out_off": math.sqrt(float((((truth - mean) / deviation) ** 2).mean())),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="CIFAR-10 as an .npz file")
+    parser.add_argument("--work", type=Path, required=True, help="that of experiments/ranking, or a fresh one")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    rows: list[dict[str, Any]] = []
+    for images, epochs, seeds in SETTINGS:
+        for seed in seeds:
+            frame, told, numbers = trainings(asked.work, asked.data, images, epochs, seed)
+            for name, fit in FITS.items():
+                found = {key: round(value, 3) for key, value in figures(fit, frame, told, numbers).items()}
+                rows.append({"images": images, "epochs": epochs, "seed": seed, "fit": name, **found})
+                print(rows[-1], flush=True)
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    with (RESULTS / "fits.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    means = {
+        name: {
+            key: round(statistics.mean(row[key] for row in rows if row["fit"] == name), 3) for key in list(rows[0])[4:]
+        }
+        for name in FITS
+    }
+    print(json.dumps(means, indent=1))
+    made = provenance(str(__doc__).strip().splitlines()[-1])
+    atomic_write(RESULTS / "summary.json", json.dumps({**made, "means": means}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
