@@ -276,6 +276,29 @@ class SearchOptions:
         return options
 
 
+def words_of(options: Mapping[str, Any], **instead: Any) -> list[str]:
+    """What is typed to ask for a search once more: the command, the data and what else is not at its default.
+
+    Args:
+        options: As `SearchOptions.to_dict` gives them; the run folder is left out.
+        instead: Values that take the place of those given.
+    """
+    defaults = {field.name: field.default for field in dataclasses.fields(SearchOptions)}
+    asked, words = {**options, **instead}, ["nas-search"]
+    # There is one objective, and no option for it.
+    for name in (name for name in defaults if name in asked and name not in ("out", "objective")):
+        value = asked[name]
+        if name == "budgets":
+            words += [word for budget in value for word in ("--budget", str(budget))]
+        elif value is None or (value == defaults[name] and name != "data"):  # beside --supernet, data have another
+            continue
+        elif isinstance(value, bool):
+            words.append(flag(name if value else f"no-{name}"))
+        else:
+            words += [flag(name), str(value)]
+    return words
+
+
 def flag(name: str) -> str:
     """How the command line spells an option: "batch_size" is "--batch-size"."""
     return "--" + name.replace("_", "-")

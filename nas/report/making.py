@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from typing import Any
 
-from nas.options import flag
+from nas.budget import Budget
+from nas.options import BLOCKWISE, flag, words_of
 from nas.report.summary import Summary
 from nas.report.words import ABSENT, Markup, count, duration, element, join, listing, pairs, table
 
@@ -72,13 +74,12 @@ def commands_section(summary: Summary) -> Markup:
         parts += [_command("Export a network again, by its rank:", ["nas", "export", run, "--rank", "1"])]
     if summary.finished:
         parts += [_command("Make this page anew:", ["nas", "report", run])]
-    space = str(summary.options.get("space", "coatnet"))
+    lower = _lower_budget(summary)
+    if lower is not None:
+        words = words_of(summary.options, budgets=(lower, *map(str, summary.budgets[1:])))
+        parts.append(_command("Search the same way under a lower budget:", words))
     parts += [
-        _command(
-            "Search the same space under another budget:",
-            ["nas-search", "--space", space, "--budget", _other_budget(summary, 0.5), "--data", data],
-        ),
-        *_borrowing(summary, space, run),
+        *_borrowing(summary, run),
         _command("Browse the trials in optuna-dashboard:", ["optuna-dashboard", f"{run}/study.journal"]),
     ]
     beside = (
@@ -93,25 +94,38 @@ def _command(purpose: str, words: list[str]) -> Markup:
     return join([element("p", purpose), element("pre", shlex.join(words))])
 
 
-def _borrowing(summary: Summary, space: str, run: str) -> list[Markup]:
+def _borrowing(summary: Summary, run: str) -> list[Markup]:
     """How to search a lower budget with this run's supernet, once that is trained, if it was trained on lower ones."""
     trained = any(phase.name == "supernet" and phase.finished for phase in summary.phases)
     ranges = summary.record.manifest.get("trained") or {}
-    if not trained or len(summary.budgets) != 1 or not ranges.get("low", {}).get(summary.budgets[0].metric):
+    # Blocks are trained for one budget, and are lent to no other.
+    if not trained or summary.setting("strategy") in BLOCKWISE or len(summary.budgets) != 1:
         return []
-    share = max(0.75, 1.2 * ranges["low"][summary.budgets[0].metric] / summary.budgets[0].bound)
+    first = summary.budgets[0]
+    least = ranges.get("low", {}).get(first.metric)
+    share = max(0.75, 1.2 * least / first.bound) if least else 1.0
     if share > 0.95:
         return []
-    words = ["nas-search", "--space", space, "--budget", _other_budget(summary, share), "--supernet", run]
+    space, lower = str(summary.options.get("space", "coatnet")), _budget(first, first.bound * share)
+    words = ["nas-search", "--space", space, "--budget", lower, "--supernet", run]
     return [_command("Search it below this budget with the same supernet, without training one again:", words)]
 
 
-def _other_budget(summary: Summary, share: float) -> str:
-    """A share of the present budget, as an example."""
-    if not summary.budgets:
-        return "4.2GFLOPs"
+def _lower_budget(summary: Summary) -> str | None:
+    """The first budget, lowered to what the cheapest network that was scored needs; None if that is hardly less."""
+    if not summary.budgets or not summary.complete:
+        return None
     first = summary.budgets[0]
-    return str(type(first)(metric=first.metric, bound=first.bound * share, device=first.device))
+    known = [cost for trial in summary.complete if (cost := trial.cost.value(first.metric))]
+    # Two digits, rounded up, so that this network fits.
+    least = min(known, default=first.bound)
+    unit = 10 ** (math.floor(math.log10(least)) - 1)
+    lowered = math.ceil(least / unit) * unit
+    return _budget(first, lowered) if lowered < first.bound else None
+
+
+def _budget(like: Budget, bound: float) -> str:
+    return str(Budget(metric=like.metric, bound=bound, device=like.device))
 
 
 def _phases(summary: Summary) -> Markup:

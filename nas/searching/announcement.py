@@ -28,10 +28,8 @@ def announcement(
         details: Lines of others, before the last; None is none.
     """
     budget = " and ".join(map(str, budgets)) or "the whole space"
-    lines = [
-        f"{sampler.space.name} within {budget}: {len(sampler.layouts)} layouts, networks of at least {sampler.aim:.0%} "
-        "of the budget"
-    ]
+    layouts = f"{len(sampler.layouts)} layout{'s' * (len(sampler.layouts) != 1)}"
+    lines = [f"{sampler.space.name} within {budget}: {layouts}, networks of at least {sampler.aim:.0%} of the budget"]
     if plan.train_resolution != plan.resolution:
         lines.append(
             f"Costs are counted at {plan.resolution} pixels; training and accuracies are at "

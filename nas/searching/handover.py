@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nas.export import CardFacts, export_winner
+from nas.options import words_of
 from nas.searching.context import Context
 from nas.searching.finalists import Finalist, winners
 from nas.searching.plan import describe_data
@@ -76,9 +78,6 @@ def hand_over(context: Context, finalists: Sequence[Finalist]) -> list[Winner]:
 def _card(context: Context, finalist: Finalist, rank: int) -> CardFacts:
     space, data, options = context.space, context.data, context.options
     budgets = tuple(map(str, context.budgets))
-    given = " ".join(f"--budget {budget}" for budget in budgets)
-    if options.supernet is not None:
-        given += f" --supernet {options.supernet}"
     return CardFacts(
         title=f"Winner {rank} of {space.name} on {data.info.name}",
         data=describe_data(data),
@@ -89,6 +88,6 @@ def _card(context: Context, finalist: Finalist, rank: int) -> CardFacts:
         validation_accuracy=finalist.validation_accuracy,
         test_accuracy=finalist.test_accuracy,
         test_count=len(data.test),
-        command=f"nas-search --space {options.space} {given} --data {options.data} --seed {options.seed}",
+        command=shlex.join(words_of(options.to_dict(), budgets=budgets)),
         data_option=options.data,
     )

@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from nas.cli import search
 from nas.cli.main import COMMANDS, main, main_search
+from nas.cli.parsing import Parser
+from nas.options import SearchOptions, words_of
 
 HEAVY = ("torch", "ray", "optuna", "pandas", "numpy", "scipy", "sklearn", "matplotlib", "rich")
 
@@ -132,3 +137,27 @@ def test_reader_that_goes_away_is_no_fault(words: list[str]) -> None:
         nas.stdout.close()
         assert nas.stderr.read() == ""
     assert nas.returncode == 0
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"data": "my images/a", "seed": 3, "aim": 0.9, "scorer": "log_channels"},
+        {"budgets": ("4.2GFLOPs", "25Mparams"), "strategy": "blockwise", "resolution": 64, "scorer": "blockwise"},
+        {"supernet": "runs/a", "early_stopping": False, "onnx": False, "workers": 2, "ray": "auto"},
+        {"onnx": True, "calibrations": 5, "calibration_epochs": 2, "job_timeout": 60, "dtype": "bfloat16"},
+        {"strategy": "blockwise-distil", "teacher": "winners/1", "train_resolution": 32, "on_corrupt": "refuse"},
+    ],
+)
+def test_a_search_can_be_asked_for_once_more_by_its_options_alone(asked: dict[str, Any]) -> None:
+    options = SearchOptions(**{"space": "hytra", "budgets": ("280MFLOPs",), **asked})
+    words = words_of({**options.to_dict(), "out": "elsewhere"})
+    assert words[0] == "nas-search"
+    parser = Parser("nas-search", "")
+    search.add_options(parser)
+    assert search.read_options(vars(parser.parse(words[1:])), needs_budget=True)[0] == options
+    other = search.read_options(
+        vars(parser.parse(words_of(options.to_dict(), budgets=("7MFLOPs",))[1:])), needs_budget=True
+    )[0]
+    assert other == replace(options, budgets=("7MFLOPs",))

@@ -109,7 +109,10 @@ def test_scores_of_another_space_are_refused(done: tuple[str, RunRecord], tmp_pa
 
 
 def test_a_block_wise_supernet_serves_no_other_budget(done: tuple[str, RunRecord], tmp_path: Path) -> None:
-    _, run = done
+    strategy, run = done
+    page = (run.path / "report.html").read_text()
+    assert "--supernet" not in page.partition("Going on from here")[2]
+    assert f"--strategy {strategy}" in page.partition("Going on from here")[2]
     options = replace(OPTIONS, out=str(tmp_path / "run"), supernet=str(run.path), epochs=None)
     with pytest.raises(RunError, match="trained block by block"):
         nas.search(space(), budgets=[BUDGET], options=options)

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+import nas
 from nas.errors import RunError
 from nas.report import rebuild, write_report
 from nas.report.words import count, duration, listing, moment, number, percent, points
-from nas.run import Run
+from nas.run import Run, read_run
 
 from .report_events import STAGES, make_run
 
@@ -111,7 +112,12 @@ def test_a_finished_run_offers_training_exporting_and_another_budget(tmp_path: P
     text = read(run).text
     assert f"nas train {run}/winners/1/architecture.yaml --data 'my images'" in text
     assert f"nas export {run} --rank 1" in text
-    assert "nas-search --space coatnet-small --budget 4MFLOPs --data 'my images'" in text
+    lower = re.search(
+        r"nas-search --space coatnet-small --budget (\S+) --data 'my images' --seed 7 --scorer supernet", text
+    )
+    assert lower is not None
+    bound, cheapest = nas.Budget.parse(lower[1]).bound, min(t.cost.macs for t in read_run(run).trials() if t.complete)
+    assert cheapest <= bound < 1.1 * cheapest
     assert "--resume" not in text
 
 
