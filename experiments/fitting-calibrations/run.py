@@ -70,7 +70,7 @@ def trainings(work: Path, data: Path, images: int, epochs: int, seed: int) -> tu
     """The hybrids of equal cost as points, the rows that a calibration trains, and log-odds of them and of ten more."""
     space, table = nas.load_space("coatnet-small"), read_table(TRUTH)
     band = [i for i, group in enumerate(table.columns["group"]) if group == "band"]
-    found = decode(space, [table.columns["architecture"][i] for i in band], str(TRUTH))
+    found = decode(space, tuple(table.columns["architecture"][i] for i in band), str(TRUTH))
     known = work / f"hybrid-{images}"
     used = known / "data.npz"
     if not used.exists():

@@ -99,11 +99,13 @@ def _draw(bounds: np.ndarray) -> np.ndarray:
     """Points (512, H) spread evenly within bounds (H, 2), always the same: Sobol's sequence."""
     from scipy.stats import qmc
 
-    return qmc.scale(qmc.Sobol(len(bounds), seed=0).random(_DRAWS), bounds[:, 0], bounds[:, 1])
+    sequence: Any = qmc.Sobol  # stubs of scipy 1.15 and later know "rng" alone, older ones "seed"
+    return qmc.scale(sequence(len(bounds), seed=0).random(_DRAWS), bounds[:, 0], bounds[:, 1])
 
 
 def _process(kernel: Any, points: np.ndarray, numbers: np.ndarray) -> Any:
     """A process with the sizes that its kernel has."""
     from sklearn.gaussian_process import GaussianProcessRegressor
 
-    return GaussianProcessRegressor(kernel, optimizer=None, normalize_y=True).fit(points, numbers)
+    made: Any = GaussianProcessRegressor  # its stub knows no optimizer that is None
+    return made(kernel, optimizer=None, normalize_y=True).fit(points, numbers)
