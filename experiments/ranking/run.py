@@ -189,11 +189,11 @@ def vit_epoch_seconds(table: Path, known: Path) -> float:
     return float(json.loads(kept.read_text()))
 
 
-def supernet_trainings(run: str) -> float:
-    """What a run's supernet trained on, in trainings of the hybrid truth: images over images."""
+def supernet_trainings(run: str, truth: str) -> float:
+    """What a run's supernet trained on, in trainings of the truth: images over images."""
     manifest = read_run(Path(run)).manifest
     plan, found = manifest["plan"], manifest["data"]["train_count"]
-    return plan["epochs"] * (found - plan["validation_images"]) / HYBRID_IMAGES
+    return plan["epochs"] * (found - plan["validation_images"]) / (HYBRID_IMAGES if truth == "hybrid" else NATS_IMAGES)
 
 
 def block_score(run: str) -> str:
@@ -218,7 +218,7 @@ def report(asked: argparse.Namespace, work: Path, training: float | None) -> Non
                 row = {"score": name, "seed": seed, **{key: _short(judged[key]) for key in FIGURES}}
                 spent = judged["seconds"] / training if training and judged["seconds"] else None
                 if spent is not None and name in SHARED_WEIGHTS:
-                    spent += supernet_trainings(asked.supernet)
+                    spent += supernet_trainings(asked.supernet, asked.truth)
                 if spent is not None and training and name in blocks:
                     spent += blocks[name] / training
                 row["trainings"] = _short(None if spent is None else judged["known"] + spent)
