@@ -110,7 +110,7 @@ def _calibration_section(summary: Summary) -> Markup:
     rows: list[tuple[object, ...]] = []
     for event in sorted(summary.record.events("calibrated"), key=lambda event: -event["accuracy"]):
         trial = next((t for t in summary.trials if t.architecture.digest == event["digest"]), None)
-        expected = "not scored" if trial is None else summary.score(trial.score)
+        expected = "not scored" if trial is None else percent(trial.score)
         rows.append((event["digest"], "" if trial is None else trial.layout, percent(event["accuracy"]), expected))
     words = element(
         "p",
