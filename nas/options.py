@@ -24,15 +24,16 @@ COUNTED = ("params", "macs", "depth", "channels", "log_channels", "convolutions"
 # The accuracy with a supernet's weights, and the logarithm of the right classes' probabilities.
 SHARED_WEIGHTS = ("supernet", "supernet-loss")
 SCORERS = (*SHARED_WEIGHTS, "calibrated", "blockwise", *AGGREGATES, *ZERO_COST, *COUNTED)
-# Those that train no shared weights.
-UNTRAINED = ("calibrated", *AGGREGATES, *ZERO_COST, *COUNTED)
-# What `nas rank` can judge; counts stand beside in any case.
-JUDGED = (*SHARED_WEIGHTS, "blockwise", *UNTRAINED)
 _PROBING = ("calibrated", *AGGREGATES, *ZERO_COST)
-_LOOKING = (*SHARED_WEIGHTS, "blockwise", *_PROBING)
+# Those that train no shared weights.
+UNTRAINED = (*_PROBING, *COUNTED)
+_LENT = (*SHARED_WEIGHTS, "blockwise")
+_LOOKING = (*_LENT, *_PROBING)
+# What `nas rank` can judge; counts stand beside in any case.
+JUDGED = (*_LENT, *UNTRAINED)
 # What options of `nas rank` are about; those that are not here are about every ranking.
 _RANKING_USES = {
-    "supernet": (*SHARED_WEIGHTS, "blockwise"),
+    "supernet": _LENT,
     "data": _LOOKING,
     "calibrations": ("calibrated",),
     "calibration_epochs": ("calibrated",),

@@ -106,8 +106,8 @@ def _borrowing(summary: Summary, run: str) -> list[Markup]:
     share = max(0.75, 1.2 * least / first.bound) if least else 1.0
     if share > 0.95:
         return []
-    space, lower = str(summary.options.get("space", "coatnet")), _budget(first, first.bound * share)
-    words = ["nas-search", "--space", space, "--budget", lower, "--supernet", run]
+    space, lower = summary.options.get("space", "coatnet"), _budget(first, first.bound * share)
+    words = words_of({"space": space}, budgets=(lower,), supernet=run)
     return [_command("Search it below this budget with the same supernet, without training one again:", words)]
 
 

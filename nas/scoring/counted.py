@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from nas.architecture import Architecture
 from nas.costing import cost
-from nas.scoring.features import attending, depth, output_widths
+from nas.scoring.features import attending, depth, log_channels, output_widths
 from nas.scoring.setup import ScoringSetup
 
 
@@ -22,7 +21,7 @@ COUNTS: Mapping[str, Callable[[Architecture], float]] = {
     "macs": lambda each: cost(each).macs,
     "depth": depth,
     "channels": lambda each: sum(output_widths(each)),
-    "log_channels": lambda each: sum(map(math.log, output_widths(each))),
+    "log_channels": log_channels,
     "convolutions": _convolutions,
 }
 """params, macs: Exact. depth: Branches of all layers. channels, log_channels: The sum, over stem and layers, of output

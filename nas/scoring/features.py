@@ -21,6 +21,11 @@ def output_widths(architecture: Architecture) -> list[int]:
     return found
 
 
+def log_channels(architecture: Architecture) -> float:
+    """Sum of the logarithms of all output channels."""
+    return sum(map(math.log, output_widths(architecture)))
+
+
 def depth(architecture: Architecture) -> int:
     """Branches of all layers."""
     return sum(len(layer.branches) for stage in architecture.stages for layer in stage.layers)
@@ -46,7 +51,7 @@ def cost_features(architecture: Architecture) -> list[float]:
         math.log(max(1, counted.params)),
         math.log(max(1, counted.macs)),
         float(depth(architecture)),
-        sum(map(math.log, output_widths(architecture))),
+        log_channels(architecture),
     ]
 
 

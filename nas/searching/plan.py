@@ -204,12 +204,12 @@ def _untrained(
 ) -> Plan:
     """The plan of a search without a supernet: what would train it goes to short trainings, if the scorer wants any."""
     affordable = budget * _SHARES["supernet"] * rate
-    reference = _within(round(0.25 * affordable / _PROXY_IMAGES), 24, 128)
+    counting = options.scoring in COUNTED
+    reference = 0 if counting else _within(round(0.25 * affordable / _PROXY_IMAGES), 24, 128)
     trainings = options.calibrations or 12
     most = max(1, plan.finalist_epochs // 2)
     epochs = options.calibration_epochs or _within(round(0.75 * affordable / (trainings * images)), 1, most)
     short = {"trainings": min(trainings, reference), "epochs": epochs} if options.scoring == "calibrated" else {}
-    counting = options.scoring in COUNTED
     each = _COUNTING_SECONDS if counting else _PROXY_IMAGES / scoring_rate
     trials = options.trials or _within(round(budget * _SHARES["search"] / each), 24, 240)
     return replace(
@@ -220,11 +220,11 @@ def _untrained(
         population=min(16, max(4, trials // 6)),
         finalists=min(plan.finalists, trials),
         seconds={
-            "calibration": 0.0 if counting else reference * each + short.get("trainings", 0) * epochs * images / rate,
+            "calibration": reference * each + short.get("trainings", 0) * epochs * images / rate,
             "search": trials * each / (options.workers or 1),
             "finalists": plan.seconds["finalists"],
         },
-        calibration={} if counting else {"reference": reference, **short},
+        calibration={"reference": reference, **short} if reference else {},
     )
 
 
