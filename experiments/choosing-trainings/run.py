@@ -5,7 +5,6 @@ OMP_NUM_THREADS=1 python experiments/choosing-trainings/run.py
 
 from __future__ import annotations
 
-import csv
 import json
 import random
 import statistics
@@ -24,6 +23,7 @@ from nas.searching.ranking import spearman
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from provenance import provenance
+from tables import write_rows
 
 RESULTS = Path(__file__).resolve().parents[2] / "results" / "choosing-trainings"
 MEMBERS, FUNCTIONS, COUNTS = {"nats-size": 600, "coatnet-small": 400, "hytra": 400}, 200, (12, 32)
@@ -87,11 +87,7 @@ def main() -> None:
                 row["rho_error"] = round(statistics.stdev(rhos) / FUNCTIONS**0.5, 4)
                 rows.append({**row, "regret": round(statistics.mean(regrets), 4)})
                 print(rows[-1], flush=True)
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    with (RESULTS / "ways.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(RESULTS / "ways.csv", rows)
     told = {**provenance("python experiments/choosing-trainings/run.py"), "members": MEMBERS, "functions": FUNCTIONS}
     atomic_write(RESULTS / "summary.json", json.dumps(told, indent=1) + "\n")
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import importlib.util
 import json
 import math
 import random
@@ -18,7 +17,6 @@ import statistics
 import sys
 import time
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -35,6 +33,8 @@ from nas.trial import Trial
 # Shared by all experiments, one folder up.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from provenance import provenance
+from studies import script
+from tables import write_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS, TRUTH = ROOT / "results" / "end-to-end", ROOT / "results" / "hybrid-truth"
@@ -49,18 +49,6 @@ TRIALS = 96
 COUNTED = ("log_channels", "convolutions", "params", "channels")
 CHOSEN_BY, TOLD_BY = 0, 1
 """Seeds of the hybrid truth: random search chooses by the first, and its winner is told by the second."""
-
-
-def script(study: str) -> ModuleType:
-    """Another study's script, as a module."""
-    name = f"experiments_{study.replace('-', '_')}"
-    spec = importlib.util.spec_from_file_location(name, ROOT / "experiments" / study / "run.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look themselves up
-    spec.loader.exec_module(module)
-    return module
 
 
 hybrid_truth, ranking, cifar_search = script("hybrid-truth"), script("ranking"), script("cifar-search")
@@ -231,11 +219,7 @@ def collect(asked: argparse.Namespace) -> None:
         row |= {name: done[name] for name in ("layout", "macs", "params", "test_accuracy", "cpu_seconds")}
         row["from"] = "hybrid-truth" if key in known else "here"
         rows.append({**row, "architecture": json.dumps(told["architecture"], separators=(",", ":"))})
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    with (RESULTS / "contestants.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(RESULTS / "contestants.csv", rows)
     summary = {
         **json.loads((asked.work / "made.json").read_text()),
         "recipe": {**hybrid_truth.RECIPE, "images": 25_000},

@@ -6,7 +6,6 @@ OMP_NUM_THREADS=1 python experiments/fitting-calibrations/run.py --data cifar10.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import math
 import random
@@ -14,6 +13,7 @@ import statistics
 import sys
 import warnings
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +37,11 @@ from nas.searching.ranking import pearson, spearman
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from provenance import provenance
+from studies import script
+from tables import write_rows
 
 ROOT = Path(__file__).resolve().parents[2]
-RESULTS, TRUTH = ROOT / "results" / "fitting-calibrations", ROOT / "results" / "hybrid-truth" / "truth.csv"
+RESULTS = ROOT / "results" / "fitting-calibrations"
 # Training images and epochs of the calibrations of `experiments/ranking`, whose work they share.
 SETTINGS = ((10_000, 1, (0, 1, 2)), (1437, 1, (0, 1)), (1437, 3, (0, 1)))
 TOLD, HELD = 12, 10
@@ -48,6 +50,8 @@ SHORT, LONG, LONGER_SEEDS = (1, 3), 9, (0, 1)
 # Of accuracies after two trainings, one three times as long: between the 0.75 and 0.92 seen before (n from 8 to 20).
 # Of counting and accuracies after a whole training: as likely to be anything from 0 to 1.
 KEPT, COUNTING = 0.85, 0.5
+
+ranking = script("ranking")
 
 
 class Likeliest:
@@ -71,18 +75,13 @@ class Likeliest:
 FITS: dict[str, Any] = {"likeliest sizes": Likeliest, "mean over sizes": Expectation}
 
 
+@cache
 def trainings(work: Path, data: Path, images: int, epochs: int, seed: int) -> tuple[Frame, list[int], dict[int, float]]:
     """The hybrids of equal cost as points, the rows that a calibration trains, and log-odds of them and of ten more."""
-    space, table = nas.load_space("coatnet-small"), read_table(TRUTH)
-    band = [i for i, group in enumerate(table.columns["group"]) if group == "band"]
-    found = decode(space, tuple(table.columns["architecture"][i] for i in band), str(TRUTH))
     known = work / f"hybrid-{images}"
-    used = known / "data.npz"
-    if not used.exists():
-        known.mkdir(parents=True, exist_ok=True)
-        arrays = dict(np.load(data))
-        arrays["x_train"], arrays["y_train"] = arrays["x_train"][:images], arrays["y_train"][:images]
-        np.savez(used, **arrays)
+    known.mkdir(parents=True, exist_ok=True)
+    used, table = ranking.first_images(data, images, known), ranking.band(known)
+    found = decode(nas.load_space("coatnet-small"), read_table(table).columns["architecture"], str(table))
     settings = Settings(data=str(used), seed=seed, calibration_epochs=epochs, device="cpu")
     loaded = open_data(str(used)).load(resolution=found[0].input.resolution, seed=seed)
     ledger = Ledger(known / "known" / fingerprint(loaded, seed=seed))
@@ -165,11 +164,7 @@ def main() -> None:
                 found = {key: round(value, 3) for key, value in figures(fit, frame, told, numbers).items()}
                 rows.append({"images": images, "epochs": epochs, "seed": seed, "fit": name, **found})
                 print(rows[-1], flush=True)
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    with (RESULTS / "fits.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(RESULTS / "fits.csv", rows)
     means = {
         name: {
             key: round(statistics.mean(row[key] for row in rows if row["fit"] == name), 3) for key in list(rows[0])[4:]

@@ -162,13 +162,10 @@ FAULTS = ("traceback", "hang", "died", "executed")
 def publish(found: dict[str, list[dict[str, str]]]) -> None:
     """Writes a row per reader and a summary."""
     from provenance import provenance
+    from tables import write_rows
 
     table = [summed(reader, lines) for reader, lines in found.items()]
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    with (RESULTS / "readers.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(table[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(table)
+    write_rows(RESULTS / "readers.csv", table)
     refused = {
         reader: dict(Counter(line["outcome"] for line in lines).most_common()) for reader, lines in found.items()
     }

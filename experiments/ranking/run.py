@@ -25,6 +25,7 @@ from nas.training import fresh_network
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from provenance import provenance
+from tables import write_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS, TRUTH = ROOT / "results" / "ranking", ROOT / "results" / "hybrid-truth"
@@ -142,10 +143,7 @@ def band(work: Path) -> Path:
     with (TRUTH / "truth.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["group"] == "band"]
     path = work / "band.csv"
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(path, rows)
     return path
 
 
@@ -225,12 +223,8 @@ def report(asked: argparse.Namespace, work: Path, training: float | None) -> Non
                 if not any(r["score"] == name and r["seed"] == seed for r in rows):
                     rows.append(row)
     rows.sort(key=lambda row: (-(row["spearman"] if isinstance(row["spearman"], float) else -1), row["score"]))
-    RESULTS.mkdir(parents=True, exist_ok=True)
     name = asked.truth + ("" if asked.images == IMAGES else f"-{asked.images}")
-    with (RESULTS / f"{name}.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(RESULTS / f"{name}.csv", rows)
     typed = (Path(each).name if "/" in each else each for each in sys.argv[1:])
     summary = {
         **provenance(f"python experiments/ranking/run.py {' '.join(typed)}"),

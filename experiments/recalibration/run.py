@@ -38,6 +38,7 @@ from nas.training.evaluation import scoring_batches
 # Shared by all experiments, one folder up.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from provenance import provenance
+from tables import write_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS, TRUTH = ROOT / "results" / "recalibration", ROOT / "results" / "hybrid-truth" / "truth.csv"
@@ -184,11 +185,7 @@ def worth(scores: dict[tuple[int, int], np.ndarray], truth: Sequence[float], mos
 
 def write(rows: list[dict[str, Any]], work: Path, networks: int, beside: dict[str, Any]) -> None:
     """`images.csv` and `summary.json`."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    with (RESULTS / "images.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(RESULTS / "images.csv", rows)
     pick = partial(_pick, rows)
     summary = {
         **json.loads((work / "made.json").read_text()),
