@@ -29,8 +29,6 @@ _PROBING = ("calibrated", *AGGREGATES, *ZERO_COST)
 UNTRAINED = (*_PROBING, *COUNTED)
 _LENT = (*SHARED_WEIGHTS, "blockwise")
 _LOOKING = (*_LENT, *_PROBING)
-# What `nas rank` can judge; counts stand beside in any case.
-JUDGED = (*_LENT, *UNTRAINED)
 # What options of `nas rank` are about; those that are not here are about every ranking.
 _RANKING_USES = {
     "supernet": _LENT,

@@ -68,7 +68,7 @@ def rank(
     Args:
         score_columns: Columns whose numbers are scores, higher better.
         space: What the table's architectures are members of; its baselines are counted then.
-        scorers: Of `nas.options.JUDGED`; they need a space.
+        scorers: Of `nas.options.SCORERS`; they need a space.
         settings: What the scorers need; its seed is also the bootstrap's.
         rows: Judges so many networks of the table, drawn by the seed; None is all.
 

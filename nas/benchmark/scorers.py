@@ -13,7 +13,7 @@ from nas.benchmark.ledger import Ledger, fingerprint
 from nas.costing import cost
 from nas.data import Dataset, open_data
 from nas.errors import OptionError
-from nas.options import JUDGED, SHARED_WEIGHTS, check_choice
+from nas.options import SCORERS, SHARED_WEIGHTS, check_choice
 from nas.progress import Progress, Silent
 from nas.scoring.calibrated import CalibratedScorer, Calibration, Frame, Measured, Proxies
 from nas.scoring.counted import COUNTS, CountedScoring
@@ -76,7 +76,7 @@ def check_scorers(names: Sequence[str], settings: Settings) -> None:
         OptionError: If a name is unknown or lacks what it needs.
     """
     for name in names:
-        check_choice("scorer", name, JUDGED)
+        check_choice("scorer", name, SCORERS)
     choose_device(settings.device)
     for name in SHARED_WEIGHTS:
         if name in names and settings.supernet is None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nas.cli.console import Console, table
 from nas.cli.parsing import choice, device, listed, text, whole, whole_within
 from nas.errors import OptionError
-from nas.options import JUDGED, check_spaceless, check_used
+from nas.options import SCORERS, check_spaceless, check_used
 
 if TYPE_CHECKING:
     from nas.benchmark.ranking import Ranking
@@ -55,9 +55,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--scorer",
         dest="scorers",
         action="append",
-        type=choice("scorer", JUDGED),
+        type=choice("scorer", SCORERS),
         metavar="X",
-        help=f"{listed(JUDGED)}; may be given several times",
+        help=f"{listed(SCORERS)}; may be given several times",
     )
     parser.add_argument(
         "--data",

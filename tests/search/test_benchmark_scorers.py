@@ -16,7 +16,7 @@ from nas.architecture import Architecture
 from nas.benchmark.ranking import rank
 from nas.benchmark.scorers import Settings, score_all
 from nas.errors import OptionError, RunError
-from nas.options import AGGREGATES, COUNTED, JUDGED, SHARED_WEIGHTS, ZERO_COST, SearchOptions
+from nas.options import AGGREGATES, COUNTED, SCORERS, SHARED_WEIGHTS, ZERO_COST, SearchOptions
 from nas.scoring.counted import COUNTS
 from nas.scoring.zero_cost import PARTS, PROXIES, ProxyValues
 
@@ -46,7 +46,7 @@ def test_the_names_that_options_offer_are_those_there_are() -> None:
     assert set(PARTS["zero-cost"]) == set(PROXIES.names())
 
 
-@pytest.mark.parametrize("name", [name for name in JUDGED if name not in (*SHARED_WEIGHTS, "blockwise")])
+@pytest.mark.parametrize("name", [name for name in SCORERS if name not in (*SHARED_WEIGHTS, "blockwise")])
 def test_a_scorer_is_finite_on_members_and_repeatable(name: str, tmp_path: Path) -> None:
     architectures = members(6)
     first = score_all(name, architectures, SPACE, Settings(calibrations=3, work=tmp_path / "a"))
