@@ -22,6 +22,7 @@ import torch
 from scipy.stats import norm
 
 import nas
+from nas.architecture import Architecture
 from nas.benchmark.codecs import decode
 from nas.benchmark.ledger import Ledger, fingerprint
 from nas.benchmark.scorers import Settings, ShortTraining
@@ -80,17 +81,24 @@ def trainings(work: Path, data: Path, images: int, epochs: int, seed: int) -> tu
     """The hybrids of equal cost as points, the rows that a calibration trains, and log-odds of them and of ten more."""
     known = work / f"hybrid-{images}"
     known.mkdir(parents=True, exist_ok=True)
-    used, table = ranking.first_images(data, images, known), ranking.band(known)
+    table = ranking.band(known)
     found = decode(nas.load_space("coatnet-small"), read_table(table).columns["architecture"], str(table))
-    settings = Settings(data=str(used), seed=seed, calibration_epochs=epochs, device="cpu")
-    loaded = open_data(str(used)).load(resolution=found[0].input.resolution, seed=seed)
+    return trained(found, ranking.first_images(data, images, known), known, epochs, seed, HELD)
+
+
+def trained(
+    networks: Sequence[Architecture], data: Path, known: Path, epochs: int, seed: int, held: int
+) -> tuple[Frame, list[int], dict[int, float]]:
+    """Networks as points, the rows that a calibration trains, and log-odds of them and of as many more as are held."""
+    settings = Settings(data=str(data), seed=seed, calibration_epochs=epochs, device="cpu")
+    loaded = open_data(str(data)).load(resolution=networks[0].input.resolution, seed=seed)
     ledger = Ledger(known / "known" / fingerprint(loaded, seed=seed))
-    frame = Frame(Measured.of(found, Proxies(ProxyValues(loaded, seed=seed, memory=ledger))))
+    frame = Frame(Measured.of(networks, Proxies(ProxyValues(loaded, seed=seed, memory=ledger))))
     told = frame.telling(TOLD)
-    rest = [row for row in range(len(found)) if row not in told]
+    rest = [row for row in range(len(networks)) if row not in told]
     train = ShortTraining(loaded, settings, ledger, Silent())
-    rows = [*told, *random.Random(seed).sample(rest, HELD)]
-    return frame, told, {row: log_odds(train(found[row])) for row in rows}
+    rows = [*told, *random.Random(seed).sample(rest, held)]
+    return frame, told, {row: log_odds(train(networks[row])) for row in rows}
 
 
 def figures(fit: Any, frame: Frame, told: list[int], numbers: dict[int, float]) -> dict[str, float]:
