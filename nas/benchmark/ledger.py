@@ -42,15 +42,21 @@ class Ledger(Memory):
             self.know(entry["digest"], entry["name"], float(entry["value"]))
             self._unpaid[entry["digest"], entry["name"]] = float(entry["seconds"])
 
-    def recall(self, digest: str, name: str, make: Callable[[], float]) -> float:
-        """The number; made, timed and written down if it is not known yet."""
+    def recall(self, digest: str, name: str, make: Callable[[], float], *, before: float = 0.0) -> float:
+        """The number; made, timed and written down if it is not known yet.
+
+        Args:
+            before: CPU seconds that went into it in processes that were stopped.
+        """
 
         def record() -> float:
             began = time.process_time()
             value = make()
+            self.recalled += before
             if self.path is not None:
+                spent = before + time.process_time() - began
                 # JSON has no infinities; as text they read back alike.
-                told = {"digest": digest, "name": name, "value": repr(value), "seconds": time.process_time() - began}
+                told = {"digest": digest, "name": name, "value": repr(value), "seconds": spent}
                 _append(self.path, "\n" * self._torn + json.dumps(told) + "\n")
                 self._torn = False
             return value

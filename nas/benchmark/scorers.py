@@ -15,6 +15,7 @@ from nas.data import Dataset, open_data
 from nas.errors import OptionError
 from nas.options import SCORERS, SHARED_WEIGHTS, check_choice
 from nas.progress import Progress, Silent
+from nas.run import atomic_write
 from nas.scoring.calibrated import CalibratedScorer, Calibration, Frame, Measured, Proxies
 from nas.scoring.counted import COUNTS, CountedScoring
 from nas.scoring.threads import threads_set
@@ -24,6 +25,8 @@ from nas.searching.plan import choose_device
 from nas.searching.reopened import member_scorer_of, scoring_of
 from nas.space import SearchSpace
 from nas.training import Recipe, fresh_network, learning_rate_for, train_network
+
+SPENT = "cpu-seconds.txt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,19 +185,32 @@ class _Making:
 
 
 class ShortTraining:
-    """Trains a network from scratch for a few epochs; gives its search-validation accuracy."""
+    """Trains a network from scratch for a few epochs; gives its search-validation accuracy.
+
+    One that was stopped goes on from its checkpoint, beside which stands what it has cost so far.
+    """
 
     def __init__(self, data: Dataset, settings: Settings, ledger: Ledger, progress: Progress) -> None:
         self._data, self._settings, self._ledger, self._progress = data, settings, ledger, progress
 
     def __call__(self, architecture: Architecture) -> float:
-        epochs = self._settings.calibration_epochs
+        epochs, path = self._settings.calibration_epochs, self._ledger.path
+        folder = None if path is None else path.parent / f"{architecture.digest}-{epochs}"
+        before = 0.0 if folder is None else _spent(folder / SPENT)
         return self._ledger.recall(
-            architecture.digest, f"accuracy after {epochs} epochs", lambda: self._train(architecture, epochs)
+            architecture.digest,
+            f"accuracy after {epochs} epochs",
+            lambda: self._train(architecture, epochs, folder, before),
+            before=before,
         )
 
-    def _train(self, architecture: Architecture, epochs: int) -> float:
-        seed, data, ledger = self._settings.seed, self._data, self._ledger
+    def _train(self, architecture: Architecture, epochs: int, folder: Path | None, before: float) -> float:
+        seed, data, began = self._settings.seed, self._data, time.process_time()
+
+        def spend() -> None:
+            if folder is not None:
+                atomic_write(folder / SPENT, f"{before + time.process_time() - began}")
+
         recipe = Recipe(
             epochs=epochs,
             batch_size=64,
@@ -205,11 +221,26 @@ class ShortTraining:
             seed=seed,
         )
         network = fresh_network(architecture.at_resolution(data.resolution), seed=seed)
-        folder = None if ledger.path is None else ledger.path.parent / f"{architecture.digest}-{epochs}"
-        accuracy = train_network(network, data, recipe, progress=self._progress, phase="calibration", folder=folder)
+        accuracy = train_network(
+            network,
+            data,
+            recipe,
+            progress=self._progress,
+            phase="calibration",
+            folder=folder,
+            after_save=spend,
+        )
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)  # what it was for goes on record
         return accuracy
+
+
+def _spent(path: Path) -> float:
+    """CPU seconds that a training that was stopped has taken; none where there was none."""
+    try:
+        return float(path.read_text()) if path.exists() else 0.0
+    except ValueError:
+        raise OptionError(f"{path} is damaged: it must hold a number of seconds. Delete {path.parent}.") from None
 
 
 def _data(architectures: Sequence[Architecture], space: SearchSpace, settings: Settings) -> Dataset:

@@ -7,12 +7,14 @@ import math
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import nas
 from nas.architecture import Architecture
+from nas.benchmark import scorers
 from nas.benchmark.ranking import rank
 from nas.benchmark.scorers import Settings, score_all
 from nas.errors import OptionError, RunError
@@ -173,6 +175,47 @@ def test_what_was_computed_is_found_again_and_still_counted(tmp_path: Path) -> N
     known = {entry["digest"]: entry for entry in map(json.loads, lines) if entry["name"] == "nwot"}
     assert alone.values == [float(known[each.digest]["value"]) for each in architectures]
     assert ledger.read_text().splitlines() == lines
+
+
+def test_a_stopped_training_goes_on_and_all_that_it_cost_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    architectures = members(5)
+    settings = Settings(calibrations=2, work=tmp_path)
+    whole = score_all("calibrated", architectures, SPACE, replace(settings, work=None))
+    train: Any = scorers.train_network
+
+    def stopped(*given: Any, **named: Any) -> float:
+        """Ended by its first checkpoint."""
+        after = named["after_save"]
+
+        def end() -> None:
+            after()
+            raise KeyboardInterrupt
+
+        return train(*given, **{**named, "after_save": end})
+
+    monkeypatch.setattr(scorers, "train_network", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        score_all("calibrated", architectures, SPACE, settings)
+    [kept] = tmp_path.glob(f"*/*/{scorers.SPENT}")
+    spent = float(kept.read_text())
+    assert spent > 0
+    kept.write_text("1000 s")
+    with pytest.raises(OptionError, match="is damaged: it must hold a number of seconds. Delete"):
+        score_all("calibrated", architectures, SPACE, settings)
+    kept.write_text(f"{1000 + spent}")  # as if it had been long
+    monkeypatch.undo()
+    found = score_all("calibrated", architectures, SPACE, settings)
+    assert found.values == whole.values
+    [ledger] = tmp_path.glob("*/numbers.jsonl")
+    trained = [entry for entry in map(json.loads, ledger.read_text().splitlines()) if "accuracy" in entry["name"]]
+    assert [entry["seconds"] > 1000 for entry in trained] == [True, False]
+    assert found.seconds is not None
+    assert 1000 < found.seconds < 1000 + 600
+    again = score_all("calibrated", architectures, SPACE, settings)
+    assert again.seconds is not None
+    assert again.seconds > 1000
 
 
 def test_other_images_and_a_torn_line_are_computed_anew(tmp_path: Path) -> None:
