@@ -35,6 +35,7 @@ _RANKING_USES = {
     "data": _LOOKING,
     "calibrations": ("calibrated",),
     "calibration_epochs": ("calibrated",),
+    "augment": ("calibrated",),
     "work": _PROBING,
     "device": _PROBING,
 }

@@ -65,6 +65,7 @@ def main() -> None:
         help="a block-wise run that is judged too, and the CPU seconds that it took",
     )
     parser.add_argument("--epochs", type=int, default=1, help="of each short training of `calibrated`")
+    parser.add_argument("--augment", default="none", help="how images vary in these trainings, as in `nas rank`")
     parser.add_argument("--seeds", type=int, default=len(SEEDS), help="of `calibrated`; all else has one")
     parser.add_argument("--images", type=int, default=IMAGES, help="training images that scores may use")
     asked = parser.parse_args()
@@ -103,13 +104,12 @@ def main() -> None:
             supernet=asked.supernet,
             known=KNOWN[0],
             calibration_epochs=asked.epochs,
+            augment=asked.augment,
         )
         for name in scorers(asked, seed):
-            judge(
-                work / (f"{name}-{asked.epochs}-{seed}.json" if name == "calibrated" else f"{name}-{seed}.json"),
-                name,
-                settings,
-            )
+            varied = "" if asked.augment == "none" else f"-{asked.augment}"
+            trained = f"-{asked.epochs}{varied}" if name == "calibrated" else ""
+            judge(work / f"{name}{trained}-{seed}.json", name, settings)
     for run, _ in asked.blockwise:
         judge(work / f"{block_score(run)}-0.json", "blockwise", Settings(data=str(data), supernet=run))
     for count in KNOWN if asked.truth == "nats-all" else ():
@@ -161,7 +161,7 @@ def training_seconds(truth: str, known: Path, table: Path | None = None) -> floa
         return vit_epoch_seconds(table, known)
     entries = [json.loads(line) for path in known.glob("known/*/numbers.jsonl") for line in path.open()]
     named = [(entry["name"].split(), entry["seconds"]) for entry in entries]
-    # Such as "accuracy after 3 epochs".
+    # Such as "accuracy after 3 epochs", or with how images varied after that.
     taken = [seconds / int(name[2]) for name, seconds in named if name[0] == "accuracy"]
     with np.load(known / "data.npz") as arrays:
         images = len(arrays["y_train"]) * 0.9  # the rest is search-validation
@@ -210,8 +210,9 @@ def report(asked: argparse.Namespace, work: Path, training: float | None) -> Non
             if name == "blockwise" or (name == "known" and path.stem.startswith(name)):
                 name = path.stem.rpartition("-")[0]
             if name == "calibrated":
-                epochs = int(path.stem.split("-")[1])
-                name = f"calibrated ({epochs} epoch{'s' * (epochs != 1)})"
+                _, epochs, *varied = path.stem.split("-")[:-1]
+                words = f"{epochs} epoch{'s' * (epochs != '1')}" + ", augmented" * bool(varied)
+                name = f"calibrated ({words})"
             if seed == SEEDS[0] or name == "known" or name.startswith("calibrated"):
                 row = {"score": name, "seed": seed, **{key: _short(judged[key]) for key in FIGURES}}
                 spent = judged["seconds"] / training if training and judged["seconds"] else None

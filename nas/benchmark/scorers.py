@@ -11,7 +11,7 @@ from pathlib import Path
 from nas.architecture import Architecture
 from nas.benchmark.ledger import Ledger, fingerprint
 from nas.costing import cost
-from nas.data import Dataset, open_data
+from nas.data import Augment, Dataset, choose_augment, open_data
 from nas.errors import OptionError
 from nas.options import SCORERS, SHARED_WEIGHTS, check_choice
 from nas.progress import Progress, Silent
@@ -38,6 +38,7 @@ class Settings:
         supernet: The run whose weights `supernet`, `supernet-loss` or `blockwise` scores with.
         supernet_data: What these weights are scored on; None is the run's own, and `blockwise` takes no other.
         calibrations: Networks that `calibrated` trains, for `calibration_epochs` each.
+        augment: How images are varied in these trainings, of `nas.options.AUGMENTS`.
         known: Networks whose true accuracies are looked at, for a row of its own; None has no such row.
         work: Where the values of proxies, and checkpoints and accuracies of trainings, are kept and found again, apart
             for other data, seeds and epochs; None keeps none.
@@ -49,6 +50,7 @@ class Settings:
     supernet_data: str | None = None
     calibrations: int = 12
     calibration_epochs: int = 1
+    augment: str = "none"
     known: int | None = None
     work: Path | None = None
     device: str = "auto"
@@ -192,14 +194,16 @@ class ShortTraining:
 
     def __init__(self, data: Dataset, settings: Settings, ledger: Ledger, progress: Progress) -> None:
         self._data, self._settings, self._ledger, self._progress = data, settings, ledger, progress
+        self._augment: Augment = choose_augment(settings.augment, data.info)
 
     def __call__(self, architecture: Architecture) -> float:
         epochs, path = self._settings.calibration_epochs, self._ledger.path
-        folder = None if path is None else path.parent / f"{architecture.digest}-{epochs}"
+        varied = "" if self._augment == "none" else f", {self._augment}"
+        folder = None if path is None else path.parent / f"{architecture.digest}-{epochs}{varied.replace(', ', '-')}"
         before = 0.0 if folder is None else _spent(folder / SPENT)
         return self._ledger.recall(
             architecture.digest,
-            f"accuracy after {epochs} epochs",
+            f"accuracy after {epochs} epochs{varied}",
             lambda: self._train(architecture, epochs, folder, before),
             before=before,
         )
@@ -215,7 +219,7 @@ class ShortTraining:
             epochs=epochs,
             batch_size=64,
             learning_rate=learning_rate_for(cost(architecture).params, 64),
-            augment="none",  # too few epochs to see an image twice in vain
+            augment=self._augment,
             dtype="float32",
             device=self._settings.device,
             seed=seed,

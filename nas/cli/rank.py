@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nas.cli.console import Console, table
 from nas.cli.parsing import choice, device, listed, text, whole, whole_within
 from nas.errors import OptionError
-from nas.options import SCORERS, check_spaceless, check_used
+from nas.options import AUGMENTS, SCORERS, check_spaceless, check_used
 
 if TYPE_CHECKING:
     from nas.benchmark.ranking import Ranking
@@ -36,7 +36,10 @@ _COLUMNS = (
     ("in MAC bands", "within_band_spearman"),
     ("in kinds", "within_kind_spearman"),
 )
-_SETTINGS = ("data", "supernet", "calibrations", "calibration_epochs", "known", "work", "device", "threads", "seed")
+_SETTINGS = (
+    *("data", "supernet", "calibrations", "calibration_epochs", "augment"),
+    *("known", "work", "device", "threads", "seed"),
+)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -85,6 +88,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=whole_within("calibration_epochs", 1, 10**6, 1),
         metavar="N",
         help="epochs of each such training (default: 1; a search takes a sixth of a full training or more)",
+    )
+    parser.add_argument(
+        "--augment",
+        type=choice("augment", AUGMENTS),
+        metavar="A",
+        help=f"how images vary in them: {listed(AUGMENTS)} (default: none, which suits few epochs; a search: auto)",
     )
     parser.add_argument(
         "--known",

@@ -29,6 +29,7 @@ UNUSED = [
     ("--space nats-size --scorer params --data nothing", "--data nothing is used by a --scorer that looks at images"),
     ("--space nats-size --known 4 --calibrations 5", "--calibrations 5 is used by --scorer calibrated"),
     ("--space nats-size --scorer nwot --calibration-epochs 2", "--calibration-epochs 2 is used by --scorer calibrated"),
+    ("--space nats-size --known 4 --augment auto", "--augment auto is used by --scorer calibrated"),
     ("--space nats-size --scorer nwot --supernet nowhere", "--supernet nowhere is used by --scorer supernet"),
     (
         "--space nats-size --scorer supernet --supernet nowhere --work kept",
@@ -40,6 +41,7 @@ USED = [
     "--space nats-size --arch-column arch --known 4 --seed 1",
     "--space nats-size --scorer nwot --data digits --work kept --seed 1 --threads 1 --device cpu",
     "--space nats-size --scorer calibrated --calibrations 5 --calibration-epochs 2 --work kept --data digits",
+    "--space nats-size --scorer calibrated --calibration-epochs 9 --augment auto",
     "--space nats-size --scorer nwot --scorer supernet-loss --supernet nowhere --data digits --work kept",
     "--space nats-size --scorer blockwise --supernet nowhere --data digits",
 ]

@@ -218,6 +218,17 @@ def test_a_stopped_training_goes_on_and_all_that_it_cost_is_counted(
     assert again.seconds > 1000
 
 
+def test_trainings_with_varied_images_are_others(tmp_path: Path) -> None:
+    architectures = members(4)
+    plain = Settings(calibrations=2, calibration_epochs=2, work=tmp_path)
+    found = [score_all("calibrated", architectures, SPACE, replace(plain, augment=each)) for each in ("none", "auto")]
+    assert found[0].values != found[1].values
+    [ledger] = tmp_path.glob("*/numbers.jsonl")
+    names = [json.loads(line)["name"] for line in ledger.read_text().splitlines()]
+    kept = [name for name in names if "accuracy" in name]
+    assert kept == 2 * ["accuracy after 2 epochs"] + 2 * ["accuracy after 2 epochs, crop"]  # digits are not mirrored
+
+
 def test_other_images_and_a_torn_line_are_computed_anew(tmp_path: Path) -> None:
     architectures = members(3)
     score_all("nwot", architectures, SPACE, Settings(work=tmp_path))
