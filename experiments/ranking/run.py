@@ -38,7 +38,8 @@ VIT_PIXELS, VIT_IMAGES = 64, 50_000
 VIT_COLUMNS = {"autoformer": "c100_kd_acc", "autoformer-base": "c100_base_acc"}
 FIGURES = (
     "spearman", "low", "high", "kendall", "partial_spearman_given_macs", "partial_spearman_given_params",
-    "partial_spearman_given_both", "within_band_spearman", "within_kind_spearman", "n", "failed", "known", "seconds",
+    "partial_spearman_given_both", "within_band_spearman", "within_band_low", "within_band_high",
+    "within_kind_spearman", "n", "failed", "known", "seconds",
 )  # fmt: skip
 
 

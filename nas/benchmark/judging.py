@@ -11,15 +11,16 @@ import numpy as np
 
 from nas.searching.ranking import (
     Values,
+    bands,
     bootstrap_spearman,
+    groups,
     interval,
     kendall,
     partial_spearman,
     pearson,
     spearman,
     top_k_regret,
-    within_band_spearman,
-    within_group_spearman,
+    within_parts_spearman,
 )
 
 BANDS = 20
@@ -31,7 +32,8 @@ class Judgement:
     """One predictor against the truth; None where a figure is undefined or cannot be known.
 
     Attributes:
-        low, high: The 95 % percentile interval of `spearman`, by bootstrap over networks.
+        low, high: The 95 % percentile interval of `spearman`, by bootstrap over networks. `within_band_low` and so on
+            are those of the means inside bands and kinds, in the same resamples.
         partial_spearman_given_macs, partial_spearman_given_params, partial_spearman_given_both: With what these tell
             about both score and truth taken out.
         within_band_spearman: Mean inside bands of multiply-adds that hold equally many networks.
@@ -53,7 +55,11 @@ class Judgement:
     partial_spearman_given_params: float | None
     partial_spearman_given_both: float | None
     within_band_spearman: float | None
+    within_band_low: float | None
+    within_band_high: float | None
     within_kind_spearman: float | None
+    within_kind_low: float | None
+    within_kind_high: float | None
     top_k_regret: Mapping[str, float] = field(default_factory=dict)
     n: int = 0
     failed: int = 0
@@ -75,7 +81,7 @@ def judge(
     seconds: float | None = None,
     seed: int = 0,
     resamples: int = 1000,
-    bands: int = BANDS,
+    band_count: int = BANDS,
 ) -> Judgement:
     """Judges one predictor; a score that is not finite counts as failed and is left out.
 
@@ -95,7 +101,17 @@ def judge(
         return Judgement(
             **dict.fromkeys(_FIGURES), n=len(values), failed=int((~kept).sum()), known=known, seconds=seconds
         )
-    low, high = interval(bootstrap_spearman({"score": values}, truths, seed=seed, resamples=resamples)["score"])
+
+    def resampled(parts: list[np.ndarray] | None = None) -> tuple[float, float]:
+        drawn = bootstrap_spearman({"score": values}, truths, seed=seed, resamples=resamples, parts=parts)
+        return interval(drawn["score"])
+
+    def within(name: str, parts: list[np.ndarray]) -> dict[str, float]:
+        low, high = resampled(parts) if parts else (math.nan, math.nan)
+        inside = within_parts_spearman(values, truths, parts)
+        return {f"within_{name}_spearman": inside, f"within_{name}_low": low, f"within_{name}_high": high}
+
+    low, high = resampled()
     by_macs, by_params = costs["macs"], costs["params"]
 
     def partial(*given: np.ndarray | None) -> float:
@@ -111,17 +127,9 @@ def judge(
         "partial_spearman_given_macs": partial(by_macs),
         "partial_spearman_given_params": partial(by_params),
         "partial_spearman_given_both": partial(by_macs, by_params),
-        "within_band_spearman": (
-            # Bands of fewer than four networks say nothing.
-            math.nan
-            if by_macs is None
-            else within_band_spearman(values, truths, by_macs, bands=max(1, min(bands, len(values) // 4)))
-        ),
-        "within_kind_spearman": (
-            math.nan
-            if kinds is None
-            else within_group_spearman(values, truths, [kind for kind, asked in zip(kinds, kept, strict=True) if asked])
-        ),
+        # Bands of fewer than four networks say nothing.
+        **within("band", [] if by_macs is None else bands(by_macs, max(1, min(band_count, len(values) // 4)))),
+        **within("kind", [] if kinds is None else groups([kind for kind, has in zip(kinds, kept, strict=True) if has])),
     }
     return Judgement(
         **{name: None if math.isnan(value) else value for name, value in figures.items()},
@@ -135,5 +143,6 @@ def judge(
 
 _FIGURES = (
     "spearman", "low", "high", "kendall", "pearson", "partial_spearman_given_macs", "partial_spearman_given_params",
-    "partial_spearman_given_both", "within_band_spearman", "within_kind_spearman",
+    "partial_spearman_given_both", "within_band_spearman", "within_band_low", "within_band_high",
+    "within_kind_spearman", "within_kind_low", "within_kind_high",
 )  # fmt: skip

@@ -36,6 +36,8 @@ _COLUMNS = (
     ("in MAC bands", "within_band_spearman"),
     ("in kinds", "within_kind_spearman"),
 )
+# Whose intervals are shown too; the document has those inside kinds as well.
+_INTERVALS = {0: "", 6: "within_band_"}
 _SETTINGS = (
     *("data", "supernet", "calibrations", "calibration_epochs", "augment"),
     *("known", "work", "device", "threads", "seed"),
@@ -158,8 +160,9 @@ def ranking_lines(found: Ranking) -> list[str]:
     for name, judgement in found.scorers.items():
         figures = judgement.to_dict()
         shown = [_figure(figures[key]) for _, key in _COLUMNS]
-        if figures["low"] is not None:
-            shown[0] += f" [{figures['low']:+.3f}, {figures['high']:+.3f}]"
+        for place, prefix in _INTERVALS.items():
+            low, high = figures[f"{prefix}low"], figures[f"{prefix}high"]
+            shown[place] += "" if low is None else f" [{low:+.3f}, {high:+.3f}]"
         took = figures["seconds"]
         count = str(judgement.n) + (f" ({judgement.failed} failed)" if judgement.failed else "")
         spent = "-" if took is None else f"{took:.1f}"

@@ -17,12 +17,14 @@ Values: TypeAlias = "Sequence[float] | np.ndarray"
 FEWEST = 8
 """Networks below which nothing is said about a ranking."""
 BASELINES = ("params", "macs")
+_AT_ONCE = 100  # resamples, so that those of many networks fit into memory
 
 
 def spearman(a: Values, b: Values) -> float:
     """Spearman's rank correlation; NaN below two pairs or where one side is constant."""
     first, second = _pairs(a, b)
-    return _pearson(_ranks(first), _ranks(second))
+    once = np.ones((1, len(first)))
+    return float(_pearson(_ranks(first, once), _ranks(second, once), once)[0])
 
 
 def pearson(a: Values, b: Values) -> float:
@@ -50,38 +52,39 @@ def partial_spearman(score: Values, truth: Values, *given: Values) -> float:
     That is the correlation of what a linear regression on the ranks of `given` leaves of their ranks. NaN where nothing
     is left of one of them.
     """
-    known = np.stack([np.ones(len(score)), *(_ranks(_pairs(each, truth)[0]) for each in given)], axis=1)
-    left = []
+    once = np.ones((1, len(score)))
+    known = np.stack([once[0], *(_ranks(_pairs(each, truth)[0], once)[0] for each in given)], axis=1)
+    left: list[np.ndarray] = []
     for of in _pairs(score, truth):
-        ranks = _ranks(of)
+        ranks = _ranks(of, once)[0]
         rest = ranks - known @ np.linalg.lstsq(known, ranks, rcond=None)[0]
         if rest @ rest <= 1e-6 * max(1.0, ((ranks - ranks.mean()) ** 2).sum()):
             return math.nan
-        left.append(rest)
-    return _pearson(*left)
+        left.append(rest[None])
+    return float(_pearson(left[0], left[1], once)[0])
 
 
-def within_band_spearman(score: Values, truth: Values, macs: Values, *, bands: int = 20) -> float:
-    """The mean of Spearman's correlation inside bands of multiply-adds that hold equally many networks each.
+def within_parts_spearman(score: Values, truth: Values, parts: Sequence[np.ndarray]) -> float:
+    """The mean of Spearman's correlation inside parts, which are places of networks.
 
-    Bands in which it is undefined are left out; NaN if all are.
+    Parts in which it is undefined are left out; NaN if all are.
     """
-    order = np.argsort(_pairs(macs, truth)[0], kind="stable")
-    return _mean_spearman(score, truth, np.array_split(order, min(bands, max(1, len(order)))))
-
-
-def within_group_spearman(score: Values, truth: Values, groups: Sequence[str], *, least: int = 4) -> float:
-    """The mean of Spearman's correlation inside groups of at least `least` networks; NaN if there is none."""
-    names = np.asarray(groups)
-    members = [np.flatnonzero(names == name) for name in dict.fromkeys(groups)]
-    return _mean_spearman(score, truth, [each for each in members if len(each) >= least])
-
-
-def _mean_spearman(score: Values, truth: Values, parts: Sequence[np.ndarray]) -> float:
     scores, truths = _pairs(score, truth)
     inside = [spearman(scores[part], truths[part]) for part in parts]
-    defined = [each for each in inside if not math.isnan(each)]
-    return float(np.mean(defined)) if defined else math.nan
+    return float(_mean_of_defined(np.array(inside)[:, None])[0]) if inside else math.nan
+
+
+def bands(values: Values, count: int) -> list[np.ndarray]:
+    """Places of the networks inside `count` bands of rising values, which hold equally many each."""
+    order = np.argsort(np.asarray(values, dtype=float), kind="stable")
+    return np.array_split(order, min(count, max(1, len(order))))
+
+
+def groups(names: Sequence[str], *, least: int = 4) -> list[np.ndarray]:
+    """Places of the networks that go by the same name, of each name with at least `least` of them."""
+    all_names = np.asarray(names)
+    members = [np.flatnonzero(all_names == name) for name in dict.fromkeys(names)]
+    return [each for each in members if len(each) >= least]
 
 
 def top_k_regret(score: Values, truth: Values, *, k: int) -> float:
@@ -150,46 +153,67 @@ def _verdict(n: int, figures: Mapping[str, dict[str, float] | None], resampled: 
 
 
 def bootstrap_spearman(
-    values: Mapping[str, np.ndarray], truths: np.ndarray, *, seed: int, resamples: int
+    values: Mapping[str, np.ndarray],
+    truths: np.ndarray,
+    *,
+    seed: int,
+    resamples: int,
+    parts: Sequence[np.ndarray] | None = None,
 ) -> dict[str, np.ndarray]:
     """Spearman's correlation with the truth in resamples of the networks, the same ones for all values.
 
     A resample is how often it holds each network, so its average ranks are running sums over the values in order:
     no resample is sorted.
+
+    Args:
+        parts: Places of networks; the correlation is then the mean of those inside the parts.
     """
     generator, n = np.random.default_rng(seed), len(truths)
-    places = {name: np.unique(of, return_inverse=True)[1] for name, of in values.items()}
-    truth_places = np.unique(truths, return_inverse=True)[1]
+    within = [np.arange(n)] if parts is None else parts
     found = {name: np.full(resamples, math.nan) for name in values}
-    for i in range(resamples if n > 1 else 0):
-        weights = np.bincount(generator.integers(n, size=n), minlength=n).astype(float)
-        truth_ranks = _weighted_ranks(truth_places, weights)
-        for name, of in places.items():
-            found[name][i] = _pearson(_weighted_ranks(of, weights), truth_ranks, weights)
+    for start in range(0, resamples if n > 1 else 0, _AT_ONCE):
+        count = min(_AT_ONCE, resamples - start)
+        drawn = [np.bincount(generator.integers(n, size=n), minlength=n) for _ in range(count)]
+        weights = np.array(drawn, dtype=float)
+        inside: dict[str, list[np.ndarray]] = {name: [] for name in values}
+        for part in within:
+            truth_ranks = _ranks(truths[part], weights[:, part])
+            for name, of in values.items():
+                ranks = _ranks(of[part], weights[:, part])
+                inside[name].append(_pearson(ranks, truth_ranks, weights[:, part]))
+        for name, each in inside.items():
+            found[name][start : start + count] = _mean_of_defined(np.array(each))
     return found
 
 
-def _weighted_ranks(places: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Average ranks, up to a constant, of values that occur `weights` times each; `places` are theirs among all."""
-    counts = np.bincount(places, weights=weights)
-    return (np.cumsum(counts) - counts / 2)[places]
+def _ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Average ranks (R, N), up to a constant, of values (N,) that occur `weights` (R, N) times each."""
+    if not len(values):
+        return weights
+    order = np.argsort(values, kind="stable")
+    starts, places = np.unique(values[order], return_index=True)[1], np.unique(values, return_inverse=True)[1]
+    counts = np.add.reduceat(weights[:, order], starts, axis=1)
+    return (np.cumsum(counts, axis=1) - counts / 2)[:, places]
 
 
-def _ranks(values: np.ndarray) -> np.ndarray:
-    return _weighted_ranks(np.unique(values, return_inverse=True)[1], np.ones(len(values)))
-
-
-def _pearson(a: np.ndarray, b: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """Pearson's correlation of average ranks; NaN where one side is constant."""
-    weights = np.ones(len(a)) if weights is None else weights
-    total = weights.sum()
-    if total < 2:
-        return math.nan
-    a = a - weights @ a / total
-    b = b - weights @ b / total
-    spread = (weights @ a**2) * (weights @ b**2)
+def _pearson(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Pearson's correlations (R,) of average ranks (R, N); NaN where one side is constant."""
+    total = weights.sum(1, keepdims=True)
+    some = np.maximum(total, 1)
+    a = a - (weights * a).sum(1, keepdims=True) / some
+    b = b - (weights * b).sum(1, keepdims=True) / some
+    spread = (weights * a**2).sum(1) * (weights * b**2).sum(1)
     # Ranks differ by at least one half, so what is left of a constant is rounding.
-    return float(np.clip(weights @ (a * b) / math.sqrt(spread), -1, 1)) if spread > 1e-9 else math.nan
+    ordered = (total[:, 0] >= 2) & (spread > 1e-9)
+    found = (weights * a * b).sum(1) / np.sqrt(np.where(ordered, spread, 1.0))
+    return np.where(ordered, np.clip(found, -1, 1), math.nan)
+
+
+def _mean_of_defined(values: np.ndarray) -> np.ndarray:
+    """Means (R,) over the first of (P, R); NaN where nothing is defined."""
+    defined = ~np.isnan(values)
+    count = defined.sum(0)
+    return np.where(count > 0, np.where(defined, values, 0.0).sum(0) / np.maximum(count, 1), math.nan)
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:

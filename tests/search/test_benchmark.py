@@ -77,6 +77,10 @@ def test_knowing_the_better_op_alone_is_worth_nothing_within_kinds() -> None:
     assert judge(truth, truth, kinds=groups).within_kind_spearman == pytest.approx(1)
     assert judge(truth[-3:], truth[-3:], kinds=groups[-3:]).within_kind_spearman is None
     assert judge(truth, truth).within_kind_spearman is None
+    assert found.within_kind_low is not None
+    assert found.within_kind_high is not None
+    assert found.within_kind_low < found.within_kind_spearman < found.within_kind_high
+    assert found.within_band_low is None
 
 
 def test_a_perfect_score_is_one_everywhere_and_a_failed_one_is_left_out() -> None:
@@ -85,7 +89,14 @@ def test_a_perfect_score_is_one_everywhere_and_a_failed_one_is_left_out() -> Non
     macs, params = ([rng.random() for _ in truth] for _ in range(2))
     found = judge([*truth[:-1], math.nan], truth, macs=macs, params=params, seconds=2.0)
     assert (found.n, found.failed, found.seconds) == (59, 1, 2.0)
-    for figure in (found.spearman, found.kendall, found.pearson, found.within_band_spearman, found.low):
+    for figure in (
+        found.spearman,
+        found.kendall,
+        found.pearson,
+        found.within_band_spearman,
+        found.low,
+        found.within_band_low,
+    ):
         assert figure == pytest.approx(1)
     assert found.top_k_regret == {"1": 0, "5": 0, "10": 0, "50": 0}
 

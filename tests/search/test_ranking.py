@@ -12,12 +12,15 @@ from hypothesis import strategies as st
 from scipy.stats import kendalltau, spearmanr
 
 from nas.searching.ranking import (
+    bands,
+    bootstrap_spearman,
+    groups,
     kendall,
     partial_spearman,
     rank_statistics,
     spearman,
     top_k_regret,
-    within_band_spearman,
+    within_parts_spearman,
 )
 
 TRUTH = Path(__file__).parents[3] / "shared" / "truth"
@@ -86,12 +89,13 @@ def test_bands_hide_what_size_alone_explains() -> None:
     truth = [1, 2, 3, 4, 5, 6, 7, 8]
     score = [4, 3, 2, 1, 8, 7, 6, 5]  # right between the bands, wrong inside each
     assert spearman(score, truth) == pytest.approx(1 - 6 * 40 / (8 * 63))
-    assert within_band_spearman(score, truth, macs, bands=2) == pytest.approx(-1)
+    assert within_parts_spearman(score, truth, bands(macs, 2)) == pytest.approx(-1)
 
 
 def test_bands_without_an_order_are_left_out() -> None:
-    assert within_band_spearman([1, 1, 3, 4], [1, 2, 3, 4], [1, 2, 3, 4], bands=2) == pytest.approx(1)
-    assert math.isnan(within_band_spearman([1, 2, 3], [1, 2, 3], [1, 2, 3], bands=20))
+    assert within_parts_spearman([1, 1, 3, 4], [1, 2, 3, 4], bands([1, 2, 3, 4], 2)) == pytest.approx(1)
+    assert math.isnan(within_parts_spearman([1, 2, 3], [1, 2, 3], bands([1, 2, 3], 20)))
+    assert math.isnan(within_parts_spearman([1, 2, 3], [1, 2, 3], []))
 
 
 def test_regret_is_what_the_best_of_the_top_k_misses() -> None:
@@ -208,6 +212,25 @@ def test_intervals_are_the_percentiles_of_resampled_correlations() -> None:
     )
 
 
+def test_intervals_inside_parts_are_those_of_resampled_means() -> None:
+    data = made_up(24, noise={"score": 1})
+    score, truth = np.round(data["score"]), np.round(data["truth"])
+    parts = [np.arange(0, 24, 2), np.arange(1, 24, 4)]
+    found = bootstrap_spearman({"score": score}, truth, seed=5, resamples=120, parts=parts)["score"]
+    generator = np.random.default_rng(5)
+    for each in found:
+        row = generator.integers(24, size=24)
+        inside = [row[np.isin(row, part)] for part in parts]
+        means = [spearman(score[kept], truth[kept]) for kept in inside]
+        assert each == pytest.approx(np.mean([mean for mean in means if not math.isnan(mean)]))
+
+
+def test_networks_of_one_name_are_a_group_where_they_are_enough() -> None:
+    found = groups(["a", "b", "a", "b", "a", "c", "a"], least=2)
+    assert [part.tolist() for part in found] == [[0, 2, 4, 6], [1, 3]]
+    assert groups(["a", "b"]) == []
+
+
 def test_the_same_seed_gives_the_same_report() -> None:
     first, again = (report(12, score=1, params=1, macs=1) for _ in range(2))
     assert first == again
@@ -232,6 +255,6 @@ def test_the_baselines_of_the_size_space_are_as_published() -> None:
     assert spearman(channels, truth) == pytest.approx(0.925, abs=5e-3)
     assert spearman(params, truth) == pytest.approx(0.872, abs=5e-3)
     assert spearman(macs, truth) == pytest.approx(0.609, abs=5e-3)
-    assert within_band_spearman(params, truth, macs, bands=20) == pytest.approx(0.792, abs=5e-3)
+    assert within_parts_spearman(params, truth, bands(macs, 20)) == pytest.approx(0.792, abs=5e-3)
     verdict = rank_statistics(channels, truth, params=params, macs=macs, seed=0, resamples=50)["verdict"]
     assert verdict == "the score (Spearman 0.93) beats params (0.87) and macs (0.61)"
