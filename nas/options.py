@@ -95,7 +95,8 @@ class SearchOptions:
         epochs: Epochs that the supernet trains for.
         scorer: How an architecture is measured. "auto" is "blockwise" with the block-wise strategies, "supernet" where
             another option is about a supernet, else "calibrated".
-        calibrations: Networks that the scorer "calibrated" trains for a short while, `calibration_epochs` each.
+        calibrations: What the scorer "calibrated" may train for a short while, `calibration_epochs` each: as many
+            networks as cost what so many average ones do.
         searcher: What proposes architectures. The block-wise strategies know the best ones without.
         strategy: How the supernet trains.
         metric: What a score is, on the search-validation split.

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 import nas
+from nas.architecture import Architecture
 from nas.run import atomic_write
 from nas.scoring.calibrated import Frame, Measured
 from nas.scoring.expectation import choose_telling
@@ -26,7 +27,7 @@ from provenance import provenance
 from tables import write_rows
 
 RESULTS = Path(__file__).resolve().parents[2] / "results" / "choosing-trainings"
-MEMBERS, FUNCTIONS, COUNTS = {"nats-size": 600, "coatnet-small": 400, "hytra": 400}, 200, (12, 32)
+MEMBERS, FUNCTIONS, COUNTS = {"nats-size": 600, "coatnet-small": 400, "hytra": 400}, 200, (6, 12, 32)
 # Of a training, as a share of the accuracies' variance: what two seeds of one network differ by.
 SPREAD = NOISE / 4
 
@@ -58,17 +59,28 @@ def expected(covariance: np.ndarray, rows: list[int], numbers: np.ndarray) -> np
     return covariance[:, rows] @ np.linalg.solve(known, numbers - numbers.mean())
 
 
+def costs_of(networks: list[Architecture]) -> np.ndarray:
+    """Of trainings, as `Frame.telling` counts them: multiply-adds, and what a step costs whatever the network."""
+    macs = np.array([nas.cost(each).macs for each in networks], dtype=float)
+    return macs + macs.mean() / 8
+
+
 def main() -> None:
     rows: list[dict[str, Any]] = []
     for name, members in MEMBERS.items():
         space, drawing, rng = nas.load_space(name), random.Random(0), np.random.default_rng(0)
-        frame = Frame(Measured.of([space.sample(drawing) for _ in range(members)], None))
+        networks = [space.sample(drawing) for _ in range(members)]
+        frame, costs = Frame(Measured.of(networks, None)), costs_of(networks)
         points, kernel = frame.reference, prior(frame.widths)
         covariance: Any = kernel(points)  # type: ignore[operator]
         lower = np.linalg.cholesky(covariance + 1e-8 * np.eye(members))
         for count in COUNTS:
+            telling = choose_telling(points, frame.widths, count)
+            # For the cost of those, whatever their number.
+            affordable = costs[telling].sum() / costs.mean()
             fixed = {
-                "least variance left": choose_telling(points, frame.widths, count),
+                "least variance left": telling,
+                "least variance left, for its cost": choose_telling(points, frame.widths, affordable, costs),
                 "far apart": far_apart(points, count),
                 "medoids": central(points, count),
             }
@@ -83,7 +95,10 @@ def main() -> None:
                     known.append((spearman(scores.tolist(), truth.tolist()), float(regret)))
             for way, known in found.items():
                 rhos, regrets = zip(*known, strict=True)
-                row = {"space": name, "trainings": count, "chosen": way, "rho": round(statistics.mean(rhos), 4)}
+                chosen = fixed.get(way, [])
+                row: dict[str, Any] = {"space": name, "trainings": len(chosen) or count, "chosen": way}
+                row["cost"] = round(float(costs[chosen].sum() / costs.mean()), 2) if chosen else count
+                row["rho"] = round(statistics.mean(rhos), 4)
                 row["rho_error"] = round(statistics.stdev(rhos) / FUNCTIONS**0.5, 4)
                 rows.append({**row, "regret": round(statistics.mean(regrets), 4)})
                 print(rows[-1], flush=True)

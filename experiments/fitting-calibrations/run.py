@@ -31,7 +31,7 @@ from nas.data import open_data
 from nas.progress import Silent
 from nas.run import atomic_write
 from nas.scoring.calibrated import Frame, Measured, Proxies, log_odds
-from nas.scoring.expectation import Expectation
+from nas.scoring.expectation import Expectation, choose_telling
 from nas.scoring.kernels import noise, prior
 from nas.scoring.zero_cost import ProxyValues
 from nas.searching.ranking import pearson, spearman
@@ -94,7 +94,7 @@ def trained(
     loaded = open_data(str(data)).load(resolution=networks[0].input.resolution, seed=seed)
     ledger = Ledger(known / "known" / fingerprint(loaded, seed=seed))
     frame = Frame(Measured.of(networks, Proxies(ProxyValues(loaded, seed=seed, memory=ledger))))
-    told = frame.telling(TOLD)
+    told = choose_telling(frame.reference, frame.widths, TOLD)
     rest = [row for row in range(len(networks)) if row not in told]
     train = ShortTraining(loaded, settings, ledger, Silent())
     rows = [*told, *random.Random(seed).sample(rest, held)]

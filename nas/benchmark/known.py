@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from nas.architecture import Architecture
 from nas.errors import OptionError
 from nas.scoring.calibrated import Frame, Measured
+from nas.scoring.expectation import choose_telling
 
 
 def expected_from_known(
@@ -35,6 +36,6 @@ def expected_from_known(
             f"--known {count} leaves fewer than two of {len(architectures)} networks to judge. Give a smaller number."
         )
     frame = Frame(Measured.of(architectures, None))
-    rows = frame.telling(count)
+    rows = choose_telling(frame.reference, frame.widths, count)
     expected, _ = frame.expectation(rows, [accuracies[row] / unit for row in rows]).at(frame.reference)
     return sorted(rows), [float(value) for value in expected]

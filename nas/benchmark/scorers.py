@@ -37,7 +37,8 @@ class Settings:
         data: As `--data`; what proxies look at and short trainings train on.
         supernet: The run whose weights `supernet`, `supernet-loss` or `blockwise` scores with.
         supernet_data: What these weights are scored on; None is the run's own, and `blockwise` takes no other.
-        calibrations: Networks that `calibrated` trains, for `calibration_epochs` each.
+        calibrations: What `calibrated` may train, for `calibration_epochs` each: as many networks as cost what so many
+            average ones do.
         augment: How images are varied in these trainings, of `nas.options.AUGMENTS`.
         known: Networks whose true accuracies are looked at, for a row of its own; None has no such row.
         work: Where the values of proxies, and checkpoints and accuracies of trainings, are kept and found again, apart

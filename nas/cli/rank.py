@@ -83,7 +83,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--calibrations",
         type=whole_within("calibrations", 2, 10**6, 12),
         metavar="N",
-        help="networks that `calibrated` trains (default: 12)",
+        help="short trainings of calibrated: as many as cost what N average networks do (default: 12)",
     )
     parser.add_argument(
         "--calibration-epochs",

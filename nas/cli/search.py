@@ -123,7 +123,7 @@ def _add_how(group: argparse._ActionsContainer) -> None:
         "--calibrations",
         type=whole("calibrations"),
         metavar="N",
-        help="networks that --scorer calibrated trains for a short while (default: 12)",
+        help="short trainings of --scorer calibrated: as many as cost what N average networks do (default: 12)",
     )
     group.add_argument(
         "--calibration-epochs", type=whole("calibration_epochs"), metavar="N", help="epochs of each of them"

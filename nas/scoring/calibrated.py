@@ -21,6 +21,8 @@ from nas.scoring.features import cost_features, stage_features, table_of
 from nas.scoring.zero_cost import PROXIES, ProxyValues
 
 _STEADY = 1e-12
+_STEP_SHARE = 0.125
+"""Of the average network's multiply-adds: what a training step costs whatever the network (0.12 of NATS-Bench's)."""
 
 
 class Proxies:
@@ -80,6 +82,8 @@ class Frame:
         self._deviations = [np.where(group.std(0) > _STEADY, group.std(0), np.inf) for group in groups]
         self.widths = tuple(map(len, self._means))
         self.reference = self.points(reference)
+        macs = np.exp(reference.groups[0][:, 1])
+        self._costs = macs + _STEP_SHARE * macs.mean()
 
     def points(self, measured: Measured) -> np.ndarray:
         """(N, F) of networks measured."""
@@ -92,8 +96,8 @@ class Frame:
         return np.hstack(groups)
 
     def telling(self, count: int) -> list[int]:
-        """Rows of the reference whose numbers would tell most about all, by `choose_telling`."""
-        return choose_telling(self.reference, self.widths, count)
+        """Rows of the reference whose trainings would tell most about all, for what `count` average ones cost."""
+        return choose_telling(self.reference, self.widths, count, self._costs)
 
     def expectation(self, rows: Sequence[int], accuracies: Sequence[float]) -> Expectation:
         """Of log-odds of being right, from the accuracies (0 to 1) of some rows of the reference."""

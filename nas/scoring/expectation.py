@@ -17,16 +17,21 @@ _DRAWS, _LEAST = 512, 1e-3
 """Sizes of a kernel that are tried, and the weight beside the likeliest's below which they are left out."""
 
 
-def choose_telling(points: np.ndarray, widths: Sequence[int], count: int) -> list[int]:
+def choose_telling(
+    points: np.ndarray, widths: Sequence[int], count: float, costs: np.ndarray | None = None
+) -> list[int]:
     """Rows whose numbers would tell most about those of all, the most telling first, before any number is known.
 
-    Each is the one that leaves the least variance of the process's prior, summed over all rows, given those before it
-    (Cohn 1996, Neural Networks 9:6; Seo et al. 2000). Why not rows far apart: docs/decisions/0008-calibrated-score.md.
+    Each is the one that takes most variance of the process's prior, summed over all rows, for what it costs, given
+    those before it (Cohn 1996, Neural Networks 9:6; Seo et al. 2000). Why not rows far apart, and why by cost:
+    docs/decisions/0008-calibrated-score.md.
 
     Args:
         points: (N, F); of more than 1,000 so many, at even steps, stand for all.
         widths: Columns of each group, as `Frame.widths`.
         count: Of rows wanted; all if there are no more.
+        costs: (N,) of knowing each row's number, in any unit. Rows are then chosen as long as they fit into what
+            `count` average ones cost: more of them where the telling ones are cheap. None where all cost the same.
     """
     from nas.scoring.kernels import NOISE, prior
 
@@ -34,12 +39,16 @@ def choose_telling(points: np.ndarray, widths: Sequence[int], count: int) -> lis
     all_rows = np.linspace(0, len(points) - 1, min(len(points), _STOOD_FOR)).round().astype(int)
     between, own = kernel(points, points[all_rows]), kernel.diag(points)
     factors = np.zeros((len(points), 0))
+    each = np.ones(len(points)) if costs is None else costs / costs.mean()
     chosen: list[int] = []
-    while len(chosen) < min(count, len(points)):
-        gains = (between**2).sum(1) / (own + NOISE)
-        gains[chosen] = -1.0
+    open_ = np.ones(len(points), dtype=bool)
+    left = float(count)
+    while (open_ := open_ & (each <= left)).any():
+        gains = np.where(open_, (between**2).sum(1) / (own + NOISE) / each, -1.0)
         row = int(gains.argmax())
         chosen.append(row)
+        open_[row] = False
+        left -= each[row]
         # What is left once the row is known: one step of a Cholesky factorisation.
         covariance = kernel(points, points[row : row + 1])[:, 0] - factors @ factors[row]
         factor = covariance / math.sqrt(own[row] + NOISE)

@@ -53,8 +53,8 @@ def _first(plan: Plan, scorer: str, images: int, lender: str | None) -> str:
         if "trainings" not in known:
             return f"Scores: {scorer}"
         return (
-            f"Scores: {scorer}, {known['trainings']} of {known['reference']} networks trained for {known['epochs']} "
-            f"epoch{'s' * (known['epochs'] != 1)} of {images:,} images"
+            f"Scores: {scorer}, by trainings of {known['epochs']} epoch{'s' * (known['epochs'] != 1)} of {images:,} "
+            f"images that cost as much as those of {known['trainings']} of {known['reference']} networks"
         )
     if plan.blocks:
         images = min(images, plan.blocks["images"])

@@ -15,6 +15,7 @@ from nas.scoring.calibrated import Calibration, Frame, Measured, Proxies
 from nas.scoring.threads import threads_set
 from nas.scoring.zero_cost import PROXIES, ProxyValues
 from nas.searching.context import Context
+from nas.searching.phases import is_finished
 from nas.searching.sampling import BudgetSampler
 from nas.training import fresh_network, train_network
 
@@ -45,8 +46,11 @@ def calibrate(context: Context) -> Calibration:
     proxies = Proxies(values)
     with threads_set(plan.job_threads):
         reference = _measure(context, networks, proxies)
-    rows = Frame(reference).telling(plan.calibration["trainings"])
     known = {event["digest"]: event["accuracy"] for event in context.run.events("calibrated")}
+    rows = Frame(reference).telling(plan.calibration["trainings"])
+    if is_finished(context.run, FOLDER):
+        # An earlier version may have chosen others; what was scored by these stays so.
+        rows = _places(context.run, networks, list(known))
     trained: list[tuple[int, float]] = []
     for number, row in enumerate(rows, start=1):
         network = networks[row]
@@ -90,6 +94,13 @@ def _numbers(run: Run, plain: list[Any]) -> list[float]:
     if len(found) != len(PROXIES.names()):
         raise RunError(f"{run.path}: a network was measured in a way that this version does not know. Start a new run.")
     return found
+
+
+def _places(run: Run, networks: list[Architecture], digests: list[str]) -> list[int]:
+    places = {network.digest: row for row, network in enumerate(networks)}
+    if any(digest not in places for digest in digests):
+        raise RunError(f"{run.path}: networks were trained that this version does not draw. Start a new run.")
+    return [places[digest] for digest in digests]
 
 
 def _train(context: Context, architecture: Architecture, phase: str) -> float:

@@ -48,7 +48,7 @@ class Plan:
         job_threads: CPU threads of one scoring job.
         seconds: What each phase is expected to take.
         calibration: Of a search that scores by proxies: `reference` networks that scores are relative to, and for the
-            scorer "calibrated" so many `trainings` of so many `epochs`; else empty.
+            scorer "calibrated" trainings of so many `epochs` that cost what so many average `trainings` do; else empty.
         blocks: Of a block-wise search: `paths` per cell and step, `images` that train, and the widths of projector and
             predictor, `hidden` and `features`; else empty.
         teacher: Of block-wise distillation: the teacher's `path`, and the digests of its `architecture` and of its

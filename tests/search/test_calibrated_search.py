@@ -12,6 +12,7 @@ import nas
 from nas.errors import OptionError, RunError
 from nas.options import SearchOptions
 from nas.run import Run, read_run
+from nas.scoring.calibrated import Frame
 from nas.searching import plan, resume
 
 from ..small_space import small_space
@@ -101,6 +102,51 @@ def test_stopped_in_every_phase_it_ends_the_same(whole: Path, tmp_path: Path, mo
     for each in ("measured", "calibrated", "finalist", "ranking"):
         assert told(path, each) == told(whole, each)
     assert trials(path) == trials(whole)
+
+
+@pytest.mark.usefixtures("unexported")
+def test_what_was_trained_stays_what_it_is_calibrated_by(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where another version would have trained other networks."""
+    path, append = tmp_path / "run", Run.append
+
+    def stopping(self: Run, event: str, **fields: Any) -> None:
+        append(self, event, **fields)
+        if event == "trial" and len(self.events("trial")) == 4:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "append", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            search(path, **CALIBRATED)
+    asked = Frame.telling
+    monkeypatch.setattr(Frame, "telling", lambda self, count: asked(self, count + 2)[::-1])
+    resume(path)
+    assert told(path, "calibrated") == told(whole, "calibrated")
+    assert trials(path) == trials(whole)
+
+
+def test_networks_that_it_would_not_draw_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, append = tmp_path / "run", Run.append
+
+    def stopping(self: Run, event: str, **fields: Any) -> None:
+        append(self, event, **fields)
+        if event == "trial":
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "append", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            search(path, **CALIBRATED)
+    events, digest = path / "events.jsonl", told(path, "calibrated")[0]["digest"]
+    lines = events.read_text().splitlines(keepends=True)
+    events.write_text(
+        "".join(line.replace(digest, "0" * len(digest)) if '"calibrated"' in line[:80] else line for line in lines)
+    )
+    assert told(path, "calibrated")[0]["digest"] != digest
+    with pytest.raises(RunError, match="networks were trained that this version does not draw. Start a new run"):
+        resume(path)
 
 
 @pytest.mark.usefixtures("unexported")

@@ -106,6 +106,34 @@ def test_what_is_trained_leaves_the_least_doubt_about_the_rest() -> None:
     assert sorted(choose_telling(points, [2, 3], 99)) == list(range(30))
 
 
+def test_what_is_trained_leaves_the_least_doubt_for_what_it_costs() -> None:
+    rng = np.random.default_rng(6)
+    points, costs = rng.normal(size=(30, 5)), rng.uniform(0.2, 5, 30)
+    chosen = choose_telling(points, [2, 3], 4, costs)
+    spent, afford = 0.0, 4 * costs.mean()
+    for number, row in enumerate(chosen):
+        before = chosen[:number]
+        doubt = doubt_left(points, [2, 3], before) if before else float(prior([2, 3]).diag(points).sum())
+        fits = [each for each in range(30) if each not in before and spent + costs[each] <= afford]
+        worth = {each: (doubt - doubt_left(points, [2, 3], [*before, each])) / costs[each] for each in fits}
+        assert row == max(worth, key=worth.__getitem__)
+        spent += costs[row]
+    assert not any(spent + costs[each] <= afford for each in range(30) if each not in chosen)
+    assert len(chosen) > 4, "cheap ones are more than as many average ones"
+    alike = choose_telling(points, [2, 3], 6, np.full(30, 7.0))
+    assert alike == choose_telling(points, [2, 3], 6)
+
+
+def test_trainings_cost_what_multiply_adds_and_steps_do() -> None:
+    architectures = members(20)
+    macs = np.array([nas.cost(each).macs for each in architectures], dtype=float)
+    costs = macs + macs.mean() / 8
+    frame = Frame(Measured.of(architectures, PROXIES))
+    rows = frame.telling(5)
+    assert rows == choose_telling(frame.reference, frame.widths, 5, costs)
+    assert costs[rows].sum() <= 5 * costs.mean()
+
+
 def test_some_points_stand_for_very_many() -> None:
     rng = np.random.default_rng(4)
     points = rng.normal(size=(2500, 4))
