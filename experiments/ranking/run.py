@@ -66,6 +66,7 @@ def main() -> None:
         help="a block-wise run that is judged too, and the CPU seconds that it took",
     )
     parser.add_argument("--epochs", type=int, default=1, help="of each short training of `calibrated`")
+    parser.add_argument("--calibrations", type=int, default=12, help="what they may cost, in average networks")
     parser.add_argument("--augment", default="none", help="how images vary in these trainings, as in `nas rank`")
     parser.add_argument("--seeds", type=int, default=len(SEEDS), help="of `calibrated`; all else has one")
     parser.add_argument("--images", type=int, default=IMAGES, help="training images that scores may use")
@@ -104,11 +105,13 @@ def main() -> None:
             work=known / "known",
             supernet=asked.supernet,
             known=KNOWN[0],
+            calibrations=asked.calibrations,
             calibration_epochs=asked.epochs,
             augment=asked.augment,
         )
         for name in scorers(asked, seed):
             varied = "" if asked.augment == "none" else f"-{asked.augment}"
+            varied += "" if asked.calibrations == 12 else f"-cost{asked.calibrations}"
             trained = f"-{asked.epochs}{varied}" if name == "calibrated" else ""
             judge(work / f"{name}{trained}-{seed}.json", name, settings)
     for run, _ in asked.blockwise:
@@ -212,10 +215,12 @@ def report(asked: argparse.Namespace, work: Path, training: float | None) -> Non
                 name = path.stem.rpartition("-")[0]
             if name == "calibrated":
                 _, epochs, *varied = path.stem.split("-")[:-1]
-                words = f"{epochs} epoch{'s' * (epochs != '1')}" + ", augmented" * bool(varied)
+                words = ", ".join([f"{epochs} epoch{'s' * (epochs != '1')}", *varied]).replace(
+                    "cost", "for the cost of "
+                )
                 name = f"calibrated ({words})"
             if seed == SEEDS[0] or name == "known" or name.startswith("calibrated"):
-                row = {"score": name, "seed": seed, **{key: _short(judged[key]) for key in FIGURES}}
+                row = {"score": name, "seed": seed, **{key: _short(judged.get(key)) for key in FIGURES}}
                 spent = judged["seconds"] / training if training and judged["seconds"] else None
                 if spent is not None and name in SHARED_WEIGHTS:
                     spent += supernet_trainings(asked.supernet, asked.truth)
