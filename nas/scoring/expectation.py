@@ -42,7 +42,7 @@ def choose_telling(
     each = np.ones(len(points)) if costs is None else costs / costs.mean()
     chosen: list[int] = []
     open_ = np.ones(len(points), dtype=bool)
-    left = float(count)
+    left = count + 1e-9  # so that rounding leaves none out where all are affordable
     while (open_ := open_ & (each <= left)).any():
         gains = np.where(open_, (between**2).sum(1) / (own + NOISE) / each, -1.0)
         row = int(gains.argmax())

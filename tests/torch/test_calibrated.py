@@ -235,3 +235,10 @@ def test_a_score_follows_the_trainings_and_survives_being_written_down() -> None
     kept = Calibration.from_dict(json.loads(json.dumps(calibration.to_dict())))
     again = CalibratedScorer(kept, PROXIES)
     assert [again.score(each) for each in architectures[::-1]] == scores[::-1]
+
+
+def test_where_all_are_affordable_all_are_trained() -> None:
+    rng = np.random.default_rng(7)
+    for count in range(2, 30):
+        points, costs = rng.normal(size=(count, 3)), rng.uniform(0.1, 3, count)
+        assert sorted(choose_telling(points, [3], count, costs)) == list(range(count))
