@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 import nas
-from nas.architecture import Architecture
 from nas.run import atomic_write
 from nas.scoring.calibrated import Frame, Measured
 from nas.scoring.expectation import choose_telling
@@ -59,19 +58,12 @@ def expected(covariance: np.ndarray, rows: list[int], numbers: np.ndarray) -> np
     return covariance[:, rows] @ np.linalg.solve(known, numbers - numbers.mean())
 
 
-def costs_of(networks: list[Architecture]) -> np.ndarray:
-    """Of trainings, as `Frame.telling` counts them: multiply-adds, and what a step costs whatever the network."""
-    macs = np.array([nas.cost(each).macs for each in networks], dtype=float)
-    return macs + macs.mean() / 8
-
-
 def main() -> None:
     rows: list[dict[str, Any]] = []
     for name, members in MEMBERS.items():
         space, drawing, rng = nas.load_space(name), random.Random(0), np.random.default_rng(0)
-        networks = [space.sample(drawing) for _ in range(members)]
-        frame, costs = Frame(Measured.of(networks, None)), costs_of(networks)
-        points, kernel = frame.reference, prior(frame.widths)
+        frame = Frame(Measured.of([space.sample(drawing) for _ in range(members)], None))
+        points, costs, kernel = frame.reference, frame.costs, prior(frame.widths)
         covariance: Any = kernel(points)  # type: ignore[operator]
         lower = np.linalg.cholesky(covariance + 1e-8 * np.eye(members))
         for count in COUNTS:

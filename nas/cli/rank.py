@@ -36,12 +36,11 @@ _COLUMNS = (
     ("in MAC bands", "within_band_spearman"),
     ("in kinds", "within_kind_spearman"),
 )
-# Whose intervals are shown too; the document has those inside kinds as well.
-_INTERVALS = {0: "", 6: "within_band_"}
+# Figures whose intervals are shown too, and what these go by; the document has those inside kinds as well.
+_INTERVALS = {"spearman": ("low", "high"), "within_band_spearman": ("within_band_low", "within_band_high")}
 _SETTINGS = (
-    *("data", "supernet", "calibrations", "calibration_epochs", "augment"),
-    *("known", "work", "device", "threads", "seed"),
-)
+    "data", "supernet", "calibrations", "calibration_epochs", "augment", "known", "work", "device", "threads", "seed",
+)  # fmt: skip
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -159,10 +158,7 @@ def ranking_lines(found: Ranking) -> list[str]:
     rows: list[list[str]] = []
     for name, judgement in found.scorers.items():
         figures = judgement.to_dict()
-        shown = [_figure(figures[key]) for _, key in _COLUMNS]
-        for place, prefix in _INTERVALS.items():
-            low, high = figures[f"{prefix}low"], figures[f"{prefix}high"]
-            shown[place] += "" if low is None else f" [{low:+.3f}, {high:+.3f}]"
+        shown = [_figure(figures[key], *(figures[end] for end in _INTERVALS.get(key, ()))) for _, key in _COLUMNS]
         took = figures["seconds"]
         count = str(judgement.n) + (f" ({judgement.failed} failed)" if judgement.failed else "")
         spent = "-" if took is None else f"{took:.1f}"
@@ -176,8 +172,9 @@ def ranking_lines(found: Ranking) -> list[str]:
     return lines
 
 
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:+.3f}"
+def _figure(value: float | None, low: float | None = None, high: float | None = None) -> str:
+    shown = "-" if value is None else f"{value:+.3f}"
+    return shown if low is None else f"{shown} [{low:+.3f}, {high:+.3f}]"
 
 
 def _regret(found: dict[str, Any]) -> str:

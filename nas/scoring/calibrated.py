@@ -70,6 +70,11 @@ class Frame:
 
     Columns are standardised by the reference. A proxy enters by its normal score among the reference, since the sizes
     of proxies say little and some are infinite. So the point of a network depends on no other network than these.
+
+    Attributes:
+        widths: Columns of each group.
+        reference: (N, F), the reference networks as points.
+        costs: (N,) of training each of them, in multiply-adds of one image.
     """
 
     def __init__(self, reference: Measured) -> None:
@@ -83,7 +88,7 @@ class Frame:
         self.widths = tuple(map(len, self._means))
         self.reference = self.points(reference)
         macs = np.exp(reference.groups[0][:, 1])
-        self._costs = macs + _STEP_SHARE * macs.mean()
+        self.costs = macs + _STEP_SHARE * macs.mean()
 
     def points(self, measured: Measured) -> np.ndarray:
         """(N, F) of networks measured."""
@@ -97,7 +102,7 @@ class Frame:
 
     def telling(self, count: int) -> list[int]:
         """Rows of the reference whose trainings would tell most about all, for what `count` average ones cost."""
-        return choose_telling(self.reference, self.widths, count, self._costs)
+        return choose_telling(self.reference, self.widths, count, self.costs)
 
     def expectation(self, rows: Sequence[int], accuracies: Sequence[float]) -> Expectation:
         """Of log-odds of being right, from the accuracies (0 to 1) of some rows of the reference."""

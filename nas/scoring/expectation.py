@@ -41,13 +41,13 @@ def choose_telling(
     factors = np.zeros((len(points), 0))
     each = np.ones(len(points)) if costs is None else costs / costs.mean()
     chosen: list[int] = []
-    open_ = np.ones(len(points), dtype=bool)
+    affordable = np.ones(len(points), dtype=bool)
     left = count + 1e-9  # so that rounding leaves none out where all are affordable
-    while (open_ := open_ & (each <= left)).any():
-        gains = np.where(open_, (between**2).sum(1) / (own + NOISE) / each, -1.0)
+    while (affordable := affordable & (each <= left)).any():
+        gains = np.where(affordable, (between**2).sum(1) / (own + NOISE) / each, -1.0)
         row = int(gains.argmax())
         chosen.append(row)
-        open_[row] = False
+        affordable[row] = False
         left -= each[row]
         # What is left once the row is known: one step of a Cholesky factorisation.
         covariance = kernel(points, points[row : row + 1])[:, 0] - factors @ factors[row]

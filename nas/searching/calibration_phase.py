@@ -47,10 +47,11 @@ def calibrate(context: Context) -> Calibration:
     with threads_set(plan.job_threads):
         reference = _measure(context, networks, proxies)
     known = {event["digest"]: event["accuracy"] for event in context.run.events("calibrated")}
-    rows = Frame(reference).telling(plan.calibration["trainings"])
     if is_finished(context.run, FOLDER):
         # An earlier version may have chosen others; what was scored by these stays so.
         rows = _places(context.run, networks, list(known))
+    else:
+        rows = Frame(reference).telling(plan.calibration["trainings"])
     trained: list[tuple[int, float]] = []
     for number, row in enumerate(rows, start=1):
         network = networks[row]

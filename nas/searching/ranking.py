@@ -190,9 +190,9 @@ def _ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Average ranks (R, N), up to a constant, of values (N,) that occur `weights` (R, N) times each."""
     if not len(values):
         return weights
-    order = np.argsort(values, kind="stable")
-    starts, places = np.unique(values[order], return_index=True)[1], np.unique(values, return_inverse=True)[1]
-    counts = np.add.reduceat(weights[:, order], starts, axis=1)
+    _, places, often = np.unique(values, return_inverse=True, return_counts=True)
+    order = np.argsort(places, kind="stable")
+    counts = np.add.reduceat(weights[:, order], np.cumsum(often) - often, axis=1)
     return (np.cumsum(counts, axis=1) - counts / 2)[:, places]
 
 
