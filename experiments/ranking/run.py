@@ -29,7 +29,7 @@ from tables import write_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS, TRUTH = ROOT / "results" / "ranking", ROOT / "results" / "hybrid-truth"
-SEEDS, NATS_ROWS, KNOWN, IMAGES = (0, 1, 2), 200, (12, 32), 10_000
+SEEDS, NATS_ROWS, KNOWN, IMAGES = (0, 1, 2), 200, (6, 12), 10_000
 # That table's networks trained for 90 epochs; counted as of 25,000 images, the smaller of its training sets.
 NATS_IMAGES = 90 * 25_000
 HYBRID_IMAGES = 5 * 25_000
@@ -39,7 +39,7 @@ VIT_COLUMNS = {"autoformer": "c100_kd_acc", "autoformer-base": "c100_base_acc"}
 FIGURES = (
     "spearman", "low", "high", "kendall", "partial_spearman_given_macs", "partial_spearman_given_params",
     "partial_spearman_given_both", "within_band_spearman", "within_band_low", "within_band_high",
-    "within_kind_spearman", "n", "failed", "known", "seconds",
+    "within_kind_spearman", "n", "failed", "known", "known_trainings", "seconds",
 )  # fmt: skip
 
 
@@ -81,14 +81,15 @@ def main() -> None:
     if asked.truth == "hybrid":
         table, space = band(work), nas.load_space("coatnet-small")
     elif asked.truth.startswith("nats"):
-        table, space, rows = asked.table, nas.load_space("nats-size"), NATS_ROWS
+        table, space = asked.table, nas.load_space("nats-size")
+        rows = NATS_ROWS if asked.truth == "nats" else None
     else:
         # The images at hand have ten classes, and fewer pixels than the 224 that these networks were trained at.
         space = nas.load_space("autoformer").adapted(num_classes=10, resolution=VIT_PIXELS)
         table, column, seeds = asked.table, VIT_COLUMNS[asked.truth], SEEDS[:1]
     progress: Progress = Lines()
 
-    def judge(told: Path, name: str | None, settings: Settings, rows: int | None = rows) -> None:
+    def judge(told: Path, name: str | None, settings: Settings) -> None:
         if not told.exists():
             names = [] if name is None else [name]
             found = rank(
@@ -104,7 +105,6 @@ def main() -> None:
             seed=seed,
             work=known / "known",
             supernet=asked.supernet,
-            known=KNOWN[0],
             calibrations=asked.calibrations,
             calibration_epochs=asked.epochs,
             augment=asked.augment,
@@ -116,8 +116,8 @@ def main() -> None:
             judge(work / f"{name}{trained}-{seed}.json", name, settings)
     for run, _ in asked.blockwise:
         judge(work / f"{block_score(run)}-0.json", "blockwise", Settings(data=str(data), supernet=run))
-    for count in KNOWN if asked.truth == "nats-all" else ():
-        judge(work / f"known {count}-0.json", None, Settings(known=count), rows=None)
+    for count in KNOWN:
+        judge(work / f"known {count}-0.json", None, Settings(known=count))
     report(asked, work, training_seconds(asked.truth, known, asked.table))
 
 
@@ -211,7 +211,7 @@ def report(asked: argparse.Namespace, work: Path, training: float | None) -> Non
     for path in sorted(work.glob("*-[0-9].json")):
         found, seed = json.loads(path.read_text()), int(path.stem.rpartition("-")[2])
         for name, judged in found["scorers"].items():
-            if name == "blockwise" or (name == "known" and path.stem.startswith(name)):
+            if name in ("blockwise", "known"):
                 name = path.stem.rpartition("-")[0]
             if name == "calibrated":
                 _, epochs, *varied = path.stem.split("-")[:-1]
@@ -219,14 +219,14 @@ def report(asked: argparse.Namespace, work: Path, training: float | None) -> Non
                     "cost", "for the cost of "
                 )
                 name = f"calibrated ({words})"
-            if seed == SEEDS[0] or name == "known" or name.startswith("calibrated"):
-                row = {"score": name, "seed": seed, **{key: _short(judged.get(key)) for key in FIGURES}}
+            if seed == SEEDS[0] or name.startswith("calibrated"):
+                row = {"score": name, "seed": seed, **{key: _short(judged[key]) for key in FIGURES}}
                 spent = judged["seconds"] / training if training and judged["seconds"] else None
                 if spent is not None and name in SHARED_WEIGHTS:
                     spent += supernet_trainings(asked.supernet, asked.truth)
                 if spent is not None and training and name in blocks:
                     spent += blocks[name] / training
-                row["trainings"] = _short(None if spent is None else judged["known"] + spent)
+                row["trainings"] = _short(None if spent is None else judged["known_trainings"] + spent)
                 if not any(r["score"] == name and r["seed"] == seed for r in rows):
                     rows.append(row)
     rows.sort(key=lambda row: (-(row["spearman"] if isinstance(row["spearman"], float) else -1), row["score"]))

@@ -43,6 +43,7 @@ class Judgement:
         n: Networks with both a score and a truth.
         failed: Networks without a score.
         known: True accuracies that it was given, each of which stands for a full training; it is judged on the others.
+        known_trainings: What those trainings cost, in trainings of the average network.
         seconds: That scoring took.
     """
 
@@ -64,6 +65,7 @@ class Judgement:
     n: int = 0
     failed: int = 0
     known: int = 0
+    known_trainings: float = 0.0
     seconds: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -78,6 +80,7 @@ def judge(
     params: Values | None = None,
     kinds: Sequence[str] | None = None,
     known: int = 0,
+    known_trainings: float = 0.0,
     seconds: float | None = None,
     seed: int = 0,
     resamples: int = 1000,
@@ -97,10 +100,15 @@ def judge(
         name: None if of is None else np.asarray(of, dtype=float)[kept]
         for name, of in (("macs", macs), ("params", params))
     }
+    told: dict[str, Any] = {
+        "n": len(values),
+        "failed": int((~kept).sum()),
+        "known": known,
+        "known_trainings": known_trainings,
+        "seconds": seconds,
+    }
     if len(values) < 2:
-        return Judgement(
-            **dict.fromkeys(_FIGURES), n=len(values), failed=int((~kept).sum()), known=known, seconds=seconds
-        )
+        return Judgement(**dict.fromkeys(_FIGURES), **told)
 
     def resampled(parts: list[np.ndarray] | None = None) -> tuple[float, float]:
         drawn = bootstrap_spearman({"score": values}, truths, seed=seed, resamples=resamples, parts=parts)
@@ -134,10 +142,7 @@ def judge(
     return Judgement(
         **{name: None if math.isnan(value) else value for name, value in figures.items()},
         top_k_regret={str(k): top_k_regret(values, truths, k=k) for k in TOP if k <= len(values)},
-        n=len(values),
-        failed=int((~kept).sum()),
-        known=known,
-        seconds=seconds,
+        **told,
     )
 
 

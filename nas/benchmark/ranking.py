@@ -105,8 +105,13 @@ def rank(
                 progress.note(f"{name}: {note}")
         if settings.known is not None:
             began = time.process_time()
-            looked_at, expected = expected_from_known(architectures, truths, settings.known)
-            found[KNOWN] = Scores(values=expected, seconds=time.process_time() - began, looked_at=tuple(looked_at))
+            told_of = expected_from_known(architectures, truths, settings.known)
+            found[KNOWN] = Scores(
+                values=told_of.expected,
+                seconds=time.process_time() - began,
+                looked_at=told_of.rows,
+                known_trainings=told_of.trainings,
+            )
         began = time.process_time()
         counts = {name: [float(of(each)) for each in architectures] for name, of in COUNTS.items()}
         groups = [kinds(each) for each in architectures]
@@ -126,6 +131,7 @@ def rank(
             params=params,
             kinds=None if groups is None else [groups[i] for i in asked],
             known=len(scores.looked_at),
+            known_trainings=scores.known_trainings,
             seconds=scores.seconds,
             seed=settings.seed,
         )

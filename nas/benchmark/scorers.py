@@ -67,12 +67,14 @@ class Scores:
         seconds: Of CPU time, set-up and what was found in `Settings.work` included; None for a column of a table.
         notes: What it did, for people.
         looked_at: Places of the networks whose true accuracies it was told.
+        known_trainings: What full trainings of these cost, in those of the average network.
     """
 
     values: list[float]
     seconds: float | None
     notes: list[str] = field(default_factory=list)
     looked_at: tuple[int, ...] = ()
+    known_trainings: float = 0.0
 
 
 def check_scorers(names: Sequence[str], settings: Settings) -> None:

@@ -100,7 +100,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--known",
         type=whole_within("known", 2, 10**6, 32),
         metavar="N",
-        help="a row more: what N of the table's accuracies tell about the others; it is charged N full trainings",
+        help="a row more: what accuracies of the table tell about the others, as many as cost N average full trainings",
     )
     parser.add_argument(
         "--work",
@@ -163,7 +163,7 @@ def ranking_lines(found: Ranking) -> list[str]:
         count = str(judgement.n) + (f" ({judgement.failed} failed)" if judgement.failed else "")
         spent = "-" if took is None else f"{took:.1f}"
         if judgement.known:
-            spent += f" and {judgement.known} trainings"
+            spent += f" and {judgement.known} trainings for the cost of {judgement.known_trainings:.1f}"
         rows.append([name, *shown, count, _regret(figures["top_k_regret"]), spent])
     lines = [f"{found.n:,} networks of {found.table}, truth {found.truth_column}", ""]
     lines += table(["", *(title for title, _ in _COLUMNS), "n", "regret of the best 1, 10", "CPU s"], rows)

@@ -15,10 +15,12 @@ import pytest
 import nas
 from nas.architecture import Architecture
 from nas.benchmark import scorers
+from nas.benchmark.known import expected_from_known
 from nas.benchmark.ranking import rank
 from nas.benchmark.scorers import Settings, score_all
 from nas.errors import OptionError, RunError
 from nas.options import AGGREGATES, COUNTED, SCORERS, SHARED_WEIGHTS, ZERO_COST, SearchOptions
+from nas.scoring.calibrated import Frame, Measured
 from nas.scoring.counted import COUNTS
 from nas.scoring.zero_cost import PARTS, PROXIES, ProxyValues
 
@@ -249,16 +251,27 @@ def test_known_accuracies_are_charged_and_not_judged(tmp_path: Path) -> None:
     path.write_text("\n".join([lines[0], *shares]) + "\n")
     found = rank(path, space=SPACE, settings=Settings(known=8))
     assert next(iter(found.scorers)) == "known"
-    assert found.scorers["known"].known == 8
-    assert found.scorers["known"].n == 12
+    known = found.scorers["known"]
+    # As a calibration chooses: as many as cost what eight average ones do.
+    frame = Frame(Measured.of(members(20), None))
+    assert known.known == len(frame.telling(8)) >= 8
+    assert known.known_trainings == pytest.approx(frame.costs[frame.telling(8)].sum() / frame.costs.mean())
+    assert known.known_trainings <= 8
+    assert known.n == 20 - known.known
     assert found.scorers["known"].spearman is not None
     assert found.scorers["known"].spearman > 0.8
     assert found.scorers["params"].known == 0
+    assert found.scorers["params"].known_trainings == 0
     assert found.scorers["params"].n == 20
     with pytest.raises(OptionError, match="--known 19 leaves fewer than two of 20 networks"):
         rank(path, space=SPACE, settings=Settings(known=19))
     with pytest.raises(OptionError, match="--known needs --space"):
         rank(path, score_columns=["accuracy"], settings=Settings(known=4))
+    # One network that costs as much as all others: what six of ten cost on average buys nine.
+    sizes = nas.load_space("nats-size")
+    cheap = sorted({sizes.sample(random.Random(i)) for i in range(300)}, key=lambda each: nas.cost(each).macs)
+    with pytest.raises(OptionError, match="--known 6 leaves fewer than two of 10 networks"):
+        expected_from_known([*cheap[:9], cheap[-1]], [0.5] * 10, 6)
     losses = path.read_text().replace("\n0.", "\n-0.")
     path.write_text(losses)
     with pytest.raises(OptionError, match="--known needs accuracies from 0 to 1"):
