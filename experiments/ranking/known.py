@@ -6,7 +6,9 @@ OMP_NUM_THREADS=1 python experiments/ranking/known.py --table nats_size_cifar10.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import random
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +22,7 @@ from nas.benchmark.codecs import decode
 from nas.benchmark.known import expected_from_known
 from nas.benchmark.tables import read_table
 from nas.run import atomic_write
+from nas.scoring.calibrated import Frame, Measured
 from nas.scoring.counted import COUNTS
 from nas.scoring.features import output_widths
 from nas.searching.ranking import bands, spearman, within_parts_spearman
@@ -29,7 +32,9 @@ from provenance import provenance
 from studies import script
 from tables import write_rows
 
-TRAININGS = (2, 3, 4, 6, 8, 12, 16, 24)
+TRAININGS = (2, 3, 4, 6, 7, 8, 12, 16, 24)
+# Which networks are chosen is luck as well: among so many, drawn by so many seeds, for the cost of so many.
+CANDIDATES, DRAWS, DRAWN_TRAININGS = (128, 1000), 10, (6, 7, 12)
 # Channels beyond which a layer's width stops paying, in made-up accuracies of the same networks; their noise is as
 # large as makes two of them agree as two splits of the table's own do.
 WIDEST, AGREEMENT = (32, 24, 16), 0.963
@@ -82,6 +87,29 @@ def told(name: str, networks: Sequence[Architecture], truth: np.ndarray) -> list
     return found
 
 
+def drawn(networks: Sequence[Architecture], truth: np.ndarray) -> list[dict[str, Any]]:
+    """A row for each draw of candidates that what is told is chosen among, as a search draws them; all are judged."""
+    macs, measured = np.array([COUNTS["macs"](each) for each in networks], dtype=float), Measured.of(networks, None)
+    found: list[dict[str, Any]] = []
+    for candidates, seed in itertools.product(CANDIDATES, range(DRAWS)):
+        kept = np.array(sorted(random.Random(seed).sample(range(len(networks)), candidates)))
+        frame = Frame(Measured(groups=tuple(group[kept] for group in measured.groups)))
+        points = frame.points(measured)
+        for count in DRAWN_TRAININGS:
+            rows = frame.telling(count)
+            known = kept[rows]
+            expected = frame.expectation(rows, [truth[row] / 100 for row in known]).at(points)[0]
+            rest = np.setdiff1d(np.arange(len(networks)), known)
+            winner = macs[int(expected.argmax())] + frame.costs.mean() - macs[kept].mean()
+            found.append({
+                "candidates": candidates, "seed": seed, "trainings": count, "known": len(rows),
+                "spearman": round(spearman(expected[rest], truth[rest]), 4),
+                "within_bands": round(within_parts_spearman(expected[rest], truth[rest], bands(macs[rest], 20)), 4),
+                "winner_trainings": round(float(frame.costs[rows].sum() / winner), 2),
+            })  # fmt: skip
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--table", type=Path, required=True, help="nats_size_cifar10.csv")
@@ -89,6 +117,7 @@ def main() -> None:
     asked = parser.parse_args()
     asked.work.mkdir(parents=True, exist_ok=True)
     networks, truth = read("nats-size", asked.table)
+    write_rows(ranking.RESULTS / "known-drawn.csv", drawn(networks, truth))
     rows = told("nats-size", networks, truth)
     for widest in WIDEST:
         rows += told(f"made up: width pays to {widest}", networks, narrow(networks, widest))

@@ -163,7 +163,7 @@ def ranking_lines(found: Ranking) -> list[str]:
         count = str(judgement.n) + (f" ({judgement.failed} failed)" if judgement.failed else "")
         spent = "-" if took is None else f"{took:.1f}"
         if judgement.known:
-            spent += f" and {judgement.known} trainings for the cost of {judgement.known_trainings:.1f}"
+            spent += f" and {judgement.known} trainings (cost of {judgement.known_trainings:.1f} average ones)"
         rows.append([name, *shown, count, _regret(figures["top_k_regret"]), spent])
     lines = [f"{found.n:,} networks of {found.table}, truth {found.truth_column}", ""]
     lines += table(["", *(title for title, _ in _COLUMNS), "n", "regret of the best 1, 10", "CPU s"], rows)
