@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from nas.searching.ranking import (
+    FEWEST,
     Values,
     bands,
     bootstrap_spearman,
@@ -32,14 +33,16 @@ class Judgement:
     """One predictor against the truth; None where a figure is undefined or cannot be known.
 
     Attributes:
-        low, high: The 95 % percentile interval of `spearman`, by bootstrap over networks. `within_band_low` and so on
-            are those of the means inside bands and kinds, in the same resamples.
+        low, high: The 95 % percentile interval of `spearman`, by bootstrap over networks; None below eight, whose
+            resamples say nothing. `within_band_low` and so on are those of the means inside bands and kinds, in the
+            same resamples.
         partial_spearman_given_macs, partial_spearman_given_params, partial_spearman_given_both: With what these tell
             about both score and truth taken out.
         within_band_spearman: Mean inside bands of multiply-adds that hold equally many networks.
         within_kind_spearman: Mean inside groups of networks whose stages attend and convolve alike, of four or more
             networks: what is left once it is known that one op is better than the other.
-        top_k_regret: k -> what the best of the k networks with the highest scores lacks to the best of all.
+        top_k_regret: k -> what the best of the k networks with the highest scores lacks to the best of all, those
+            without a score included.
         n: Networks with both a score and a truth.
         failed: Networks without a score.
         known: True accuracies that it was given, each of which stands for a full training; it is judged on the others.
@@ -112,7 +115,7 @@ def judge(
 
     def resampled(parts: list[np.ndarray] | None = None) -> tuple[float, float]:
         drawn = bootstrap_spearman({"score": values}, truths, seed=seed, resamples=resamples, parts=parts)
-        return interval(drawn["score"])
+        return interval(drawn["score"]) if len(values) >= FEWEST else (math.nan, math.nan)
 
     def within(name: str, parts: list[np.ndarray]) -> dict[str, float]:
         low, high = resampled(parts) if parts else (math.nan, math.nan)
@@ -120,6 +123,7 @@ def judge(
         return {f"within_{name}_spearman": inside, f"within_{name}_low": low, f"within_{name}_high": high}
 
     low, high = resampled()
+    missed = float(true.max() - truths.max())  # where the best has no score
     by_macs, by_params = costs["macs"], costs["params"]
 
     def partial(*given: np.ndarray | None) -> float:
@@ -141,7 +145,7 @@ def judge(
     }
     return Judgement(
         **{name: None if math.isnan(value) else value for name, value in figures.items()},
-        top_k_regret={str(k): top_k_regret(values, truths, k=k) for k in TOP if k <= len(values)},
+        top_k_regret={str(k): missed + top_k_regret(values, truths, k=k) for k in TOP if k <= len(values)},
         **told,
     )
 

@@ -88,9 +88,12 @@ def rank(
             f"--truth-column {column}: only {len(kept)} rows of {table.path} have a value; two are needed."
         )
     truths = [known[i] for i in kept]
+    unknown = sum(map(math.isnan, known))
+    if unknown:
+        progress.note(f"{unknown} of {len(known)} rows have no {column} and are left out")
     columns = {name: table.numbers(name, "--score-column") for name in score_columns}
     found = {name: Scores(values=[values[i] for i in kept], seconds=None) for name, values in columns.items()}
-    clashes = sorted(set(found) & {*COUNTS, KNOWN, *scorers})
+    clashes = [] if space is None else sorted(set(found) & {*COUNTS, KNOWN, *scorers})
     if clashes:
         raise OptionError(
             f"--score-column {clashes[0]}: that is the name of a baseline or scorer. Rename the column in the table."

@@ -261,4 +261,14 @@ def _data(architectures: Sequence[Architecture], space: SearchSpace, settings: S
                 f"--data {settings.data} has {found[what]} {what}, and the table's networks have {count}: give the "
                 "data that the table is about."
             )
+    kinds = [
+        f"{each.input.resolution} pixels, {each.input.channels} channels and {each.num_classes} classes"
+        for each in architectures
+    ]
+    other = next((i for i, kind in enumerate(kinds) if kind != kinds[0]), None)
+    if other is not None:
+        raise OptionError(
+            f"The table's networks are not of one kind: the first is for {kinds[0]}, number {other + 1} for "
+            f"{kinds[other]}. What looks at images needs one kind: judge each in a table of its own."
+        )
     return source.load(resolution=first.input.resolution, seed=settings.seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -137,6 +138,9 @@ def run(args: argparse.Namespace, console: Console) -> None:
         asked["work"] = Path(asked["work"])
     if "data" in asked:
         asked["supernet_data"] = asked["data"]
+    if scorers:
+        kept = f"; what is known is in {shlex.quote(str(asked['work']))}" if "work" in asked else None
+        console.again = "the same command" + (kept or ", with --work DIR to keep what becomes known")
     found = rank(
         given["truth"],
         space=space,
@@ -155,6 +159,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
 
 def ranking_lines(found: Ranking) -> list[str]:
     """A ranking for people."""
+    from nas.searching.ranking import FEWEST
+
     rows: list[list[str]] = []
     for name, judgement in found.scorers.items():
         figures = judgement.to_dict()
@@ -167,6 +173,12 @@ def ranking_lines(found: Ranking) -> list[str]:
         rows.append([name, *shown, count, _regret(figures["top_k_regret"]), spent])
     lines = [f"{found.n:,} networks of {found.table}, truth {found.truth_column}", ""]
     lines += table(["", *(title for title, _ in _COLUMNS), "n", "regret of the best 1, 10", "CPU s"], rows)
+    few = [name for name, judgement in found.scorers.items() if judgement.n < FEWEST]
+    if few:
+        lines += ["", f"{', '.join(few)}: judged on fewer than {FEWEST} networks, too few to say anything."]
+    told = [name for name, judgement in found.scorers.items() if judgement.known]
+    if told:
+        lines += ["", f"{', '.join(told)}: judged on the networks whose accuracies were not told, other rows on all."]
     if not found.baselines_known:
         lines += ["", "Without --space the table's networks cannot be counted, so no baseline stands beside the score."]
     return lines

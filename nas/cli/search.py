@@ -257,6 +257,7 @@ def _dry_run(space: SearchSpace, budgets: tuple[Budget, ...], options: SearchOpt
             "costs": found["costs"],
             "fits": found["fits"],
             "layouts": found["layouts"],
+            "exact": found["exact"],
         }
     )
     pixels, classes = options.resolution or space.input.resolution, space.head.get("num_classes")
@@ -295,6 +296,8 @@ def dry_run_lines(found: dict[str, Any], budgets: tuple[Budget, ...], held: str)
     if budgets:
         lines += ["", f"{_both(budgets)}: {percent(found['fits'])} of the space fits"]
         header.append("fits")
+    if not found["exact"]:
+        lines.append("Medians and shares that fit are estimated from draws; all other figures are exact.")
     if list(found["layouts"]) == ["*"]:  # letters vary from layer to layer: there is nothing to list
         return [*lines, "", FINAL]
     return [*lines, "", *table(header, rows), "", FINAL]

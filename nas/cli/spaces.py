@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import textwrap
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     if name is not None:
         found = describe(load_space(name))
         console.document(found)
-        for line in space_lines(found):
+        for line in space_lines(found, source=name):
             console.say(line)
         return
     spaces = [describe(load_space(each)) for each in catalog.space_names()]
@@ -126,8 +127,8 @@ def describe(space: SearchSpace) -> dict[str, Any]:
     }
 
 
-def space_lines(found: dict[str, Any]) -> list[str]:
-    """One space for people."""
+def space_lines(found: dict[str, Any], *, source: str) -> list[str]:
+    """One space for people; `source` is the name or file that it was asked for by."""
     side = found["resolution"]
     lines = [f"{found['name']} ({found['digest']}): {count(found['size'])} networks at {side}x{side}"]
     lines += [*textwrap.wrap(found["about"], 100), ""]
@@ -146,7 +147,7 @@ def space_lines(found: dict[str, Any]) -> list[str]:
         lines += ["", f"layouts  {', '.join(found['layouts'])}"]
     if found["presets"]:
         lines.append(f"presets  {', '.join(found['presets'])}")
-    return [*lines, "", f"What it costs: nas-search --space {found['name']} --dry-run"]
+    return [*lines, "", f"What it costs: nas-search --space {shlex.quote(source)} --dry-run"]
 
 
 def count(number: int) -> str:

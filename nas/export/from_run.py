@@ -34,7 +34,8 @@ def export_run(run: str | Path, rank: int = 1, formats: Sequence[str] | None = N
     if not ranks:
         raise RunError(f"{folder} has no winners yet. Finish it by nas-search --resume {folder}.")
     if rank not in ranks:
-        raise ExportError(f"--rank {rank}: {folder} has {len(ranks)} winners. Give --rank 1 to --rank {ranks[-1]}.")
+        has = "one winner. Give --rank 1" if len(ranks) == 1 else f"{len(ranks)} winners. Give --rank 1 to {ranks[-1]}"
+        raise ExportError(f"--rank {rank}: {folder} has {has}.")
     product, network = read_exported(folder / "winners" / str(rank))
     target = folder / "exports" / str(rank)
     return {"path": str(target), **export_product(product, network, target, formats)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nas.budget import Budget
+from nas.budget import Budget, format_quantity
 from nas.options import UNTRAINED
 from nas.searching.plan import Plan
 from nas.searching.sampling import BudgetSampler
@@ -29,7 +29,7 @@ def announcement(
     """
     budget = " and ".join(map(str, budgets)) or "the whole space"
     layouts = f"{len(sampler.layouts)} layout{'s' * (len(sampler.layouts) != 1)}"
-    lines = [f"{sampler.space.name} within {budget}: {layouts}, networks of at least {sampler.aim:.0%} of the budget"]
+    lines = [f"{sampler.space.name} within {budget}: {layouts}, networks of at least {_least(sampler)}"]
     if plan.train_resolution != plan.resolution:
         lines.append(
             f"Costs are counted at {plan.resolution} pixels; training and accuracies are at "
@@ -42,6 +42,20 @@ def announcement(
         f"{sum(plan.seconds.values()) / 60:.0f} minutes"
     )
     return lines
+
+
+def _least(sampler: BudgetSampler) -> str:
+    """What networks in range cost at least; a bound above the largest network is lowered to it."""
+    share = f"{sampler.aim:.0%} of"
+    if not sampler.budgets:
+        return f"{share} the largest"
+    parts: list[str] = []
+    for budget, bound in zip(sampler.budgets, sampler.bounds, strict=True):
+        if bound < int(budget.bound):
+            parts.append(f"the largest, {format_quantity(budget.metric, bound)} ({budget} is above that)")
+        else:
+            parts.append("the budget" if len(sampler.budgets) == 1 else str(budget))
+    return " or ".join(f"{share} {part}" for part in parts)
 
 
 def _first(plan: Plan, scorer: str, images: int, lender: str | None) -> str:

@@ -90,13 +90,23 @@ def groups(names: Sequence[str], *, least: int = 4) -> list[np.ndarray]:
 def top_k_regret(score: Values, truth: Values, *, k: int) -> float:
     """By how much the truth of the best network misses that of the best among the `k` with the highest scores.
 
-    Among equal scores the worst networks are taken first, so that a constant score earns nothing.
+    Where more have an equal score than fit among the `k`, it is the mean over all ways to pick from them: a constant
+    score gets what `k` networks drawn at random do.
     """
     scores, truths = _pairs(score, truth)
     assert k >= 1, f"k (={k}) must be at least 1"
     assert len(scores), "a regret needs at least one network"
-    chosen = np.lexsort((truths, -scores))[:k]
-    return float(truths.max() - truths[chosen].max())
+    picked = min(k, len(scores))
+    last = np.sort(scores)[-picked]
+    sure, level = truths[scores > last], np.sort(truths[scores == last])[::-1]
+    drawn = picked - len(sure)
+    # The best of those drawn is the i-th best of the level if all before it are left out.
+    shares, left = np.zeros(len(level)), 1.0
+    for i in range(len(level) - drawn + 1):
+        shares[i] = left * drawn / (len(level) - i)
+        left -= shares[i]
+    found = np.maximum(level, sure.max()) if len(sure) else level
+    return float(truths.max() - shares @ found)
 
 
 def rank_statistics(

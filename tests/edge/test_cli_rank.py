@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import json
+import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+import nas
 from nas.benchmark import ranking, scorers
 from nas.cli.main import main
 from nas.errors import OptionError
@@ -99,3 +104,61 @@ def test_a_device_that_is_not_there_is_refused_before_anything_is_read(
 ) -> None:
     words = ["rank", *SPACE, "--truth", table, "--scorer", "nwot", "--data", "nowhere", "--device", "mps"]
     assert complaint(words, tmp_path, capsys).startswith("--device mps: this machine's torch")
+
+
+def test_what_is_known_is_said_and_what_it_is_worth(table: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with Path(table).open("a") as file:
+        file.write("8:16:24:32:48,,9\n")
+    assert main(["rank", *SPACE, "--truth", table, "--known", "2"]) == 0
+    out, err = capsys.readouterr()
+    assert "1 of 9 rows have no accuracy and are left out" in err
+    assert "(cost of " in out
+    assert "known: judged on the networks whose accuracies were not told, other rows on all." in out
+    assert "known: judged on fewer than 8 networks, too few to say anything." in out
+    # Depth is the same for all of them, and gets what a network at random does.
+    (depth,) = [line.split() for line in out.splitlines() if line.startswith("depth")]
+    assert depth[-3:] == ["8", "0.35", "0.0"]
+
+
+def test_without_a_space_no_baseline_takes_a_columns_name(table: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = Path(table)
+    path.write_text(path.read_text().replace("good", "params", 1))
+    assert main(["rank", "--truth", table, "--score-column", "params"]) == 0
+    assert "params  +1.000" in capsys.readouterr().out
+    assert main(["rank", *SPACE, "--truth", table, "--score-column", "params"]) == 2
+    assert "that is the name of a baseline or scorer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "how"), [((), "with --work DIR to keep"), (("--work", "kept"), "what is known is in kept")]
+)
+def test_an_interrupted_ranking_tells_how_to_go_on(
+    words: tuple[str, ...], how: str, table: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def rank(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ranking, "rank", rank)
+    assert main(["rank", *SPACE, "--truth", table, "--scorer", "nwot", *words]) == 130
+    said = capsys.readouterr().err
+    assert said.startswith("Interrupted. To go on: the same command")
+    assert how in said
+
+
+@pytest.mark.parametrize("scorer", ["nwot", "az-nas", "calibrated"])
+def test_networks_for_different_images_are_refused(
+    scorer: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    space = nas.load_space("coatnet-small")
+    rng = random.Random(0)
+    networks = [space.sample(rng) for _ in range(4)] + [space.adapted(num_classes=3).sample(rng)]
+    with (tmp_path / "t.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["architecture", "accuracy"])
+        rows.writerows([json.dumps(each.to_dict()), 0.1 * i] for i, each in enumerate(networks))
+    np.savez(tmp_path / "d.npz", x_train=np.zeros((40, 32, 32, 3), np.uint8), y_train=np.arange(40) % 10)
+    words = ["rank", "--space", "coatnet-small", "--truth", str(tmp_path / "t.csv"), "--scorer", scorer]
+    assert main([*words, "--data", str(tmp_path / "d.npz")]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("The table's networks are not of one kind: the first is for 32 pixels, 3 channels and 10")
+    assert "number 5 for 32 pixels, 3 channels and 3 classes" in said

@@ -34,6 +34,7 @@ FOUND: dict[str, Any] = {
     },
     "fits": 0.25,
     "layouts": {"CCAA": {"size": 900, "fits": 0.2}, "CCCC": {"size": 100, "fits": 0.7}},
+    "exact": True,
 }
 
 
@@ -63,6 +64,7 @@ class DryRun:
     costs: dict[str, dict[str, int]]
     fits: float
     layouts: dict[str, dict[str, float]]
+    exact: bool
 
 
 RANKING = {
@@ -286,6 +288,7 @@ def test_dry_run_document_has_space_costs_and_fits(
         "costs": FOUND["costs"],
         "fits": 0.25,
         "layouts": FOUND["layouts"],
+        "exact": True,
     }
 
 
@@ -298,6 +301,10 @@ def test_dry_run_for_people(stub: Callable[..., None], capsys: pytest.CaptureFix
     assert "multiply-adds 500.00 MMACs 5.00 GMACs 16.00 GMACs" in lines
     assert "CCAA 900 90.0 % 20.0 %" in lines
     assert "4.2GFLOPs: 25.0 % of the space fits" in lines
+    assert "estimated" not in " ".join(lines)
+    dry(stub, exact=False)
+    assert main_search([*MAIN_JOB, "--dry-run"]) == 0
+    assert "Medians and shares that fit are estimated from draws" in capsys.readouterr().out
 
 
 def test_dry_run_counts_with_the_classes_and_channels_of_the_data(capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,6 +45,8 @@ def test_a_derived_space_is_searched_as_it_was_written(tmp_path: Path, capsys: p
     own = nas.cost(nas.load_architecture("edgenext_xxs"))
     assert found["costs"]["macs"]["min"] < 200e6 < own.macs < found["costs"]["macs"]["max"]
     assert 0 < found["fits"] < 1
+    assert main(["spaces", str(tmp_path / "my.yaml")]) == 0
+    assert capsys.readouterr().out.endswith(f"nas-search --space {tmp_path / 'my.yaml'} --dry-run\n")
 
 
 def test_a_derived_space_is_told_as_data(capsys: pytest.CaptureFixture[str]) -> None:

@@ -98,7 +98,18 @@ def test_a_perfect_score_is_one_everywhere_and_a_failed_one_is_left_out() -> Non
         found.within_band_low,
     ):
         assert figure == pytest.approx(1)
-    assert found.top_k_regret == {"1": 0, "5": 0, "10": 0, "50": 0}
+    missed = max(truth) - max(truth[:-1])
+    assert found.top_k_regret == pytest.approx({"1": missed, "5": missed, "10": missed, "50": missed})
+    # The best of all has no score, and is missed all the same.
+    assert judge([math.nan, 0.9, 0.8], [1.0, 0.5, 0.4]).top_k_regret == {"1": 0.5}
+
+
+def test_fewer_than_eight_networks_have_no_interval() -> None:
+    truth = [0.1 * i for i in range(8)]
+    assert judge(truth, truth).low == pytest.approx(1)
+    few = judge(truth[:7], truth[:7], kinds=["C"] * 7, macs=truth[:7])
+    assert few.spearman == pytest.approx(1)
+    assert (few.low, few.high, few.within_band_low, few.within_kind_low) == (None, None, None, None)
 
 
 def test_a_score_that_is_the_baseline_in_disguise_is_seen_through() -> None:

@@ -2,6 +2,7 @@ import csv
 import json
 import math
 import random
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -103,8 +104,18 @@ def test_regret_is_what_the_best_of_the_top_k_misses() -> None:
     assert [top_k_regret(scores, truth, k=k) for k in (1, 2, 3, 9)] == pytest.approx([0.4, 0.2, 0, 0])
 
 
-def test_a_constant_score_earns_nothing_by_the_order_of_the_rows() -> None:
-    assert top_k_regret([1, 1, 1], [0.9, 0.5, 0.7], k=1) == pytest.approx(0.4)
+def test_equal_scores_get_the_mean_over_all_ways_to_pick() -> None:
+    assert top_k_regret([1, 1, 1], [0.9, 0.5, 0.7], k=1) == pytest.approx(0.2)
+    rng = random.Random(0)
+    for _ in range(50):
+        count = rng.randint(2, 7)
+        scores = [rng.randint(0, 2) for _ in range(count)]
+        truth, k = [rng.random() for _ in range(count)], rng.randint(1, count)
+        # Every order of the rows, stably sorted by score, is one way to break the ties.
+        ways = [
+            max(truth[i] for i in sorted(order, key=lambda i: -scores[i])[:k]) for order in permutations(range(count))
+        ]
+        assert top_k_regret(scores, truth, k=k) == pytest.approx(max(truth) - sum(ways) / len(ways))
 
 
 @pytest.mark.parametrize("correlation", [spearman, kendall])

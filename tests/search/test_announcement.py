@@ -1,0 +1,48 @@
+"""What a search says that it is about to do."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import nas
+from nas.budget import parse_budgets
+from nas.searching.announcement import announcement
+from nas.searching.sampling import BudgetSampler
+
+PLAN: Any = SimpleNamespace(
+    resolution=32, train_resolution=32, trials=4, finalists=1, finalist_epochs=2, device="cpu", threads=1,
+    dtype="float32", seconds={"search": 90.0}, calibration={}, blocks={},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("budgets", "said"),
+    [
+        (["20MFLOPs"], "nats-size within 20MFLOPs: 1 layout, networks of at least 75% of the budget"),
+        (
+            ["1GFLOPs"],
+            "nats-size within 1GFLOPs: 1 layout, networks of at least 75% of the largest, 274.40 MMACs "
+            "(1GFLOPs is above that)",
+        ),
+        (
+            ["20MFLOPs", "90Kparams"],
+            "nats-size within 20MFLOPs and 90Kparams: 1 layout, networks of at least 75% of 20MFLOPs or "
+            "75% of 90Kparams",
+        ),
+        ([], "nats-size within the whole space: 1 layout, networks of at least 75% of the largest"),
+    ],
+)
+def test_what_networks_cost_at_least_is_said_as_it_is(budgets: list[str], said: str) -> None:
+    asked = parse_budgets(budgets)
+    sampler = BudgetSampler(nas.load_space("nats-size"), asked, aim=0.75)
+    lines = announcement(
+        PLAN, scorer="params", sampler=sampler, budgets=asked, images=100, lender=None, details=[None, "one thing more"]
+    )
+    assert lines == [
+        said,
+        "one thing more",
+        "Scores: params; search: 4 networks; finalists: 1 x 2 epochs; cpu, 1 threads, float32; about 2 minutes",
+    ]
