@@ -78,6 +78,7 @@ _NEEDED = {
     "watched": ("epoch", "name", "accuracy"),
     "measured": ("digest", "proxies"),
     "calibrated": ("digest", "accuracy", "architecture"),
+    "calibration_failed": ("digest",),
     "finalist": ("digest", "number", "validation_accuracy"),
     "finalist_epoch": ("digest", "epoch"),
     "finalist_failed": ("digest",),

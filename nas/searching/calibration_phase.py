@@ -6,10 +6,11 @@ import math
 import random
 import shutil
 import time
+from pathlib import Path
 from typing import Any
 
 from nas.architecture import Architecture
-from nas.errors import RunError
+from nas.errors import RunError, TrainingError
 from nas.run import Run
 from nas.scoring.calibrated import Calibration, Frame, Measured, Proxies
 from nas.scoring.threads import threads_set
@@ -18,8 +19,10 @@ from nas.searching.context import Context
 from nas.searching.phases import is_finished
 from nas.searching.sampling import BudgetSampler
 from nas.training import fresh_network, train_network
+from nas.training.checkpoint import newest, read_facts
 
-FOLDER = "calibration"
+FOLDER, FAILED = "calibration", "calibration_failed"
+_FEWEST = 2
 _TRIES = 20
 
 
@@ -37,8 +40,10 @@ def reference_networks(sampler: BudgetSampler, count: int, *, seed: int) -> list
 def calibrate(context: Context) -> Calibration:
     """Does what the run has not on record yet, and goes on from the last checkpoint.
 
+    A training that fails is recorded and passed over, as a finalist's is; the others go on.
+
     Raises:
-        TrainingError: If the loss of a training stops being a finite number.
+        TrainingError: If trainings failed and fewer than two are left.
     """
     plan, seed = context.plan, context.options.seed
     networks = reference_networks(context.sampler, plan.calibration["reference"], seed=seed)
@@ -47,6 +52,7 @@ def calibrate(context: Context) -> Calibration:
     with threads_set(plan.job_threads):
         reference = _measure(context, networks, proxies)
     known = {event["digest"]: event["accuracy"] for event in context.run.events("calibrated")}
+    failed = {event["digest"] for event in context.run.events(FAILED)}
     if is_finished(context.run, FOLDER):
         # An earlier version may have chosen others; what was scored by these stays so.
         rows = _places(context.run, networks, list(known))
@@ -54,10 +60,19 @@ def calibrate(context: Context) -> Calibration:
         rows = Frame(reference).telling(plan.calibration["trainings"])
     trained: list[tuple[int, float]] = []
     for number, row in enumerate(rows, start=1):
-        network = networks[row]
-        if network.digest not in known:
-            known[network.digest] = _train(context, network, f"calibration {number} of {len(rows)}")
-        trained.append((row, known[network.digest]))
+        digest = networks[row].digest
+        if digest not in known and digest not in failed:
+            accuracy = _train(context, networks[row], f"calibration {number} of {len(rows)}")
+            if accuracy is not None:
+                known[digest] = accuracy
+        if digest in known:
+            trained.append((row, known[digest]))
+    if len(trained) < min(_FEWEST, len(rows)):
+        # What a run is made with is settled: to go on with it would fail again.
+        raise TrainingError(
+            f"A calibration needs {_FEWEST} trained networks, and {len(trained)} of {len(rows)} could be trained; "
+            "events.jsonl has the reasons. Start a new run with --dtype float32 or another --batch-size."
+        )
     digests = tuple(network.digest for network in networks)
     return Calibration(reference=reference, digests=digests, trained=tuple(trained))
 
@@ -104,28 +119,41 @@ def _places(run: Run, networks: list[Architecture], digests: list[str]) -> list[
     return [places[digest] for digest in digests]
 
 
-def _train(context: Context, architecture: Architecture, phase: str) -> float:
-    """Trains one network for a short while; its accuracy on search-validation."""
-    run, plan, options = context.run, context.plan, context.options
-    folder, began = run.path / FOLDER / architecture.digest, time.monotonic()
-    accuracy = train_network(
-        fresh_network(architecture.at_resolution(plan.train_resolution), seed=options.seed),
-        context.data,
-        plan.recipe(epochs=plan.calibration["epochs"], seed=options.seed),
-        progress=context.progress,
-        phase=phase,
-        folder=folder,
-        metric=options.metric,
-    )
-    run.append(
-        "calibrated",
-        digest=architecture.digest,
-        accuracy=accuracy,
-        epochs=plan.calibration["epochs"],
-        seconds=time.monotonic() - began,
-        architecture=architecture.to_dict(),
-    )
-    epochs = plan.calibration["epochs"]
-    context.progress.note(f"Trained for {phase}: {accuracy:.4f} after {epochs} epoch{'s' * (epochs != 1)}")
+def _train(context: Context, architecture: Architecture, phase: str) -> float | None:
+    """Trains one network for a short while; its accuracy on search-validation, None if the training fails."""
+    run, plan, options, progress = context.run, context.plan, context.options, context.progress
+    digest, epochs = architecture.digest, plan.calibration["epochs"]
+    folder = run.path / FOLDER / digest
+    earlier, began = _seconds_so_far(folder), time.monotonic()
+    try:
+        accuracy = train_network(
+            fresh_network(architecture.at_resolution(plan.train_resolution), seed=options.seed),
+            context.data,
+            plan.recipe(epochs=epochs, seed=options.seed),
+            progress=progress,
+            phase=phase,
+            folder=folder,
+            metric=options.metric,
+        )
+    except TrainingError as fault:
+        accuracy = None
+        run.append(FAILED, digest=digest, error=str(fault), seconds=earlier + time.monotonic() - began)
+        progress.note(f"The training for {phase} failed and is left out: {fault}")
+    else:
+        run.append(
+            "calibrated",
+            digest=digest,
+            accuracy=accuracy,
+            epochs=epochs,
+            seconds=earlier + time.monotonic() - began,
+            architecture=architecture.to_dict(),
+        )
+        progress.note(f"Trained for {phase}: {accuracy:.4f} after {epochs} epoch{'s' * (epochs != 1)}")
     shutil.rmtree(folder, ignore_errors=True)  # what it was for is on record
     return accuracy
+
+
+def _seconds_so_far(folder: Path) -> float:
+    """What the last checkpoint of a training knows of the sittings before this one."""
+    path = newest(folder)
+    return 0.0 if path is None else float(read_facts(path).get("seconds", 0.0))

@@ -113,7 +113,9 @@ def resolved_data(data: str) -> str:
 
 def last_written(run: Path) -> float:
     """When the last checkpoint of a run was written, in seconds since 1970; 0 where there is none."""
-    folders = [run / "supernet", *(run / "finalists").glob("*")]
+    supernet = run / "supernet"
+    trainings = [path for name in ("calibration", "finalists") for path in (run / name).glob("*")]
+    folders = [supernet, *supernet.glob("block-*"), *trainings]
     paths = [path for folder in folders if (path := newest(folder)) is not None]
     return max((float(read_facts(path).get("time", 0.0)) for path in paths), default=0.0)
 

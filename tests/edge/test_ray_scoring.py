@@ -18,8 +18,9 @@ from nas.architecture import Architecture
 from nas.errors import RunError
 from nas.executors import open_backend
 from nas.options import SearchOptions
-from nas.scoring import ScoringSetup, SupernetScoring
-from nas.searching.backend import InThisProcess
+from nas.scoring import CalibratedScoring, CountedScoring, ScoringSetup, SupernetScoring, ZeroCostScoring
+from nas.scoring.calibrated import Calibration, Measured
+from nas.searching.backend import InThisProcess, ScorerSource
 from nas.searching.executor import Job, Result
 from nas.supernet import Supernet
 from tests.torch.training_cases import member, recipe, tiny_data, tiny_space
@@ -83,6 +84,60 @@ def test_scores_on_workers_are_those_in_process_bit_for_bit_and_shared_arrays_st
     shared: Any = ray.get(crew.setup)
     assert not any(array.flags.writeable for array in shared.arrays.values())
     assert checksums(shared.arrays) == checksums(setup.arrays)
+
+
+# -- GPUs -----------------------------------------------------------------------------------------------------
+
+
+def sources(device: str) -> dict[str, ScorerSource]:
+    """A scorer of each kind, on a device that need not be here."""
+    data, nothing = tiny_data(), Calibration(reference=Measured(groups=()), digests=(), trained=())
+    supernet = SupernetScoring(
+        supernet=Supernet(SPACE, seed=3),
+        data=data,
+        recipe=recipe(device=device),
+        metric="accuracy",
+        recalibration_images=24,
+        validation_images=30,
+    )
+    return {
+        "supernet": supernet,
+        "calibrated": CalibratedScoring(calibration=nothing, data=data, seed=1, device=device),
+        "zero-cost": ZeroCostScoring(name="nwot", data=data, seed=1, device=device),
+        "counted": CountedScoring(name="params"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "device", "share"),
+    [
+        ("supernet", "cuda", 0.5),
+        ("calibrated", "cuda", 0.5),
+        ("zero-cost", "cuda", 0.5),
+        ("calibrated", "cpu", 0.0),
+        ("zero-cost", "cpu", 0.0),
+        ("counted", "cuda", 0.0),
+    ],
+)
+def test_every_scorer_that_works_on_a_gpu_asks_for_its_share(
+    kind: str, device: str, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    from nas.executors.ray import backend
+
+    class Asked(Exception):  # noqa: N818
+        """Instead of workers; says what they would have had."""
+
+    def crew(*_: Any, gpus: float, **__: Any) -> Any:
+        raise Asked(gpus)
+
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"GPU": 1.0})
+    monkeypatch.setattr(backend, "ActorCrew", crew)
+    running = backend.RayBackend(OPTIONS).scoring(sources(device)[kind], threads=1, expected_s=1.0, data_bytes=0)
+    with pytest.raises(Asked) as asked:
+        list(running.map(jobs(1)))
+    assert asked.value.args == (share,)
 
 
 # -- workers that are lost ------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ TIME = "2030-01-31T12:00:00.000+00:00"
         ({"event": "winner", "time": TIME, "rank": 1.5, "digest": "a", "path": "b"}, "rank must be a whole number"),
         ({"event": "winner", "time": TIME, "rank": 10**30, "digest": "a", "path": "b"}, "rank must be a whole number"),
         ({"event": "finalist", "time": TIME, "digest": "a", "number": 0}, "it has no 'validation_accuracy'"),
+        ({"event": "calibration_failed", "time": TIME, "error": "nan"}, "it has no 'digest'"),
         ({"event": "phase_finished", "time": TIME, "phase": "x", "seconds": "5"}, "seconds must be a number"),
         ({"event": "phase_finished", "time": TIME, "phase": "x", "seconds": 10**400}, "seconds must be a number"),
         ({"event": "trial", "time": TIME, "trial": []}, "trial must be a mapping"),

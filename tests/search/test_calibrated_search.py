@@ -7,13 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import nas
-from nas.errors import OptionError, RunError
+from nas.errors import OptionError, RunError, TrainingError
+from nas.model import Network
 from nas.options import SearchOptions
+from nas.progress import Silent
+from nas.report import rebuild
 from nas.run import Run, read_run
 from nas.scoring.calibrated import Frame
-from nas.searching import plan, resume
+from nas.searching import calibration_phase, plan, resume
+from nas.training import train_network
+from nas.training.checkpoint import newest
+from nas.training.loop import TrainingLoop
 
 from ..small_space import small_space
 
@@ -26,9 +33,9 @@ OPTIONS: dict[str, Any] = {
 CALIBRATED = {**OPTIONS, "scorer": "calibrated", "calibrations": 3, "calibration_epochs": 1}
 
 
-def search(out: Path, **given: Any) -> Any:
+def search(out: Path, progress: Silent | None = None, **given: Any) -> Any:
     options = SearchOptions(out=str(out), **given)
-    return nas.search(SPACE, budgets=[BUDGET], data="digits", options=options)
+    return nas.search(SPACE, budgets=[BUDGET], data="digits", options=options, progress=progress)
 
 
 def told(path: Path, kind: str) -> list[dict[str, Any]]:
@@ -40,6 +47,39 @@ def told(path: Path, kind: str) -> list[dict[str, Any]]:
 
 def trials(path: Path) -> list[Any]:
     return [(t.number, t.architecture, t.score, t.status, t.origin) for t in read_run(path).trials()]
+
+
+class Trainings:
+    """Stands in for `train_network`: notes what is trained, and gives some networks weights that diverge at once."""
+
+    def __init__(self, *diverging: str) -> None:
+        self.diverging, self.begun = diverging, list[str]()
+
+    def __call__(self, network: Network, *given: Any, phase: str, **more: Any) -> float:
+        self.begun.append(phase)
+        if phase in self.diverging:
+            with torch.no_grad():
+                network.head.linear.weight.fill_(float("nan"))
+        return train_network(network, *given, phase=phase, **more)
+
+
+class Watching(Silent):
+    """Progress that keeps the notes, and presses Ctrl-C after two steps of one phase."""
+
+    def __init__(self, stop: str | None = None) -> None:
+        self.notes, self._stop, self._steps = list[str](), stop, 0
+        self._phase = ""
+
+    def start(self, phase: str, total: int, unit: str) -> None:
+        self._phase = phase
+
+    def advance(self, n: int = 1, **figures: str | float | int) -> None:
+        self._steps += n * (self._phase == self._stop)
+        if self._steps == 2:
+            raise KeyboardInterrupt
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -125,6 +165,72 @@ def test_what_was_trained_stays_what_it_is_calibrated_by(
     resume(path)
     assert told(path, "calibrated") == told(whole, "calibrated")
     assert trials(path) == trials(whole)
+
+
+@pytest.mark.usefixtures("unexported")
+def test_a_training_that_diverges_is_recorded_and_passed_over(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, append, progress = tmp_path / "run", Run.append, Watching()
+    trainings = Trainings("calibration 2 of 3")
+    monkeypatch.setattr(calibration_phase, "train_network", trainings)
+
+    def stopping(self: Run, event: str, **fields: Any) -> None:
+        append(self, event, **fields)
+        if event == "trial" and len(self.events("trial")) == 4:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "append", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            search(path, progress=progress, **CALIBRATED)
+    first, second, third = told(whole, "calibrated")
+    assert told(path, "calibrated") == [first, third]
+    error = "The loss became nan at step 1. Try --dtype float32 or a larger --batch-size."
+    assert told(path, "calibration_failed") == [
+        {"event": "calibration_failed", "digest": second["digest"], "error": error}
+    ]
+    assert read_run(path).events("calibration_failed")[0]["seconds"] > 0
+    assert f"The training for calibration 2 of 3 failed and is left out: {error}" in progress.notes
+    resume(path)
+    assert trainings.begun == [f"calibration {number} of 3" for number in (1, 2, 3)]
+    found = read_run(path).trials()
+    assert len(found) == 6
+    assert all(trial.complete for trial in found)
+    assert {trial.architecture.digest for trial in found[:2]} == {first["digest"], third["digest"]}
+    assert not list((path / "calibration").glob("*"))
+    rebuild(path)
+    assert "trainings of 2 networks reached" in (path / "report.html").read_text()
+
+
+def test_too_few_trainings_end_a_search_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, trainings = tmp_path / "run", Trainings("calibration 1 of 3", "calibration 3 of 3")
+    monkeypatch.setattr(calibration_phase, "train_network", trainings)
+    for _ in range(2):
+        with pytest.raises(TrainingError) as caught:
+            search(path, **CALIBRATED) if not path.exists() else resume(path)
+        assert str(caught.value) == (
+            "A calibration needs 2 trained networks, and 1 of 3 could be trained; events.jsonl has the reasons. "
+            "Start a new run with --dtype float32 or another --batch-size."
+        )
+    assert len(trainings.begun) == 3, "resuming trains none of them again"
+    assert [event["phase"] for event in told(path, "phase_finished")] == []
+
+
+@pytest.mark.usefixtures("unexported")
+def test_the_seconds_of_a_training_are_those_of_all_sittings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        # What the checkpoint is told that the training took so far.
+        patched.setattr(TrainingLoop, "seconds", 3600.0)
+        with pytest.raises(KeyboardInterrupt):
+            search(path, progress=Watching("calibration 2 of 3"), **CALIBRATED)
+    [left] = (path / "calibration").glob("*")
+    assert newest(left) is not None
+    resume(path)
+    first, second, third = (event["seconds"] for event in read_run(path).events("calibrated"))
+    assert second > 3600
+    assert max(first, third) < 3600
 
 
 def test_networks_that_it_would_not_draw_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import nas
 from nas import catalog
@@ -16,8 +17,9 @@ from nas.data import DataInfo
 from nas.errors import RunError
 from nas.progress import Silent
 from nas.run import Run
-from nas.searching.kept import check_data, check_program, keep, kept_presets, kept_space, resolved_data
+from nas.searching.kept import check_data, check_program, keep, kept_presets, kept_space, last_written, resolved_data
 from nas.space import SearchSpace
+from nas.training.checkpoint import save_checkpoint
 
 from ..small_space import small_space
 
@@ -119,6 +121,15 @@ def test_paths_of_data_do_not_depend_on_the_current_folder(tmp_path: Path, monke
     assert resolved_data("/photos") == "/photos"
     for name in ("digits", "hf:cifar10"):
         assert resolved_data(name) == name
+
+
+@pytest.mark.parametrize("folder", ["supernet", "supernet/block-2", "finalists/a", "calibration/a"])
+def test_the_last_checkpoint_is_found_in_whatever_was_trained_last(tmp_path: Path, folder: str) -> None:
+    assert last_written(tmp_path) == 0
+    module = torch.nn.Linear(1, 1)
+    for written, name in ((10.0, "supernet"), (20.0, "supernet/block-1"), (30.0, "finalists/b"), (40.0, folder)):
+        save_checkpoint(tmp_path / name / f"step-{written:08.0f}.safetensors", module, None, {"time": written})
+        assert last_written(tmp_path) == written
 
 
 def test_what_is_kept_is_plain_json() -> None:

@@ -21,7 +21,7 @@ from nas.executors.told import Told
 from nas.executors.worker import FinalistSetup, MakesScorer
 from nas.options import SearchOptions
 from nas.progress import Progress, Silent
-from nas.scoring import make_scorer
+from nas.scoring import ScoringSetup, make_scorer
 from nas.searching.backend import FinalistJob, FinalistRecord, FinalistWork, ScorerSource
 from nas.searching.executor import Executor, Job, Result
 
@@ -74,8 +74,7 @@ class RayBackend:
         def open_pool() -> Pool[Any]:
             setup = source.pack()
             self._start(_bytes(setup.arrays) + data_bytes)
-            gpus = gpu_share(setup.facts.get("recipe", {}).get("device", "cpu"), self._workers)
-            crew = ActorCrew(setup, self._make, threads=threads, gpus=gpus)
+            crew = ActorCrew(setup, self._make, threads=threads, gpus=gpu_share(_device(setup), self._workers))
             return Pool(crew, size=self._workers, limit=TimeLimit(self._options.job_timeout, expected_s))
 
         return RayExecutor(open_pool)
@@ -131,6 +130,11 @@ class RayExecutor:
         if self._pool is not None:
             pool, self._pool = self._pool, None
             pool.close()
+
+
+def _device(setup: ScoringSetup) -> str:
+    """Where a scorer works: it says so itself, or its recipe does; one that only counts says neither."""
+    return setup.facts.get("device") or setup.facts.get("recipe", {}).get("device", "cpu")
 
 
 def _bytes(arrays: Arrays) -> int:
