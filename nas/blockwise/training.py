@@ -62,7 +62,7 @@ class _Training:
             on_curve: Receives {epoch, step, images, seconds, loss} after each epoch; again for one that was told of
                 before the training was stopped.
         """
-        self.loop.resume()
+        self.loop.resume(progress)
         progress.start("supernet", self.loop.steps, "steps")
         progress.advance(self.loop.done)
 

@@ -111,13 +111,20 @@ def _check_same(path: Path, state: dict[str, torch.Tensor], stored: dict[str, li
 
 def newest(folder: Path) -> Path | None:
     """The last checkpoint in a folder that can be read; unreadable ones are passed over."""
+    return newest_readable(folder)[0]
+
+
+def newest_readable(folder: Path) -> tuple[Path | None, list[Path]]:
+    """The last checkpoint in a folder that can be read, and the later ones that cannot, last first."""
+    unreadable: list[Path] = []
     for path in sorted(folder.glob("step-*.safetensors"), reverse=True):
         try:
             read_facts(path)
         except RunError:
+            unreadable.append(path)
             continue
-        return path
-    return None
+        return path, unreadable
+    return None, unreadable
 
 
 def _write(path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict[str, str]) -> None:

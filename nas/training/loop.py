@@ -20,10 +20,10 @@ from torch import nn
 
 from nas.data import Batches, Dataset
 from nas.errors import RunError, TrainingError
-from nas.progress import Progress
+from nas.progress import Progress, Silent
 from nas.run import link_or_copy
 from nas.run.stopping import seconds_left, unbroken
-from nas.training.checkpoint import BEST, load_checkpoint, newest, prune, read_facts, save_checkpoint
+from nas.training.checkpoint import BEST, load_checkpoint, newest_readable, prune, read_facts, save_checkpoint
 from nas.training.recipe import Recipe, make_optimizer
 
 Step = Callable[[torch.Tensor, torch.Tensor, int], float]
@@ -64,6 +64,7 @@ class TrainingLoop:
         self.optimizer = optimizer or make_optimizer(module.named_parameters(), recipe)
         self._generator = torch.Generator()
         train = data.train if recipe.device == "cpu" else data.train.to(recipe.device)
+        self._images = len(train)
         self._batches = Batches(
             train,
             batch_size=recipe.batch_size,
@@ -85,23 +86,44 @@ class TrainingLoop:
         self._ended = False
         self._clock = _Clock()
 
-    def resume(self) -> bool:
+    def resume(self, progress: Progress | None = None) -> bool:
         """Goes back to the last readable checkpoint in the folder; whether there was one.
 
+        Args:
+            progress: Is told of later checkpoints that cannot be read.
+
         Raises:
-            TrainingError: If it belongs to another recipe.
-            RunError: If it belongs to another network.
+            RunError: If it belongs to another network, recipe or number of training images. That can be mended, and is
+                no failure of the training.
         """
-        path = newest(self.folder) if self.folder else None
+        if self.folder is None:
+            return False
+        path, unreadable = newest_readable(self.folder)
+        if unreadable:
+            names = " and ".join(each.name for each in unreadable)
+            onward = "starting again" if path is None else f"going on from {path.name}"
+            (progress or Silent()).note(f"{names} in {self.folder} cannot be read: {onward}")
         if path is None:
             return False
         stored = load_checkpoint(path, self.module, self.optimizer)
         if stored["recipe"] != self.recipe.to_dict():
-            raise TrainingError(f"{path} was trained by another recipe. Delete it, or resume with the same options.")
+            raise RunError(f"{path} was trained by another recipe. Delete it, or resume with the same options.")
+        self._check_images(path, stored)
         self.done, self.facts = stored["step"], stored["facts"]
         self._loss, self._told, self._ended = tuple(stored["loss"]), stored["told"], stored["ended"]
         self._clock.earlier, self._clock.saved_step = stored["seconds"], self.done
         return True
+
+    def _check_images(self, path: Path, stored: dict[str, Any]) -> None:
+        """Refuses a checkpoint of more or fewer images: its step would lie elsewhere in the epochs, or beyond them."""
+        images = stored.get("images")  # earlier versions did not store it
+        remedy = "Restore the data, or delete it to train again."
+        if images is not None and images != self._images:
+            raise RunError(f"{path} was trained on {images:,} images, not {self._images:,}. {remedy}")
+        if stored["step"] > self.steps:
+            raise RunError(
+                f"{path} holds {stored['step']:,} steps, but {self._images:,} images make {self.steps:,}. {remedy}"
+            )
 
     @property
     def seconds(self) -> float:
@@ -156,6 +178,7 @@ class TrainingLoop:
             "seconds": self.seconds,
             "time": time.time(),
             "recipe": self.recipe.to_dict(),
+            "images": self._images,
             "loss": self._loss,
             "told": self._told,
             "ended": self._ended,

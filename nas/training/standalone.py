@@ -68,7 +68,7 @@ def train_network(
 
     network.to(recipe.device)
     loop = TrainingLoop(network, data, recipe, step, folder=folder, after_save=after_save)
-    loop.resume()
+    loop.resume(progress)
     progress.start(phase, loop.steps, "steps")
     progress.advance(loop.done)
 

@@ -118,7 +118,7 @@ class SupernetTraining:
             on_watched: Receives (epoch, name, accuracy) of each that is measured.
         """
         known = known or {}
-        self.loop.resume()
+        self.loop.resume(progress)
         progress.start("supernet", self.loop.steps, "steps")
         progress.advance(self.loop.done)
 

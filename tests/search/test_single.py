@@ -1,14 +1,24 @@
-"""`nas train` stopped and started again: it goes on, and its history has the epochs before."""
+"""`nas train` stopped and started again: it goes on with what it was of and nothing else, and knows its epochs."""
 
 from __future__ import annotations
 
 import json
 import random
+import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
+from safetensors.torch import load_file, save_file
 
 import nas
+from nas.architecture import Architecture
+from nas.data import open_data
+from nas.data.sharing import to_array
+from nas.errors import NasError, RunError
 from nas.export import winner
 from nas.options import SearchOptions
 from nas.progress import Silent
@@ -26,6 +36,15 @@ OPTIONS = SearchOptions(
     device="cpu",
     onnx=False,
 )
+SHORT = replace(OPTIONS, finalist_epochs=1)
+SPACE = small_space()
+SMALLEST = min((SPACE.sample(random.Random(seed)) for seed in range(20)), key=lambda a: nas.cost(a).macs)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process of its own for each exported network."""
+    monkeypatch.setattr(winner, "check_code", lambda *_: 0.0)
 
 
 class Interrupt(Silent):
@@ -40,21 +59,209 @@ class Interrupt(Silent):
             raise KeyboardInterrupt
 
 
+class Notes(Silent):
+    """Keeps what was told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
 def test_a_training_that_goes_on_has_the_history_of_all_its_epochs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(winner, "check_code", lambda *_: 0.0)
     monkeypatch.setattr(training, "_FIRST_S", 1e9)  # no checkpoint but those at the end of the first epoch and of all
-    space = small_space()
-    smallest = min((space.sample(random.Random(seed)) for seed in range(20)), key=lambda a: nas.cost(a).macs)
     whole, again = tmp_path / "whole", tmp_path / "again"
-    expected = train(smallest, out=whole, options=OPTIONS)
+    expected = train(SMALLEST, out=whole, options=OPTIONS)
     # Four steps an epoch: in the third, so that the second is told of twice.
     with pytest.raises(KeyboardInterrupt):
-        train(smallest, out=again, options=OPTIONS, progress=Interrupt(10))
+        train(SMALLEST, out=again, options=OPTIONS, progress=Interrupt(10))
     assert sorted(path.name for path in (again / "checkpoints").iterdir())[-1] == "step-00000010.safetensors"
-    found = train(smallest, out=again, options=OPTIONS)
+    found = train(SMALLEST, out=again, options=OPTIONS)
     assert {**found, "out": ""} == {**expected, "out": ""}
     histories = [json.loads((out / "training.json").read_text())["history"] for out in (whole, again)]
     assert [row["loss"] for row in histories[0]] == [row["loss"] for row in histories[1]]
     assert [row["epoch"] for row in histories[1]] == [1, 2, 3]
+
+
+# -- what a training is of ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Digits: `same.npz`; `other.npz` with two labels exchanged; `tested.npz` with a test set; `divided` with all."""
+    folder = tmp_path_factory.mktemp("images")
+    data = open_data("digits").load(resolution=8, seed=0)
+    x, y = to_array(data.train.images), to_array(data.train.labels)
+    exchanged = y.copy()
+    i, j = 0, int(np.flatnonzero(y != y[0])[0])
+    exchanged[[i, j]] = exchanged[[j, i]]
+    for name, labels in (("same", y), ("other", exchanged)):
+        np.savez(folder / f"{name}.npz", x_train=x, y_train=labels)
+    np.savez(folder / "tested.npz", x_train=x, y_train=y, x_test=x[:50], y_test=y[:50])
+    for part in ("train", "validation", "test"):
+        for label in range(10):
+            path = folder / "divided" / part / str(label)
+            path.mkdir(parents=True)
+            for number, image in enumerate(x[y == label][:4]):
+                Image.fromarray(image[:, :, 0]).save(path / f"{number}.png")
+    return folder
+
+
+def half_done(out: Path, options: SearchOptions, **others: Any) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(SMALLEST, out=out, options=options, progress=Interrupt(2), **others)
+    assert list((out / "checkpoints").iterdir())
+
+
+def same_shapes() -> tuple[Architecture, Architecture]:
+    """Two architectures whose weights have the same names and shapes."""
+    plain = SMALLEST.to_dict()
+    other = json.loads(json.dumps(plain).replace('"batch_norm"', '"batch_norm", "eps": 0.01', 1))
+    return SMALLEST, Architecture.from_dict(other)
+
+
+@pytest.mark.parametrize("ended", [False, True])
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"data": "other"}, r"on other data: same \(.*\), not other \(.*\)"),
+        ({"data": "renamed"}, r"on other data: images, labels or class names of same \(.*\) differ"),
+        ({"train_resolution": 16}, "at 8 pixels, not 16"),
+        ({"seed": 1}, "with --seed 0, not 1"),
+    ],
+)
+def test_a_folder_with_a_training_of_something_else_is_refused(
+    tmp_path: Path, images: Path, changes: dict[str, Any], reason: str, ended: bool
+) -> None:
+    data = tmp_path / "same.npz"
+    shutil.copy(images / "same.npz", data)
+    options, out = replace(SHORT, data=str(data), train_resolution=8), tmp_path / "out"
+    if ended:
+        train(SMALLEST, out=out, options=options)
+    else:
+        half_done(out, options)
+    if changes.get("data") == "renamed":
+        shutil.copy(images / "other.npz", data)
+        changes = {}
+    elif "data" in changes:
+        changes = {"data": str(images / "other.npz")}
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with pytest.raises(RunError, match=rf"^{out} was trained {reason}\. Give another --out\.$"):
+        train(SMALLEST, out=out, options=replace(options, **changes))
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_another_architecture_or_other_weights_are_refused_where_shapes_agree(tmp_path: Path) -> None:
+    first, second = same_shapes()
+    assert first.digest != second.digest
+    assert nas.build(first).state_dict().keys() == nas.build(second).state_dict().keys()
+    train(first, out=tmp_path / "out", options=SHORT)
+    with pytest.raises(RunError, match=r"out was trained as another architecture\. Give another --out\."):
+        train(second, out=tmp_path / "out", options=SHORT)
+    weights = tmp_path / "out" / "network" / "weights.safetensors"
+    shutil.copy(weights, tmp_path / "moved.safetensors")
+    with pytest.raises(
+        RunError, match=r"was trained from fresh weights, not weights [0-9a-f]{12}\. Give another --out"
+    ):
+        train(first, out=tmp_path / "out", options=SHORT, weights=weights)
+    found = train(first, out=tmp_path / "tuned", options=SHORT, weights=weights)
+    assert train(first, out=tmp_path / "tuned", options=SHORT, weights=tmp_path / "moved.safetensors") == found
+    with pytest.raises(
+        RunError, match=r"was trained from weights [0-9a-f]{12}, not fresh weights\. Give another --out"
+    ):
+        train(first, out=tmp_path / "tuned", options=SHORT)
+
+
+def test_the_same_images_may_lie_elsewhere(tmp_path: Path, images: Path) -> None:
+    options = replace(SHORT, data=str(images / "same.npz"))
+    found = train(SMALLEST, out=tmp_path / "out", options=options)
+    shutil.copy(images / "same.npz", tmp_path / "moved.npz")
+    assert train(SMALLEST, out=tmp_path / "out", options=replace(options, data=str(tmp_path / "moved.npz"))) == found
+
+
+def test_a_folder_of_an_earlier_version_goes_on_and_a_damaged_one_does_not(tmp_path: Path) -> None:
+    half_done(tmp_path, SHORT)
+    inputs = tmp_path / "inputs.json"
+    for content in ("", "[]", '{"format": 1}'):
+        inputs.write_text(content)
+        with pytest.raises(RunError, match=r"inputs\.json does not say what was trained there\. Give another --out\."):
+            train(SMALLEST, out=tmp_path, options=SHORT)
+    inputs.unlink()
+    train(SMALLEST, out=tmp_path, options=SHORT)
+    assert not inputs.exists()
+
+
+def test_a_folder_without_checkpoints_takes_another_training(tmp_path: Path) -> None:
+    half_done(tmp_path, SHORT)
+    shutil.rmtree(tmp_path / "checkpoints")
+    train(SMALLEST, out=tmp_path, options=replace(SHORT, seed=1))
+    assert json.loads((tmp_path / "inputs.json").read_text())["seed"] == 1
+
+
+# -- weights that have seen the images ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights that `nas train` exported with seed 0."""
+    out = tmp_path_factory.mktemp("weights")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(winner, "check_code", lambda *_: 0.0)
+        train(SMALLEST, out=out, options=SHORT)
+    return out / "network" / "weights.safetensors"
+
+
+def tuned(out: Path, options: SearchOptions, weights: Path) -> tuple[str | None, list[str], str]:
+    """What result, notes and card say of weights that a training begins with."""
+    progress = Notes()
+    found = train(SMALLEST, out=out, options=options, weights=weights, progress=progress)
+    notes = [note for note in progress.notes if "may have trained the weights" in note]
+    return found["caution"], notes, (out / "network" / "card.md").read_text()
+
+
+def test_weights_of_another_seed_are_refused_where_it_cuts_the_test_images(
+    tmp_path: Path, weights: Path, images: Path
+) -> None:
+    with pytest.raises(NasError) as caught:
+        train(SMALLEST, out=tmp_path / "a", options=replace(SHORT, seed=3), weights=weights)
+    assert str(caught.value) == (
+        f"{weights} was trained with --seed 0, and has seen test and validation images of --seed 3, which cuts them "
+        "from the training images otherwise. Give --seed 0."
+    )
+    assert not (tmp_path / "a").exists()
+    caution, notes, card = tuned(tmp_path / "b", SHORT, weights)
+    assert (caution, notes) == (None, [])
+    assert "may have trained" not in card
+    divided = replace(SHORT, seed=3, data=str(images / "divided"))
+    assert tuned(tmp_path / "c", divided, weights)[:2] == (None, [])
+    caution, _, _ = tuned(tmp_path / "d", replace(divided, data=str(images / "tested.npz")), weights)
+    assert caution is not None
+    assert caution.startswith("The validation images are cut from")
+    assert caution.endswith("with: validation accuracy may be too high.")
+
+
+@pytest.mark.parametrize("kind", ["bare", "other data", "damaged card"])
+def test_weights_of_unknown_training_leave_no_untouched_test(
+    tmp_path: Path, weights: Path, images: Path, kind: str
+) -> None:
+    options, path = replace(SHORT, seed=3), tmp_path / "given.safetensors"
+    if kind == "other data":
+        options = replace(options, data=str(images / "same.npz"))
+    told = {"bare": None, "damaged card": {"card": "[1]", "class_names": "{}"}}
+    if kind in told:
+        save_file(load_file(weights), path, metadata=told[kind])
+    else:
+        shutil.copy(weights, path)
+    text = (
+        "The test and validation images are cut from the training images and may have trained the weights that this "
+        "training began with: test and validation accuracy may be too high."
+    )
+    caution, notes, card = tuned(tmp_path / "out", options, path)
+    assert (caution, notes) == (text, [text])
+    assert text in card
+    # Who goes on from there inherits the doubt.
+    after = tuned(tmp_path / "after", options, tmp_path / "out" / "network" / "weights.safetensors")
+    assert after[:2] == (text, [text])

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import signal
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -13,19 +12,17 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 import nas
-from nas.errors import TrainingError
+from nas.errors import RunError, TrainingError
 from nas.progress import Silent
-from nas.run.stopping import stoppable
 from nas.supernet import Supernet
 from nas.training import SupernetTraining, fresh_network, layout_weights, train_network
 from nas.training import loop as loops
-from nas.training.checkpoint import newest, read_facts
+from nas.training.checkpoint import newest, read_facts, save_checkpoint
 from nas.training.loop import TrainingLoop
 
-from .training_cases import Members, StopAt, Stopped, member, recipe, same_tensors, tiny_data, tiny_space
+from .training_cases import Members, StopAt, Stopped, member, plain_loop, recipe, same_tensors, tiny_data, tiny_space
 
 SPACE, DATA = tiny_space(), tiny_data()
 STEPS = 4
@@ -142,8 +139,73 @@ def test_a_torn_newest_checkpoint_costs_no_more_than_its_steps(tmp_path: Path) -
 
 def test_a_checkpoint_of_another_recipe_is_refused(tmp_path: Path) -> None:
     network_training(tmp_path, Silent(), [])
-    with pytest.raises(TrainingError, match="trained by another recipe"):
+    with pytest.raises(RunError, match="trained by another recipe"):
         train_network(fresh_network(member(SPACE), seed=1), DATA, recipe(epochs=4), progress=Silent(), folder=tmp_path)
+
+
+def without_images(folder: Path) -> Path:
+    """Makes the newest checkpoint one of an earlier version."""
+    path = newest(folder)
+    assert path is not None
+    loop = plain_loop(folder)
+    loop.resume()
+    facts = read_facts(path)
+    facts.pop("images", None)
+    save_checkpoint(path, loop.module, loop.optimizer, facts)
+    return path
+
+
+@pytest.mark.usefixtures("often")
+@pytest.mark.parametrize("ended", [False, True])
+@pytest.mark.parametrize("count", [24, 45, 51])
+def test_a_checkpoint_of_more_or_fewer_images_is_refused(tmp_path: Path, count: int, ended: bool) -> None:
+    with suppress(Stopped):
+        plain_loop(tmp_path).run(Silent() if ended else StopAt(2 * STEPS + 2), lambda *_: None)
+    loop = plain_loop(tmp_path, data=tiny_data(train=count))
+    with pytest.raises(RunError, match=rf"was trained on 48 images, not {count}\. Restore the data, or delete"):
+        loop.resume()
+
+
+@pytest.mark.usefixtures("often")
+def test_an_earlier_version_s_checkpoint_goes_on_but_not_beyond_the_end(tmp_path: Path) -> None:
+    with suppress(Stopped):
+        plain_loop(tmp_path).run(StopAt(2 * STEPS + 2), lambda *_: None)
+    path = without_images(tmp_path)
+    loop = plain_loop(tmp_path)
+    assert loop.resume()
+    assert loop.done == 2 * STEPS + 1
+    with pytest.raises(RunError, match=rf"{path.name} holds 9 steps, but 24 images make 6\. Restore the data, or"):
+        plain_loop(tmp_path, data=tiny_data(train=24)).resume()
+    loop.run(Silent(), lambda *_: None)
+    assert loop.done == 3 * STEPS
+
+
+@pytest.mark.usefixtures("often")
+@pytest.mark.parametrize("name", TRAININGS)
+def test_a_checkpoint_that_cannot_be_read_is_told_of(tmp_path: Path, name: str) -> None:
+    class Notes(Silent):
+        def __init__(self) -> None:
+            self.notes: list[str] = []
+
+        def note(self, text: str) -> None:
+            self.notes.append(text)
+
+    with pytest.raises(Stopped):
+        TRAININGS[name](tmp_path, StopAt(7), [])
+    before, last = sorted(tmp_path.glob("step-*"))
+    shutil.copytree(tmp_path, tmp_path / "other")
+    last.write_bytes(b"torn")
+    progress = Notes()
+    TRAININGS[name](tmp_path, progress, [])
+    assert progress.notes == [f"{last.name} in {tmp_path} cannot be read: going on from {before.name}"]
+    for path in (tmp_path / "other").glob("step-*"):
+        path.write_bytes(b"torn")
+    progress = Notes()
+    TRAININGS[name](tmp_path / "other", progress, [])
+    names = f"{last.name} and {before.name}"
+    assert progress.notes == [f"{names} in {tmp_path / 'other'} cannot be read: starting again"]
+    TRAININGS[name](tmp_path / "other", progress, [])
+    assert len(progress.notes) == 1
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -168,167 +230,6 @@ def test_fresh_weights_follow_from_the_seed_alone() -> None:
     first, again, other = (fresh_network(member(SPACE), seed=seed).state_dict() for seed in (1, 1, 2))
     assert same_tensors(first, again)
     assert not same_tensors(first, other)
-
-
-# -- when checkpoints come ------------------------------------------------------------------------------------
-
-
-class Time:
-    """A clock that is moved by hand; seconds pass as told."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = 1000.0
-        monkeypatch.setattr(loops.time, "monotonic", lambda: self.now)
-
-
-@pytest.mark.parametrize("write_s", [0.1, 5.0, 20.0, 40.0])
-@pytest.mark.parametrize("step_s", [0.5, 3.0, 15.0])
-def test_a_kill_never_costs_more_than_a_minute_or_a_fiftieth(
-    monkeypatch: pytest.MonkeyPatch, write_s: float, step_s: float
-) -> None:
-    time = Time(monkeypatch)
-    clock = loops._Clock()
-    clock.start()
-    began, work, writes, worst = time.now, 0.0, 0, 0.0
-    while time.now < began + 20_000:
-        time.now += step_s
-        work += step_s
-        # Killed within the step, or while a checkpoint is written.
-        worst = max(worst, work / max(60.0, 0.02 * (time.now - began)))
-        if clock.due(step_s):
-            moment = time.now
-            time.now += write_s
-            work, writes = 0.0, writes + 1
-            clock.saved(writes, moment)
-    assert worst <= 1
-    assert writes < 20_000 / 30, "and no more often than need be"
-
-
-def plain_loop(folder: Path, step: Callable[[int], float] = lambda _: 0.0) -> TrainingLoop:
-    """Twelve steps, in three epochs, that teach nothing; `step` is called with the number of those done."""
-    network = torch.nn.Linear(1, 1)
-
-    def graded(images: torch.Tensor, labels: torch.Tensor, done: int) -> float:
-        for parameter in network.parameters():
-            parameter.grad = torch.zeros_like(parameter)
-        return step(done)
-
-    return TrainingLoop(network, DATA, recipe(), graded, folder=folder)
-
-
-def test_what_comes_after_an_epoch_may_take_long_and_finds_a_checkpoint_before_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    time = Time(monkeypatch)
-    found: list[int] = []
-
-    def watch(epoch: int, *_: Any) -> None:
-        last = newest(tmp_path)
-        found.append(0 if last is None else read_facts(last)["step"])
-        time.now += 500.0
-
-    def step(done: int) -> float:
-        time.now += 1.0
-        return 0.0
-
-    plain_loop(tmp_path, step).run(Silent(), watch)
-    assert found == [STEPS, 2 * STEPS, 3 * STEPS]
-
-
-def test_the_end_of_an_epoch_is_told_again_until_a_checkpoint_knows_of_it(tmp_path: Path) -> None:
-    told: list[tuple[int, float]] = []
-
-    def stops(epoch: int, loss: float, _: float) -> None:
-        told.append((epoch, loss))
-        if len(told) == 2:
-            raise Stopped
-
-    def loop() -> TrainingLoop:
-        made = plain_loop(tmp_path, float)
-        made.resume()
-        return made
-
-    with pytest.raises(Stopped):
-        loop().run(Silent(), stops)
-    loop().run(Silent(), stops)
-    # The first checkpoint is written before the first epoch is told of, the next at the end.
-    assert told == [(1, 1.5), (2, 5.5), (1, 1.5), (2, 5.5), (3, 9.5)]
-
-
-# -- interrupts, and the best ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_step_is_finished_and_saved(tmp_path: Path, number: signal.Signals) -> None:
-    def step(done: int) -> float:
-        if done == 5:
-            os.kill(os.getpid(), number)
-        return 0.0
-
-    # Whatever ran before in this process (pytest, Ray) has put handlers of its own in place.
-    before = signal.signal(number, signal.SIG_DFL)
-    try:
-        loop = plain_loop(tmp_path, step)
-        with pytest.raises(KeyboardInterrupt), stoppable():
-            loop.run(Silent(), lambda *_: None)
-    finally:
-        signal.signal(number, before)
-    last = newest(tmp_path)
-    assert last is not None
-    assert read_facts(last)["step"] == loop.done == 6
-
-
-def test_an_interrupt_that_cuts_a_step_saves_nothing_of_it(tmp_path: Path) -> None:
-    def step(done: int) -> float:
-        if done == 5:
-            raise KeyboardInterrupt  # a handler of somebody else's, or a second Ctrl-C
-        return 0.0
-
-    with pytest.raises(KeyboardInterrupt):
-        plain_loop(tmp_path, step).run(Silent(), lambda *_: None)
-    last = newest(tmp_path)
-    assert last is not None
-    assert read_facts(last)["step"] == STEPS
-
-
-def test_a_checkpoint_that_would_take_too_long_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loops, "seconds_left", lambda: 0.0)
-
-    class Interrupt(Silent):
-        def advance(self, n: int = 1, **figures: str | float | int) -> None:
-            if loop.done == 6:
-                raise KeyboardInterrupt
-
-    loop = plain_loop(tmp_path)
-    with pytest.raises(KeyboardInterrupt):
-        loop.run(Interrupt(), lambda *_: None)
-    assert [path.name for path in tmp_path.iterdir()] == [f"step-{STEPS:08d}.safetensors"]
-
-
-def test_the_best_weights_are_kept_beside_the_last(tmp_path: Path) -> None:
-    values = {1: 0.3, 2: 0.5, 3: 0.5}
-    weights: dict[int, torch.Tensor] = {}
-    loop = plain_loop(tmp_path)
-
-    def on_epoch(epoch: int, *_: float) -> None:
-        loop.keep_best(values[epoch])
-        weights[epoch] = loop.module.state_dict()["weight"].clone()
-
-    loop.run(Silent(), on_epoch)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.safetensors", "step-00000012.safetensors"]
-    assert read_facts(tmp_path / "best.safetensors")["step"] == 2 * STEPS
-    best = load_file(tmp_path / "best.safetensors")
-    assert set(best) == {"model/weight", "model/bias"}
-    assert best["model/weight"].equal(weights[2])
-    assert not best["model/weight"].equal(weights[3])  # it decays
-
-
-def test_the_last_weights_are_the_best_without_taking_room_twice(tmp_path: Path) -> None:
-    loop = plain_loop(tmp_path)
-    loop.run(Silent(), lambda epoch, *_: loop.keep_best(float(epoch)))
-    best, last = sorted(tmp_path.iterdir())
-    assert best.stat().st_ino == last.stat().st_ino
-    assert loop.resume()
 
 
 # -- the supernet's strategies --------------------------------------------------------------------------------
