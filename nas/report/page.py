@@ -112,10 +112,12 @@ def _calibration_section(summary: Summary) -> Markup:
         trial = next((t for t in summary.trials if t.architecture.digest == event["digest"]), None)
         expected = "not scored" if trial is None else percent(trial.score)
         rows.append((event["digest"], "" if trial is None else trial.layout, percent(event["accuracy"]), expected))
+    failed = summary.record.events("calibration_failed")
     words = element(
         "p",
         "A Gaussian process on costs, structure and zero-cost proxies was fitted to these trainings; "
-        "the last column is what it then expects of the same networks.",
+        "the last column is what it then expects of the same networks."
+        + "".join(f" {event['digest']} is left out: {event.get('error', 'its training failed')}" for event in failed),
     )
     headers = ("Network", "Layout", "Reached", "Expected")
     return _section("What the scores are calibrated by", words, table(headers, rows, numeric=(2, 3)))

@@ -200,7 +200,9 @@ def test_a_training_that_diverges_is_recorded_and_passed_over(
     assert {trial.architecture.digest for trial in found[:2]} == {first["digest"], third["digest"]}
     assert not list((path / "calibration").glob("*"))
     rebuild(path)
-    assert "trainings of 2 networks reached" in (path / "report.html").read_text()
+    page = (path / "report.html").read_text()
+    assert "trainings of 2 networks reached" in page
+    assert f"{second['digest']} is left out: {error}" in page
 
 
 def test_too_few_trainings_end_a_search_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
