@@ -15,12 +15,14 @@ import numpy as np
 import torch
 
 import nas
-from nas.benchmark.codecs import CODECS
+from nas.benchmark.codecs import CODECS, decode
 from nas.benchmark.ranking import rank
 from nas.benchmark.scorers import Settings
+from nas.benchmark.tables import read_table
 from nas.options import AGGREGATES, SHARED_WEIGHTS, ZERO_COST
 from nas.progress import Progress, Silent
 from nas.run import atomic_write, read_run
+from nas.scoring.calibrated import Frame, Measured
 from nas.training import fresh_network
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -154,8 +156,9 @@ def band(work: Path) -> Path:
 def training_seconds(truth: str, known: Path, table: Path | None = None) -> float | None:
     """CPU seconds of one training as the truth's were, as far as they are known.
 
-    For NATS-Bench's they follow from those that the short trainings took per image, on average. How long the ViTs were
-    trained is not told; theirs are of one epoch of CIFAR-100 at the proxies' resolution, so that no training was less.
+    For NATS-Bench's they follow from those that the short trainings took per image, brought from what the networks that
+    were trained cost to what the table's average one does. How long the ViTs were trained is not told; theirs are of
+    one epoch of CIFAR-100 at the proxies' resolution, so that no training was less.
     """
     if truth == "hybrid":
         with (TRUTH / "trainings.csv").open() as file:
@@ -163,13 +166,22 @@ def training_seconds(truth: str, known: Path, table: Path | None = None) -> floa
     if truth in VIT_COLUMNS:
         assert table is not None
         return vit_epoch_seconds(table, known)
-    entries = [json.loads(line) for path in known.glob("known/*/numbers.jsonl") for line in path.open()]
-    named = [(entry["name"].split(), entry["seconds"]) for entry in entries]
-    # Such as "accuracy after 3 epochs", or with how images varied after that.
-    taken = [seconds / int(name[2]) for name, seconds in named if name[0] == "accuracy"]
+    assert table is not None
+    read = read_table(table)
+    networks = decode(nas.load_space("nats-size"), read.column("arch", "--arch-column"), str(table))
+    costs = Frame(Measured.of(networks, None)).costs
+    cost_of = dict(zip((each.digest for each in networks), costs / costs.mean(), strict=True))
     with np.load(known / "data.npz") as arrays:
         images = len(arrays["y_train"]) * 0.9  # the rest is search-validation
-    return statistics.mean(taken) / images * NATS_IMAGES if taken else None
+    seconds, trained = 0.0, 0.0
+    for path in known.glob("known/*/numbers.jsonl"):
+        for entry in map(json.loads, path.open()):
+            # Such as "accuracy after 3 epochs", or with how images varied after that.
+            what, _, epochs, *_ = [*entry["name"].split(), "", ""]
+            if what == "accuracy":
+                seconds += entry["seconds"]
+                trained += int(epochs) * images * cost_of[entry["digest"]]
+    return seconds / trained * NATS_IMAGES if trained else None
 
 
 def vit_epoch_seconds(table: Path, known: Path) -> float:
