@@ -16,11 +16,8 @@ from typing import Any
 
 import numpy as np
 
-import nas
 from nas.architecture import Architecture
-from nas.benchmark.codecs import decode
 from nas.benchmark.known import expected_from_known
-from nas.benchmark.tables import read_table
 from nas.run import atomic_write
 from nas.scoring.calibrated import Frame, Measured
 from nas.scoring.counted import COUNTS
@@ -42,13 +39,6 @@ WIDEST, AGREEMENT = (32, 24, 16), 0.963
 ranking = script("ranking")
 
 
-def read(space: str, table: Path) -> tuple[list[Architecture], np.ndarray]:
-    """A table's networks and their accuracies."""
-    found = read_table(table)
-    texts = found.column(found.architecture_column(None), "--arch-column")
-    return decode(nas.load_space(space), texts, str(table)), np.array(found.truths(found.truth_column(None)))
-
-
 def narrow(networks: Sequence[Architecture], widest: int) -> np.ndarray:
     """Made-up accuracies in percent: by the logarithm of every stage's channels, up to so many, and noise."""
     widths = np.array([output_widths(each) for each in networks], dtype=float)
@@ -57,17 +47,18 @@ def narrow(networks: Sequence[Architecture], widest: int) -> np.ndarray:
     return 90 + (pays - pays.mean()) / pays.std() + noise
 
 
+def judged(scores: np.ndarray, truth: np.ndarray, macs: np.ndarray, rest: np.ndarray) -> dict[str, Any]:
+    """Rank correlations among the rest, in all and inside bands of equal multiply-adds."""
+    banded = len(truth) > 999  # the hybrids are one such band
+    inside = within_parts_spearman(scores[rest], truth[rest], bands(macs[rest], 20)) if banded else None
+    figures = {"spearman": spearman(scores[rest], truth[rest]), "within_bands": inside}
+    return {key: "" if value is None else round(value, 4) for key, value in figures.items()}
+
+
 def told(name: str, networks: Sequence[Architecture], truth: np.ndarray) -> list[dict[str, Any]]:
     """A row for each cost in average trainings; `winner_*` is that in those of the network that then seems best."""
     macs, channels = (np.array([COUNTS[by](each) for each in networks], dtype=float) for by in ("macs", "log_channels"))
     found: list[dict[str, Any]] = []
-
-    def judged(scores: np.ndarray, rest: np.ndarray) -> dict[str, Any]:
-        banded = len(networks) > 999  # the hybrids are one such band
-        inside = within_parts_spearman(scores[rest], truth[rest], bands(macs[rest], 20)) if banded else None
-        figures = {"spearman": spearman(scores[rest], truth[rest]), "within_bands": inside}
-        return {key: "" if value is None else round(value, 4) for key, value in figures.items()}
-
     for count in TRAININGS:
         if count > len(networks) // 2:
             continue
@@ -77,18 +68,18 @@ def told(name: str, networks: Sequence[Architecture], truth: np.ndarray) -> list
         best = int(np.argmax(known.expected))
         found.append({
             "truth": name, "networks": len(rest), "trainings": count, "known": len(rows),
-            **judged(np.array(known.expected), rest),
+            **judged(np.array(known.expected), truth, macs, rest),
             "winner_macs": round(float(macs[rows].sum() / macs[best]), 2),
             "winner_trainings": round(float(known.trainings / known.costs[best]), 2),
             "regret": round(float(truth.max() - truth[best]), 4),
-            **{f"log_channels_{key}": value for key, value in judged(channels, rest).items()},
+            **{f"log_channels_{key}": value for key, value in judged(channels, truth, macs, rest).items()},
         })  # fmt: skip
         print(found[-1], flush=True)
     return found
 
 
 def drawn(networks: Sequence[Architecture], truth: np.ndarray) -> list[dict[str, Any]]:
-    """A row for each draw of candidates that what is told is chosen among, as a search draws them; all are judged."""
+    """A row for each draw of candidates that what is told is chosen among; all others are judged."""
     macs, measured = np.array([COUNTS["macs"](each) for each in networks], dtype=float), Measured.of(networks, None)
     found: list[dict[str, Any]] = []
     for candidates, seed in itertools.product(CANDIDATES, range(DRAWS)):
@@ -100,12 +91,11 @@ def drawn(networks: Sequence[Architecture], truth: np.ndarray) -> list[dict[str,
             known = kept[rows]
             expected = frame.expectation(rows, [truth[row] / 100 for row in known]).at(points)[0]
             rest = np.setdiff1d(np.arange(len(networks)), known)
-            winner = macs[int(expected.argmax())] + frame.costs.mean() - macs[kept].mean()
+            step = frame.costs[0] - macs[kept[0]]  # what a step costs whatever the network
             found.append({
                 "candidates": candidates, "seed": seed, "trainings": count, "known": len(rows),
-                "spearman": round(spearman(expected[rest], truth[rest]), 4),
-                "within_bands": round(within_parts_spearman(expected[rest], truth[rest], bands(macs[rest], 20)), 4),
-                "winner_trainings": round(float(frame.costs[rows].sum() / winner), 2),
+                **judged(expected, truth, macs, rest),
+                "winner_trainings": round(float(frame.costs[rows].sum() / (macs[expected.argmax()] + step)), 2),
             })  # fmt: skip
     return found
 
@@ -116,12 +106,12 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     asked = parser.parse_args()
     asked.work.mkdir(parents=True, exist_ok=True)
-    networks, truth = read("nats-size", asked.table)
+    networks, truth = ranking.read("nats-size", asked.table)
     write_rows(ranking.RESULTS / "known-drawn.csv", drawn(networks, truth))
     rows = told("nats-size", networks, truth)
     for widest in WIDEST:
         rows += told(f"made up: width pays to {widest}", networks, narrow(networks, widest))
-    rows += told("coatnet-small", *read("coatnet-small", ranking.band(asked.work)))
+    rows += told("coatnet-small", *ranking.read("coatnet-small", ranking.band(asked.work)))
     write_rows(ranking.RESULTS / "known.csv", rows)
     made = provenance(str(__doc__).strip().splitlines()[-1])
     atomic_write(ranking.RESULTS / "known.json", json.dumps(made, indent=1) + "\n")

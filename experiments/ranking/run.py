@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 import nas
+from nas.architecture import Architecture
 from nas.benchmark.codecs import CODECS, decode
 from nas.benchmark.ranking import rank
 from nas.benchmark.scorers import Settings
@@ -153,6 +154,13 @@ def band(work: Path) -> Path:
     return path
 
 
+def read(space: str, table: Path) -> tuple[list[Architecture], np.ndarray]:
+    """A table's networks and their accuracies."""
+    found = read_table(table)
+    texts = found.column(found.architecture_column(None), "--arch-column")
+    return decode(nas.load_space(space), texts, str(table)), np.array(found.truths(found.truth_column(None)))
+
+
 def training_seconds(truth: str, known: Path, table: Path | None = None) -> float | None:
     """CPU seconds of one training as the truth's were, as far as they are known.
 
@@ -163,12 +171,10 @@ def training_seconds(truth: str, known: Path, table: Path | None = None) -> floa
     if truth == "hybrid":
         with (TRUTH / "trainings.csv").open() as file:
             return statistics.mean(float(row["cpu_seconds"]) for row in csv.DictReader(file) if row["group"] == "band")
-    if truth in VIT_COLUMNS:
-        assert table is not None
-        return vit_epoch_seconds(table, known)
     assert table is not None
-    read = read_table(table)
-    networks = decode(nas.load_space("nats-size"), read.column("arch", "--arch-column"), str(table))
+    if truth in VIT_COLUMNS:
+        return vit_epoch_seconds(table, known)
+    networks, _ = read("nats-size", table)
     costs = Frame(Measured.of(networks, None)).costs
     cost_of = dict(zip((each.digest for each in networks), costs / costs.mean(), strict=True))
     with np.load(known / "data.npz") as arrays:

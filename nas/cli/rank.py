@@ -139,8 +139,11 @@ def run(args: argparse.Namespace, console: Console) -> None:
     if "data" in asked:
         asked["supernet_data"] = asked["data"]
     if scorers:
-        kept = f"; what is known is in {shlex.quote(str(asked['work']))}" if "work" in asked else None
-        console.again = "the same command" + (kept or ", with --work DIR to keep what becomes known")
+        console.again = (
+            f"the same command; what is known is in {shlex.quote(str(asked['work']))}"
+            if "work" in asked
+            else "the same command, with --work DIR to keep what becomes known"
+        )
     found = rank(
         given["truth"],
         space=space,

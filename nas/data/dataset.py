@@ -56,6 +56,10 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def content(self) -> tuple[bytes, bytes]:
+        """Images (N, C, R, R) and labels as bytes, to name them by a hash."""
+        return self.images.numpy().tobytes(), self.labels.numpy().tobytes()
+
     def first(self, n: int) -> Split:
         """The first `n` images, sharing memory: a fair sample of `train` and `search_validation`."""
         return Split(images=self.images[:n], labels=self.labels[:n])

@@ -55,6 +55,18 @@ def check_writable(folder: Path) -> None:
         raise write_error(folder, fault) from None
 
 
+def make_folder(folder: Path) -> None:
+    """Makes a folder and those above it, where they are not there.
+
+    Raises:
+        RunError: If the disk refuses.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise write_error(folder, fault) from fault
+
+
 @contextmanager
 def replacing(path: str | Path) -> Generator[Path, None, None]:
     """Gives a temporary path beside `path`, with its ending, that takes its place when the block ends well.

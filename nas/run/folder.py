@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from nas.errors import RunError
 from nas.run import record
-from nas.run.files import atomic_write, check_writable, is_leftover, sweep, write_error
+from nas.run.files import atomic_write, check_writable, is_leftover, make_folder, sweep, write_error
 from nas.run.lock import FolderLock
 from nas.strict_yaml import dump_yaml
 from nas.trial import Trial
@@ -82,10 +82,7 @@ class Run(RunRecord):
         """
         folder = Path(path)
         _check_free(folder)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as fault:
-            raise write_error(folder, fault) from fault
+        make_folder(folder)
         lock = FolderLock(folder)
         try:
             # Again, now that nobody else can be making the same one.

@@ -16,17 +16,17 @@ from safetensors.torch import load_file
 from nas.architecture import Architecture
 from nas.costing import TABLE, cost
 from nas.data import DataInfo, Dataset, open_data
-from nas.data.sharing import to_array
 from nas.errors import ArchitectureError, RunError, TrainingError
 from nas.export import CardFacts, export_winner
 from nas.model import Network, resize_tables
 from nas.options import SearchOptions
 from nas.progress import Progress, Silent
 from nas.run import atomic_write
-from nas.run.files import check_writable, is_leftover, write_error
+from nas.run.files import check_writable, is_leftover, make_folder
 from nas.run.stopping import stoppable
 from nas.searching.disk import check_room, megabytes, most_training_bytes
 from nas.searching.plan import Plan, describe_data, make_plan
+from nas.searching.trained import file_digest
 from nas.training import evaluate, fresh_network, train_network
 from nas.training.checkpoint import newest
 
@@ -226,7 +226,7 @@ class _Inputs:
             "data": describe_data(data),
             "images": _digest(data),
             "train_resolution": data.resolution,
-            "weights": None if weights is None else _file_digest(Path(weights)),
+            "weights": None if weights is None else file_digest(Path(weights)),
             "architecture": architecture.at_resolution(data.resolution).digest,
         }
         # Without checkpoints nothing of an earlier training is left to go on from.
@@ -255,10 +255,7 @@ class _Inputs:
             RunError: If the disk refuses.
         """
         if not self._resumes:
-            try:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as fault:
-                raise write_error(self._path.parent, fault) from fault
+            make_folder(self._path.parent)
             atomic_write(self._path, json.dumps({"format": 1, **self._now}, indent=1) + "\n")
 
     def _difference(self, before: dict[str, Any]) -> str | None:
@@ -284,14 +281,9 @@ def _digest(data: Dataset) -> str:
     found = hashlib.sha256(json.dumps([data.resolution, data.info.class_names]).encode())
     for split in (data.train, data.search_validation, data.test):
         found.update(f"{len(split)}".encode())
-        found.update(to_array(split.images).data)
-        found.update(to_array(split.labels).data)
+        for part in split.content():
+            found.update(part)
     return found.hexdigest()[:16]
-
-
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_seen(path: Path, data: Dataset, seed: int) -> str | None:

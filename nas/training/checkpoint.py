@@ -13,7 +13,7 @@ from torch import nn
 
 from nas.errors import RunError
 from nas.run import replacing
-from nas.run.files import is_leftover, write_error
+from nas.run.files import is_leftover, make_folder
 from nas.training.lars import MOMENTUM
 
 BEST = "best.safetensors"
@@ -38,10 +38,7 @@ def save_checkpoint(
                 steps[name] = float(state["step"])
                 tensors |= {f"{moment}/{name}": state[moment] for moment in _MOMENTS if moment in state}
     header = {"facts": json.dumps(facts, allow_nan=False), "steps": json.dumps(steps)}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as fault:
-        raise write_error(path.parent, fault) from fault
+    make_folder(path.parent)
     with replacing(path) as temporary:
         _write(temporary, tensors, header)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from nas.training import train_network
 from nas.training.checkpoint import newest
 from nas.training.loop import TrainingLoop
 
+from ..notes import Notes
 from ..small_space import small_space
 
 SPACE = small_space()
@@ -63,12 +65,12 @@ class Trainings:
         return train_network(network, *given, phase=phase, **more)
 
 
-class Watching(Silent):
-    """Progress that keeps the notes, and presses Ctrl-C after two steps of one phase."""
+class Watching(Notes):
+    """Presses Ctrl-C after two steps of one phase, and keeps the notes."""
 
     def __init__(self, stop: str | None = None) -> None:
-        self.notes, self._stop, self._steps = list[str](), stop, 0
-        self._phase = ""
+        super().__init__()
+        self._stop, self._steps, self._phase = stop, 0, ""
 
     def start(self, phase: str, total: int, unit: str) -> None:
         self._phase = phase
@@ -78,8 +80,21 @@ class Watching(Silent):
         if self._steps == 2:
             raise KeyboardInterrupt
 
-    def note(self, text: str) -> None:
-        self.notes.append(text)
+
+@contextmanager
+def stopped(kind: str, count: int) -> Generator[None, None, None]:
+    """Within it, Ctrl-C is pressed once a run has so many events of a kind."""
+    append = Run.append
+
+    def stopping(self: Run, event: str, **fields: Any) -> None:
+        append(self, event, **fields)
+        if event == kind and len(self.events(kind)) == count:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Run, "append", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            yield
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -123,21 +138,12 @@ def test_networks_are_trained_for_calibration_then_proposed_first_and_no_superne
 
 
 @pytest.mark.usefixtures("unexported")
-def test_stopped_in_every_phase_it_ends_the_same(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, append = tmp_path / "run", Run.append
-    stops = [("measured", 5), ("calibrated", 2), ("trial", 4)]
-
-    def stopping(self: Run, event: str, **fields: Any) -> None:
-        append(self, event, **fields)
-        if (event, len(self.events(event))) == stop:
-            raise KeyboardInterrupt
-
-    for stop in stops:
-        with monkeypatch.context() as patched:
-            patched.setattr(Run, "append", stopping)
-            with pytest.raises(KeyboardInterrupt):
-                resume(path) if path.exists() else search(path, **CALIBRATED)
-        assert len(told(path, stop[0])) == stop[1]
+def test_stopped_in_every_phase_it_ends_the_same(whole: Path, tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    for kind, count in [("measured", 5), ("calibrated", 2), ("trial", 4)]:
+        with stopped(kind, count):
+            resume(path) if path.exists() else search(path, **CALIBRATED)
+        assert len(told(path, kind)) == count
     resume(path)
     for each in ("measured", "calibrated", "finalist", "ranking"):
         assert told(path, each) == told(whole, each)
@@ -149,17 +155,9 @@ def test_what_was_trained_stays_what_it_is_calibrated_by(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where another version would have trained other networks."""
-    path, append = tmp_path / "run", Run.append
-
-    def stopping(self: Run, event: str, **fields: Any) -> None:
-        append(self, event, **fields)
-        if event == "trial" and len(self.events("trial")) == 4:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Run, "append", stopping)
-        with pytest.raises(KeyboardInterrupt):
-            search(path, **CALIBRATED)
+    path = tmp_path / "run"
+    with stopped("trial", 4):
+        search(path, **CALIBRATED)
     asked = Frame.telling
     monkeypatch.setattr(Frame, "telling", lambda self, count: asked(self, count + 2)[::-1])
     resume(path)
@@ -171,19 +169,11 @@ def test_what_was_trained_stays_what_it_is_calibrated_by(
 def test_a_training_that_diverges_is_recorded_and_passed_over(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, append, progress = tmp_path / "run", Run.append, Watching()
+    path, progress = tmp_path / "run", Notes()
     trainings = Trainings("calibration 2 of 3")
     monkeypatch.setattr(calibration_phase, "train_network", trainings)
-
-    def stopping(self: Run, event: str, **fields: Any) -> None:
-        append(self, event, **fields)
-        if event == "trial" and len(self.events("trial")) == 4:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Run, "append", stopping)
-        with pytest.raises(KeyboardInterrupt):
-            search(path, progress=progress, **CALIBRATED)
+    with stopped("trial", 4):
+        search(path, progress=progress, **CALIBRATED)
     first, second, third = told(whole, "calibrated")
     assert told(path, "calibrated") == [first, third]
     error = "The loss became nan at step 1. Try --dtype float32 or a larger --batch-size."
@@ -235,18 +225,10 @@ def test_the_seconds_of_a_training_are_those_of_all_sittings(tmp_path: Path, mon
     assert max(first, third) < 3600
 
 
-def test_networks_that_it_would_not_draw_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, append = tmp_path / "run", Run.append
-
-    def stopping(self: Run, event: str, **fields: Any) -> None:
-        append(self, event, **fields)
-        if event == "trial":
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Run, "append", stopping)
-        with pytest.raises(KeyboardInterrupt):
-            search(path, **CALIBRATED)
+def test_networks_that_it_would_not_draw_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    with stopped("trial", 1):
+        search(path, **CALIBRATED)
     events, digest = path / "events.jsonl", told(path, "calibrated")[0]["digest"]
     lines = events.read_text().splitlines(keepends=True)
     events.write_text(

@@ -15,12 +15,12 @@ import nas
 from nas import catalog
 from nas.data import DataInfo
 from nas.errors import RunError
-from nas.progress import Silent
 from nas.run import Run
 from nas.searching.kept import check_data, check_program, keep, kept_presets, kept_space, last_written, resolved_data
 from nas.space import SearchSpace
 from nas.training.checkpoint import save_checkpoint
 
+from ..notes import Notes
 from ..small_space import small_space
 
 INFO = DataInfo(
@@ -87,14 +87,6 @@ def test_data_that_has_changed_is_refused(tmp_path: Path, change: dict[str, Any]
         with pytest.raises(RunError, match=f"d.npz has changed since .*{said}") as caught:
             check_data(run, replace(INFO, **change), "d.npz")
     assert "\n" not in str(caught.value)
-
-
-class Notes(Silent):
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
 
 
 def test_another_torch_is_said_and_other_ops_are_refused(tmp_path: Path) -> None:

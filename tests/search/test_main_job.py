@@ -19,12 +19,13 @@ from nas.data import Dataset
 from nas.errors import BudgetError, RunError
 from nas.export import export_run
 from nas.options import SearchOptions
-from nas.progress import Silent
 from nas.report import rebuild
 from nas.run import read_run
 from nas.searching import SearchResult
 from nas.searching.searchers import SEARCHERS, make_searcher
 from nas.trial import Trial
+
+from ..notes import Notes
 
 BUDGET = Budget.parse("5MFLOPs")
 OPTIONS = SearchOptions(
@@ -43,18 +44,13 @@ OPTIONS = SearchOptions(
 BLOCKED = "import sys, runpy; sys.modules['nas'] = None; runpy.run_path(sys.argv[1], run_name='__main__')"
 
 
-class Phases(Silent):
+class Phases(Notes):
     """Remembers the phase in progress, and notes."""
 
-    def __init__(self) -> None:
-        self.now = "start"
-        self.notes: list[str] = []
+    now = "start"
 
     def start(self, phase: str, total: int, unit: str) -> None:
         self.now = phase
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
 
 
 @dataclass(frozen=True)

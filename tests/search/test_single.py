@@ -25,6 +25,7 @@ from nas.progress import Silent
 from nas.searching import train
 from nas.training import loop as training
 
+from ..notes import Notes
 from ..small_space import small_space
 
 OPTIONS = SearchOptions(
@@ -57,16 +58,6 @@ class Interrupt(Silent):
         self._left -= n if "loss" in figures else 0
         if self._left == 0:
             raise KeyboardInterrupt
-
-
-class Notes(Silent):
-    """Keeps what was told."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
 
 
 def test_a_training_that_goes_on_has_the_history_of_all_its_epochs(

@@ -22,6 +22,7 @@ from nas.training import loop as loops
 from nas.training.checkpoint import newest, read_facts, save_checkpoint
 from nas.training.loop import TrainingLoop
 
+from ..notes import Notes
 from .training_cases import Members, StopAt, Stopped, member, plain_loop, recipe, same_tensors, tiny_data, tiny_space
 
 SPACE, DATA = tiny_space(), tiny_data()
@@ -183,13 +184,6 @@ def test_an_earlier_version_s_checkpoint_goes_on_but_not_beyond_the_end(tmp_path
 @pytest.mark.usefixtures("often")
 @pytest.mark.parametrize("name", TRAININGS)
 def test_a_checkpoint_that_cannot_be_read_is_told_of(tmp_path: Path, name: str) -> None:
-    class Notes(Silent):
-        def __init__(self) -> None:
-            self.notes: list[str] = []
-
-        def note(self, text: str) -> None:
-            self.notes.append(text)
-
     with pytest.raises(Stopped):
         TRAININGS[name](tmp_path, StopAt(7), [])
     before, last = sorted(tmp_path.glob("step-*"))
