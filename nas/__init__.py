@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nas.architecture import Architecture
     from nas.budget import Budget, Cost
-    from nas.costing import cost, profile
-    from nas.deriving import derive_space
+    from nas.costs import cost, profile
+    from nas.costs.derived_spaces import derive_space
     from nas.errors import NasError
-    from nas.interop import from_timm, to_timm
-    from nas.loading import load_architecture, load_space
-    from nas.model import build
+    from nas.networks.loading import load_architecture, load_space
+    from nas.networks.network import build
+    from nas.networks.supernet import Supernet
+    from nas.networks.timm import from_timm, to_timm
     from nas.ops.folding import fold
     from nas.options import SearchOptions
+    from nas.pipeline.search import SearchResult, resume, search
     from nas.progress import Progress
-    from nas.searching import SearchResult, dry_run, resume, sample, search
-    from nas.space import SearchSpace
-    from nas.supernet import Supernet
+    from nas.sampling.budget_sampler import sample
+    from nas.sampling.dry_run import dry_run
+    from nas.spaces import SearchSpace
     from nas.trial import Trial
 
 __version__ = "0.1.0"
@@ -60,23 +62,23 @@ _HOMES = {
     "NasError": "nas.errors",
     "Progress": "nas.progress",
     "SearchOptions": "nas.options",
-    "SearchResult": "nas.searching",
-    "SearchSpace": "nas.space",
-    "Supernet": "nas.supernet",
+    "SearchResult": "nas.pipeline.search",
+    "SearchSpace": "nas.spaces",
+    "Supernet": "nas.networks.supernet",
     "Trial": "nas.trial",
-    "build": "nas.model",
-    "cost": "nas.costing",
-    "derive_space": "nas.deriving",
-    "dry_run": "nas.searching",
+    "build": "nas.networks.network",
+    "cost": "nas.costs",
+    "derive_space": "nas.costs.derived_spaces",
+    "dry_run": "nas.sampling.dry_run",
     "fold": "nas.ops.folding",
-    "from_timm": "nas.interop",
-    "load_architecture": "nas.loading",
-    "load_space": "nas.loading",
-    "profile": "nas.costing",
-    "resume": "nas.searching",
-    "sample": "nas.searching",
-    "search": "nas.searching",
-    "to_timm": "nas.interop",
+    "from_timm": "nas.networks.timm",
+    "load_architecture": "nas.networks.loading",
+    "load_space": "nas.networks.loading",
+    "profile": "nas.costs",
+    "resume": "nas.pipeline.search",
+    "sample": "nas.sampling",
+    "search": "nas.pipeline.search",
+    "to_timm": "nas.networks.timm",
 }
 
 

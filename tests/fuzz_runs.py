@@ -19,17 +19,17 @@ import torch
 from nas.budget import Budget
 from nas.errors import NasError
 from nas.export.folder import read_exported
-from nas.loading import load_architecture
-from nas.model import build
+from nas.methods.protocol.manifest import kept_presets, kept_space
+from nas.methods.protocol.plan import Plan
+from nas.methods.supernet.reuse import Borrowed, Trained
+from nas.networks.loading import load_architecture
+from nas.networks.network import build
 from nas.options import SearchOptions
+from nas.pipeline.search import search
 from nas.report import summarise, trials_frame, write_report
 from nas.run import Run, read_run
 from nas.run.record import _decode
-from nas.run.sittings import record_resumed
-from nas.searching import search
-from nas.searching.kept import kept_presets, kept_space
-from nas.searching.plan import Plan
-from nas.searching.trained import Borrowed, Trained
+from nas.run.sessions import record_resumed
 from nas.strict_yaml import dump_yaml
 from nas.training.checkpoint import load_checkpoint, newest, read_facts
 

@@ -9,15 +9,15 @@ from typing import Any
 import torch
 import yaml
 
-from nas import catalog
 from nas.architecture import Architecture
 from nas.budget import BUILT_METRICS, Budget, Cost, _split, format_quantity
-from nas.costing import cost
+from nas.costs import cost
 from nas.errors import NasError
-from nas.loading import load_architecture, load_space
-from nas.model import Network
-from nas.searching import BudgetSampler, dry_run
-from nas.space import SearchSpace
+from nas.networks.loading import load_architecture, load_space
+from nas.networks.network import Network
+from nas.sampling.budget_sampler import BudgetSampler
+from nas.sampling.dry_run import dry_run
+from nas.spaces import SearchSpace, catalog
 from nas.strict_yaml import read_yaml
 
 from .fuzz_engine import Target

@@ -8,8 +8,8 @@ from math import comb, prod
 from typing import Any
 
 from nas import ops
-from nas.catalog import parse_space
-from nas.space import ABSENT, Genotype, SearchSpace, StageChoice
+from nas.spaces import ABSENT, Genotype, SearchSpace, StageChoice
+from nas.spaces.catalog import parse_space
 
 from .small_space import small_data
 

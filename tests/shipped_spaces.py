@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from nas import catalog, ops
-from nas.catalog import parse_space
-from nas.space import Genotype, SearchSpace
-from nas.space.variation import following
+from nas import ops
+from nas.spaces import Genotype, SearchSpace, catalog
+from nas.spaces.catalog import parse_space
+from nas.spaces.variation import following
 from nas.strict_yaml import read_yaml
 
 NAMES = catalog.space_names()

@@ -7,8 +7,8 @@ from itertools import product
 from typing import Any
 
 from nas import ops
-from nas.catalog import parse_space
-from nas.space import Genotype, SearchSpace
+from nas.spaces import Genotype, SearchSpace
+from nas.spaces.catalog import parse_space
 
 MBCONV = {"op": "mbconv", "width": "$width", "kernel_size": "$kernel_size", "expand_ratio": "$expand_ratio"}
 SHORTCUT = {"op": "pool_project", "width": "$width", "stride": "$stride"}

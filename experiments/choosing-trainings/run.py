@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 import nas
+from nas.benchmark.rank_statistics import spearman
+from nas.methods.calibrated.gaussian_process import choose_telling
+from nas.methods.calibrated.kernels import NOISE, prior
+from nas.methods.calibrated.scorer import Frame, Measured
 from nas.run import atomic_write
-from nas.scoring.calibrated import Frame, Measured
-from nas.scoring.expectation import choose_telling
-from nas.scoring.kernels import NOISE, prior
-from nas.searching.ranking import spearman
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from provenance import provenance

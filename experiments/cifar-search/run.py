@@ -19,12 +19,14 @@ import torch
 
 import nas
 from nas.architecture import Architecture
+from nas.benchmark.rank_statistics import rank_statistics
 from nas.data import open_data
+from nas.methods.protocol.plan import Plan
+from nas.pipeline.search import resume, search
 from nas.progress import Silent
 from nas.run import read_run
-from nas.searching import BudgetSampler, Plan, resume, search
-from nas.searching.ranking import rank_statistics
-from nas.space import SearchSpace, StageChoice
+from nas.sampling.budget_sampler import BudgetSampler
+from nas.spaces import SearchSpace, StageChoice
 from nas.training import evaluate, fresh_network, train_network
 
 # Shared by all experiments, one folder up.
@@ -157,8 +159,8 @@ def compare(space: SearchSpace, budget: nas.Budget, data: Path, run: Path) -> No
 
 def supernet_scores(space, sampler, dataset, plan, run, architectures) -> list[float]:  # type: ignore[no-untyped-def]
     """What the search's own scorer says of networks that it did not propose."""
-    from nas.scoring import SupernetScorer
-    from nas.supernet import Supernet
+    from nas.methods.supernet.scorer import SupernetScorer
+    from nas.networks.supernet import Supernet
     from nas.training.checkpoint import load_checkpoint, newest
 
     supernet = Supernet(

@@ -24,10 +24,11 @@ import torch
 import nas
 from nas.architecture import Architecture
 from nas.data import Dataset
+from nas.methods.counted import COUNTS
+from nas.pipeline.search import resume, search
 from nas.progress import Silent
 from nas.run import atomic_write, read_run
-from nas.scoring.counted import COUNTS
-from nas.searching import BudgetSampler, resume, search
+from nas.sampling.budget_sampler import BudgetSampler
 from nas.trial import Trial
 
 # Shared by all experiments, one folder up.

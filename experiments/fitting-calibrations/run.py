@@ -25,16 +25,16 @@ import nas
 from nas.architecture import Architecture
 from nas.benchmark.codecs import decode
 from nas.benchmark.ledger import Ledger, fingerprint
+from nas.benchmark.rank_statistics import pearson, spearman
 from nas.benchmark.scorers import Settings, ShortTraining
 from nas.benchmark.tables import read_table
 from nas.data import open_data
+from nas.methods.calibrated.gaussian_process import Expectation, choose_telling
+from nas.methods.calibrated.kernels import noise, prior
+from nas.methods.calibrated.scorer import Frame, Measured, Proxies, log_odds
+from nas.methods.zero_cost.proxy_cache import ProxyValues
 from nas.progress import Silent
 from nas.run import atomic_write
-from nas.scoring.calibrated import Frame, Measured, Proxies, log_odds
-from nas.scoring.expectation import Expectation, choose_telling
-from nas.scoring.kernels import noise, prior
-from nas.scoring.zero_cost import ProxyValues
-from nas.searching.ranking import pearson, spearman
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from provenance import provenance

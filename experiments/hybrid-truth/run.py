@@ -23,11 +23,11 @@ import torch
 
 import nas
 from nas.architecture import Architecture
+from nas.benchmark.rank_statistics import spearman
 from nas.data import Dataset, Split, open_data
 from nas.data.assembly import statistics_of
 from nas.progress import Silent
 from nas.run import atomic_write
-from nas.searching.ranking import spearman
 from nas.training import Recipe, evaluate, fresh_network, train_network
 
 # Shared by all experiments, one folder up.

@@ -15,13 +15,13 @@ from scipy.stats import qmc
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import Hyperparameter, Kernel
 
-from nas.scoring.kernels import NOISE, prior
+from nas.methods.calibrated.kernels import NOISE, prior
 
 _DRAWS, _LEAST = 2048, 1e-3
 
 
 class Ahead:
-    """As `nas.scoring.expectation.Expectation`, with a time beside the points.
+    """As `nas.methods.calibrated.gaussian_process.Expectation`, with a time beside the points.
 
     Args:
         points: (N, F) of the networks whose numbers are known.

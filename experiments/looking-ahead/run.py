@@ -19,10 +19,10 @@ from scipy.stats import norm
 
 import nas
 from nas.benchmark.codecs import decode
+from nas.benchmark.rank_statistics import pearson, spearman
 from nas.benchmark.tables import read_table
+from nas.methods.calibrated.gaussian_process import Expectation
 from nas.run import atomic_write
-from nas.scoring.expectation import Expectation
-from nas.searching.ranking import pearson, spearman
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from growing import Ahead

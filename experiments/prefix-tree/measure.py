@@ -14,14 +14,14 @@ import torch
 
 import nas
 from nas.architecture import Architecture
-from nas.costing import TABLE
+from nas.costs import TABLE
 from nas.data import open_data
+from nas.methods.supernet.prefix_tree import Node, plant
+from nas.methods.supernet.scorer import SupernetScorer
+from nas.networks.supernet import Supernet
 from nas.ops import Shape
 from nas.run import atomic_write
-from nas.scoring import SupernetScorer
-from nas.scoring.population import Node, plant
-from nas.searching.sampling import BudgetSampler
-from nas.supernet import Supernet
+from nas.sampling.budget_sampler import BudgetSampler
 from nas.training import Recipe
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 
 from nas.architecture import Architecture
-from nas.benchmark.known import expected_from_known
+from nas.benchmark.oracle_gp import expected_from_known
+from nas.benchmark.rank_statistics import bands, spearman, within_parts_spearman
+from nas.methods.calibrated.scorer import Frame, Measured
+from nas.methods.counted import COUNTS
+from nas.methods.features import output_widths
 from nas.run import atomic_write
-from nas.scoring.calibrated import Frame, Measured
-from nas.scoring.counted import COUNTS
-from nas.scoring.features import output_widths
-from nas.searching.ranking import bands, spearman, within_parts_spearman
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from provenance import provenance

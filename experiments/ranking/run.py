@@ -20,10 +20,10 @@ from nas.benchmark.codecs import CODECS, decode
 from nas.benchmark.ranking import rank
 from nas.benchmark.scorers import Settings
 from nas.benchmark.tables import read_table
+from nas.methods.calibrated.scorer import Frame, Measured
 from nas.options import AGGREGATES, SHARED_WEIGHTS, ZERO_COST
 from nas.progress import Progress, Silent
 from nas.run import atomic_write, read_run
-from nas.scoring.calibrated import Frame, Measured
 from nas.training import fresh_network
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

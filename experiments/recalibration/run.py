@@ -27,11 +27,11 @@ import torch.nn.functional as F
 
 import nas
 from nas.architecture import Architecture
+from nas.benchmark.rank_statistics import spearman, top_k_regret
 from nas.data import Dataset, Split
+from nas.methods.saved_scorers import scoring_of
+from nas.methods.supernet.packing import SupernetScoring
 from nas.run import atomic_write
-from nas.scoring import SupernetScoring
-from nas.searching.ranking import spearman, top_k_regret
-from nas.searching.reopened import scoring_of
 from nas.training import recalibrate
 from nas.training.evaluation import scoring_batches
 

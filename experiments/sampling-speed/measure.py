@@ -23,8 +23,8 @@ def cold(aim: float) -> dict[str, float]:
     """CPU seconds of a fresh process, the user's cache of counts being empty: import, sampler, first draws."""
     began = time.process_time()
     import nas
-    from nas.costing.table import SHIPPED, source_hash
-    from nas.searching import BudgetSampler
+    from nas.costs.count_table import SHIPPED, source_hash
+    from nas.sampling.budget_sampler import BudgetSampler
 
     nas.cost  # noqa: B018  imports torch
     imported = time.process_time()
@@ -43,7 +43,7 @@ def cold(aim: float) -> dict[str, float]:
 def warm(aim: float) -> dict[str, float]:
     """Architectures per CPU-second after a warm-up; draws alone and draws with `nas.cost` in turn."""
     import nas
-    from nas.searching import BudgetSampler
+    from nas.sampling.budget_sampler import BudgetSampler
 
     sampler = BudgetSampler(nas.load_space("coatnet"), [nas.Budget.parse(BUDGET)], aim=aim)
     rng = random.Random(1)

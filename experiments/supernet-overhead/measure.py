@@ -18,7 +18,7 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 import nas
-from nas.searching import BudgetSampler
+from nas.sampling.budget_sampler import BudgetSampler
 from nas.training import Recipe
 from nas.training.recipe import make_optimizer
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import nas
-from nas.catalog import read_architecture, zoo_names
-from nas.costing import layout
-from nas.interop import FAMILIES
+from nas.costs import layout
+from nas.networks.timm import FAMILIES
 from nas.ops import normalise
+from nas.spaces.catalog import read_architecture, zoo_names
 
 # Provenance is shared by all experiments, one folder up; the independent counts are what the tests hold the zoo to.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

@@ -9,7 +9,7 @@ from typing import Any, cast
 from nas.architecture import Architecture
 from nas.errors import DataError, NasError
 from nas.ops import normalise
-from nas.space import Genotype, SearchSpace, StageChoice
+from nas.spaces import Genotype, SearchSpace, StageChoice
 
 Decoder = Callable[[SearchSpace, str], Architecture]
 

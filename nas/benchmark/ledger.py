@@ -12,11 +12,11 @@ from typing import Any
 import torch
 
 from nas import training
-from nas.costing import source_hash
+from nas.costs import source_hash
 from nas.data import Dataset
 from nas.errors import OptionError
-from nas.scoring import zero_cost
-from nas.scoring.zero_cost import Memory
+from nas.methods import zero_cost
+from nas.methods.zero_cost.proxy_cache import Memory
 
 
 class Ledger(Memory):

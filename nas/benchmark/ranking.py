@@ -12,16 +12,16 @@ from typing import Any
 
 from nas.architecture import Architecture
 from nas.benchmark.codecs import decode
-from nas.benchmark.judging import Judgement, judge
-from nas.benchmark.known import expected_from_known
+from nas.benchmark.metrics import Judgement, judge
+from nas.benchmark.oracle_gp import expected_from_known
 from nas.benchmark.scorers import Scores, Settings, check_scorers, score_all
 from nas.benchmark.tables import TruthTable, read_table
 from nas.errors import OptionError
+from nas.methods.counted import COUNTS
+from nas.methods.features import kinds
 from nas.options import check_spaceless
 from nas.progress import Progress, Silent
-from nas.scoring.counted import COUNTS
-from nas.scoring.features import kinds
-from nas.space import SearchSpace
+from nas.spaces import SearchSpace
 
 KNOWN = "known"
 

@@ -10,21 +10,23 @@ from pathlib import Path
 
 from nas.architecture import Architecture
 from nas.benchmark.ledger import Ledger, fingerprint
-from nas.costing import cost
+from nas.costs import cost
 from nas.data import Augment, Dataset, choose_augment, open_data
 from nas.errors import OptionError
+from nas.jobs.executor import InProcess, Job, Scorer
+from nas.methods.calibrated.scorer import CalibratedScorer, Calibration, Frame, Measured, Proxies
+from nas.methods.counted import COUNTS, CountedScoring
+from nas.methods.protocol.plan import choose_device
+from nas.methods.saved_scorers import member_scorer_of, scoring_of
+from nas.methods.zero_cost.aggregated import PARTS, AggregatedScorer
+from nas.methods.zero_cost.proxies import PROXIES
+from nas.methods.zero_cost.proxy_cache import ProxyValues, ZeroCostScorer
 from nas.options import SCORERS, SHARED_WEIGHTS, check_choice
 from nas.progress import Progress, Silent
 from nas.run import atomic_write
-from nas.scoring.calibrated import CalibratedScorer, Calibration, Frame, Measured, Proxies
-from nas.scoring.counted import COUNTS, CountedScoring
-from nas.scoring.threads import threads_set
-from nas.scoring.zero_cost import PARTS, PROXIES, AggregatedScorer, ProxyValues, ZeroCostScorer
-from nas.searching.executor import InProcess, Job, Scorer
-from nas.searching.plan import choose_device
-from nas.searching.reopened import member_scorer_of, scoring_of
-from nas.space import SearchSpace
+from nas.spaces import SearchSpace
 from nas.training import Recipe, fresh_network, learning_rate_for, train_network
+from nas.training.threads import threads_set
 
 SPENT = "cpu-seconds.txt"
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 
-from nas.run.stopping import ECHO_S, LIMIT_S, SIGNALS, stoppable
+from nas.run.signals import ECHO_S, LIMIT_S, SIGNALS, stoppable
 
 INTERRUPTED = 130
 _ending = threading.Lock()

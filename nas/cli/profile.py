@@ -38,11 +38,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> None:
     given = dict(vars(args))
-    from nas import catalog
+    from nas.spaces import catalog
 
     catalog.find(given["config"], zoo=True)  # an unknown name answers before torch is imported
-    from nas.costing import profile
-    from nas.loading import load_architecture
+    from nas.costs import profile
+    from nas.networks.loading import load_architecture
 
     architecture = load_architecture(given["config"])
     if "resolution" in given:

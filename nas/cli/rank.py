@@ -124,10 +124,10 @@ def run(args: argparse.Namespace, console: Console) -> None:
     check_used(given, scorers)
     space = None
     if "space" in given:
-        from nas import catalog
+        from nas.spaces import catalog
 
         catalog.find(given["space"])  # an unknown name answers before torch is imported
-        from nas.loading import load_space
+        from nas.networks.loading import load_space
 
         space = load_space(given["space"])
     from nas.benchmark.ranking import rank
@@ -162,7 +162,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
 
 def ranking_lines(found: Ranking) -> list[str]:
     """A ranking for people."""
-    from nas.searching.ranking import FEWEST
+    from nas.benchmark.rank_statistics import FEWEST
 
     rows: list[list[str]] = []
     for name, judgement in found.scorers.items():

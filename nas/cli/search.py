@@ -25,8 +25,8 @@ from nas.executors import check_cluster, check_workers
 from nas.options import SCORERS, SEARCHERS, STRATEGIES, SearchOptions, flag
 
 if TYPE_CHECKING:
-    from nas.searching import SearchResult
-    from nas.space import SearchSpace
+    from nas.pipeline.search import SearchResult
+    from nas.spaces import SearchSpace
 
 DESCRIPTION = """\
 Search a space for the best networks within a budget, train the best of them from scratch, and write each
@@ -170,8 +170,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
         _dry_run(_for_data(space, options) if "data" in given else space, budgets, options, console)
         return
     from nas.executors import open_backend
+    from nas.pipeline.search import search
     from nas.run import default_folder
-    from nas.searching import search
 
     folder = Path(options.out) if options.out is not None else default_folder(space.name)
     options = SearchOptions(**{**options.to_dict(), "out": str(folder)})
@@ -201,10 +201,10 @@ def read_options(given: dict[str, Any], *, needs_budget: bool) -> tuple[SearchOp
 
 
 def _load_space(source: str) -> SearchSpace:
-    from nas import catalog
+    from nas.spaces import catalog
 
     catalog.find(source)  # an unknown name answers before torch is imported
-    from nas.loading import load_space
+    from nas.networks.loading import load_space
 
     return load_space(source)
 
@@ -221,7 +221,7 @@ def _resume(folder: Path, workers: dict[str, Any], others: list[str], console: C
     except OptionError as fault:
         raise OptionError(f"{folder} cannot go on: {fault}") from None
     from nas.executors import open_backend
-    from nas.searching import resume
+    from nas.pipeline.search import resume
 
     console.run = folder
     with open_backend(options, console.progress) as backend:
@@ -248,7 +248,7 @@ def _for_data(space: SearchSpace, options: SearchOptions) -> SearchSpace:
 
 
 def _dry_run(space: SearchSpace, budgets: tuple[Budget, ...], options: SearchOptions, console: Console) -> None:
-    from nas.searching import dry_run
+    from nas.sampling.dry_run import dry_run
 
     found = plain(dry_run(space, budgets, options, random.Random(options.seed)))
     console.document(

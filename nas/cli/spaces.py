@@ -14,7 +14,7 @@ from nas.errors import OptionError
 from nas.strict_yaml import dump_yaml
 
 if TYPE_CHECKING:
-    from nas.space import SearchSpace
+    from nas.spaces import SearchSpace
 
 DESCRIPTION = """\
 List the search spaces with what their smallest and largest networks cost, or describe one: its stages and everything
@@ -38,7 +38,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
-    from nas import catalog
+    from nas.spaces import catalog
 
     name, network = vars(args).get("name"), vars(args).get("network")
     if name == "derive":
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
         raise OptionError(f"nas spaces takes one name, not also {network!r}. Did you mean: nas spaces derive {network}")
     if name is not None:
         catalog.find(name)  # an unknown name answers before torch is imported
-    from nas.loading import load_space
+    from nas.networks.loading import load_space
 
     if name is not None:
         found = describe(load_space(name))
@@ -75,14 +75,14 @@ def run(args: argparse.Namespace, console: Console) -> None:
 
 
 def _derive(network: str | None, console: Console) -> None:
-    from nas import catalog
+    from nas.spaces import catalog
 
     if network is None:
         raise OptionError(
             "nas spaces derive needs a network: a name from `nas zoo`, or a path to an architecture.yaml."
         )
     catalog.find(network, zoo=True)  # an unknown name answers before torch is imported
-    from nas.deriving import derive_data
+    from nas.costs.derived_spaces import derive_data
 
     data = derive_data(network)
     console.document(data)
@@ -92,8 +92,8 @@ def _derive(network: str | None, console: Console) -> None:
 
 def describe(space: SearchSpace) -> dict[str, Any]:
     """A space as plain data."""
-    from nas.costing import SpaceCosts
-    from nas.searching.sampling import shortest
+    from nas.costs import SpaceCosts
+    from nas.sampling.budget_sampler import shortest
 
     counted = SpaceCosts(space)
     return {

@@ -35,12 +35,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, console: Console) -> None:
     given = dict(vars(args))
     config = given.pop("config")
-    from nas import catalog
+    from nas.spaces import catalog
 
     catalog.find(config, zoo=True)  # an unknown name answers before torch is imported
-    from nas.loading import load_architecture
+    from nas.networks.loading import load_architecture
+    from nas.pipeline.train import train
     from nas.run import default_folder
-    from nas.searching import train
 
     architecture = load_architecture(config)
     out = given.pop("out", None) or default_folder("train")

@@ -33,14 +33,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> None:
     budgets: list[Budget] = vars(args).get("fits", [])
-    from nas import catalog
+    from nas.spaces import catalog
 
     name = vars(args).get("name")
     if name is not None:
         _show(name, budgets, console)
         return
     rows = sorted((describe(name) for name in catalog.zoo_names()), key=lambda row: (row["family"], row["params"]))
-    from nas.costing import TABLE
+    from nas.costs import TABLE
 
     TABLE.save()  # what the shipped counts lack
     if budgets:
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
 
 
 def _show(name: str, budgets: Sequence[Budget], console: Console) -> None:
-    from nas import catalog
+    from nas.spaces import catalog
 
     if budgets:
         raise OptionError(f"--fits filters the list of networks; leave it out, or the name {name!r}.")
@@ -92,8 +92,9 @@ def fitting(rows: Sequence[dict[str, Any]], budgets: Sequence[Budget]) -> list[d
 
 def describe(name: str) -> dict[str, Any]:
     """One network as plain data."""
-    from nas import catalog, ops
-    from nas.costing import cost
+    from nas import ops
+    from nas.costs import cost
+    from nas.spaces import catalog
 
     read, about = catalog.read_architecture(name)
     spent = cost(ops.normalise(read))

@@ -13,7 +13,7 @@ from nas.options import SearchOptions
 from nas.progress import Progress
 
 if TYPE_CHECKING:
-    from nas.searching.backend import Backend
+    from nas.jobs.backend import Backend
 
 # What Ray reads when it is imported. Its C++ part warns on standard error of every try to connect. Workers of this
 # machine's own are to talk over the loopback interface; on Linux it would take the network's address.

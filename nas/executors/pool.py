@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, TypeVar
 
 from nas.errors import RunError
-from nas.searching.executor import Job, Result
+from nas.jobs.executor import Job, Result
 
 RETRIES = 2
 """How often a job is tried again whose worker died, hung or ran out of memory."""

@@ -15,11 +15,11 @@ import torch
 from nas.architecture import Architecture
 from nas.data.sharing import Arrays, pack_data, unpack_data
 from nas.errors import NasError
-from nas.executors.program import difference
+from nas.executors.code_version import difference
+from nas.jobs.backend import FinalistJob, FinalistWork
+from nas.jobs.executor import Job, Scorer, run_job
+from nas.jobs.setup import ScoringSetup
 from nas.progress import Silent
-from nas.scoring import ScoringSetup
-from nas.searching.backend import FinalistJob, FinalistWork
-from nas.searching.executor import Job, Scorer, run_job
 from nas.training import Recipe, fresh_network, train_network
 
 STEP_S = 600.0

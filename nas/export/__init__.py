@@ -1,8 +1,8 @@
 """Winners as folders that need nothing of this package: config, plain-torch code, weights, ONNX, card."""
 
+from nas.export.exported_model import CardFacts, Product
 from nas.export.folder import FILES, read_exported
 from nas.export.from_run import export_run
-from nas.export.product import CardFacts, Product
 from nas.export.source import standalone_source
 from nas.export.winner import export_architecture, export_product, export_winner
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import nas
 from nas.budget import format_quantity
-from nas.costing import Profile, profile
+from nas.costs import Profile, profile
+from nas.export.exported_model import CardFacts, Product
 from nas.export.folder import FILES
-from nas.export.product import CardFacts, Product
 
 MOST_CLASSES = 100
 

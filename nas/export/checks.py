@@ -15,13 +15,13 @@ import torch
 from safetensors.torch import load_file
 
 from nas.architecture import Architecture
-from nas.costing import cost
+from nas.costs import cost
 from nas.errors import ExportError, NasError
 from nas.export.counting import fvcore_macs
+from nas.export.exported_model import Product
 from nas.export.onnx_file import run_onnx
-from nas.export.product import Product
-from nas.loading import load_architecture
-from nas.model import Network, build
+from nas.networks.loading import load_architecture
+from nas.networks.network import Network, build
 
 SAME = 1e-6
 ONNX_SAME = 1e-4

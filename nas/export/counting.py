@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from nas.model import Network
+from nas.networks.network import Network
 
 # fvcore counts these as well; multiply-adds of convolutions and matrix products are what ours are.
 ELEMENTWISE = ("aten::batch_norm", "aten::layer_norm", "aten::group_norm", "aten::instance_norm")

@@ -17,11 +17,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 import nas
-from nas.costing import cost, layout
+from nas.costs import cost, layout
 from nas.errors import ExportError, NasError
-from nas.export.product import CardFacts, Product
-from nas.loading import load_architecture
-from nas.model import Network, build
+from nas.export.exported_model import CardFacts, Product
+from nas.networks.loading import load_architecture
+from nas.networks.network import Network, build
 from nas.run.files import atomic_write, remove_leftovers, replacing, write_error
 from nas.strict_yaml import dump_yaml
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from nas.errors import ExportError
-from nas.model import Network
+from nas.networks.network import Network
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 

@@ -11,11 +11,11 @@ from typing import Any
 import nas
 from nas.architecture import Architecture
 from nas.budget import format_quantity
-from nas.costing import cost
+from nas.costs import cost
 from nas.errors import ExportError
 from nas.export import standalone
 from nas.export.closure import Binding, Definition, gather
-from nas.model import Network, resize_tables
+from nas.networks.network import Network, resize_tables
 from nas.ops import OPS, normalise
 
 WIDTH = 120

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nas.model import Network, resize_tables
+from nas.networks.network import Network, resize_tables
 
 ARCHITECTURE: dict[str, Any] = {}
 TRAINED_RESOLUTION = 0

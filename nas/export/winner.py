@@ -14,11 +14,11 @@ from nas.architecture import Architecture
 from nas.errors import ExportError
 from nas.export.card import card_text
 from nas.export.checks import SAME, Reference, check_code, check_config, check_onnx, compare_counts
+from nas.export.exported_model import CardFacts, Product
 from nas.export.folder import CARD, FILES, appearing, write_config, write_weights
 from nas.export.onnx_file import missing_packages, write_onnx
-from nas.export.product import CardFacts, Product
 from nas.export.source import standalone_source
-from nas.model import Network, build
+from nas.networks.network import Network, build
 from nas.ops import normalise
 from nas.options import EXPORT_FORMATS, check_choice
 from nas.run.files import atomic_write, replacing

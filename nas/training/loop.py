@@ -22,7 +22,7 @@ from nas.data import Batches, Dataset
 from nas.errors import RunError, TrainingError
 from nas.progress import Progress, Silent
 from nas.run import link_or_copy
-from nas.run.stopping import seconds_left, unbroken
+from nas.run.signals import seconds_left, unbroken
 from nas.training.checkpoint import BEST, load_checkpoint, newest_readable, prune, read_facts, save_checkpoint
 from nas.training.recipe import Recipe, make_optimizer
 

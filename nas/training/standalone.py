@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from nas.architecture import Architecture
 from nas.data import Dataset
-from nas.model import Network, build
+from nas.networks.network import Network, build
 from nas.progress import Progress
 from nas.training.evaluation import evaluate, recalibrate
 from nas.training.loop import TrainingLoop

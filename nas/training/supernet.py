@@ -13,8 +13,8 @@ import torch.nn.functional as F
 
 from nas.architecture import Architecture
 from nas.data import Dataset
+from nas.networks.supernet import Supernet
 from nas.progress import Progress
-from nas.supernet import Supernet
 from nas.training.evaluation import evaluate, recalibrate
 from nas.training.loop import TrainingLoop
 from nas.training.recipe import Recipe
@@ -26,7 +26,7 @@ _ANCHORS = 4
 
 
 class ArchitectureSource(Protocol):
-    """Where training gets its architectures from; `nas.searching` has one that keeps budgets."""
+    """Where training gets its architectures from; `nas.methods.supernet` has one that keeps budgets."""
 
     layouts: tuple[str, ...]
 

@@ -248,7 +248,7 @@ def test_a_run_is_open_once(home: Path, capsys: pytest.CaptureFixture[str]) -> N
 def test_a_folder_without_room_is_refused_before_training(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from nas.searching import disk
+    from nas.pipeline import disk
 
     monkeypatch.setattr(disk, "free_bytes", lambda folder: 1_000_000)
     told(complaint([*GIVEN.split(), "--out", "new"], home, capsys), "new may take", "1 MB are free", "Free some space")
@@ -311,7 +311,7 @@ def test_what_does_not_fit_the_memory_is_told_in_one_line(
     def profile(*_: object, **__: object) -> None:
         raise fault
 
-    monkeypatch.setattr("nas.costing.profile", profile)
+    monkeypatch.setattr("nas.costs.profile", profile)
     words = ["profile", "coatnet_0", "--latency", "--batch-size", "65536"]
     told(complaint(words, home, capsys), "Out of memory", "9 TiB", "a smaller --batch-size")
 

@@ -288,7 +288,7 @@ def test_corrupt_images_are_named_counted_and_left_out(
     def train_network(*_: object, **__: object) -> float:
         raise TrainingError("The training has begun.")
 
-    monkeypatch.setattr("nas.searching.single.train_network", train_network)
+    monkeypatch.setattr("nas.pipeline.train.train_network", train_network)
     assert main([*TRAIN, "--data", data, "--out", "out"]) == 2
     out, err = capsys.readouterr()
     assert out == ""

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import nas
-from nas.costing import SpaceCosts
-from nas.space import END, START
+from nas.costs import SpaceCosts
+from nas.spaces import END, START
 
 from .bad_input import complaint
 

@@ -140,7 +140,7 @@ def test_profile_hands_its_options_over(monkeypatch: pytest.MonkeyPatch, capsys:
         calls.append({"resolution": architecture.input.resolution, **given})
         return PROFILE
 
-    put(monkeypatch, "nas.costing", profile=profile)
+    put(monkeypatch, "nas.costs", profile=profile)
     words = [
         "profile",
         "coatnet_0",
@@ -180,7 +180,7 @@ def test_train_hands_its_options_over(
         calls.append((architecture.num_classes, options.data, options.finalist_epochs, out, weights))
         return {"test_accuracy": 0.5, "epochs": 2}
 
-    put(monkeypatch, "nas.searching", train=train)
+    put(monkeypatch, "nas.pipeline.train", train=train)
     out = str(tmp_path)
     assert main(["train", "coatnet_0", "--data", "x.npz", "--epochs", "2", "--out", out, "--json"]) == 0
     assert calls == [(1000, "x.npz", 2, out, None)]

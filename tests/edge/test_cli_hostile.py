@@ -14,9 +14,9 @@ from nas.cli.display import one_line, printable
 from nas.cli.parsing import Parser
 from nas.data import open_data
 from nas.errors import OptionError, RunError, TrainingError
-from nas.loading import load_architecture
+from nas.networks.loading import load_architecture
 from nas.options import SearchOptions
-from nas.searching import train
+from nas.pipeline.train import train
 
 from .test_bad_input import SMALLEST
 

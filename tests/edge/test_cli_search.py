@@ -20,7 +20,7 @@ from nas.cli.main import main, main_search
 from nas.errors import SpaceError
 from nas.options import SearchOptions
 from nas.run import Run
-from nas.searching import preview
+from nas.sampling import dry_run as preview
 
 SPACE = SimpleNamespace(name="coatnet", input=SimpleNamespace(resolution=224), head={"num_classes": 1000})
 MAIN_JOB = ["--space", "coatnet", "--budget", "4.2GFLOPs"]
@@ -83,15 +83,16 @@ def result(run: Path) -> Result:
 
 @pytest.fixture
 def stub(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Puts functions in the place of `nas.searching`'s, so that no test here waits for torch."""
-    loading = ModuleType("nas.loading")
+    """Puts functions in the place of the library's, so that no test here waits for torch."""
+    loading = ModuleType("nas.networks.loading")
     loading.load_space = lambda source: SPACE  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "nas.loading", loading)
+    monkeypatch.setitem(sys.modules, "nas.networks.loading", loading)
 
     def put(**functions: Callable[..., object]) -> None:
-        module = ModuleType("nas.searching")
-        vars(module).update(functions)
-        monkeypatch.setitem(sys.modules, "nas.searching", module)
+        for name in ("nas.pipeline.search", "nas.sampling.dry_run"):
+            module = ModuleType(name)
+            vars(module).update(functions)
+            monkeypatch.setitem(sys.modules, name, module)
 
     return put
 

@@ -9,7 +9,7 @@ import pytest
 
 import nas
 from nas.cli.main import main, main_search
-from nas.space import Genotype
+from nas.spaces import Genotype
 
 
 def test_spaces_are_listed_with_size_and_cost_range(capsys: pytest.CaptureFixture[str]) -> None:

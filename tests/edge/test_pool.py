@@ -9,7 +9,7 @@ import pytest
 
 from nas.errors import RunError
 from nas.executors.pool import RETRIES, START_S, STARTS, Answer, Pool, TimeLimit
-from nas.searching.executor import Job, Result
+from nas.jobs.executor import Job, Result
 
 # What a worker does when it is asked for a job: answers, is lost for a reason, or never answers (None).
 Deed = Callable[[Job], Result | str | None]

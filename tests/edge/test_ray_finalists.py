@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from nas.executors.worker import FinalistSetup, train_finalist
-from nas.model import Network
+from nas.jobs.backend import FinalistJob, FinalistWork
+from nas.networks.network import Network
 from nas.options import SearchOptions
 from nas.progress import Silent
-from nas.scoring import threads_set
-from nas.searching.backend import FinalistJob, FinalistWork
 from nas.training import Recipe, fresh_network, train_network
 from nas.training.checkpoint import load_checkpoint, newest
+from nas.training.threads import threads_set
 from tests.torch.training_cases import member, recipe, same_tensors, tiny_data, tiny_space
 
 SPACE, DATA = tiny_space(), tiny_data()

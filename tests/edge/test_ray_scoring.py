@@ -17,12 +17,15 @@ import pytest
 from nas.architecture import Architecture
 from nas.errors import RunError
 from nas.executors import open_backend
+from nas.jobs.backend import InThisProcess, ScorerSource
+from nas.jobs.executor import Job, Result
+from nas.jobs.setup import ScoringSetup
+from nas.methods.calibrated.scorer import Calibration, Measured
+from nas.methods.counted import CountedScoring
+from nas.methods.packing import CalibratedScoring, ZeroCostScoring
+from nas.methods.supernet.packing import SupernetScoring
+from nas.networks.supernet import Supernet
 from nas.options import SearchOptions
-from nas.scoring import CalibratedScoring, CountedScoring, ScoringSetup, SupernetScoring, ZeroCostScoring
-from nas.scoring.calibrated import Calibration, Measured
-from nas.searching.backend import InThisProcess, ScorerSource
-from nas.searching.executor import Job, Result
-from nas.supernet import Supernet
 from tests.torch.training_cases import member, recipe, tiny_data, tiny_space
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_here")]
@@ -53,7 +56,7 @@ def test_scores_on_workers_are_those_in_process_bit_for_bit_and_shared_arrays_st
 
     from nas.executors.pool import Pool, TimeLimit
     from nas.executors.ray.scoring import ActorCrew
-    from nas.scoring import make_scorer
+    from nas.methods.packing import make_scorer
 
     source = SupernetScoring(
         supernet=Supernet(SPACE, seed=3),

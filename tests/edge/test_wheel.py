@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nas import catalog
+from nas.spaces import catalog
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,7 +44,7 @@ def test_installed_wheel_finds_its_spaces_and_networks(wheel: Path, tmp_path: Pa
     code = """
 import json
 from nas import catalog
-from nas.loading import load_space
+from nas.networks.loading import load_space
 spaces = {name: load_space(name).digest for name in catalog.space_names()}
 print(json.dumps([str(catalog.folder()), spaces, catalog.zoo_names()]))
 """

@@ -13,11 +13,11 @@ import pytest
 
 from nas.errors import NasError, RunError
 from nas.executors.checkpoints import Keeper, Mirror
-from nas.executors.program import copied_package, difference, program
-from nas.executors.quiet import environment, no_standard_error, quiet
-from nas.executors.scratch import scratch
+from nas.executors.code_version import copied_package, difference, program
+from nas.executors.silence import environment, no_standard_error, quiet
+from nas.executors.temp_folders import scratch
 from nas.executors.worker import ScoringWorker
-from nas.scoring import ScoringSetup
+from nas.jobs.setup import ScoringSetup
 
 DIGEST = "0123456789abcdef"
 
@@ -102,7 +102,10 @@ def test_a_process_of_another_version_is_told_from_this_one() -> None:
 
 
 def test_workers_find_a_copy_of_the_package(tmp_path: Path) -> None:
-    code = "import nas; from nas.executors.program import program; print(nas.__file__, program()['code of hybrid-nas'])"
+    code = (
+        "import nas; from nas.executors.code_version import program; "
+        "print(nas.__file__, program()['code of hybrid-nas'])"
+    )
     with copied_package() as folder:
         environment = {**os.environ, "PYTHONPATH": str(folder)}
         ran = subprocess.run(

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from nas import catalog
 from nas.errors import ArchitectureError, NasError, SpaceError
-from nas.loading import load_architecture, load_space
+from nas.networks.loading import load_architecture, load_space
+from nas.spaces import catalog
 
 from ..small_space import small_data
 

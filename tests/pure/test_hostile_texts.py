@@ -9,9 +9,9 @@ import pytest
 
 from nas.architecture import Architecture
 from nas.budget import Budget
-from nas.catalog import find
 from nas.errors import ArchitectureError, BudgetError, NasError, SpaceError, shortened
-from nas.loading import load_space
+from nas.networks.loading import load_space
+from nas.spaces.catalog import find
 from nas.strict_yaml import MAX_VALUES, dump_yaml, parse_yaml, read_yaml
 
 from ..small_space import small_data

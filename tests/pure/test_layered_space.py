@@ -15,10 +15,10 @@ from scipy.stats import chisquare
 
 from nas import ops
 from nas.architecture import Architecture
-from nas.catalog import parse_space
 from nas.errors import SpaceError
-from nas.space import ABSENT, MANY, Genotype, SearchSpace, StageChoice
-from nas.templates import fill, names_in
+from nas.spaces import ABSENT, MANY, Genotype, SearchSpace, StageChoice
+from nas.spaces.catalog import parse_space
+from nas.spaces.templates import fill, names_in
 
 from ..chi_square import agree
 from ..layered_space import NAMES, fairness, layered_data, layered_space, listed_layers

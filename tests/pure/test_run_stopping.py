@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from nas.run import stopping
-from nas.run.stopping import SIGNALS, rearm, seconds_left, stoppable, unbroken
+from nas.run import signals as stopping
+from nas.run.signals import SIGNALS, rearm, seconds_left, stoppable, unbroken
 
 
 @pytest.fixture(autouse=True)

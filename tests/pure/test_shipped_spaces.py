@@ -13,9 +13,9 @@ import pytest
 
 import nas
 from nas.architecture import Architecture
-from nas.loading import space_from_dict
+from nas.networks.loading import space_from_dict
 from nas.ops import normalise
-from nas.space import SearchSpace, StageSpace
+from nas.spaces import SearchSpace, StageSpace
 
 from ..shipped_spaces import NAMES, whole_space
 

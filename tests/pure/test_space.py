@@ -16,8 +16,8 @@ from scipy.stats import chisquare
 
 from nas.architecture import Architecture
 from nas.errors import SpaceError
-from nas.loading import load_architecture, load_space
-from nas.space import Genotype, SearchSpace
+from nas.networks.loading import load_architecture, load_space
+from nas.spaces import Genotype, SearchSpace
 
 from ..small_space import listed, small_data, small_space
 
@@ -41,7 +41,7 @@ def test_size_is_the_number_of_different_architectures() -> None:
 
 def test_size_counts_widths_in_any_order_too() -> None:
     from nas import ops
-    from nas.catalog import parse_space
+    from nas.spaces.catalog import parse_space
 
     free = parse_space({**small_data(), "rules": {"widths": "any"}}, ops)
     assert free.size() == len(listed(free))

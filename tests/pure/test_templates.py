@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nas.errors import SpaceError
-from nas.templates import fill, names_in
+from nas.spaces.templates import fill, names_in
 
 
 def test_names_stand_for_choices_and_their_parts() -> None:

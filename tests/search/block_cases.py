@@ -11,11 +11,11 @@ import numpy as np
 import nas
 from nas import ops
 from nas.budget import Budget
-from nas.catalog import parse_space
 from nas.options import SearchOptions
 from nas.progress import Silent
 from nas.run import RunRecord, read_run
-from nas.space import SearchSpace
+from nas.spaces import SearchSpace
+from nas.spaces.catalog import parse_space
 
 from ..small_space import small_data
 

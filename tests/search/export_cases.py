@@ -10,7 +10,7 @@ import torch
 import nas
 from nas.architecture import Architecture
 from nas.export import CardFacts, Product
-from nas.model import Network
+from nas.networks.network import Network
 from nas.ops import normalise
 
 # The second is rounded up on the way down: 18, 9, 5, 5, 3.

@@ -24,7 +24,7 @@ import nas
 from nas.data import open_data
 from nas.export import winner
 from nas.options import SearchOptions
-from nas.searching import loop as job
+from nas.pipeline import search as job
 from nas.training import checkpoint
 from nas.training import loop as training
 

@@ -9,8 +9,8 @@ import pytest
 
 import nas
 from nas.budget import parse_budgets
-from nas.searching.announcement import announcement
-from nas.searching.sampling import BudgetSampler
+from nas.pipeline.plan_summary import announcement
+from nas.sampling.budget_sampler import BudgetSampler
 
 PLAN: Any = SimpleNamespace(
     resolution=32, train_resolution=32, trials=4, finalists=1, finalist_epochs=2, device="cpu", threads=1,

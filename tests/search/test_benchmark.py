@@ -15,9 +15,9 @@ from nas.benchmark import judge, read_table
 from nas.benchmark.codecs import decode
 from nas.benchmark.ranking import rank
 from nas.errors import DataError, OptionError
-from nas.scoring.counted import COUNTS
-from nas.scoring.features import kinds
-from nas.space import Genotype, StageChoice
+from nas.methods.counted import COUNTS
+from nas.methods.features import kinds
+from nas.spaces import Genotype, StageChoice
 
 TRUTH = Path(__file__).resolve().parents[3] / "shared" / "truth"
 needs_tables = pytest.mark.skipif(not TRUTH.is_dir(), reason="the published tables are not here")

@@ -15,14 +15,16 @@ import pytest
 import nas
 from nas.architecture import Architecture
 from nas.benchmark import scorers
-from nas.benchmark.known import expected_from_known
+from nas.benchmark.oracle_gp import expected_from_known
 from nas.benchmark.ranking import rank
 from nas.benchmark.scorers import Settings, score_all
 from nas.errors import OptionError, RunError
+from nas.methods.calibrated.scorer import Frame, Measured
+from nas.methods.counted import COUNTS
+from nas.methods.zero_cost.aggregated import PARTS
+from nas.methods.zero_cost.proxies import PROXIES
+from nas.methods.zero_cost.proxy_cache import ProxyValues
 from nas.options import AGGREGATES, COUNTED, SCORERS, SHARED_WEIGHTS, ZERO_COST, SearchOptions
-from nas.scoring.calibrated import Frame, Measured
-from nas.scoring.counted import COUNTS
-from nas.scoring.zero_cost import PARTS, PROXIES, ProxyValues
 
 from ..small_space import small_space
 

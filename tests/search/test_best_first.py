@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 import nas
-from nas.costing import SpaceCosts
-from nas.searching.best_first import Range, best_first
-from nas.space import END, START, Node, SearchSpace
-from nas.space.blocks import Blocks, Cell, Path, Piece
+from nas.costs import SpaceCosts
+from nas.methods.blockwise.best_first import Range, best_first
+from nas.methods.blockwise.blocks import Blocks, Cell, Path, Piece
+from nas.spaces import END, START, Node, SearchSpace
 
 from ..layered_space import NAMES, layered_space
 from ..small_space import small_space

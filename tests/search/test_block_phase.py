@@ -11,9 +11,9 @@ import pytest
 
 import nas
 from nas.errors import OptionError, RunError
+from nas.methods.blockwise.phase import ORIGIN, budget_blocks
 from nas.run import RunRecord, read_run
-from nas.searching.block_phase import ORIGIN, budget_blocks
-from nas.searching.sampling import BudgetSampler
+from nas.sampling.budget_sampler import BudgetSampler
 
 from .block_cases import BUDGET, OPTIONS, StopAt, Stopped, cells, facts, few_images, run_search, space
 

@@ -17,14 +17,15 @@ import pytest
 import nas
 from nas.architecture import Architecture
 from nas.benchmark.scorers import Settings, score_all
-from nas.blockwise import CellScorer, MemberScorer
 from nas.budget import Budget
 from nas.errors import OptionError, RunError, SpaceError
+from nas.methods.blockwise import phase as block_phase
+from nas.methods.blockwise.blocks import Blocks
+from nas.methods.blockwise.cell_scorer import CellScorer
+from nas.methods.blockwise.member_scorer import MemberScorer
+from nas.methods.saved_scorers import member_scorer_of
 from nas.run import RunRecord
-from nas.searching import block_phase
-from nas.searching.reopened import member_scorer_of
-from nas.searching.sampling import BudgetSampler
-from nas.space.blocks import Blocks
+from nas.sampling.budget_sampler import BudgetSampler
 
 from .block_cases import BUDGET, few_images, run_blocks, space
 

@@ -12,13 +12,15 @@ import torch
 
 import nas
 from nas.errors import OptionError, RunError, TrainingError
-from nas.model import Network
+from nas.methods.calibrated import phase as calibration_phase
+from nas.methods.calibrated.scorer import Frame
+from nas.methods.protocol import plan
+from nas.networks.network import Network
 from nas.options import SearchOptions
+from nas.pipeline.search import resume
 from nas.progress import Silent
 from nas.report import rebuild
 from nas.run import Run, read_run
-from nas.scoring.calibrated import Frame
-from nas.searching import calibration_phase, plan, resume
 from nas.training import train_network
 from nas.training.checkpoint import newest
 from nas.training.loop import TrainingLoop

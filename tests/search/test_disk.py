@@ -15,9 +15,9 @@ from nas.budget import Budget
 from nas.errors import RunError
 from nas.export import winner
 from nas.options import SearchOptions
+from nas.pipeline import disk
 from nas.run import files, read_run
-from nas.searching import disk
-from nas.searching.sampling import BudgetSampler
+from nas.sampling.budget_sampler import BudgetSampler
 from nas.training import loop as training
 
 from ..small_space import listed, small_space

@@ -13,13 +13,13 @@ import torch
 
 import nas
 from nas.benchmark.scorers import Settings, score_all
-from nas.blockwise import standardised
 from nas.data import open_data
 from nas.errors import OptionError, RunError
 from nas.export import CardFacts, export_winner
+from nas.methods.blockwise.cell_scorer import standardised
+from nas.methods.saved_scorers import member_scorer_of
 from nas.progress import Silent
 from nas.run import RunRecord, read_run
-from nas.searching.reopened import member_scorer_of
 from nas.training import Recipe, fresh_network, train_network
 
 from .block_cases import OPTIONS, StopAt, Stopped, cells, facts, few_images, run_blocks, run_search, space

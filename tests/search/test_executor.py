@@ -9,7 +9,7 @@ import torch
 
 import nas
 from nas.architecture import Architecture
-from nas.searching.executor import Executor, InProcess, Job, Result
+from nas.jobs.executor import Executor, InProcess, Job, Result
 
 SPACE = nas.load_space("coatnet-small")
 

@@ -9,7 +9,7 @@ import pytest
 import nas
 from nas.export import FILES, CardFacts
 from nas.export.card import card_text
-from nas.export.product import Product
+from nas.export.exported_model import Product
 
 from .export_cases import CLASSES, FACTS, RESOLUTION, coatnet, product
 

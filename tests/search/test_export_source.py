@@ -23,7 +23,7 @@ from nas.errors import ExportError
 from nas.export import standalone_source
 from nas.export.checks import imported_packages
 from nas.export.source import literal
-from nas.model import resize_tables
+from nas.networks.network import resize_tables
 from nas.ops import OPS
 
 from .export_cases import MEAN, STD, TRAINED, coatnet, convnext, mixed, perturbed

@@ -22,7 +22,7 @@ import nas
 from nas.architecture import Architecture
 from nas.errors import ExportError, OptionError, RunError
 from nas.export import FILES, export_architecture, export_winner, read_exported, winner
-from nas.model import Network
+from nas.networks.network import Network
 
 from .export_cases import CLASSES, FACTS, MEAN, STD, TRAINED, coatnet, convnext, mixed, perturbed, product
 

@@ -10,7 +10,7 @@ import pytest
 import nas
 from nas.architecture import Architecture
 from nas.budget import Cost
-from nas.searching.finalists import Finalist, choose_finalists, ranking, winners
+from nas.pipeline.finalists import Finalist, choose_finalists, ranking, winners
 from nas.trial import Trial
 
 ANY = nas.load_architecture("coatnet_0")

@@ -12,12 +12,19 @@ import pytest
 import torch
 
 import nas
-from nas import catalog
 from nas.data import DataInfo
 from nas.errors import RunError
+from nas.methods.protocol.manifest import (
+    check_data,
+    check_program,
+    keep,
+    kept_presets,
+    kept_space,
+    last_written,
+    resolved_data,
+)
 from nas.run import Run
-from nas.searching.kept import check_data, check_program, keep, kept_presets, kept_space, last_written, resolved_data
-from nas.space import SearchSpace
+from nas.spaces import SearchSpace, catalog
 from nas.training.checkpoint import save_checkpoint
 
 from ..notes import Notes

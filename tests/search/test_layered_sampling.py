@@ -11,13 +11,13 @@ import pytest
 import nas
 from nas import ops
 from nas.budget import Budget, Cost
-from nas.catalog import parse_space
-from nas.costing import SpaceCosts
+from nas.costs import SpaceCosts
 from nas.errors import BudgetError
-from nas.searching.enumeration import members
-from nas.searching.preview import dry_run
-from nas.searching.sampling import BudgetSampler, shortest
-from nas.space import MANY, Genotype, SearchSpace
+from nas.sampling.budget_sampler import BudgetSampler, shortest
+from nas.sampling.dry_run import dry_run
+from nas.sampling.enumeration import members
+from nas.spaces import MANY, Genotype, SearchSpace
+from nas.spaces.catalog import parse_space
 
 from ..chi_square import agree
 from ..layered_space import NAMES, fairness, layered_data, layered_space, listed_layers
@@ -214,7 +214,7 @@ def test_a_thin_share_of_a_vast_space_is_counted_and_not_called_empty() -> None:
 
 
 def test_an_estimated_thin_share_is_near_the_exact_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    from nas.searching import preview
+    from nas.sampling import dry_run as preview
 
     for name in ("free", "gaps"):
         budgets = [bound(name, "macs", 0.04)]

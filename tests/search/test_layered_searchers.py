@@ -10,11 +10,11 @@ import nas
 from nas.architecture import Architecture
 from nas.budget import Budget
 from nas.options import SEARCHERS as NAMES
-from nas.searching.enumeration import members
-from nas.searching.optuna_searchers import Parameters
-from nas.searching.sampling import BudgetSampler
-from nas.searching.searchers import START, make_searcher
-from nas.space import MANY, SearchSpace
+from nas.sampling.budget_sampler import BudgetSampler
+from nas.sampling.enumeration import members
+from nas.searchers.optuna_searchers import Parameters
+from nas.searchers.searcher import START, make_searcher
+from nas.spaces import MANY, SearchSpace
 from nas.trial import Trial
 
 from ..layered_space import NAMES as SPACE_NAMES

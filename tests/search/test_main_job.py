@@ -19,10 +19,10 @@ from nas.data import Dataset
 from nas.errors import BudgetError, RunError
 from nas.export import export_run
 from nas.options import SearchOptions
+from nas.pipeline.search import SearchResult
 from nas.report import rebuild
 from nas.run import read_run
-from nas.searching import SearchResult
-from nas.searching.searchers import SEARCHERS, make_searcher
+from nas.searchers.searcher import SEARCHERS, make_searcher
 from nas.trial import Trial
 
 from ..notes import Notes
@@ -343,7 +343,7 @@ def test_ranks_that_are_not_there_are_refused(done: Done, tmp_path: Path) -> Non
 
 def test_the_options_name_the_searchers_that_there_are() -> None:
     from nas.options import SEARCHERS as NAMES
-    from nas.searching.sampling import BudgetSampler
+    from nas.sampling.budget_sampler import BudgetSampler
 
     make_searcher("random", BudgetSampler(nas.load_space("coatnet-small")), seed=0)
     assert sorted(NAMES) == sorted(SEARCHERS.names())

@@ -10,12 +10,12 @@ import torch
 
 import nas
 from nas.budget import Cost
-from nas.costing import misfit
+from nas.costs import misfit
 from nas.data import DataInfo
 from nas.errors import OptionError
+from nas.methods.protocol import plan as plans
+from nas.methods.protocol.plan import Plan, make_plan
 from nas.options import SearchOptions
-from nas.searching import plan as plans
-from nas.searching.plan import Plan, make_plan
 
 OPTIONS = SearchOptions(space="coatnet", threads=2, device="cpu")
 

@@ -8,12 +8,12 @@ from collections import Counter
 import pytest
 
 from nas.budget import Budget, Cost
-from nas.costing import SpaceCosts
+from nas.costs import SpaceCosts
 from nas.errors import BudgetError
 from nas.options import SearchOptions
-from nas.searching import preview
-from nas.searching.preview import dry_run
-from nas.space import SearchSpace
+from nas.sampling import dry_run as preview
+from nas.sampling.dry_run import dry_run
+from nas.spaces import SearchSpace
 
 from ..small_space import listed, small_space
 

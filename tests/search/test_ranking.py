@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau, spearmanr
 
-from nas.searching.ranking import (
+from nas.benchmark.rank_statistics import (
     bands,
     bootstrap_spearman,
     groups,

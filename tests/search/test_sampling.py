@@ -11,11 +11,11 @@ from scipy.stats import chisquare
 
 import nas
 from nas.budget import Budget, Cost
-from nas.costing import SpaceCosts
+from nas.costs import SpaceCosts
 from nas.errors import BudgetError, SpaceError
-from nas.loading import load_space
-from nas.searching.sampling import BudgetSampler, shortest
-from nas.space import Genotype
+from nas.networks.loading import load_space
+from nas.sampling.budget_sampler import BudgetSampler, shortest
+from nas.spaces import Genotype
 
 from ..small_space import listed, small_space
 

@@ -10,11 +10,11 @@ import pytest
 
 import nas
 from nas.architecture import Architecture
+from nas.jobs.executor import InProcess
+from nas.pipeline.scoring import score_candidates
 from nas.progress import Silent
 from nas.run import Run
-from nas.searching.executor import InProcess
-from nas.searching.sampling import BudgetSampler
-from nas.searching.scoring_phase import score_candidates
+from nas.sampling.budget_sampler import BudgetSampler
 
 from ..small_space import small_space
 

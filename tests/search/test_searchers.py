@@ -19,12 +19,12 @@ from nas.architecture import Architecture
 from nas.budget import Budget
 from nas.errors import OptionError
 from nas.options import SEARCHERS as NAMES
-from nas.searching.enumeration import members
-from nas.searching.evolution import fitnesses
-from nas.searching.optuna_searchers import Parameters
-from nas.searching.sampling import BudgetSampler
-from nas.searching.searchers import SEARCHERS, START, Proposal, Searcher, make_searcher
-from nas.space import Genotype
+from nas.sampling.budget_sampler import BudgetSampler
+from nas.sampling.enumeration import members
+from nas.searchers.evolution import fitnesses
+from nas.searchers.optuna_searchers import Parameters
+from nas.searchers.searcher import SEARCHERS, START, Proposal, Searcher, make_searcher
+from nas.spaces import Genotype
 from nas.trial import Trial
 
 SPACE = nas.load_space("coatnet-small")

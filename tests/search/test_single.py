@@ -21,8 +21,8 @@ from nas.data.sharing import to_array
 from nas.errors import NasError, RunError
 from nas.export import winner
 from nas.options import SearchOptions
+from nas.pipeline.train import train
 from nas.progress import Silent
-from nas.searching import train
 from nas.training import loop as training
 
 from ..notes import Notes

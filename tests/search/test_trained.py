@@ -15,11 +15,11 @@ from safetensors.torch import load_file
 import nas
 from nas.budget import Budget, Cost
 from nas.errors import BudgetError, RunError
+from nas.methods.supernet.reuse import Trained, TrainedSampler, check_trained, left_out
+from nas.networks.supernet import Supernet
 from nas.run import data_of, read_run
-from nas.searching.sampling import BudgetSampler
-from nas.searching.trained import Trained, TrainedSampler, check_trained, left_out
-from nas.space import SearchSpace
-from nas.supernet import Supernet
+from nas.sampling.budget_sampler import BudgetSampler
+from nas.spaces import SearchSpace
 
 from ..small_space import listed, small_space
 from .kill_cases import Server, assert_same_end, recorded, small_space_file

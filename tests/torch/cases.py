@@ -33,7 +33,7 @@ def per_image(out: torch.Tensor, batch: int) -> int:
 
 
 def counted_by_hooks(module: nn.Module, x: torch.Tensor) -> tuple[int, int, torch.Tensor]:
-    """Multiply-adds for one image and parameters, counted apart from `nas.costing`; and the output."""
+    """Multiply-adds for one image and parameters, counted apart from `nas.costs`; and the output."""
     macs = 0
 
     def hook(leaf: nn.Module, inputs: tuple[torch.Tensor, ...], out: torch.Tensor) -> None:

@@ -18,25 +18,17 @@ from torch import nn
 
 import nas.training.loop as loops
 from nas import ops
-from nas.blockwise import (
-    BlockSupernet,
-    Bootstrapping,
-    CellScorer,
-    Heads,
-    SequentialTraining,
-    SideBySideTraining,
-    bootstrapping_recipe,
-    standardised,
-)
-from nas.blockwise.bootstrapping import BootstrappedNet
-from nas.blockwise.losses import bootstrapping_loss, ensemble, momentum_at
-from nas.blockwise.training import FixedEntry, run_entry
-from nas.blockwise.views import random_view
-from nas.catalog import parse_space
-from nas.costing import SpaceCosts
+from nas.costs import SpaceCosts
+from nas.methods.blockwise.blocks import Blocks
+from nas.methods.blockwise.bootstrapping import BootstrappedNet, Bootstrapping, Heads, bootstrapping_recipe
+from nas.methods.blockwise.cell_scorer import CellScorer, standardised
+from nas.methods.blockwise.losses import bootstrapping_loss, ensemble, momentum_at
+from nas.methods.blockwise.network import BlockSupernet
+from nas.methods.blockwise.training import FixedEntry, SequentialTraining, SideBySideTraining, run_entry
+from nas.methods.blockwise.views import random_view
 from nas.progress import Silent
-from nas.space import SearchSpace
-from nas.space.blocks import Blocks
+from nas.spaces import SearchSpace
+from nas.spaces.catalog import parse_space
 from nas.training.lars import Lars
 
 from ..small_space import small_data

@@ -12,10 +12,10 @@ import pytest
 
 import nas
 from nas.architecture import Architecture
-from nas.scoring.calibrated import CalibratedScorer, Calibration, Frame, Measured
-from nas.scoring.expectation import Expectation, choose_telling
-from nas.scoring.features import cost_features, stage_features, table_of
-from nas.scoring.kernels import NOISE, GroupedLinear, prior
+from nas.methods.calibrated.gaussian_process import Expectation, choose_telling
+from nas.methods.calibrated.kernels import NOISE, GroupedLinear, prior
+from nas.methods.calibrated.scorer import CalibratedScorer, Calibration, Frame, Measured
+from nas.methods.features import cost_features, stage_features, table_of
 
 from ..small_space import small_space
 

@@ -10,14 +10,16 @@ import pytest
 import torch
 
 import nas
-from nas import catalog, ops
-from nas.catalog import parse_space
-from nas.costing import SpaceCosts, table
-from nas.costing.counter import count
-from nas.costing.table import SHIPPED, CountTable, count_key, source_hash
+from nas import ops
+from nas.costs import SpaceCosts
+from nas.costs import count_table as table
+from nas.costs.count_table import SHIPPED, CountTable, count_key, source_hash
+from nas.costs.counter import count
 from nas.errors import ArchitectureError, SpaceError
-from nas.loading import load_architecture, load_space
+from nas.networks.loading import load_architecture, load_space
 from nas.ops import Shape, make
+from nas.spaces import catalog
+from nas.spaces.catalog import parse_space
 
 from ..small_space import listed, small_data, small_space
 from .cases import counted_by_hooks
@@ -76,7 +78,7 @@ def test_costs_follow_the_resolution_and_the_classes() -> None:
 
 
 def test_shipped_counts_are_up_to_date() -> None:
-    """After a change of an op or the model: python -m nas.costing.ship."""
+    """After a change of an op or the model: python -m nas.costs.ship."""
     assert json.loads(SHIPPED.read_text())["source"] == source_hash()
 
 
@@ -98,7 +100,7 @@ def test_shipped_counts_equal_fresh_ones(monkeypatch: pytest.MonkeyPatch, tmp_pa
 def test_shipped_counts_cover_the_shipped_spaces_and_networks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("NAS_CACHE", str(tmp_path))
     known = CountTable()
-    monkeypatch.setattr("nas.costing.space_costs.TABLE", known)
+    monkeypatch.setattr("nas.costs.space_costs.TABLE", known)
     for _ in SpaceCosts(load_space("coatnet-small")).everything():
         pass
     for name in catalog.zoo_names():

@@ -12,12 +12,12 @@ import torch
 import nas
 from nas import ops
 from nas.architecture import StageConfig
-from nas.catalog import parse_space
-from nas.costing import SpaceCosts
-from nas.deriving import derive_data
+from nas.costs import SpaceCosts
+from nas.costs.derived_spaces import derive_data
 from nas.errors import ArchitectureError, SpaceError
-from nas.model import Network
-from nas.space import SearchSpace
+from nas.networks.network import Network
+from nas.spaces import SearchSpace
+from nas.spaces.catalog import parse_space
 from nas.strict_yaml import dump_yaml, parse_yaml
 
 from .zoo_cases import NAMES, architecture, families

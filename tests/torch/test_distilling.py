@@ -16,14 +16,16 @@ import nas
 import nas.training.loop as loops
 from nas import ops
 from nas.architecture import Architecture
-from nas.blockwise import BlockSupernet, CellScorer, Distillation, Projections, SideBySideTraining, Teacher, block_ends
-from nas.blockwise.distilling import DistilledNet, tapped
-from nas.catalog import parse_space
-from nas.costing import SpaceCosts
+from nas.costs import SpaceCosts
 from nas.errors import OptionError
+from nas.methods.blockwise.blocks import Blocks, Partition
+from nas.methods.blockwise.cell_scorer import CellScorer
+from nas.methods.blockwise.distillation import Distillation, DistilledNet, Projections, Teacher, block_ends, tapped
+from nas.methods.blockwise.network import BlockSupernet
+from nas.methods.blockwise.training import SideBySideTraining
 from nas.progress import Silent
-from nas.space import SearchSpace
-from nas.space.blocks import Blocks, Partition
+from nas.spaces import SearchSpace
+from nas.spaces.catalog import parse_space
 from nas.training import Recipe, train_network
 from nas.training.evaluation import recalibrate
 

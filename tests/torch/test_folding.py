@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 import nas
-from nas.costing.counter import MacCounter
-from nas.model import Network
+from nas.costs.counter import MacCounter
+from nas.networks.network import Network
 from nas.ops import Shape, make
 from nas.ops.folding import fold
 

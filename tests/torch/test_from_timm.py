@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 import nas
-from nas.catalog import zoo_names
 from nas.errors import ArchitectureError, RunError
-from nas.interop import FAMILIES, zoo_name
-from nas.interop.families import Family
+from nas.networks.timm import FAMILIES, zoo_name
+from nas.networks.timm.families import Family
+from nas.spaces.catalog import zoo_names
 
 from .timm_import import import_timm
 from .zoo_cases import architecture, is_quick, perturbed, settled

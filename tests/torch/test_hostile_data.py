@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from nas.architecture import Architecture
-from nas.costing import cost
+from nas.costs import cost
 from nas.data import images, memory, open_data
 from nas.data.images import MOST_PIXELS, UnreadableImageError, decode, glance
 from nas.data.labels import Classes, plain_labels

@@ -12,10 +12,10 @@ import torch.nn.functional as F
 import nas
 from nas import ops
 from nas.architecture import Architecture
-from nas.catalog import parse_space
 from nas.errors import SpaceError
-from nas.searching import BudgetSampler
-from nas.space import MANY, Genotype, SearchSpace
+from nas.sampling.budget_sampler import BudgetSampler
+from nas.spaces import MANY, Genotype, SearchSpace
+from nas.spaces.catalog import parse_space
 
 from ..layered_space import NAMES, layered_data, layered_space, listed_layers
 from .supernet_views import views
@@ -174,7 +174,7 @@ def test_initial_weights_are_equal_in_every_process() -> None:
     import sys
 
     code = (
-        "import nas\nfrom nas.searching import BudgetSampler\nfrom tests.layered_space import layered_space\n"
+        "import nas\nfrom nas.sampling import BudgetSampler\nfrom tests.layered_space import layered_space\n"
         "space = layered_space('free')\n"
         "sampler = BudgetSampler(space)\n"
         "net = nas.Supernet(space, choices=sampler.feasible_choices())\n"

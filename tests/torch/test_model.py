@@ -13,7 +13,7 @@ import torch
 import nas
 from nas.architecture import Architecture
 from nas.errors import ArchitectureError
-from nas.model import Network, resize_tables
+from nas.networks.network import Network, resize_tables
 from nas.ops import Shape, make, normalise
 
 from ..small_space import small_space

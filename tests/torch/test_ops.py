@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from nas.architecture import BlockConfig
-from nas.costing.counter import count
+from nas.costs.counter import count
 from nas.errors import ArchitectureError
 from nas.ops import OPS, Shape, make, normalise_block
 from nas.ops.positions import RelativeBias

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from nas.costing.counter import MacCounter
+from nas.costs.counter import MacCounter
 from nas.errors import ArchitectureError
 from nas.ops import Shape, make
 from nas.ops.folding import fold

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from nas.model import resize_tables
+from nas.networks.network import resize_tables
 from nas.ops import Shape, make
 
 from .test_ops_channel_attention import images, moved

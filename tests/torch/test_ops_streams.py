@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from nas.architecture import Architecture
-from nas.costing import cost
+from nas.costs import cost
 from nas.errors import ArchitectureError
-from nas.model import build
+from nas.networks.network import build
 from nas.ops import Shape, make
 from nas.ops.streams import pack, streams_of, together, unpack
 

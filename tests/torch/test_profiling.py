@@ -1,4 +1,4 @@
-"""`nas.costing.profile`: exact counts per stage, words for people, latency as it was measured."""
+"""`nas.costs.profile`: exact counts per stage, words for people, latency as it was measured."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 import nas
 from nas.architecture import Architecture
-from nas.costing import layout, profile
+from nas.costs import layout, profile
 from nas.errors import OptionError
 from nas.ops import normalise
 

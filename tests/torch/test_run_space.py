@@ -12,10 +12,10 @@ import torch
 
 import nas
 from nas import ops
-from nas.catalog import parse_space
-from nas.costing import SpaceCosts
+from nas.costs import SpaceCosts
 from nas.errors import NasError
-from nas.space import Genotype, SearchSpace
+from nas.spaces import Genotype, SearchSpace
+from nas.spaces.catalog import parse_space
 
 from ..small_space import small_data
 

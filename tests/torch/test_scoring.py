@@ -7,13 +7,14 @@ import math
 import pytest
 import torch
 
+from nas.methods.counted import COUNTS
+from nas.methods.supernet.prefix_tree import Node, plant
+from nas.methods.supernet.scorer import SupernetScorer
+from nas.methods.zero_cost.aggregated import PARTS
+from nas.methods.zero_cost.proxies import PROXIES
+from nas.networks.supernet import Supernet
 from nas.options import SCORERS as NAMES
 from nas.progress import Silent
-from nas.scoring import SupernetScorer
-from nas.scoring.counted import COUNTS
-from nas.scoring.population import Node, plant
-from nas.scoring.zero_cost import PARTS, PROXIES
-from nas.supernet import Supernet
 from nas.training import SupernetTraining, recalibrate
 from nas.training.evaluation import scoring_batches
 

@@ -14,24 +14,17 @@ import pytest
 import torch
 
 from nas.data.sharing import pack_data, to_array, to_tensor, unpack_data
-from nas.loading import space_from_dict
+from nas.jobs.setup import ScoringSetup
+from nas.methods.calibrated.scorer import Calibration, Measured, Proxies
+from nas.methods.counted import COUNTS, CountedScoring
+from nas.methods.packing import CalibratedScoring, ZeroCostScoring, make_scorer
+from nas.methods.supernet.packing import SupernetScoring, shared_supernet, unpack_supernet
+from nas.methods.zero_cost.proxy_cache import ProxyValues
+from nas.networks.loading import space_from_dict
+from nas.networks.supernet import Supernet
 from nas.progress import Silent
-from nas.scoring import (
-    CalibratedScoring,
-    CountedScoring,
-    ScoringSetup,
-    SupernetScoring,
-    ZeroCostScoring,
-    make_scorer,
-    shared_supernet,
-    threads_set,
-)
-from nas.scoring.calibrated import Calibration, Measured, Proxies
-from nas.scoring.counted import COUNTS
-from nas.scoring.setup import unpack_supernet
-from nas.scoring.zero_cost import ProxyValues
-from nas.supernet import Supernet
 from nas.training import SupernetTraining
+from nas.training.threads import threads_set
 
 from ..layered_space import NAMES, layered_space
 from .training_cases import Members, member, recipe, same_tensors, tiny_data, tiny_space

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 import nas
 from nas import ops
 from nas.architecture import Architecture
-from nas.catalog import parse_space
-from nas.space import Genotype, SearchSpace
+from nas.spaces import Genotype, SearchSpace
+from nas.spaces.catalog import parse_space
 
 from ..shipped_spaces import NAMES, cut_data, cut_space, with_genes
 from .supernet_views import views

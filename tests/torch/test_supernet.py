@@ -12,9 +12,9 @@ import torch.nn.functional as F
 import nas
 from nas import ops
 from nas.architecture import Architecture
-from nas.catalog import parse_space
 from nas.errors import SpaceError
-from nas.space import Genotype, SearchSpace, StageChoice
+from nas.spaces import Genotype, SearchSpace, StageChoice
+from nas.spaces.catalog import parse_space
 
 from ..small_space import small_data, small_space
 from .supernet_views import views

@@ -14,12 +14,12 @@ from safetensors.torch import load_file
 
 import nas
 from nas.architecture import Architecture
-from nas.catalog import zoo_names
 from nas.errors import ArchitectureError, ExportError, OptionError
 from nas.export import CardFacts, Product
 from nas.export.folder import write_config, write_weights
-from nas.interop.timm_network import TimmNetwork, taken
+from nas.networks.timm.timm_network import TimmNetwork, taken
 from nas.ops import normalise
+from nas.spaces.catalog import zoo_names
 
 from .timm_import import import_timm
 from .zoo_cases import architecture

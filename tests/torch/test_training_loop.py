@@ -15,8 +15,8 @@ import torch
 
 import nas
 from nas.errors import RunError, TrainingError
+from nas.networks.supernet import Supernet
 from nas.progress import Silent
-from nas.supernet import Supernet
 from nas.training import SupernetTraining, fresh_network, layout_weights, train_network
 from nas.training import loop as loops
 from nas.training.checkpoint import newest, read_facts, save_checkpoint

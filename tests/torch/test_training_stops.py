@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from nas.progress import Silent
-from nas.run.stopping import stoppable
+from nas.run.signals import stoppable
 from nas.training import loop as loops
 from nas.training.checkpoint import newest, read_facts
 from nas.training.loop import TrainingLoop

@@ -14,9 +14,11 @@ from torch import nn
 import nas
 from nas.architecture import Architecture
 from nas.data import open_data
+from nas.methods.zero_cost.probing import Probe, Probed
+from nas.methods.zero_cost.proxies import PROXIES
+from nas.methods.zero_cost.proxy_cache import ProxyValues, ZeroCostScorer
 from nas.ops import Shape
 from nas.ops.attention import Attention
-from nas.scoring.zero_cost import PROXIES, Probe, Probed, ProxyValues, ZeroCostScorer
 from nas.training import fresh_network
 
 from ..small_space import small_space
@@ -175,7 +177,7 @@ def test_no_proxy_fails_on_a_network_whose_signals_overflow(name: str, monkeypat
             parameter.data.mul_(1e30)
         return network
 
-    monkeypatch.setattr("nas.scoring.zero_cost.values.fresh_network", exploding)
+    monkeypatch.setattr("nas.methods.zero_cost.proxy_cache.fresh_network", exploding)
     data = open_data("digits").load(resolution=8, seed=0)
     space = SPACE.adapted(channels=data.info.channels, num_classes=data.info.num_classes)
     architecture = space.decode(space.sample_genotype(random.Random(0), SPACE.layouts[-1]))

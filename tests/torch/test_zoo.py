@@ -18,9 +18,9 @@ import torch
 import nas
 from nas.architecture import Architecture
 from nas.export import standalone_source
-from nas.interop import FAMILIES
-from nas.loading import load_architecture
-from nas.model import Network
+from nas.networks.loading import load_architecture
+from nas.networks.network import Network
+from nas.networks.timm import FAMILIES
 
 from .zoo_cases import EXPECTED, NAMES, about, architecture, families, for_real, is_quick, perturbed, shortened
 

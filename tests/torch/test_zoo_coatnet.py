@@ -6,8 +6,8 @@ import pytest
 
 import nas
 from nas.architecture import Architecture
-from nas.costing import TABLE
-from nas.loading import load_architecture
+from nas.costs import TABLE
+from nas.networks.loading import load_architecture
 
 # Widths and depths of S0 to S4 (CoAtNet, arXiv:2106.04803, table 3).
 FAMILY = {

@@ -10,8 +10,8 @@ import pytest
 from torch import nn
 
 import nas
-from nas.catalog import find
 from nas.errors import ArchitectureError
+from nas.spaces.catalog import find
 from nas.strict_yaml import dump_yaml, read_yaml
 
 Data = dict[str, Any]

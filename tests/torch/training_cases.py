@@ -14,7 +14,7 @@ import nas
 from nas.architecture import Architecture
 from nas.data import DataInfo, Dataset, Split
 from nas.progress import Silent
-from nas.space import SearchSpace
+from nas.spaces import SearchSpace
 from nas.training import Recipe
 from nas.training.loop import TrainingLoop
 

@@ -11,8 +11,8 @@ from torch import nn
 
 import nas
 from nas.architecture import Architecture, LayerConfig
-from nas.catalog import read_architecture, zoo_names
-from nas.loading import load_architecture
+from nas.networks.loading import load_architecture
+from nas.spaces.catalog import read_architecture, zoo_names
 
 from .zoo_expected import Expected, all_expected
 

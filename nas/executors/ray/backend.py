@@ -12,18 +12,19 @@ import ray
 
 from nas.data.sharing import Arrays
 from nas.executors import check_room
+from nas.executors.code_version import copied_package
+from nas.executors.finalist_relay import Told
 from nas.executors.pool import Pool, TimeLimit
-from nas.executors.program import copied_package
-from nas.executors.quiet import quiet
 from nas.executors.ray.scoring import ActorCrew
 from nas.executors.ray.session import gpu_share, join, node_cpus, own_ray
-from nas.executors.told import Told
+from nas.executors.silence import quiet
 from nas.executors.worker import FinalistSetup, MakesScorer
+from nas.jobs.backend import FinalistJob, FinalistRecord, FinalistWork, ScorerSource
+from nas.jobs.executor import Executor, Job, Result
+from nas.jobs.setup import ScoringSetup
+from nas.methods.packing import make_scorer
 from nas.options import SearchOptions
 from nas.progress import Progress, Silent
-from nas.scoring import ScoringSetup, make_scorer
-from nas.searching.backend import FinalistJob, FinalistRecord, FinalistWork, ScorerSource
-from nas.searching.executor import Executor, Job, Result
 
 
 class RayBackend:

@@ -19,13 +19,13 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from nas.errors import RunError
 from nas.executors.checkpoints import Keeper, Mirror
-from nas.executors.quiet import environment
+from nas.executors.finalist_relay import Told
 from nas.executors.ray.session import in_short
-from nas.executors.scratch import scratch
-from nas.executors.told import Told
+from nas.executors.silence import environment
+from nas.executors.temp_folders import scratch
 from nas.executors.worker import FinalistSetup, train_finalist
-from nas.run.stopping import rearm
-from nas.searching.backend import FinalistJob, FinalistWork
+from nas.jobs.backend import FinalistJob, FinalistWork
+from nas.run.signals import rearm
 
 RETRIES = 2
 """How often a finalist goes on from its last checkpoint after its process died."""

@@ -9,12 +9,12 @@ import ray
 from ray.exceptions import RayError
 
 from nas.errors import NasError, RunError
+from nas.executors.code_version import program
 from nas.executors.pool import Answer
-from nas.executors.program import program
 from nas.executors.ray.session import in_short
 from nas.executors.worker import MakesScorer, ScoringWorker
-from nas.scoring import ScoringSetup
-from nas.searching.executor import Job, Result
+from nas.jobs.executor import Job, Result
+from nas.jobs.setup import ScoringSetup
 
 _LONGEST_WAIT_S = 60.0
 

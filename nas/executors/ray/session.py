@@ -16,9 +16,9 @@ import ray
 
 from nas.errors import OptionError, RunError
 from nas.executors.address import find_address
-from nas.executors.quiet import environment, no_standard_error
-from nas.executors.scratch import scratch
-from nas.run.stopping import rearm
+from nas.executors.silence import environment, no_standard_error
+from nas.executors.temp_folders import scratch
+from nas.run.signals import rearm
 
 # What Ray wants beside our arrays.
 _STORE_BYTES = 80 * 2**20

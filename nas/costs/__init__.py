@@ -1,0 +1,20 @@
+"""What a network costs: exact multiply-adds and parameters, measured latency."""
+
+from nas.costs.count_table import TABLE, cost, source_hash
+from nas.costs.profiling import Latency, Profile, StageRow, layout, profile
+from nas.costs.space_costs import CostGraph, Option, SpaceCosts, misfit
+
+__all__ = [
+    "TABLE",
+    "CostGraph",
+    "Latency",
+    "Option",
+    "Profile",
+    "SpaceCosts",
+    "StageRow",
+    "cost",
+    "layout",
+    "misfit",
+    "profile",
+    "source_hash",
+]

@@ -1,0 +1,166 @@
+"""Costs as sums of look-ups: every branch is counted once and remembered, in memory and on disk.
+
+A count depends on the op's source, so the files are keyed by a hash of it. Counts of the shipped spaces come with the
+package (`counts.json`, made by `python -m nas.costs.ship`); others go to the user's cache folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nas.architecture import Architecture, BlockConfig, BranchConfig, StageConfig
+from nas.budget import Cost
+from nas.costs.counter import Count, count
+from nas.errors import ArchitectureError
+from nas.ops import Shape, make
+from nas.strict_yaml import canonical_json
+
+SHIPPED = Path(__file__).with_name("counts.json")
+
+
+@lru_cache(maxsize=1)
+def source_hash() -> str:
+    """A hash of the source that counts depend on: the op library, the model's grammar, the counter."""
+    package = Path(__file__).parents[1]
+    files = [
+        *sorted((package / "ops").glob("*.py")),
+        package / "networks" / "network.py",
+        package / "costs" / "counter.py",
+    ]
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()[:16]
+
+
+def cache_file() -> Path:
+    """Where counts are kept between runs: under $NAS_CACHE, else the user's cache folder."""
+    root = (
+        os.environ.get("NAS_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hybrid-nas"
+    )
+    return Path(root) / f"counts-{source_hash()}.json"
+
+
+class CountTable:
+    """Remembers the counts of branches and blocks by config and input shape."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[tuple[Any, Shape], Count] = {}
+        self._stages: dict[tuple[StageConfig, Shape], Count] = {}
+        self._stored: dict[str, list[Any]] | None = None
+        self._fresh: dict[str, list[Any]] = {}
+
+    def block(self, config: BlockConfig | BranchConfig, shape: Shape) -> Count:
+        """Counts one block, or one branch with its norm and shortcut, for one image of `shape`."""
+        key = (config, shape)
+        found = self._blocks.get(key)
+        if found is None:
+            found = self._blocks[key] = self._load_or_count(config, shape)
+        return found
+
+    def stage(self, stage: StageConfig, shape: Shape) -> Count:
+        """Counts one stage."""
+        key = (stage, shape)
+        found = self._stages.get(key)
+        if found is None:
+            parts = [] if stage.transition is None else [stage.transition]
+            parts += [branch for layer in stage.layers for branch in layer.branches]
+            macs = params = 0
+            for part in parts:
+                counted = self.block(part, shape)
+                macs, params, shape = macs + counted.macs, params + counted.params, Shape(*counted.shape)
+            found = self._stages[key] = Count(macs, params, shape)
+        return found
+
+    def architecture(self, architecture: Architecture) -> list[tuple[str, Count]]:
+        """Counts the stem, every stage and the head."""
+        size = architecture.input.resolution
+        shape = Shape(architecture.input.channels, size, size)
+        parts: list[tuple[str, BlockConfig | StageConfig]] = [("stem", architecture.stem)]
+        parts += [(f"stage {i}", stage) for i, stage in enumerate(architecture.stages, start=1)]
+        parts.append(("head", architecture.head))
+        rows: list[tuple[str, Count]] = []
+        for name, part in parts:
+            try:
+                counted = self.stage(part, shape) if isinstance(part, StageConfig) else self.block(part, shape)
+            except ArchitectureError as fault:
+                raise ArchitectureError(f"{name} (its input {'x'.join(map(str, shape[:3]))}): {fault}") from None
+            rows.append((name, counted))
+            shape = Shape(*counted.shape)
+        return rows
+
+    def save(self) -> None:
+        """Writes new counts to the user's cache; a cache that cannot be written only costs time."""
+        if not self._fresh:
+            return
+        path = cache_file()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            merged = {**_read(path), **self._fresh}
+            with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
+                json.dump(merged, file)
+            os.replace(file.name, path)
+        except OSError:
+            return
+        self._fresh.clear()
+
+    def _load_or_count(self, config: BlockConfig | BranchConfig, shape: Shape) -> Count:
+        if self._stored is None:
+            self._stored = {**_read(SHIPPED), **_read(cache_file())}
+        key = count_key(config, shape)
+        found = self._stored.get(key)
+        if found is not None:
+            return Count(found[0], found[1], _tuples(found[2]))
+        data = config.to_dict()
+        if isinstance(config, BranchConfig):
+            data = {"op": "residual", **data}
+        try:
+            with torch.device("meta"):
+                counted = count(make(data, shape), shape)
+        except (RuntimeError, IndexError) as fault:  # of torch: blocks that do not fit one another, or beyond any size
+            name = config.mixer.op if isinstance(config, BranchConfig) else config.op
+            reason = " ".join(str(fault).split())[:160].rstrip(".")
+            raise ArchitectureError(
+                f"{name} cannot run on {tuple(shape[:3])} (channels, height, width): {reason}. Check its norm, "
+                "shortcut and sizes."
+            ) from None
+        self._fresh[key] = [counted.macs, counted.params, list(counted.shape)]
+        return counted
+
+
+def _tuples(items: Any) -> Any:
+    """Nested lists, as JSON has them, as tuples."""
+    return tuple(_tuples(item) for item in items) if isinstance(items, list) else items
+
+
+def count_key(config: BlockConfig | BranchConfig, shape: Shape) -> str:
+    """The name of a count on disk."""
+    return hashlib.sha256(canonical_json([config.to_dict(), list(shape)]).encode()).hexdigest()[:20]
+
+
+TABLE = CountTable()
+
+
+def cost(architecture: Architecture) -> Cost:
+    """Exact multiply-adds (attention included, one image at the architecture's resolution) and parameters.
+
+    Raises:
+        ArchitectureError: If the stages do not fit one another, naming the stage and the numbers.
+    """
+    rows = TABLE.architecture(architecture)
+    return Cost(macs=sum(row.macs for _, row in rows), params=sum(row.params for _, row in rows))
+
+
+def _read(path: Path) -> dict[str, list[Any]]:
+    try:
+        data = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    if path == SHIPPED:
+        return data["counts"] if isinstance(data, dict) and data.get("source") == source_hash() else {}
+    return data if isinstance(data, dict) else {}

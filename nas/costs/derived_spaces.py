@@ -1,0 +1,109 @@
+"""Search spaces derived from networks, checked: loaded as a file would be, with the network a member of equal cost."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nas import ops
+from nas.architecture import Architecture, BlockConfig, LayerConfig, StageConfig
+from nas.costs import TABLE, cost
+from nas.costs.profiling import layer_letter
+from nas.costs.space_costs import SpaceCosts
+from nas.errors import ArchitectureError, NasError, SpaceError, shortened
+from nas.networks.loading import load_architecture
+from nas.networks.network import Stage
+from nas.ops import OPS
+from nas.spaces import SearchSpace, catalog
+from nas.spaces.derive import Shape, derive
+
+_TRIED = 2
+"""Members drawn to be counted, beside the network itself, before a derived space is handed out."""
+
+
+class _Library:
+    """The op library as `nas.spaces.derive` asks for it."""
+
+    def elastic(self, op: str) -> tuple[str, ...]:
+        return getattr(OPS[op], "elastic", ())
+
+    def default(self, op: str, parameter: str) -> Any:
+        fields = {field.name: field.default for field in dataclasses.fields(OPS[op].Config)}
+        found = fields.get(parameter)
+        return None if found is dataclasses.MISSING else found
+
+    def letter(self, layer: LayerConfig) -> str:
+        return layer_letter(layer)
+
+    def after(self, part: BlockConfig | StageConfig, shape: Shape) -> Shape:
+        # Built, but neither given memory nor run: a derivation asks for hundreds of shapes.
+        try:
+            with torch.device("meta"):
+                data = part.to_dict()
+                built = (
+                    Stage(data, ops.Shape(*shape))
+                    if isinstance(part, StageConfig)
+                    else ops.make(data, ops.Shape(*shape))
+                )
+        except (RuntimeError, IndexError, ValueError, ZeroDivisionError) as fault:
+            raise ArchitectureError(f"{' '.join(str(fault).split())[:160]} on {tuple(shape[:3])}") from None
+        return tuple(built.shape)
+
+
+def derive_data(source: str | Path | Architecture, *, name: str | None = None) -> dict[str, Any]:
+    """The data of a space file around a network, checked as `derive_space` does.
+
+    Args:
+        source: A zoo name, a path to an architecture's file, or an architecture.
+        name: Of the space; by default the network's with `-space`.
+    """
+    return _derived(source, name)[0]
+
+
+def derive_space(source: str | Path | Architecture, *, name: str | None = None) -> SearchSpace:
+    """A search space around a network, of which the network is a member.
+
+    Depths, widths, kernels, expansions and the choice between convolution and attention vary as far as the network's
+    family allows; `docs/decisions/0006-derived-spaces.md` says how.
+
+    Args:
+        source: A zoo name, a path to an architecture's file, or an architecture.
+        name: Of the space; by default the network's with `-space`.
+
+    Raises:
+        ArchitectureError: If the network is unknown, or its stages do not fit one another.
+        SpaceError: If the form of spaces cannot hold it, saying which stage and why.
+    """
+    return _derived(source, name)[1]
+
+
+def _derived(source: str | Path | Architecture, name: str | None) -> tuple[dict[str, Any], SearchSpace]:
+    called = "network" if isinstance(source, Architecture) else Path(source).stem
+    network = ops.normalise(source) if isinstance(source, Architecture) else load_architecture(source)
+    wanted = cost(network)
+    about = f"Derived from {called}: its depths, widths, kernels and expansions vary around its own."
+    name = name or re.sub(r"[^\w.-]", "-", f"{called}-space")[:80]
+    try:
+        data = derive(network, _Library(), name=name, about=about)
+        if str(source) in catalog.zoo_names():
+            data["presets"] = [str(source)]
+        space = catalog.parse_space(data, ops)
+        costs = SpaceCosts(space)
+        found = costs.cost(space.encode(network))
+        for seed in range(_TRIED):
+            costs.cost(space.encode(space.sample(random.Random(seed))))
+    except NasError as fault:
+        raise SpaceError(f"No space can be derived from {called}: {shortened(fault)}") from None
+    finally:
+        TABLE.save()
+    if (found.macs, found.params) != (wanted.macs, wanted.params):
+        raise SpaceError(
+            f"No space can be derived from {called}: as a member of it the network has {found.params} parameters "
+            f"instead of {wanted.params}."
+        )
+    return data, space

@@ -1,0 +1,275 @@
+"""What one network costs, stage by stage, and how long it takes on this machine."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.benchmark import Timer
+
+from nas.architecture import Architecture, BlockConfig, LayerConfig, StageConfig
+from nas.costs.count_table import TABLE
+from nas.costs.counter import Count
+from nas.errors import OptionError
+from nas.networks.network import build
+from nas.options import check_device, check_whole
+from nas.registry import unknown
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+WARM_UP = 7
+SHORTEST_S, LONGEST_S = 0.2, 60.0
+# The width stands at the end of the line, and only a stage's first layer has the stride; the rest is detail.
+UNSAID = ("bias", "eps", "momentum", "num_classes", "out_bias", "qkv_bias", "stride", "width")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageRow:
+    """The stem, one stage or the head.
+
+    Attributes:
+        ops: What it is made of, for people: "5 x attention + feed_forward, width 384".
+        letter: "C", "A" or "M", or one letter per layer where they differ; "" for the stem and the head.
+        depth: Number of layers; 0 for the stem and the head.
+        width: Channels that come out.
+        macs, params: Exact, for one image.
+        output: Channels, height and width that come out.
+    """
+
+    name: str
+    ops: str
+    letter: str
+    depth: int
+    width: int
+    macs: int
+    params: int
+    output: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """Seconds of one forward pass of a whole batch.
+
+    Attributes:
+        median_s, iqr_s: Median and interquartile range over the runs.
+        runs: Timed forward passes, after `warmup` that were not.
+        setting: What was measured, on what.
+    """
+
+    median_s: float
+    iqr_s: float
+    runs: int
+    warmup: int
+    setting: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """Exact multiply-adds and parameters for one image at `resolution`; the latency where it was measured."""
+
+    params: int
+    macs: int
+    resolution: int
+    layout: str
+    stages: tuple[StageRow, ...]
+    latency: Latency | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {
+            **asdict(self),
+            "stages": [{**asdict(row), "output": list(row.output)} for row in self.stages],
+        }
+
+
+def profile(
+    architecture: Architecture,
+    *,
+    latency: bool = False,
+    batch_size: int = 1,
+    threads: int = 1,
+    device: str = "cpu",
+    dtype: str = "float32",
+    repeats: int = 30,
+) -> Profile:
+    """What a network costs per stage; with `latency`, how long it takes here.
+
+    Args:
+        architecture: Counted and timed at its own resolution.
+        batch_size, threads, device, dtype, repeats: Of the latency; see `measure_latency`.
+
+    Raises:
+        ArchitectureError: If its stages do not fit one another.
+        OptionError: If an option of the latency means nothing, or there is no such device.
+    """
+    configs = [architecture.stem, *architecture.stages, architecture.head]
+    counts = TABLE.architecture(architecture)
+    rows = [_row(name, counted, config) for (name, counted), config in zip(counts, configs, strict=True)]
+    timed = None
+    if latency:
+        timed = measure_latency(
+            architecture, batch_size=batch_size, threads=threads, device=device, dtype=dtype, repeats=repeats
+        )
+    return Profile(
+        params=sum(row.params for row in rows),
+        macs=sum(row.macs for row in rows),
+        resolution=architecture.input.resolution,
+        layout=layout(architecture),
+        stages=tuple(rows),
+        latency=timed,
+    )
+
+
+def measure_latency(
+    architecture: Architecture,
+    *,
+    batch_size: int = 1,
+    threads: int = 1,
+    device: str = "cpu",
+    dtype: str = "float32",
+    repeats: int = 30,
+) -> Latency:
+    """Times forward passes of a freshly built network in eval and inference mode.
+
+    Weights do not change how long a pass takes, so fresh ones serve. Nothing is compiled and BatchNorm is not
+    folded into the convolutions: this is the network as `nas.build` gives it.
+
+    Args:
+        batch_size: Images per pass.
+        threads: CPU threads of torch during the measurement.
+        device: "cpu", "cuda", "cuda:N", "mps" or "auto".
+        dtype: "float32", "bfloat16" or "float16", of weights and images alike.
+        repeats: About how many passes to time; more where they are short, fewer where they would take over
+            a minute.
+
+    Raises:
+        OptionError: If one of these means nothing, or there is no such device.
+    """
+    check_whole("batch_size", batch_size, 1, 65_536, 16)
+    check_whole("threads", threads, 1, 1024, 2)
+    check_whole("repeats", repeats, 1, 1_000_000, 30)
+    if dtype not in DTYPES:
+        raise OptionError(unknown("value of --dtype", dtype, DTYPES))
+    place = _find_device(device)
+    size = architecture.input.resolution
+    network = build(architecture).to(place, DTYPES[dtype]).eval()
+    images = torch.zeros((batch_size, architecture.input.channels, size, size), device=place, dtype=DTYPES[dtype])
+    images = images.to(memory_format=torch.channels_last)
+    timer = Timer("network(images)", globals={"network": network, "images": images}, num_threads=threads)
+    with torch.inference_mode():
+        # Two passes unmeasured, then the rest of the warm-up measured as an estimate.
+        once = timer.timeit(WARM_UP - 2).mean
+        timed = timer.blocked_autorange(min_run_time=min(max(SHORTEST_S, repeats * once), LONGEST_S))
+    threaded = f"{threads} thread{'s' * (threads > 1)}, " if place.type == "cpu" else ""
+    return Latency(
+        median_s=timed.median,
+        iqr_s=timed.iqr,
+        runs=len(timed.times) * timed.number_per_run,
+        warmup=WARM_UP,
+        setting=f"{_device_name(place)}, {threaded}{dtype}, batch of {batch_size} at {size}x{size}, "
+        f"channels_last, eager torch {torch.__version__}, BatchNorm not folded",
+    )
+
+
+def layout(architecture: Architecture) -> str:
+    """The letters of the stages: "C-C-A-A"; a stage of both kinds has one letter per layer: "C-CCA"."""
+    return "-".join(stage_letter(stage) for stage in architecture.stages)
+
+
+def stage_letter(stage: StageConfig) -> str:
+    """What a stage is: "A" if all its layers hold attention, "M" a Mamba mixer, "C" neither; else one per layer."""
+    letters = [layer_letter(layer) for layer in stage.layers]
+    return letters[0] if len(set(letters)) == 1 else "".join(letters)
+
+
+def layer_letter(layer: LayerConfig) -> str:
+    """What a layer is: "A" if it holds attention, "M" if a Mamba mixer, else "C"."""
+    names = list(_ops(layer))
+    if any(word in name for name in names for word in ("attention", "transformer")):
+        return "A"
+    return "M" if any("mamba" in name for name in names) else "C"
+
+
+def describe_stage(stage: StageConfig, width: int) -> str:
+    """One line for people: "conv (kernel_size 2), then 5 x attention + feed_forward, width 384"."""
+    start = f"{_words(stage.transition)}, then " if stage.transition else ""
+    labels = [" + ".join(_words(branch.mixer) for branch in layer.branches) for layer in stage.layers]
+    runs = ", ".join(f"{len(list(run))} x {label}" for label, run in groupby(labels)) or "no layers"
+    return f"{start}{runs}, width {width}"
+
+
+def _row(name: str, counted: Count, config: StageConfig | BlockConfig) -> StageRow:
+    channels, height, width = counted.shape[:3]
+    stage = config if isinstance(config, StageConfig) else None
+    return StageRow(
+        name=name,
+        ops=f"{_words(config)}, width {channels}"
+        if isinstance(config, BlockConfig)
+        else describe_stage(config, channels),
+        letter=stage_letter(stage) if stage else "",
+        depth=len(stage.layers) if stage else 0,
+        width=channels,
+        macs=counted.macs,
+        params=counted.params,
+        output=(channels, height, width),
+    )
+
+
+def _words(block: BlockConfig) -> str:
+    inner = block.get("ops")
+    if isinstance(inner, tuple):
+        return " > ".join(_words(part) for part in inner if isinstance(part, BlockConfig))
+    if block.op == "activation":
+        return str(block.get("name", "gelu"))
+    shown = [
+        (name if value else f"no {name}") if isinstance(value, bool) else f"{name} {value}"
+        for name, value in block.params
+        if name not in UNSAID and not isinstance(value, BlockConfig | tuple)
+    ]
+    mixer = block.get("mixer")
+    if isinstance(mixer, BlockConfig):  # what a bottleneck, or a residual branch inside a block, is about
+        if block.op == "residual":
+            return _words(mixer)
+        shown = [f"of {_words(mixer)}", *shown]
+    return f"{block.op} ({', '.join(shown)})" if shown else block.op
+
+
+def _ops(layer: LayerConfig) -> Iterator[str]:
+    waiting = [branch.mixer for branch in layer.branches]
+    while waiting:
+        block = waiting.pop()
+        yield block.op
+        for _, value in block.params:
+            values = value if isinstance(value, tuple) else (value,)
+            waiting += [item for item in values if isinstance(item, BlockConfig)]
+
+
+def _find_device(name: str) -> torch.device:
+    check_device(name)
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    place = torch.device(name)
+    there = {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+    }[place.type]
+    if (place.index or 0) >= there:
+        raise OptionError(f"--device {name}: torch finds {there} {place.type} devices here. Use --device cpu.")
+    return place
+
+
+def _device_name(place: torch.device) -> str:
+    if place.type == "cuda":
+        return f"{place} ({torch.cuda.get_device_name(place)})"
+    model = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model)
+    except OSError:
+        pass
+    return f"{place} ({model})"

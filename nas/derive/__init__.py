@@ -1,6 +1,0 @@
-"""Search spaces around one network: what its family varies, varied, and the network itself a member."""
-
-from nas.derive.facts import OpFacts, Shape
-from nas.derive.spaces import derive
-
-__all__ = ["OpFacts", "Shape", "derive"]

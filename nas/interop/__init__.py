@@ -1,6 +1,0 @@
-"""Other libraries' networks: their weights in ours."""
-
-from nas.interop.to_timm import to_timm
-from nas.interop.weights import FAMILIES, from_timm, zoo_name
-
-__all__ = ["FAMILIES", "from_timm", "to_timm", "zoo_name"]

@@ -1,0 +1,1 @@
+"""What can run elsewhere, as plain data, and the protocol of a backend that runs it."""

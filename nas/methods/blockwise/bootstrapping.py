@@ -1,0 +1,203 @@
+"""Ensemble bootstrapping (BossNAS, Li et al. 2021, arXiv:2103.12424): a block's paths learn to foretell their mean.
+
+Each block's shared weights are there twice: an online network that learns, and a target that follows it slowly.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from nas.data import Augment
+from nas.methods.blockwise.blocks import Path
+from nas.methods.blockwise.losses import bootstrapping_loss, ensemble
+from nas.methods.blockwise.network import BlockNet, BlockWeights
+from nas.methods.blockwise.target import Batch, Maps, recalibrated
+from nas.methods.blockwise.views import random_view
+from nas.ops import Shape
+from nas.spaces import SearchSpace
+from nas.training import Recipe
+from nas.training.lars import Lars
+
+_DECAY, _TRUST = 1e-6, 0.02
+
+Views = tuple[torch.Tensor, torch.Tensor]
+
+
+def bootstrapping_recipe(recipe: Recipe) -> Recipe:
+    """The recipe for blocks: no augmentation of the batches (views are made of them), an epoch's warm-up."""
+    return replace(
+        recipe,
+        learning_rate=0.3 * (recipe.batch_size / 256) ** 0.5,
+        weight_decay=_DECAY,
+        warmup=min(0.2, 1 / recipe.epochs),
+        augment="none",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heads:
+    """Widths of projector and predictor; BossNAS has 4096 and 256."""
+
+    hidden: int = 4096
+    features: int = 256
+
+    def net(
+        self, space: SearchSpace, starts: Sequence[tuple[Shape, Path]], *, block: int, seed: int
+    ) -> BootstrappedNet:
+        """The network of a block."""
+        return BootstrappedNet(space, starts, self, seed=seed)
+
+
+class Projector(nn.Module):
+    """From a map to a vector to compare: averaged over its pixels, then two linear layers.
+
+    The first layer is another for each width, since the paths of a block may end in different ones.
+    """
+
+    def __init__(self, widths: Iterable[int], heads: Heads) -> None:
+        super().__init__()
+        self.first = nn.ModuleDict(
+            {str(width): nn.Linear(width, heads.hidden, bias=False) for width in sorted({*widths})}
+        )
+        self.norm = nn.BatchNorm1d(heads.hidden)
+        self.last = nn.Linear(heads.hidden, heads.features)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.norm(self.first[str(x.shape[1])](x.mean((2, 3)))).relu())
+
+
+class BootstrappedNet(BlockNet):
+    """One block's online and target networks, each with heads. In both, BatchNorm goes by the batch at hand."""
+
+    def __init__(self, space: SearchSpace, starts: Sequence[tuple[Shape, Path]], heads: Heads, *, seed: int) -> None:
+        super().__init__(space, starts, seed=seed)
+        self.target = BlockWeights(space, starts, seed=seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed + 1)
+            self.projector = Projector((path.width for _, path in starts), heads)
+            self.predictor = nn.Sequential(
+                nn.Linear(heads.features, heads.hidden, bias=False),
+                nn.BatchNorm1d(heads.hidden),
+                nn.ReLU(),
+                nn.Linear(heads.hidden, heads.features),
+            )
+        self.target_projector = copy.deepcopy(self.projector)
+        self.target.requires_grad_(False)
+        self.target_projector.requires_grad_(False)
+
+    def learn(
+        self,
+        views: Views,
+        shape: Shape,
+        paths: Sequence[Path],
+        *,
+        autocast: AbstractContextManager[Any] | None = None,
+    ) -> tuple[float, Views]:
+        """Adds the gradients of some paths of one cell, on two views of a batch.
+
+        Returns:
+            The mean loss, and the maps that the first path made of the views, detached.
+        """
+        autocast = autocast or nullcontext()
+        self.train()
+        targets = self._targets(views, shape, paths, autocast)
+        total, handed_on = 0.0, None
+        for path in paths:
+            with autocast:
+                maps = tuple(self.online(view.detach(), path.pieces, shape) for view in views)
+                predicted = [self.predictor(self.projector(x)) for x in maps]
+            handed_on = handed_on or (maps[0].detach(), maps[1].detach())
+            loss = bootstrapping_loss((predicted[0], predicted[1]), targets) / len(paths)
+            self.online.backward(loss)
+            total += loss.item()
+        self.online.publish_gradients()
+        assert handed_on is not None
+        return total, handed_on
+
+    @torch.no_grad()
+    def _targets(
+        self, views: Views, shape: Shape, paths: Sequence[Path], autocast: AbstractContextManager[Any]
+    ) -> Views:
+        with autocast:
+            first, second = (
+                ensemble([self.target_projector(self.target(view, path.pieces, shape)) for path in paths])
+                for view in views
+            )
+        return first, second
+
+    @torch.no_grad()
+    def follow(self, momentum: float) -> None:
+        """Moves the target by a share of 1 - `momentum` towards the online network, and forgets the gradients."""
+        pairs = [(self.target, self.online), (self.target_projector, self.projector)]
+        targets = [p for target, _ in pairs for p in target.parameters()]
+        online = [p.detach() for _, source in pairs for p in source.parameters()]
+        for target, source in zip(targets, online, strict=True):
+            target.lerp_(source, 1 - momentum)
+        self.online.clear_gradients()
+        for head in (self.projector, self.predictor):
+            head.zero_grad(set_to_none=True)
+
+
+class Bootstrapping:
+    """The target of a block is the mean of what its paths say of another view of the same image.
+
+    Args:
+        augment: What views may do to images, as `random_view` has it.
+    """
+
+    def __init__(self, augment: Augment = "crop-flip") -> None:
+        self._augment: Augment = augment
+
+    def optimizer(self, trained: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+        learning = [p for p in trained.parameters() if p.requires_grad]
+        return Lars(learning, lr=recipe.learning_rate, weight_decay=_DECAY, trust=_TRUST)
+
+    def batch(self, images: torch.Tensor, generator: torch.Generator) -> Batch:
+        first = random_view(images, generator, augment=self._augment)
+        return Batch((first, random_view(images, generator, augment=self._augment)))
+
+    def learn(
+        self,
+        net: BlockNet,
+        block: int,
+        batch: Batch,
+        shape: Shape,
+        paths: Sequence[Path],
+        *,
+        autocast: AbstractContextManager[Any],
+    ) -> tuple[float, Batch]:
+        first, second = batch.views
+        loss, views = _bootstrapped(net).learn((first, second), shape, paths, autocast=autocast)
+        return loss, Batch(views)
+
+    def follow(self, net: BlockNet, momentum: float) -> None:
+        _bootstrapped(net).follow(momentum)
+
+    def goals(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return ()
+
+    def weights(self, net: BlockNet) -> BlockWeights:
+        return _bootstrapped(net).target
+
+    def reading(self, net: BlockNet, known: Maps, asked: Maps, goals: Maps) -> torch.Tensor:
+        """A path's projections, scaled to length one: (images, features) in float64."""
+        projected = recalibrated(_bootstrapped(net).target_projector, known, asked)[1]
+        return F.normalize(torch.cat(projected).double(), dim=1).cpu()
+
+    def distances(self, readings: Sequence[torch.Tensor], drawn: int) -> list[float]:
+        """The mean over the images of the squared distance to the centre, the mean over the cell's own paths."""
+        centre = torch.stack([*readings[:drawn]]).mean(0)
+        return [float(((each - centre) ** 2).sum(1).mean()) for each in readings]
+
+
+def _bootstrapped(net: BlockNet) -> BootstrappedNet:
+    assert isinstance(net, BootstrappedNet)
+    return net

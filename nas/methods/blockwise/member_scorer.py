@@ -1,0 +1,110 @@
+"""Scores of any members of a space by the blocks of a search: the sums that the search itself goes by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from nas.architecture import Architecture
+from nas.errors import OptionError, RunError, SpaceError
+from nas.methods.blockwise.blocks import Blocks, Cell, Path
+from nas.methods.blockwise.cell_scorer import CellScorer, standardised
+
+_APART = 0.05
+"""How far distances that are measured again may be from those on record: other machines round otherwise."""
+_TOGETHER = 256
+"""Paths that are measured together at most, beside those of the cell: what is known of each takes a megabyte."""
+
+
+class MemberScorer:
+    """The sum over a network's blocks of the standardised score of its path in its cell.
+
+    Where a cell has more paths than were drawn for it, a network's path may not be among those that the search scored.
+    It is measured then as they were, and standardised by their mean, deviation and centre: no score depends on which
+    other networks are scored.
+
+    Args:
+        recorded: Per cell, the distances of its paths.
+        open_cells: Gives what measures paths that are not among these; called when there is the first.
+    """
+
+    def __init__(
+        self, blocks: Blocks, recorded: Mapping[Cell, Sequence[float]], open_cells: Callable[[], CellScorer]
+    ) -> None:
+        self.blocks, self._recorded, self._open = blocks, recorded, open_cells
+        self._cells: CellScorer | None = None
+        self._scores: dict[tuple[Cell, Path], float] = {}
+        for cell, distances in recorded.items():
+            paths = blocks.cells[cell]
+            self._scores |= {(cell, path): s for path, s in zip(paths, standardised(distances), strict=True)}
+
+    def prepare(self, architectures: Sequence[Architecture]) -> int:
+        """Measures the paths of these that are not on record, those of a cell together, and says how many there were.
+
+        Raises:
+            OptionError: If a network takes other images than the search's networks do.
+            RunError: If the paths on record are not found to be as far from their centres as they were.
+        """
+        missing: dict[Cell, dict[Path, None]] = {}
+        for architecture in architectures:
+            try:
+                route = self._route(architecture)
+            except SpaceError:
+                continue  # `score` says so
+            for cell, path in route:
+                if (cell, path) not in self._scores and self._cell_scorer().lacks(cell, path) is None:
+                    missing.setdefault(cell, {})[path] = None
+        for cell, paths in missing.items():
+            waiting = [*paths]
+            while waiting:
+                now, waiting = waiting[:_TOGETHER], waiting[_TOGETHER:]
+                self._measure(cell, now)
+        return sum(map(len, missing.values()))
+
+    def score(self, architecture: Architecture) -> float:
+        """The sum; higher is better.
+
+        Raises:
+            SpaceError: If the search's budget left out a choice of the network, or no path that was drawn holds weights
+                for it.
+            OptionError, RunError: As `prepare` does.
+        """
+        route = self._route(architecture)
+        for cell, path in route:
+            if (cell, path) not in self._scores:
+                lacking = self._cell_scorer().lacks(cell, path)
+                if lacking is not None:
+                    raise SpaceError(lacking)
+        if any(step not in self._scores for step in route):
+            self.prepare([architecture])
+        # From the first block to the last, as the search adds them up.
+        total = 0.0
+        for step in route:
+            total += self._scores[step]
+        return total
+
+    def _measure(self, cell: Cell, paths: Sequence[Path]) -> None:
+        again, found = self._cell_scorer().beside(cell, paths)
+        recorded = self._recorded[cell]
+        if any(abs(a - b) > _APART * b for a, b in zip(again, recorded, strict=True)):
+            raise RunError(
+                f"The distances of {cell} are no longer those on record: weights, images or ops have changed. Start a "
+                "new run."
+            )
+        scores = standardised(recorded, found)
+        self._scores |= {(cell, path): score for path, score in zip(paths, scores, strict=True)}
+
+    def _route(self, architecture: Architecture) -> list[tuple[Cell, Path]]:
+        space = self.blocks.space
+        mine, theirs = architecture.input, space.input
+        if mine != theirs:
+            raise OptionError(
+                f"The networks take images of {mine.channels} x {mine.resolution} x {mine.resolution}, and those of "
+                f"the run {theirs.channels} x {theirs.resolution} x {theirs.resolution}: give a run at the resolution "
+                "and on the kind of data that the table is about."
+            )
+        return self.blocks.route(space.encode(architecture))
+
+    def _cell_scorer(self) -> CellScorer:
+        if self._cells is None:
+            self._cells = self._open()
+        return self._cells

@@ -1,0 +1,100 @@
+"""The teacher of a search by block-wise distillation: read from its folder, and held to be the same when it goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from nas.data import Dataset
+from nas.errors import ArchitectureError, ExportError, OptionError, RunError
+from nas.export.exported_model import Product
+from nas.export.folder import FILES, read_exported
+from nas.methods.blockwise.blocks import Blocks
+from nas.methods.blockwise.distillation import Taps, Teacher, block_ends, tapped
+from nas.methods.protocol.plan import Plan
+from nas.methods.supernet.reuse import file_digest
+from nas.networks.network import Network, build, resize_tables
+from nas.spaces import SearchSpace
+
+
+class TrainedTeacher:
+    """A network as `nas export` writes it, matched to the blocks of a space.
+
+    Args:
+        folder: With its architecture.yaml and weights.safetensors.
+        space: At the resolution that costs are counted at.
+        train_resolution: What it is to look at.
+
+    Attributes:
+        facts: `path`, and the digests of the `architecture` and of the weights, `sha256`.
+        channels: Of its map at the end of each block.
+
+    Raises:
+        OptionError: If it cannot be read, takes other images, or cannot be matched.
+    """
+
+    def __init__(self, folder: str | Path, space: SearchSpace, blocks: Blocks, *, train_resolution: int) -> None:
+        folder = Path(folder).absolute()
+        remedy = "Give a folder with an architecture.yaml and a weights.safetensors, such as winners/1 of a run."
+        for name in (FILES["config"], FILES["weights"]):
+            if not (folder / name).is_file():
+                raise OptionError(f"--teacher {folder}: it has no {name}. {remedy}")
+        try:
+            product, network = read_exported(folder)
+        except (ExportError, ArchitectureError) as fault:
+            raise OptionError(f"--teacher {folder}: {str(fault).split('. Delete')[0][:200]}. {remedy}") from None
+        self._product: Product = product
+        try:
+            self._taps: Taps = block_ends(space, blocks.cut, product.architecture)
+        except OptionError as fault:
+            raise OptionError(f"--teacher {folder}: {fault}") from None
+        wants, has = space.input.channels, product.architecture.input.channels
+        if has != wants:
+            raise OptionError(
+                f"--teacher {folder}: it takes images of {has} channels, and the data has {wants}. Give a network that "
+                "was trained on such images."
+            )
+        try:
+            self._network: Network = build(product.architecture.at_resolution(train_resolution)).eval()
+        except ArchitectureError as fault:
+            raise OptionError(
+                f"--teacher {folder}: it cannot be built for {train_resolution} pixels: {fault} Give another "
+                "--train-resolution."
+            ) from None
+        self._network.load_state_dict(resize_tables(network.state_dict(), self._network))
+        image = torch.zeros(1, has, train_resolution, train_resolution)
+        with torch.no_grad():
+            self.channels = tuple(x.shape[1] for x in tapped(self._network, self._taps, image))
+        self.facts = {
+            "path": str(folder),
+            "architecture": product.architecture.digest,
+            "sha256": file_digest(folder / FILES["weights"]),
+        }
+
+    def ready(self, data: Dataset, device: str) -> Teacher:
+        """The teacher for the images that blocks are trained on."""
+        product = self._product
+        return Teacher(self._network, self._taps, data, mean=product.mean, std=product.std, device=device)
+
+
+def planned_teacher(plan: Plan, space: SearchSpace, blocks: Blocks, where: Path) -> TrainedTeacher:
+    """The teacher that a plan names.
+
+    Args:
+        where: The run's folder, for errors.
+
+    Raises:
+        RunError: If it is gone or another one.
+    """
+    path = plan.teacher.get("path", "?")
+    try:
+        found = TrainedTeacher(path, space, blocks, train_resolution=plan.train_resolution)
+    except OptionError as fault:
+        raise RunError(f"{where} cannot go on without its teacher: {fault}") from None
+    if found.facts != plan.teacher:
+        raise RunError(
+            f"The teacher in {path} has changed since {where} was begun: restore it, or start a new run with another "
+            "--out."
+        )
+    return found

@@ -1,0 +1,1 @@
+"""What a search method is, and what it is given."""

@@ -1,0 +1,41 @@
+"""What every phase of one search works with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nas.architecture import Architecture
+from nas.budget import Budget
+from nas.data import Dataset
+from nas.jobs.backend import Backend
+from nas.methods.protocol.plan import Plan
+from nas.options import SearchOptions
+from nas.progress import Progress
+from nas.run import Run
+from nas.sampling.budget_sampler import BudgetSampler
+from nas.spaces import SearchSpace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Context:
+    """One search on its way: what was asked, what was planned, and where it is recorded.
+
+    Attributes:
+        space: At the resolution that budgets are counted at, with the data's channels and classes.
+        training: The members of `space` that the supernet is trained on, and holds weights for.
+        sampler: The members in range of `budgets` among them.
+        presets: Architectures that are proposed first.
+        backend: Where scoring and the finalists' training run.
+    """
+
+    run: Run
+    space: SearchSpace
+    budgets: tuple[Budget, ...]
+    training: BudgetSampler
+    sampler: BudgetSampler
+    presets: tuple[Architecture, ...]
+    data: Dataset
+    plan: Plan
+    options: SearchOptions
+    progress: Progress
+    backend: Backend

@@ -1,0 +1,54 @@
+"""Several proxies as one score: what share of reference networks a network exceeds in each."""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Sequence
+
+from nas.architecture import Architecture
+from nas.costs import cost
+from nas.methods.zero_cost.proxy_cache import ProxyValues
+
+COMPLEXITY = "macs"
+# AZ-NAS sums the logarithms of ranks by its four parts, multiply-adds being one (Lee and Ham 2024, arXiv:2403.19232,
+# eq. 8). "zero-cost" does the same with every proxy there is, so that none is chosen.
+PARTS = {
+    "az-nas": ("expressivity", "progressivity", "trainability", COMPLEXITY),
+    "zero-cost": (
+        "dss", "expressivity", "grad_norm", "nwot", "progressivity", "snip", "synflow", "trainability", "zen", "zico",
+    ),
+}  # fmt: skip
+
+
+class AggregatedScorer:
+    """Sum over proxies of the logarithm of a network's rank among reference networks; at most 0, higher is better.
+
+    Ranks are among fixed networks, so that no score depends on what else is scored. A network that does badly by one
+    proxy loses more than it can gain by another, which is what the logarithm is for.
+
+    Args:
+        name: Of `PARTS`.
+        reference: Networks to rank among; for `nas rank` those of the table, in a search a draw from its range.
+    """
+
+    def __init__(self, name: str, values: ProxyValues, reference: Sequence[Architecture]) -> None:
+        self._name, self._values = name, values
+        found = [self._parts(each) for each in reference]
+        self._sorted = {part: sorted(each[part] for each in found) for part in PARTS[name]}
+
+    def score(self, architecture: Architecture) -> float:
+        """The sum of log shares."""
+        total, found = 0.0, self._parts(architecture)
+        for part, values in self._sorted.items():
+            value = found[part]
+            # Ties get the middle of their ranks.
+            below = (bisect.bisect_left(values, value) + bisect.bisect_right(values, value)) / 2
+            total += math.log((below + 0.5) / (len(values) + 1))
+        return total
+
+    def _parts(self, architecture: Architecture) -> dict[str, float]:
+        found = self._values.values(PARTS[self._name], architecture)
+        # Where a proxy fails, the network counts as the worst by it; where it fails for all, it tells none apart.
+        known = {name: -math.inf if math.isnan(value) else value for name, value in found.items()}
+        return {**known, COMPLEXITY: float(cost(architecture).macs)}

@@ -1,0 +1,181 @@
+"""What the proxies look at: weights that are layers', gradients by them, inputs of activations, outputs of layers."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from nas.networks.network import Network
+
+T = TypeVar("T")
+AbsoluteGradients: TypeAlias = tuple[Network, list[tuple[nn.Module, torch.Tensor, torch.Tensor]]]
+"""A copy of a network with absolute weights; its layers, each with its weight and the gradient by it."""
+
+BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
+NORMS = (*BATCH_NORMS, nn.LayerNorm, nn.GroupNorm)
+# Every kind that an activation op builds, smooth ones included: where the input's sign decides, or nearly.
+ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Hardswish)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Probe:
+    """A few training images, normalised: (N, C, R, R) float with labels (N,), and the seed of all noise."""
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    seed: int = 0
+
+    @property
+    def batch(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.images, self.labels
+
+    def halves(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """The images as two batches."""
+        return list(zip(self.images.chunk(2), self.labels.chunk(2), strict=True))
+
+    def generator(self) -> torch.Generator:
+        """Of draws on the CPU, the same wherever the images are."""
+        return torch.Generator().manual_seed(self.seed)
+
+    def noise(self, generator: torch.Generator) -> torch.Tensor:
+        """Normal noise in the place of the images."""
+        return torch.randn(self.images.shape, generator=generator).to(self.images)
+
+
+class Probed:
+    """A network under a probe, where what several proxies look at is computed once.
+
+    Only the last such thing is kept, since gradients are as large as the network: ask proxies that share one in turn.
+    """
+
+    def __init__(self, network: Network, probe: Probe) -> None:
+        self.network, self.probe = network, probe
+        self._kept: tuple[str, Any] | None = None
+
+    def shared(self, name: str, make: Callable[[], T]) -> T:
+        """What goes by that name, made if it was not the last."""
+        if self._kept is None or self._kept[0] != name:
+            self._kept = None  # before the next is made, not after
+            self._kept = (name, make())
+        return self._kept[1]
+
+
+def weights(network: nn.Module) -> list[tuple[nn.Module, torch.Tensor]]:
+    """The weights of convolutions and linear maps, with their modules: what the proxies mean by "layers"."""
+    kinds = (nn.Conv1d, nn.Conv2d, nn.Linear)
+    return [(m, m.weight) for m in network.modules() if isinstance(m, kinds) and m.weight.requires_grad]
+
+
+def loss_gradients(network: Network, images: torch.Tensor, labels: torch.Tensor) -> list[torch.Tensor]:
+    """Gradients of the cross-entropy by every layer's weight, in train mode."""
+    network.train()
+    loss = F.cross_entropy(network(images), labels)
+    found = torch.autograd.grad(loss, [weight for _, weight in weights(network)], allow_unused=True)
+    return [torch.zeros((), device=images.device) if each is None else each.detach() for each in found]
+
+
+class UniformAttention(TorchFunctionMode):
+    """While it is on, every softmax gives all entries the same weight, and passes no gradient."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func not in (torch.Tensor.softmax, torch.softmax, F.softmax):
+            return func(*args, **(kwargs or {}))
+        logits, axis = args[0], args[1] if len(args) > 1 else kwargs["dim"]
+        return torch.full_like(logits, 1 / logits.shape[axis], requires_grad=False)
+
+
+def absolute_gradients(network: Network, probe: Probe, *, linear: bool) -> AbsoluteGradients:
+    """A float64 copy of absolute weights in eval mode, and its layers with their weights and gradients.
+
+    The gradients are of the summed output for an image of ones; layers that it does not depend on are left out. A tanh
+    is left out too: at the size that signals have, it has no slope, and no gradient would reach the layers before it.
+    So is BatchNorm, which does nothing in a fresh network, and in one that has seen images what these say.
+
+    Args:
+        linear: Norms, which would undo the size of weights, are left out, and attention weighs all alike: a softmax
+            has gradients of both signs, and the sum over paths would not be of positive terms alone.
+    """
+    copied = copy.deepcopy(network).double().eval()
+    for module in copied.modules():
+        if isinstance(module, (*(NORMS if linear else BATCH_NORMS), nn.Tanh)):
+            module.forward = _same  # type: ignore[method-assign]
+    with torch.no_grad():
+        for parameter in copied.parameters():
+            parameter.abs_()
+    with UniformAttention() if linear else nullcontext():
+        out = copied(torch.ones_like(probe.images[:1], dtype=torch.float64)).sum()
+    found = weights(copied)
+    gradients = torch.autograd.grad(out, [weight for _, weight in found], allow_unused=True)
+    pairs = zip(found, gradients, strict=True)
+    return copied, [(module, weight.detach(), each) for (module, weight), each in pairs if each is not None]
+
+
+def entropies(network: Network, probe: Probe) -> list[float]:
+    """Per layer, the entropy of the normalised eigenvalues of its features' covariance over images and positions.
+
+    The images are noise.
+    """
+    found: list[float] = []
+
+    def note(_: nn.Module, __: torch.Tensor, out: torch.Tensor) -> None:
+        features = out.detach().transpose(0, 1).flatten(1).double()
+        features = features - features.mean(1, keepdim=True)
+        values = torch.linalg.eigvalsh(features @ features.T / features.shape[1]).clamp_min(0)
+        shares = values / values.sum().clamp_min(1e-12)
+        found.append(-(shares * (shares + 1e-12).log()).sum().item())
+
+    with watching(layers(network), note), torch.no_grad():
+        network.train().forward_features(probe.noise(probe.generator()))
+    return found
+
+
+@contextmanager
+def watching(
+    modules: Iterable[nn.Module], note: Callable[[nn.Module, torch.Tensor, torch.Tensor], None]
+) -> Generator[None, None, None]:
+    """Calls `note(module, input, output)` for each forward pass of the modules."""
+
+    def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+        note(module, inputs[0], output)
+
+    handles = [module.register_forward_hook(hook) for module in modules]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def layers(network: Network) -> list[nn.Module]:
+    """The network's layers in order, the stem first."""
+    return [network.stem, *(layer for stage in network.stages for layer in stage.layers)]  # type: ignore[union-attr]
+
+
+def mean_jacobian(back: torch.Tensor, signs: torch.Tensor) -> torch.Tensor | None:
+    """Of a layer's channels, estimated from random signs (B, C_out, ...) and what they are before it (B, C_in, ...).
+
+    Every image and position is a sample of it. Where the layer has a stride, the positions of the input that go into
+    one of the output count as channels: (C_in * stride ** 2, C_out). None where positions have no such order.
+    """
+    if back.ndim == 4 and back.shape[2] >= signs.shape[2]:
+        step = math.ceil(back.shape[2] / signs.shape[2])
+        missing = [step * wanted - have for have, wanted in zip(back.shape[2:], signs.shape[2:], strict=True)]
+        if min(missing) >= 0:
+            back = F.pixel_unshuffle(F.pad(back, (0, missing[1], 0, missing[0])), step)
+    if back.shape[2:] != signs.shape[2:]:
+        return None
+    rows, columns = (each.transpose(0, 1).flatten(1) for each in (back, signs))
+    return rows @ columns.T / columns.shape[1]
+
+
+def _same(x: torch.Tensor) -> torch.Tensor:
+    return x

@@ -1,0 +1,180 @@
+"""Tensors that many modules share: each is stored at its largest, and a smaller module is views of a part of it."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from nas.architecture import BlockConfig, LayerConfig
+from nas.errors import SpaceError
+from nas.networks.network import Layer
+from nas.ops import OPS, Shape, make
+from nas.spaces import SearchSpace
+from nas.strict_yaml import canonical_json
+
+_SKELETONS = 4096
+
+
+class SharedWeights(nn.Module):
+    """Storage for layers and blocks in their places; see `nas.networks.supernet` for what is shared and what is not."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        super().__init__()
+        self.space = space
+        self._gradients: dict[str, torch.Tensor] = {}
+        self._touched: set[str] = set()
+        self._skeletons: OrderedDict[Any, tuple[nn.Module, tuple[str, ...]]] = OrderedDict()
+
+    # -- one training step --------------------------------------------------------------------------------------
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """`loss.backward()`, without torch's remark that gradients which are views lie apart in memory."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="grad and param do not obey the gradient layout contract")
+            loss.backward()
+
+    def publish_gradients(self) -> list[str]:
+        """Gives the parameters that took part since the last clearing their `grad`, all others None.
+
+        Returns:
+            The names of those that took part.
+        """
+        for name, parameter in self.named_parameters():
+            parameter.grad = self._gradients[name] if name in self._touched else None
+        return sorted(self._touched)
+
+    def clear_gradients(self) -> None:
+        """Zeroes the gradients that took part and forgets who did."""
+        for name in self._touched:
+            self._gradients[name].zero_()
+        self._touched.clear()
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _apply(self, fn: Any, recurse: bool = True) -> SharedWeights:
+        # Moving the storage would leave the skeletons' views behind on the old one.
+        self._skeletons.clear()
+        self._gradients.clear()
+        self._touched.clear()
+        return super()._apply(fn, recurse)
+
+    def _allocate(self, slot: str, builders: list[Any]) -> None:
+        """Registers every tensor of a slot at the largest shape that any of its builders gives it."""
+        largest: dict[str, tuple[torch.Size, Any]] = {}
+        bounds: dict[str, list[int]] = {}
+        with torch.device("meta"):
+            for build in builders:
+                for name, tensor in build().state_dict().items():
+                    if name not in largest or tensor.numel() > largest[name][0].numel():
+                        largest[name] = (tensor.shape, build)
+                    old = bounds.setdefault(name, list(tensor.shape))
+                    bounds[name] = [max(pair) for pair in zip(old, tensor.shape, strict=True)]
+        built: dict[int, nn.Module] = {}
+        for name, (_, build) in largest.items():
+            if id(build) not in built:
+                built[id(build)] = build()
+            module = built[id(build)]
+            tensor = module.state_dict()[name].clone()
+            if list(tensor.shape) != bounds[name]:
+                # One choice is the widest and another expands the most, and no choice does both: torch's default for
+                # linear maps and convolutions, at the shape that holds either.
+                tensor = torch.empty(bounds[name])
+                tensor.uniform_(-1, 1).mul_(tensor[0].numel() ** -0.5)
+            if tensor.ndim == 4:
+                # So that a part of a kernel has channels_last strides too, and the same convolution is picked for it.
+                tensor = torch.empty(tensor.shape, memory_format=torch.channels_last).copy_(tensor)
+            if any(name == found for found, _ in module.named_parameters()):
+                self.register_parameter(_stored(slot, name), nn.Parameter(tensor))
+            else:
+                self.register_buffer(_stored(slot, name), tensor)
+
+    def _skeleton(self, place: str, config: BlockConfig | LayerConfig, shape: Shape) -> Any:
+        key = (place, config, shape)
+        found = self._skeletons.get(key)
+        if found is None:
+            slot = slot_of(place, config, shape)
+            with torch.device("meta"):
+                data = config.to_dict()
+                module: nn.Module = Layer(data, shape) if isinstance(config, LayerConfig) else make(data, shape)
+            names = tuple(self._bind(module, slot, place))
+            found = self._skeletons[key] = (module, names)
+            if len(self._skeletons) > _SKELETONS:
+                self._skeletons.popitem(last=False)
+        module, names = found
+        if module.training != self.training:
+            module.train(self.training)
+        if torch.is_grad_enabled():
+            self._touched.update(names)
+        return module
+
+    def _bind(self, skeleton: nn.Module, slot: str, place: str) -> Iterator[str]:
+        """Replaces the skeleton's tensors by views of the storage; yields the names of the parameters in it."""
+        for path, module in skeleton.named_modules():
+            rules = getattr(type(module), "parts", {})
+            for table in (module._parameters, module._buffers):
+                for name, tensor in table.items():
+                    if tensor is None:
+                        continue
+                    stored = _stored(slot, f"{path}.{name}" if path else name)
+                    whole = getattr(self, stored, None)
+                    if whole is None or any(a > b for a, b in zip(tensor.shape, whole.shape, strict=True)):
+                        raise SpaceError(
+                            f"{place} needs {name} of shape {tuple(tensor.shape)}, which this supernet of space "
+                            f"{self.space.name} does not hold: it was built for other choices."
+                        )
+                    index = _part(whole.shape, tensor.shape, rules.get(name))
+                    if table is module._buffers:
+                        table[name] = whole[index] if index else whole
+                        continue
+                    leaf = nn.Parameter(whole.detach()[index], requires_grad=whole.requires_grad)
+                    table[name] = leaf
+                    if not whole.requires_grad:  # frozen: gradients would only take memory
+                        continue
+                    if stored not in self._gradients:
+                        self._gradients[stored] = torch.zeros_like(whole)
+                    leaf.grad = self._gradients[stored][index]
+                    yield stored
+
+
+def slot_of(place: str, config: BlockConfig | LayerConfig, shape: Shape) -> str:
+    """Where a block's weights are kept: its place and all of its config that is not elastic."""
+    data = config.to_dict()
+    # A prefix of a grouped convolution's channels belongs to other groups, so these share nothing.
+    kind = {**data, "channels": shape.channels} if _grouped(data) else _fixed(data)
+    ops = [branch["mixer"]["op"] for branch in kind["branches"]] if "branches" in kind else [kind["op"]]
+    return f"{place}-{'+'.join(ops)}-{hashlib.sha256(canonical_json(kind).encode()).hexdigest()[:8]}"
+
+
+def _fixed(data: Any) -> Any:
+    """Plain data of a layer or block without the elastic parameters of its ops."""
+    if isinstance(data, dict):
+        elastic = OPS[data["op"]].elastic if "op" in data else ()
+        return {key: _fixed(value) for key, value in data.items() if key not in elastic}
+    return [_fixed(item) for item in data] if isinstance(data, list) else data
+
+
+def _grouped(data: Any) -> bool:
+    if isinstance(data, dict):
+        return "groups" in data or any(map(_grouped, data.values()))
+    return isinstance(data, list) and any(map(_grouped, data))
+
+
+def _stored(slot: str, name: str) -> str:
+    return f"{slot}/{name.replace('.', '/')}"
+
+
+def _part(whole: torch.Size, part: torch.Size, rule: tuple[str, ...] | None) -> tuple[slice, ...]:
+    """The slices of a part: prefix along channels, centre along kernels, unless the op has a rule of its own."""
+    kinds = rule or ("prefix", "prefix", "centre", "centre")[: len(whole)]
+    starts = (
+        (big - small) // 2 if kind == "centre" else 0 for big, small, kind in zip(whole, part, kinds, strict=True)
+    )
+    return tuple(slice(start, start + small) for start, small in zip(starts, part, strict=True))

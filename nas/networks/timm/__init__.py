@@ -1,0 +1,6 @@
+"""Other libraries' networks: their weights in ours."""
+
+from nas.networks.timm.to_timm import to_timm
+from nas.networks.timm.weights import FAMILIES, from_timm, zoo_name
+
+__all__ = ["FAMILIES", "from_timm", "to_timm", "zoo_name"]

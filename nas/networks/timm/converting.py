@@ -1,0 +1,128 @@
+"""Pieces that the families' conversions share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from nas.networks.network import Network
+
+State = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """How timm's weights of one family become ours.
+
+    Attributes:
+        names: timm's model names -> the zoo's, smallest first.
+        convert: (timm's state dict, our network) -> our state dict, whole.
+        classifier: The timm tensor whose first axis is the number of classes.
+    """
+
+    names: Mapping[str, str]
+    convert: Callable[[State, Network], State]
+    classifier: str = field(default="head.fc.weight")
+
+    def classes(self, state: State) -> int | None:
+        """The number of classes that the given weights tell apart."""
+        found = state.get(self.classifier)
+        return None if found is None else found.shape[0]
+
+
+def renamed(state: State, rules: Sequence[tuple[str, str]]) -> State:
+    """A state dict with each name rewritten by the first rule (pattern, replacement) that matches all of it.
+
+    Names that no rule matches are left out.
+    """
+    found: State = {}
+    for name, tensor in state.items():
+        for pattern, replacement in rules:
+            match = re.fullmatch(pattern, name)
+            if match:
+                found[match.expand(replacement)] = tensor
+                break
+    return found
+
+
+def split_qkv(tensor: torch.Tensor, sizes: Sequence[int] | None = None) -> list[torch.Tensor]:
+    """A fused q, k, v tensor divided along its first axis, in thirds or by sizes."""
+    return list(tensor.split(list(sizes) if sizes else tensor.shape[0] // 3))
+
+
+def split_qkv_by_head(tensor: torch.Tensor, heads: int, sizes: Sequence[int]) -> list[torch.Tensor]:
+    """A fused tensor whose first axis is heads x (q, k, v) divided into q, k and v with their heads in a row.
+
+    Args:
+        sizes: Channels of q, k and v per head.
+    """
+    parts = tensor.unflatten(0, (heads, sum(sizes))).split(list(sizes), 1)
+    return [part.flatten(0, 1) for part in parts]
+
+
+def divided(
+    state: State, network: Network, *, fused: str = "qkv", parts: Sequence[str] = ("q", "k", "v"), by_head: bool = False
+) -> State:
+    """Fused projections of attention divided among ours, whatever they hold (weight, bias, a norm's numbers).
+
+    `a.b.qkv.linear.weight` becomes `a.b.q.linear.weight` and so on, `a.b` being attention of `network`.
+
+    Args:
+        by_head: The fused channels are heads x (q, k, v), not q, k, v x heads.
+    """
+    found: State = {}
+    for name, tensor in state.items():
+        match = re.fullmatch(rf"(.*)\.{fused}\.(.*)", name)
+        if not match:
+            found[name] = tensor
+            continue
+        path, rest = match.groups()
+        attention: Any = network.get_submodule(path)
+        sizes = [getattr(attention, part).shape.channels for part in parts]
+        if tensor.ndim == 0:
+            pieces = [tensor] * len(parts)
+        elif by_head:
+            heads = attention.k.shape.channels // attention.head_dim
+            pieces = split_qkv_by_head(tensor, heads, [size // heads for size in sizes])
+        else:
+            pieces = split_qkv(tensor, sizes)
+        found |= {f"{path}.{part}.{rest}": piece for part, piece in zip(parts, pieces, strict=True)}
+    return found
+
+
+def as_linear(tensor: torch.Tensor) -> torch.Tensor:
+    """A 1x1 convolution's weight (out, in, 1, 1) as a linear map's (out, in); others unchanged."""
+    return tensor.flatten(1) if tensor.ndim == 4 else tensor
+
+
+def as_conv(tensor: torch.Tensor) -> torch.Tensor:
+    """A linear map's weight (out, in) as a 1x1 convolution's (out, in, 1, 1); others unchanged."""
+    return tensor[:, :, None, None] if tensor.ndim == 2 else tensor
+
+
+def unflattened(converted: State, network: Network, ending: str) -> State:
+    """Tensors of names that end so, kept flat elsewhere (tables of positions), in the shape of ours."""
+    own = network.state_dict()
+    return {
+        name: tensor.reshape(own[name].shape) if name.endswith(ending) and name in own else tensor
+        for name, tensor in converted.items()
+    }
+
+
+def fitted(converted: State, network: Network) -> State:
+    """Tensors of ours that are equal but for axes of length one (1x1 convolutions and linear maps) brought to shape."""
+    own = network.state_dict()
+    return {
+        name: tensor.reshape(own[name].shape)
+        if name in own and tensor.numel() == own[name].numel() and _squeezed(tensor) == _squeezed(own[name])
+        else tensor
+        for name, tensor in converted.items()
+    }
+
+
+def _squeezed(tensor: torch.Tensor) -> list[int]:
+    return [size for size in tensor.shape if size != 1]

@@ -1,0 +1,55 @@
+"""One module per family; each defines `FAMILY`. Add yours to the tuple below."""
+
+from nas.networks.timm.converting import Family
+from nas.networks.timm.families import (
+    cait,
+    coatnet,
+    convit,
+    convmixer,
+    convnext,
+    crossvit,
+    deit,
+    edgenext,
+    efficientformer,
+    efficientformerv2,
+    fastvit,
+    levit,
+    maxvit,
+    metaformer,
+    mobilevit,
+    nextvit,
+    pit,
+    resnet_vit,
+    swin,
+    visformer,
+    vit,
+)
+
+FAMILIES: tuple[Family, ...] = (
+    cait.FAMILY,
+    coatnet.FAMILY,
+    convit.FAMILY,
+    convmixer.FAMILY,
+    convnext.FAMILY,
+    crossvit.FAMILY,
+    deit.FAMILY,
+    edgenext.FAMILY,
+    fastvit.FAMILY,
+    efficientformer.FAMILY,
+    efficientformerv2.FAMILY,
+    levit.FAMILY,
+    maxvit.FAMILY,
+    metaformer.CAFORMER,
+    metaformer.CONVFORMER,
+    metaformer.POOLFORMER,
+    metaformer.POOLFORMER_V2,
+    mobilevit.FAMILY,
+    nextvit.FAMILY,
+    pit.FAMILY,
+    resnet_vit.FAMILY,
+    swin.FAMILY,
+    visformer.FAMILY,
+    vit.FAMILY,
+)
+
+__all__ = ["FAMILIES", "Family"]

@@ -1,0 +1,1 @@
+"""One search from its plan to its exported winners; `nas train` beside it."""

@@ -1,0 +1,208 @@
+"""The best candidates trained from scratch, ranked by what training says, tested once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nas.benchmark.rank_statistics import rank_statistics
+from nas.errors import TrainingError
+from nas.jobs.backend import FinalistJob, FinalistWork
+from nas.methods.protocol.context import Context
+from nas.networks.network import Network
+from nas.training import evaluate, fresh_network, train_network
+from nas.trial import Trial, pareto_front
+
+FOLDER, FAILED, STOPPED = "finalists", "finalist_failed", "finalist_stopped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finalist:
+    """A trial whose architecture was trained from scratch.
+
+    Attributes:
+        validation_accuracy: On search-validation; it decides the ranks.
+        test_accuracy: On the test split, read once; it decides nothing.
+    """
+
+    trial: Trial
+    validation_accuracy: float
+    test_accuracy: float
+    network: Network
+
+
+def choose_finalists(trials: Sequence[Trial], count: int) -> list[Trial]:
+    """The score-cost front from its best score down, then the best scores that are left."""
+    front = pareto_front(trials)[::-1]
+    chosen = {trial.number: trial for trial in front[:count]}
+    for trial in sorted((t for t in trials if t.complete), key=lambda t: (-(t.score or 0.0), t.number)):
+        if len(chosen) >= count:
+            break
+        chosen.setdefault(trial.number, trial)
+    return sorted(chosen.values(), key=lambda t: (-(t.score or 0.0), t.number))
+
+
+def train_finalists(context: Context, trials: Sequence[Trial]) -> list[Finalist]:
+    """Trains every finalist that the run has not recorded as trained, and tests each once.
+
+    The backend trains what it can, side by side; this process goes on from the checkpoints that are there then. A
+    training that fails, or falls behind and is stopped, is recorded and passed over; the others go on.
+
+    Raises:
+        TrainingError: If none could be trained.
+    """
+    plan, seed = context.plan, context.options.seed
+    record = _Record(context, trials)
+    recipe = plan.recipe(epochs=plan.finalist_epochs, seed=seed)
+    recorded = {event["digest"] for event in context.run.events("finalist")}
+    jobs = [
+        FinalistJob(
+            number=trial.number,
+            digest=trial.architecture.digest,
+            architecture=trial.architecture.at_resolution(plan.train_resolution).to_dict(),
+            recipe=recipe.to_dict(),
+            metric=context.options.metric,
+        )
+        for trial in trials
+        if trial.architecture.digest not in recorded | record.ended
+    ]
+    work = FinalistWork(
+        data=context.data,
+        folder=context.run.path / FOLDER,
+        threads=plan.threads,
+        early_stopping=context.options.early_stopping,
+    )
+    context.backend.train(jobs, work, record)
+    placed = list(enumerate(trials, start=1))
+    finished = [f for place, t in placed if t.architecture.digest not in record.ended and (f := _finish(record, place))]
+    if not finished and (best := record.best_stopped()) is not None:
+        # What was to beat it failed later on.
+        finished = [f for place, t in placed if t.architecture.digest == best and (f := _finish(record, place))]
+    if not finished:
+        raise TrainingError("No finalist could be trained; events.jsonl has the reasons. Try --dtype float32.")
+    return sorted(finished, key=lambda f: (-f.validation_accuracy, f.trial.cost.macs, f.trial.number))
+
+
+class _Record:
+    """What becomes of the finalists of one run, on record; a `FinalistRecord`.
+
+    Attributes:
+        ended: Digests of those that failed or were stopped.
+    """
+
+    def __init__(self, context: Context, trials: Sequence[Trial]) -> None:
+        self.context, self.trials, self._run = context, trials, context.run
+        self._numbers = {trial.architecture.digest: trial.number for trial in trials}
+        # A training that goes on from a checkpoint sees some epochs again; they are on record.
+        self._known = {(event["digest"], event["epoch"]) for event in self._run.events("finalist_epoch")}
+
+    @property
+    def ended(self) -> set[str]:
+        return {event["digest"] for kind in (FAILED, STOPPED) for event in self._run.events(kind)}
+
+    def best_stopped(self) -> str | None:
+        """Of those that were stopped, the one that was best."""
+        events = self._run.events(STOPPED)
+        return max(events, key=lambda event: event["validation_accuracy"])["digest"] if events else None
+
+    def epoch(self, digest: str, row: dict[str, Any]) -> None:
+        if (digest, row["epoch"]) not in self._known:
+            self._known.add((digest, row["epoch"]))
+            self._run.append("finalist_epoch", digest=digest, **row)
+
+    def seconds(self, digest: str) -> float:
+        """How long a training took, wherever it ran."""
+        rows = (event for event in self._run.events("finalist_epoch") if event["digest"] == digest)
+        return max((event["seconds"] for event in rows), default=0.0)
+
+    def stopped(self, digest: str, epoch: int, validation_accuracy: float) -> None:
+        number = self._numbers[digest]
+        self._run.append(STOPPED, digest=digest, number=number, epoch=epoch, validation_accuracy=validation_accuracy)
+        self.context.progress.note(
+            f"{self._name(digest)} fell behind and was stopped after epoch {epoch}: {validation_accuracy:.4f}"
+        )
+
+    def failed(self, digest: str, error: str) -> None:
+        self._run.append(FAILED, digest=digest, number=self._numbers[digest], error=error)
+        self.context.progress.note(f"{self._name(digest)} failed: {error}")
+
+    def retried(self, digest: str, reason: str) -> None:
+        self._run.append("finalist_retried", digest=digest, number=self._numbers[digest], reason=reason)
+        self.context.progress.note(f"{self._name(digest)} goes on from its last checkpoint: {reason}")
+
+    def _name(self, digest: str) -> str:
+        place = [trial.architecture.digest for trial in self.trials].index(digest) + 1
+        return f"Finalist {place} of {len(self.trials)} (trial {self._numbers[digest]})"
+
+
+def _finish(record: _Record, place: int) -> Finalist | None:
+    """Trains what is left of a finalist's training, tests it and records it, if that was not done; None if it fails."""
+    context, trial = record.context, record.trials[place - 1]
+    run, data, plan, progress = context.run, context.data, context.plan, context.progress
+    seed, metric, digest = context.options.seed, context.options.metric, trial.architecture.digest
+    recipe = plan.recipe(epochs=plan.finalist_epochs, seed=seed)
+    network = fresh_network(trial.architecture.at_resolution(plan.train_resolution), seed=seed)
+    began = time.monotonic()
+    try:
+        validation = train_network(
+            network,
+            data,
+            recipe,
+            progress=progress,
+            phase=f"finalist {place} of {len(record.trials)}",
+            folder=run.path / FOLDER / digest,
+            metric=metric,
+            on_epoch=lambda row: record.epoch(digest, row),
+        )
+    except TrainingError as fault:
+        record.failed(digest, str(fault))
+        return None
+    event = next((event for event in run.events("finalist") if event["digest"] == digest), None)
+    if event is None:
+        test = evaluate(network, data.test, data, recipe, metric=metric)
+        event = {
+            "digest": digest,
+            "number": trial.number,
+            "score": trial.score,
+            "validation_accuracy": validation,
+            "test_accuracy": test,
+            "macs": trial.cost.macs,
+            "params": trial.cost.params,
+            "epochs": plan.finalist_epochs,
+            "seconds": max(record.seconds(digest), time.monotonic() - began),
+            "resolution": plan.train_resolution,
+            "architecture": trial.architecture.to_dict(),
+        }
+        run.append("finalist", **event)
+    progress.note(
+        f"Finalist {place} of {len(record.trials)} ({trial.layout}, {trial.cost.macs / 1e6:,.1f} MMACs): "
+        f"search-validation {event['validation_accuracy']:.4f}, score {trial.score or 0.0:.4f}"
+    )
+    return Finalist(
+        trial=trial,
+        validation_accuracy=event["validation_accuracy"],
+        test_accuracy=event["test_accuracy"],
+        network=network,
+    )
+
+
+def ranking(finalists: Sequence[Finalist], *, seed: int) -> dict[str, Any]:
+    """How well the score, and params and MACs alone, foretold the trained networks' test accuracies."""
+    return rank_statistics(
+        [float(f.trial.score or 0.0) for f in finalists],
+        [f.test_accuracy for f in finalists],
+        params=[f.trial.cost.params for f in finalists],
+        macs=[f.trial.cost.macs for f in finalists],
+        seed=seed,
+    )
+
+
+def winners(finalists: Sequence[Finalist]) -> list[Finalist]:
+    """The finalists that no other beats in both trained accuracy and multiply-adds, best accuracy first."""
+    front: list[Finalist] = []
+    for finalist in finalists:
+        if not front or finalist.trial.cost.macs < front[-1].trial.cost.macs:
+            front.append(finalist)
+    return front

@@ -1,0 +1,229 @@
+"""What a search would be about, without training: sizes, costs, and the share of the space that fits."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nas.budget import Budget, check_budgets
+from nas.costs import TABLE, CostGraph, SpaceCosts
+from nas.options import SearchOptions
+from nas.sampling.budget_sampler import meets_all, shortest
+from nas.sampling.weight_table import Table
+from nas.spaces import END, START, Node, SearchSpace
+
+_HALF = 8_000_000
+"""Sums to look at in each half of a space before its figures are estimated."""
+_COUNTABLE = 1 << 62
+_DRAWS, _TRIES = 20_000, 500
+_Sums = tuple[np.ndarray, np.ndarray]
+"""Sums in order, and how many ways there are to each."""
+_Half = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+"""Through one node: sums before it with their ways, sums after it with their ways added up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DryRun:
+    """Figures of a space under budgets, at the space's own input and number of classes.
+
+    Attributes:
+        costs: Per metric, `min`, `median` and `max` over all architectures.
+        fits: The share of all architectures within all budgets; `layouts` has it per layout, with the `size`.
+        exact: False where the medians and shares were estimated from uniform draws (very large spaces, or two
+            budgets at once).
+    """
+
+    name: str
+    digest: str
+    size: int
+    costs: dict[str, dict[str, int]]
+    fits: float
+    layouts: dict[str, dict[str, Any]]
+    exact: bool
+
+
+def dry_run(
+    space: SearchSpace,
+    budgets: Sequence[Budget],
+    options: SearchOptions | None = None,
+    rng: random.Random | None = None,
+) -> DryRun:
+    """Counts a space; nothing is trained and an infeasible budget is no error here (`fits` is 0)."""
+    if options is not None and options.resolution:
+        space = space.adapted(resolution=options.resolution)
+    check_budgets(budgets)
+    costs = SpaceCosts(space)
+    extremes = {m: (shortest(costs, m, smallest=True), shortest(costs, m, smallest=False)) for m in ("macs", "params")}
+    total, layouts = space.size(), {}
+    halves = _all_halves(costs) if len(budgets) < 2 else None
+    if halves is not None:
+        medians = {m: _median(list(found.values()), total, extremes[m]) for m, found in halves.items()}
+        for layout in space.layouts:
+            size = space.size(layout)
+            within = size if not budgets else _count(halves[budgets[0].metric][layout], int(budgets[0].bound))
+            layouts[layout] = {"size": size, "fits": within / size if size else 0.0}
+    else:
+        medians, layouts = _estimate(space, costs, budgets, rng or random.Random(0))
+    TABLE.save()
+    return DryRun(
+        name=space.name,
+        digest=space.digest,
+        size=total,
+        costs={m: {"min": low, "median": medians[m], "max": high} for m, (low, high) in extremes.items()},
+        fits=sum(row["size"] / total * row["fits"] for row in layouts.values()),
+        layouts=layouts,
+        exact=halves is not None,
+    )
+
+
+def _all_halves(costs: SpaceCosts) -> dict[str, dict[str, list[_Half]]] | None:
+    """Per metric and layout, what counts its members exactly; None if that is too much work."""
+    space, found = costs.space, {}
+    for metric in ("macs", "params"):
+        found[metric] = {}
+        for layout in space.layouts:
+            halves = _halves(costs.graph(layout), space.size(layout), len(space.stages) // 2, metric)
+            if halves is None:
+                return None
+            found[metric][layout] = halves
+    return found
+
+
+def _halves(graph: CostGraph, layout_size: int, middle: int, metric: str) -> list[_Half] | None:
+    """All sums up to the stage `middle` and all from there on, by the node between; None if there are too many."""
+    if layout_size >= _COUNTABLE:
+        return None
+    behind = [node for node in graph.nodes if not _before(node, middle)]
+    right: dict[Node, _Sums] = {END: (np.zeros(1, dtype=np.int64), np.ones(1, dtype=np.int64))}
+    work = 0
+    for node in reversed(behind[:-1]):
+        shifted = [_shifted(right[o.node], getattr(o, metric)) for o in graph.options[node]]
+        work += sum(len(sums) for sums, _ in shifted)
+        if work > _HALF:
+            return None
+        right[node] = _merged(shifted)
+    parts: dict[Node, list[_Sums]] = {START: [(np.zeros(1, dtype=np.int64), np.ones(1, dtype=np.int64))]}
+    left: dict[Node, _Sums] = {}
+    work = 0
+    for node in graph.nodes:
+        if node not in parts:
+            continue
+        left[node] = _merged(parts.pop(node))
+        if _before(node, middle):
+            for option in graph.options[node]:
+                parts.setdefault(option.node, []).append(_shifted(left[node], getattr(option, metric)))
+                work += len(left[node][0])
+            del left[node]
+            if work > _HALF:
+                return None
+    return [(*left[node], right[node][0], np.cumsum(right[node][1])) for node in left]
+
+
+def _before(node: Node, middle: int) -> bool:
+    return node != END and (node.stage < middle or node == START)
+
+
+def _shifted(sums: _Sums, by: int) -> _Sums:
+    return sums[0] + by, sums[1]
+
+
+def _merged(parts: list[_Sums]) -> _Sums:
+    """Sums in order, each once, with how many ways there are to it."""
+    if len(parts) == 1:
+        return parts[0]
+    sums, ways = (np.concatenate(each) for each in zip(*parts, strict=True))
+    order = np.argsort(sums, kind="stable")
+    sums, ways = sums[order], ways[order]
+    first = np.flatnonzero(np.concatenate([[True], sums[1:] != sums[:-1]]))
+    return sums[first], np.add.reduceat(ways, first)
+
+
+def _count(halves: list[_Half], bound: int) -> int:
+    """How many architectures cost at most `bound`, exactly."""
+    total = 0
+    for left, ways, right, cumulated in halves:
+        places = np.searchsorted(right, bound - left, side="right")
+        total += int((ways * np.concatenate([[0], cumulated])[places]).sum())
+    return total
+
+
+def _median(all_halves: list[list[_Half]], size: int, extremes: tuple[int, int]) -> int:
+    """The smallest cost that at least half of all architectures do not exceed."""
+    low, high = extremes
+    while low < high:
+        middle = (low + high) // 2
+        if 2 * sum(_count(halves, middle) for halves in all_halves) >= size:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def _estimate(space: SearchSpace, costs: SpaceCosts, budgets: Sequence[Budget], rng: random.Random) -> Any:
+    values: dict[str, list[np.ndarray]] = {"macs": [], "params": []}
+    weights: list[np.ndarray] = []
+    layouts: dict[str, dict[str, Any]] = {}
+    generator = np.random.default_rng(rng.getrandbits(64))
+    draws = max(200, _DRAWS // len(space.layouts))
+    for layout in space.layouts:
+        size = space.size(layout)
+        if not size:
+            continue
+        drawn = _drawn(costs.graph(layout), space.graph(layout).counts, draws, generator)
+        within = np.ones(draws, dtype=bool)
+        for budget in budgets:
+            within &= drawn[budget.metric] <= budget.bound
+        for metric, found in values.items():
+            found.append(drawn[metric])
+        weights.append(np.full(draws, size / space.size() / draws))
+        share = float(within.mean())
+        # Draws say nothing of a share that hardly any of them falls into.
+        share = share if share > 0.05 else _thin_share(costs.graph(layout), size, budgets, rng)
+        layouts[layout] = {"size": size, "fits": share}
+    medians = {}
+    for metric, parts in values.items():
+        found = np.concatenate(parts)
+        order = np.argsort(found)
+        cumulated = np.cumsum(np.concatenate(weights)[order])
+        medians[metric] = int(found[order][np.searchsorted(cumulated, cumulated[-1] / 2)])
+    return medians, layouts
+
+
+def _thin_share(graph: CostGraph, size: int, budgets: Sequence[Budget], rng: random.Random) -> float:
+    """The share of members within budgets by tables of the budget, corrected by draws from them; 0 only if none is."""
+    bounds = {budget.metric: int(budget.bound) for budget in budgets}
+    if any(graph.remaining(metric)[START] > bound for metric, bound in bounds.items()):
+        return 0.0
+    if len(bounds) > 1 and not meets_all(graph, bounds):
+        return 0.0
+    table = Table(graph, list(bounds), list(bounds.values()), fair=False)
+    window = (0,) * len(bounds), table.top
+    drawn = [table.draw(rng, window) or [] for _ in range(_TRIES)]
+    hits = sum(
+        bool(picked) and all(sum(getattr(o, metric) for o in picked) <= bound for metric, bound in bounds.items())
+        for picked in drawn
+    )
+    return max(table.weight(window) * hits / _TRIES, 1 / size)
+
+
+def _drawn(graph: CostGraph, counts: dict[Node, int], draws: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Costs of uniform draws, all taking their way through the graph side by side."""
+    costs = {metric: np.zeros(draws, dtype=np.int64) for metric in ("macs", "params")}
+    waiting: dict[Node, list[np.ndarray]] = {START: [np.arange(draws)]}
+    for node in graph.nodes[:-1]:
+        if node not in waiting:
+            continue
+        here, options = np.concatenate(waiting.pop(node)), graph.options[node]
+        shares = np.cumsum([counts[option.node] / counts[node] for option in options])
+        picks = np.minimum(np.searchsorted(shares, rng.random(len(here)), side="right"), len(options) - 1)
+        for metric, found in costs.items():
+            found[here] += np.array([getattr(option, metric) for option in options])[picks]
+        targets = {target: i for i, target in enumerate(dict.fromkeys(option.node for option in options))}
+        numbers = np.array([targets[option.node] for option in options])[picks]
+        for target, number in targets.items():
+            waiting.setdefault(target, []).append(here[numbers == number])
+    return costs

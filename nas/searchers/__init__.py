@@ -1,0 +1,1 @@
+"""Searchers: what proposes architectures, and learns from their trials."""

@@ -1,0 +1,182 @@
+"""Evolution of a population under budgets, on score and cost together or mostly on score.
+
+The first trials are spread evenly over the layouts. Parents then come from the best of all trials so far (an elitist
+selection as in NSGA-II: Deb et al. 2002) by binary tournaments. A child is a mutation of a parent, or a crossover of
+two, half of which mutate as well. A child out of the budgets' range is not thrown away at once: further mutations that
+bring it nearer are kept, so that a wider stage can be paid for by a narrower one, which rejection alone would hardly
+ever find inside a narrow range.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from nas.architecture import Architecture
+from nas.budget import Cost
+from nas.sampling.budget_sampler import BudgetSampler, Draw
+from nas.searchers.searcher import SEARCHERS, START, History, Proposal, Round
+from nas.trial import Trial
+
+LEAST_PARENTS, MOST_PARENTS, PARENT_SHARE = 8, 64, 0.15
+FRESH_SHARE = 0.1
+"""Of the later proposals, the share that is drawn afresh, so that no layout is lost for good."""
+CROSSOVER_SHARE = 0.7
+TRADE_OFF_SHARE = 0.2
+"""Of the tournaments under an aim, the share that looks at cost too."""
+ATTEMPTS = 20
+REPAIRS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Fitness:
+    """How good a trial is among others: its front (0 is best), how alone it is there, its score."""
+
+    rank: int
+    crowding: float
+    score: float
+
+    @property
+    def trade_off(self) -> tuple[float, ...]:
+        """Sorts by front, then by the loneliest; smaller is better."""
+        return self.rank, -self.crowding, -self.score
+
+
+@SEARCHERS.register("evolution")
+class Evolution:
+    """The default searcher.
+
+    With an aim (the sampler's, above 0) all candidates cost about the same, so selection goes mostly by score;
+    without, it goes by Pareto front of score and cost, and by crowding within a front.
+    """
+
+    def __init__(
+        self,
+        sampler: BudgetSampler,
+        *,
+        seed: int,
+        objective: str = "macs",
+        presets: Sequence[Architecture] = (),
+    ) -> None:
+        self._sampler, self._objective = sampler, objective
+        self._trade_off_share = TRADE_OFF_SHARE if sampler.aim > 0 else 1.0
+        self._history = History(sampler, seed=seed, presets=presets)
+
+    def tell(self, trials: Iterable[Trial]) -> None:
+        self._history.tell(trials)
+
+    def ask(self, n: int, batch: int) -> list[Proposal]:
+        opened = self._history.round(n, batch)
+        scored = [t for t in opened.earlier if t.score is not None and t.cost.value(self._objective) is not None]
+        scored = [t for t in scored if self._history.genotype(t.architecture) is not None]
+        parents = self._parents(scored) if len(scored) >= START else []
+        while not opened.full:
+            if not parents:
+                done = len(opened.earlier) + len(opened.proposals)
+                offered = opened.offer_random(self._layouts_from(done))
+            elif opened.rng.random() < FRESH_SHARE:
+                offered = opened.offer_random()
+            else:
+                offered = self._offer_child(opened, parents) or opened.offer_random()
+            if not offered:
+                break
+        return opened.proposals
+
+    def _layouts_from(self, place: int) -> list[str]:
+        """The layouts, starting with the one whose turn it is."""
+        layouts = self._sampler.layouts
+        return [layouts[(place + i) % len(layouts)] for i in range(len(layouts))]
+
+    def _parents(self, scored: list[Trial]) -> list[tuple[Trial, Fitness]]:
+        """The best of all trials, with their fitness among all."""
+        costs = [float(trial.cost.value(self._objective) or 0) for trial in scored]
+        pairs = list(zip(scored, fitnesses([trial.score or 0.0 for trial in scored], costs), strict=True))
+        count = min(MOST_PARENTS, max(LEAST_PARENTS, int(PARENT_SHARE * len(pairs))))
+        by_trade_off = sorted(pairs, key=lambda pair: pair[1].trade_off)
+        kept = by_trade_off[: round(count * self._trade_off_share)]
+        numbers = {id(trial) for trial, _ in kept}
+        by_score = sorted(pairs, key=lambda pair: -pair[1].score)
+        return kept + [pair for pair in by_score if id(pair[0]) not in numbers][: count - len(kept)]
+
+    def _select(self, parents: list[tuple[Trial, Fitness]], rng: random.Random) -> Architecture:
+        """A binary tournament."""
+        pair = rng.choice(parents), rng.choice(parents)
+        if rng.random() < self._trade_off_share:
+            return min(pair, key=lambda one: one[1].trade_off)[0].architecture
+        return max(pair, key=lambda one: one[1].score)[0].architecture
+
+    def _offer_child(self, opened: Round, parents: list[tuple[Trial, Fitness]]) -> bool:
+        rng, space = opened.rng, self._sampler.space
+        for _ in range(ATTEMPTS):
+            child = self._select(parents, rng)
+            origin = "crossover" if rng.random() < CROSSOVER_SHARE else "mutation"
+            if origin == "crossover":
+                child = space.crossover(child, self._select(parents, rng), rng)
+            if origin == "mutation" or rng.random() < 0.5:
+                child = space.mutate(child, rng)
+            if opened.offer(self._repaired(child, rng), origin):
+                return True
+        return False
+
+    def _repaired(self, child: Architecture, rng: random.Random) -> Draw | None:
+        """The child, mutated until it is in range; None if that takes too long."""
+        space, costs = self._sampler.space, self._sampler.costs
+        distance = self._distance(costs.cost(space.encode(child)))
+        for _ in range(REPAIRS):
+            if distance == 0:
+                break
+            changed = space.mutate(child, rng)
+            further = self._distance(costs.cost(space.encode(changed)))
+            if further <= distance:
+                child, distance = changed, further
+        return self._history.locate(child)
+
+    def _distance(self, cost: Cost) -> float:
+        """How far a cost is from the range, in shares of the bounds; 0 within it."""
+        shares = [
+            (cost.value(metric) or 0) / bound
+            for metric, bound in zip(self._sampler.metrics, self._sampler.bounds, strict=True)
+        ]
+        return sum(max(0.0, share - 1) for share in shares) + max(0.0, self._sampler.aim - max(shares))
+
+
+def fitnesses(scores: Sequence[float], costs: Sequence[float]) -> list[Fitness]:
+    """The fitness of every point: score is to be high and cost low.
+
+    One point dominates another if it is as good in both and better in one. Points equal in both share a front.
+    """
+    order = sorted(range(len(scores)), key=lambda i: (costs[i], -scores[i]))
+    # Along rising cost, a point is dominated by a front whose best score so far is as high; those best scores fall
+    # from front to front, so the first front that takes it is found by bisection.
+    fronts: list[list[int]] = []
+    best: list[float] = []  # negated, so that it rises
+    for i in order:
+        place = bisect_right(best, -scores[i])
+        twin = fronts[place - 1][-1] if place else None
+        if twin is not None and (scores[twin], costs[twin]) == (scores[i], costs[i]):
+            place -= 1
+        if place == len(fronts):
+            fronts.append([])
+            best.append(0.0)
+        fronts[place].append(i)
+        best[place] = -scores[i]
+    found: dict[int, Fitness] = {}
+    for rank, front in enumerate(fronts):
+        crowding = _crowding([(scores[i], costs[i]) for i in front])
+        found |= {i: Fitness(rank, crowding[k], scores[i]) for k, i in enumerate(front)}
+    return [found[i] for i in range(len(scores))]
+
+
+def _crowding(front: list[tuple[float, float]]) -> list[float]:
+    """Per point of a front in order of cost: the gaps to its neighbours as shares of the front's extent."""
+    extent = [abs(front[-1][axis] - front[0][axis]) or 1.0 for axis in (0, 1)]
+    distances = []
+    for k in range(len(front)):
+        if k in (0, len(front) - 1):
+            distances.append(math.inf)
+        else:
+            distances.append(sum(abs(front[k + 1][a] - front[k - 1][a]) / extent[a] for a in (0, 1)))
+    return distances

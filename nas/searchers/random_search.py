@@ -1,0 +1,31 @@
+"""Random search: the baseline that every other searcher has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from nas.architecture import Architecture
+from nas.sampling.budget_sampler import BudgetSampler
+from nas.searchers.searcher import SEARCHERS, History, Proposal
+from nas.trial import Trial
+
+
+@SEARCHERS.register("random")
+class RandomSearch:
+    """Draws by layout, without repetition."""
+
+    def __init__(
+        self,
+        sampler: BudgetSampler,
+        *,
+        seed: int,
+        objective: str = "macs",
+        presets: Sequence[Architecture] = (),
+    ) -> None:
+        self._history = History(sampler, seed=seed, presets=presets)
+
+    def ask(self, n: int, batch: int) -> list[Proposal]:
+        return self._history.round(n, batch).fill()
+
+    def tell(self, trials: Iterable[Trial]) -> None:
+        self._history.tell(trials)

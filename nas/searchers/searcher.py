@@ -1,0 +1,218 @@
+"""What every searcher shares: the protocol, the names, and the rules that no proposal may break.
+
+A searcher proposes architectures in numbered batches (`ask`) and hears of their scores (`tell`). What it proposes in
+a batch depends on its seed, the batch's number and the trials of earlier batches, and on nothing else: no state of a
+sampler needs saving, and a search that resumes tells the recorded trials and asks on.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from nas.architecture import Architecture
+from nas.budget import Cost
+from nas.errors import BudgetError, OptionError, SpaceError
+from nas.registry import Registry
+from nas.sampling.budget_sampler import BudgetSampler, Draw
+from nas.sampling.enumeration import members
+from nas.spaces import Genotype
+from nas.trial import Trial
+
+START = 16
+"""Complete trials, drawn at random, before a searcher learns from them."""
+DRAWS = 30
+"""Draws from one layout that may all turn out known before its members are listed one by one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """An architecture to score, with its exact cost.
+
+    Attributes:
+        origin: How it came about: "preset", "random", "mutation", "crossover", "nsga2" or "tpe".
+        layout: One letter per stage, such as CCAA.
+    """
+
+    architecture: Architecture
+    origin: str
+    cost: Cost
+    layout: str
+
+
+class Searcher(Protocol):
+    """Proposes architectures, and learns from their trials."""
+
+    def ask(self, n: int, batch: int) -> list[Proposal]:
+        """Proposes `n` architectures for batch number `batch`.
+
+        Each is within the sampler's range, and none was a trial or a proposal of an earlier batch. Fewer than `n` come
+        back only when the range holds no more. Trials of this batch and later ones are left aside, so that asking
+        again for a batch that was interrupted half-way gives the same proposals.
+        """
+        ...
+
+    def tell(self, trials: Iterable[Trial]) -> None:
+        """Hears of scored (or failed) trials, in the order in which they were proposed."""
+        ...
+
+
+class MakesSearcher(Protocol):
+    """What is registered: a searcher over what a sampler can draw.
+
+    Args:
+        seed: Settles every proposal, together with the batch's number and the earlier trials.
+        objective: The cost that is minimised where the searcher weighs score against cost.
+        presets: Proposed before all else, in this order; those that are no members in range are passed over.
+    """
+
+    def __call__(
+        self,
+        sampler: BudgetSampler,
+        *,
+        seed: int,
+        objective: str = "macs",
+        presets: Sequence[Architecture] = (),
+    ) -> Searcher: ...
+
+
+SEARCHERS: Registry[MakesSearcher] = Registry("searcher", OptionError)
+
+
+class History:
+    """The trials and proposals so far, by batch; opens the rounds in which a searcher proposes."""
+
+    def __init__(self, sampler: BudgetSampler, *, seed: int, presets: Sequence[Architecture] = ()) -> None:
+        self.sampler, self.seed = sampler, seed
+        self.presets = tuple(draw for draw in map(self.locate, presets) if draw is not None)
+        self._trials: list[Trial] = []
+        self._batches: dict[Architecture, int] = {}
+        self._listed: dict[str, list[Draw]] = {}
+
+    def tell(self, trials: Iterable[Trial]) -> None:
+        for trial in trials:
+            self._trials.append(trial)
+            self.note(trial.architecture, trial.batch)
+
+    def note(self, architecture: Architecture, batch: int) -> None:
+        """Remembers the earliest batch that an architecture was in."""
+        self._batches[architecture] = min(batch, self._batches.get(architecture, batch))
+
+    def round(self, n: int, batch: int) -> Round:
+        """Starts batch number `batch` of up to `n` proposals, with the presets that are still to be proposed."""
+        earlier = [trial for trial in self._trials if trial.batch < batch]
+        known = {architecture for architecture, first in self._batches.items() if first < batch}
+        return Round(self, n, batch, earlier, known)
+
+    def locate(self, architecture: Architecture) -> Draw | None:
+        """The space's own version of a member in range, with its cost; None for all others."""
+        genotype = self.genotype(architecture)
+        return None if genotype is None else self.locate_genotype(genotype)
+
+    def genotype(self, architecture: Architecture) -> Genotype | None:
+        """The genotype of a member of the space; None for other architectures."""
+        try:
+            return self.sampler.space.encode(architecture)
+        except SpaceError:
+            return None
+
+    def locate_genotype(self, genotype: Genotype) -> Draw | None:
+        """The same for a genotype, which may break the space's rules."""
+        if not self.sampler.space.valid(genotype):
+            return None
+        cost = self.sampler.costs.cost(genotype)
+        if not self.sampler.in_range(cost):
+            return None
+        return Draw(self.sampler.space.decode(genotype), cost, self.sampler.space.layout(genotype))
+
+    def members(self, layout: str) -> list[Draw]:
+        """The members of a layout in range, listed once."""
+        if layout not in self._listed:
+            self._listed[layout] = list(members(self.sampler, layout))
+        return self._listed[layout]
+
+
+class Round:
+    """One batch in the making; `proposals` grows until `full`.
+
+    Attributes:
+        rng: Seeded from the search's seed and the batch's number.
+        earlier: The trials of earlier batches, in the order in which they were told.
+    """
+
+    def __init__(self, history: History, n: int, batch: int, earlier: list[Trial], known: set[Architecture]) -> None:
+        self.rng = random.Random(f"{history.seed}:{batch}")
+        self.earlier = earlier
+        self.proposals: list[Proposal] = []
+        self._history, self._n, self._batch, self._known = history, n, batch, known
+        for preset in history.presets:
+            self.offer(preset, "preset")
+
+    @property
+    def full(self) -> bool:
+        return len(self.proposals) >= self._n
+
+    def is_new(self, architecture: Architecture) -> bool:
+        """Whether neither this batch nor an earlier one has the architecture."""
+        return architecture not in self._known
+
+    def offer(self, draw: Draw | None, origin: str) -> bool:
+        """Proposes a draw if it is one, is new and there is room; says whether it did."""
+        if draw is None or self.full or not self.is_new(draw.architecture):
+            return False
+        self._known.add(draw.architecture)
+        self._history.note(draw.architecture, self._batch)
+        self.proposals.append(
+            Proposal(architecture=draw.architecture, origin=origin, cost=draw.cost, layout=draw.layout)
+        )
+        return True
+
+    def offer_random(self, layouts: Sequence[str] | None = None) -> bool:
+        """Proposes a new architecture, drawn by layout; False if the range holds no more, or the batch is full.
+
+        Args:
+            layouts: In which order to try the layouts; a random one by default.
+        """
+        if self.full:
+            return False
+        order = layouts or self.rng.sample(self._history.sampler.layouts, len(self._history.sampler.layouts))
+        return any(self.offer(self._draw_new(layout), "random") for layout in order)
+
+    def fill(self) -> list[Proposal]:
+        """Fills up with new random architectures and hands over the batch."""
+        while self.offer_random():
+            pass
+        return self.proposals
+
+    def _draw_new(self, layout: str) -> Draw | None:
+        sampler = self._history.sampler
+        for _ in range(DRAWS):
+            try:
+                draw = sampler.draw(self.rng, layout=layout)
+            except BudgetError:
+                break
+            if self.is_new(draw.architecture):
+                return draw
+        unseen = [draw for draw in self._history.members(layout) if self.is_new(draw.architecture)]
+        return self.rng.choice(unseen) if unseen else None
+
+
+def make_searcher(
+    name: str,
+    sampler: BudgetSampler,
+    *,
+    seed: int,
+    objective: str = "macs",
+    presets: Sequence[Architecture] = (),
+) -> Searcher:
+    """The searcher registered under a name; see `MakesSearcher` for the arguments.
+
+    Raises:
+        OptionError: If the name is unknown, with the nearest one.
+    """
+    # They register themselves on import, and import this module.
+    from nas.searchers import evolution, optuna_searchers, random_search  # noqa: F401
+
+    return SEARCHERS[name](sampler, seed=seed, objective=objective, presets=presets)

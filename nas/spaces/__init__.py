@@ -1,0 +1,23 @@
+"""A search space: what may vary in a network, as values; membership, exact size, drawing, variation."""
+
+from nas.spaces.choices import ABSENT, Genotype, LayerChoice, OpChoice, StageChoice, StageSpace, StemSpace
+from nas.spaces.decision_graph import END, START, Edge, Graph, Node
+from nas.spaces.search_space import MANY, OpRules, SearchSpace
+
+__all__ = [
+    "ABSENT",
+    "END",
+    "MANY",
+    "START",
+    "Edge",
+    "Genotype",
+    "Graph",
+    "LayerChoice",
+    "Node",
+    "OpChoice",
+    "OpRules",
+    "SearchSpace",
+    "StageChoice",
+    "StageSpace",
+    "StemSpace",
+]
