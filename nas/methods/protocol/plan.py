@@ -8,7 +8,6 @@ at; they decide how much work is planned, not what any result says.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ import torch
 from nas.budget import Cost
 from nas.data import Augment, DataInfo, Dataset, choose_augment
 from nas.errors import OptionError, RunError
+from nas.machine import available_cores
 from nas.options import BLOCKWISE, COUNTED, DISTILLING, UNTRAINED, SearchOptions
 from nas.run.schema import check_fields
 from nas.training import Recipe, learning_rate_for
@@ -299,11 +299,6 @@ def choose_dtype(wanted: str, device: str) -> str:
     if wanted != "auto":
         return wanted
     return "bfloat16" if device.startswith("cuda") else "float32"
-
-
-def available_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _train_resolution(
