@@ -92,7 +92,7 @@ def _use_costs(space: SearchSpace, rng: random.Random) -> None:
     assert found.size == space.size()
     for metric in ADDITIVE:
         bound = found.costs[metric]["median"]
-        draw = BudgetSampler(space, [Budget(metric=metric, bound=bound)], aim=0.0).draw(rng)
+        draw = BudgetSampler(space, [Budget(metric=metric, bound=bound)], min_share=0.0).sample(rng)
         assert draw.cost.value(metric) <= bound
         assert cost(draw.architecture) == draw.cost
 

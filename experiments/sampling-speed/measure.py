@@ -28,11 +28,11 @@ def cold(aim: float) -> dict[str, float]:
 
     nas.cost  # noqa: B018  imports torch
     imported = time.process_time()
-    sampler = BudgetSampler(nas.load_space("coatnet"), [nas.Budget.parse(BUDGET)], aim=aim)
+    sampler = BudgetSampler(nas.load_space("coatnet"), [nas.Budget.parse(BUDGET)], min_share=aim)
     built = time.process_time()
     rng, marks = random.Random(0), {}
     for i in range(BATCH):
-        nas.cost(sampler.draw(rng).architecture)
+        nas.cost(sampler.sample(rng).architecture)
         if i + 1 in (1, 1000, BATCH):
             marks[f"first_{i + 1}_s"] = time.process_time() - built
     stored = json.loads(SHIPPED.read_text())["source"]
@@ -45,25 +45,25 @@ def warm(aim: float) -> dict[str, float]:
     import nas
     from nas.sampling.budget_sampler import BudgetSampler
 
-    sampler = BudgetSampler(nas.load_space("coatnet"), [nas.Budget.parse(BUDGET)], aim=aim)
+    sampler = BudgetSampler(nas.load_space("coatnet"), [nas.Budget.parse(BUDGET)], min_share=aim)
     rng = random.Random(1)
     for _ in range(WARM_UP):
-        nas.cost(sampler.draw(rng).architecture)
+        nas.cost(sampler.sample(rng).architecture)
     drawn, both, digests = [], [], set()
     for _ in range(REPEATS):
         began = time.process_time()
         for _ in range(BATCH):
-            sampler.draw(rng)
+            sampler.sample(rng)
         drawn.append(BATCH / (time.process_time() - began))
         began = time.process_time()
         for _ in range(BATCH):
-            nas.cost(sampler.draw(rng).architecture)
+            nas.cost(sampler.sample(rng).architecture)
         both.append(BATCH / (time.process_time() - began))
     for _ in range(2000):  # outside the clock: the two costs agree, and the draws are not always the same few
-        draw = sampler.draw(rng)
+        draw = sampler.sample(rng)
         found = nas.cost(draw.architecture)
         assert (found.macs, found.params) == (draw.cost.macs, draw.cost.params)
-        assert sampler.in_range(found)
+        assert sampler.contains(found)
         digests.add(draw.architecture.digest)
     return {
         "draw_per_s": statistics.median(drawn),

@@ -91,7 +91,7 @@ def member_scorer_of(path: str | Path, space: SearchSpace, data: str | None = No
     space = replace(space, presets=()).adapted(
         resolution=trained.resolution, channels=described.get("channels"), num_classes=described.get("num_classes")
     )
-    sampler = BudgetSampler(space, [Budget.parse(text) for text in trained.budgets], aim=options.aim)
+    sampler = BudgetSampler(space, [Budget.parse(text) for text in trained.budgets], min_share=options.aim)
     blocks = budget_blocks(sampler, seed=trained.seed)
     distances, file = recorded(run, blocks), newest(run.path / FOLDER)
     if file is None or len(distances) < len(blocks.cells):

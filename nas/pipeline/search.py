@@ -219,14 +219,14 @@ class _Job:
         )
         self.training = self.trained.sampler(self.space)
         if options.scoring in UNTRAINED:
-            self.sampler = BudgetSampler(self.space, self.budgets, aim=options.aim)
+            self.sampler = BudgetSampler(self.space, self.budgets, min_share=options.aim)
         elif self.plan.strategy in BLOCKWISE and self.borrowed is None:
-            self.sampler = BudgetSampler(self.space, self.budgets, aim=options.aim)
+            self.sampler = BudgetSampler(self.space, self.budgets, min_share=options.aim)
             self.blocks = budget_blocks(self.sampler, seed=options.seed)
             if self.plan.strategy == DISTILLING and not is_finished(run, "supernet"):
                 self.teacher = planned_teacher(self.plan, self.space, self.blocks, run.path)
         else:
-            self.sampler = TrainedSampler(self.space, self.budgets, aim=options.aim, trained=self.trained)
+            self.sampler = TrainedSampler(self.space, self.budgets, min_share=options.aim, trained=self.trained)
         torch.set_num_threads(self.plan.threads)
         planned: dict[str, Any] = manifest.get("disk_bytes", {})
         left = {name: most for name, most in planned.items() if type(most) is int and not is_finished(run, name)}
@@ -285,20 +285,20 @@ class _Job:
         """Plans, and settles what trains the supernet and what is searched."""
         options, budgets = self.options, self.budgets
         if self.borrowed is None:
-            self.sampler = BudgetSampler(self.space, budgets, aim=options.aim)
+            self.sampler = BudgetSampler(self.space, budgets, min_share=options.aim)
             if options.strategy in BLOCKWISE:
                 self.blocks = budget_blocks(self.sampler, seed=options.seed)
         else:
             self.trained = self.borrowed.trained
             self.training = self.trained.sampler(self.space)
             trained.check_trained(self.trained, budgets, self.training, str(options.supernet))
-            self.sampler = TrainedSampler(self.space, budgets, aim=options.aim, trained=self.trained)
+            self.sampler = TrainedSampler(self.space, budgets, min_share=options.aim, trained=self.trained)
         self.plan = make_plan(
             options,
             info,
             resolution=self.space.input.resolution,
             stride=self.sampler.costs.total_stride,
-            cost=self.sampler.draw(random.Random(0)).cost,
+            cost=self.sampler.sample(random.Random(0)).cost,
             misfit=lambda size: None if self.borrowed else misfit(self.space.adapted(resolution=size)),
             networks=self.blocks.networks if self.blocks else 0,
         )
@@ -307,7 +307,7 @@ class _Job:
             self.teacher = TrainedTeacher(options.teacher, self.space, self.blocks, train_resolution=size)
             self.plan = replace(self.plan, teacher=self.teacher.facts)
         if self.borrowed is None:
-            self.training = BudgetSampler(self.space, budgets, aim=self.plan.floor)
+            self.training = BudgetSampler(self.space, budgets, min_share=self.plan.floor)
             self.trained = Trained.of(self.training, self.plan, seed=options.seed)
         else:
             self.plan = trained.borrowing_plan(self.plan, self.trained)

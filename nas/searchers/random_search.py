@@ -12,7 +12,7 @@ from nas.trial import Trial
 
 @SEARCHERS.register("random")
 class RandomSearch:
-    """Draws by layout, without repetition."""
+    """Samples by layout, without repetition."""
 
     def __init__(
         self,

@@ -32,11 +32,11 @@ def budgets(*texts: str) -> list[Budget]:
 
 
 def trained_on(*texts: str, floor: float = 0.5, space: SearchSpace = SPACE) -> Trained:
-    sampler = BudgetSampler(space, budgets(*texts), aim=floor)
-    high = dict(zip(sampler.metrics, sampler.bounds, strict=True))
+    sampler = BudgetSampler(space, budgets(*texts), min_share=floor)
+    high = dict(zip(sampler.counted.metrics, sampler.counted.bounds, strict=True))
     return Trained(
         budgets=texts,
-        floor=floor,
+        train_min_share=floor,
         low={metric: -int(-floor * bound // 1) for metric, bound in high.items()},
         high=high,
         layouts=sampler.layouts,
@@ -65,15 +65,15 @@ def test_exactly_what_was_trained_and_is_in_range_is_drawn(before: list[str], no
     space = small_space()
     trained = trained_on(*before)
     check_trained(trained, budgets(*now), trained.sampler(space), "a")
-    sampler = TrainedSampler(space, budgets(*now), aim=aim, trained=trained)
-    old, new = trained.sampler(space), BudgetSampler(space, budgets(*now), aim=aim)
+    sampler = TrainedSampler(space, budgets(*now), min_share=aim, trained=trained)
+    old, new = trained.sampler(space), BudgetSampler(space, budgets(*now), min_share=aim)
     costs = [sampler.costs.cost(point) for point in listed(space)]
-    assert any(map(sampler.in_range, costs))
+    assert any(map(sampler.contains, costs))
     for point, cost in zip(listed(space), costs, strict=True):
         # A layout that has members in both ranges only apart is searched for nothing; none here.
-        assert sampler.in_range(cost) == (old.in_range(cost) and new.in_range(cost)), space.decode(point)
+        assert sampler.contains(cost) == (old.contains(cost) and new.contains(cost)), space.decode(point)
     rng = random.Random(0)
-    assert all(sampler.in_range(sampler.draw(rng).cost) for _ in range(50))
+    assert all(sampler.contains(sampler.sample(rng).cost) for _ in range(50))
 
 
 @pytest.mark.parametrize(("before", "now"), [(["50kFLOPs"], ["30kFLOPs"]), ([], ["40kFLOPs", "3kparams"])])
@@ -81,8 +81,8 @@ def test_the_supernet_holds_weights_for_all_that_can_be_proposed(before: list[st
     space = small_space()
     trained = trained_on(*before)
     supernet = Supernet(space, choices=trained.sampler(space).feasible_choices())
-    sampler = TrainedSampler(space, budgets(*now), aim=0.75, trained=trained)
-    found = [p for p in listed(space) if sampler.in_range(sampler.costs.cost(p)) and space.layout(p) in sampler.layouts]
+    sampler = TrainedSampler(space, budgets(*now), min_share=0.75, trained=trained)
+    found = [p for p in listed(space) if sampler.contains(sampler.costs.cost(p)) and space.layout(p) in sampler.layouts]
     assert found
     for point in found:
         list(supernet.path(space.decode(point)))
@@ -126,9 +126,9 @@ def test_what_is_left_out_below_the_trained_range_is_said() -> None:
 def test_a_range_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     trained = trained_on("40kFLOPs", "3kparams")
     assert Trained.from_dict(trained.to_dict(), tmp_path) == trained
-    assert trained.covers(Cost(macs=40_000, params=1))
-    assert not trained.covers(Cost(macs=40_001, params=1))
-    assert not trained.covers(Cost(macs=19_999, params=1_499))
+    assert trained.feasible.contains(Cost(macs=40_000, params=1))
+    assert not trained.feasible.contains(Cost(macs=40_001, params=1))
+    assert not trained.feasible.contains(Cost(macs=19_999, params=1_499))
     with pytest.raises(RunError, match="did not record what its supernet was trained on"):
         Trained.from_dict({}, tmp_path)
 

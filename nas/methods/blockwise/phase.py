@@ -11,7 +11,7 @@ from typing import Any
 
 from nas.data import Dataset
 from nas.errors import BudgetError, RunError, TrainingError
-from nas.methods.blockwise.best_first import Range, best_first
+from nas.methods.blockwise.best_first import best_first
 from nas.methods.blockwise.blocks import Blocks, Cell, partition
 from nas.methods.blockwise.bootstrapping import Bootstrapping, Heads, bootstrapping_recipe
 from nas.methods.blockwise.cell_scorer import CellScorer, standardised
@@ -26,6 +26,7 @@ from nas.methods.supernet.phase import FOLDER
 from nas.options import DISTILLING, SEQUENTIAL
 from nas.run import RunRecord
 from nas.sampling.budget_sampler import BudgetSampler
+from nas.sampling.enumeration import MOST_REJECTED
 from nas.spaces import END
 from nas.training import Recipe
 from nas.training.checkpoint import load_checkpoint, newest
@@ -37,21 +38,13 @@ Distances = dict[Cell, list[float]]
 
 
 def budget_blocks(sampler: BudgetSampler, *, seed: int) -> Blocks:
-    """The blocks of a space, with the paths that some member under the bounds takes."""
+    """Returns the blocks of a space, with the paths that some member within the bounds takes."""
     graph = sampler.costs.whole_graph
-    ways = [
-        (metric, bound, graph.spent(metric), graph.remaining(metric))
-        for metric, bound in zip(sampler.metrics, sampler.bounds, strict=True)
-    ]
+    within = sampler.counted.options_within(graph)
     options: dict[Any, list[Any]] = {}
     alive = {END}
     for node in reversed(graph.nodes[:-1]):
-        options[node] = [
-            option
-            for option in graph.options[node]
-            if option.node in alive
-            and all(spent[node] + getattr(option, m) + ahead[option.node] <= b for m, b, spent, ahead in ways)
-        ]
+        options[node] = [option for option in within[node] if option.node in alive]
         alive.update([node] if options[node] else [])
     cut = partition(sampler.space, graph.options, graph.nodes)
     return Blocks(sampler.space, options, graph.nodes, cut=cut, seed=seed)
@@ -80,9 +73,9 @@ def block_target(data: Dataset, plan: Plan, teacher: TrainedTeacher | None) -> T
 def describe_blocks(blocks: Blocks, plan: Plan) -> str:
     """What a block-wise search is about to train and score, in one line."""
     paths = sum(map(len, blocks.cells.values()))
-    drawn = f" (where there are more than {blocks.most} from one state, so many are drawn)" if blocks.sampled else ""
+    some = f" (where there are more than {blocks.most} from one state, so many are sampled)" if blocks.sampled else ""
     return (
-        f"Blocks: {blocks.cut}, {len(blocks.cells)} cells of {paths:,} paths in all{drawn}; {plan.blocks['paths']} "
+        f"Blocks: {blocks.cut}, {len(blocks.cells)} cells of {paths:,} paths in all{some}; {plan.blocks['paths']} "
         f"paths a step; scored on {plan.validation_images} images"
     )
 
@@ -100,10 +93,10 @@ def train_blocks(
 
 
 def propose_best(context: Context, blocks: Blocks, distances: Mapping[Cell, Sequence[float]]) -> list[Trial]:
-    """The architectures in range with the best sums of standardised scores, best first; returns all trials, in order.
+    """Proposes the feasible architectures with the best sums of scores, best first; returns all trials, in order.
 
     Raises:
-        BudgetError: If no member in range is made of scored paths.
+        BudgetError: If no feasible member is made of scored paths.
     """
     run, plan, sampler, progress = context.run, context.plan, context.sampler, context.progress
     scores = {cell: standardised(found) for cell, found in distances.items()}
@@ -111,26 +104,27 @@ def propose_best(context: Context, blocks: Blocks, distances: Mapping[Cell, Sequ
     seen: set[Any] = set()
     progress.start("search", plan.trials, "networks")
     progress.advance(len(trials))
-    began = time.monotonic()
-    for found in best_first(blocks, scores, wanted_range(context)):
-        if len(trials) >= plan.trials:
+    began, rejected = time.monotonic(), 0
+    for found in best_first(blocks, scores, sampler.counted):
+        if len(trials) >= plan.trials or rejected >= MOST_REJECTED:
             break
-        draw = sampler.drawn(found.options)
-        if draw is None or draw.architecture in seen:
+        member = sampler.member_of(found.options)
+        rejected += member is None
+        if member is None or member.architecture in seen:
             continue
-        seen.add(draw.architecture)
+        seen.add(member.architecture)
         if len(seen) <= len(trials):
             continue  # on record
         number = len(trials)
         trial = Trial(
             number=number,
-            architecture=draw.architecture,
-            cost=draw.cost,
+            architecture=member.architecture,
+            cost=member.cost,
             status="complete",
             score=found.score,
             seed=context.options.seed * 100_003 + number,
             seconds=time.monotonic() - began,
-            layout=draw.layout,
+            layout=member.layout,
             origin=ORIGIN,
             batch=number // plan.population,
         )
@@ -139,10 +133,10 @@ def propose_best(context: Context, blocks: Blocks, distances: Mapping[Cell, Sequ
         began = time.monotonic()
         progress.advance(best=f"{trials[0].score or 0.0:.4f}", last=trial.layout)
     else:
-        progress.note(f"The range holds no more networks: {len(trials)} were scored.")
+        progress.note(f"No more networks are feasible: {len(trials)} were scored.")
     progress.finish()
     if not trials:
-        raise BudgetError("No network in range is made of scored paths. Lower --aim.")
+        raise BudgetError("No feasible network is made of scored paths. Lower --aim.")
     return trials
 
 
@@ -190,12 +184,6 @@ def blocks_recipe(plan: Plan, *, seed: int) -> Recipe:
     return recipe if plan.strategy == DISTILLING else bootstrapping_recipe(recipe)
 
 
-def wanted_range(context: Context) -> Range:
-    """The costs that proposals may have."""
-    sampler = context.sampler
-    return Range(metrics=sampler.metrics, bounds=sampler.bounds, aim=context.options.aim)
-
-
 class _Work:
     """Training and scoring the cells of one run."""
 
@@ -238,7 +226,7 @@ class _Work:
         return self.distances
 
     def sequential(self) -> Distances:
-        """One block after the other, each on the best path so far that leaves a network in range."""
+        """One block after the other, each on the best path so far that leaves a feasible network."""
         supernet: BlockSupernet | None = None
         entry: list[tuple[Cell, int]] = []
         cell: Cell | None = next(iter(self.blocks.cells))
@@ -298,7 +286,7 @@ class _Work:
         self.context.progress.advance(last=str(cell))
 
     def _best(self, cell: Cell, entry: Sequence[tuple[Cell, int]]) -> int:
-        """The path nearest to the centre with which, after those before it, a network in range can be made."""
+        """The path nearest to the centre with which, after those before it, a feasible network can be made."""
         free = {each: [0.0] * len(paths) for each, paths in self.blocks.cells.items() if each.block > cell.block}
         distances = self.distances[cell]
         for path in sorted(range(len(distances)), key=lambda number: distances[number]):
@@ -306,9 +294,9 @@ class _Work:
                 before: [0.0 if number == taken else -math.inf for number in range(len(self.blocks.cells[before]))]
                 for before, taken in (*entry, (cell, path))
             }
-            if next(best_first(self.blocks, {**free, **fixed}, wanted_range(self.context)), None) is not None:
+            if next(best_first(self.blocks, {**free, **fixed}, self.context.sampler.counted), None) is not None:
                 return path
-        raise BudgetError("The paths that were chosen so far leave no network in range. Lower --aim.")
+        raise BudgetError("The paths that were chosen so far leave no feasible network. Lower --aim.")
 
     def _on_curve(self, block: int | None) -> Callable[[dict[str, Any]], None]:
         run, plan, progress = self.context.run, self.context.plan, self.context.progress

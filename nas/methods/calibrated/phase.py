@@ -28,13 +28,13 @@ _TRIES = 20
 
 
 def reference_networks(sampler: BudgetSampler, count: int, *, seed: int) -> list[Architecture]:
-    """Different members in range, drawn by layout; fewer than `count` where the range holds no more."""
+    """Returns different feasible members, sampled by layout; fewer than `count` where there are no more."""
     rng, found = random.Random(f"reference-{seed}"), dict[str, Architecture]()
     for _ in range(_TRIES * count):
         if len(found) == count:
             break
-        drawn = sampler.draw(rng).architecture
-        found[drawn.digest] = drawn
+        member = sampler.sample(rng).architecture
+        found[member.digest] = member
     return list(found.values())
 
 

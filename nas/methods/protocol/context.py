@@ -23,7 +23,7 @@ class Context:
     Attributes:
         space: At the resolution that budgets are counted at, with the data's channels and classes.
         training: The members of `space` that the supernet is trained on, and holds weights for.
-        sampler: The members in range of `budgets` among them.
+        sampler: Those of them that are feasible under `budgets`.
         presets: Architectures that are proposed first.
         backend: Where scoring and the finalists' training run.
     """

@@ -34,11 +34,11 @@ class TrainingMembers:
         return self._sampler.smallest(rng, layout).architecture
 
     def member(self, rng: random.Random, layout: str) -> Architecture:
-        return self._sampler.draw(rng, layout=layout).architecture
+        return self._sampler.sample(rng, layout=layout).architecture
 
 
 def build_supernet(training: BudgetSampler, plan: Plan, *, seed: int) -> Supernet:
-    """Fresh shared weights for all that a sampler draws, at the resolution that networks are trained at."""
+    """Fresh shared weights for all that a sampler gives, at the resolution that networks are trained at."""
     space = training.space.adapted(resolution=plan.train_resolution)
     return Supernet(space, seed=seed, choices=training.feasible_choices())
 

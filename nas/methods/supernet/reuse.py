@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.budget import Budget, Cost
+from nas.budget_metrics import ADDITIVE, METRICS
 from nas.data import DataInfo
 from nas.errors import BudgetError, OptionError, RunError
 from nas.methods.protocol.manifest import describe_classes
@@ -18,11 +19,10 @@ from nas.options import BLOCKWISE, UNTRAINED, SearchOptions
 from nas.run import RunRecord, read_run
 from nas.run.schema import check_fields
 from nas.sampling.budget_sampler import BudgetSampler
+from nas.sampling.feasible_set import FeasibleSet
+from nas.sampling.infeasible import joined
 from nas.spaces import SearchSpace
 from nas.training.checkpoint import newest, read_facts
-
-# The metrics that budgets of a search can be on so far.
-_COUNTED = frozenset({"macs", "params"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,16 +31,16 @@ class Trained:
 
     Attributes:
         budgets: What the supernet's run was asked for; which weights there are follows from it.
-        floor: The least share of a budget that its members use.
+        train_min_share: The least share of the budget that its members use.
         layouts: Theirs.
         seed: What the data was divided by: another division would score on images that the supernet has learnt.
         epochs, strategy: How it was trained.
     """
 
     budgets: tuple[str, ...]
-    floor: float
-    low: dict[str, int]
-    high: dict[str, int]
+    train_min_share: float
+    low: dict[str, float]
+    high: dict[str, float]
     layouts: tuple[str, ...]
     resolution: int
     train_resolution: int
@@ -50,12 +50,16 @@ class Trained:
 
     @classmethod
     def of(cls, sampler: BudgetSampler, plan: Plan, *, seed: int) -> Trained:
-        """What training on all that a sampler draws makes."""
-        high = dict(zip(sampler.metrics, sampler.bounds, strict=True))
+        """Returns what training on all that a sampler gives makes."""
+        feasible = sampler.feasible
+        high = dict(zip(feasible.metrics, feasible.bounds, strict=True))
         return cls(
             budgets=tuple(map(str, sampler.budgets)),
-            floor=sampler.aim,
-            low={metric: math.ceil(sampler.aim * bound) for metric, bound in high.items()},
+            train_min_share=feasible.min_share,
+            low={
+                metric: math.ceil(feasible.min_share * bound) if METRICS[metric].whole else feasible.min_share * bound
+                for metric, bound in high.items()
+            },
             high=high,
             layouts=sampler.layouts,
             resolution=plan.resolution,
@@ -77,59 +81,62 @@ class Trained:
             RunError: If it is not that.
         """
         names = {field.name for field in fields(cls)}
+        if "floor" in plain:  # as 0.1 wrote it
+            plain = {("train_min_share" if name == "floor" else name): value for name, value in plain.items()}
         if set(plain) != names:
             raise RunError(
-                f"{where} was made by a version that did not record what its supernet was trained on. Search anew."
+                f"{where} was made by a version that did not record what its supernet was trained on. Search again."
             )
         check_fields(cls, plain, where)
         for ends in (plain["low"], plain["high"]):
-            if set(ends) != set(plain["high"]) or not set(ends) <= _COUNTED:
+            if set(ends) != set(plain["high"]) or not set(ends) <= {*METRICS}:
                 raise RunError(
                     f"{where} is damaged: its supernet's range is in {str(list(ends))[:60]}. Restore it from a copy."
                 )
         return cls(**{**plain, "budgets": tuple(plain["budgets"]), "layouts": tuple(plain["layouts"])})
 
     def sampler(self, space: SearchSpace) -> BudgetSampler:
-        """Draws the members that it was trained on."""
-        return BudgetSampler(space, [Budget.parse(text) for text in self.budgets], aim=self.floor)
+        """Returns what samples the members that it was trained on."""
+        return BudgetSampler(space, [Budget.parse(text) for text in self.budgets], min_share=self.train_min_share)
 
-    def covers(self, cost: Cost) -> bool:
-        """Whether a network of a layout that was trained is within the range."""
-        values = {metric: getattr(cost, metric) for metric in self.high}
-        return all(values[m] <= high for m, high in self.high.items()) and any(
-            values[m] >= low for m, low in self.low.items()
-        )
+    @property
+    def feasible(self) -> FeasibleSet:
+        """Returns the costs that its members have."""
+        return FeasibleSet(metrics=tuple(self.high), bounds=tuple(self.high.values()), min_share=self.train_min_share)
 
     def __str__(self) -> str:
-        lows, highs = ([str(Budget(metric=m, bound=b)) for m, b in ends.items()] for ends in (self.low, self.high))
+        highs = [str(Budget(metric=metric, bound=bound)) for metric, bound in self.high.items()]
+        if not self.train_min_share:
+            return f"at most {' and '.join(highs)}"
+        lows = [str(Budget(metric=metric, bound=bound)) for metric, bound in self.low.items()]
         if len(lows) == 1:
             return f"{lows[0]} to {highs[0]}"
         return f"at most {' and '.join(highs)}, and at least {' or '.join(lows)}"
 
 
 class TrainedSampler(BudgetSampler):
-    """Draws members within budgets that a supernet was trained on, so that it holds weights for all of them.
+    """Samples the members within budgets that a supernet was trained on, so that it holds weights for all of them.
 
     Raises:
         BudgetError: If no member fits the budgets, or none of those was trained on.
     """
 
-    def __init__(self, space: SearchSpace, budgets: Sequence[Budget], *, aim: float, trained: Trained) -> None:
-        self.trained = trained
+    def __init__(self, space: SearchSpace, budgets: Sequence[Budget], *, min_share: float, trained: Trained) -> None:
+        self._trained_on = trained.feasible
         if len(budgets) == 1 and budgets[0].metric in trained.low:
-            # Drawing from where the training began is quicker than drawing below it in vain.
+            # Sampling from where the training began is quicker than sampling below it in vain.
             [(metric, bound)] = [(budget.metric, budget.bound) for budget in budgets]
-            aim = max(aim, min(0.999, trained.low[metric] / min(bound, trained.high[metric])))
-        super().__init__(space, budgets, aim=aim)
+            min_share = max(min_share, min(0.999, trained.low[metric] / min(bound, trained.high[metric])))
+        super().__init__(space, budgets, min_share=min_share)
         self.layouts = tuple(layout for layout in self.layouts if layout in trained.layouts)
         if not self.layouts:
             raise BudgetError(
-                f"No {space.name} network within {' and '.join(map(str, budgets))} has a layout that the supernet was "
+                f"No {space.name} network within {joined(budgets)} has a layout that the supernet was "
                 f"trained on ({', '.join(trained.layouts)}). Raise --budget or leave out --supernet."
             )
 
-    def in_range(self, cost: Cost) -> bool:
-        return self.trained.covers(cost) and super().in_range(cost)
+    def contains(self, cost: Cost) -> bool:
+        return self._trained_on.contains(cost) and super().contains(cost)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,7 +239,7 @@ def borrowing_plan(plan: Plan, trained: Trained) -> Plan:
     """The plan without training a supernet; how it was trained stays on record."""
     return replace(
         plan,
-        floor=trained.floor,
+        floor=trained.train_min_share,
         epochs=trained.epochs,
         strategy=trained.strategy,
         seconds={**plan.seconds, "supernet": 0.0},
@@ -262,34 +269,34 @@ def check_trained(trained: Trained, budgets: Sequence[Budget], sampler: BudgetSa
         sampler: Of what it was trained on; knows the space's extremes.
 
     Raises:
-        BudgetError: If a network within the budgets may be outside what was trained, quoting that range.
+        BudgetError: If a network within the budgets may be outside what was trained, quoting what was.
     """
     asked = {budget.metric: budget for budget in budgets}
-    most = {metric: sampler.extremes(metric)[1] for metric in {*trained.high, *asked}}
+    counted = {metric: sampler.extremes(metric)[1] for metric in ADDITIVE}
+    most = {metric: counted.get(metric, math.inf) for metric in {*trained.high, *asked}}
     for metric, high in trained.high.items():
         bound = min(asked[metric].bound if metric in asked else most[metric], most[metric])
         if bound > high:
-            named = {"macs": "multiply-adds", "params": "parameters"}.get(metric, metric)
-            given = f"--budget {asked[metric]}" if metric in asked else f"--budget bounds no {named}"
+            given = f"--budget {asked[metric]}" if metric in asked else f"--budget bounds no {METRICS[metric].noun}"
             raise BudgetError(
                 f"{given}: the supernet of {run} was trained on networks of {trained}. "
                 f"Give --budget {Budget(metric=metric, bound=high)} or less, or leave out --supernet."
             )
     if not any((asked[m].bound if m in asked else most[m]) >= low for m, low in trained.low.items()):
         raise BudgetError(
-            f"--budget {' and '.join(map(str, budgets))}: the supernet of {run} was trained on networks of {trained}, "
+            f"--budget {joined(budgets)}: the supernet of {run} was trained on networks of {trained}, "
             "none of them so small. Raise --budget, or leave out --supernet."
         )
 
 
-def left_out(trained: Trained, budgets: Sequence[Budget], aim: float) -> str | None:
+def left_out(trained: Trained, budgets: Sequence[Budget], min_share: float) -> str | None:
     """What to say where a search would reach below what was trained, and so is cut to it."""
-    below = [b for b in budgets if b.metric not in trained.low or aim * b.bound < trained.low[b.metric]]
+    below = [b for b in budgets if b.metric not in trained.low or min_share * b.bound < trained.low[b.metric]]
     if not below:
         return None
     return (
-        f"The supernet was trained on networks of {trained}: smaller ones are not searched, although --aim {aim:g} of "
-        f"{' and '.join(map(str, below))} would admit them"
+        f"The supernet was trained on networks of {trained}: smaller ones are not searched, although --aim "
+        f"{min_share:g} of {joined(below)} would admit them"
     )
 
 
