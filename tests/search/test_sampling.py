@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from nas.costs import SpaceCosts
 from nas.errors import BudgetError, SpaceError
 from nas.networks.loading import load_space
 from nas.sampling.budget_sampler import BudgetSampler
+from nas.sampling.kept_samplers import MOST_KEPT, kept_sampler
 from nas.sampling.shortest_paths import shortest
 from nas.spaces import Genotype
 
@@ -93,6 +96,40 @@ def test_same_seed_same_draws() -> None:
     assert architecture == nas.sample(SPACE, random.Random(0), CASES["macs"], min_share=0.5)
     assert SPACE.encode(architecture) in within(CASES["macs"], 0.5)
     assert SPACE.contains(nas.sample(SPACE, random.Random(0)))
+
+
+def test_calls_of_nas_sample_share_a_sampler_and_give_what_a_fresh_one_does() -> None:
+    for min_share in (0.0, 0.5):
+        fresh, rngs = BudgetSampler(SPACE, CASES["both"], min_share=min_share), (random.Random(5), random.Random(5))
+        for i in range(100):
+            by = ("layout", "architecture")[i % 2]
+            found = nas.sample(SPACE, rngs[0], CASES["both"], by=by, min_share=min_share)
+            assert found == fresh.sample(rngs[1], by=by).architecture
+    again = replace(SPACE)  # an equal space, as from a file that is read again
+    assert kept_sampler(SPACE, CASES["both"]) is kept_sampler(again, tuple(CASES["both"]))
+    assert kept_sampler(SPACE, CASES["both"]) is not kept_sampler(SPACE, CASES["both"], min_share=0.5)
+
+
+def test_few_samplers_are_kept_the_last_used_ones() -> None:
+    first = kept_sampler(SPACE, CASES["macs"])
+    budgets = [[Budget(metric="macs", bound=CASES["macs"][0].bound + i)] for i in range(1, MOST_KEPT + 1)]
+    for each in budgets[:-1]:
+        kept_sampler(SPACE, each)
+    assert kept_sampler(SPACE, CASES["macs"]) is first
+    kept_sampler(SPACE, budgets[-1])
+    assert kept_sampler(SPACE, CASES["macs"]) is first
+    for each in budgets:
+        kept_sampler(SPACE, each)
+    assert kept_sampler(SPACE, CASES["macs"]) is not first
+
+
+def test_threads_that_share_a_sampler_get_what_each_would_alone() -> None:
+    def samples(seed: int) -> list[str]:
+        rng = random.Random(seed)
+        return [nas.sample(BUILT, rng, [Budget.parse("5MFLOPs")]).digest for _ in range(100)]
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(samples, range(4))) == [samples(seed) for seed in range(4)]
 
 
 @pytest.mark.parametrize("metric", ["macs", "params"])
