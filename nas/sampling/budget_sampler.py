@@ -64,7 +64,7 @@ class BudgetSampler:
     def __init__(self, space: SearchSpace, budgets: Sequence[Budget] = (), *, min_share: float = 0.0) -> None:
         self.space, self.budgets = space, check_budgets(budgets)
         if not 0 <= min_share < 1:
-            raise BudgetError(f"min_share must be from 0 to just below 1, not {min_share}.")
+            raise BudgetError(f"min_share must be at least 0 and below 1, not {min_share}: give one such as 0.75.")
         self.costs = SpaceCosts(space)
         self._lowest = {metric: shortest(self.costs, metric, smallest=True) for metric in ADDITIVE}
         self._highest = {metric: shortest(self.costs, metric, smallest=False) for metric in ADDITIVE}
