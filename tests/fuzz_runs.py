@@ -45,7 +45,7 @@ _DRAWN = 60
 def make_base(folder: Path) -> Path:
     """A small search in an empty folder, done to its end."""
     (folder / "small.yaml").write_text(dump_yaml(small_data()))
-    options = SearchOptions(
+    options = SearchOptions.of(
         space=str(folder / "small.yaml"), out=str(folder / "run"), trials=3, epochs=1, finalists=1, finalist_epochs=1,
         batch_size=512, strategy="single-path", threads=1, device="cpu", onnx=False,
     )  # fmt: skip

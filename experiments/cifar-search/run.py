@@ -121,7 +121,7 @@ def main() -> None:
     if (run / "events.jsonl").exists():
         resume(run, progress=Lines())
     else:
-        options = nas.SearchOptions(space="coatnet-small", out=str(run), aim=AIM, threads=args.threads, **OPTIONS)
+        options = nas.SearchOptions.of(space="coatnet-small", out=str(run), aim=AIM, threads=args.threads, **OPTIONS)
         search(space, budgets=[budget], data=str(data), options=options, progress=Lines())
     compare(space, budget, data, run)
 

@@ -45,7 +45,7 @@ SPACE, BUDGET, LEAST, SEEDS, IMAGES = "coatnet-small", "5.25MFLOPs", 4.75e6, (0,
 AIM = LEAST / 5.25e6
 # Finalists are left to the recipe that all share. As many trials as keep set-up, search and the winner's training
 # within about three trainings; settled before any accuracy was seen.
-OPTIONS: dict[str, Any] = {"scorer": "calibrated", "calibration_epochs": 1, "finalists": 1, "finalist_epochs": 1}
+OPTIONS: dict[str, Any] = {"method": "calibrated", "calibration_epochs": 1, "finalists": 1, "finalist_epochs": 1}
 TRIALS = 96
 COUNTED = ("log_channels", "convolutions", "params", "channels")
 CHOSEN_BY, TOLD_BY = 0, 1
@@ -91,7 +91,7 @@ def searched(asked: argparse.Namespace, seed: int) -> tuple[list[Trial], dict[st
     space, budget = nas.load_space(SPACE), nas.Budget.parse(BUDGET)
     if not (folder / "events.jsonl").exists():
         data = ranking.first_images(asked.data, IMAGES, asked.work)
-        options = nas.SearchOptions(
+        options = nas.SearchOptions.of(
             space=SPACE, seed=seed, aim=AIM, trials=asked.trials, threads=1, onnx=False, out=str(folder), **OPTIONS
         )
         search(space, budgets=[budget], data=str(data), options=options, progress=clock)

@@ -81,7 +81,7 @@ def main() -> None:
         return
     rows = []
     for name, aim in AIMS.items():
-        row: dict[str, object] = {"case": name, "aim": aim}
+        row: dict[str, object] = {"case": name, "min_share": aim}
         colds = [_child("cold", aim) for _ in range(3)]
         row["cold"] = {key: round(statistics.median(c[key] for c in colds), 4) for key in colds[0]}
         row["warm"] = {key: round(value, 1) for key, value in _child("warm", aim).items()}

@@ -6,16 +6,15 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nas.data.dataset import describe_data
 from nas.export import CardFacts, export_winner
 from nas.methods.protocol.context import Context
-from nas.methods.protocol.plan import describe_data
-from nas.options import words_of
 from nas.pipeline.finalists import Finalist, winners
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Winner:
-    """A network that the search hands over; `path` holds its files."""
+    """A network that the search exported; `path` holds its files."""
 
     rank: int
     path: str
@@ -26,7 +25,7 @@ class Winner:
     test_accuracy: float
 
 
-def hand_over(context: Context, finalists: Sequence[Finalist]) -> list[Winner]:
+def export_winners(context: Context, finalists: Sequence[Finalist]) -> list[Winner]:
     """Exports the front of the finalists, best first; a winner that is on record and on disk is left as it is."""
     run, data, progress = context.run, context.data, context.progress
     recorded = {event["rank"]: event for event in run.events("winner")}
@@ -88,6 +87,6 @@ def _card(context: Context, finalist: Finalist, rank: int) -> CardFacts:
         validation_accuracy=finalist.validation_accuracy,
         test_accuracy=finalist.test_accuracy,
         test_count=len(data.test),
-        command=shlex.join(words_of(options.to_dict(), budgets=budgets)),
+        command=shlex.join(options.command(budgets=budgets)),
         data_option=options.data,
     )

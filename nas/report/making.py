@@ -7,7 +7,7 @@ import shlex
 from typing import Any
 
 from nas.budget import Budget
-from nas.options import BLOCKWISE, flag, words_of
+from nas.options import SearchOptions, flag
 from nas.report.summary import Summary
 from nas.report.words import ABSENT, Markup, count, duration, element, join, listing, pairs, table
 
@@ -76,7 +76,7 @@ def commands_section(summary: Summary) -> Markup:
         parts += [_command("Make this page anew:", ["nas", "report", run])]
     lower = _lower_budget(summary)
     if lower is not None:
-        words = words_of(summary.options, budgets=(lower, *map(str, summary.budgets[1:])))
+        words = SearchOptions.from_dict(summary.options).command(budgets=(lower, *map(str, summary.budgets[1:])))
         parts.append(_command("Search the same way under a lower budget:", words))
     parts += [
         *_borrowing(summary, run),
@@ -97,9 +97,9 @@ def _command(purpose: str, words: list[str]) -> Markup:
 def _borrowing(summary: Summary, run: str) -> list[Markup]:
     """How to search a lower budget with this run's supernet, once that is trained, if it was trained on lower ones."""
     trained = any(phase.name == "supernet" and phase.finished for phase in summary.phases)
-    ranges = summary.record.manifest.get("trained") or {}
+    ranges = (summary.record.manifest.get("method") or {}).get("coverage") or {}
     # Blocks are trained for one budget, and are lent to no other.
-    if not trained or summary.setting("strategy") in BLOCKWISE or len(summary.budgets) != 1:
+    if not trained or summary.scorer == "blockwise" or len(summary.budgets) != 1:
         return []
     first = summary.budgets[0]
     least = ranges.get("low", {}).get(first.metric)
@@ -107,7 +107,7 @@ def _borrowing(summary: Summary, run: str) -> list[Markup]:
     if share > 0.95:
         return []
     space, lower = summary.options.get("space", "coatnet"), _budget(first, first.bound * share)
-    words = words_of({"space": space}, budgets=(lower,), supernet=run)
+    words = ["nas-search", "--space", str(space), "--budget", lower, "--supernet", run]
     return [_command("Search it below this budget with the same supernet, without training one again:", words)]
 
 

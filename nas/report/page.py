@@ -127,9 +127,11 @@ def _curve_section(summary: Summary) -> Markup:
     if summary.scorer == "calibrated":
         return _calibration_section(summary)
     title = "Did the supernet converge?"
-    lender = summary.record.manifest.get("supernet")
+    lender = (summary.record.manifest.get("method") or {}).get("reused")
     if lender:
-        words = f"It was not trained here: it is the supernet of {lender.get('run', '?')}, whose page has its curve."
+        words = (
+            f"It was not trained here: it is the supernet of {lender.get('source_run', '?')}, whose page has its curve."
+        )
         return _section(title, element("p", words))
     if not any(event.get("accuracies") for event in summary.curve):
         words = (

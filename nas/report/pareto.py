@@ -170,7 +170,7 @@ def _draw_budget(axes: Axes, summary: Summary, factor: float, look: Look) -> lis
     axes.axvline(bound, color=look.ink, linestyle="--", linewidth=1.2, zorder=1)
     label = f"budget, {format_quantity(budget.metric, budget.bound)}"
     handles: list[Artist] = [Line2D([], [], color=look.ink, linestyle="--", linewidth=1.2, label=label)]
-    aim = summary.setting("aim")
+    aim = summary.setting("min_share")
     if isinstance(aim, int | float) and 0 < aim < 1:
         axes.axvspan(aim * bound, bound, color=look.ink, alpha=0.07, linewidth=0, zorder=0)
         handles.append(Patch(color=look.ink, alpha=0.12, linewidth=0, label=f"aim, from {aim:.0%} of it"))

@@ -10,7 +10,6 @@ from typing import Any
 from nas.architecture import Architecture
 from nas.budget import METRICS, Budget, format_quantity
 from nas.errors import NasError, RunError
-from nas.options import UNTRAINED
 from nas.report.words import number, percent
 from nas.run import RunRecord
 from nas.trial import Trial, pareto_front
@@ -90,13 +89,15 @@ class Summary:
 
     @property
     def scorer(self) -> str:
-        return str(self.options.get("scorer") or "supernet")
+        method = str(self.options.get("method") or "supernet")
+        by_loss = _mapping(self.options.get("method_options")).get("scorer") == "loss"
+        return "supernet-loss" if method == "supernet" and by_loss else method
 
     @property
     def phase_names(self) -> tuple[str, ...]:
         """What this run goes through, in order."""
-        first = ("calibration",) if self.scorer == "calibrated" else () if self.scorer in UNTRAINED else ("supernet",)
-        return (*first, *PHASES)
+        planned = self.plan.get("seconds") or {}
+        return (*(name for name in planned if name not in PHASES), *PHASES)
 
     @property
     def accuracy(self) -> str:
@@ -117,8 +118,10 @@ class Summary:
 
     def setting(self, name: str) -> Any:
         """What an option came to: the plan's value where it was planned, else what was asked for."""
-        planned = self.plan.get(name)
-        return self.options.get(name) if planned is None else planned
+        for known in (self.plan, _mapping(self.plan.get("method")), self.options):
+            if known.get(name) is not None:
+                return known[name]
+        return _mapping(self.options.get("method_options")).get(name)
 
 
 def summarise(record: RunRecord) -> Summary:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from nas.architecture import Architecture
 from nas.budget import Cost
 from nas.sampling.budget_sampler import BudgetSampler, Draw
-from nas.searchers.searcher import SEARCHERS, START, History, Proposal, Round
+from nas.searchers.searcher import START, History, Proposal, Round
 from nas.trial import Trial
 
 LEAST_PARENTS, MOST_PARENTS, PARENT_SHARE = 8, 64, 0.15
@@ -45,7 +45,6 @@ class Fitness:
         return self.rank, -self.crowding, -self.score
 
 
-@SEARCHERS.register("evolution")
 class Evolution:
     """The default searcher.
 

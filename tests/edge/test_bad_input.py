@@ -43,7 +43,7 @@ NAMES = [
     (f"{GIVEN} '--bu\x1b[31m\nget' x", r"\x1b[31m\nget", "did you mean '--budget'"),
     (f"{GIVEN} --metric acuracy", "'acuracy'", "did you mean 'accuracy'"),
     (f"{GIVEN} --searcher evolutoin", "'evolutoin'", "did you mean 'evolution'"),
-    (f"{GIVEN} --scorer supernett", "'supernett'", "did you mean 'supernet'"),
+    (f"{GIVEN} --method supernett", "'supernett'", "did you mean 'supernet'"),
     (f"{GIVEN} --strategy sandwhich", "'sandwhich'", "did you mean 'sandwich'"),
     (f"{GIVEN} --on-corrupt ignore", "'ignore'", "Known: refuse, skip"),
     (f"{GIVEN} --dtype fp16", "'fp16'", "bfloat16"),
@@ -78,7 +78,7 @@ NUMBERS = [
             ("--workers", "many", "'many'"),
         ]
     ),
-    *((f"{GIVEN} --aim {aim}", "--aim must be a share", "such as --aim 0.75") for aim in ("1", "nan", "75%", "-0.1")),
+    *((f"{GIVEN} --min-share {aim}", "--min-share must be a share", "such as --min-share 0.75") for aim in ("1", "nan", "75%", "-0.1")),
     ("export run --rank 0", "--rank must be a whole number", "got 0"),
     ("train coatnet_0 --epochs 0", "--epochs must be", "got 0"),
     ("profile coatnet_0 --batch-size 0", "--batch-size must be", "got 0"),

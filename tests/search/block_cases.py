@@ -20,7 +20,7 @@ from nas.spaces.catalog import parse_space
 from ..small_space import small_data
 
 BUDGET = Budget.parse("40kFLOPs")
-OPTIONS = SearchOptions(
+OPTIONS = SearchOptions.of(
     space="small",
     aim=0.6,
     trials=8,
@@ -76,7 +76,7 @@ def few_images(path: Path) -> str:
 
 
 def run_search(out: Path, strategy: str, data: str, progress: Any = None, **options: Any) -> RunRecord:
-    asked = replace(OPTIONS, out=str(out), strategy=strategy, **options)
+    asked = OPTIONS.replaced(out=str(out), strategy=strategy, **options)
     nas.search(space(), budgets=[BUDGET], data=data, options=asked, progress=progress or Silent())
     return read_run(out)
 

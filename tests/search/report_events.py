@@ -71,8 +71,8 @@ def make_run(
     reached = STAGES.index(until)
     rng = random.Random(0)
     asked = {
-        "space": "coatnet-small", "budgets": ["8MFLOPs"], "data": "digits", "seed": 7, "scorer": "supernet",
-        "searcher": "evolution", "metric": "accuracy", "objective": "macs", "aim": 0.75, "trials": None,
+        "space": "coatnet-small", "budgets": ["8MFLOPs"], "data": "digits", "seed": 7, "method": "supernet",
+        "searcher": "evolution", "metric": "accuracy", "objective": "macs", "min_share": 0.75, "trials": None,
         "epochs": None, "finalists": None, "resolution": None, "train_resolution": None, "onnx": None,
         **(options or {}),
     }  # fmt: skip

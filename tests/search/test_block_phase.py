@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from nas.methods.blockwise.phase import ORIGIN, budget_blocks
 
 import nas
 from nas.errors import OptionError, RunError
-from nas.methods.blockwise.phase import ORIGIN, budget_blocks
 from nas.run import RunRecord, read_run
 from nas.sampling.budget_sampler import BudgetSampler
 
@@ -113,7 +112,7 @@ def test_a_block_wise_supernet_serves_no_other_budget(done: tuple[str, RunRecord
     page = (run.path / "report.html").read_text()
     assert "--supernet" not in page.partition("Going on from here")[2]
     assert f"--strategy {strategy}" in page.partition("Going on from here")[2]
-    options = replace(OPTIONS, out=str(tmp_path / "run"), supernet=str(run.path), epochs=None)
+    options = OPTIONS.replaced(out=str(tmp_path / "run"), supernet=str(run.path), epochs=None)
     with pytest.raises(RunError, match="trained block by block"):
         nas.search(space(), budgets=[BUDGET], options=options)
     assert not (tmp_path / "run").exists()
@@ -122,11 +121,11 @@ def test_a_block_wise_supernet_serves_no_other_budget(done: tuple[str, RunRecord
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"strategy": "blockwise", "searcher": "tpe"}, "dynamic programme"),
-        ({"scorer": "blockwise"}, "--scorer blockwise"),
-        ({"scorer": "blockwise", "strategy": "sandwich"}, "--scorer blockwise"),
+        ({"method": "blockwise", "searcher": "tpe"}, "dynamic programme"),
+        ({"method": "blockwise"}, "--method blockwise"),
+        ({"method": "blockwise", "strategy": "sandwich"}, "--method blockwise"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(OptionError, match=said):
-        replace(OPTIONS, **changes).validate()
+        OPTIONS.replaced(**changes).validate()

@@ -34,11 +34,11 @@ OPTIONS: dict[str, Any] = {
     "space": "small", "trials": 6, "finalists": 1, "finalist_epochs": 1,
     "batch_size": 256, "threads": 1, "device": "cpu", "onnx": False, "seed": 4,
 }  # fmt: skip
-CALIBRATED = {**OPTIONS, "scorer": "calibrated", "calibrations": 3, "calibration_epochs": 1}
+CALIBRATED = {**OPTIONS, "method": "calibrated", "calibrations": 3, "calibration_epochs": 1}
 
 
 def search(out: Path, progress: Silent | None = None, **given: Any) -> Any:
-    options = SearchOptions(out=str(out), **given)
+    options = SearchOptions.of(out=str(out), **given)
     return nas.search(SPACE, budgets=[BUDGET], data="digits", options=options, progress=progress)
 
 
@@ -244,7 +244,7 @@ def test_networks_that_it_would_not_draw_are_refused(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("unexported")
 @pytest.mark.parametrize("scorer", ["nwot", "az-nas"])
 def test_proxies_alone_can_score_a_search(tmp_path: Path, scorer: str) -> None:
-    result = search(tmp_path / "run", **OPTIONS, scorer=scorer)
+    result = search(tmp_path / "run", **OPTIONS, method=scorer)
     found = read_run(tmp_path / "run").trials()
     assert len(found) == 6
     assert len({trial.score for trial in found}) > 1
@@ -254,7 +254,7 @@ def test_proxies_alone_can_score_a_search(tmp_path: Path, scorer: str) -> None:
 
 @pytest.mark.usefixtures("unexported")
 def test_a_search_may_score_by_counting(tmp_path: Path) -> None:
-    result = search(tmp_path / "run", **OPTIONS, scorer="params")
+    result = search(tmp_path / "run", **OPTIONS, method="params")
     found = read_run(tmp_path / "run").trials()
     assert [trial.score for trial in found] == [trial.cost.params for trial in found]
     assert len({trial.score for trial in found}) > 1
@@ -272,14 +272,14 @@ def test_its_run_has_no_supernet_to_lend(whole: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"scorer": "calibrated", "strategy": "sandwich"}, "--strategy sandwich is about a supernet"),
-        ({"scorer": "nwot", "epochs": 3}, "--epochs 3 is about a supernet, and --scorer nwot trains none"),
-        ({"scorer": "calibrated", "supernet": "runs/a"}, "--supernet runs/a is about a supernet"),
-        ({"scorer": "nwot", "calibrations": 4}, "--calibrations 4 goes with --scorer calibrated alone"),
-        ({"scorer": "supernet", "calibration_epochs": 4}, "--calibration-epochs 4 goes with --scorer calibrated alone"),
-        ({"scorer": "calibrated", "calibrations": 1}, "--calibrations must be a whole number from 2"),
+        ({"method": "calibrated", "strategy": "sandwich"}, "--strategy sandwich is about a supernet"),
+        ({"method": "nwot", "epochs": 3}, "--epochs 3 is about a supernet, and --method nwot trains none"),
+        ({"method": "calibrated", "supernet": "runs/a"}, "--supernet runs/a is about a supernet"),
+        ({"method": "nwot", "calibrations": 4}, "--calibrations 4 goes with --method calibrated alone"),
+        ({"method": "supernet", "calibration_epochs": 4}, "--calibration-epochs 4 goes with --method calibrated alone"),
+        ({"method": "calibrated", "calibrations": 1}, "--calibrations must be a whole number from 2"),
     ],
 )
 def test_what_does_not_go_together_is_refused(given: dict[str, Any], words: str) -> None:
     with pytest.raises(OptionError, match=words):
-        SearchOptions(space="small", **given).validate()
+        SearchOptions.of(space="small", **given).validate()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from nas.methods.saved_scorers import member_scorer_of
 
 import nas
 from nas.benchmark.scorers import Settings, score_all
@@ -17,7 +17,6 @@ from nas.data import open_data
 from nas.errors import OptionError, RunError
 from nas.export import CardFacts, export_winner
 from nas.methods.blockwise.cell_scorer import standardised
-from nas.methods.saved_scorers import member_scorer_of
 from nas.progress import Silent
 from nas.run import RunRecord, read_run
 from nas.training import Recipe, fresh_network, train_network
@@ -139,11 +138,11 @@ def test_teachers_that_cannot_teach_are_refused(tmp_path: Path, images: str, tea
     ("changes", "said"),
     [
         ({"strategy": DISTIL}, "needs a teacher: give --teacher FOLDER"),
-        ({"strategy": "blockwise", "teacher": "x"}, "--teacher x goes with --strategy blockwise-distil alone"),
-        ({"teacher": "x"}, "--teacher x goes with --strategy blockwise-distil alone"),
+        ({"method": "blockwise", "teacher": "x"}, "--teacher x goes with --method blockwise alone"),
+        ({"teacher": "x"}, "--teacher x goes with --method blockwise alone"),
         ({"strategy": DISTIL, "teacher": " "}, "--teacher must be a name or a path"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(OptionError, match=said):
-        replace(OPTIONS, **changes).validate()
+        OPTIONS.replaced(**changes).validate()

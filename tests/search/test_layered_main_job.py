@@ -19,7 +19,7 @@ def test_a_space_with_a_choice_per_layer_is_searched_from_its_file_to_the_report
     file, out = tmp_path / "woven.yaml", tmp_path / "run"
     file.write_text(dump_yaml(data))
     options = (
-        "--budget 15KFLOPs --aim 0.3 --data digits --epochs 1 --trials 6 --finalists 1 --finalist-epochs 1 "
+        "--budget 15KFLOPs --min-share 0.3 --data digits --epochs 1 --trials 6 --finalists 1 --finalist-epochs 1 "
         "--strategy single-path --threads 1 --device cpu --batch-size 128 --no-onnx --json"
     )
     command = [sys.executable, "-m", "nas.cli.main", "search", "--space", str(file), *options.split()]

@@ -28,7 +28,7 @@ from nas.trial import Trial
 from ..notes import Notes
 
 BUDGET = Budget.parse("5MFLOPs")
-OPTIONS = SearchOptions(
+OPTIONS = SearchOptions.of(
     space="coatnet-small",
     trials=10,
     epochs=2,
@@ -62,7 +62,7 @@ class Done:
 
 
 def run_search(out: Path, progress: Phases | None = None, **changes: Any) -> SearchResult:
-    options = replace(OPTIONS, out=str(out), **changes)
+    options = OPTIONS.replaced(out=str(out), **changes)
     space = nas.load_space("coatnet-small")
     return nas.search(space, budgets=[BUDGET], data="digits", options=options, progress=progress or Phases())
 
@@ -295,7 +295,7 @@ def test_the_same_seed_gives_the_same_trials(done: Done, tmp_path: Path) -> None
 
 def test_an_infeasible_budget_is_refused_before_there_is_a_folder(tmp_path: Path) -> None:
     space = nas.load_space("coatnet-small")
-    options = replace(OPTIONS, out=str(tmp_path / "a"))
+    options = OPTIONS.replaced(out=str(tmp_path / "a"))
     with pytest.raises(BudgetError, match=r"No coatnet-small network fits 10kFLOPs|No coatnet-small network fits"):
         nas.search(space, budgets=[Budget.parse("0.01MFLOPs")], options=options)
     assert not (tmp_path / "a").exists()

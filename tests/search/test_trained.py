@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 import nas
 from nas.budget import Budget, Cost
 from nas.errors import BudgetError, RunError
-from nas.methods.supernet.reuse import Trained, TrainedSampler, check_trained, left_out
+from nas.methods.supernet.reuse import CoveredSampler, Trained, check_trained, left_out
 from nas.networks.supernet import Supernet
 from nas.run import data_of, read_run
 from nas.sampling.budget_sampler import BudgetSampler
@@ -52,7 +52,7 @@ def trained_on(*texts: str, floor: float = 0.5, space: SearchSpace = SPACE) -> T
 
 
 @pytest.mark.parametrize(
-    ("before", "now", "aim"),
+    ("before", "now", "min_share"),
     [
         (["50kFLOPs"], ["40kFLOPs"], 0.75),
         (["50kFLOPs"], ["30kFLOPs"], 0.75),
@@ -65,7 +65,7 @@ def test_exactly_what_was_trained_and_is_in_range_is_drawn(before: list[str], no
     space = small_space()
     trained = trained_on(*before)
     check_trained(trained, budgets(*now), trained.sampler(space), "a")
-    sampler = TrainedSampler(space, budgets(*now), aim=aim, trained=trained)
+    sampler = CoveredSampler(space, budgets(*now), aim=aim, trained=trained)
     old, new = trained.sampler(space), BudgetSampler(space, budgets(*now), aim=aim)
     costs = [sampler.costs.cost(point) for point in listed(space)]
     assert any(map(sampler.in_range, costs))
@@ -81,7 +81,7 @@ def test_the_supernet_holds_weights_for_all_that_can_be_proposed(before: list[st
     space = small_space()
     trained = trained_on(*before)
     supernet = Supernet(space, choices=trained.sampler(space).feasible_choices())
-    sampler = TrainedSampler(space, budgets(*now), aim=0.75, trained=trained)
+    sampler = CoveredSampler(space, budgets(*now), aim=0.75, trained=trained)
     found = [p for p in listed(space) if sampler.in_range(sampler.costs.cost(p)) and space.layout(p) in sampler.layouts]
     assert found
     for point in found:
@@ -217,4 +217,4 @@ def test_what_does_not_go_with_the_supernet_is_refused_before_there_is_a_folder(
 def test_data_left_out_is_the_lender_s(whole: Path) -> None:
     assert data_of(whole) == "digits"
     with pytest.raises(RunError, match="There is no run"):
-        nas.search(SPACE, budgets=budgets("50kFLOPs"), options=nas.SearchOptions(space="small", supernet="gone"))
+        nas.search(SPACE, budgets=budgets("50kFLOPs"), options=nas.SearchOptions.of(space="small", supernet="gone"))

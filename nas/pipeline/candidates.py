@@ -1,4 +1,4 @@
-"""The second phase: candidates asked for in fixed batches, scored, recorded and told back in order."""
+"""The search: candidates proposed in fixed batches, scored, recorded and observed in order."""
 
 from __future__ import annotations
 
@@ -7,52 +7,9 @@ from typing import Any
 from nas.errors import NasError
 from nas.jobs.backend import ScorerSource
 from nas.jobs.executor import Executor, Job
-from nas.methods.calibrated.phase import reference_networks, trained_networks
-from nas.methods.calibrated.scorer import Calibration
-from nas.methods.counted import CountedScoring
-from nas.methods.packing import CalibratedScoring, ZeroCostScoring
 from nas.methods.protocol.context import Context
-from nas.methods.supernet.packing import SupernetScoring
-from nas.methods.supernet.scorer import scored_metric
-from nas.networks.supernet import Supernet
-from nas.options import AGGREGATES, COUNTED
 from nas.searchers.searcher import make_searcher
 from nas.trial import Trial
-
-
-def supernet_scoring(context: Context, supernet: Supernet) -> SupernetScoring:
-    """Scoring with shared weights."""
-    plan, options = context.plan, context.options
-    return SupernetScoring(
-        supernet=supernet,
-        data=context.data,
-        recipe=plan.recipe(epochs=1, seed=options.seed),
-        metric=scored_metric(options.scoring, options.metric),
-        recalibration_images=plan.recalibration_images,
-        validation_images=plan.validation_images,
-    )
-
-
-def untrained_scoring(context: Context) -> CountedScoring | ZeroCostScoring:
-    """Scoring by a count, by a proxy, or by the ranks of several among networks drawn from the range."""
-    options, reference = context.options, ()
-    if options.scoring in COUNTED:
-        return CountedScoring(name=options.scoring)
-    if options.scoring in AGGREGATES:
-        reference = reference_networks(context.sampler, context.plan.calibration["reference"], seed=options.seed)
-    return ZeroCostScoring(
-        name=options.scoring,
-        data=context.data,
-        seed=options.seed,
-        reference=reference,
-        device=context.plan.proxy_device,
-    )
-
-
-def calibrated_scoring(context: Context, calibration: Calibration) -> CalibratedScoring:
-    """Scoring by what short trainings say."""
-    device = context.plan.proxy_device
-    return CalibratedScoring(calibration=calibration, data=context.data, seed=context.options.seed, device=device)
 
 
 def search_candidates(context: Context, source: ScorerSource) -> list[Trial]:
@@ -83,16 +40,14 @@ def score_candidates(context: Context, executor: Executor) -> list[Trial]:
         NasError: If no architecture could be scored.
     """
     plan, options, progress = context.plan, context.options, context.progress
-    # What was trained for calibration is scored first, so that the best of it may go on as finalists.
-    presets = (*trained_networks(context.run), *context.presets)
-    searcher = make_searcher(options.searcher, context.sampler, seed=options.seed, presets=presets)
+    searcher = make_searcher(options.searcher, context.sampler, seed=options.seed, presets=context.presets)
     trials = context.run.trials()
     searcher.tell(trials)
     progress.start("search", plan.trials, "networks")
     progress.advance(len(trials))
     while len(trials) < plan.trials:
         if not _batch(context, searcher, executor, trials):
-            progress.note(f"The range holds no more networks: {len(trials)} were scored.")
+            progress.note(f"The feasible set holds no more networks: {len(trials)} were scored.")
             break
     progress.finish()
     if not any(trial.complete for trial in trials):
