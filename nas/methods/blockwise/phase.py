@@ -25,6 +25,7 @@ from nas.methods.protocol.plan import Plan
 from nas.methods.supernet.phase import FOLDER
 from nas.options import DISTILLING, SEQUENTIAL
 from nas.run import RunRecord
+from nas.run.events import CellScored, SupernetEpoch, TrialScored, UpdateCounts
 from nas.sampling.budget_sampler import BudgetSampler
 from nas.spaces import END
 from nas.training import Recipe
@@ -134,7 +135,7 @@ def propose_best(context: Context, blocks: Blocks, distances: Mapping[Cell, Sequ
             origin=ORIGIN,
             batch=number // plan.population,
         )
-        run.append("trial", trial=trial.to_dict())
+        run.append(TrialScored(trial=trial.to_dict()))
         trials.append(trial)
         began = time.monotonic()
         progress.advance(best=f"{trials[0].score or 0.0:.4f}", last=trial.layout)
@@ -152,7 +153,7 @@ def recorded(run: RunRecord, blocks: Blocks) -> Distances:
     Raises:
         RunError: If they are not those of these blocks.
     """
-    events = {event["name"]: event["distances"] for event in run.events("cell")}
+    events = {event.name: event.distances for event in run.events(CellScored)}
     named = {str(cell): cell for cell in blocks.cells}
     for name, found in events.items():
         if name not in named or len(found) != len(blocks.cells[named[name]]):
@@ -213,7 +214,7 @@ class _Work:
         self.recipe = blocks_recipe(plan, seed=context.options.seed)
         self.data = blocks_data(context.data, plan)
         self.target = block_target(self.data, plan, teacher)
-        self._told = {(event.get("block"), event["epoch"]) for event in context.run.events("curve")}
+        self._told = {(event.block, event.epoch) for event in context.run.events(SupernetEpoch)}
 
     def side_by_side(self) -> Distances:
         """All blocks at once, then every cell scored."""
@@ -229,8 +230,8 @@ class _Work:
                 folder=self.folder,
             )
             training.run(self.context.progress, self._on_curve(None))
-            if not self.context.run.events("updates"):
-                self.context.run.append("updates", counts=training.visits)
+            if not self.context.run.events(UpdateCounts):
+                self.context.run.append(UpdateCounts(counts=training.visits))
             self.context.progress.start("scoring", len(left), "cells")
             for cell in left:
                 self._score(supernet, cell, None)
@@ -288,11 +289,12 @@ class _Work:
         if not all(map(math.isfinite, found)):
             raise TrainingError(f"The distances of {cell} are not all finite. Try --dtype float32.")
         self.context.run.append(
-            "cell",
-            name=str(cell),
-            block=cell.block + 1,
-            distances=found,
-            seconds=time.monotonic() - began,
+            CellScored(
+                name=str(cell),
+                block=cell.block + 1,
+                distances=found,
+                seconds=time.monotonic() - began,
+            )
         )
         self.distances[cell] = found
         self.context.progress.advance(last=str(cell))
@@ -312,11 +314,10 @@ class _Work:
 
     def _on_curve(self, block: int | None) -> Callable[[dict[str, Any]], None]:
         run, plan, progress = self.context.run, self.context.plan, self.context.progress
-        of = {} if block is None else {"block": block}
 
         def record(row: dict[str, Any]) -> None:
             if (block, row["epoch"]) not in self._told:
-                run.append("curve", **row, **of, accuracies={})
+                run.append(SupernetEpoch(**row, block=block))
             where = f"block {block}, " if block else ""
             best = 0 if plan.strategy == DISTILLING else -4
             progress.note(

@@ -7,7 +7,6 @@ import random
 import shutil
 import time
 from pathlib import Path
-from typing import Any
 
 from nas.architecture import Architecture
 from nas.errors import RunError, TrainingError
@@ -17,12 +16,13 @@ from nas.methods.protocol.phases import is_finished
 from nas.methods.zero_cost.proxies import PROXIES
 from nas.methods.zero_cost.proxy_cache import ProxyValues
 from nas.run import Run
+from nas.run.events import CalibrationFailed, CalibrationTrained, ProxiesMeasured
 from nas.sampling.budget_sampler import BudgetSampler
 from nas.training import fresh_network, train_network
 from nas.training.checkpoint import newest, read_facts
 from nas.training.threads import threads_set
 
-FOLDER, FAILED = "calibration", "calibration_failed"
+FOLDER = "calibration"
 _FEWEST = 2
 _TRIES = 20
 
@@ -52,8 +52,8 @@ def calibrate(context: Context) -> Calibration:
     proxies = Proxies(values)
     with threads_set(plan.job_threads):
         reference = _measure(context, networks, proxies)
-    known = {event["digest"]: event["accuracy"] for event in context.run.events("calibrated")}
-    failed = {event["digest"] for event in context.run.events(FAILED)}
+    known = {event.digest: event.accuracy for event in context.run.events(CalibrationTrained)}
+    failed = {event.digest for event in context.run.events(CalibrationFailed)}
     if is_finished(context.run, FOLDER):
         # An earlier version may have chosen others; what was scored by these stays so.
         rows = _places(context.run, networks, list(known))
@@ -80,33 +80,33 @@ def calibrate(context: Context) -> Calibration:
 
 def trained_networks(run: Run) -> tuple[Architecture, ...]:
     """The networks of a calibration, the best first; they are proposed to the search before any other."""
-    found = sorted(run.events("calibrated"), key=lambda event: -event["accuracy"])
-    return tuple(Architecture.from_dict(event["architecture"]) for event in found)
+    found = sorted(run.events(CalibrationTrained), key=lambda event: -event.accuracy)
+    return tuple(Architecture.from_dict(event.architecture) for event in found)
 
 
 def _measure(context: Context, networks: list[Architecture], proxies: Proxies) -> Measured:
     """The proxies of all, each on record once it is known."""
     run, progress = context.run, context.progress
     told: set[str] = set()
-    for event in run.events("measured"):
-        told.add(event["digest"])
-        proxies.know(event["digest"], _numbers(run, event["proxies"]))
+    for event in run.events(ProxiesMeasured):
+        told.add(event.digest)
+        proxies.know(event.digest, _numbers(run, event.proxies))
     progress.start("proxies", len(networks), "networks")
     for network in networks:
         values = proxies(network)
         if network.digest not in told:
             # JSON has no infinities.
             plain = [value if math.isfinite(value) else str(value) for value in values]
-            run.append("measured", digest=network.digest, proxies=plain)
+            run.append(ProxiesMeasured(digest=network.digest, proxies=plain))
         progress.advance()
     progress.finish()
     return Measured.of(networks, proxies)
 
 
-def _numbers(run: Run, plain: list[Any]) -> list[float]:
+def _numbers(run: Run, plain: list[float | str]) -> list[float]:
     try:
         found = [float(value) for value in plain]
-    except (TypeError, ValueError):
+    except ValueError:
         found = []
     if len(found) != len(PROXIES.names()):
         raise RunError(f"{run.path}: a network was measured in a way that this version does not know. Start a new run.")
@@ -138,16 +138,17 @@ def _train(context: Context, architecture: Architecture, phase: str) -> float | 
         )
     except TrainingError as fault:
         accuracy = None
-        run.append(FAILED, digest=digest, error=str(fault), seconds=earlier + time.monotonic() - began)
+        run.append(CalibrationFailed(digest=digest, error=str(fault), seconds=earlier + time.monotonic() - began))
         progress.note(f"The training for {phase} failed and is left out: {fault}")
     else:
         run.append(
-            "calibrated",
-            digest=digest,
-            accuracy=accuracy,
-            epochs=epochs,
-            seconds=earlier + time.monotonic() - began,
-            architecture=architecture.to_dict(),
+            CalibrationTrained(
+                digest=digest,
+                accuracy=accuracy,
+                epochs=epochs,
+                seconds=earlier + time.monotonic() - began,
+                architecture=architecture.to_dict(),
+            )
         )
         progress.note(f"Trained for {phase}: {accuracy:.4f} after {epochs} epoch{'s' * (epochs != 1)}")
     shutil.rmtree(folder, ignore_errors=True)  # what it was for is on record

@@ -13,6 +13,7 @@ from nas.methods.protocol.plan import Plan
 from nas.methods.supernet.reuse import Borrowed, file_digest
 from nas.networks.supernet import Supernet
 from nas.run import link_or_copy
+from nas.run.events import SupernetAccuracy, SupernetEpoch, SupernetReused, UpdateCounts
 from nas.sampling.budget_sampler import BudgetSampler
 from nas.training import SupernetTraining
 from nas.training.checkpoint import load_checkpoint, newest
@@ -65,13 +66,13 @@ def _train(context: Context, supernet: Supernet) -> None:
     )
     # A training that goes on from a checkpoint sees some epochs again; they are on record.
     known: dict[int, dict[str, float]] = {}
-    for event in run.events("watched"):
-        known.setdefault(event["epoch"], {})[event["name"]] = event["accuracy"]
-    told = {event["epoch"] for event in run.events("curve")}
+    for event in run.events(SupernetAccuracy):
+        known.setdefault(event.epoch, {})[event.name] = event.accuracy
+    told = {event.epoch for event in run.events(SupernetEpoch)}
 
     def on_curve(row: dict[str, Any]) -> None:
         if row["epoch"] not in told:
-            run.append("curve", **row)
+            run.append(SupernetEpoch(**row))
         shown = ", ".join(f"{name} {value:.3f}" for name, value in row["accuracies"].items())
         progress.note(f"Supernet, epoch {row['epoch']} of {plan.epochs}: {shown}")
 
@@ -81,10 +82,12 @@ def _train(context: Context, supernet: Supernet) -> None:
         watch_every=plan.watch_every,
         metric=options.metric,
         known=known,
-        on_watched=lambda epoch, name, accuracy: run.append("watched", epoch=epoch, name=name, accuracy=accuracy),
+        on_watched=lambda epoch, name, accuracy: run.append(
+            SupernetAccuracy(epoch=epoch, name=name, accuracy=accuracy)
+        ),
     )
-    if not run.events("updates"):
-        run.append("updates", counts=training.updates)
+    if not run.events(UpdateCounts):
+        run.append(UpdateCounts(counts=training.updates))
 
 
 def _fill(context: Context, supernet: Supernet, borrowed: Borrowed) -> None:
@@ -99,6 +102,6 @@ def _fill(context: Context, supernet: Supernet, borrowed: Borrowed) -> None:
             )
         folder.mkdir(parents=True, exist_ok=True)
         link_or_copy(source, folder / source.name)
-    if not context.run.events("borrowed"):
-        context.run.append("borrowed", run=borrowed.run, step=borrowed.step, sha256=borrowed.sha256)
+    if not context.run.events(SupernetReused):
+        context.run.append(SupernetReused(run=borrowed.run, step=borrowed.step, sha256=borrowed.sha256))
     load_checkpoint(folder / Path(borrowed.file).name, supernet)

@@ -16,6 +16,7 @@ from nas.methods.protocol.manifest import describe_classes
 from nas.methods.protocol.plan import Plan
 from nas.options import BLOCKWISE, UNTRAINED, SearchOptions
 from nas.run import RunRecord, read_run
+from nas.run.events import PhaseFinished
 from nas.run.schema import check_fields
 from nas.sampling.budget_sampler import BudgetSampler
 from nas.spaces import SearchSpace
@@ -205,7 +206,7 @@ def borrow(path: str | Path, space: SearchSpace) -> tuple[RunRecord, Borrowed]:
         )
     file = newest(folder / "supernet")
     facts = {} if file is None else read_facts(file)
-    if file is None or not facts.get("ended") or "supernet" not in {e["phase"] for e in run.events("phase_finished")}:
+    if file is None or not facts.get("ended") or "supernet" not in {e.phase for e in run.events(PhaseFinished)}:
         raise RunError(
             f"--supernet {path}: its supernet is not trained to the end. Finish it by nas-search --resume {path}."
         )
