@@ -3,7 +3,7 @@ import os
 import signal
 import subprocess
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 
 from nas.errors import RunError
 from nas.run import Run, read_run
-from nas.run.events import MethodEvent, SupernetEpoch, TrialScored, WinnerExported
+from nas.run.events import MethodEvent, RunStarted, SupernetEpoch, TrialScored, WinnerExported
 from nas.strict_yaml import read_yaml
 
 from ..event_cases import note
@@ -49,6 +49,48 @@ def test_events_are_the_same_in_the_run_that_wrote_them_as_when_read_back(tmp_pa
     with Run.create(tmp_path / "run", {}) as run:
         run.append(note(pair=(1, 2), by_number={1: "a"}))
         assert run.events() == read_run(tmp_path / "run").events()
+
+
+def test_events_of_a_kind_are_found_among_all_in_their_order(tmp_path: Path) -> None:
+    with Run.create(tmp_path / "run", {}) as run:
+        for epoch in (1, 2, 3):
+            run.append(SupernetEpoch(epoch=epoch))
+            run.append(note(epoch=epoch))
+        for record in (run, read_run(run.path)):
+            assert [type(event) for event in record.events()] == [RunStarted, *[SupernetEpoch, MethodEvent] * 3]
+            assert [point.epoch for point in record.events(SupernetEpoch)] == [1, 2, 3]
+            assert [event.data["epoch"] for event in record.events(MethodEvent)] == [1, 2, 3]
+            assert record.last(SupernetEpoch) == record.events()[5]
+            assert record.events(WinnerExported) == []
+
+
+def test_an_event_has_the_time_of_its_recording(tmp_path: Path) -> None:
+    early = datetime(2020, 1, 1, tzinfo=UTC)
+    with Run.create(tmp_path / "run", {}) as run:
+        run.append(SupernetEpoch(time=early, epoch=1))
+        times = [event.time for event in run.events()]
+    assert early < times[0] <= times[1] <= datetime.now(UTC)
+
+
+def test_a_method_from_outside_records_what_it_likes(tmp_path: Path) -> None:
+    with Run.create(tmp_path / "run", {}) as run:
+        run.append(MethodEvent(method="mine", name="guessed", data={"digest": "ab", "score": [0.5, None]}))
+    [event] = read_run(run.path).events(MethodEvent)
+    assert (event.method, event.name, event.data) == ("mine", "guessed", {"digest": "ab", "score": [0.5, None]})
+
+
+def test_an_event_that_could_not_be_read_back_is_not_written(tmp_path: Path) -> None:
+    nested: Any = 1
+    for _ in range(200):
+        nested = [nested]
+    with Run.create(tmp_path / "run", {}) as run:
+        before = (run.path / "events.jsonl").read_bytes()
+        with pytest.raises(RunError, match="Cannot record event 'curve': epoch must be a whole number, not '-1'"):
+            run.append(SupernetEpoch(epoch=-1))
+        with pytest.raises(RunError, match="Cannot record event 'method_event': it is nested deeper than 100"):
+            run.append(note(nested=nested))
+        assert (run.path / "events.jsonl").read_bytes() == before
+        assert len(run.events()) == 1
 
 
 def test_run_yaml_shows_the_manifest_with_versions(tmp_path: Path) -> None:
