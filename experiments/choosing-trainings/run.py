@@ -72,7 +72,9 @@ def main() -> None:
             affordable = costs[telling].sum() / costs.mean()
             fixed = {
                 "least variance left": telling,
-                "least variance left, for its cost": select_by_variance_reduction(points, frame.widths, affordable, costs),
+                "least variance left, for its cost": select_by_variance_reduction(
+                    points, frame.widths, affordable, costs
+                ),
                 "far apart": far_apart(points, count),
                 "medoids": central(points, count),
             }

@@ -28,6 +28,7 @@ from nas.methods.counted import COUNTS
 from nas.pipeline.search import resume, search
 from nas.progress import Silent
 from nas.run import atomic_write, read_run
+from nas.run.events import RunFinished
 from nas.sampling.budget_sampler import BudgetSampler
 from nas.trial import Trial
 
@@ -96,7 +97,7 @@ def searched(asked: argparse.Namespace, seed: int) -> tuple[list[Trial], dict[st
         )
         search(space, budgets=[budget], data=str(data), options=options, progress=clock)
         clock.keep()
-    elif read_run(folder).last("run_finished") is None:
+    elif read_run(folder).last(RunFinished) is None:
         resume(folder, progress=clock)
         clock.keep()
     return read_run(folder).trials(), clock.spent
@@ -204,7 +205,7 @@ def collect(asked: argparse.Namespace) -> None:
         seed: json.loads(path.read_text())
         for seed in SEEDS
         if (path := asked.work / f"search-{seed}.cpu.json").exists()
-        and read_run(asked.work / f"search-{seed}").last("run_finished") is not None
+        and read_run(asked.work / f"search-{seed}").last(RunFinished) is not None
     }
     for seed, spent in costs.items():
         # Who random search finds follows from what a search cost; the truth may know it already.

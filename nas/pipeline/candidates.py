@@ -8,6 +8,7 @@ from nas.errors import NasError
 from nas.jobs.backend import ScorerSource
 from nas.jobs.executor import Executor, Job
 from nas.methods.protocol.context import Context
+from nas.run.events import ScoringRetried, TrialScored
 from nas.searchers.searcher import make_searcher
 from nas.trial import Trial
 
@@ -81,9 +82,9 @@ def _batch(context: Context, searcher: Any, executor: Executor, trials: list[Tri
             batch=batch,
         )
         if result.retries:
-            context.run.append("retried", number=trial.number, reasons=list(result.retries))
+            context.run.append(ScoringRetried(number=trial.number, reasons=list(result.retries)))
             context.progress.note(f"Trial {trial.number} took {len(result.retries) + 1} tries: {result.retries[-1]}")
-        context.run.append("trial", trial=trial.to_dict())
+        context.run.append(TrialScored(trial=trial.to_dict()))
         trials.append(trial)
         fresh.append(trial)
         if trial.score is not None:

@@ -10,6 +10,7 @@ from nas.data.dataset import describe_data
 from nas.export import CardFacts, export_winner
 from nas.methods.protocol.context import Context
 from nas.pipeline.finalists import Finalist, winners
+from nas.run.events import WinnerExported
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +29,7 @@ class Winner:
 def export_winners(context: Context, finalists: Sequence[Finalist]) -> list[Winner]:
     """Exports the front of the finalists, best first; a winner that is on record and on disk is left as it is."""
     run, data, progress = context.run, context.data, context.progress
-    recorded = {event["rank"]: event for event in run.events("winner")}
+    recorded = {event.rank for event in run.events(WinnerExported)}
     found = []
     front = winners(finalists)
     progress.start("export", len(front), "networks")
@@ -47,16 +48,17 @@ def export_winners(context: Context, finalists: Sequence[Finalist]) -> list[Winn
                 onnx=context.options.onnx is not False,
             )
             run.append(
-                "winner",
-                rank=rank,
-                # Relative to the run, which may be moved or looked at from elsewhere.
-                path=f"winners/{rank}",
-                digest=trial.architecture.digest,
-                checks=checks,
-                macs=trial.cost.macs,
-                params=trial.cost.params,
-                score=trial.score,
-                test_accuracy=finalist.test_accuracy,
+                WinnerExported(
+                    rank=rank,
+                    # Relative to the run, which may be moved or looked at from elsewhere.
+                    path=f"winners/{rank}",
+                    digest=trial.architecture.digest,
+                    checks=checks,
+                    macs=trial.cost.macs,
+                    params=trial.cost.params,
+                    score=float(trial.score or 0.0),
+                    test_accuracy=finalist.test_accuracy,
+                )
             )
         found.append(
             Winner(

@@ -38,6 +38,7 @@ from nas.pipeline.plan import make_plan
 from nas.pipeline.plan_summary import plan_summary
 from nas.progress import Progress, Silent
 from nas.run import Run, check_out, data_of, default_folder
+from nas.run.events import RankingEvaluated, RunFinished, WinnerExported
 from nas.run.sessions import earlier_seconds, record_resumed
 from nas.run.signals import stoppable
 from nas.sampling import BudgetSampler
@@ -228,11 +229,11 @@ class SearchPipeline:
         chosen = choose_finalists(trials, self.plan.finalists)
         finalists = do_phase(run, "finalists", lambda: train_finalists(context, chosen))
         found = ranking(finalists, seed=self.options.seed)
-        if not run.events("ranking"):
-            run.append("ranking", **found)
+        if not run.events(RankingEvaluated):
+            run.append(RankingEvaluated(**found))
         winners = do_phase(run, "export", lambda: export_winners(context, finalists))
-        if not run.events("run_finished"):
-            run.append("run_finished", seconds=earlier_seconds(run) + time.monotonic() - began)
+        if not run.events(RunFinished):
+            run.append(RunFinished(seconds=earlier_seconds(run) + time.monotonic() - began))
         _rebuild(run)
         return SearchResult(run=str(run.path), ranking=found, winners=winners)
 
@@ -267,19 +268,19 @@ class SearchPipeline:
 
 def _finished(run: Run) -> SearchResult | None:
     """What a run found whose work is all done; its tables and report are made again. None for other runs."""
-    winners = {event["rank"]: event for event in run.events("winner")}
-    found = run.last("ranking")
-    if run.last("run_finished") is None or found is None or not winners:
+    winners = {event.rank: event for event in run.events(WinnerExported)}
+    found = run.last(RankingEvaluated)
+    if run.last(RunFinished) is None or found is None or not winners:
         return None
-    if not all((run.path / event["path"]).is_dir() for event in winners.values()):
+    if not all((run.path / event.path).is_dir() for event in winners.values()):
         return None
     _rebuild(run)
     names = ("rank", "digest", "macs", "params", "score", "test_accuracy")
     return SearchResult(
         run=str(run.path),
-        ranking={key: value for key, value in found.items() if key not in ("time", "event")},
+        ranking=found.statistics(),
         winners=[
-            Winner(path=str(run.path / event["path"]), **{name: event[name] for name in names})
+            Winner(path=str(run.path / event.path), **{name: getattr(event, name) for name in names})
             for _, event in sorted(winners.items())
         ],
     )

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from nas.budget import Cost, format_quantity
 from nas.report.summary import Candidate, Summary, cost_words, stage_depths, stage_widths
 from nas.report.words import ABSENT, Markup, count, element, html, join, listing, percent, table
+from nas.run.events import CalibrationTrained
 from nas.trial import Trial
 
 _FLOPS = "what papers call FLOPs"
@@ -159,10 +160,10 @@ def _link(path: str | None) -> str:
 def _progress(summary: Summary, phase: str) -> str:
     if phase == "supernet":
         epochs = summary.setting("epochs")
-        at = summary.curve[-1].get("epoch") if summary.curve else 0
+        at = summary.curve[-1].epoch if summary.curve else 0
         return f"epoch {at} of {epochs} measured" if epochs else f"epoch {at} measured"
     if phase == "calibration":
-        return f"{count(len(summary.record.events('calibrated')), 'network')} trained"
+        return f"{count(len(summary.record.events(CalibrationTrained)), 'network')} trained"
     if phase == "search":
         planned = summary.setting("trials")
         return f"{len(summary.trials)} of {count(planned, 'trial')} done" if planned else ""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from matplotlib.artist import Artist
 from matplotlib.ticker import MaxNLocator, PercentFormatter
@@ -11,6 +10,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from nas.report.drawing import Look, add_legend, label_axes, new_figure, to_png
 from nas.report.summary import Summary
 from nas.report.words import count, listing, percent, points
+from nas.run.events import SupernetEpoch
 
 _LEAST = 4  # measurements below which nothing is said about convergence
 _STYLES = ("-", "--", "-.", ":")
@@ -25,7 +25,7 @@ def draw_curve(summary: Summary, look: Look | None = None) -> bytes:
     figure, axes = new_figure(look)
     handles: list[Artist] = []
     for i, name in enumerate(_names(summary.curve)):
-        series = [(c.get("epoch") or 0, accuracy) for c in summary.curve if (accuracy := _at(c, name)) is not None]
+        series = [(c.epoch, accuracy) for c in summary.curve if (accuracy := _at(c, name)) is not None]
         handles += axes.plot(
             [epoch for epoch, _ in series],
             [accuracy for _, accuracy in series],
@@ -43,7 +43,7 @@ def draw_curve(summary: Summary, look: Look | None = None) -> bytes:
     return to_png(figure, look)
 
 
-def convergence(curve: Sequence[Mapping[str, Any]], *, ended: bool = True) -> list[str]:
+def convergence(curve: Sequence[SupernetEpoch], *, ended: bool = True) -> list[str]:
     """What the curve says, one sentence each: whether it still rises, and whether size pays.
 
     Args:
@@ -59,8 +59,8 @@ def convergence(curve: Sequence[Mapping[str, Any]], *, ended: bool = True) -> li
     gained = _mean(last, names) - _mean(first, names)
     each = listing(f"{name} {points((_at(last, name) or 0) - (_at(since, name) or 0))}" for name in names)
     sentences = [
-        f"From epoch {since.get('epoch')} to {last.get('epoch')} the mean of these {len(names)} networks "
-        f"changed by {points(change)} ({each}), and since epoch {first.get('epoch')} by {points(gained)}."
+        f"From epoch {since.epoch} to {last.epoch} the mean of these {len(names)} networks "
+        f"changed by {points(change)} ({each}), and since epoch {first.epoch} by {points(gained)}."
     ]
     level = max(_LEVEL_POINTS, _LEVEL_SHARE * abs(gained))
     if change > level:
@@ -74,25 +74,24 @@ def convergence(curve: Sequence[Mapping[str, Any]], *, ended: bool = True) -> li
     return sentences + _size_pays(last)
 
 
-def _size_pays(last: Mapping[str, Any]) -> list[str]:
+def _size_pays(last: SupernetEpoch) -> list[str]:
     largest, smallest = _at(last, "largest"), _at(last, "smallest")
     if largest is None or smallest is None:
         return []
-    epoch = last.get("epoch")
+    epoch = last.epoch
     figures = f"the largest network is at {percent(largest)} and the smallest at {percent(smallest)}"
     if largest < smallest:
         return [f"At epoch {epoch} {figures}: the largest being behind is a sign of too little training."]
     return [f"At epoch {epoch} {figures}."]
 
 
-def _names(curve: Sequence[Mapping[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(name for event in curve for name in event.get("accuracies") or {}))
+def _names(curve: Sequence[SupernetEpoch]) -> list[str]:
+    return list(dict.fromkeys(name for point in curve for name in point.accuracies))
 
 
-def _at(event: Mapping[str, Any], name: str) -> float | None:
-    value = (event.get("accuracies") or {}).get(name)
-    return float(value) if isinstance(value, int | float) else None
+def _at(point: SupernetEpoch, name: str) -> float | None:
+    return point.accuracies.get(name)
 
 
-def _mean(event: Mapping[str, Any], names: Sequence[str]) -> float:
-    return sum(_at(event, name) or 0.0 for name in names) / len(names)
+def _mean(point: SupernetEpoch, names: Sequence[str]) -> float:
+    return sum(_at(point, name) or 0.0 for name in names) / len(names)

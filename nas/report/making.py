@@ -10,6 +10,7 @@ from nas.budget import Budget
 from nas.options import SearchOptions, flag
 from nas.report.summary import Summary
 from nas.report.words import ABSENT, Markup, count, duration, element, join, listing, pairs, table
+from nas.run.events import PhaseInterrupted, RunFinished, RunResumed
 
 
 def making_section(summary: Summary) -> Markup:
@@ -140,13 +141,13 @@ def _phases(summary: Summary) -> Markup:
             rows.append((name, "begun, not finished"))
         else:
             rows.append((name, duration(phase.seconds)))
-    ended = summary.record.last("run_finished")
+    ended = summary.record.last(RunFinished)
     if ended is not None:
-        rows.append(("in all", duration(ended.get("seconds"))))
-    stops = [str(event.get("phase", "?")) for event in summary.record.events("interrupted")]
+        rows.append(("in all", duration(ended.seconds)))
+    stops = [event.phase for event in summary.record.events(PhaseInterrupted)]
     if stops:
         rows.append(("interrupted", f"{count(len(stops), 'time')}, in {listing(dict.fromkeys(stops))}"))
-    resumed = summary.record.events("resumed")
+    resumed = summary.record.events(RunResumed)
     if resumed:
         rows.append(("resumed", count(len(resumed), "time")))
     return pairs(rows)

@@ -15,6 +15,7 @@ from nas.report.pareto import draw_pareto
 from nas.report.summary import Summary, summarise
 from nas.report.words import Markup, count, element, html, join, moment, percent, table
 from nas.run import atomic_write, read_run
+from nas.run.events import CalibrationFailed, CalibrationTrained, RunFinished
 
 HTML = "report.html"
 
@@ -58,10 +59,10 @@ def render(summary: Summary) -> str:
 def _subtitle(summary: Summary) -> str:
     budgets = ", ".join(map(str, summary.budgets)) or "no budget"
     started = summary.record.events()[0]
-    ended = summary.record.last("run_finished")
-    when = f"started {moment(started.get('time'))}"
+    ended = summary.record.last(RunFinished)
+    when = f"started {moment(started.time.isoformat())}"
     if ended is not None:
-        when += f", finished {moment(ended.get('time'))}"
+        when += f", finished {moment(ended.time.isoformat())}"
     space, data = (summary.options.get(name, "?") for name in ("space", "data"))
     return f"Space {space} · {budgets} · data {data} · {when}"
 
@@ -84,7 +85,7 @@ def _front_section(summary: Summary) -> Markup:
     elif summary.scorer == "calibrated":
         caption += (
             "A score is the accuracy that a short training is expected to reach, by what such trainings of "
-            f"{count(len(summary.record.events('calibrated')), 'network')} reached. "
+            f"{count(len(summary.record.events(CalibrationTrained)), 'network')} reached. "
         )
     caption += "The line joins the networks that no other beats in both score and cost."
     picture = _figure(lambda look: draw_pareto(summary, look), "Scores of all trials against their cost", caption)
@@ -108,16 +109,16 @@ def _cost_cells(macs: int, params: int) -> tuple[str, str]:
 def _calibration_section(summary: Summary) -> Markup:
     """What the short trainings of a calibrated search reached, best first."""
     rows: list[tuple[object, ...]] = []
-    for event in sorted(summary.record.events("calibrated"), key=lambda event: -event["accuracy"]):
-        trial = next((t for t in summary.trials if t.architecture.digest == event["digest"]), None)
+    for event in sorted(summary.record.events(CalibrationTrained), key=lambda event: -event.accuracy):
+        trial = next((t for t in summary.trials if t.architecture.digest == event.digest), None)
         expected = "not scored" if trial is None else percent(trial.score)
-        rows.append((event["digest"], "" if trial is None else trial.layout, percent(event["accuracy"]), expected))
-    failed = summary.record.events("calibration_failed")
+        rows.append((event.digest, "" if trial is None else trial.layout, percent(event.accuracy), expected))
+    failed = summary.record.events(CalibrationFailed)
     words = element(
         "p",
         "A Gaussian process on costs, structure and zero-cost proxies was fitted to these trainings; "
         "the last column is what it then expects of the same networks."
-        + "".join(f" {event['digest']} is left out: {event.get('error', 'its training failed')}" for event in failed),
+        + "".join(f" {event.digest} is left out: {event.error}" for event in failed),
     )
     headers = ("Network", "Layout", "Reached", "Expected")
     return _section("What the scores are calibrated by", words, table(headers, rows, numeric=(2, 3)))
@@ -133,7 +134,7 @@ def _curve_section(summary: Summary) -> Markup:
             f"It was not trained here: it is the supernet of {lender.get('source_run', '?')}, whose page has its curve."
         )
         return _section(title, element("p", words))
-    if not any(event.get("accuracies") for event in summary.curve):
+    if not any(point.accuracies for point in summary.curve):
         words = (
             "Nothing was measured of the supernet's training yet."
             if summary.score_is_accuracy

@@ -7,11 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
+
 from nas.architecture import Architecture
 from nas.budget import METRICS, Budget, format_quantity
 from nas.errors import NasError, RunError
 from nas.report.words import number, percent
 from nas.run import RunRecord
+from nas.run.events import (
+    Event,
+    FinalistEpoch,
+    FinalistTrained,
+    PhaseFinished,
+    PhaseStarted,
+    RankingEvaluated,
+    RunFinished,
+    SupernetEpoch,
+    WinnerExported,
+)
 from nas.trial import Trial, pareto_front
 
 # What every run goes through; before that a supernet is trained, or networks for calibration, or nothing.
@@ -66,7 +79,7 @@ class Summary:
     front: list[Trial]
     candidates: list[Candidate]
     phases: list[Phase]
-    curve: list[dict[str, Any]]
+    curve: list[SupernetEpoch]
     ranking: Mapping[str, Any] | None
     finished: bool
 
@@ -138,7 +151,7 @@ def summarise(record: RunRecord) -> Summary:
         raise RunError(
             f"{record.path} is damaged: its objective is {objective[:40]!r}. Restore events.jsonl from a copy."
         )
-    ranking = record.last("ranking")
+    ranking = record.last(RankingEvaluated)
     return Summary(
         record=record,
         options=options,
@@ -149,8 +162,8 @@ def summarise(record: RunRecord) -> Summary:
         candidates=_candidates(record, trials),
         phases=_phases(record),
         curve=_curve(record),
-        ranking=ranking,
-        finished=record.last("run_finished") is not None,
+        ranking=None if ranking is None else ranking.statistics(),
+        finished=record.last(RunFinished) is not None,
     )
 
 
@@ -180,30 +193,32 @@ def cost_words(macs: int | None, params: int | None) -> str:
 def _candidates(record: RunRecord, trials: list[Trial]) -> list[Candidate]:
     by_digest = {trial.architecture.digest: trial for trial in trials}
     by_number = {trial.number: trial for trial in trials}
-    epochs = {event.get("digest"): event for event in record.events("finalist_epoch")}
-    finalists = {event.get("digest"): event for event in record.events("finalist")}
-    winners = {event.get("digest"): event for event in record.events("winner")}
+    epochs = {event.digest: event for event in record.events(FinalistEpoch)}
+    finalists = {event.digest: event for event in record.events(FinalistTrained)}
+    winners = {event.digest: event for event in record.events(WinnerExported)}
     found: list[Candidate] = []
     for digest in dict.fromkeys([*winners, *finalists, *epochs]):
-        winner, finalist = winners.get(digest, {}), finalists.get(digest, {})
+        winner, finalist, last_epoch = winners.get(digest), finalists.get(digest), epochs.get(digest)
         # A finalist's digest differs from its trial's where it is trained at another resolution.
-        trial = by_digest.get(str(digest)) or by_number.get(finalist.get("number", -1))
+        trial = by_digest.get(digest) or by_number.get(-1 if finalist is None else finalist.number)
         # A winner states its own figures; what it does not state the finalist or the trial does.
         known = {**_costs(trial), **_given(finalist), **_given(winner)}
-        last_epoch = epochs.get(digest, {})
-        planned = known.get("epochs") or last_epoch.get("epochs")
+        reached, planned, validation = 0, known.get("epochs"), known.get("validation_accuracy")
+        if last_epoch is not None:
+            reached, planned = last_epoch.epoch, planned or last_epoch.epochs
+            validation = last_epoch.validation_accuracy if validation is None else validation
         found.append(
             Candidate(
-                digest=str(digest),
-                rank=winner.get("rank"),
+                digest=digest,
+                rank=None if winner is None else winner.rank,
                 trial=trial,
                 macs=known.get("macs"),
                 params=known.get("params"),
                 score=known.get("score"),
-                validation_accuracy=known.get("validation_accuracy", last_epoch.get("validation_accuracy")),
+                validation_accuracy=validation,
                 test_accuracy=known.get("test_accuracy"),
                 resolution=known.get("resolution"),
-                epochs_done=int((planned if finalist else last_epoch.get("epoch")) or 0),
+                epochs_done=reached if finalist is None else planned or 0,
                 epochs=planned,
                 seconds=known.get("seconds"),
                 path=_relative(known.get("path"), record.path),
@@ -223,8 +238,9 @@ def _costs(trial: Trial | None) -> dict[str, Any]:
     return {"macs": trial.cost.macs, "params": trial.cost.params, "score": trial.score}
 
 
-def _given(event: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in event.items() if value is not None}
+def _given(event: Event | None) -> dict[str, Any]:
+    fields = {} if event is None else structs.asdict(event)
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _relative(path: object, run: Path) -> str | None:
@@ -241,19 +257,18 @@ def _phases(record: RunRecord) -> list[Phase]:
     seconds: dict[str, float] = {}
     state: dict[str, bool] = {}
     for event in record.events():
-        name = str(event.get("phase"))
-        if event["event"] == "phase_started":
-            state[name] = False
-        elif event["event"] == "phase_finished":
-            state[name] = True
-            seconds[name] = seconds.get(name, 0.0) + float(event.get("seconds") or 0.0)
+        if isinstance(event, PhaseStarted):
+            state[event.phase] = False
+        elif isinstance(event, PhaseFinished):
+            state[event.phase] = True
+            seconds[event.phase] = seconds.get(event.phase, 0.0) + event.seconds
     return [Phase(name=name, seconds=seconds.get(name), finished=done) for name, done in state.items()]
 
 
-def _curve(record: RunRecord) -> list[dict[str, Any]]:
+def _curve(record: RunRecord) -> list[SupernetEpoch]:
     """The training curve; of epochs that were trained again after a stop, the later run counts."""
-    latest = {(event.get("epoch"), event.get("step")): event for event in record.events("curve")}
-    return sorted(latest.values(), key=lambda event: (event.get("epoch") or 0, event.get("step") or 0))
+    latest = {(point.epoch, point.step): point for point in record.events(SupernetEpoch)}
+    return sorted(latest.values(), key=lambda point: (point.epoch, point.step))
 
 
 def _budgets(texts: object) -> tuple[Budget, ...]:

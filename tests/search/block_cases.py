@@ -14,6 +14,7 @@ from nas.budget import Budget
 from nas.options import SearchOptions
 from nas.progress import Silent
 from nas.run import RunRecord, read_run
+from nas.run.events import CellScored
 from nas.spaces import SearchSpace
 from nas.spaces.catalog import parse_space
 
@@ -97,4 +98,4 @@ def facts(run: RunRecord) -> list[Any]:
 
 def cells(run: RunRecord) -> list[Any]:
     """What the run found of each cell."""
-    return [(event["name"], event["distances"]) for event in run.events("cell")]
+    return [(event.name, event.distances) for event in run.events(CellScored)]

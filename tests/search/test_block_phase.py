@@ -12,6 +12,7 @@ from nas.methods.blockwise.phase import ORIGIN, budget_blocks
 import nas
 from nas.errors import OptionError, RunError
 from nas.run import RunRecord, read_run
+from nas.run.events import CellScored, WinnerExported
 from nas.sampling.budget_sampler import BudgetSampler
 
 from .block_cases import BUDGET, OPTIONS, StopAt, Stopped, cells, facts, few_images, run_search, space
@@ -53,24 +54,24 @@ def test_the_best_sums_are_proposed_in_order_within_the_budget(done: tuple[str, 
 
 def test_every_cell_is_scored_once_or_those_on_the_way_alone(done: tuple[str, RunRecord]) -> None:
     strategy, run = done
-    found = run.events("cell")
-    names = [event["name"] for event in found]
+    found = run.events(CellScored)
+    names = [event.name for event in found]
     assert len({*names}) == len(names)
     adapted = space().adapted(channels=1, num_classes=3)
     blocks = budget_blocks(BudgetSampler(adapted, [BUDGET], aim=OPTIONS.aim), seed=0)
     known = {str(cell): len(paths) for cell, paths in blocks.cells.items()}
-    assert {event["name"]: len(event["distances"]) for event in found}.items() <= known.items()
+    assert {event.name: len(event.distances) for event in found}.items() <= known.items()
     if strategy == "blockwise":
         assert {*names} == {*known}
     else:
-        assert [event["block"] for event in found] == [1, 2]
+        assert [event.block for event in found] == [1, 2]
 
 
 def test_a_winner_is_handed_over_with_a_page(done: tuple[str, RunRecord]) -> None:
     _, run = done
-    [winner] = run.events("winner")
-    assert (run.path / winner["path"] / "model.py").is_file()
-    assert nas.load_architecture(run.path / winner["path"] / "architecture.yaml").digest == winner["digest"]
+    [winner] = run.events(WinnerExported)
+    assert (run.path / winner.path / "model.py").is_file()
+    assert nas.load_architecture(run.path / winner.path / "architecture.yaml").digest == winner.digest
     page = (run.path / "report.html").read_text()
     assert "learn without labels" in page
     assert "trains no supernet" not in page

@@ -25,6 +25,7 @@ from nas.methods.blockwise.blocks import Blocks
 from nas.methods.blockwise.cell_scorer import CellScorer
 from nas.methods.blockwise.member_scorer import MemberScorer
 from nas.run import RunRecord
+from nas.run.events import CellScored
 from nas.sampling.budget_sampler import BudgetSampler
 
 from .block_cases import BUDGET, few_images, run_blocks, space
@@ -95,7 +96,7 @@ def test_a_score_does_not_depend_on_what_else_is_in_the_table(done: RunRecord) -
     assert any(missing)
     together = score(done, every)
     assert all(map(math.isfinite, together.values)), together.notes
-    assert len({*together.values}) > len(done.events("cell"))
+    assert len({*together.values}) > len(done.events(CellScored))
     place = missing.index(max(missing))
     assert score(done, [every[place]]).values == [together.values[place]]
     assert score(done, every[::-1]).values == together.values[::-1]

@@ -19,6 +19,7 @@ from nas.export import CardFacts, export_winner
 from nas.methods.blockwise.cell_scorer import standardised
 from nas.progress import Silent
 from nas.run import RunRecord, read_run
+from nas.run.events import SupernetEpoch
 from nas.training import Recipe, fresh_network, train_network
 
 from .block_cases import OPTIONS, StopAt, Stopped, cells, facts, few_images, run_blocks, run_search, space
@@ -78,7 +79,7 @@ def test_the_best_sums_of_errors_are_proposed_and_the_plan_names_the_teacher(don
     assert all(len({*standardised(distances)}) > 1 for _, distances in cells(done))
     assert plan["teacher"]["path"] == teacher
     assert plan["teacher"]["architecture"] == nas.load_architecture(Path(teacher) / "architecture.yaml").digest
-    losses = [event["loss"] for event in done.events("curve")]
+    losses = [event.loss for event in done.events(SupernetEpoch)]
     assert losses[-1] < losses[0]
 
 

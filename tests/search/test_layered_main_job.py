@@ -9,6 +9,7 @@ from pathlib import Path
 
 import nas
 from nas.run import read_run
+from nas.run.events import UpdateCounts
 from nas.strict_yaml import dump_yaml
 
 from ..layered_space import layered_data
@@ -38,7 +39,7 @@ def test_a_space_with_a_choice_per_layer_is_searched_from_its_file_to_the_report
     winner = json.loads(done.stdout)["winners"][0]
     layout = next(t.layout for t in trials if t.architecture.digest == _digest(Path(winner["path"])))
     assert layout in (out / "report.html").read_text()
-    updates = run.events("updates")[0]["counts"]
+    updates = run.events(UpdateCounts)[0].counts
     assert {name.split()[1] for name in updates} <= {"1", "2", "3"}
     assert sum(updates.values()) >= 12
 

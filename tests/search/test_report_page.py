@@ -9,6 +9,7 @@ from nas.errors import RunError
 from nas.report import rebuild, write_report
 from nas.report.words import count, duration, listing, moment, number, percent, points
 from nas.run import Run, read_run
+from nas.run.events import RankingEvaluated
 
 from .report_events import STAGES, make_run
 
@@ -160,7 +161,7 @@ def test_the_ranking_is_told_beside_its_baselines(tmp_path: Path) -> None:
 def test_a_ranking_without_figures_is_told_without_a_table(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", until="search", trials=60)
     with Run.open(run) as open_run:
-        open_run.append("ranking", n=1, verdict="too few to judge", score=None, params=None, macs=None)
+        open_run.append(RankingEvaluated(n=1, verdict="too few to judge"))
     text = read(run).text
     assert "1 network was trained from scratch" in text
     assert "Spearman" not in text

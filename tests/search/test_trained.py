@@ -18,6 +18,7 @@ from nas.errors import BudgetError, RunError
 from nas.methods.supernet.reuse import CoveredSampler, Trained, check_trained, left_out
 from nas.networks.supernet import Supernet
 from nas.run import data_of, read_run
+from nas.run.events import SupernetEpoch, SupernetReused, TrialScored, WinnerExported
 from nas.sampling.budget_sampler import BudgetSampler
 from nas.spaces import SearchSpace
 
@@ -154,19 +155,19 @@ def test_another_budget_is_searched_without_training(server: Server, whole: Path
     shutil.rmtree(lender)
     assert server.do("resume", run) == 0
     record = read_run(run)
-    assert not record.events("curve")
-    assert [event["step"] for event in record.events("borrowed")] == [4]
+    assert not record.events(SupernetEpoch)
+    assert [event.step for event in record.events(SupernetReused)] == [4]
     assert len(record.trials()) == 6
     assert all(30_000 <= trial.cost.macs <= 40_000 for trial in record.trials())
     assert record.manifest["trained"] == read_run(whole).manifest["trained"]
     assert record.manifest["trained"]["seed"] == 0
     tensors = load_file(mine)
     assert all(tensor.equal(tensors[name]) for name, tensor in load_file(whole / "supernet" / mine.name).items())
-    assert record.events("winner")
+    assert record.events(WinnerExported)
     # A run that borrowed can lend, and what is proposed twice scores the same.
     again = tmp_path / "again"
     assert server.do("search", again, **{**changes, "supernet": str(run)}) == 0
-    assert recorded(read_run(again), "trial") == recorded(record, "trial")
+    assert recorded(read_run(again), TrialScored) == recorded(record, TrialScored)
     assert_same_end(again, again)
 
 

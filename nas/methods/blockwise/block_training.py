@@ -23,6 +23,7 @@ from nas.methods.blockwise.training import SequentialTraining, SideBySideTrainin
 from nas.methods.protocol.context import Context
 from nas.methods.protocol.plan import MethodPlan, Plan
 from nas.run import RunRecord
+from nas.run.events import CellScored, SupernetEpoch, UpdateCounts
 from nas.training import Recipe
 from nas.training.checkpoint import load_checkpoint, newest
 
@@ -69,7 +70,7 @@ def recorded(run: RunRecord, blocks: Blocks) -> Distances:
     Raises:
         RunError: If they are not those of these blocks.
     """
-    events = {event["name"]: event["distances"] for event in run.events("cell")}
+    events = {event.name: event.distances for event in run.events(CellScored)}
     named = {str(cell): cell for cell in blocks.cells}
     for name, found in events.items():
         if name not in named or len(found) != len(blocks.cells[named[name]]):
@@ -131,7 +132,7 @@ class BlockTraining:
         self.recipe = blocks_recipe(context.plan, seed=context.options.seed)
         self.data = blocks_data(context.data, own)
         self.target = block_target(self.data, context.plan, teacher)
-        self._recorded = {(event.get("block"), event["epoch"]) for event in context.run.events("curve")}
+        self._recorded = {(event.block, event.epoch) for event in context.run.events(SupernetEpoch)}
 
     def side_by_side(self) -> Distances:
         """All blocks at once, then every cell scored."""
@@ -147,8 +148,8 @@ class BlockTraining:
                 folder=self.folder,
             )
             training.run(self.context.progress, self._on_curve(None))
-            if not self.context.run.events("updates"):
-                self.context.run.append("updates", counts=training.visits)
+            if not self.context.run.events(UpdateCounts):
+                self.context.run.append(UpdateCounts(counts=training.visits))
             self.context.progress.start("scoring", len(left), "cells")
             for cell in left:
                 self._score(supernet, cell, None)
@@ -206,11 +207,12 @@ class BlockTraining:
         if not all(map(math.isfinite, found)):
             raise TrainingError(f"The distances of {cell} are not all finite. Try --dtype float32.")
         self.context.run.append(
-            "cell",
-            name=str(cell),
-            block=cell.block + 1,
-            distances=found,
-            seconds=time.monotonic() - began,
+            CellScored(
+                name=str(cell),
+                block=cell.block + 1,
+                distances=found,
+                seconds=time.monotonic() - began,
+            )
         )
         self.distances[cell] = found
         self.context.progress.advance(last=str(cell))
@@ -230,11 +232,10 @@ class BlockTraining:
 
     def _on_curve(self, block: int | None) -> Callable[[dict[str, Any]], None]:
         run, own, progress = self.context.run, self.context.plan.of(BlockwisePlan), self.context.progress
-        of = {} if block is None else {"block": block}
 
         def record(row: dict[str, Any]) -> None:
             if (block, row["epoch"]) not in self._recorded:
-                run.append("curve", **row, **of, accuracies={})
+                run.append(SupernetEpoch(**row, block=block))
             where = f"block {block}, " if block else ""
             best = 0 if own.teacher else -4
             progress.note(

@@ -44,6 +44,7 @@ from nas.methods.protocol.saved_run import SavedRun
 from nas.methods.protocol.search_method import MethodDisk, RankedScorer, SearchMethod
 from nas.options import SearchOptions
 from nas.run import RunRecord
+from nas.run.events import TrialScored
 from nas.sampling import BudgetSampler
 from nas.spaces import END, SearchSpace
 from nas.training.checkpoint import load_checkpoint, newest, size_on_disk
@@ -308,7 +309,7 @@ def propose_best(context: Context, blocks: Blocks, distances: Mapping[Cell, Sequ
             origin=ORIGIN,
             batch=number // plan.population,
         )
-        run.append("trial", trial=trial.to_dict())
+        run.append(TrialScored(trial=trial.to_dict()))
         trials.append(trial)
         began = time.monotonic()
         progress.advance(best=f"{trials[0].score or 0.0:.4f}", last=trial.layout)

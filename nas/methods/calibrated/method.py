@@ -30,12 +30,13 @@ from nas.methods.zero_cost.proxies import PROXIES
 from nas.methods.zero_cost.proxy_cache import ProxyValues
 from nas.options import SearchOptions
 from nas.run import Run, RunRecord
+from nas.run.events import CalibrationFailed, CalibrationTrained, ProxiesMeasured
 from nas.run.files import atomic_write
 from nas.training import Recipe, learning_rate_for
 from nas.training.checkpoint import newest, read_facts
 from nas.training.threads import threads_set
 
-FOLDER, FAILED = "calibration", "calibration_failed"
+FOLDER = "calibration"
 _FEWEST = 2
 _TRAININGS = 12
 _CPU_SECONDS = "cpu-seconds.txt"
@@ -124,8 +125,8 @@ class CalibratedMethod(SearchMethod[CalibratedOptions]):
 
     def first_proposals(self, run: RunRecord) -> tuple[Architecture, ...]:
         """The networks of the calibration, the best first, so that the best of them may become finalists."""
-        found = sorted(run.events("calibrated"), key=lambda event: -event["accuracy"])
-        return tuple(Architecture.from_dict(event["architecture"]) for event in found)
+        found = sorted(run.events(CalibrationTrained), key=lambda event: -event.accuracy)
+        return tuple(Architecture.from_dict(event.architecture) for event in found)
 
     # -- nas rank ------------------------------------------------------------------------------------------------
 
@@ -157,8 +158,8 @@ class _RecordedTraining:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self.known = {event["digest"]: event["accuracy"] for event in context.run.events("calibrated")}
-        self.failed = {event["digest"] for event in context.run.events(FAILED)}
+        self.known = {event.digest: event.accuracy for event in context.run.events(CalibrationTrained)}
+        self.failed = {event.digest for event in context.run.events(CalibrationFailed)}
 
     def __call__(self, architecture: Architecture, phase: str) -> float | None:
         digest = architecture.digest
@@ -188,16 +189,17 @@ class _RecordedTraining:
             )
         except TrainingError as fault:
             accuracy = None
-            run.append(FAILED, digest=digest, error=str(fault), seconds=earlier + time.monotonic() - began)
+            run.append(CalibrationFailed(digest=digest, error=str(fault), seconds=earlier + time.monotonic() - began))
             progress.note(f"The training for {phase} failed and is left out: {fault}")
         else:
             run.append(
-                "calibrated",
-                digest=digest,
-                accuracy=accuracy,
-                epochs=epochs,
-                seconds=earlier + time.monotonic() - began,
-                architecture=architecture.to_dict(),
+                CalibrationTrained(
+                    digest=digest,
+                    accuracy=accuracy,
+                    epochs=epochs,
+                    seconds=earlier + time.monotonic() - began,
+                    architecture=architecture.to_dict(),
+                )
             )
             progress.note(f"Trained for {phase}: {accuracy:.4f} after {epochs} epoch{'s' * (epochs != 1)}")
         shutil.rmtree(folder, ignore_errors=True)  # what it was for is on record
@@ -260,25 +262,25 @@ def _measure(context: Context, networks: list[Architecture], proxies: Proxies) -
     """The proxies of all, each on record once it is known."""
     run, progress = context.run, context.progress
     recorded: set[str] = set()
-    for event in run.events("measured"):
-        recorded.add(event["digest"])
-        proxies.know(event["digest"], _numbers(run, event["proxies"]))
+    for event in run.events(ProxiesMeasured):
+        recorded.add(event.digest)
+        proxies.know(event.digest, _numbers(run, event.proxies))
     progress.start("proxies", len(networks), "networks")
     for network in networks:
         values = proxies(network)
         if network.digest not in recorded:
             # JSON has no infinities.
             plain = [value if math.isfinite(value) else str(value) for value in values]
-            run.append("measured", digest=network.digest, proxies=plain)
+            run.append(ProxiesMeasured(digest=network.digest, proxies=plain))
         progress.advance()
     progress.finish()
     return FeatureGroups.of(networks, proxies)
 
 
-def _numbers(run: Run, plain: list[Any]) -> list[float]:
+def _numbers(run: Run, plain: list[float | str]) -> list[float]:
     try:
         found = [float(value) for value in plain]
-    except (TypeError, ValueError):
+    except ValueError:
         found = []
     if len(found) != len(PROXIES.names()):
         raise RunError(f"{run.path}: a network was measured in a way that this version does not know. Start a new run.")

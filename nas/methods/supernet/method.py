@@ -35,6 +35,7 @@ from nas.networks.supernet import Supernet
 from nas.options import SearchOptions
 from nas.progress import Progress
 from nas.run import RunRecord, link_or_copy
+from nas.run.events import SupernetAccuracy, SupernetEpoch, SupernetReused, UpdateCounts
 from nas.run.files import file_digest
 from nas.sampling import BudgetSampler
 from nas.spaces import SearchSpace
@@ -303,13 +304,13 @@ def _train(context: Context, supernet: Supernet, training: BudgetSampler) -> Non
     )
     # A training that continues from a checkpoint sees some epochs again; they are on record.
     known: dict[int, dict[str, float]] = {}
-    for event in run.events("watched"):
-        known.setdefault(event["epoch"], {})[event["name"]] = event["accuracy"]
-    recorded = {event["epoch"] for event in run.events("curve")}
+    for event in run.events(SupernetAccuracy):
+        known.setdefault(event.epoch, {})[event.name] = event.accuracy
+    recorded = {event.epoch for event in run.events(SupernetEpoch)}
 
     def on_curve(row: dict[str, Any]) -> None:
         if row["epoch"] not in recorded:
-            run.append("curve", **row)
+            run.append(SupernetEpoch(**row))
         shown = ", ".join(f"{name} {value:.3f}" for name, value in row["accuracies"].items())
         progress.note(f"Supernet, epoch {row['epoch']} of {own.epochs}: {shown}")
 
@@ -319,10 +320,12 @@ def _train(context: Context, supernet: Supernet, training: BudgetSampler) -> Non
         watch_every=own.watch_every,
         metric=options.metric,
         known=known,
-        on_watched=lambda epoch, name, accuracy: run.append("watched", epoch=epoch, name=name, accuracy=accuracy),
+        on_watched=lambda epoch, name, accuracy: run.append(
+            SupernetAccuracy(epoch=epoch, name=name, accuracy=accuracy)
+        ),
     )
-    if not run.events("updates"):
-        run.append("updates", counts=trainer.updates)
+    if not run.events(UpdateCounts):
+        run.append(UpdateCounts(counts=trainer.updates))
 
 
 def _fill(context: Context, supernet: Supernet, reused: ReusedSupernet) -> None:
@@ -337,6 +340,6 @@ def _fill(context: Context, supernet: Supernet, reused: ReusedSupernet) -> None:
             )
         folder.mkdir(parents=True, exist_ok=True)
         link_or_copy(source, folder / source.name)
-    if not context.run.events("borrowed"):
-        context.run.append("borrowed", run=reused.source_run, step=reused.step, sha256=reused.sha256)
+    if not context.run.events(SupernetReused):
+        context.run.append(SupernetReused(run=reused.source_run, step=reused.step, sha256=reused.sha256))
     load_checkpoint(folder / Path(reused.file).name, supernet)

@@ -15,6 +15,7 @@ from nas.methods.protocol.manifest import describe_classes
 from nas.methods.protocol.saved_run import SavedRun
 from nas.options import SearchOptions
 from nas.run import RunRecord
+from nas.run.events import PhaseFinished
 from nas.run.files import file_digest
 from nas.run.schema import check_fields
 from nas.sampling import BudgetSampler
@@ -190,7 +191,7 @@ class ReusedSupernet:
         coverage = SupernetCoverage.from_dict(saved.facts.get("coverage", {}), run.path)
         file = newest(folder / FOLDER)
         facts = {} if file is None else read_facts(file)
-        finished = {event["phase"] for event in run.events("phase_finished")}
+        finished = {event.phase for event in run.events(PhaseFinished)}
         if file is None or not facts.get("ended") or FOLDER not in finished:
             raise RunError(
                 f"--supernet {path}: its supernet is not trained to the end. Finish it by nas-search --resume {path}."
