@@ -1,4 +1,4 @@
-"""Where a Ray cluster is, and whether it answers: Ray itself takes minutes to say that nothing, or another, does."""
+"""Where a Ray cluster is, and whether it answers: Ray itself takes seven minutes to say that something else does."""
 
 from __future__ import annotations
 
