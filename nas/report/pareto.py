@@ -27,7 +27,7 @@ _SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 
 
 def write_pareto(run: str | Path) -> Path:
-    """Draws `pareto.png` of a run anew from its events; gives its path.
+    """Draws `pareto.png` of a run again from its events; returns its path.
 
     Raises:
         RunError: If it is not a run, is damaged, or cannot be written to.
