@@ -50,16 +50,22 @@ class MethodEntry:
     Attributes:
         method: The class, a `nas.methods.protocol.SearchMethod`, or "module:name" of it.
         options: Its options' class, or "module:name" of it.
+        report: Its `nas.methods.protocol.report.MethodReport`, or "module:name" of it.
         about: What it scores by, in half a line.
     """
 
     method: Any
     options: Any = MethodOptions
+    report: Any = "nas.methods.protocol.report:PLAIN_REPORT"
     about: str = ""
 
     def load(self) -> Any:
         """The method's class."""
         return loaded(self.method)
+
+    def load_report(self) -> Any:
+        """What it says in a run's report; nothing else of the method is imported."""
+        return loaded(self.report)
 
     def options_type(self) -> type[MethodOptions]:
         """The class of its options."""
@@ -84,16 +90,19 @@ _ENTRIES: dict[str, MethodEntry] = {
     "calibrated": MethodEntry(
         method="nas.methods.calibrated.method:CalibratedMethod",
         options="nas.methods.calibrated.options:CalibratedOptions",
+        report="nas.methods.calibrated.report:REPORT",
         about="predicted accuracy: a Gaussian process fitted to a few short trainings",
     ),
     "supernet": MethodEntry(
         method="nas.methods.supernet.method:SupernetMethod",
         options="nas.methods.supernet.options:SupernetOptions",
+        report="nas.methods.supernet.report:REPORT",
         about="validation accuracy (or loss) with the shared weights of a supernet",
     ),
     "blockwise": MethodEntry(
         method="nas.methods.blockwise.method:BlockwiseMethod",
         options="nas.methods.blockwise.options:BlockwiseOptions",
+        report="nas.methods.blockwise.report:REPORT",
         about="blocks that are trained and scored apart, by self-supervision or a teacher; the best sums, exactly",
     ),
     "az-nas": MethodEntry(
@@ -110,15 +119,23 @@ METHODS: PlugIns[MethodEntry] = PlugIns("search method", OptionError, _ENTRIES)
 DEFAULT_METHOD = "calibrated"
 
 
-def register_method(name: str, method: Any, *, options: Any = MethodOptions, about: str = "") -> None:
+def register_method(
+    name: str,
+    method: Any,
+    *,
+    options: Any = MethodOptions,
+    report: Any = "nas.methods.protocol.report:PLAIN_REPORT",
+    about: str = "",
+) -> None:
     """Adds a search method from outside the package; `--method NAME` takes it from then on.
 
     Args:
         method: A class with the interface of `nas.methods.protocol.SearchMethod`.
         options: Its options, a subclass of `MethodOptions`.
+        report: What it says in a run's report, a `nas.methods.protocol.report.MethodReport`.
         about: What it scores by, in half a line.
     """
-    METHODS.add(name, MethodEntry(method=method, options=options, about=about))
+    METHODS.add(name, MethodEntry(method=method, options=options, report=report, about=about))
 
 
 def methods_with_options() -> dict[type[MethodOptions], list[str]]:

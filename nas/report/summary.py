@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from msgspec import structs
-
 from nas.architecture import Architecture
 from nas.budget import METRICS, Budget, format_quantity
-from nas.errors import NasError, RunError
-from nas.report.words import number, percent
+from nas.errors import RunError
+from nas.formats import number, percent
+from nas.methods.protocol.report import (
+    MethodSection,
+    ScoreMeaning,
+    accuracy_name,
+    asked,
+    budgets,
+    method_report,
+    planned,
+    setting,
+)
 from nas.run import RunRecord
 from nas.run.events import (
     Event,
     FinalistEpoch,
     FinalistTrained,
     PhaseFinished,
+    PhaseInterrupted,
     PhaseStarted,
     RankingEvaluated,
     RunFinished,
-    SupernetEpoch,
+    RunResumed,
     WinnerExported,
 )
 from nas.trial import Trial, pareto_front
 
-# What every run goes through; before that a supernet is trained, or networks for calibration, or nothing.
+# What every run goes through, after the phases of its method.
 PHASES = ("search", "finalists", "export")
-# The scorers whose score is an accuracy, from 0 to 1.
-_ACCURACY_SCORERS = ("supernet",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +76,56 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Correlation:
+    """How well one order of the networks agrees with that of their accuracies; None is not known.
+
+    Attributes:
+        low, high: The 95 % interval of `spearman`.
+    """
+
+    spearman: float | None = None
+    kendall: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranking:
+    """What the ranking is worth, by `n` networks that were trained from scratch.
+
+    Attributes:
+        correlations: By what orders the networks: "score", "params" or "macs".
+    """
+
+    n: int
+    verdict: str
+    correlations: Mapping[str, Correlation]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """When and how a run went on: ISO 8601 times, and None for what is not on record.
+
+    Attributes:
+        seconds: The time of the whole run.
+        interruptions: The phases in which it was interrupted.
+    """
+
+    started: str | None
+    ended: str | None
+    seconds: float | None
+    interruptions: tuple[str, ...]
+    resumptions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """A run as a reader wants it; see `summarise`."""
+    """A run as a reader wants it; see `summarise`.
+
+    Attributes:
+        method_phases: Names of the phases that the search method goes through before the search.
+        method_section: What the search method reports; None where there is nothing.
+    """
 
     record: RunRecord
     options: Mapping[str, Any]
@@ -79,8 +135,11 @@ class Summary:
     front: list[Trial]
     candidates: list[Candidate]
     phases: list[Phase]
-    curve: list[SupernetEpoch]
-    ranking: Mapping[str, Any] | None
+    method_phases: tuple[str, ...]
+    method_section: MethodSection | None
+    score_meaning: ScoreMeaning
+    ranking: Ranking | None
+    times: Times
     finished: bool
 
     @property
@@ -101,25 +160,14 @@ class Summary:
         return str(self.options.get("objective") or "macs")
 
     @property
-    def scorer(self) -> str:
-        method = str(self.options.get("method") or "supernet")
-        by_loss = _mapping(self.options.get("method_options")).get("scorer") == "loss"
-        return "supernet-loss" if method == "supernet" and by_loss else method
-
-    @property
     def phase_names(self) -> tuple[str, ...]:
         """What this run goes through, in order."""
-        planned = self.plan.get("seconds") or {}
-        return (*(name for name in planned if name not in PHASES), *PHASES)
+        return (*self.method_phases, *PHASES)
 
     @property
     def accuracy(self) -> str:
         """What the run calls accuracy."""
-        return str(self.options.get("metric") or "accuracy").replace("-", " ")
-
-    @property
-    def score_is_accuracy(self) -> bool:
-        return self.scorer in _ACCURACY_SCORERS
+        return accuracy_name(self.record)
 
     @property
     def phase(self) -> str | None:
@@ -127,14 +175,11 @@ class Summary:
         return next((phase.name for phase in reversed(self.phases) if not phase.finished), None)
 
     def score(self, value: float | None) -> str:
-        return percent(value) if self.score_is_accuracy else number(value)
+        return percent(value) if self.score_meaning.is_accuracy else number(value)
 
     def setting(self, name: str) -> Any:
-        """What an option came to: the plan's value where it was planned, else what was asked for."""
-        for known in (self.plan, _mapping(self.plan.get("method")), self.options):
-            if known.get(name) is not None:
-                return known[name]
-        return _mapping(self.options.get("method_options")).get(name)
+        """Returns what an option was resolved to: the plan's value where it was planned, else what was asked for."""
+        return setting(self.record, name)
 
 
 def summarise(record: RunRecord) -> Summary:
@@ -143,26 +188,28 @@ def summarise(record: RunRecord) -> Summary:
     Raises:
         RunError: If a recorded trial or the objective cannot be read.
     """
-    manifest = record.manifest
-    options = _mapping(manifest.get("options"))
+    options = asked(record)
     trials = record.trials()
     objective = str(options.get("objective") or "macs")
     if objective not in METRICS:
         raise RunError(
             f"{record.path} is damaged: its objective is {objective[:40]!r}. Restore events.jsonl from a copy."
         )
-    ranking = record.last(RankingEvaluated)
+    method = method_report(record)
     return Summary(
         record=record,
         options=options,
-        plan=_mapping(manifest.get("plan")),
-        budgets=_budgets(manifest.get("budgets") or options.get("budgets") or ()),
+        plan=planned(record),
+        budgets=budgets(record),
         trials=trials,
         front=pareto_front(trials, objective=objective),
         candidates=_candidates(record, trials),
         phases=_phases(record),
-        curve=_curve(record),
-        ranking=None if ranking is None else ranking.statistics(),
+        method_phases=method.phases,
+        method_section=method.section(record),
+        score_meaning=method.score_meaning(record),
+        ranking=_ranking(record),
+        times=_times(record),
         finished=record.last(RunFinished) is not None,
     )
 
@@ -200,28 +247,31 @@ def _candidates(record: RunRecord, trials: list[Trial]) -> list[Candidate]:
     for digest in dict.fromkeys([*winners, *finalists, *epochs]):
         winner, finalist, last_epoch = winners.get(digest), finalists.get(digest), epochs.get(digest)
         # A finalist's digest differs from its trial's where it is trained at another resolution.
-        trial = by_digest.get(digest) or by_number.get(-1 if finalist is None else finalist.number)
+        trial = by_digest.get(digest) or by_number.get(finalist.number if finalist else -1)
         # A winner states its own figures; what it does not state the finalist or the trial does.
-        known = {**_costs(trial), **_given(finalist), **_given(winner)}
-        reached, planned, validation = 0, known.get("epochs"), known.get("validation_accuracy")
-        if last_epoch is not None:
-            reached, planned = last_epoch.epoch, planned or last_epoch.epochs
-            validation = last_epoch.validation_accuracy if validation is None else validation
+        known = {
+            **_costs(trial),
+            **_given(last_epoch, "validation_accuracy", "epochs"),
+            **_given(finalist),
+            **_given(winner),
+        }
+        planned_epochs = known.get("epochs")
+        done = planned_epochs if finalist else last_epoch.epoch if last_epoch else 0
         found.append(
             Candidate(
                 digest=digest,
-                rank=None if winner is None else winner.rank,
+                rank=winner.rank if winner else None,
                 trial=trial,
                 macs=known.get("macs"),
                 params=known.get("params"),
                 score=known.get("score"),
-                validation_accuracy=validation,
+                validation_accuracy=known.get("validation_accuracy"),
                 test_accuracy=known.get("test_accuracy"),
                 resolution=known.get("resolution"),
-                epochs_done=reached if finalist is None else planned or 0,
-                epochs=planned,
+                epochs_done=int(done or 0),
+                epochs=planned_epochs,
                 seconds=known.get("seconds"),
-                path=_relative(known.get("path"), record.path),
+                path=_relative(winner.path if winner else None, record.path),
             )
         )
     return sorted(found, key=_place)
@@ -238,9 +288,12 @@ def _costs(trial: Trial | None) -> dict[str, Any]:
     return {"macs": trial.cost.macs, "params": trial.cost.params, "score": trial.score}
 
 
-def _given(event: Event | None) -> dict[str, Any]:
-    fields = {} if event is None else structs.asdict(event)
-    return {name: value for name, value in fields.items() if value is not None}
+def _given(event: Event | None, *names: str) -> dict[str, Any]:
+    """What an event states: all of it, or the fields named."""
+    if event is None:
+        return {}
+    stated = {name: getattr(event, name) for name in names or event.__struct_fields__}
+    return {name: value for name, value in stated.items() if value is not None}
 
 
 def _relative(path: object, run: Path) -> str | None:
@@ -265,21 +318,28 @@ def _phases(record: RunRecord) -> list[Phase]:
     return [Phase(name=name, seconds=seconds.get(name), finished=done) for name, done in state.items()]
 
 
-def _curve(record: RunRecord) -> list[SupernetEpoch]:
-    """The training curve; of epochs that were trained again after a stop, the later run counts."""
-    latest = {(point.epoch, point.step): point for point in record.events(SupernetEpoch)}
-    return sorted(latest.values(), key=lambda point: (point.epoch, point.step))
+def _ranking(record: RunRecord) -> Ranking | None:
+    event = record.last(RankingEvaluated)
+    if event is None:
+        return None
+    return Ranking(
+        n=event.n,
+        verdict=event.verdict.strip(),
+        correlations={key: _correlation(getattr(event, key) or {}) for key in ("score", "params", "macs")},
+    )
 
 
-def _budgets(texts: object) -> tuple[Budget, ...]:
-    found: list[Budget] = []
-    for text in texts if isinstance(texts, list | tuple) else ():
-        try:
-            found.append(Budget.parse(str(text)))
-        except NasError:
-            continue  # a later version's budget: the page can be made without it
-    return tuple(found)
+def _correlation(figures: Mapping[str, Any]) -> Correlation:
+    known = {name: float(v) for name, v in figures.items() if isinstance(v, int | float) and math.isfinite(v)}
+    return Correlation(**{name: known.get(name) for name in ("spearman", "kendall", "low", "high")})
 
 
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+def _times(record: RunRecord) -> Times:
+    ended = record.last(RunFinished)
+    return Times(
+        started=record.events()[0].time.isoformat(),
+        ended=ended.time.isoformat() if ended else None,
+        seconds=ended.seconds if ended else None,
+        interruptions=tuple(event.phase for event in record.events(PhaseInterrupted)),
+        resumptions=len(record.events(RunResumed)),
+    )

@@ -29,7 +29,7 @@ COLUMNS = (
 
 
 def write_tables(run: str | Path) -> list[Path]:
-    """Makes `trials.csv` and `study.journal` of a run anew from its events; gives their paths.
+    """Makes `trials.csv` and `study.journal` of a run again from its events; returns their paths.
 
     Raises:
         RunError: If it is not a run, is damaged, or cannot be written to.

@@ -3,11 +3,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from jinja2 import UndefinedError
 
 import nas
 from nas.errors import RunError
+from nas.formats import count, duration, listing, moment, number, percent, points
 from nas.report import rebuild, write_report
-from nas.report.words import count, duration, listing, moment, number, percent, points
+from nas.report.rendering import environment
 from nas.run import Run, read_run
 from nas.run.events import RankingEvaluated
 
@@ -52,8 +54,8 @@ def read(run: Path, *, pictures: bool = False) -> Reader:
     reader = Reader()
     with pytest.MonkeyPatch.context() as patch:
         if not pictures:
-            for name in ("draw_pareto", "draw_curve"):
-                patch.setattr(f"nas.report.page.{name}", lambda summary, look: b"")
+            for name in ("draw_pareto", "draw_curves"):
+                patch.setattr(f"nas.report.page.{name}", lambda content, look: b"")
         reader.feed(write_report(run).read_text(encoding="utf-8"))
     reader.close()
     assert reader.open == []
@@ -142,6 +144,17 @@ def test_whatever_a_run_holds_is_escaped(tmp_path: Path) -> None:
     reader = read(run)
     assert not {"script", "i", "b"} & set(reader.tags)
     assert reader.text.count("<script>alert(1)</script>&\"'��") >= 5
+
+
+def test_templates_show_control_characters_and_lone_surrogates_as_replacements() -> None:
+    template = environment().from_string("<b title='{{ text }}'>{{ text }}</b>{{ [text] | first }}")
+    shown = "\ufffd&lt;\ufffd\ufffd\n&#39;é"
+    assert template.render(text="\x00<\udcff\x1b\n'é") == f"<b title='{shown}'>{shown}</b>{shown}"
+
+
+def test_a_template_that_lacks_something_is_an_error() -> None:
+    with pytest.raises(UndefinedError, match="nothing"):
+        environment().from_string("{{ nothing }}").render()
 
 
 def test_failures_are_counted_by_reason(tmp_path: Path) -> None:

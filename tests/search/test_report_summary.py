@@ -3,11 +3,10 @@ from pathlib import Path
 import pytest
 
 from nas.errors import RunError
+from nas.methods.supernet.report import Measurement, convergence, measurements
 from nas.report import Summary, summarise
-from nas.report.curve import convergence
 from nas.report.summary import stage_depths, stage_widths
 from nas.run import Run, read_run
-from nas.run.events import FinalistTrained, PhaseFinished, PhaseInterrupted, PhaseStarted, SupernetEpoch
 
 from .report_events import architecture, make_run
 
@@ -37,9 +36,7 @@ def test_a_finalist_in_training_counts_with_the_epochs_it_has(tmp_path: Path) ->
 def test_a_finalist_finds_its_trial_by_number_where_its_digest_is_another(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", until="search", trials=30)
     with Run.open(run) as open_run:
-        open_run.append(
-            FinalistTrained(digest="trained at 64 pixels", number=7, validation_accuracy=0.5, test_accuracy=0.5)
-        )
+        open_run.append("finalist", digest="trained at 64 pixels", number=7, validation_accuracy=0.5)
     (candidate,) = summary_of(run).candidates
     assert candidate.trial is not None
     assert candidate.trial.number == 7
@@ -49,15 +46,15 @@ def test_a_finalist_finds_its_trial_by_number_where_its_digest_is_another(tmp_pa
 def test_phases_that_were_stopped_and_resumed_add_up(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", until="created")
     with Run.open(run) as open_run:
-        open_run.append(PhaseStarted(phase="supernet"))
-        open_run.append(PhaseFinished(phase="supernet", seconds=5.0))
-        open_run.append(PhaseStarted(phase="search"))
-        open_run.append(PhaseInterrupted(phase="search"))
+        open_run.append("phase_started", phase="supernet")
+        open_run.append("phase_finished", phase="supernet", seconds=5.0)
+        open_run.append("phase_started", phase="search")
+        open_run.append("interrupted", phase="search")
         assert summary_of(run).phase == "search"
-        open_run.append(PhaseStarted(phase="search"))
-        open_run.append(PhaseFinished(phase="search", seconds=2.0))
-        open_run.append(PhaseStarted(phase="search"))
-        open_run.append(PhaseFinished(phase="search", seconds=3.0))
+        open_run.append("phase_started", phase="search")
+        open_run.append("phase_finished", phase="search", seconds=2.0)
+        open_run.append("phase_started", phase="search")
+        open_run.append("phase_finished", phase="search", seconds=3.0)
     phases = {phase.name: phase for phase in summary_of(run).phases}
     assert {name: phase.seconds for name, phase in phases.items()} == {"supernet": 5.0, "search": 5.0}
     assert phases["search"].finished
@@ -67,8 +64,8 @@ def test_epochs_that_were_trained_again_count_once(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", until="created")
     with Run.open(run) as open_run:
         for epoch, accuracy in ((1, 0.1), (2, 0.2), (2, 0.3), (3, 0.4)):
-            open_run.append(SupernetEpoch(epoch=epoch, step=epoch * 10, accuracies={"largest": accuracy}))
-    assert [point.accuracies["largest"] for point in summary_of(run).curve] == [0.1, 0.3, 0.4]
+            open_run.append("curve", epoch=epoch, step=epoch * 10, accuracies={"largest": accuracy})
+    assert [measured.accuracies["largest"] for measured in measurements(read_run(run))] == [0.1, 0.3, 0.4]
 
 
 def test_depths_and_widths_are_read_off_the_architecture() -> None:
@@ -77,9 +74,9 @@ def test_depths_and_widths_are_read_off_the_architecture() -> None:
     assert stage_widths(one) == [16, 32]
 
 
-def curve(*means: float) -> list[SupernetEpoch]:
+def curve(*means: float) -> list[Measurement]:
     return [
-        SupernetEpoch(epoch=epoch, accuracies={"largest": mean + 0.1, "smallest": mean - 0.1})
+        Measurement(epoch=epoch, accuracies={"largest": mean + 0.1, "smallest": mean - 0.1})
         for epoch, mean in enumerate(means, start=1)
     ]
 
@@ -101,7 +98,7 @@ def test_the_last_change_is_told_in_figures() -> None:
 
 
 def test_a_largest_network_behind_the_smallest_is_pointed_out() -> None:
-    points = [SupernetEpoch(epoch=e, accuracies={"largest": 0.5, "smallest": 0.6}) for e in range(8)]
+    points = [Measurement(epoch=e, accuracies={"largest": 0.5, "smallest": 0.6}) for e in range(8)]
     assert "too little training" in convergence(points)[-1]
 
 

@@ -2,29 +2,60 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from nas.budget import Cost, format_quantity
+from nas.formats import count, listing, percent
 from nas.report.summary import Candidate, Summary, cost_words, stage_depths, stage_widths
-from nas.report.words import ABSENT, Markup, count, element, html, join, listing, percent, table
-from nas.run.events import CalibrationTrained
 from nas.trial import Trial
 
 _FLOPS = "what papers call FLOPs"
 
 
-def answer_section(summary: Summary) -> Markup:
-    """One sentence with the best network, the state of the run, and the networks that were trained."""
-    parts = [element("p", answer(summary), class_="answer")]
-    if not summary.finished:
-        parts.append(element("p", state(summary), class_="state"))
-    if summary.candidates:
-        parts.append(candidates_table(summary))
-    return element("section", join(parts))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkRow:
+    """A network that was trained from scratch, as the table shows it.
+
+    Attributes:
+        shape: Depths and widths of its stages, None where its trial is not on record.
+        folder: Where it was exported to, relative to the page where `linked`.
+    """
+
+    rank: int | None
+    name: str
+    shape: str | None
+    macs: int | None
+    params: int | None
+    score: str
+    validation: str
+    test_accuracy: float | None
+    folder: str | None
+    linked: bool
 
 
-def answer(summary: Summary) -> str:
-    """The best network so far in one sentence, with what it costs against the budgets."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headline:
+    """One sentence with the best network, the state of an unfinished run, and winners before other finalists."""
+
+    answer: str
+    state: str | None
+    accuracy: str
+    networks: list[NetworkRow]
+
+
+def headline(summary: Summary) -> Headline:
+    """Returns what a reader wants to know first."""
+    return Headline(
+        answer=_answer(summary),
+        state=None if summary.finished else _state(summary),
+        accuracy=summary.accuracy,
+        networks=[_row(summary, candidate) for candidate in summary.candidates],
+    )
+
+
+def _answer(summary: Summary) -> str:
+    """Returns the best network so far in one sentence, with what it costs against the budgets."""
     winners = summary.winners
     trained = [c for c in summary.candidates if c.validation_accuracy is not None and c.epochs_done == c.epochs]
     if winners:
@@ -40,8 +71,8 @@ def answer(summary: Summary) -> str:
     return f"No network has been scored yet; the budget is {budgets}." if budgets else "No network has been scored yet."
 
 
-def state(summary: Summary) -> str:
-    """How far an unfinished run is. It may be running still, which its record does not tell."""
+def _state(summary: Summary) -> str:
+    """Returns how far an unfinished run is. It may be running still, which its record does not tell."""
     phase = summary.phase
     stopped = "The run had not finished when this page was written"
     if phase is None:
@@ -55,35 +86,17 @@ def state(summary: Summary) -> str:
     return f"{stopped}: it was in {reached}. If it was stopped, the command below continues it."
 
 
-def candidates_table(summary: Summary) -> Markup:
-    """Winners by rank, then the other finalists."""
-    accuracy = summary.accuracy
-    headers = (
-        "Rank", "Network", "MACs", "Params", "Score", f"Validation {accuracy}", f"Test {accuracy}", "Folder",
-    )  # fmt: skip
-    rows = [
-        (
-            ABSENT if c.rank is None else c.rank,
-            _description(c),
-            ABSENT if c.macs is None else cost_cell("macs", c.macs),
-            ABSENT if c.params is None else cost_cell("params", c.params),
-            summary.score(c.score),
-            _training(c),
-            percent(c.test_accuracy),
-            _link(c.path),
-        )
-        for c in summary.candidates
-    ]
-    note = (
-        f"The score is what the search went by. Validation and test {accuracy} are those of the network "
-        "trained from scratch; the test images serve for this table alone."
-    )
-    return join([table(headers, rows, numeric=(2, 3, 4, 5, 6), cards=True), element("p", note, class_="quiet")])
-
-
-def cost_cell(metric: str, value: int | float) -> str:
-    """A cost for a table, without a noun that its column has already."""
-    return format_quantity(metric, value).removesuffix(" params")
+def _progress(summary: Summary, phase: str) -> str:
+    if phase in summary.method_phases and summary.method_section is not None:
+        return summary.method_section.progress
+    if phase == "search":
+        planned = summary.setting("trials")
+        return f"{len(summary.trials)} of {count(planned, 'trial')} done" if planned else ""
+    if phase == "finalists":
+        done = sum(c.epochs is not None and c.epochs_done == c.epochs for c in summary.candidates)
+        planned = summary.setting("finalists")
+        return f"{done} of {count(planned, 'finalist')} trained" if planned else f"{done} trained"
+    return f"{count(len(summary.winners), 'winner')} exported" if phase == "export" else ""
 
 
 def _best_trained(summary: Summary, best: Candidate, opening: str) -> str:
@@ -131,44 +144,32 @@ def _named(trial: Trial) -> str:
     return f"{trial.layout} ({depths} layers)" if trial.layout else f"network {trial.architecture.digest}"
 
 
-def _description(candidate: Candidate) -> Markup:
-    if candidate.trial is None:
-        return html(candidate.digest)
-    architecture = candidate.trial.architecture
-    depths = "-".join(map(str, stage_depths(architecture)))
-    widths = "-".join("?" if width is None else str(width) for width in stage_widths(architecture))
-    detail = element("small", f"depths {depths}, widths {widths}")
-    return join([element("strong", candidate.trial.layout or candidate.digest), Markup("<br>"), detail])
+def _row(summary: Summary, candidate: Candidate) -> NetworkRow:
+    trial, path = candidate.trial, candidate.path
+    return NetworkRow(
+        rank=candidate.rank,
+        name=(trial and trial.layout) or candidate.digest,
+        shape=None if trial is None else _shape(trial),
+        macs=candidate.macs,
+        params=candidate.params,
+        score=summary.score(candidate.score),
+        validation=_validation(candidate),
+        test_accuracy=candidate.test_accuracy,
+        folder=path,
+        # Only what lies inside the run can be linked: the page moves with its folder.
+        linked=path is not None and not PurePosixPath(path).is_absolute(),
+    )
 
 
-def _training(candidate: Candidate) -> str:
+def _shape(trial: Trial) -> str:
+    depths = "-".join(map(str, stage_depths(trial.architecture)))
+    widths = "-".join("?" if width is None else str(width) for width in stage_widths(trial.architecture))
+    return f"depths {depths}, widths {widths}"
+
+
+def _validation(candidate: Candidate) -> str:
+    """Returns the validation accuracy, with the epoch while the training is not over."""
     if candidate.epochs and candidate.epochs_done < candidate.epochs:
         at = f"{percent(candidate.validation_accuracy)} " if candidate.validation_accuracy is not None else ""
         return f"{at}(epoch {candidate.epochs_done} of {candidate.epochs})"
     return percent(candidate.validation_accuracy)
-
-
-def _link(path: str | None) -> str:
-    if path is None:
-        return ABSENT
-    # Only what lies inside the run can be linked: the page moves with its folder.
-    if PurePosixPath(path).is_absolute():
-        return element("code", path)
-    return element("a", element("code", path), href=f"{path}/")
-
-
-def _progress(summary: Summary, phase: str) -> str:
-    if phase == "supernet":
-        epochs = summary.setting("epochs")
-        at = summary.curve[-1].epoch if summary.curve else 0
-        return f"epoch {at} of {epochs} measured" if epochs else f"epoch {at} measured"
-    if phase == "calibration":
-        return f"{count(len(summary.record.events(CalibrationTrained)), 'network')} trained"
-    if phase == "search":
-        planned = summary.setting("trials")
-        return f"{len(summary.trials)} of {count(planned, 'trial')} done" if planned else ""
-    if phase == "finalists":
-        done = sum(c.epochs is not None and c.epochs_done == c.epochs for c in summary.candidates)
-        planned = summary.setting("finalists")
-        return f"{done} of {count(planned, 'finalist')} trained" if planned else f"{done} trained"
-    return f"{count(len(summary.winners), 'winner')} exported" if phase == "export" else ""
