@@ -12,7 +12,7 @@ from nas.architecture import Architecture
 from nas.data import Dataset
 from nas.data.sharing import pack_data, to_array, to_tensor, unpack_data
 from nas.jobs.setup import ScoringSetup
-from nas.methods.supernet.prefix_tree import score_population
+from nas.methods.supernet.population import score_population
 from nas.networks.loading import space_from_dict
 from nas.networks.supernet import Supernet
 from nas.spaces import LayerChoice, StageChoice
