@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from nas.options import SearchOptions
     from nas.pipeline.search import SearchResult, resume, search
     from nas.progress import Progress
-    from nas.sampling.budget_sampler import sample
     from nas.sampling.dry_run import dry_run
+    from nas.sampling.kept_samplers import sample
     from nas.spaces import SearchSpace
     from nas.trial import Trial
 

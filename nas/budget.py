@@ -1,10 +1,7 @@
 """Budgets and costs: what a network may spend, and what one spends.
 
 FLOPs: papers of this field write "FLOPs" for multiply-adds, and so does a budget: ``4.2GFLOPs`` and
-``4.2GMACs`` are both 4.2e9 multiply-adds. The code says ``macs`` throughout.
-
-Units are looked up in an exact table. Counts (FLOPs, MACs, params) are read in any case, since a milli-FLOP
-means nothing; times and bytes are read as written, since ``ms`` is not ``Ms`` and ``MB`` is not ``Mb``.
+``4.2GMACs`` are both 4.2e9 multiply-adds. The code says ``macs`` throughout. `nas.budget_metrics` declares the metrics.
 """
 
 from __future__ import annotations
@@ -12,60 +9,21 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+from nas.budget_metrics import METRICS, Metric
 from nas.errors import BudgetError
 from nas.registry import closest
-
-METRICS = ("macs", "params", "latency_s", "memory_bytes")
-"""What a budget can bound: multiply-adds, parameters, seconds per batch, peak bytes."""
-
-BUILT_METRICS = ("macs", "params")
-"""The metrics that a search can be held to today; the others can only be written down and measured."""
 
 # Of any unit: beyond every network.
 _LARGEST = 10**18
 _LONGEST = 100  # characters of a budget text
 _EXAMPLES = "such as 4.2GFLOPs, 600MMACs or 25Mparams"
-_MEASURE = {
-    "latency_s": "`nas profile CONFIG --latency` measures a network's latency",
-    "memory_bytes": "`nas profile CONFIG` counts a network's parameters, of four bytes each",
-}
-_NOUNS = {"macs": "multiply-adds", "params": "parameters", "latency_s": "latency", "memory_bytes": "memory"}
-
-
-def _unit_table() -> dict[str, tuple[str, Fraction]]:
-    """Canonical spelling of a unit -> (metric, what one of it is worth)."""
-    table: dict[str, tuple[str, Fraction]] = {}
-    for prefix, factor in (("", 1), ("K", 10**3), ("M", 10**6), ("G", 10**9), ("T", 10**12)):
-        for word in ("FLOPs", "FLOP", "MACs", "MAC"):
-            table[prefix + word] = ("macs", Fraction(factor))
-    for prefix, factor in (("", 1), ("K", 10**3), ("M", 10**6), ("B", 10**9)):
-        for word in ("params", "param"):
-            table[prefix + word] = ("params", Fraction(factor))
-    for unit, factor in (("s", Fraction(1)), ("ms", Fraction(1, 10**3)), ("us", Fraction(1, 10**6))):
-        table[unit] = ("latency_s", factor)
-    for prefix, factor in (("", 1), ("K", 10**3), ("k", 10**3), ("M", 10**6), ("G", 10**9)):
-        table[prefix + "B"] = ("memory_bytes", Fraction(factor))
-    for prefix, factor in (("Ki", 2**10), ("Mi", 2**20), ("Gi", 2**30)):
-        table[prefix + "B"] = ("memory_bytes", Fraction(factor))
-    return table
-
-
-_UNITS = _unit_table()
-_COUNTS = {unit.lower(): unit for unit, (metric, _) in _UNITS.items() if metric in ("macs", "params")}
 _NUMBER = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE]([+-]?[0-9]+))?", re.ASCII)
 _DEVICE = re.compile(r"cpu|mps|cuda(:[0-9]{1,3})?", re.ASCII)
-# Per metric, the prefixes to write it with: (text after the number, its worth), largest first.
-_WRITTEN: dict[str, tuple[tuple[str, Fraction], ...]] = {
-    "macs": tuple((unit, _UNITS[unit][1]) for unit in ("TFLOPs", "GFLOPs", "MFLOPs", "KFLOPs", "FLOPs")),
-    "params": tuple((unit, _UNITS[unit][1]) for unit in ("Bparams", "Mparams", "Kparams", "params")),
-    "latency_s": tuple((unit, _UNITS[unit][1]) for unit in ("s", "ms", "us")),
-    "memory_bytes": tuple((unit, _UNITS[unit][1]) for unit in ("GB", "MB", "KB", "B")),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +36,7 @@ class Cost:
         latency_s: Median seconds of one forward pass, where it was measured.
         peak_memory_bytes: Largest number of bytes held during one forward pass, where it was measured.
         setting: Device, dtype, batch size and threads that the measured figures hold for.
+        extra: The figures of further metrics, by their names.
     """
 
     macs: int
@@ -85,18 +44,29 @@ class Cost:
     latency_s: float | None = None
     peak_memory_bytes: int | None = None
     setting: str = ""
+    extra: Mapping[str, int | float] = field(default_factory=dict[str, int | float], hash=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "macs", int(self.macs))
         object.__setattr__(self, "params", int(self.params))
 
     def value(self, metric: str) -> int | float | None:
-        """The figure that a budget on `metric` bounds; None where it was not measured."""
-        assert metric in METRICS, f"metric (={metric!r}) must be one of {METRICS}"
-        return self.peak_memory_bytes if metric == "memory_bytes" else getattr(self, metric)
+        """Returns the figure that a budget on `metric` bounds; None where it was not measured."""
+        if metric in ("macs", "params", "latency_s"):
+            return getattr(self, metric)
+        if metric == "memory_bytes":
+            return self.peak_memory_bytes
+        assert metric in METRICS, f"metric (={metric!r}) must be one of {METRICS.names()}"
+        return self.extra.get(metric)
+
+    def measured(self, metric: str, value: int | float) -> Cost:
+        """Returns the same cost with the figure of a metric that is not counted."""
+        if metric in ("latency_s", "memory_bytes"):
+            return replace(self, **{"peak_memory_bytes" if metric == "memory_bytes" else metric: value})
+        return replace(self, extra={**self.extra, metric: value})
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON; figures that were not measured are left out."""
+        """Returns plain JSON; figures that were not measured are left out."""
         plain: dict[str, Any] = {"macs": self.macs, "params": self.params}
         if self.latency_s is not None:
             plain["latency_s"] = self.latency_s
@@ -104,10 +74,13 @@ class Cost:
             plain["peak_memory_bytes"] = self.peak_memory_bytes
         if self.setting:
             plain["setting"] = self.setting
+        if self.extra:
+            plain["extra"] = dict(sorted(self.extra.items()))
         return plain
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Cost:
+        """Reads what `to_dict` gave."""
         latency = plain.get("latency_s")
         memory = plain.get("peak_memory_bytes")
         return cls(
@@ -116,6 +89,7 @@ class Cost:
             latency_s=None if latency is None else float(latency),
             peak_memory_bytes=None if memory is None else int(memory),
             setting=str(plain.get("setting", "")),
+            extra={str(k): v if isinstance(v, int) else float(v) for k, v in plain.get("extra", {}).items()},
         )
 
 
@@ -124,7 +98,7 @@ class Budget:
     """A metric and the most of it that a network may spend.
 
     Args:
-        metric: One of `METRICS`.
+        metric: The name of one of `nas.budget_metrics.METRICS`.
         bound: The most that fits: whole multiply-adds, parameters or bytes, or seconds. Positive and finite.
         device: Where a latency is to hold: "cpu", "cuda", "cuda:0" or "mps". None for the other metrics.
 
@@ -137,23 +111,21 @@ class Budget:
     device: str | None = None
 
     def __post_init__(self) -> None:
-        if self.metric not in METRICS:
-            raise BudgetError(f"Unknown budget metric {self.metric!r}: use one of {', '.join(METRICS)}.")
+        metric = METRICS[self.metric]
         if not math.isfinite(self.bound) or not 0 < self.bound <= _LARGEST:
             raise BudgetError(
                 f"A budget must be more than 0 and at most 1e18, but {self.metric} is {self.bound}: "
                 f"give one {_EXAMPLES}."
             )
         if self.device is not None:
-            _check_device(self.device, self.metric, self.device)
-        whole = self.metric != "latency_s"
-        object.__setattr__(self, "bound", math.floor(self.bound) if whole else float(self.bound))
-        if self.bound < 1 and whole:
-            raise BudgetError(f"A budget of less than one in {_NOUNS[self.metric]} fits nothing: raise it.")
+            _check_device(self.device, metric, self.device)
+        object.__setattr__(self, "bound", math.floor(self.bound) if metric.whole else float(self.bound))
+        if self.bound < 1 and metric.whole:
+            raise BudgetError(f"A budget of less than one in {metric.noun} fits nothing: raise it.")
 
     @classmethod
     def parse(cls, text: str) -> Budget:
-        """The budget that `text` writes: ``4.2GFLOPs``, ``600 MMACs``, ``25Mparams``, ``8ms@cpu``, ``200MB``.
+        """Reads ``4.2GFLOPs``, ``600 MMACs``, ``25Mparams``, ``8ms@cpu`` or ``200MB``.
 
         Raises:
             BudgetError: If `text` is no budget: the rule, the text and what would work, in one line.
@@ -163,18 +135,18 @@ class Budget:
         body, at, device = " ".join(text.split()).partition("@")
         number, unit_text = _split(body.strip(), shown)
         unit = _unit(unit_text, shown)
-        metric, factor = _UNITS[unit]
+        metric, factor = METRICS.units[unit]
         if at:
             _check_device(device.strip(), metric, shown)
         bound = _bound(number, factor, metric, shown)
-        return cls(metric=metric, bound=bound, device=device.strip() if at else None)
+        return cls(metric=metric.name, bound=bound, device=device.strip() if at else None)
 
     def allows(self, cost: Cost) -> bool:
-        """Whether a network of this cost fits."""
+        """Returns whether a network of this cost fits."""
         return self._of(cost) <= self.bound
 
     def share(self, cost: Cost) -> float:
-        """The part of the budget that a network of this cost spends; more than 1 where it does not fit."""
+        """Returns the share of the budget that a network of this cost spends; above 1 where it does not fit."""
         return self._of(cost) / self.bound
 
     def _of(self, cost: Cost) -> int | float:
@@ -183,16 +155,17 @@ class Budget:
         return value
 
     def __str__(self) -> str:
-        """Exact and canonical: `Budget.parse(str(budget)) == budget`."""
+        """The exact and canonical text: `Budget.parse(str(budget)) == budget`."""
         value = Fraction(Decimal(repr(self.bound)))
-        units = _WRITTEN[self.metric]
-        unit, worth = next(((u, w) for u, w in units if value >= w), units[-1])
+        metric = METRICS[self.metric]
+        unit = next((u for u in metric.written if value >= metric.units[u]), metric.written[-1])
+        worth = Fraction(metric.units[unit])
         number = f"{_exact_decimal(value / worth):f}"
         return f"{number}{unit}" + (f"@{self.device}" if self.device else "")
 
 
 def parse_budgets(texts: Iterable[str]) -> tuple[Budget, ...]:
-    """The budgets of one search, in the order given.
+    """Reads the budgets of one search, in the order given.
 
     Raises:
         BudgetError: If a text is no budget, or the budgets are none that `check_budgets` lets pass.
@@ -201,48 +174,38 @@ def parse_budgets(texts: Iterable[str]) -> tuple[Budget, ...]:
 
 
 def check_budgets(budgets: Sequence[Budget]) -> tuple[Budget, ...]:
-    """The same budgets, if one search can be held to all of them.
+    """Returns the same budgets, if one search can be held to all of them.
 
     Raises:
         BudgetError: If one bounds what a search cannot be held to yet, or two bound the same metric.
     """
     seen: dict[str, Budget] = {}
     for budget in budgets:
-        if budget.metric not in BUILT_METRICS:
+        metric = METRICS[budget.metric]
+        if not metric.searchable:
+            meanwhile = f"; {metric.remedy}" if metric.remedy else ""
             raise BudgetError(
-                f"{budget}: a search cannot be held to {_NOUNS[budget.metric]} yet. "
-                f"Give multiply-adds or parameters, {_EXAMPLES}; {_MEASURE[budget.metric]}."
+                f"{budget}: a search cannot be held to {metric.noun} yet. "
+                f"Give multiply-adds or parameters, {_EXAMPLES}{meanwhile}."
             )
         if budget.metric in seen:
-            raise BudgetError(
-                f"{seen[budget.metric]} and {budget} both bound {_NOUNS[budget.metric]}: give one of them."
-            )
+            raise BudgetError(f"{seen[budget.metric]} and {budget} both bound {metric.noun}: give one of them.")
         seen[budget.metric] = budget
     return tuple(budgets)
 
 
 def format_quantity(metric: str, value: int | float) -> str:
-    """A figure for people: "4.20 GMACs", "25.04 M params", "8.00 ms", "200.00 MB"."""
-    units = _WRITTEN[metric]
-    for unit, worth in units:
-        scaled = float(Fraction(value) / worth)
-        smallest = unit == units[-1][0]
-        if round(scaled, 2) < 1 and not smallest:
-            continue
-        number = f"{scaled:.0f}" if smallest and metric != "latency_s" else f"{scaled:.2f}"
-        if metric == "params":
-            return f"{number} {unit.removesuffix('params')} params".replace("  ", " ")
-        return f"{number} {unit.replace('FLOPs', 'MACs')}"
-    raise AssertionError(f"{metric} has no smallest unit")
+    """Returns a figure for people: "4.20 GMACs", "25.04 M params", "8.00 ms", "200.00 MB"."""
+    return METRICS[metric].format(value)
 
 
 def _shown(text: str) -> str:
-    """The text for a message: quoted, on one line, clipped."""
+    """Returns the text for a message: quoted, on one line, clipped."""
     return repr(text if len(text) <= 40 else text[:40] + "…")
 
 
 def _split(body: str, shown: str) -> tuple[str, str]:
-    """The number and the unit of a budget text, blanks inside the unit dropped."""
+    """Returns the number and the unit of a budget text, blanks inside the unit dropped."""
     if not body:
         raise BudgetError(f"A budget is a number and a unit, but got {shown}: give one {_EXAMPLES}.")
     if not body.isascii():
@@ -256,7 +219,7 @@ def _split(body: str, shown: str) -> tuple[str, str]:
         raise BudgetError(f"A budget starts with a finite number, but got {shown}: give one {_EXAMPLES}.")
     unit = "".join(body[match.end() :].split())
     another = re.match(r"([A-Za-z]+?)(?:and|[^A-Za-z0-9])?[0-9].*[A-Za-z]", unit)
-    if another and another[1].lower() in {known.lower() for known in _UNITS}:
+    if another and another[1].lower() in {known.lower() for known in METRICS.units}:
         raise BudgetError(f"{shown} is more than one budget: give each its own --budget, one per metric.")
     if re.match(r"[,_'.][0-9]|[0-9]", unit):
         raise BudgetError(f"{shown} has thousands separators or a decimal comma: write 4200MFLOPs or 4.2GFLOPs.")
@@ -266,28 +229,28 @@ def _split(body: str, shown: str) -> tuple[str, str]:
 
 
 def _unit(text: str, shown: str) -> str:
-    """The canonical spelling of a unit."""
-    if text in _UNITS:
+    """Returns the canonical spelling of a unit."""
+    if text in METRICS.units:
         return text
-    if text.lower() in _COUNTS:
-        return _COUNTS[text.lower()]
-    same = next((unit for unit in _UNITS if unit.lower() == text.lower()), None)
+    if text.lower() in METRICS.any_case:
+        return METRICS.any_case[text.lower()]
+    same = next((unit for unit in METRICS.units if unit.lower() == text.lower()), None)
     if text in ("K", "M", "G", "T", "k", "m", "g", "t"):
         same = f"{text.upper()}FLOPs"
-    near = same or closest(text[:20], _UNITS)
+    near = same or closest(text[:20], METRICS.units)
     hint = f"did you mean {near}?" if near else f"give a number and a unit, {_EXAMPLES}."
     raise BudgetError(f"Unknown unit {text[:20]!r} in {shown}: {hint}")
 
 
-def _check_device(device: str, metric: str, shown: str) -> None:
-    if metric != "latency_s":
+def _check_device(device: str, metric: Metric, shown: str) -> None:
+    if not metric.on_device:
         raise BudgetError(f"Only a time is held on a device, but got {shown}: leave out '@…'.")
     if not _DEVICE.fullmatch(device):
         raise BudgetError(f"Unknown device {device[:20]!r} in {shown}: use cpu, cuda, cuda:0 or mps.")
 
 
-def _bound(number: str, factor: Fraction, metric: str, shown: str) -> int | float:
-    """The bound in the metric's own unit, rounded down so that it is never exceeded."""
+def _bound(number: str, factor: Fraction, metric: Metric, shown: str) -> int | float:
+    """Returns the bound in the metric's own unit, rounded down so that it is never exceeded."""
     mantissa, _, exponent = number.lower().partition("e")
     value = Decimal(mantissa)
     # Magnitudes are compared before anything is expanded: 1e400000 written out is half a megabyte of digits.
@@ -297,7 +260,7 @@ def _bound(number: str, factor: Fraction, metric: str, shown: str) -> int | floa
     exact = Fraction(value) * Fraction(10) ** int(exponent or 0) * factor if magnitude <= 18 else None
     if exact is None or exact > _LARGEST:
         raise BudgetError(f"No network spends as much as {shown}: give at most 1e18, {_EXAMPLES}.")
-    if metric == "latency_s":
+    if not metric.whole:
         return float(exact)
     if exact < 1:
         raise BudgetError(f"{shown} is less than one, which fits nothing: give one {_EXAMPLES}.")
@@ -305,7 +268,7 @@ def _bound(number: str, factor: Fraction, metric: str, shown: str) -> int | floa
 
 
 def _exact_decimal(value: Fraction) -> Decimal:
-    """`value` without rounding; its denominator has only the factors 2 and 5."""
+    """Returns `value` without rounding; its denominator has only the factors 2 and 5."""
     places = 0
     while value.denominator != 1:
         value *= 10

@@ -10,7 +10,8 @@ import torch
 import yaml
 
 from nas.architecture import Architecture
-from nas.budget import BUILT_METRICS, Budget, Cost, _split, format_quantity
+from nas.budget import Budget, Cost, _split, format_quantity
+from nas.budget_metrics import ADDITIVE
 from nas.costs import cost
 from nas.errors import NasError
 from nas.networks.loading import load_architecture, load_space
@@ -89,9 +90,9 @@ def use_space(home: Path) -> None:
 def _use_costs(space: SearchSpace, rng: random.Random) -> None:
     found = dry_run(space, [])
     assert found.size == space.size()
-    for metric in BUILT_METRICS:
+    for metric in ADDITIVE:
         bound = found.costs[metric]["median"]
-        draw = BudgetSampler(space, [Budget(metric=metric, bound=bound)], aim=0.0).draw(rng)
+        draw = BudgetSampler(space, [Budget(metric=metric, bound=bound)], min_share=0.0).sample(rng)
         assert draw.cost.value(metric) <= bound
         assert cost(draw.architecture) == draw.cost
 

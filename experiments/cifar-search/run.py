@@ -102,7 +102,7 @@ def coatnet_shaped(space: SearchSpace, sampler: BudgetSampler) -> Architecture:
             for i, (letter, (w, d)) in enumerate(zip("CCAA", chosen, strict=True))
         )
         architecture = space.decode(type(space.encode(space.sample(random.Random(0))))(stem, genes))
-        if sampler.in_range(nas.cost(architecture)):
+        if sampler.contains(nas.cost(architecture)):
             best = (distance, architecture)
 
     for stem in space.stem.combinations:
@@ -134,10 +134,10 @@ def compare(space: SearchSpace, budget: nas.Budget, data: Path, run: Path) -> No
     torch.set_num_threads(plan.threads)
     dataset = open_data(str(data)).load(resolution=plan.train_resolution, seed=OPTIONS["seed"])
     space = space.adapted(channels=dataset.info.channels, num_classes=dataset.info.num_classes)
-    sampler = BudgetSampler(space, [budget], aim=AIM)
+    sampler = BudgetSampler(space, [budget], min_share=AIM)
     rng = random.Random("random members")
     others = [("coatnet-shaped", coatnet_shaped(space, sampler))]
-    others += [(f"random {i + 1}", sampler.draw(rng).architecture) for i in range(RANDOM_MEMBERS)]
+    others += [(f"random {i + 1}", sampler.sample(rng).architecture) for i in range(RANDOM_MEMBERS)]
     rows = [
         {
             "network": f"finalist {i + 1}",

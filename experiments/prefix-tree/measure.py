@@ -31,11 +31,11 @@ RESULTS = Path(__file__).resolve().parents[2] / "results" / "prefix-tree"
 COMMAND = "OMP_NUM_THREADS=1 python experiments/prefix-tree/measure.py"
 SIZE, REPEATS = 16, 3
 SPACE = nas.load_space("coatnet-small").adapted(channels=1)
-SAMPLER = BudgetSampler(SPACE, [nas.Budget.parse("5MFLOPs")], aim=0.75)
+SAMPLER = BudgetSampler(SPACE, [nas.Budget.parse("5MFLOPs")], min_share=0.75)
 
 
 def at_random(rng: random.Random) -> Architecture:
-    return SAMPLER.draw(rng).architecture
+    return SAMPLER.sample(rng).architecture
 
 
 def evolved(parents: list[Architecture]) -> Callable[[random.Random], Architecture]:
@@ -52,7 +52,7 @@ def sweep(parent: Architecture, stages: int) -> Callable[[random.Random], Archit
 
     def other(rng: random.Random) -> Architecture:
         while True:
-            drawn = SAMPLER.draw(rng).architecture
+            drawn = SAMPLER.sample(rng).architecture
             kept, new = SPACE.encode(parent), SPACE.encode(drawn)
             mixed = type(kept)(kept.stem, (*kept.stages[:fixed], *new.stages[fixed:]))
             if SPACE.valid(mixed):

@@ -86,7 +86,7 @@ def _seconds(run: Callable[[], Any]) -> float:
 def members(sampler: BudgetSampler) -> dict[str, nas.Architecture]:
     """The smallest, the median of 101 draws and the largest of one layout."""
     rng = random.Random(0)
-    draws = sorted((sampler.draw(rng, layout=LAYOUT) for _ in range(101)), key=lambda d: d.cost.macs)
+    draws = sorted((sampler.sample(rng, layout=LAYOUT) for _ in range(101)), key=lambda d: d.cost.macs)
     return {
         "smallest": sampler.smallest(rng, LAYOUT).architecture,
         "median": draws[50].architecture,

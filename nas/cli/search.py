@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nas.budget import Budget, format_quantity, parse_budgets
 from nas.cli.console import Console, plain, table
 from nas.cli.parsing import add_declared, add_method_options, reader
-from nas.errors import BudgetError, OptionError
+from nas.errors import OptionError
 from nas.executors import check_cluster, check_workers
 from nas.options import SearchOptions, declared, flag
 from nas.options.kinds import Text
@@ -144,6 +144,7 @@ def _for_data(space: SearchSpace, options: SearchOptions) -> SearchSpace:
 
 def _dry_run(space: SearchSpace, budgets: tuple[Budget, ...], options: SearchOptions, console: Console) -> None:
     from nas.sampling.dry_run import dry_run
+    from nas.sampling.infeasible import infeasible, nothing_fits
 
     found = plain(dry_run(space, budgets, options, random.Random(options.seed)))
     console.document(
@@ -159,19 +160,18 @@ def _dry_run(space: SearchSpace, budgets: tuple[Budget, ...], options: SearchOpt
     for line in dry_run_lines(found, budgets, f"{pixels} x {pixels} pixels, {classes} classes"):
         console.say(line)
     for budget in budgets:
-        costs = found["costs"][budget.metric]
+        costs = found["costs"].get(budget.metric)
+        if costs is None:
+            continue  # measured network by network: the samples that are feasible tell, below
         if costs["min"] > budget.bound:
-            raise BudgetError(
-                f"No {space.name} network fits {budget}: the smallest needs "
-                f"{format_quantity(budget.metric, costs['min'])}. Raise --budget or lower --resolution."
-            )
+            raise infeasible(space.name, budget, costs["min"])
         if costs["max"] <= budget.bound:
             console.warn(
                 f"{budget} is above the largest {space.name} network "
                 f"({format_quantity(budget.metric, costs['max'])}): everything fits it."
             )
     if not found["fits"]:
-        raise BudgetError(f"No {space.name} network fits {_both(budgets)}. Raise --budget or lower --resolution.")
+        raise nothing_fits(space.name, budgets)
 
 
 def dry_run_lines(found: dict[str, Any], budgets: tuple[Budget, ...], held: str) -> list[str]:

@@ -96,7 +96,7 @@ def _derive(network: str | None, console: Console) -> None:
 def describe(space: SearchSpace) -> dict[str, Any]:
     """A space as plain data."""
     from nas.costs import SpaceCosts
-    from nas.sampling.budget_sampler import shortest
+    from nas.sampling.shortest_paths import shortest
 
     counted = SpaceCosts(space)
     return {

@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from nas.budget import BUILT_METRICS, Budget, Cost, format_quantity
+from nas.budget import Budget, Cost, format_quantity
+from nas.budget_metrics import ADDITIVE
 from nas.cli.console import Console, table
 from nas.cli.parsing import reader
 from nas.errors import BudgetError, OptionError
@@ -129,7 +130,7 @@ def zoo_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 def _budget(given: str) -> Budget:
     budget = Budget.parse(given)
-    if budget.metric not in BUILT_METRICS:
+    if budget.metric not in ADDITIVE:
         raise BudgetError(
             f"--fits {budget}: the zoo's networks are counted, not measured. Give multiply-adds or parameters, such as "
             "4.2GFLOPs or 25Mparams; `nas profile NAME --latency` measures one."

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from nas.errors import OptionError
+from nas.machine import available_cores
 from nas.options import SearchOptions
 from nas.progress import Progress
 
@@ -44,8 +45,7 @@ def check_workers(options: SearchOptions) -> None:
     given = f"--workers {options.workers}" if options.workers else f"--ray {options.ray}"
     if find_spec("ray") is None:
         raise OptionError(f"{given} needs Ray: pip install 'ray[tune]', or use --workers 0.")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    check_room(options, cores if cluster_of(options) is None else None, "this machine")
+    check_room(options, available_cores() if cluster_of(options) is None else None, "this machine")
 
 
 def check_room(options: SearchOptions, cpus: int | None, where: str) -> None:

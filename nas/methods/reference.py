@@ -16,6 +16,6 @@ def reference_networks(sampler: BudgetSampler, count: int, *, seed: int) -> list
     for _ in range(_TRIES * count):
         if len(found) == count:
             break
-        sampled = sampler.draw(rng).architecture
+        sampled = sampler.sample(rng).architecture
         found[sampled.digest] = sampled
     return list(found.values())

@@ -60,11 +60,11 @@ def most_params(sampler: BudgetSampler) -> int:
     Exact where parameters are bounded; else over multiply-adds that are rounded down, so that the answer is a little
     too high rather than too low.
     """
-    bounds = dict(zip(sampler.metrics, sampler.bounds, strict=True))
+    bounds = dict(zip(sampler.counted.metrics, sampler.counted.bounds, strict=True))
     most = sampler.extremes("params")[1]
     if "params" in bounds:
-        return min(bounds["params"], most)
-    return min(most, max(_most_of_layout(sampler, layout, bounds["macs"]) for layout in sampler.layouts))
+        return min(int(bounds["params"]), most)
+    return min(most, max(_most_of_layout(sampler, layout, int(bounds["macs"])) for layout in sampler.layouts))
 
 
 def _most_of_layout(sampler: BudgetSampler, layout: str, bound: int) -> int:

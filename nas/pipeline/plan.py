@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 
 from nas.budget import Cost
 from nas.data import DataInfo, choose_augment
 from nas.errors import OptionError
+from nas.machine import available_cores
 from nas.methods.protocol.plan import SEARCH_SHARE, MethodPlan, Plan, Planned, Workload, images_per_second, within
 from nas.options import SearchOptions
 from nas.training import learning_rate_for
@@ -92,11 +92,6 @@ def make_plan(
         },
         method=planned.own,
     )
-
-
-def available_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _rate(cost: Cost, scale: float, gpu: bool, threads: int) -> float:

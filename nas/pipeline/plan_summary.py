@@ -35,12 +35,12 @@ def plan_summary(
 
 
 def _least(sampler: BudgetSampler) -> str:
-    """What networks in range cost at least; a bound above the largest network is lowered to it."""
-    share = f"{sampler.aim:.0%} of"
+    """Returns what feasible networks cost at least; a bound above the largest network is lowered to it."""
+    share = f"{sampler.feasible.min_share:.0%} of"
     if not sampler.budgets:
         return f"{share} the largest"
     parts: list[str] = []
-    for budget, bound in zip(sampler.budgets, sampler.bounds, strict=True):
+    for budget, bound in zip(sampler.budgets, sampler.feasible.bounds, strict=True):
         if bound < int(budget.bound):
             parts.append(f"the largest, {format_quantity(budget.metric, bound)} ({budget} is above that)")
         else:

@@ -172,7 +172,7 @@ class SearchPipeline:
             source.info,
             resolution=self.space.input.resolution,
             stride=self.sampler.costs.total_stride,
-            cost=self.sampler.draw(random.Random(0)).cost,
+            cost=self.sampler.sample(random.Random(0)).cost,
             misfit=lambda size: misfit(self.space.adapted(resolution=size)),
             phase=method.phase,
             plan_method=method.plan,

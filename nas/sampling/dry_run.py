@@ -9,17 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from nas.budget import Budget, check_budgets
+from nas.budget import Budget, Cost, check_budgets
+from nas.budget_metrics import ADDITIVE
 from nas.costs import TABLE, CostGraph, SpaceCosts
 from nas.options import SearchOptions
-from nas.sampling.budget_sampler import meets_all, shortest
+from nas.sampling.budget_sampler import measures_of
+from nas.sampling.feasible_set import FeasibleSet
+from nas.sampling.shortest_paths import meets_all, shortest
 from nas.sampling.weight_table import Table
 from nas.spaces import END, START, Node, SearchSpace
 
 _HALF = 8_000_000
 """Sums to look at in each half of a space before its figures are estimated."""
 _COUNTABLE = 1 << 62
-_DRAWS, _TRIES = 20_000, 500
+_SAMPLES, _TRIES, _MEASURED = 20_000, 500, 100
 _Sums = tuple[np.ndarray, np.ndarray]
 """Sums in order, and how many ways there are to each."""
 _Half = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -33,8 +36,8 @@ class DryRun:
     Attributes:
         costs: Per metric, `min`, `median` and `max` over all architectures.
         fits: The share of all architectures within all budgets; `layouts` has it per layout, with the `size`.
-        exact: False where the medians and shares were estimated from uniform draws (very large spaces, or two
-            budgets at once).
+        exact: False where the medians and shares were estimated from uniform samples (very large spaces, two budgets
+            at once, or a metric that is measured).
     """
 
     name: str
@@ -52,14 +55,15 @@ def dry_run(
     options: SearchOptions | None = None,
     rng: random.Random | None = None,
 ) -> DryRun:
-    """Counts a space; nothing is trained and an infeasible budget is no error here (`fits` is 0)."""
+    """Counts the members of a space and what they cost, without training; an infeasible budget has `fits` 0."""
     if options is not None and options.resolution:
         space = space.adapted(resolution=options.resolution)
     check_budgets(budgets)
     costs = SpaceCosts(space)
-    extremes = {m: (shortest(costs, m, smallest=True), shortest(costs, m, smallest=False)) for m in ("macs", "params")}
+    extremes = {m: (shortest(costs, m, smallest=True), shortest(costs, m, smallest=False)) for m in ADDITIVE}
     total, layouts = space.size(), {}
-    halves = _all_halves(costs) if len(budgets) < 2 else None
+    countable = len(budgets) < 2 and all(budget.metric in ADDITIVE for budget in budgets)
+    halves = _all_halves(costs) if countable else None
     if halves is not None:
         medians = {m: _median(list(found.values()), total, extremes[m]) for m, found in halves.items()}
         for layout in space.layouts:
@@ -83,7 +87,7 @@ def dry_run(
 def _all_halves(costs: SpaceCosts) -> dict[str, dict[str, list[_Half]]] | None:
     """Per metric and layout, what counts its members exactly; None if that is too much work."""
     space, found = costs.space, {}
-    for metric in ("macs", "params"):
+    for metric in ADDITIVE:
         found[metric] = {}
         for layout in space.layouts:
             halves = _halves(costs.graph(layout), space.size(layout), len(space.stages) // 2, metric)
@@ -143,7 +147,7 @@ def _merged(parts: list[_Sums]) -> _Sums:
 
 
 def _count(halves: list[_Half], bound: int) -> int:
-    """How many architectures cost at most `bound`, exactly."""
+    """Returns how many architectures cost at most `bound`, exactly."""
     total = 0
     for left, ways, right, cumulated in halves:
         places = np.searchsorted(right, bound - left, side="right")
@@ -168,21 +172,25 @@ def _estimate(space: SearchSpace, costs: SpaceCosts, budgets: Sequence[Budget], 
     weights: list[np.ndarray] = []
     layouts: dict[str, dict[str, Any]] = {}
     generator = np.random.default_rng(rng.getrandbits(64))
-    draws = max(200, _DRAWS // len(space.layouts))
+    count = max(200, _SAMPLES // len(space.layouts))
+    counted = [budget for budget in budgets if budget.metric in ADDITIVE]
+    measured = [budget for budget in budgets if budget.metric not in ADDITIVE]
     for layout in space.layouts:
         size = space.size(layout)
         if not size:
             continue
-        drawn = _drawn(costs.graph(layout), space.graph(layout).counts, draws, generator)
-        within = np.ones(draws, dtype=bool)
-        for budget in budgets:
-            within &= drawn[budget.metric] <= budget.bound
+        sampled = _sampled(costs.graph(layout), space.graph(layout).counts, count, generator)
+        within = np.ones(count, dtype=bool)
+        for budget in counted:
+            within &= sampled[budget.metric] <= budget.bound
         for metric, found in values.items():
-            found.append(drawn[metric])
-        weights.append(np.full(draws, size / space.size() / draws))
+            found.append(sampled[metric])
+        weights.append(np.full(count, size / space.size() / count))
         share = float(within.mean())
-        # Draws say nothing of a share that hardly any of them falls into.
-        share = share if share > 0.05 else _thin_share(costs.graph(layout), size, budgets, rng)
+        # Samples say nothing of a share that hardly any of them falls into.
+        share = share if share > 0.05 else _thin_share(costs.graph(layout), size, counted, rng)
+        if measured and share:
+            share *= _measured_share(costs, layout, counted, measured, rng)
         layouts[layout] = {"size": size, "fits": share}
     medians = {}
     for metric, parts in values.items():
@@ -194,7 +202,7 @@ def _estimate(space: SearchSpace, costs: SpaceCosts, budgets: Sequence[Budget], 
 
 
 def _thin_share(graph: CostGraph, size: int, budgets: Sequence[Budget], rng: random.Random) -> float:
-    """The share of members within budgets by tables of the budget, corrected by draws from them; 0 only if none is."""
+    """The share of members within additive budgets by their table, corrected by samples from it; 0 only if none is."""
     bounds = {budget.metric: int(budget.bound) for budget in budgets}
     if any(graph.remaining(metric)[START] > bound for metric, bound in bounds.items()):
         return 0.0
@@ -202,18 +210,43 @@ def _thin_share(graph: CostGraph, size: int, budgets: Sequence[Budget], rng: ran
         return 0.0
     table = Table(graph, list(bounds), list(bounds.values()), fair=False)
     window = (0,) * len(bounds), table.top
-    drawn = [table.draw(rng, window) or [] for _ in range(_TRIES)]
+    sampled = [table.sample(rng, window) or [] for _ in range(_TRIES)]
     hits = sum(
         bool(picked) and all(sum(getattr(o, metric) for o in picked) <= bound for metric, bound in bounds.items())
-        for picked in drawn
+        for picked in sampled
     )
     return max(table.weight(window) * hits / _TRIES, 1 / size)
 
 
-def _drawn(graph: CostGraph, counts: dict[Node, int], draws: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Costs of uniform draws, all taking their way through the graph side by side."""
-    costs = {metric: np.zeros(draws, dtype=np.int64) for metric in ("macs", "params")}
-    waiting: dict[Node, list[np.ndarray]] = {START: [np.arange(draws)]}
+def _measured_share(
+    costs: SpaceCosts, layout: str, counted: Sequence[Budget], measured: Sequence[Budget], rng: random.Random
+) -> float:
+    """Of the members of a layout within additive budgets, the share within measured ones too, by some samples."""
+    graph, space = costs.graph(layout), costs.space
+    bounds = {budget.metric: int(budget.bound) for budget in counted}
+    bounds = bounds or {"macs": graph.remaining("macs", smallest=False)[START]}
+    within = FeasibleSet(metrics=tuple(bounds), bounds=tuple(bounds.values()))
+    table = Table(graph, within.metrics, [*bounds.values()], fair=False)
+    window = (0,) * len(bounds), table.top
+    tried = hits = 0
+    for _ in range(_TRIES):
+        options = table.sample(rng, window) or []
+        cost = Cost(macs=sum(o.macs for o in options), params=sum(o.params for o in options))
+        if not options or not within.contains(cost):
+            continue
+        architecture = space.decode(space.genotype(option.choice for option in options))
+        for metric, measure in measures_of(measured).items():
+            cost = cost.measured(metric, measure(architecture))
+        tried, hits = tried + 1, hits + all(budget.allows(cost) for budget in measured)
+        if tried == _MEASURED:
+            break
+    return hits / max(1, tried)
+
+
+def _sampled(graph: CostGraph, counts: dict[Node, int], count: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Costs of uniform samples, all taking their way through the graph side by side."""
+    costs = {metric: np.zeros(count, dtype=np.int64) for metric in ADDITIVE}
+    waiting: dict[Node, list[np.ndarray]] = {START: [np.arange(count)]}
     for node in graph.nodes[:-1]:
         if node not in waiting:
             continue

@@ -1,42 +1,37 @@
-"""Listing every architecture in range of one layout, for when drawing finds nothing new."""
+"""Every feasible architecture of one layout, listed for when sampling finds nothing new."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from nas.costs import Option
-from nas.sampling.budget_sampler import BudgetSampler, Draw
+from nas.sampling.budget_sampler import BudgetSampler, Member
 from nas.spaces import END, START
 
 MOST_VISITS = 200_000
+MOST_REJECTED = 2_000
+"""Networks within the additive budgets that a measured one may refuse before the listing gives up."""
 
 
-def members(sampler: BudgetSampler, layout: str, *, most_visits: int = MOST_VISITS) -> Iterator[Draw]:
-    """Every member of a layout within the sampler's range, each once, in a fixed order.
+def members(sampler: BudgetSampler, layout: str, *, most_visits: int = MOST_VISITS) -> Iterator[Member]:
+    """Yields every feasible member of a layout, each once, in a fixed order.
 
     A depth-first walk through the layout's graph that turns back where the least that remains exceeds a bound, or the
-    most that remains falls short of the aim.
+    most that remains falls short of the least share of the budget.
 
     Args:
-        most_visits: Decisions to look at before giving up; a range that is narrow against its layout may hold more
-            members than were listed by then.
+        most_visits: Decisions to look at before giving up; a layout with few feasible members for its size may hold
+            more of them than were listed by then.
     """
-    graph = sampler.costs.graph(layout)
-    least = [graph.remaining(metric) for metric in sampler.metrics]
-    most = [graph.remaining(metric, smallest=False) for metric in sampler.metrics]
-    aims = [sampler.aim * bound for bound in sampler.bounds]
-
-    def promising(option: Option, spent: tuple[int, ...]) -> bool:
-        return all(s + rest[option.node] <= b for s, rest, b in zip(spent, least, sampler.bounds, strict=True)) and any(
-            s + rest[option.node] >= aim for s, rest, aim in zip(spent, most, aims, strict=True)
-        )
-
+    graph, counted = sampler.costs.graph(layout), sampler.counted
+    least = [graph.remaining(metric) for metric in counted.metrics]
+    most = [graph.remaining(metric, smallest=False) for metric in counted.metrics]
     picked: list[Option] = []
     waiting: list[tuple[Iterator[Option], tuple[int, ...]]] = []
     if graph.nodes:
-        waiting.append((iter(graph.options[START]), (0,) * len(sampler.metrics)))
-    visits = 0
-    while waiting and visits < most_visits:
+        waiting.append((iter(graph.options[START]), (0,) * len(counted.metrics)))
+    visits = rejected = 0
+    while waiting and visits < most_visits and rejected < MOST_REJECTED:
         options, before = waiting[-1]
         del picked[len(waiting) - 1 :]
         option = next(options, None)
@@ -44,13 +39,16 @@ def members(sampler: BudgetSampler, layout: str, *, most_visits: int = MOST_VISI
             waiting.pop()
             continue
         visits += 1
-        spent = tuple(s + getattr(option, metric) for s, metric in zip(before, sampler.metrics, strict=True))
-        if not promising(option, spent):
+        spent = tuple(s + getattr(option, metric) for s, metric in zip(before, counted.metrics, strict=True))
+        ahead, at_most = ([rest[option.node] for rest in each] for each in (least, most))
+        if not counted.may_still_reach(spent, ahead, at_most):
             continue
         picked.append(option)
         if option.node != END:
             waiting.append((iter(graph.options[option.node]), spent))
             continue
-        found = sampler.drawn(picked)
+        found = sampler.member_of(picked)
         if found is not None:
             yield found
+        elif sampler.measures:
+            rejected += 1

@@ -1,9 +1,9 @@
-"""Tables of how many members there are for every rest of a budget, and draws from them.
+"""Tables of how many members there are for every rest of a budget, and samples from them.
 
 Costs are exact sums along paths of a graph. At every node the least that is still to be spent is known, so a decision
 spends its *excess*: by how much it makes the cheapest way to END dearer. With the slack of a budget over the cheapest
 member cut into bins, the number (or fair measure) of ways to finish with what is left is a small array per node; taking
-each decision in proportion to it draws members in proportion to their weight over the *binned* budget, which contains
+each decision in proportion to it samples members in proportion to their weight over the *binned* budget, which contains
 the exact one. Rejecting what falls outside the exact one leaves the rest in proportion.
 """
 
@@ -72,16 +72,16 @@ class Table:
 
     @property
     def top(self) -> tuple[int, ...]:
-        """The highest bin of each metric."""
+        """Returns the highest bin of each metric."""
         return (self.bins - 1,) * len(self.metrics)
 
     def weight(self, window: Window) -> float:
-        """The weight of all members in a window: no metric above its high bin, and at least one not below its low."""
+        """Returns the weight of the members in a window: no metric above its high bin, one not below its low."""
         none = (0,) * len(self.metrics)
         return float(self._ways(np.array([0]), np.array([none]), none, window)[0])
 
-    def draw(self, rng: random.Random, window: Window) -> list[Option] | None:
-        """The decisions of one member of the window, drawn by weight; None if it holds none."""
+    def sample(self, rng: random.Random, window: Window) -> list[Option] | None:
+        """Samples one member of the window by weight; returns its decisions, or None if the window holds none."""
         spent, number = (0,) * len(self.metrics), 0
         picked: list[Option] = []
         while number != self._end:

@@ -1,1 +1,1 @@
-"""Searchers: what proposes architectures, and learns from their trials."""
+"""Searchers: they propose architectures and learn from their trials."""

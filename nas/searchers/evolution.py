@@ -2,9 +2,9 @@
 
 The first trials are spread evenly over the layouts. Parents then come from the best of all trials so far (an elitist
 selection as in NSGA-II: Deb et al. 2002) by binary tournaments. A child is a mutation of a parent, or a crossover of
-two, half of which mutate as well. A child out of the budgets' range is not thrown away at once: further mutations that
-bring it nearer are kept, so that a wider stage can be paid for by a narrower one, which rejection alone would hardly
-ever find inside a narrow range.
+two, half of which mutate as well. A child outside the budget's feasible set is not thrown away at once: further
+mutations that bring it nearer are kept, so that a wider stage can be paid for by a narrower one, which rejection alone
+would hardly ever find inside a narrow set.
 """
 
 from __future__ import annotations
@@ -16,24 +16,23 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from nas.architecture import Architecture
-from nas.budget import Cost
-from nas.sampling.budget_sampler import BudgetSampler, Draw
+from nas.sampling.budget_sampler import BudgetSampler, Member
 from nas.searchers.searcher import START, History, Proposal, Round
 from nas.trial import Trial
 
 LEAST_PARENTS, MOST_PARENTS, PARENT_SHARE = 8, 64, 0.15
 FRESH_SHARE = 0.1
-"""Of the later proposals, the share that is drawn afresh, so that no layout is lost for good."""
+"""Of the later proposals, the share of random ones, so that no layout is lost for good."""
 CROSSOVER_SHARE = 0.7
 TRADE_OFF_SHARE = 0.2
-"""Of the tournaments under an aim, the share that looks at cost too."""
+"""Of the tournaments under a least share of the budget, the share that looks at cost too."""
 ATTEMPTS = 20
 REPAIRS = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Fitness:
-    """How good a trial is among others: its front (0 is best), how alone it is there, its score."""
+    """The fitness of a trial among others: its front (0 is best), how alone it is there, its score."""
 
     rank: int
     crowding: float
@@ -41,15 +40,15 @@ class Fitness:
 
     @property
     def trade_off(self) -> tuple[float, ...]:
-        """Sorts by front, then by the loneliest; smaller is better."""
+        """A key that sorts by front, then by the loneliest; smaller is better."""
         return self.rank, -self.crowding, -self.score
 
 
 class Evolution:
-    """The default searcher.
+    """Evolution under budgets; the default searcher.
 
-    With an aim (the sampler's, above 0) all candidates cost about the same, so selection goes mostly by score;
-    without, it goes by Pareto front of score and cost, and by crowding within a front.
+    With a least share of the budget (the sampler's) all candidates cost about the same, so selection goes mostly by
+    score; without, it goes by Pareto front of score and cost, and by crowding within a front.
     """
 
     def __init__(
@@ -61,7 +60,7 @@ class Evolution:
         presets: Sequence[Architecture] = (),
     ) -> None:
         self._sampler, self._objective = sampler, objective
-        self._trade_off_share = TRADE_OFF_SHARE if sampler.aim > 0 else 1.0
+        self._trade_off_share = TRADE_OFF_SHARE if sampler.feasible.min_share > 0 else 1.0
         self._history = History(sampler, seed=seed, presets=presets)
 
     def tell(self, trials: Iterable[Trial]) -> None:
@@ -85,12 +84,12 @@ class Evolution:
         return opened.proposals
 
     def _layouts_from(self, place: int) -> list[str]:
-        """The layouts, starting with the one whose turn it is."""
+        """Returns the layouts, starting with the one whose turn it is."""
         layouts = self._sampler.layouts
         return [layouts[(place + i) % len(layouts)] for i in range(len(layouts))]
 
     def _parents(self, scored: list[Trial]) -> list[tuple[Trial, Fitness]]:
-        """The best of all trials, with their fitness among all."""
+        """Returns the best of all trials, with their fitness among all."""
         costs = [float(trial.cost.value(self._objective) or 0) for trial in scored]
         pairs = list(zip(scored, fitnesses([trial.score or 0.0 for trial in scored], costs), strict=True))
         count = min(MOST_PARENTS, max(LEAST_PARENTS, int(PARENT_SHARE * len(pairs))))
@@ -101,7 +100,7 @@ class Evolution:
         return kept + [pair for pair in by_score if id(pair[0]) not in numbers][: count - len(kept)]
 
     def _select(self, parents: list[tuple[Trial, Fitness]], rng: random.Random) -> Architecture:
-        """A binary tournament."""
+        """Selects a parent by binary tournament."""
         pair = rng.choice(parents), rng.choice(parents)
         if rng.random() < self._trade_off_share:
             return min(pair, key=lambda one: one[1].trade_off)[0].architecture
@@ -120,30 +119,26 @@ class Evolution:
                 return True
         return False
 
-    def _repaired(self, child: Architecture, rng: random.Random) -> Draw | None:
-        """The child, mutated until it is in range; None if that takes too long."""
-        space, costs = self._sampler.space, self._sampler.costs
-        distance = self._distance(costs.cost(space.encode(child)))
+    def _repaired(self, child: Architecture, rng: random.Random) -> Member | None:
+        """Returns the child, mutated until it is feasible; None if that takes too long."""
+        space = self._sampler.space
+        distance = self._violation(child)
         for _ in range(REPAIRS):
             if distance == 0:
                 break
             changed = space.mutate(child, rng)
-            further = self._distance(costs.cost(space.encode(changed)))
+            further = self._violation(changed)
             if further <= distance:
                 child, distance = changed, further
         return self._history.locate(child)
 
-    def _distance(self, cost: Cost) -> float:
-        """How far a cost is from the range, in shares of the bounds; 0 within it."""
-        shares = [
-            (cost.value(metric) or 0) / bound
-            for metric, bound in zip(self._sampler.metrics, self._sampler.bounds, strict=True)
-        ]
-        return sum(max(0.0, share - 1) for share in shares) + max(0.0, self._sampler.aim - max(shares))
+    def _violation(self, child: Architecture) -> float:
+        sampler = self._sampler
+        return sampler.feasible.violation(sampler.cost(sampler.space.encode(child)))
 
 
 def fitnesses(scores: Sequence[float], costs: Sequence[float]) -> list[Fitness]:
-    """The fitness of every point: score is to be high and cost low.
+    """Returns the fitness of every point: score is to be high and cost low.
 
     One point dominates another if it is as good in both and better in one. Points equal in both share a front.
     """
@@ -170,7 +165,7 @@ def fitnesses(scores: Sequence[float], costs: Sequence[float]) -> list[Fitness]:
 
 
 def _crowding(front: list[tuple[float, float]]) -> list[float]:
-    """Per point of a front in order of cost: the gaps to its neighbours as shares of the front's extent."""
+    """Returns, per point of a front in order of cost, the gaps to its neighbors as shares of the front's extent."""
     extent = [abs(front[-1][axis] - front[0][axis]) or 1.0 for axis in (0, 1)]
     distances = []
     for k in range(len(front)):

@@ -1,9 +1,9 @@
 """Optuna's NSGA-II and TPE as searchers, through ask and tell in memory.
 
-At the start of every batch the study is built anew from our trials and the sampler is seeded from the search's seed
-and the batch's number. What Optuna suggested on the way and we refused (infeasible or known architectures) therefore
-steers the rest of its batch and is then forgotten: a resumed search cannot know it. The first trials are drawn by
-layout, since of Optuna's own random suggestions hardly any are in range.
+At the start of every batch the study is created again from our trials and the sampler is seeded from the search's
+seed and the batch's number. What Optuna suggested on the way and we refused (infeasible or known architectures)
+therefore steers the rest of its batch and is then forgotten: a resumed search cannot know it. The first trials are
+sampled by layout, since of Optuna's own random suggestions hardly any are feasible.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from nas.trial import Trial
 
 NSGA2_PARENTS = 24
 MISSES = 3
-"""Proposals in a row without a usable suggestion, after which the rest of a batch is drawn at random."""
+"""Proposals in a row without a usable suggestion, after which the rest of a batch is random."""
 
 Picks: TypeAlias = "Callable[[str], Any]"
 
 
 class Parameters:
-    """A space's genotypes as Optuna parameters.
+    """The genotypes of a space as Optuna parameters.
 
     Names are `stem.width`, `stage1.op`, `stage1.width`, `stage1.depth`, and `stage1.C.kernel_size` for an op's own
     choices; in a stage with a choice per layer `stage1.layer2.op` and `stage1.layer2.C.kernel_size`. Values are places
@@ -63,7 +63,7 @@ class Parameters:
         }
 
     def genotype(self, pick: Picks) -> Genotype:
-        """The genotype that a pick per parameter gives; only what it uses is asked for."""
+        """Returns the genotype that a pick per parameter gives; `pick` is called for what it uses alone."""
         stem = tuple(pick(f"stem.{name}") for name, _ in self.space.stem.choices)
         depths = self._depths([pick(f"stage{i}.depth") for i in range(1, len(self.space.stages) + 1)])
         stages = []
@@ -71,7 +71,7 @@ class Parameters:
             if not depth:
                 stages.append(ABSENT)
                 continue
-            # A stage whose width follows from the one that it is handed has none of its own to choose.
+            # A stage whose width follows from the one before it has none of its own to choose.
             handed = next((gene.width for gene in reversed(stages) if gene.depth), self.space.stem.width(stem))
             width = handed * stage.times if stage.times else pick(f"stage{i}.width")
             picked: list[tuple[str, tuple[Any, ...]]] = []
@@ -85,7 +85,7 @@ class Parameters:
         return Genotype(stem, tuple(stages))
 
     def places(self, genotype: Genotype) -> dict[str, int]:
-        """The values of the parameters that a genotype uses."""
+        """Returns the values of the parameters that a genotype uses."""
         chosen = {f"stem.{name}": v for (name, _), v in zip(self.space.stem.choices, genotype.stem, strict=True)}
         for i, (stage, gene) in enumerate(zip(self.space.stages, genotype.stages, strict=True), start=1):
             chosen[f"stage{i}.depth"] = gene.depth
@@ -104,7 +104,7 @@ class Parameters:
         return {name: self.values[name].index(v) for name, v in chosen.items() if name in self.distributions}
 
     def _depths(self, depths: list[int]) -> list[int]:
-        """The picked depths, mended where a rule is about them all: hardly any that are picked alone would keep it."""
+        """Returns the picked depths, fixed where a rule is about them all: hardly any picked alone would keep it."""
         space = self.space
         if space.contiguous:
             depths = _one_run(depths)
@@ -123,7 +123,7 @@ class Parameters:
         return depths
 
     def suggest(self, trial: optuna.Trial, name: str) -> Any:
-        """What Optuna suggests for one parameter."""
+        """Returns what Optuna suggests for one parameter."""
         distribution = self.distributions.get(name)
         if distribution is None:
             return self.values[name][0]
@@ -133,15 +133,15 @@ class Parameters:
 
 
 class OptunaSearch:
-    """Asks an Optuna sampler for what the rules allow.
+    """A searcher that asks an Optuna sampler, and proposes what the rules allow.
 
     Args:
-        origin: What proposals are labelled with.
+        origin: The label of its proposals.
         tries: Suggestions per proposal before a random architecture takes its place.
-        both: Whether the objective is minimised beside maximising the score, or the score alone counts.
-        make: A sampler for a seed and a number of told trials.
+        both: Whether the objective is minimized beside maximizing the score, or the score alone counts.
+        make: Makes a sampler from a seed and the number of observed trials.
         whole: Whether every trial has all parameters, those of ops that it does not use included.
-        attributes: Optuna's own notes that every told trial carries.
+        attributes: Optuna's own notes that every observed trial carries.
     """
 
     def __init__(
@@ -167,38 +167,38 @@ class OptunaSearch:
 
     def ask(self, n: int, batch: int) -> list[Proposal]:
         opened = self._history.round(n, batch)
-        told = [frozen for frozen in map(self._frozen, opened.earlier) if frozen is not None]
-        if len(told) >= START and not opened.full:
-            study, misses = self._study(told, opened.rng.getrandbits(32)), 0
+        observed = [frozen for frozen in map(self._frozen, opened.earlier) if frozen is not None]
+        if len(observed) >= START and not opened.full:
+            study, misses = self._study(observed, opened.rng.getrandbits(32)), 0
             while not opened.full and misses < MISSES:
                 misses = 0 if self._offer_suggestion(study, opened) else misses + 1
                 if misses:
                     opened.offer_random()
         return opened.fill()
 
-    def _study(self, told: list[FrozenTrial], seed: int) -> optuna.Study:
+    def _study(self, observed: list[FrozenTrial], seed: int) -> optuna.Study:
         verbosity = optuna.logging.get_verbosity()
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # it announces every study
         try:
             directions = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)[: 2 if self._both else 1]
-            study = optuna.create_study(directions=directions, sampler=self._make(seed, len(told)))
+            study = optuna.create_study(directions=directions, sampler=self._make(seed, len(observed)))
         finally:
             optuna.logging.set_verbosity(verbosity)
-        study.add_trials(told)
+        study.add_trials(observed)
         return study
 
     def _offer_suggestion(self, study: optuna.Study, opened: Round) -> bool:
         for _ in range(self._tries):
             trial = study.ask()
             genotype = self._suggested(trial)
-            draw = self._history.locate_genotype(genotype)
-            if draw is None:
+            member = self._history.locate_genotype(genotype)
+            if member is None:
                 for name, value in self._constraints(genotype).items():
                     trial.set_constraint(name, value)
                 # Infeasible, and never scored. What is known already stays pending like what is proposed, which TPE
                 # takes as a reason to look elsewhere.
                 study.tell(trial, state=TrialState.PRUNED)
-            elif opened.offer(draw, self._origin):
+            elif opened.offer(member, self._origin):
                 return True
         return False
 
@@ -208,18 +208,15 @@ class OptunaSearch:
         return self._parameters.genotype(lambda name: picked[name] if self._whole else suggest(trial, name))
 
     def _constraints(self, genotype: Genotype, cost: Cost | None = None) -> dict[str, float]:
-        """By how much a genotype breaks the space's rules, else a budget or the aim; feasible up to 0."""
-        sampler, space = self._history.sampler, self._history.sampler.space
-        broken = space.broken(genotype)
+        """Returns by how much a genotype breaks the space's rules, else those of the budget; feasible up to 0."""
+        sampler = self._history.sampler
+        broken = sampler.space.broken(genotype)
         if broken:
             return {"rules": float(broken)}
-        cost = cost or sampler.costs.cost(genotype)
-        shares = {m: getattr(cost, m) / b for m, b in zip(sampler.metrics, sampler.bounds, strict=True)}
-        over = {metric: share - 1 for metric, share in shares.items()}
-        return {"rules": 0.0, "aim": sampler.aim - max(shares.values()), **over}
+        return {"rules": 0.0, **sampler.feasible.violations(cost or sampler.cost(genotype))}
 
     def _frozen(self, trial: Trial) -> FrozenTrial | None:
-        """A trial of ours as Optuna's; None if it failed, lacks the objective or lies outside the space."""
+        """Returns a trial of ours as Optuna's; None if it failed, lacks the objective or lies outside the space."""
         if trial.architecture not in self._rebuilt:
             self._rebuilt[trial.architecture] = self._freeze(trial)
         return self._rebuilt[trial.architecture]
@@ -255,7 +252,7 @@ def nsga2(
     """Optuna's NSGA-II (Deb et al. 2002) on score and cost.
 
     It inherits only parameters that all trials have, hence `whole`: with an op's own choices conditional on the op
-    they would be drawn at random for every child. All trials so far count as its first generation, so that parents
+    they would be random for every child. All trials so far count as its first generation, so that parents
     are always the best of all trials and no generation is ever incomplete.
     """
     return OptunaSearch(
@@ -265,7 +262,7 @@ def nsga2(
         tries=50,
         both=True,
         # It breeds only once a generation is as large as its population.
-        make=lambda number, told: NSGAIISampler(population_size=min(NSGA2_PARENTS, told), seed=number),
+        make=lambda number, observed: NSGAIISampler(population_size=min(NSGA2_PARENTS, observed), seed=number),
         whole=True,
         attributes={"NSGAIISampler:generation": 0},
     )
@@ -278,19 +275,19 @@ def tpe(
     objective: str = "macs",
     presets: Sequence[Architecture] = (),
 ) -> OptunaSearch:
-    """Optuna's TPE (Watanabe 2023, arXiv:2304.11127): on the score under an aim, else on score and cost."""
+    """Optuna's TPE (Watanabe 2023, arXiv:2304.11127), on the score; without a least share to use, on cost as well."""
     return OptunaSearch(
         History(sampler, seed=seed, presets=presets),
         objective=objective,
         origin="tpe",
         tries=12,
-        both=sampler.aim == 0,
+        both=sampler.feasible.min_share == 0,
         make=lambda number, _: TPESampler(seed=number, multivariate=True),
     )
 
 
 def _one_run(depths: list[int]) -> list[int]:
-    """Of the runs of present stages, the one with the most layers; all other stages absent."""
+    """Returns the run of present stages with the most layers; all other stages are made absent."""
     runs: list[list[int]] = [[]]
     for i, depth in enumerate(depths):
         if depth:

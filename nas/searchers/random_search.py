@@ -11,7 +11,7 @@ from nas.trial import Trial
 
 
 class RandomSearch:
-    """Draws by layout, without repetition."""
+    """Samples by layout, without repetition."""
 
     def __init__(
         self,

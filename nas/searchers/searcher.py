@@ -1,8 +1,8 @@
 """What every searcher shares: the protocol, the names, and the rules that no proposal may break.
 
-A searcher proposes architectures in numbered batches (`ask`) and hears of their scores (`tell`). What it proposes in
+A searcher proposes architectures in numbered batches (`ask`) and observes their scores (`tell`). What it proposes in
 a batch depends on its seed, the batch's number and the trials of earlier batches, and on nothing else: no state of a
-sampler needs saving, and a search that resumes tells the recorded trials and asks on.
+sampler needs saving, and a search that resumes tells the recorded trials and asks for the next batch.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from nas.architecture import Architecture
 from nas.budget import Cost
 from nas.errors import BudgetError, SpaceError
 from nas.options import SEARCHERS
-from nas.sampling.budget_sampler import BudgetSampler, Draw
+from nas.sampling.budget_sampler import BudgetSampler, Member
 from nas.sampling.enumeration import members
 from nas.spaces import Genotype
 from nas.trial import Trial
 
 START = 16
-"""Complete trials, drawn at random, before a searcher learns from them."""
-DRAWS = 30
-"""Draws from one layout that may all turn out known before its members are listed one by one."""
+"""Complete trials of random architectures before a searcher learns from them."""
+SAMPLES = 30
+"""Samples from one layout that may all turn out known before its members are listed one by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class Proposal:
     """An architecture to score, with its exact cost.
 
     Attributes:
-        origin: How it came about: "preset", "random", "mutation", "crossover", "nsga2" or "tpe".
+        origin: Where it came from: "preset", "random", "mutation", "crossover", "nsga2" or "tpe".
         layout: One letter per stage, such as CCAA.
     """
 
@@ -48,24 +48,24 @@ class Searcher(Protocol):
     def ask(self, n: int, batch: int) -> list[Proposal]:
         """Proposes `n` architectures for batch number `batch`.
 
-        Each is within the sampler's range, and none was a trial or a proposal of an earlier batch. Fewer than `n` come
-        back only when the range holds no more. Trials of this batch and later ones are left aside, so that asking
-        again for a batch that was interrupted half-way gives the same proposals.
+        Each is in the sampler's feasible set, and none was a trial or a proposal of an earlier batch. Fewer than `n`
+        come back only when there are no more. Trials of this batch and later ones are left aside, so that asking again
+        for a batch that was interrupted half-way gives the same proposals.
         """
         ...
 
     def tell(self, trials: Iterable[Trial]) -> None:
-        """Hears of scored (or failed) trials, in the order in which they were proposed."""
+        """Observes scored (or failed) trials, in the order in which they were proposed."""
         ...
 
 
 class MakesSearcher(Protocol):
-    """What is registered: a searcher over what a sampler can draw.
+    """Makes a searcher over the members that a sampler can give; this is what is registered.
 
     Args:
-        seed: Settles every proposal, together with the batch's number and the earlier trials.
-        objective: The cost that is minimised where the searcher weighs score against cost.
-        presets: Proposed before all else, in this order; those that are no members in range are passed over.
+        seed: The random seed, used with the batch's number.
+        objective: The cost that is minimized where the searcher weighs score against cost.
+        presets: Proposed before all else, in this order; those that are no feasible members are passed over.
     """
 
     def __call__(
@@ -83,10 +83,10 @@ class History:
 
     def __init__(self, sampler: BudgetSampler, *, seed: int, presets: Sequence[Architecture] = ()) -> None:
         self.sampler, self.seed = sampler, seed
-        self.presets = tuple(draw for draw in map(self.locate, presets) if draw is not None)
+        self.presets = tuple(member for member in map(self.locate, presets) if member is not None)
         self._trials: list[Trial] = []
         self._batches: dict[Architecture, int] = {}
-        self._listed: dict[str, list[Draw]] = {}
+        self._listed: dict[str, list[Member]] = {}
 
     def tell(self, trials: Iterable[Trial]) -> None:
         for trial in trials:
@@ -103,29 +103,24 @@ class History:
         known = {architecture for architecture, first in self._batches.items() if first < batch}
         return Round(self, n, batch, earlier, known)
 
-    def locate(self, architecture: Architecture) -> Draw | None:
-        """The space's own version of a member in range, with its cost; None for all others."""
+    def locate(self, architecture: Architecture) -> Member | None:
+        """Returns the space's own version of a feasible member, with its cost; None for all others."""
         genotype = self.genotype(architecture)
         return None if genotype is None else self.locate_genotype(genotype)
 
     def genotype(self, architecture: Architecture) -> Genotype | None:
-        """The genotype of a member of the space; None for other architectures."""
+        """Returns the genotype of a member of the space; None for other architectures."""
         try:
             return self.sampler.space.encode(architecture)
         except SpaceError:
             return None
 
-    def locate_genotype(self, genotype: Genotype) -> Draw | None:
-        """The same for a genotype, which may break the space's rules."""
-        if not self.sampler.space.valid(genotype):
-            return None
-        cost = self.sampler.costs.cost(genotype)
-        if not self.sampler.in_range(cost):
-            return None
-        return Draw(self.sampler.space.decode(genotype), cost, self.sampler.space.layout(genotype))
+    def locate_genotype(self, genotype: Genotype) -> Member | None:
+        """Returns the feasible member of a genotype; None also where that breaks the space's rules."""
+        return self.sampler.member(genotype) if self.sampler.space.valid(genotype) else None
 
-    def members(self, layout: str) -> list[Draw]:
-        """The members of a layout in range, listed once."""
+    def members(self, layout: str) -> list[Member]:
+        """Returns the feasible members of a layout, listed once."""
         if layout not in self._listed:
             self._listed[layout] = list(members(self.sampler, layout))
         return self._listed[layout]
@@ -136,7 +131,7 @@ class Round:
 
     Attributes:
         rng: Seeded from the search's seed and the batch's number.
-        earlier: The trials of earlier batches, in the order in which they were told.
+        earlier: The trials of earlier batches, in the order in which they were observed.
     """
 
     def __init__(self, history: History, n: int, batch: int, earlier: list[Trial], known: set[Architecture]) -> None:
@@ -152,47 +147,47 @@ class Round:
         return len(self.proposals) >= self._n
 
     def is_new(self, architecture: Architecture) -> bool:
-        """Whether neither this batch nor an earlier one has the architecture."""
+        """Returns whether neither this batch nor an earlier one has the architecture."""
         return architecture not in self._known
 
-    def offer(self, draw: Draw | None, origin: str) -> bool:
-        """Proposes a draw if it is one, is new and there is room; says whether it did."""
-        if draw is None or self.full or not self.is_new(draw.architecture):
+    def offer(self, member: Member | None, origin: str) -> bool:
+        """Proposes a member if there is one, it is new and there is room; returns whether it did."""
+        if member is None or self.full or not self.is_new(member.architecture):
             return False
-        self._known.add(draw.architecture)
-        self._history.note(draw.architecture, self._batch)
+        self._known.add(member.architecture)
+        self._history.note(member.architecture, self._batch)
         self.proposals.append(
-            Proposal(architecture=draw.architecture, origin=origin, cost=draw.cost, layout=draw.layout)
+            Proposal(architecture=member.architecture, origin=origin, cost=member.cost, layout=member.layout)
         )
         return True
 
     def offer_random(self, layouts: Sequence[str] | None = None) -> bool:
-        """Proposes a new architecture, drawn by layout; False if the range holds no more, or the batch is full.
+        """Proposes a new architecture sampled by layout; returns False if there are no more, or the batch is full.
 
         Args:
-            layouts: In which order to try the layouts; a random one by default.
+            layouts: The order in which the layouts are tried; a random one by default.
         """
         if self.full:
             return False
         order = layouts or self.rng.sample(self._history.sampler.layouts, len(self._history.sampler.layouts))
-        return any(self.offer(self._draw_new(layout), "random") for layout in order)
+        return any(self.offer(self._sample_new(layout), "random") for layout in order)
 
     def fill(self) -> list[Proposal]:
-        """Fills up with new random architectures and hands over the batch."""
+        """Fills up with new random architectures and returns the batch."""
         while self.offer_random():
             pass
         return self.proposals
 
-    def _draw_new(self, layout: str) -> Draw | None:
+    def _sample_new(self, layout: str) -> Member | None:
         sampler = self._history.sampler
-        for _ in range(DRAWS):
+        for _ in range(SAMPLES):
             try:
-                draw = sampler.draw(self.rng, layout=layout)
+                member = sampler.sample(self.rng, layout=layout)
             except BudgetError:
                 break
-            if self.is_new(draw.architecture):
-                return draw
-        unseen = [draw for draw in self._history.members(layout) if self.is_new(draw.architecture)]
+            if self.is_new(member.architecture):
+                return member
+        unseen = [member for member in self._history.members(layout) if self.is_new(member.architecture)]
         return self.rng.choice(unseen) if unseen else None
 
 
@@ -204,7 +199,7 @@ def make_searcher(
     objective: str = "macs",
     presets: Sequence[Architecture] = (),
 ) -> Searcher:
-    """The searcher registered under a name; see `MakesSearcher` for the arguments.
+    """Makes the searcher registered under a name; see `MakesSearcher` for the arguments.
 
     Raises:
         OptionError: If the name is unknown, with the nearest one.

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.budget import METRICS, Budget, Cost, check_budgets, format_quantity, parse_budgets
+from nas.budget import Budget, Cost, check_budgets, format_quantity, parse_budgets
 from nas.errors import BudgetError
 
 READ = [
@@ -129,7 +129,7 @@ BOUNDS = {
 }
 
 
-@given(st.sampled_from(METRICS).flatmap(lambda metric: st.tuples(st.just(metric), BOUNDS[metric])))
+@given(st.sampled_from(sorted(BOUNDS)).flatmap(lambda metric: st.tuples(st.just(metric), BOUNDS[metric])))
 def test_every_budget_round_trips_through_its_text(case: tuple[str, float]) -> None:
     metric, bound = case
     budget = Budget(metric=metric, bound=bound)
@@ -215,4 +215,4 @@ def test_cost_round_trips_through_plain_data() -> None:
     assert bare.to_dict() == {"macs": 3, "params": 2}
     full = Cost(macs=3, params=2, latency_s=0.5, peak_memory_bytes=9, setting="cpu, float32")
     assert [Cost.from_dict(cost.to_dict()) for cost in (bare, full)] == [bare, full]
-    assert [full.value(metric) for metric in METRICS] == [3, 2, 0.5, 9]
+    assert [full.value(metric) for metric in ("macs", "params", "latency_s", "memory_bytes")] == [3, 2, 0.5, 9]

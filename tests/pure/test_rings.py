@@ -38,8 +38,8 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
 
 def test_pure_ring_imports_nothing_heavy() -> None:
     modules = (
-        "errors registry progress formats strict_yaml budget architecture spaces spaces.templates spaces.catalog "
-        "spaces.derive trial options run"
+        "errors registry progress formats machine strict_yaml budget_metrics budget architecture spaces "
+        "spaces.templates spaces.catalog spaces.derive trial options run"
     )
     imports = ", ".join(f"nas.{name}" for name in modules.split())
     assert run_python(f"import {imports}, sys; print([m for m in {HEAVY} if m in sys.modules])").strip() == "[]"

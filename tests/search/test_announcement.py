@@ -37,7 +37,7 @@ PLAN: Any = SimpleNamespace(
 )
 def test_what_networks_cost_at_least_is_said_as_it_is(budgets: list[str], said: str) -> None:
     asked = parse_budgets(budgets)
-    sampler = BudgetSampler(nas.load_space("nats-size"), asked, aim=0.75)
+    sampler = BudgetSampler(nas.load_space("nats-size"), asked, min_share=0.75)
     lines = announcement(
         PLAN, method="params", sampler=sampler, budgets=asked, images=100, lender=None, details=[None, "one thing more"]
     )

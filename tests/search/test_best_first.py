@@ -14,8 +14,9 @@ import pytest
 
 import nas
 from nas.costs import SpaceCosts
-from nas.methods.blockwise.best_first import Range, best_first
+from nas.methods.blockwise.best_first import best_first
 from nas.methods.blockwise.blocks import Blocks, Cell, Path, Piece
+from nas.sampling.feasible_set import FeasibleSet
 from nas.spaces import END, START, Node, SearchSpace
 
 from ..layered_space import NAMES, layered_space
@@ -66,17 +67,17 @@ def everything(blocks: Blocks, scores: Scores) -> tuple[np.ndarray, np.ndarray]:
     return reached[END]
 
 
-def in_range(costs: np.ndarray, wanted: Range) -> np.ndarray:
+def in_range(costs: np.ndarray, wanted: FeasibleSet) -> np.ndarray:
     columns = costs[:, [METRICS.index(metric) for metric in wanted.metrics]]
     bounds = np.array(wanted.bounds)
-    return np.logical_and((columns <= bounds).all(1), (columns >= wanted.aim * bounds).any(1))
+    return np.logical_and((columns <= bounds).all(1), (columns >= wanted.min_share * bounds).any(1))
 
 
-def ranges(costs: np.ndarray, share: float) -> Iterator[Range]:
+def ranges(costs: np.ndarray, share: float) -> Iterator[FeasibleSet]:
     for aim in (0.0, 0.75, 0.97):
         for metrics in (("macs",), ("params",), METRICS):
             bounds = tuple(int(np.quantile(costs[:, METRICS.index(metric)], share)) for metric in metrics)
-            yield Range(metrics=metrics, bounds=bounds, aim=aim)
+            yield FeasibleSet(metrics=metrics, bounds=bounds, min_share=aim)
 
 
 @pytest.mark.parametrize(("name", "size"), [("hytra", 2_818_103), ("nats-size", 32_768)])
@@ -119,7 +120,7 @@ def test_only_scored_paths_are_taken() -> None:
         del scores[cell]
     [first] = [cell for cell in scores if cell.block == 0]
     scores[first][5:] = [-np.inf] * len(scores[first][5:])
-    everywhere = Range(metrics=("macs",), bounds=(10**12,))
+    everywhere = FeasibleSet(metrics=("macs",), bounds=(10**12,))
     found = list(best_first(blocks, scores, everywhere))
     # Five paths of the first block, then whatever ends in the one cell left, then all that follows there.
     assert len(found) == 5 * 8 * len(blocks.cells[last[0]])
@@ -130,7 +131,7 @@ def test_only_scored_paths_are_taken() -> None:
 @pytest.mark.parametrize("name", ["hytra", "nats-size", *NAMES, "small"])
 def test_a_member_is_led_along_the_paths_that_made_it(name: str) -> None:
     space, _, blocks = known(name)
-    wanted = Range(metrics=("macs",), bounds=(10**12,))
+    wanted = FeasibleSet(metrics=("macs",), bounds=(10**12,))
     for found in islice(best_first(blocks, drawn_scores(blocks, 5), wanted), 30):
         genotype = space.genotype(option.choice for option in found.options)
         taken = [(cell, blocks.cells[cell][number]) for cell, number in found.paths]
@@ -161,7 +162,7 @@ def test_the_nats_size_space_is_cut_as_published() -> None:
 
 def test_a_path_is_what_a_network_runs_in_its_block() -> None:
     space, _, blocks = known("fabric")
-    everywhere = Range(metrics=("macs",), bounds=(10**12,))
+    everywhere = FeasibleSet(metrics=("macs",), bounds=(10**12,))
     for each in islice(best_first(blocks, drawn_scores(blocks, 0), everywhere), 20):
         architecture = space.decode(space.genotype(option.choice for option in each.options))
         pieces: list[Piece] = [p for cell, path in each.paths for p in blocks.cells[cell][path].pieces]

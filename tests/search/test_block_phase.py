@@ -58,7 +58,7 @@ def test_every_cell_is_scored_once_or_those_on_the_way_alone(done: tuple[str, Ru
     names = [event.name for event in found]
     assert len({*names}) == len(names)
     adapted = space().adapted(channels=1, num_classes=3)
-    blocks = budget_blocks(BudgetSampler(adapted, [BUDGET], aim=OPTIONS.aim), seed=0)
+    blocks = budget_blocks(BudgetSampler(adapted, [BUDGET], min_share=OPTIONS.aim), seed=0)
     known = {str(cell): len(paths) for cell, paths in blocks.cells.items()}
     assert {event.name: len(event.distances) for event in found}.items() <= known.items()
     if strategy == "blockwise":

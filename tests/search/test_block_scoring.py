@@ -58,7 +58,7 @@ def opened(run: RunRecord) -> MemberScorer:
 
 def members(count: int) -> list[Architecture]:
     sampler = BudgetSampler(WHOLE, [BUDGET])
-    return [sampler.draw(random.Random(seed)).architecture for seed in range(count)]
+    return [sampler.sample(random.Random(seed)).architecture for seed in range(count)]
 
 
 def unrecorded(scorer: MemberScorer, architecture: Architecture) -> int:

@@ -41,7 +41,7 @@ def test_no_member_has_more_parameters_than_is_said(budgets: list[str]) -> None:
     space = small_space()
     sampler = BudgetSampler(space, [Budget.parse(text) for text in budgets])
     costs = [sampler.costs.cost(point) for point in listed(space)]
-    most = max(cost.params for cost in costs if sampler.in_range(cost))
+    most = max(cost.params for cost in costs if sampler.contains(cost))
     assert most <= disk.most_params(sampler) <= 1.25 * most
 
 

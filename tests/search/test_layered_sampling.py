@@ -13,9 +13,10 @@ from nas import ops
 from nas.budget import Budget, Cost
 from nas.costs import SpaceCosts
 from nas.errors import BudgetError
-from nas.sampling.budget_sampler import BudgetSampler, shortest
+from nas.sampling.budget_sampler import BudgetSampler
 from nas.sampling.dry_run import dry_run
 from nas.sampling.enumeration import members
+from nas.sampling.shortest_paths import shortest
 from nas.spaces import MANY, Genotype, SearchSpace
 from nas.spaces.catalog import parse_space
 
@@ -67,10 +68,10 @@ def test_costs_are_those_of_the_networks(name: str) -> None:
 def test_draws_are_in_range_and_fair(name: str, case: str, aim: float) -> None:
     space, budgets = SPACES[name], budgets_of(name, case)
     fitting = within(name, budgets, aim)
-    sampler, rng, draws = BudgetSampler(space, budgets, aim=aim), random.Random(0), 3000
+    sampler, rng, draws = BudgetSampler(space, budgets, min_share=aim), random.Random(0), 3000
     found: Counter[Genotype] = Counter()
     for _ in range(draws):
-        drawn = sampler.draw(rng)
+        drawn = sampler.sample(rng)
         point = space.encode(drawn.architecture)
         assert drawn.cost == fitting[point]
         assert drawn.layout == space.layout(point)
@@ -83,9 +84,9 @@ def test_draws_are_in_range_and_fair(name: str, case: str, aim: float) -> None:
 def test_draws_by_architecture_are_uniform(name: str, case: str) -> None:
     budgets = budgets_of(name, case)
     fitting, rng = within(name, budgets, 0.5), random.Random(0)
-    sampler = BudgetSampler(SPACES[name], budgets, aim=0.5)
+    sampler = BudgetSampler(SPACES[name], budgets, min_share=0.5)
     draws = 10 * len(fitting)
-    found = Counter(SPACES[name].encode(sampler.draw(rng, by="architecture").architecture) for _ in range(draws))
+    found = Counter(SPACES[name].encode(sampler.sample(rng, by="architecture").architecture) for _ in range(draws))
     assert agree([found[point] for point in fitting], [10.0] * len(fitting))
 
 
@@ -97,7 +98,7 @@ def test_the_smallest_fits_exactly_and_nothing_fits_below(name: str, metric: str
         min(values),
         max(values),
     )
-    only = BudgetSampler(SPACES[name], [Budget(metric=metric, bound=min(values))]).draw(random.Random(0))
+    only = BudgetSampler(SPACES[name], [Budget(metric=metric, bound=min(values))]).sample(random.Random(0))
     assert getattr(only.cost, metric) == min(values)
     with pytest.raises(BudgetError, match="the smallest needs"):
         BudgetSampler(SPACES[name], [Budget(metric=metric, bound=min(values) - 1)])
@@ -110,7 +111,7 @@ def test_two_budgets_are_refused_exactly_where_nothing_meets_both(name: str) -> 
         macs, params = rng.choice(costs)[0], rng.choice(costs)[1]
         budgets = [Budget(metric="macs", bound=macs), Budget(metric="params", bound=params)]
         if any(a <= macs and b <= params for a, b in costs):
-            drawn = BudgetSampler(SPACES[name], budgets).draw(rng)
+            drawn = BudgetSampler(SPACES[name], budgets).sample(rng)
             assert drawn.cost.macs <= macs
             assert drawn.cost.params <= params
         else:
@@ -130,7 +131,7 @@ def test_feasible_choices_equal_brute_force(name: str, share: float) -> None:
 def test_listing_gives_every_member_in_range_once(name: str) -> None:
     for case, aim in (("macs", 0.0), ("params", 0.8), ("both", 0.5)):
         budgets = budgets_of(name, case)
-        sampler = BudgetSampler(SPACES[name], budgets, aim=aim)
+        sampler = BudgetSampler(SPACES[name], budgets, min_share=aim)
         found = list(members(sampler, MANY))
         expected = within(name, budgets, aim)
         assert len(found) == len(expected)
@@ -184,8 +185,8 @@ def test_a_vast_space_is_drawn_from_under_a_budget() -> None:
     # 0.0001 of the space lies below the tightest of these; the loosest binds nothing.
     for share, aim in ((0.05, 0.9), (0.2, 0.75), (0.5, 0.95), (1.0, 0.0)):
         budget = Budget(metric="macs", bound=int(low + share * (high - low)))
-        sampler, rng = BudgetSampler(VAST, [budget], aim=aim), random.Random(0)
-        found = [sampler.draw(rng) for _ in range(100)]
+        sampler, rng = BudgetSampler(VAST, [budget], min_share=aim), random.Random(0)
+        found = [sampler.sample(rng) for _ in range(100)]
         assert all(aim * budget.bound <= draw.cost.macs <= budget.bound for draw in found)
         assert all(draw.cost == nas.cost(draw.architecture) for draw in found[:10])
         assert len({draw.architecture for draw in found}) > 90
@@ -196,9 +197,9 @@ def test_a_vast_space_is_drawn_from_under_a_budget() -> None:
 
 def test_shallow_and_deep_networks_of_a_vast_space_are_drawn_alike() -> None:
     sampler, rng = BudgetSampler(VAST), random.Random(0)
-    depths = Counter(VAST.encode(sampler.draw(rng).architecture).stages[1].depth for _ in range(1200))
+    depths = Counter(VAST.encode(sampler.sample(rng).architecture).stages[1].depth for _ in range(1200))
     assert agree([depths[d] for d in range(1, 13)], [100.0] * 12)
-    uniform = [VAST.encode(sampler.draw(rng, by="architecture").architecture).stages[1].depth for _ in range(100)]
+    uniform = [VAST.encode(sampler.sample(rng, by="architecture").architecture).stages[1].depth for _ in range(100)]
     assert min(uniform) > 8  # nearly all members are the deepest
 
 

@@ -26,7 +26,7 @@ BATCH, BATCHES = 6, 5
 
 def sampler_of(name: str) -> BudgetSampler:
     low, high = BudgetSampler(SPACES[name]).extremes("macs")
-    return BudgetSampler(SPACES[name], [Budget(metric="macs", bound=low + (high - low) * 3 // 4)], aim=0.4)
+    return BudgetSampler(SPACES[name], [Budget(metric="macs", bound=low + (high - low) * 3 // 4)], min_share=0.4)
 
 
 SAMPLERS = {name: sampler_of(name) for name in SPACE_NAMES}
@@ -71,7 +71,7 @@ def test_proposals_are_new_members_in_range_and_the_same_for_the_same_seed(searc
     assert len({trial.architecture for trial in trials}) == len(trials)
     assert len(trials) == min(BATCH * BATCHES, len(list(members(sampler, MANY))))
     for trial in trials:
-        assert sampler.in_range(trial.cost)
+        assert sampler.contains(trial.cost)
         assert trial.cost == nas.cost(trial.architecture)
         assert trial.layout == space.layout(space.encode(trial.architecture))
     assert [trial.architecture for trial in run(searcher, name)] == [trial.architecture for trial in trials]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +16,9 @@ from nas.budget import Budget, Cost
 from nas.costs import SpaceCosts
 from nas.errors import BudgetError, SpaceError
 from nas.networks.loading import load_space
-from nas.sampling.budget_sampler import BudgetSampler, shortest
+from nas.sampling.budget_sampler import BudgetSampler
+from nas.sampling.kept_samplers import MOST_KEPT, kept_sampler
+from nas.sampling.shortest_paths import shortest
 from nas.spaces import Genotype
 
 from ..small_space import listed, small_space
@@ -53,11 +57,11 @@ CASES = {
 @pytest.mark.parametrize("aim", [0.0, 0.75])
 def test_draws_are_within_every_budget_and_at_the_aim(budgets: list[Budget], aim: float) -> None:
     fitting = within(budgets, aim)
-    sampler = BudgetSampler(SPACE, budgets, aim=aim)
+    sampler = BudgetSampler(SPACE, budgets, min_share=aim)
     assert set(sampler.layouts) == {SPACE.layout(p) for p in fitting}
     rng = random.Random(0)
     for i in range(300):
-        drawn = sampler.draw(rng, by=("layout", "architecture")[i % 2])
+        drawn = sampler.sample(rng, by=("layout", "architecture")[i % 2])
         assert SPACE.encode(drawn.architecture) in fitting
         assert drawn.cost == fitting[SPACE.encode(drawn.architecture)] == nas.cost(drawn.architecture)
         assert drawn.layout == SPACE.layout(SPACE.encode(drawn.architecture))
@@ -66,32 +70,66 @@ def test_draws_are_within_every_budget_and_at_the_aim(budgets: list[Budget], aim
 @pytest.mark.parametrize("budgets", CASES.values(), ids=CASES)
 def test_draws_are_uniform_within_a_layout_and_over_layouts(budgets: list[Budget]) -> None:
     fitting = within(budgets, 0.5)
-    sampler, rng = BudgetSampler(SPACE, budgets, aim=0.5), random.Random(0)
+    sampler, rng = BudgetSampler(SPACE, budgets, min_share=0.5), random.Random(0)
     for layout in sampler.layouts:
         members = [p for p in fitting if SPACE.layout(p) == layout]
-        found = Counter(SPACE.encode(sampler.draw(rng, layout=layout).architecture) for _ in range(10 * len(members)))
+        found = Counter(SPACE.encode(sampler.sample(rng, layout=layout).architecture) for _ in range(10 * len(members)))
         assert len(members) == 1 or chisquare([found[p] for p in members]).pvalue > 1e-4
-    layouts = Counter(sampler.draw(rng).layout for _ in range(1500))
+    layouts = Counter(sampler.sample(rng).layout for _ in range(1500))
     assert chisquare([layouts[layout] for layout in sampler.layouts]).pvalue > 1e-4
 
 
 def test_draws_by_architecture_are_uniform_over_all_that_fit() -> None:
     fitting = within(CASES["macs"], 0.5)
-    sampler, rng = BudgetSampler(SPACE, CASES["macs"], aim=0.5), random.Random(0)
-    found = Counter(SPACE.encode(sampler.draw(rng, by="architecture").architecture) for _ in range(10 * len(fitting)))
+    sampler, rng = BudgetSampler(SPACE, CASES["macs"], min_share=0.5), random.Random(0)
+    found = Counter(SPACE.encode(sampler.sample(rng, by="architecture").architecture) for _ in range(10 * len(fitting)))
     assert chisquare([found[p] for p in fitting]).pvalue > 1e-4
 
 
 def test_same_seed_same_draws() -> None:
     one, two = (
-        [BudgetSampler(SPACE, CASES["both"]).draw(rng) for _ in range(5)]
+        [BudgetSampler(SPACE, CASES["both"]).sample(rng) for _ in range(5)]
         for rng in (random.Random(3), random.Random(3))
     )
     assert one == two
-    architecture = nas.sample(SPACE, random.Random(0), CASES["macs"], aim=0.5)
-    assert architecture == nas.sample(SPACE, random.Random(0), CASES["macs"], aim=0.5)
+    architecture = nas.sample(SPACE, random.Random(0), CASES["macs"], min_share=0.5)
+    assert architecture == nas.sample(SPACE, random.Random(0), CASES["macs"], min_share=0.5)
     assert SPACE.encode(architecture) in within(CASES["macs"], 0.5)
     assert SPACE.contains(nas.sample(SPACE, random.Random(0)))
+
+
+def test_calls_of_nas_sample_share_a_sampler_and_give_what_a_fresh_one_does() -> None:
+    for min_share in (0.0, 0.5):
+        fresh, rngs = BudgetSampler(SPACE, CASES["both"], min_share=min_share), (random.Random(5), random.Random(5))
+        for i in range(100):
+            by = ("layout", "architecture")[i % 2]
+            found = nas.sample(SPACE, rngs[0], CASES["both"], by=by, min_share=min_share)
+            assert found == fresh.sample(rngs[1], by=by).architecture
+    again = replace(SPACE)  # an equal space, as from a file that is read again
+    assert kept_sampler(SPACE, CASES["both"]) is kept_sampler(again, tuple(CASES["both"]))
+    assert kept_sampler(SPACE, CASES["both"]) is not kept_sampler(SPACE, CASES["both"], min_share=0.5)
+
+
+def test_few_samplers_are_kept_the_last_used_ones() -> None:
+    first = kept_sampler(SPACE, CASES["macs"])
+    budgets = [[Budget(metric="macs", bound=CASES["macs"][0].bound + i)] for i in range(1, MOST_KEPT + 1)]
+    for each in budgets[:-1]:
+        kept_sampler(SPACE, each)
+    assert kept_sampler(SPACE, CASES["macs"]) is first
+    kept_sampler(SPACE, budgets[-1])
+    assert kept_sampler(SPACE, CASES["macs"]) is first
+    for each in budgets:
+        kept_sampler(SPACE, each)
+    assert kept_sampler(SPACE, CASES["macs"]) is not first
+
+
+def test_threads_that_share_a_sampler_get_what_each_would_alone() -> None:
+    def samples(seed: int) -> list[str]:
+        rng = random.Random(seed)
+        return [nas.sample(BUILT, rng, [Budget.parse("5MFLOPs")]).digest for _ in range(100)]
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(samples, range(4))) == [samples(seed) for seed in range(4)]
 
 
 @pytest.mark.parametrize("metric", ["macs", "params"])
@@ -105,7 +143,7 @@ def test_extremes_equal_brute_force(metric: str) -> None:
 @pytest.mark.parametrize("metric", ["macs", "params"])
 def test_the_smallest_member_fits_exactly_and_nothing_fits_below(metric: str) -> None:
     least = min(getattr(cost, metric) for cost in ALL.values())
-    only = BudgetSampler(SPACE, [Budget(metric=metric, bound=least)]).draw(random.Random(0))
+    only = BudgetSampler(SPACE, [Budget(metric=metric, bound=least)]).sample(random.Random(0))
     assert getattr(only.cost, metric) == least
     with pytest.raises(BudgetError, match="the smallest needs") as caught:
         BudgetSampler(SPACE, [Budget(metric=metric, bound=least - 1)])
@@ -115,7 +153,7 @@ def test_the_smallest_member_fits_exactly_and_nothing_fits_below(metric: str) ->
 @pytest.mark.parametrize("metric", ["macs", "params"])
 def test_the_smallest_member_of_a_large_space_is_found_under_its_own_budget(metric: str) -> None:
     least = shortest(SpaceCosts(BUILT), metric, smallest=True)
-    drawn = BudgetSampler(BUILT, [Budget(metric=metric, bound=least)]).draw(random.Random(0))
+    drawn = BudgetSampler(BUILT, [Budget(metric=metric, bound=least)]).sample(random.Random(0))
     assert getattr(drawn.cost, metric) == least
 
 
@@ -129,7 +167,7 @@ def test_two_budgets_that_hold_alone_but_not_together_are_refused() -> None:
             BudgetSampler(SPACE, budgets)
     # The least parameters that the cheapest in multiply-adds have is the line between refusal and a draw.
     enough = [budgets[0], Budget(metric="params", bound=min(together))]
-    assert BudgetSampler(SPACE, enough).draw(random.Random(0)).cost == Cost(macs=macs, params=min(together))
+    assert BudgetSampler(SPACE, enough).sample(random.Random(0)).cost == Cost(macs=macs, params=min(together))
     with pytest.raises(BudgetError):
         BudgetSampler(SPACE, [budgets[0], Budget(metric="params", bound=min(together) - 1)])
 
@@ -156,18 +194,18 @@ def test_largest_and_smallest_come_from_the_ends_of_a_layout() -> None:
         macs = sorted(c.macs for p, c in within(CASES["macs"]).items() if SPACE.layout(p) == layout)
         large, small = sampler.largest(rng, layout), sampler.smallest(rng, layout)
         assert large.layout == small.layout == layout
-        assert large.cost.macs >= macs[-1] - 0.05 * sampler.bounds[0]
-        assert small.cost.macs <= macs[0] + 0.05 * sampler.bounds[0]
+        assert large.cost.macs >= macs[-1] - 0.05 * sampler.counted.bounds[0]
+        assert small.cost.macs <= macs[0] + 0.05 * sampler.counted.bounds[0]
 
 
 def test_wrong_requests_are_refused_in_one_line() -> None:
     sampler = BudgetSampler(SPACE, CASES["macs"])
     for error, request in (
-        (SpaceError, lambda: sampler.draw(random.Random(0), by="lay")),
+        (SpaceError, lambda: sampler.sample(random.Random(0), by="lay")),
         (SpaceError, lambda: nas.sample(SPACE, random.Random(0), by="lay")),
         (BudgetError, lambda: BudgetSampler(SPACE, [Budget.parse("8ms")])),
         (BudgetError, lambda: BudgetSampler(SPACE, CASES["macs"] * 2)),
-        (BudgetError, lambda: BudgetSampler(SPACE, CASES["macs"], aim=1.0)),
+        (BudgetError, lambda: BudgetSampler(SPACE, CASES["macs"], min_share=1.0)),
     ):
         with pytest.raises(error) as caught:
             request()

@@ -28,7 +28,7 @@ from nas.spaces import Genotype
 from nas.trial import Trial
 
 SPACE = nas.load_space("coatnet-small")
-SAMPLER = BudgetSampler(SPACE, [Budget.parse("5MFLOPs")], aim=0.75)
+SAMPLER = BudgetSampler(SPACE, [Budget.parse("5MFLOPs")], min_share=0.75)
 BATCH, BATCHES = 8, 4
 LEARNERS = [name for name in NAMES if name != "random"]
 
@@ -184,8 +184,8 @@ def test_fewer_come_back_only_when_the_range_is_exhausted(name: str, small_range
 @pytest.mark.parametrize("name", NAMES)
 def test_presets_in_range_are_proposed_first_and_once(name: str) -> None:
     rng = random.Random(7)
-    fitting = [SAMPLER.draw(rng).architecture for _ in range(3)]
-    larger = BudgetSampler(SPACE, [Budget.parse("20MFLOPs")], aim=0.9).draw(rng).architecture
+    fitting = [SAMPLER.sample(rng).architecture for _ in range(3)]
+    larger = BudgetSampler(SPACE, [Budget.parse("20MFLOPs")], min_share=0.9).sample(rng).architecture
     presets = [larger, nas.load_architecture("coatnet_0"), fitting[0].at_resolution(64), *fitting]
     searcher = make_searcher(name, SAMPLER, seed=0, presets=presets)
     first = searcher.ask(2, 0)
@@ -211,7 +211,7 @@ def test_two_budgets_hold_at_once(name: str) -> None:
 def test_learning_beats_chance(recorded: tuple[str, list[Trial]]) -> None:
     name, trials = recorded
     rng = random.Random(0)
-    chance = np.mean([score(SAMPLER.draw(rng).architecture) for _ in range(200)])
+    chance = np.mean([score(SAMPLER.sample(rng).architecture) for _ in range(200)])
     learnt = np.mean([trial.score or 0.0 for trial in trials if trial.batch * BATCH >= START])
     assert learnt > chance + 0.15 or name == "random"
 
@@ -256,11 +256,11 @@ def test_listing_gives_every_member_in_range_once(budgets: list[str], aim: float
         for stage in SPACE.stages
     ]
     narrow = SPACE.restricted(kept)
-    sampler = BudgetSampler(narrow, [Budget.parse(text) for text in budgets], aim=aim)
+    sampler = BudgetSampler(narrow, [Budget.parse(text) for text in budgets], min_share=aim)
     listed = [draw.architecture for layout in sampler.layouts for draw in members(sampler, layout)]
     choices = [[c for op in stage.ops for c in stage.choices(op.letter)] for stage in narrow.stages]
     genotypes = (Genotype(stem, stages) for stem in narrow.stem.combinations for stages in product(*choices))
-    expected = [g for g in genotypes if narrow.valid(g) and sampler.in_range(sampler.costs.cost(g))]
+    expected = [g for g in genotypes if narrow.valid(g) and sampler.contains(sampler.costs.cost(g))]
     assert len(listed) == len(expected) > 10
     assert set(listed) == {narrow.decode(g) for g in expected}
 
@@ -302,7 +302,7 @@ def test_fronts_are_those_of_peeling_by_definition(points: list[tuple[int, int]]
 def test_parameters_of_optuna_give_the_genotype_back() -> None:
     parameters, rng = Parameters(SPACE), random.Random(0)
     for _ in range(50):
-        genotype = SPACE.encode(SAMPLER.draw(rng).architecture)
+        genotype = SPACE.encode(SAMPLER.sample(rng).architecture)
         places = parameters.places(genotype)
         assert places.keys() <= parameters.distributions.keys()
         assert parameters.genotype(lambda name, of=places: parameters.values[name][of[name]]) == genotype
@@ -310,7 +310,7 @@ def test_parameters_of_optuna_give_the_genotype_back() -> None:
 
 def test_an_unused_op_has_no_parameters() -> None:
     parameters = Parameters(SPACE)
-    genotype = SPACE.encode(SAMPLER.draw(random.Random(0), layout="CCAA").architecture)
+    genotype = SPACE.encode(SAMPLER.sample(random.Random(0), layout="CCAA").architecture)
     names = parameters.places(genotype).keys()
     assert {"stage1.C.kernel_size", "stage4.A.expand_ratio"} <= names
     assert not any(name.startswith(("stage1.A", "stage4.C")) for name in names)

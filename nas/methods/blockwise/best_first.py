@@ -3,43 +3,30 @@
 A dynamic programme over (state at a block's end, cost) says how much score is still to be had from each state for each
 remainder of the budget. Costs are cut into bins there and rounded in its favour, so that what it says is a bound never
 too low. Labels (a state, what was spent up to it to the last multiply-add, the score so far) are then extended best
-bound first: the first to reach the end is the best member in range, the next the second best, and so on.
+bound first: the first to reach the end is the best feasible member, the next the second best, and so on.
 
 Labels that are dominated (dearer, and no better) cannot simply be dropped, as is usual where costs have upper bounds
-alone: proposals must also use a share of the budget, so that a dearer label may be in range where a cheaper one is not.
+alone: proposals must also use a share of the budget, so that a dearer label may be feasible where a cheaper one is not.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from nas.methods.blockwise.blocks import Blocks, Cell, Move
+from nas.sampling.feasible_set import FeasibleSet
 from nas.spaces import END, START, Node
 
 _BINS = {1: 2048, 2: 160}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Range:
-    """Which costs are in range: each metric at most its bound, and one at least `aim` times it.
-
-    Attributes:
-        metrics: "macs" and "params", or one of them.
-    """
-
-    metrics: tuple[str, ...]
-    bounds: tuple[int, ...]
-    aim: float = 0.0
-
-
 class Found(NamedTuple):
-    """A member: its score, its decisions, and the paths that they are, each with its cell."""
+    """A member that was found: its score, its decisions, and the paths that they are, each with its cell."""
 
     score: float
     options: tuple[Any, ...]
@@ -65,17 +52,18 @@ class _Label(NamedTuple):
     move: Move | None
 
 
-def best_first(blocks: Blocks, scores: Mapping[Cell, Sequence[float]], wanted: Range) -> Iterator[Found]:
-    """Every member in range that is made of scored paths, by falling sum of its paths' scores.
+def best_first(blocks: Blocks, scores: Mapping[Cell, Sequence[float]], feasible: FeasibleSet) -> Iterator[Found]:
+    """Yields every feasible member that is made of scored paths, by falling sum of its paths' scores.
 
     Args:
         scores: Per cell, a score per path; -inf for paths that must not be taken. Cells that are missing are not
             entered.
+        feasible: On additive metrics.
     """
-    steps = _steps(blocks, scores, wanted)
+    steps = _steps(blocks, scores, feasible)
     if START not in steps:
         return
-    bounds = _Bounds(steps, wanted)
+    bounds = _Bounds(steps, feasible)
     order = count()
     # Siblings wait behind the best of them, so that the heap grows by two for each label that is taken.
     heap: list[Any] = []
@@ -84,7 +72,7 @@ def best_first(blocks: Blocks, scores: Mapping[Cell, Sequence[float]], wanted: R
         children = _extended(label, steps[label.node], bounds)
         _push_first(heap, children, order)
 
-    push(_Label(START, np.zeros(len(wanted.metrics), dtype=np.int64), 0.0, None, None))
+    push(_Label(START, np.zeros(len(feasible.metrics), dtype=np.int64), 0.0, None, None))
     while heap:
         _, _, (label, siblings) = heapq.heappop(heap)
         _push_first(heap, siblings, order)
@@ -101,7 +89,7 @@ def _push_first(heap: list[Any], children: Iterator[tuple[float, _Label]], order
 
 
 def _extended(label: _Label, steps: _Steps, bounds: _Bounds) -> Iterator[tuple[float, _Label]]:
-    """A label's children that may still come into range, by falling bound."""
+    """Yields the children of a label that may still become feasible, by falling bound."""
     spent = label.spent + steps.costs
     reachable = np.full(len(steps.moves), -np.inf)
     for node, which in steps.groups:
@@ -125,8 +113,8 @@ def _found(blocks: Blocks, label: _Label) -> Found:
     return Found(score, options, tuple((cell, move.path) for cell, move in moves))
 
 
-def _steps(blocks: Blocks, scores: Mapping[Cell, Sequence[float]], wanted: Range) -> dict[Node, _Steps]:
-    """The moves that lead on to the end along scored paths."""
+def _steps(blocks: Blocks, scores: Mapping[Cell, Sequence[float]], feasible: FeasibleSet) -> dict[Node, _Steps]:
+    """Returns the moves that lead on to the end along scored paths."""
     steps: dict[Node, _Steps] = {}
     for node, every in reversed(blocks.moves.items()):
         scored = scores.get(blocks.cell(node))
@@ -140,7 +128,7 @@ def _steps(blocks: Blocks, scores: Mapping[Cell, Sequence[float]], wanted: Range
             targets.setdefault(move.node, []).append(i)
         steps[node] = _Steps(
             moves,
-            np.array([[getattr(m, metric) for metric in wanted.metrics] for m in moves], dtype=np.int64),
+            np.array([[getattr(m, metric) for metric in feasible.metrics] for m in moves], dtype=np.int64),
             np.array([scored[m.path] for m in moves]),
             [(target, np.array(which)) for target, which in targets.items()],
         )
@@ -148,13 +136,13 @@ def _steps(blocks: Blocks, scores: Mapping[Cell, Sequence[float]], wanted: Range
 
 
 class _Bounds:
-    """What can still be gained from each node, by what has been spent."""
+    """Bounds on the score that can still be gained from each node, by what has been spent."""
 
-    def __init__(self, steps: dict[Node, _Steps], wanted: Range) -> None:
-        self._bounds = np.array(wanted.bounds, dtype=np.int64)
-        self._low = wanted.aim * np.array(wanted.bounds)
-        self._bins = _BINS[len(wanted.metrics)]
-        axes = len(wanted.metrics)
+    def __init__(self, steps: dict[Node, _Steps], feasible: FeasibleSet) -> None:
+        self._bounds = np.array(feasible.bounds, dtype=np.int64)
+        self._low = feasible.min_share * np.array(feasible.bounds)
+        self._bins = _BINS[len(feasible.metrics)]
+        axes = len(feasible.metrics)
         at_end = np.full((self._bins,) * axes, -np.inf)
         at_end[(0,) * axes] = 0.0
         gains: dict[Node, np.ndarray] = {END: at_end}
@@ -166,7 +154,7 @@ class _Bounds:
             self._tables[node] = [self._windowed(gains[node], axis, left[node]) for axis in range(axes)]
 
     def beyond(self, node: Node, spent: np.ndarray) -> np.ndarray:
-        """No extension that is in range gains more, for each row of (labels, metrics) spent; -inf where none is."""
+        """Returns what no feasible extension exceeds, per row of (labels, metrics) spent; -inf where there is none."""
         within = (spent <= self._bounds).all(1)
         gained = np.full(len(spent), -np.inf)
         if node == END:
@@ -181,7 +169,7 @@ class _Bounds:
         return costs * self._bins // (self._bounds + 1)
 
     def _gain(self, steps: _Steps, gains: dict[Node, np.ndarray]) -> np.ndarray:
-        """Per sum of the costs' bins, the most that is gained from a node on."""
+        """Returns, per sum of the costs' bins, the most that is gained from a node on."""
         found = np.full((self._bins,) * len(self._bounds), -np.inf)
         for target, which in steps.groups:
             best: dict[tuple[int, ...], float] = {}
@@ -194,20 +182,20 @@ class _Bounds:
                     np.maximum(found[there], gains[target][rest] + score, out=found[there])
         return found
 
-    def _windowed(self, gain: np.ndarray, aimed: int, moves: int) -> np.ndarray:
-        """Per bins that are left, the most over all ends in range, where the aim is met by one metric.
+    def _windowed(self, gain: np.ndarray, using: int, moves: int) -> np.ndarray:
+        """Returns, per bins that are left, the most over all feasible ends, where one metric uses the least share.
 
         A sum of rounded costs is below the rounded sum by less than the number of moves.
         """
         for axis in range(gain.ndim):
             slack = (self._bounds[axis] - self._low[axis]) * self._bins / (self._bounds[axis] + 1)
-            length = int(slack) + moves + 3 if axis == aimed else self._bins
+            length = int(slack) + moves + 3 if axis == using else self._bins
             gain = _trailing_maximum(gain, axis, min(length, self._bins))
         return gain
 
 
 def _trailing_maximum(values: np.ndarray, axis: int, length: int) -> np.ndarray:
-    """At every place along an axis, the greatest of the `length` values up to it."""
+    """Returns, at every place along an axis, the greatest of the `length` values up to it."""
     if length >= values.shape[axis]:
         return np.maximum.accumulate(values, axis=axis)
     found, covered = values.copy(), 1

@@ -11,7 +11,7 @@ from typing import Any
 
 from nas.data import Dataset
 from nas.errors import BudgetError, RunError, TrainingError
-from nas.methods.blockwise.best_first import Range, best_first
+from nas.methods.blockwise.best_first import best_first
 from nas.methods.blockwise.blocks import Blocks, Cell
 from nas.methods.blockwise.bootstrapping import Bootstrapping, bootstrapping_recipe
 from nas.methods.blockwise.cell_scorer import CellScorer
@@ -109,12 +109,6 @@ def blocks_recipe(plan: Plan, *, seed: int) -> Recipe:
     return recipe if own.teacher else bootstrapping_recipe(recipe)
 
 
-def feasible_range(context: Context) -> Range:
-    """The costs that proposals may have."""
-    sampler = context.sampler
-    return Range(metrics=sampler.metrics, bounds=sampler.bounds, aim=context.options.min_share)
-
-
 class BlockTraining:
     """Training and scoring the cells of one run: what has no scores yet, from the last checkpoint on."""
 
@@ -157,7 +151,7 @@ class BlockTraining:
         return self.distances
 
     def sequential(self) -> Distances:
-        """One block after the other, each on the best path so far that leaves a network in range."""
+        """One block after the other, each on the best path so far that leaves a feasible network."""
         supernet: BlockSupernet | None = None
         entry: list[tuple[Cell, int]] = []
         cell: Cell | None = next(iter(self.blocks.cells))
@@ -218,7 +212,7 @@ class BlockTraining:
         self.context.progress.advance(last=str(cell))
 
     def _best(self, cell: Cell, entry: Sequence[tuple[Cell, int]]) -> int:
-        """The path nearest to the centre with which, after those before it, a network in range can be made."""
+        """The path nearest to the centre with which, after those before it, a feasible network can be made."""
         free = {each: [0.0] * len(paths) for each, paths in self.blocks.cells.items() if each.block > cell.block}
         distances = self.distances[cell]
         for path in sorted(range(len(distances)), key=lambda number: distances[number]):
@@ -226,9 +220,9 @@ class BlockTraining:
                 before: [0.0 if number == taken else -math.inf for number in range(len(self.blocks.cells[before]))]
                 for before, taken in (*entry, (cell, path))
             }
-            if next(best_first(self.blocks, {**free, **fixed}, feasible_range(self.context)), None) is not None:
+            if next(best_first(self.blocks, {**free, **fixed}, self.context.sampler.counted), None) is not None:
                 return path
-        raise BudgetError("The paths that were chosen so far leave no network in range. Lower --aim.")
+        raise BudgetError("The paths that were chosen so far leave no feasible network. Lower --min-share.")
 
     def _on_curve(self, block: int | None) -> Callable[[dict[str, Any]], None]:
         run, own, progress = self.context.run, self.context.plan.of(BlockwisePlan), self.context.progress

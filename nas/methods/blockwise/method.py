@@ -25,7 +25,6 @@ from nas.methods.blockwise.block_training import (
     blocks_data,
     blocks_recipe,
     cell_scorer,
-    feasible_range,
     recorded,
 )
 from nas.methods.blockwise.blocks import Blocks, Cell, partition
@@ -46,6 +45,7 @@ from nas.options import SearchOptions
 from nas.run import RunRecord
 from nas.run.events import TrialScored
 from nas.sampling import BudgetSampler
+from nas.sampling.enumeration import MOST_REJECTED
 from nas.spaces import END, SearchSpace
 from nas.training.checkpoint import load_checkpoint, newest, size_on_disk
 from nas.trial import Trial
@@ -213,7 +213,7 @@ class BlockwiseMethod(SearchMethod[BlockwiseOptions]):
             channels=described.get("channels"),
             num_classes=described.get("num_classes"),
         )
-        sampler = BudgetSampler(space, [Budget.parse(text) for text in options.budgets], aim=options.min_share)
+        sampler = BudgetSampler(space, [Budget.parse(text) for text in options.budgets], min_share=options.min_share)
         blocks = self.blocks = budget_blocks(sampler, seed=seed)
         distances, file = recorded(run, blocks), newest(run.path / FOLDER)
         if file is None or len(distances) < len(blocks.cells):
@@ -256,19 +256,11 @@ class BlockwiseMethod(SearchMethod[BlockwiseOptions]):
 def budget_blocks(sampler: BudgetSampler, *, seed: int) -> Blocks:
     """The blocks of a space, with the paths that some member under the bounds takes."""
     graph = sampler.costs.whole_graph
-    ways = [
-        (metric, bound, graph.spent(metric), graph.remaining(metric))
-        for metric, bound in zip(sampler.metrics, sampler.bounds, strict=True)
-    ]
+    within_bounds = sampler.counted.options_within(graph)
     options: dict[Any, list[Any]] = {}
     alive = {END}
     for node in reversed(graph.nodes[:-1]):
-        options[node] = [
-            option
-            for option in graph.options[node]
-            if option.node in alive
-            and all(spent[node] + getattr(option, m) + ahead[option.node] <= b for m, b, spent, ahead in ways)
-        ]
+        options[node] = [option for option in within_bounds[node] if option.node in alive]
         alive.update([node] if options[node] else [])
     cut = partition(sampler.space, graph.options, graph.nodes)
     return Blocks(sampler.space, options, graph.nodes, cut=cut, seed=seed)
@@ -286,26 +278,27 @@ def propose_best(context: Context, blocks: Blocks, distances: Mapping[Cell, Sequ
     seen: set[Any] = set()
     progress.start("search", plan.trials, "networks")
     progress.advance(len(trials))
-    began = time.monotonic()
-    for found in best_first(blocks, scores, feasible_range(context)):
-        if len(trials) >= plan.trials:
+    began, rejected = time.monotonic(), 0
+    for found in best_first(blocks, scores, sampler.counted):
+        if len(trials) >= plan.trials or rejected >= MOST_REJECTED:
             break
-        draw = sampler.drawn(found.options)
-        if draw is None or draw.architecture in seen:
+        member = sampler.member_of(found.options)
+        rejected += member is None
+        if member is None or member.architecture in seen:
             continue
-        seen.add(draw.architecture)
+        seen.add(member.architecture)
         if len(seen) <= len(trials):
             continue  # on record
         number = len(trials)
         trial = Trial(
             number=number,
-            architecture=draw.architecture,
-            cost=draw.cost,
+            architecture=member.architecture,
+            cost=member.cost,
             status="complete",
             score=found.score,
             seed=context.options.seed * 100_003 + number,
             seconds=time.monotonic() - began,
-            layout=draw.layout,
+            layout=member.layout,
             origin=ORIGIN,
             batch=number // plan.population,
         )
@@ -314,7 +307,7 @@ def propose_best(context: Context, blocks: Blocks, distances: Mapping[Cell, Sequ
         began = time.monotonic()
         progress.advance(best=f"{trials[0].score or 0.0:.4f}", last=trial.layout)
     else:
-        progress.note(f"The feasible set holds no more networks: {len(trials)} were scored.")
+        progress.note(f"No more networks are feasible: {len(trials)} were scored.")
     progress.finish()
     if not trials:
         raise BudgetError("No feasible network is made of scored paths. Lower --min-share.")

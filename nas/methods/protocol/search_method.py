@@ -99,7 +99,7 @@ class SearchMethod(ABC, Generic[O]):
         Raises:
             BudgetError: If there are none.
         """
-        return BudgetSampler(space, budgets, aim=options.min_share)
+        return BudgetSampler(space, budgets, min_share=options.min_share)
 
     def plan(self, workload: Workload) -> Planned:
         """The method's part of the plan."""
@@ -150,7 +150,7 @@ class SearchMethod(ABC, Generic[O]):
             RunError: If the record, or what it names, is not what it was.
         """
         budgets = [Budget.parse(text) for text in run.manifest["budgets"]]
-        return BudgetSampler(space, budgets, aim=options.min_share)
+        return BudgetSampler(space, budgets, min_share=options.min_share)
 
     # -- the search ----------------------------------------------------------------------------------------------
 

@@ -78,7 +78,7 @@ class TrainingMembers:
         return self._sampler.smallest(rng, layout).architecture
 
     def member(self, rng: random.Random, layout: str) -> Architecture:
-        return self._sampler.draw(rng, layout=layout).architecture
+        return self._sampler.sample(rng, layout=layout).architecture
 
 
 class SupernetMethod(SearchMethod[SupernetOptions]):
@@ -115,7 +115,7 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
         self.coverage = self._reused.coverage
         self.training = self.coverage.sampler(space)
         check_covered(self.coverage, budgets, self.training, str(self.options.supernet))
-        return CoveredSampler(space, budgets, aim=options.min_share, coverage=self.coverage)
+        return CoveredSampler(space, budgets, min_share=options.min_share, coverage=self.coverage)
 
     def plan(self, workload: Workload) -> Planned:
         # The sandwich costs four networks a step. In short trainings single paths got further for the same work
@@ -159,7 +159,7 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
     def prepare(self, plan: Plan, options: SearchOptions, sampler: BudgetSampler) -> Plan:
         own = plan.of(SupernetPlan)
         if self._reused is None:
-            self.training = BudgetSampler(sampler.space, sampler.budgets, aim=own.train_min_share)
+            self.training = BudgetSampler(sampler.space, sampler.budgets, min_share=own.train_min_share)
             self.coverage = SupernetCoverage.of(
                 self.training,
                 resolution=plan.resolution,
@@ -207,7 +207,7 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
             self._reused = ReusedSupernet.from_dict(facts["reused"], self.coverage, run.path)
         self.training = self.coverage.sampler(space)
         budgets = [Budget.parse(text) for text in run.manifest["budgets"]]
-        return CoveredSampler(space, budgets, aim=options.min_share, coverage=self.coverage)
+        return CoveredSampler(space, budgets, min_share=options.min_share, coverage=self.coverage)
 
     # -- the search ----------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.budget import Budget, Cost
+from nas.budget_metrics import ADDITIVE, METRICS
 from nas.data import DataInfo
 from nas.errors import BudgetError, OptionError, RunError
 from nas.methods.protocol.manifest import describe_classes
@@ -18,12 +19,11 @@ from nas.run import RunRecord
 from nas.run.events import PhaseFinished
 from nas.run.files import file_digest
 from nas.run.schema import check_fields
-from nas.sampling import BudgetSampler
+from nas.sampling import BudgetSampler, FeasibleSet
+from nas.sampling.infeasible import joined
 from nas.spaces import SearchSpace
 from nas.training.checkpoint import newest, read_facts
 
-# The metrics that budgets of a search can be on so far.
-_COUNTED = frozenset({"macs", "params"})
 FOLDER = "supernet"
 
 
@@ -41,8 +41,8 @@ class SupernetCoverage:
 
     budgets: tuple[str, ...]
     train_min_share: float
-    low: dict[str, int]
-    high: dict[str, int]
+    low: dict[str, float]
+    high: dict[str, float]
     layouts: tuple[str, ...]
     resolution: int
     train_resolution: int
@@ -62,11 +62,15 @@ class SupernetCoverage:
         strategy: str,
     ) -> SupernetCoverage:
         """The coverage of a supernet that is trained on all that a sampler gives."""
-        high = dict(zip(sampler.metrics, sampler.bounds, strict=True))
+        feasible = sampler.feasible
+        high = dict(zip(feasible.metrics, feasible.bounds, strict=True))
         return cls(
             budgets=tuple(map(str, sampler.budgets)),
-            train_min_share=sampler.aim,
-            low={metric: math.ceil(sampler.aim * bound) for metric, bound in high.items()},
+            train_min_share=feasible.min_share,
+            low={
+                metric: math.ceil(feasible.min_share * bound) if METRICS[metric].whole else feasible.min_share * bound
+                for metric, bound in high.items()
+            },
             high=high,
             layouts=sampler.layouts,
             resolution=resolution,
@@ -94,7 +98,7 @@ class SupernetCoverage:
             )
         check_fields(cls, plain, where)
         for ends in (plain["low"], plain["high"]):
-            if set(ends) != set(plain["high"]) or not set(ends) <= _COUNTED:
+            if set(ends) != set(plain["high"]) or not set(ends) <= {*METRICS}:
                 raise RunError(
                     f"{where} is damaged: its supernet's coverage is in {str(list(ends))[:60]}. Restore it from a copy."
                 )
@@ -102,17 +106,18 @@ class SupernetCoverage:
 
     def sampler(self, space: SearchSpace) -> BudgetSampler:
         """Samples the architectures that it was trained on."""
-        return BudgetSampler(space, [Budget.parse(text) for text in self.budgets], aim=self.train_min_share)
+        return BudgetSampler(space, [Budget.parse(text) for text in self.budgets], min_share=self.train_min_share)
 
-    def covers(self, cost: Cost) -> bool:
-        """Whether an architecture of a layout that was trained is among them."""
-        values = {metric: getattr(cost, metric) for metric in self.high}
-        return all(values[m] <= high for m, high in self.high.items()) and any(
-            values[m] >= low for m, low in self.low.items()
-        )
+    @property
+    def feasible(self) -> FeasibleSet:
+        """The costs that these architectures have."""
+        return FeasibleSet(metrics=tuple(self.high), bounds=tuple(self.high.values()), min_share=self.train_min_share)
 
     def __str__(self) -> str:
-        lows, highs = ([str(Budget(metric=m, bound=b)) for m, b in ends.items()] for ends in (self.low, self.high))
+        highs = [str(Budget(metric=metric, bound=bound)) for metric, bound in self.high.items()]
+        if not self.train_min_share:
+            return f"at most {' and '.join(highs)}"
+        lows = [str(Budget(metric=metric, bound=bound)) for metric, bound in self.low.items()]
         if len(lows) == 1:
             return f"{lows[0]} to {highs[0]}"
         return f"at most {' and '.join(highs)}, and at least {' or '.join(lows)}"
@@ -126,23 +131,23 @@ class CoveredSampler(BudgetSampler):
     """
 
     def __init__(
-        self, space: SearchSpace, budgets: Sequence[Budget], *, aim: float, coverage: SupernetCoverage
+        self, space: SearchSpace, budgets: Sequence[Budget], *, min_share: float, coverage: SupernetCoverage
     ) -> None:
-        self.coverage = coverage
+        self._trained_on = coverage.feasible
         if len(budgets) == 1 and budgets[0].metric in coverage.low:
             # Sampling from where the training began is quicker than sampling below it in vain.
             [(metric, bound)] = [(budget.metric, budget.bound) for budget in budgets]
-            aim = max(aim, min(0.999, coverage.low[metric] / min(bound, coverage.high[metric])))
-        super().__init__(space, budgets, aim=aim)
+            min_share = max(min_share, min(0.999, coverage.low[metric] / min(bound, coverage.high[metric])))
+        super().__init__(space, budgets, min_share=min_share)
         self.layouts = tuple(layout for layout in self.layouts if layout in coverage.layouts)
         if not self.layouts:
             raise BudgetError(
-                f"No {space.name} network within {' and '.join(map(str, budgets))} has a layout that the supernet was "
+                f"No {space.name} network within {joined(budgets)} has a layout that the supernet was "
                 f"trained on ({', '.join(coverage.layouts)}). Raise --budget or leave out --supernet."
             )
 
-    def in_range(self, cost: Cost) -> bool:
-        return self.coverage.covers(cost) and super().in_range(cost)
+    def contains(self, cost: Cost) -> bool:
+        return self._trained_on.contains(cost) and super().contains(cost)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,19 +249,19 @@ def check_covered(coverage: SupernetCoverage, budgets: Sequence[Budget], sampler
         BudgetError: If a network within the budgets may be outside what was trained, quoting that.
     """
     asked = {budget.metric: budget for budget in budgets}
-    most = {metric: sampler.extremes(metric)[1] for metric in {*coverage.high, *asked}}
+    counted = {metric: sampler.extremes(metric)[1] for metric in ADDITIVE}
+    most = {metric: counted.get(metric, math.inf) for metric in {*coverage.high, *asked}}
     for metric, high in coverage.high.items():
         bound = min(asked[metric].bound if metric in asked else most[metric], most[metric])
         if bound > high:
-            named = {"macs": "multiply-adds", "params": "parameters"}.get(metric, metric)
-            given = f"--budget {asked[metric]}" if metric in asked else f"--budget bounds no {named}"
+            given = f"--budget {asked[metric]}" if metric in asked else f"--budget bounds no {METRICS[metric].noun}"
             raise BudgetError(
                 f"{given}: the supernet of {run} was trained on networks of {coverage}. "
                 f"Give --budget {Budget(metric=metric, bound=high)} or less, or leave out --supernet."
             )
     if not any((asked[m].bound if m in asked else most[m]) >= low for m, low in coverage.low.items()):
         raise BudgetError(
-            f"--budget {' and '.join(map(str, budgets))}: the supernet of {run} was trained on networks of {coverage}, "
+            f"--budget {joined(budgets)}: the supernet of {run} was trained on networks of {coverage}, "
             "none of them so small. Raise --budget, or leave out --supernet."
         )
 
@@ -268,5 +273,5 @@ def uncovered(coverage: SupernetCoverage, budgets: Sequence[Budget], min_share: 
         return None
     return (
         f"The supernet was trained on networks of {coverage}: smaller ones are not searched, although --min-share "
-        f"{min_share:g} of {' and '.join(map(str, below))} would admit them"
+        f"{min_share:g} of {joined(below)} would admit them"
     )

@@ -1,0 +1,166 @@
+"""The metrics that a budget can bound, each declared once: units, how figures are written, how a search is held to it.
+
+A search is held to a metric in one of two ways. Multiply-adds and parameters are *additive*: exact sums over the
+decisions of a space's graph, so that an infeasible budget is proved to be one. Any other metric is *measured* per
+architecture: what is sampled inside the additive budgets is measured, and rejected where it is above the bound.
+
+A further metric is one object, declared anywhere before its first use::
+
+    METRICS.add(Metric(name="layers", noun="layers", units={"layers": 1}, measure=count_layers))
+
+Units are looked up in an exact table. Counts are read in any case, since a milli-FLOP means nothing; times and bytes
+are read as written, since ``ms`` is not ``Ms`` and ``MB`` is not ``Mb``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import TypeAlias
+
+from nas.architecture import Architecture
+from nas.errors import BudgetError
+from nas.registry import Registry
+
+Measure: TypeAlias = Callable[[Architecture], int | float]
+"""The figure of one architecture. The same for the same architecture, and finite; it is asked for more than once."""
+Worth: TypeAlias = int | Fraction
+
+ADDITIVE = ("macs", "params")
+"""The metrics that are exact sums over the decisions of a space's graph: what `nas.costs` counts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """A metric that a budget can bound.
+
+    Args:
+        name: What a cost calls it, with its unit where it has one: "macs", "latency_s".
+        noun: What messages call it: "multiply-adds".
+        units: The units of a budget, as spelled in its canonical text, and what one of each is worth.
+        written: The units that a budget is written in, from the largest worth to the smallest; by default, of the units
+            of one worth the first.
+        shown: How people read a figure, in the same form: the text after the number and what it is worth.
+        whole: Whether figures are whole numbers.
+        any_case: Whether units are read in upper and lower case alike.
+        on_device: Whether a budget may name a device, as in ``8ms@cpu``.
+        measure: The figure of an architecture, where it is not additive; None if no search can be held to it.
+        remedy: What to use meanwhile, for the message that says so.
+    """
+
+    name: str
+    noun: str
+    units: Mapping[str, Worth] = field(hash=False)
+    written: tuple[str, ...] = ()
+    shown: tuple[tuple[str, Worth], ...] = ()
+    whole: bool = True
+    any_case: bool = True
+    on_device: bool = False
+    measure: Measure | None = None
+    remedy: str = ""
+
+    def __post_init__(self) -> None:
+        assert self.units, f"metric {self.name} needs a unit"
+        assert self.measure is None or not self.additive, f"{self.name} is counted, and cannot be measured"
+        if not self.written:
+            first = {worth: unit for unit, worth in reversed([*self.units.items()])}
+            object.__setattr__(self, "written", tuple(first[worth] for worth in sorted(first, reverse=True)))
+        if not self.shown:
+            object.__setattr__(self, "shown", tuple((unit, self.units[unit]) for unit in self.written))
+
+    @property
+    def additive(self) -> bool:
+        """Whether it is an exact sum over the decisions of a space's graph."""
+        return self.name in ADDITIVE
+
+    @property
+    def searchable(self) -> bool:
+        """Whether a search can be held to a budget on it."""
+        return self.additive or self.measure is not None
+
+    def format(self, value: float) -> str:
+        """A figure for people: "4.20 GMACs", "25.04 M params", "8.00 ms"."""
+        text, worth = next(
+            (each for each in self.shown if round(float(Fraction(value) / each[1]), 2) >= 1), self.shown[-1]
+        )
+        number = float(Fraction(value) / worth)
+        return f"{number:.0f} {text}" if self.whole and text == self.shown[-1][0] else f"{number:.2f} {text}"
+
+
+class Metrics(Registry[Metric]):
+    """The metrics by name, and their units."""
+
+    def __init__(self) -> None:
+        super().__init__("budget metric", BudgetError)
+        self.units: dict[str, tuple[Metric, Fraction]] = {}
+        """Canonical spelling of a unit -> its metric, and what one of it is worth."""
+        self.any_case: dict[str, str] = {}
+        """Lower-case spelling -> canonical spelling, of the units that are read in any case."""
+
+    def add(self, metric: Metric) -> None:
+        """Declares a metric. Its name and its units must be new."""
+        for unit in metric.units:
+            taken = unit in self.units or unit.lower() in self.any_case
+            assert not taken, f"unit {unit!r} of {metric.name} is taken"
+        self.register(metric.name)(metric)
+        self._file_units(metric)
+
+    def hold(self, name: str, measure: Measure) -> None:
+        """Says how a search is held to a metric that could only be written down so far."""
+        metric = self[name]
+        assert not metric.searchable, f"a search is held to {name} already"
+        self._items[name] = held = replace(metric, measure=measure)
+        self._file_units(held)
+
+    def _file_units(self, metric: Metric) -> None:
+        for unit, worth in metric.units.items():
+            self.units[unit] = (metric, Fraction(worth))
+            if metric.any_case:
+                self.any_case[unit.lower()] = unit
+
+
+def _scaled(words: tuple[str, ...], prefixes: Mapping[str, int]) -> dict[str, Worth]:
+    return {prefix + word: factor for prefix, factor in prefixes.items() for word in words}
+
+
+METRICS = Metrics()
+METRICS.add(
+    Metric(
+        name="macs",
+        noun="multiply-adds",
+        # Papers of this field write "FLOPs" for multiply-adds.
+        units=_scaled(("FLOPs", "FLOP", "MACs", "MAC"), {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}),
+        shown=(("TMACs", 10**12), ("GMACs", 10**9), ("MMACs", 10**6), ("KMACs", 10**3), ("MACs", 1)),
+    )
+)
+METRICS.add(
+    Metric(
+        name="params",
+        noun="parameters",
+        units=_scaled(("params", "param"), {"": 1, "K": 10**3, "M": 10**6, "B": 10**9}),
+        shown=(("B params", 10**9), ("M params", 10**6), ("K params", 10**3), ("params", 1)),
+    )
+)
+METRICS.add(
+    Metric(
+        name="latency_s",
+        noun="latency",
+        units={"s": 1, "ms": Fraction(1, 10**3), "us": Fraction(1, 10**6)},
+        whole=False,
+        any_case=False,
+        on_device=True,
+        remedy="`nas profile CONFIG --latency` measures a network's latency",
+    )
+)
+METRICS.add(
+    Metric(
+        name="memory_bytes",
+        noun="memory",
+        units=_scaled(("B",), {"": 1, "K": 10**3, "k": 10**3, "M": 10**6, "G": 10**9})
+        | _scaled(("B",), {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30}),
+        written=("GB", "MB", "KB", "B"),
+        any_case=False,
+        remedy="`nas profile CONFIG` counts a network's parameters, of four bytes each",
+    )
+)

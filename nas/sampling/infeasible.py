@@ -1,0 +1,57 @@
+"""What is said where no network fits a budget: proved for additive metrics, never claimed to be for measured ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from nas.budget import Budget, format_quantity
+from nas.budget_metrics import ADDITIVE
+from nas.errors import BudgetError
+
+
+def infeasible(space: str, budget: Budget, smallest: int) -> BudgetError:
+    """Returns the refusal of one additive budget below the smallest network."""
+    return BudgetError(
+        f"No {space} network fits {budget}: the smallest needs {format_quantity(budget.metric, smallest)}. "
+        f"Raise --budget{' or lower --resolution' if budget.metric == 'macs' else ''}."
+    )
+
+
+def infeasible_together(space: str, budgets: Sequence[Budget]) -> BudgetError:
+    """Returns the refusal of additive budgets of which each alone can be met."""
+    return BudgetError(
+        f"No {space} network fits {joined(budgets)} at once, though some fit each alone. Raise one --budget."
+    )
+
+
+def none_found(
+    space: str, budgets: Sequence[Budget], min_share: float, tries: int, smallest_seen: Mapping[str, int | float]
+) -> BudgetError:
+    """Returns the refusal of budgets for which a bounded number of tries found no network.
+
+    Args:
+        smallest_seen: The least of each measured metric among the networks that were tried.
+    """
+    for budget in budgets:
+        smallest = smallest_seen.get(budget.metric, 0)
+        if smallest > budget.bound:
+            return BudgetError(
+                f"No {space} network within {joined(budgets)} was found in {tries:,} tries: the smallest seen needs "
+                f"{format_quantity(budget.metric, smallest)}. Raise --budget."
+            )
+    return BudgetError(
+        f"No {space} network was found in {tries:,} tries that uses at least {min_share:.0%} of {joined(budgets)}. "
+        "Lower --aim."
+    )
+
+
+def nothing_fits(space: str, budgets: Sequence[Budget]) -> BudgetError:
+    """Returns the refusal of budgets of which a dry run counts (or, of measured ones, samples) no network."""
+    if all(budget.metric in ADDITIVE for budget in budgets):
+        return BudgetError(f"No {space} network fits {joined(budgets)}. Raise --budget or lower --resolution.")
+    return BudgetError(f"No {space} network that was sampled fits {joined(budgets)}. Raise --budget.")
+
+
+def joined(budgets: Sequence[Budget]) -> str:
+    """Returns the budgets in one phrase."""
+    return " and ".join(map(str, budgets)) or "the largest"
