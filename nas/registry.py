@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
-from typing import Generic, TypeVar
+from importlib import import_module
+from typing import Any, Generic, TypeVar
 
 from nas.errors import NasError
 
@@ -57,6 +58,9 @@ class Registry(Generic[T]):
         """Names in the order of registration."""
         return iter(self._items)
 
+    def __len__(self) -> int:
+        return len(self._items)
+
     def __contains__(self, name: object) -> bool:
         return name in self._items
 
@@ -64,3 +68,30 @@ class Registry(Generic[T]):
         if name not in self._items:
             raise self.error(unknown(self.kind, name, self._items))
         return self._items[name]
+
+
+class PlugIns(Registry[T]):
+    """A registry that can be added to from outside; an item may be "module:name", imported when first asked for."""
+
+    def __init__(self, kind: str, error: type[NasError], items: Mapping[str, Any]) -> None:
+        super().__init__(kind, error)
+        self._items.update(items)
+
+    def add(self, name: str, item: T) -> None:
+        """Files an item under a name that is not taken."""
+        self.register(name)(item)
+
+    def remove(self, name: str) -> None:
+        """Takes an item out again."""
+        del self._items[name]
+
+    def __getitem__(self, name: str) -> T:
+        return loaded(super().__getitem__(name))
+
+
+def loaded(item: Any) -> Any:
+    """The object that "module:name" stands for; anything else is returned as it is."""
+    if not isinstance(item, str):
+        return item
+    module, _, name = item.partition(":")
+    return getattr(import_module(module), name)

@@ -28,11 +28,13 @@ from nas.options import SearchOptions
 from nas.pipeline.search import search
 from nas.report import summarise, trials_frame, write_report
 from nas.run import Run, read_run
-from nas.run.record import _decode
+from nas.run.events import WinnerExported
+from nas.run.record import _plain_of
 from nas.run.sessions import record_resumed
 from nas.strict_yaml import dump_yaml
 from nas.training.checkpoint import load_checkpoint, newest, read_facts
 
+from .event_cases import note
 from .fuzz_data import Evil
 from .fuzz_engine import Target
 from .fuzz_mutations import mutate_bytes, mutate_data
@@ -45,7 +47,7 @@ _DRAWN = 60
 def make_base(folder: Path) -> Path:
     """A small search in an empty folder, done to its end."""
     (folder / "small.yaml").write_text(dump_yaml(small_data()))
-    options = SearchOptions(
+    options = SearchOptions.of(
         space=str(folder / "small.yaml"), out=str(folder / "run"), trials=3, epochs=1, finalists=1, finalist_epochs=1,
         batch_size=512, strategy="single-path", threads=1, device="cpu", onnx=False,
     )  # fmt: skip
@@ -109,7 +111,7 @@ def _parsed(home: Path) -> bool:
         lines = (home / "run" / "events.jsonl").read_bytes().split(b"\n")[:-1]
     except OSError:
         return False
-    return len(lines) > 1 and all(_decode(line) for line in lines)
+    return len(lines) > 1 and all(_plain_of(line) for line in lines)
 
 
 def use_run(home: Path) -> None:
@@ -157,23 +159,23 @@ def _resume(run: Path) -> None:
 def _open(run: Path) -> None:
     before = len(read_run(run).events())
     with Run.open(run) as opened:
-        opened.append("note", text="on")
+        opened.append(note(text="on"))
     assert len(read_run(run).events()) == before + 1
 
 
 def _export(run: Path) -> None:
-    ranks = [event["rank"] for event in read_run(run).events("winner")]
+    ranks = [event.rank for event in read_run(run).events(WinnerExported)]
     assert all(isinstance(rank, int) for rank in ranks)
     read_exported(run / "winners" / "1")
 
 
 def _checkpoints(run: Path) -> None:
     newest(run / "supernet")
-    winner = read_run(run).last("winner")
-    path = None if winner is None else newest(run / "finalists" / winner["digest"])
+    winner = read_run(run).last(WinnerExported)
+    path = None if winner is None else newest(run / "finalists" / winner.digest)
     if winner is not None and path is not None:
         with torch.random.fork_rng(devices=[]):
-            module = build(load_architecture(run / "winners" / str(winner["rank"]) / "architecture.yaml"))
+            module = build(load_architecture(run / "winners" / str(winner.rank) / "architecture.yaml"))
         load_checkpoint(path, module)
     for path in run.rglob("step-*.safetensors"):
         if os.path.isfile(path):

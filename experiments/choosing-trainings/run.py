@@ -16,7 +16,7 @@ import numpy as np
 
 import nas
 from nas.benchmark.rank_statistics import spearman
-from nas.methods.calibrated.gaussian_process import choose_telling
+from nas.methods.calibrated.gaussian_process import select_by_variance_reduction
 from nas.methods.calibrated.kernels import NOISE, prior
 from nas.methods.calibrated.scorer import Frame, Measured
 from nas.run import atomic_write
@@ -67,12 +67,14 @@ def main() -> None:
         covariance: Any = kernel(points)  # type: ignore[operator]
         lower = np.linalg.cholesky(covariance + 1e-8 * np.eye(members))
         for count in COUNTS:
-            telling = choose_telling(points, frame.widths, count)
+            telling = select_by_variance_reduction(points, frame.widths, count)
             # For the cost of those, whatever their number.
             affordable = costs[telling].sum() / costs.mean()
             fixed = {
                 "least variance left": telling,
-                "least variance left, for its cost": choose_telling(points, frame.widths, affordable, costs),
+                "least variance left, for its cost": select_by_variance_reduction(
+                    points, frame.widths, affordable, costs
+                ),
                 "far apart": far_apart(points, count),
                 "medoids": central(points, count),
             }

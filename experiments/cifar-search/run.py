@@ -25,6 +25,7 @@ from nas.methods.protocol.plan import Plan
 from nas.pipeline.search import resume, search
 from nas.progress import Silent
 from nas.run import read_run
+from nas.run.events import FinalistTrained, PhaseFinished, SupernetEpoch
 from nas.sampling.budget_sampler import BudgetSampler
 from nas.spaces import SearchSpace, StageChoice
 from nas.training import evaluate, fresh_network, train_network
@@ -121,7 +122,7 @@ def main() -> None:
     if (run / "events.jsonl").exists():
         resume(run, progress=Lines())
     else:
-        options = nas.SearchOptions(space="coatnet-small", out=str(run), aim=AIM, threads=args.threads, **OPTIONS)
+        options = nas.SearchOptions.of(space="coatnet-small", out=str(run), aim=AIM, threads=args.threads, **OPTIONS)
         search(space, budgets=[budget], data=str(data), options=options, progress=Lines())
     compare(space, budget, data, run)
 
@@ -140,15 +141,15 @@ def compare(space: SearchSpace, budget: nas.Budget, data: Path, run: Path) -> No
     rows = [
         {
             "network": f"finalist {i + 1}",
-            "digest": event["digest"],
-            "layout": space.layout(space.encode(Architecture.from_dict(event["architecture"]))),
-            "macs": event["macs"],
-            "params": event["params"],
-            "supernet_score": event["score"],
-            "search_validation": event["validation_accuracy"],
-            "test": event["test_accuracy"],
+            "digest": event.digest,
+            "layout": space.layout(space.encode(Architecture.from_dict(event.architecture))),
+            "macs": event.macs,
+            "params": event.params,
+            "supernet_score": event.score,
+            "search_validation": event.validation_accuracy,
+            "test": event.test_accuracy,
         }
-        for i, event in enumerate(record.events("finalist"))
+        for i, event in enumerate(record.events(FinalistTrained))
     ]
     folder = run.parent / "others"
     scored = supernet_scores(space, sampler, dataset, plan, run, [a for _, a in others])
@@ -230,8 +231,8 @@ def write(rows: list[dict], record, plan: Plan) -> None:  # type: ignore[no-unty
             macs=[row["macs"] for row in rows],
             seed=0,
         ),
-        "phase_seconds": {e["phase"]: e["seconds"] for e in record.events("phase_finished")},
-        "curve": [{"epoch": e["epoch"], "accuracies": e["accuracies"]} for e in record.events("curve")],
+        "phase_seconds": {e.phase: e.seconds for e in record.events(PhaseFinished)},
+        "curve": [{"epoch": e.epoch, "accuracies": e.accuracies} for e in record.events(SupernetEpoch)],
     }
     (RESULTS / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
 

@@ -28,6 +28,7 @@ from nas.methods.counted import COUNTS
 from nas.pipeline.search import resume, search
 from nas.progress import Silent
 from nas.run import atomic_write, read_run
+from nas.run.events import RunFinished
 from nas.sampling.budget_sampler import BudgetSampler
 from nas.trial import Trial
 
@@ -45,7 +46,7 @@ SPACE, BUDGET, LEAST, SEEDS, IMAGES = "coatnet-small", "5.25MFLOPs", 4.75e6, (0,
 AIM = LEAST / 5.25e6
 # Finalists are left to the recipe that all share. As many trials as keep set-up, search and the winner's training
 # within about three trainings; settled before any accuracy was seen.
-OPTIONS: dict[str, Any] = {"scorer": "calibrated", "calibration_epochs": 1, "finalists": 1, "finalist_epochs": 1}
+OPTIONS: dict[str, Any] = {"method": "calibrated", "calibration_epochs": 1, "finalists": 1, "finalist_epochs": 1}
 TRIALS = 96
 COUNTED = ("log_channels", "convolutions", "params", "channels")
 CHOSEN_BY, TOLD_BY = 0, 1
@@ -91,12 +92,12 @@ def searched(asked: argparse.Namespace, seed: int) -> tuple[list[Trial], dict[st
     space, budget = nas.load_space(SPACE), nas.Budget.parse(BUDGET)
     if not (folder / "events.jsonl").exists():
         data = ranking.first_images(asked.data, IMAGES, asked.work)
-        options = nas.SearchOptions(
+        options = nas.SearchOptions.of(
             space=SPACE, seed=seed, aim=AIM, trials=asked.trials, threads=1, onnx=False, out=str(folder), **OPTIONS
         )
         search(space, budgets=[budget], data=str(data), options=options, progress=clock)
         clock.keep()
-    elif read_run(folder).last("run_finished") is None:
+    elif read_run(folder).last(RunFinished) is None:
         resume(folder, progress=clock)
         clock.keep()
     return read_run(folder).trials(), clock.spent
@@ -207,7 +208,7 @@ def collect(asked: argparse.Namespace) -> None:
         seed: json.loads(path.read_text())
         for seed in SEEDS
         if (path := asked.work / f"search-{seed}.cpu.json").exists()
-        and read_run(asked.work / f"search-{seed}").last("run_finished") is not None
+        and read_run(asked.work / f"search-{seed}").last(RunFinished) is not None
     }
     for seed, spent in costs.items():
         # Who random search finds follows from what a search cost; the truth may know it already.

@@ -24,14 +24,14 @@ from scipy.stats import norm
 import nas
 from nas.architecture import Architecture
 from nas.benchmark.codecs import decode
-from nas.benchmark.ledger import Ledger, fingerprint
 from nas.benchmark.rank_statistics import pearson, spearman
 from nas.benchmark.scorers import Settings, ShortTraining
 from nas.benchmark.tables import read_table
 from nas.data import open_data
-from nas.methods.calibrated.gaussian_process import Expectation, choose_telling
+from nas.methods.calibrated.gaussian_process import AveragedGP, select_by_variance_reduction
 from nas.methods.calibrated.kernels import noise, prior
-from nas.methods.calibrated.scorer import Frame, Measured, Proxies, log_odds
+from nas.methods.calibrated.scorer import Frame, Measured, Proxies, logit
+from nas.methods.ledger import Ledger, fingerprint
 from nas.methods.zero_cost.proxy_cache import ProxyValues
 from nas.progress import Silent
 from nas.run import atomic_write
@@ -73,7 +73,7 @@ class Likeliest:
         return np.asarray(mean), np.asarray(deviation)
 
 
-FITS: dict[str, Any] = {"likeliest sizes": Likeliest, "mean over sizes": Expectation}
+FITS: dict[str, Any] = {"likeliest sizes": Likeliest, "mean over sizes": AveragedGP}
 
 
 @cache
@@ -94,11 +94,11 @@ def trained(
     loaded = open_data(str(data)).load(resolution=networks[0].input.resolution, seed=seed)
     ledger = Ledger(known / "known" / fingerprint(loaded, seed=seed))
     frame = Frame(Measured.of(networks, Proxies(ProxyValues(loaded, seed=seed, memory=ledger))))
-    told = choose_telling(frame.reference, frame.widths, TOLD)
+    told = select_by_variance_reduction(frame.reference, frame.widths, TOLD)
     rest = [row for row in range(len(networks)) if row not in told]
     train = ShortTraining(loaded, settings, ledger, Silent())
     rows = [*told, *random.Random(seed).sample(rest, held)]
-    return frame, told, {row: log_odds(train(networks[row])) for row in rows}
+    return frame, told, {row: logit(train(networks[row])) for row in rows}
 
 
 def figures(fit: Any, frame: Frame, told: list[int], numbers: dict[int, float]) -> dict[str, float]:
@@ -136,7 +136,7 @@ def longer(asked: argparse.Namespace, seed: int) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for epochs in SHORT:
         numbers = runs[epochs][2]
-        fitted = Expectation(frame.reference[told], [numbers[row] for row in told], frame.widths)
+        fitted = AveragedGP(frame.reference[told], [numbers[row] for row in told], frame.widths)
         expected = standard(fitted.at(frame.reference)[0])
         kept, common = KEPT ** math.log(LONG / epochs, 3), float((expected * counting).mean())
         weights = max(0.0, kept - common * COUNTING), max(0.0, COUNTING - common * kept)

@@ -20,14 +20,28 @@ import sys
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass, fields, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
 from safetensors.torch import load_file
 
 from nas.budget import Budget
 from nas.run import RunRecord, atomic_write, read_run
+from nas.run.events import (
+    Event,
+    FinalistEpoch,
+    FinalistTrained,
+    PhaseFinished,
+    PhaseStarted,
+    RankingEvaluated,
+    RunFinished,
+    SupernetAccuracy,
+    SupernetEpoch,
+    TrialScored,
+    UpdateCounts,
+    WinnerExported,
+)
 from nas.training.checkpoint import newest, read_facts
 
 # Shared by all experiments, one folder up.
@@ -46,7 +60,10 @@ WORKERS = ["--workers", "2", "--no-early-stopping"]
 REDONE_S, WHOLE_REDONE_S = 10.0, 60.0
 TRAININGS = ("supernet", "finalists")
 MOST_KILLS, INSIDE = 3, 1 / 3
-KINDS = ("watched", "curve", "updates", "trial", "finalist_epoch", "finalist", "ranking", "winner")
+KINDS: tuple[type[Event], ...] = (
+    *(SupernetAccuracy, SupernetEpoch, UpdateCounts, TrialScored),
+    *(FinalistEpoch, FinalistTrained, RankingEvaluated, WinnerExported),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +196,7 @@ def killed(path: Path, number: int, workers: int, whole: Whole, rng: random.Rand
     record = read_run(path)
     trials = {trial.number: replace(trial, seconds=0.0) for trial in record.trials()}
     twice = Counter(trial.architecture.digest for trial in record.trials()) + Counter()
-    finalists = Counter(event["digest"] for event in record.events("finalist"))
+    finalists = Counter(event.digest for event in record.events(FinalistTrained))
     outcome = Outcome(
         run=number,
         workers=workers,
@@ -189,7 +206,7 @@ def killed(path: Path, number: int, workers: int, whole: Whole, rng: random.Rand
         lost=sum(trials.get(n) != trial for n, trial in recorded.items()),
         repeated=sum(count - 1 for count in (*twice.values(), *finalists.values())),
         over_budget=sum(trial.cost.macs > BUDGET.bound for trial in record.trials())
-        + sum(event["macs"] > BUDGET.bound for event in record.events("winner")),
+        + sum(event.macs > BUDGET.bound for event in record.events(WinnerExported)),
         redone_s=round(sum(kill.redone_s for kill in kills), 2),
         over_redone=sum(kill.redone_s > allowed(kill.phase) for kill in kills),
         same=same(path, whole.path),
@@ -247,15 +264,15 @@ def at_stake(path: Path, started: float, now: float) -> tuple[str, float]:
     mine = [event for event in events if when(event) > started]
     if not mine:
         return "loading", 0.0
-    if mine[-1]["event"] == "run_finished":
+    if isinstance(mine[-1], RunFinished):
         return "end", now - when(mine[-1])
-    phase = next((e["phase"] for e in reversed(mine) if e["event"].startswith("phase_")), "loading")
+    phase = next((e.phase for e in reversed(mine) if isinstance(e, PhaseStarted | PhaseFinished)), "loading")
     safe = when(mine[-1])
-    if phase == "supernet" and mine[-1]["event"] != "phase_finished":
+    if phase == "supernet" and not isinstance(mine[-1], PhaseFinished):
         # Steps are safe in checkpoints; what was watched since is on record by itself.
-        began = next(when(e) for e in reversed(mine) if e["event"] == "phase_started")
+        began = next(when(e) for e in reversed(mine) if isinstance(e, PhaseStarted))
         safe = max(began, written(path / "supernet"))
-        watched = [moment for e in mine if e["event"] == "watched" and (moment := when(e)) > safe]
+        watched = [moment for e in mine if isinstance(e, SupernetAccuracy) and (moment := when(e)) > safe]
         safe += max(watched, default=0.0) - min(watched, default=0.0)
     if phase == "finalists":
         safe = max([safe, *(written(folder) for folder in (path / "finalists").glob("*"))])
@@ -273,8 +290,8 @@ def written(folder: Path) -> float:
     return 0.0 if last is None else float(read_facts(last)["time"])
 
 
-def when(event: dict[str, Any]) -> float:
-    return datetime.fromisoformat(event["time"]).timestamp()
+def when(event: Event) -> float:
+    return event.time.timestamp()
 
 
 def same(mine: Path, theirs: Path) -> bool:
@@ -289,12 +306,13 @@ def same(mine: Path, theirs: Path) -> bool:
     return all(a.keys() == b.keys() and all(t.equal(b[name]) for name, t in a.items()) for a, b in pairs)
 
 
-def comparable(record: RunRecord, kind: str) -> list[Any]:
-    """Events of a kind without what tells the time. Finalists on workers are told of as they come."""
-    if kind == "trial":
+def comparable(record: RunRecord, kind: type[Event]) -> list[Any]:
+    """Events of a kind without what depends on the time. Finalists on workers are recorded as they come."""
+    if kind is TrialScored:
         return [replace(trial, seconds=0.0) for trial in record.trials()]
-    found = [{k: v for k, v in event.items() if k not in ("time", "seconds")} for event in record.events(kind)]
-    return sorted(found, key=json.dumps) if kind.startswith("finalist") else found
+    found = [structs.asdict(event) for event in record.events(kind)]
+    found = [{name: value for name, value in each.items() if name not in ("time", "seconds")} for each in found]
+    return sorted(found, key=json.dumps) if kind in (FinalistEpoch, FinalistTrained) else found
 
 
 # -- results --------------------------------------------------------------------------------------------------

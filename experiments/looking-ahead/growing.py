@@ -21,7 +21,7 @@ _DRAWS, _LEAST = 2048, 1e-3
 
 
 class Ahead:
-    """As `nas.methods.calibrated.gaussian_process.Expectation`, with a time beside the points.
+    """As `nas.methods.calibrated.gaussian_process.AveragedGP`, with a time beside the points.
 
     Args:
         points: (N, F) of the networks whose numbers are known.

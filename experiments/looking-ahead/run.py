@@ -21,7 +21,7 @@ import nas
 from nas.benchmark.codecs import decode
 from nas.benchmark.rank_statistics import pearson, spearman
 from nas.benchmark.tables import read_table
-from nas.methods.calibrated.gaussian_process import Expectation
+from nas.methods.calibrated.gaussian_process import AveragedGP
 from nas.run import atomic_write
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -64,9 +64,9 @@ class Networks:
         seen = ranking.HYBRID_IMAGES if name == "hybrid" else ranking.NATS_IMAGES
         self.truth_epochs = seen / (0.9 * images)
 
-    def near(self, epochs: int) -> Expectation:
+    def near(self, epochs: int) -> AveragedGP:
         """What the told ones reached after so many epochs makes expected of all."""
-        return Expectation(
+        return AveragedGP(
             self.frame.reference[self.told], [self.reached[epochs][row] for row in self.told], self.frame.widths
         )
 

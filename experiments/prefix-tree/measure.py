@@ -16,7 +16,7 @@ import nas
 from nas.architecture import Architecture
 from nas.costs import TABLE
 from nas.data import open_data
-from nas.methods.supernet.prefix_tree import Node, plant
+from nas.methods.supernet.population import Population, population_tree
 from nas.methods.supernet.scorer import SupernetScorer
 from nas.networks.supernet import Supernet
 from nas.ops import Shape
@@ -94,12 +94,12 @@ def parts(architecture: Architecture) -> list[int]:
     return found
 
 
-def unique(root: Node, supernet: Supernet, networks: list[Architecture]) -> int:
+def unique(root: Population, supernet: Supernet, networks: list[Architecture]) -> int:
     seen: dict[int, int] = {}
     for network in networks:
         node = root
         for (_, module), macs in zip(supernet.path(network), parts(network), strict=True):
-            node = node.follow(module)
+            node = node.branches[module]
             seen[id(node)] = macs
     return sum(seen.values())
 
@@ -130,7 +130,7 @@ def main() -> None:
             together = scorer.score_many(networks)
             times["together"].append(time.process_time() - began)
             assert together == alone
-        mac_ratio = total / unique(plant(supernet, networks), supernet, networks)
+        mac_ratio = total / unique(population_tree(supernet, networks), supernet, networks)
         time_ratio = statistics.median(times["alone"]) / statistics.median(times["together"])
         rows[name] = {
             "mac_ratio": round(mac_ratio, 3),

@@ -24,13 +24,13 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from nas.methods.saved_scorers import scoring_of
 
 import nas
 from nas.architecture import Architecture
 from nas.benchmark.rank_statistics import spearman, top_k_regret
 from nas.data import Dataset, Split
-from nas.methods.saved_scorers import scoring_of
-from nas.methods.supernet.packing import SupernetScoring
+from nas.methods.supernet.scorer import SupernetScoring
 from nas.run import atomic_write
 from nas.training import recalibrate
 from nas.training.evaluation import scoring_batches

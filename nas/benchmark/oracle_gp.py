@@ -1,4 +1,4 @@
-"""What a few known accuracies tell about all others: the row to hold scores against that train networks."""
+"""Predictions from a few known accuracies: the row to compare methods with that train networks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from nas.architecture import Architecture
 from nas.errors import OptionError
-from nas.methods.calibrated.scorer import Frame, Measured
+from nas.methods.calibrated.features import FeatureGroups, FeatureScaler
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -24,7 +24,7 @@ class Known:
 
     rows: tuple[int, ...]
     costs: np.ndarray
-    expected: list[float]
+    predicted: list[float]
 
     @property
     def trainings(self) -> float:
@@ -32,7 +32,7 @@ class Known:
         return float(self.costs[list(self.rows)].sum())
 
 
-def expected_from_known(architectures: Sequence[Architecture], accuracies: Sequence[float], count: int) -> Known:
+def predict_from_known(architectures: Sequence[Architecture], accuracies: Sequence[float], count: int) -> Known:
     """What the accuracies of a few rows make expected of every row.
 
     The rows are chosen before any accuracy is seen, as a calibrated score chooses what it trains: those that by costs
@@ -51,15 +51,15 @@ def expected_from_known(architectures: Sequence[Architecture], accuracies: Seque
             f"--known needs accuracies from 0 to 1 or from 0 to 100, but the table's go from {min(accuracies):g} to "
             f"{max(accuracies):g}. Leave it out, or give another --truth-column."
         )
-    frame, spare = Frame(Measured.of(architectures, None)), len(architectures) - 2
-    rows = frame.telling(count) if count <= spare else []
+    scaler, spare = FeatureScaler(FeatureGroups.of(architectures, None)), len(architectures) - 2
+    rows = scaler.select(count) if count <= spare else []
     if not 0 < len(rows) <= spare:
         raise OptionError(
             f"--known {count} leaves fewer than two of {len(architectures)} networks to judge. Give a smaller number."
         )
-    expected, _ = frame.expectation(rows, [accuracies[row] / unit for row in rows]).at(frame.reference)
+    predicted, _ = scaler.fit(rows, [accuracies[row] / unit for row in rows]).at(scaler.reference)
     return Known(
         rows=tuple(sorted(rows)),
-        costs=frame.costs / frame.costs.mean(),
-        expected=[float(value) for value in expected],
+        costs=scaler.costs / scaler.costs.mean(),
+        predicted=[float(value) for value in predicted],
     )

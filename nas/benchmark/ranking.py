@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,14 @@ from typing import Any
 from nas.architecture import Architecture
 from nas.benchmark.codecs import decode
 from nas.benchmark.metrics import Judgement, judge
-from nas.benchmark.oracle_gp import expected_from_known
-from nas.benchmark.scorers import Scores, Settings, check_scorers, score_all
+from nas.benchmark.options import check_spaceless
+from nas.benchmark.oracle_gp import predict_from_known
+from nas.benchmark.scorers import Scores, make_methods, score_all
 from nas.benchmark.tables import TruthTable, read_table
 from nas.errors import OptionError
 from nas.methods.counted import COUNTS
 from nas.methods.features import kinds
-from nas.options import check_spaceless
+from nas.methods.protocol.ranking import RankingSettings
 from nas.progress import Progress, Silent
 from nas.spaces import SearchSpace
 
@@ -58,74 +59,105 @@ def rank(
     truth_column: str | None = None,
     score_columns: Sequence[str] = (),
     arch_column: str | None = None,
-    scorers: Sequence[str] = (),
-    settings: Settings | None = None,
+    methods: Sequence[str] = (),
+    method_options: Mapping[str, Any] | None = None,
+    settings: RankingSettings | None = None,
     rows: int | None = None,
     progress: Progress | None = None,
 ) -> Ranking:
-    """Judges columns of a truth table and scorers, and with a space the baselines beside them.
+    """Judges columns of a truth table and search methods, and with a space the baselines beside them.
 
     Args:
         score_columns: Columns whose numbers are scores, higher better.
         space: What the table's architectures are members of; its baselines are counted then.
-        scorers: Of `nas.options.SCORERS`; they need a space.
-        settings: What the scorers need; its seed is also the bootstrap's.
-        rows: Judges so many networks of the table, drawn by the seed; None is all.
+        methods: Of `nas.options.METHODS`; they need a space.
+        method_options: Options of methods, each for those that have it.
+        settings: What the methods need; its seed is also the bootstrap's.
+        rows: Judges so many networks of the table, sampled by the seed; None is all.
 
     Raises:
         NasError: If the table, a column or an architecture cannot be used.
     """
-    progress, settings = progress or Silent(), settings or Settings()
-    check_scorers(scorers, settings)
+    progress, settings = progress or Silent(), settings or RankingSettings()
+    judged_methods, settings = make_methods(methods, settings, method_options or {})
     table = read_table(truth)
     column = table.truth_column(truth_column)
     if space is None:
-        check_spaceless(scorers=scorers, known=settings.known, score_columns=score_columns)
-    known = table.truths(column)
-    kept = _draw([i for i, value in enumerate(known) if not math.isnan(value)], rows, settings.seed)
-    if len(kept) < 2:
-        raise OptionError(
-            f"--truth-column {column}: only {len(kept)} rows of {table.path} have a value; two are needed."
-        )
-    truths = [known[i] for i in kept]
-    unknown = sum(map(math.isnan, known))
-    if unknown:
-        progress.note(f"{unknown} of {len(known)} rows have no {column} and are left out")
+        check_spaceless(methods=methods, known=settings.known, score_columns=score_columns)
+    kept, truths = _truths(table, column, rows, settings.seed, progress)
     columns = {name: table.numbers(name, "--score-column") for name in score_columns}
     found = {name: Scores(values=[values[i] for i in kept], seconds=None) for name, values in columns.items()}
-    clashes = [] if space is None else sorted(set(found) & {*COUNTS, KNOWN, *scorers})
+    clashes = [] if space is None else sorted(set(found) & {*COUNTS, KNOWN, *methods})
     if clashes:
         raise OptionError(
-            f"--score-column {clashes[0]}: that is the name of a baseline or scorer. Rename the column in the table."
+            f"--score-column {clashes[0]}: that is the name of a baseline or method. Rename the column in the table."
         )
     counts: dict[str, list[float]] = {}
     groups: list[str] | None = None
     if space is not None:
         architectures = _architectures(table, space, arch_column, kept)
-        for name in dict.fromkeys(scorers):
-            found[name] = score_all(name, architectures, space, settings, progress)
-            for note in found[name].notes:
-                progress.note(f"{name}: {note}")
+        for method in judged_methods:
+            found[method.name] = score_all(method, architectures, space, settings, progress)
+            for note in found[method.name].notes:
+                progress.note(f"{method.name}: {note}")
         if settings.known is not None:
-            began = time.process_time()
-            told_of = expected_from_known(architectures, truths, settings.known)
-            found[KNOWN] = Scores(
-                values=told_of.expected,
-                seconds=time.process_time() - began,
-                looked_at=told_of.rows,
-                known_trainings=told_of.trainings,
-            )
+            found[KNOWN] = _from_known(architectures, truths, settings.known)
         began = time.process_time()
         counts = {name: [float(of(each)) for each in architectures] for name, of in COUNTS.items()}
         groups = [kinds(each) for each in architectures]
         seconds = time.process_time() - began
         found |= {name: Scores(values=values, seconds=seconds) for name, values in counts.items()}
+    return Ranking(
+        table=str(table.path),
+        truth_column=column,
+        n=len(truths),
+        scorers=_judged(found, truths, counts, groups, settings.seed, progress),
+        baselines_known=bool(counts),
+    )
+
+
+def _truths(
+    table: TruthTable, column: str, rows: int | None, seed: int, progress: Progress
+) -> tuple[list[int], list[float]]:
+    """The rows of a table that are judged, and their accuracies."""
+    known = table.truths(column)
+    kept = _sampled([i for i, value in enumerate(known) if not math.isnan(value)], rows, seed)
+    if len(kept) < 2:
+        raise OptionError(
+            f"--truth-column {column}: only {len(kept)} rows of {table.path} have a value; two are needed."
+        )
+    unknown = sum(map(math.isnan, known))
+    if unknown:
+        progress.note(f"{unknown} of {len(known)} rows have no {column} and are left out")
+    return kept, [known[i] for i in kept]
+
+
+def _from_known(architectures: Sequence[Architecture], truths: Sequence[float], count: int) -> Scores:
+    """The row of predictions from known accuracies."""
+    began = time.process_time()
+    known = predict_from_known(architectures, truths, count)
+    return Scores(
+        values=known.predicted,
+        seconds=time.process_time() - began,
+        observed=known.rows,
+        known_trainings=known.trainings,
+    )
+
+
+def _judged(
+    found: Mapping[str, Scores],
+    truths: Sequence[float],
+    counts: Mapping[str, list[float]],
+    groups: Sequence[str] | None,
+    seed: int,
+    progress: Progress,
+) -> dict[str, Judgement]:
     progress.start("judging", len(found), "predictors")
     judged: dict[str, Judgement] = {}
     for name, scores in found.items():
-        # Nothing is judged on what it was told.
-        told = set(scores.looked_at)
-        asked = [i for i in range(len(truths)) if i not in told]
+        # Nothing is judged on what it was fitted to.
+        observed = set(scores.observed)
+        asked = [i for i in range(len(truths)) if i not in observed]
         macs, params = ([counts[each][i] for i in asked] if counts else None for each in ("macs", "params"))
         judged[name] = judge(
             [scores.values[i] for i in asked],
@@ -133,19 +165,17 @@ def rank(
             macs=macs,
             params=params,
             kinds=None if groups is None else [groups[i] for i in asked],
-            known=len(scores.looked_at),
+            known=len(scores.observed),
             known_trainings=scores.known_trainings,
             seconds=scores.seconds,
-            seed=settings.seed,
+            seed=seed,
         )
         progress.advance()
     progress.finish()
-    return Ranking(
-        table=str(table.path), truth_column=column, n=len(truths), scorers=judged, baselines_known=bool(counts)
-    )
+    return judged
 
 
-def _draw(rows: list[int], count: int | None, seed: int) -> list[int]:
+def _sampled(rows: list[int], count: int | None, seed: int) -> list[int]:
     """Some rows, in the table's order; all of them where no more are asked for."""
     if count is None or count >= len(rows):
         return rows

@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 
 from nas.cli.console import Console, plain
-from nas.cli.parsing import choice, text, whole_within
-from nas.options import EXPORT_FORMATS
+from nas.cli.parsing import reader
+from nas.options.export_formats import EXPORT_FORMATS
+from nas.options.kinds import Choice, Text, Whole
 
 DESCRIPTION = """\
 Export a winner of a run: its config, plain-torch code, weights and ONNX, checked to give the same output.
@@ -17,13 +18,13 @@ It goes to exports/N in the run folder, which is replaced; winners/N stays as it
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=text("run"), metavar="RUN", help="a run folder")
-    parser.add_argument("--rank", type=whole_within("rank", 1, 1000, 1), metavar="N", help="which winner (default: 1)")
+    parser.add_argument("folder", type=reader("run", Text()), metavar="RUN", help="a run folder")
+    parser.add_argument("--rank", type=reader("rank", Whole(1, 1000, 1)), metavar="N", help="which winner (default: 1)")
     parser.add_argument(
         "--format",
         dest="formats",
         action="append",
-        type=choice("format", EXPORT_FORMATS),
+        type=reader("format", Choice(EXPORT_FORMATS)),
         metavar="F",
         help=f"{', '.join(EXPORT_FORMATS)}; may be repeated (default: all that this machine can write)",
     )

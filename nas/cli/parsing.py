@@ -4,23 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Iterable, Sequence
-from typing import NoReturn
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NoReturn
 
 from nas.errors import OptionError
-from nas.options import (
-    AUGMENTS,
-    DTYPES,
-    ON_CORRUPT,
-    QUALITY_METRICS,
-    check_aim,
-    check_choice,
-    check_device,
-    check_range,
-    check_ray,
-    check_text,
-    check_whole,
-)
+from nas.options.declaration import Option, declared, defaults
+from nas.options.kinds import Choice, Kind, Switch, flag, one_of
+from nas.options.methods import methods_with_options
 from nas.registry import closest
 
 
@@ -80,114 +70,85 @@ def _joined(argv: Sequence[str]) -> list[str]:
     return words
 
 
-def _number(text: str) -> int | str:
-    """The whole number that `text` writes; the text itself where it writes none, for the message."""
-    return int(text) if re.fullmatch(r"[+-]?[0-9]{1,20}", text) else text
+def reader(name: str, kind: Kind) -> Callable[[str], Any]:
+    """Reads the word given for the option `name`."""
+    return lambda word: kind.read(name, word)
 
 
-def whole(name: str) -> Callable[[str], int]:
-    """Reads a whole number within the range of the search option `name`."""
+def first_reader(name: str, kinds: Sequence[Kind]) -> Callable[[str], Any]:
+    """Reads a word as the first of several kinds that takes it; the complaint is that of the first."""
 
-    def read(text: str) -> int:
-        number = _number(text)
-        check_range(name, number)
-        return int(number)
-
-    return read
-
-
-def whole_within(name: str, low: int, high: int, example: int) -> Callable[[str], int]:
-    """Reads a whole number from `low` to `high`."""
-
-    def read(text: str) -> int:
-        number = _number(text)
-        check_whole(name, number, low, high, example)
-        return int(number)
+    def read(word: str) -> Any:
+        for kind in kinds:
+            try:
+                return kind.read(name, word)
+            except OptionError:
+                continue
+        return kinds[0].read(name, word)
 
     return read
 
 
-def choice(name: str, known: Iterable[str]) -> Callable[[str], str]:
-    """Reads one of `known`."""
-    names = tuple(known)
+def add_declared(
+    parser: argparse.ArgumentParser,
+    owner: Any,
+    names: Iterable[str] | None = None,
+    *,
+    helps: Mapping[str, str] | None = None,
+) -> None:
+    """Adds the options that a dataclass declares, under the headings that they name.
 
-    def read(text: str) -> str:
-        check_choice(name, text, names)
-        return text
-
-    return read
-
-
-def text(name: str) -> Callable[[str], str]:
-    """Reads a name or a path that is not blank."""
-
-    def read(given: str) -> str:
-        check_text(name, given)
-        return given
-
-    return read
-
-
-def share(given: str) -> float:
-    """Reads --aim."""
-    try:
-        number: float | str = float(given)
-    except ValueError:
-        number = given
-    check_aim(number)
-    return float(number)
+    Args:
+        names: Those of them that the command has, in this order; None for all.
+        helps: Help texts that say more for this command.
+    """
+    options, without = declared(owner), defaults(owner)
+    groups: dict[str, argparse._ActionsContainer] = {"": parser}
+    for name in options if names is None else names:
+        each = options[name]
+        if each.group not in groups:
+            groups[each.group] = parser.add_argument_group(each.group)
+        _add(groups[each.group], name, each, without[name], (helps or {}).get(name, each.help), [each.kind])
 
 
-def device(given: str) -> str:
-    """Reads --device."""
-    check_device(given)
-    return given
+def add_method_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of all search methods, a heading each; those that two share stand under the first."""
+    kinds: dict[str, list[Kind]] = {}
+    for owner in methods_with_options():
+        for name, each in declared(owner).items():
+            kinds.setdefault(name, []).append(each.kind)
+    added: dict[str, str] = {}
+    for owner, methods in methods_with_options().items():
+        own = declared(owner)
+        also = [f"{flag(name)}, {each.help}" for name, each in own.items() if name in added]
+        group = parser.add_argument_group(
+            f"--method {one_of(methods)}", f"Takes also {'; '.join(also)}." if also else None
+        )
+        for name, each in own.items():
+            if name not in added:
+                added[name] = methods[0]
+                _add(group, name, each, defaults(owner)[name], each.help, kinds[name])
 
 
-def ray(given: str) -> str:
-    """Reads --ray."""
-    check_ray(given)
-    return given
-
-
-def listed(known: Iterable[str]) -> str:
-    """Names for a help text: "a, b or c"."""
-    *most, last = known
-    return f"{', '.join(most)} or {last}" if most else last
-
-
-# What `nas search` and `nas train` share.
-
-
-def add_data_options(group: argparse._ActionsContainer) -> None:
-    """How images are read and how training images vary."""
+def _add(
+    group: argparse._ActionsContainer, name: str, each: Option, default: Any, help: str, kinds: Sequence[Kind]
+) -> None:
+    if each.default_help or default not in (None, (), True):
+        help = f"{help} (default: {each.default_help or default})"
+    names = one_of(each.kind.known()) if isinstance(each.kind, Choice) else ""
+    if names and len(names) < 80:
+        help = f"{names}: {help}"
+    if isinstance(each.kind, Switch):
+        group.add_argument(flag(name), dest=name, action=argparse.BooleanOptionalAction, help=help)
+        return
+    repeated = isinstance(default, tuple)
     group.add_argument(
-        "--metric", type=choice("metric", QUALITY_METRICS), metavar="M", help=f"{listed(QUALITY_METRICS)}"
-    )
-    group.add_argument(
-        "--augment",
-        type=choice("augment", AUGMENTS),
-        metavar="A",
-        help=f"how training images vary: {listed(AUGMENTS)} (default: auto, what suits the data)",
-    )
-    group.add_argument(
-        "--on-corrupt",
-        type=choice("on_corrupt", ON_CORRUPT),
-        metavar="WHAT",
-        help="skip images that cannot be read, or refuse the data set (default: skip)",
-    )
-
-
-def add_machine_options(group: argparse._ActionsContainer) -> None:
-    """Where training runs and what in."""
-    group.add_argument("--device", type=device, metavar="D", help="auto, cpu, cuda, cuda:0 or mps (default: auto)")
-    group.add_argument("--threads", type=whole("threads"), metavar="N", help="CPU threads")
-    group.add_argument("--batch-size", type=whole("batch_size"), metavar="N", help="images per training step")
-    group.add_argument(
-        "--dtype",
-        type=choice("dtype", DTYPES),
-        metavar="T",
-        help=f"{listed(DTYPES)} (default: auto, bfloat16 where it is faster)",
+        flag(name),
+        dest=name,
+        action="append" if repeated else "store",
+        type=first_reader(name, kinds),
+        metavar=each.kind.metavar,
+        help=help,
     )
 
 

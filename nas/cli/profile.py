@@ -9,7 +9,9 @@ from typing import Any
 from nas.budget import format_quantity
 from nas.cli.console import Console, plain
 from nas.cli.drawing import has_blocks, stage_lines
-from nas.cli.parsing import device, text, whole, whole_within
+from nas.cli.parsing import reader
+from nas.options import SearchOptions, declared
+from nas.options.kinds import Device, Text, Whole
 
 DESCRIPTION = """\
 Count a network's multiply-adds and parameters, per stage and in total; with --latency, measure it here.
@@ -23,17 +25,31 @@ LINE, MOST_WORDS = 116, 240
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", type=text("config"), metavar="CONFIG", help="an architecture.yaml, or a zoo name")
-    parser.add_argument("--resolution", type=whole("resolution"), metavar="R", help="side of the square images")
+    parser.add_argument(
+        "config", type=reader("config", Text()), metavar="CONFIG", help="an architecture.yaml, or a zoo name"
+    )
+    parser.add_argument(
+        "--resolution",
+        type=reader("resolution", declared(SearchOptions)["resolution"].kind),
+        metavar="R",
+        help="side of the square images",
+    )
     parser.add_argument("--latency", action="store_true", help="measure: median and interquartile range after warm-up")
     parser.add_argument(
         "--batch-size",
-        type=whole_within("batch_size", 1, 65_536, 16),
+        type=reader("batch_size", Whole(1, 65_536, 16)),
         metavar="N",
         help="images at once (default: 1)",
     )
-    parser.add_argument("--threads", type=whole("threads"), metavar="N", help="CPU threads (default: 1)")
-    parser.add_argument("--device", type=device, metavar="D", help="cpu, cuda, cuda:0, mps or auto (default: cpu)")
+    parser.add_argument(
+        "--threads",
+        type=reader("threads", declared(SearchOptions)["threads"].kind),
+        metavar="N",
+        help="CPU threads (default: 1)",
+    )
+    parser.add_argument(
+        "--device", type=reader("device", Device()), metavar="D", help="cpu, cuda, cuda:0, mps or auto (default: cpu)"
+    )
 
 
 def run(args: argparse.Namespace, console: Console) -> None:

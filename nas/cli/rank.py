@@ -7,10 +7,10 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nas.benchmark.options import RankingOptions, check_spaceless, check_used, method_option_names
 from nas.cli.console import Console, table
-from nas.cli.parsing import choice, device, listed, text, whole, whole_within
+from nas.cli.parsing import add_declared
 from nas.errors import OptionError
-from nas.options import AUGMENTS, SCORERS, check_spaceless, check_used
 
 if TYPE_CHECKING:
     from nas.benchmark.ranking import Ranking
@@ -21,11 +21,11 @@ bands of equal MACs, inside networks whose stages convolve and attend alike, and
 baselines (parameters, MACs, depth, channels, share of layers that convolve) stand beside every score.
 
   nas rank --truth table.csv --truth-column accuracy --score-column my_score
-  nas rank --space nats-size --truth nats_size_cifar10.csv --scorer nwot --scorer calibrated --data cifar10.npz
+  nas rank --space nats-size --truth nats_size_cifar10.csv --method nwot --method calibrated --data cifar10.npz
 
-Scorers: the supernet of a run (--supernet RUN), by accuracy or by loss; blockwise, by the blocks of a run with
---strategy blockwise (--supernet RUN too); zero-cost proxies, alone or their ranks together (az-nas, zero-cost);
-calibrated, which trains a few of the table's networks for a short while and fits all that is cheap to that."""
+Methods: supernet, by the weights of a run (--supernet RUN); blockwise, by the blocks of a run (--supernet RUN too);
+zero-cost proxies, alone or by their ranks together (az-nas, zero-cost); calibrated, which trains a few of the table's
+networks for a short while and fits a score to these."""
 
 _COLUMNS = (
     ("Spearman", "spearman"),
@@ -39,120 +39,60 @@ _COLUMNS = (
 )
 # Figures whose intervals are shown too, and what these go by; the document has those inside kinds as well.
 _INTERVALS = {"spearman": ("low", "high"), "within_band_spearman": ("within_band_low", "within_band_high")}
-_SETTINGS = (
-    "data", "supernet", "calibrations", "calibration_epochs", "augment", "known", "work", "device", "threads", "seed",
-)  # fmt: skip
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--truth", type=text("truth"), metavar="CSV", help="the table of known accuracies")
-    parser.add_argument("--truth-column", type=text("truth_column"), metavar="NAME", help="its column of accuracies")
-    parser.add_argument(
-        "--score-column",
-        dest="score_columns",
-        action="append",
-        metavar="NAME",
-        help="a column of scores, higher better; may be given several times",
-    )
-    parser.add_argument("--space", type=text("space"), metavar="S", help="the space of the table's architectures")
-    parser.add_argument("--arch-column", type=text("arch_column"), metavar="NAME", help="its column of architectures")
-    parser.add_argument(
-        "--scorer",
-        dest="scorers",
-        action="append",
-        type=choice("scorer", SCORERS),
-        metavar="X",
-        help=f"{listed(SCORERS)}; may be given several times",
-    )
-    parser.add_argument(
-        "--data",
-        type=text("data"),
-        metavar="D",
-        help="the images that scorers use (default: digits, or those of --supernet RUN for its weights)",
-    )
-    parser.add_argument(
-        "--supernet",
-        type=text("supernet"),
-        metavar="RUN",
-        help="whose supernet `supernet`, or whose blocks `blockwise` scores with",
-    )
-    parser.add_argument(
-        "--rows", type=whole_within("rows", 2, 10**8, 1000), metavar="N", help="judge N networks drawn from the table"
-    )
-    parser.add_argument(
-        "--calibrations",
-        type=whole_within("calibrations", 2, 10**6, 12),
-        metavar="N",
-        help="short trainings of calibrated: as many as cost what N average networks do (default: 12)",
-    )
-    parser.add_argument(
-        "--calibration-epochs",
-        type=whole_within("calibration_epochs", 1, 10**6, 1),
-        metavar="N",
-        help="epochs of each such training (default: 1; a search takes a sixth of a full training or more)",
-    )
-    parser.add_argument(
-        "--augment",
-        type=choice("augment", AUGMENTS),
-        metavar="A",
-        help=f"how images vary in them: {listed(AUGMENTS)} (default: none, which suits few epochs; a search: auto)",
-    )
-    parser.add_argument(
-        "--known",
-        type=whole_within("known", 2, 10**6, 32),
-        metavar="N",
-        help="a row more: what accuracies of the table tell about the others, as many as cost N average full trainings",
-    )
-    parser.add_argument(
-        "--work",
-        type=text("work"),
-        metavar="DIR",
-        help="where values of proxies and short trainings are kept, to go on from",
-    )
-    parser.add_argument("--device", type=device, metavar="D", help="auto, cpu, cuda, cuda:0 or mps (default: auto)")
-    parser.add_argument("--threads", type=whole("threads"), metavar="N", help="CPU threads of scorers (default: 1)")
-    parser.add_argument("--seed", type=whole("seed"), metavar="N", help="of scorers and the bootstrap (default: 0)")
+    add_declared(parser, RankingOptions)
+    for owner, names in method_option_names().items():
+        add_declared(parser, owner, names)
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
     given = dict(vars(args))
     if "truth" not in given:
         raise OptionError("--truth is missing: give a CSV file with a column of accuracies.")
-    scorers = given.get("scorers", ())
-    if "space" not in given:
-        check_spaceless(scorers=scorers, known=given.get("known"), score_columns=given.get("score_columns", ()))
-    check_used(given, scorers)
+    of_methods = {name for names in method_option_names().values() for name in names}
+    options = RankingOptions(**{name: value for name, value in given.items() if name not in of_methods})
+    methods = tuple(options.method)
+    if options.space is None:
+        check_spaceless(methods=methods, known=options.known, score_columns=options.score_column)
+    check_used(given, methods)
     space = None
-    if "space" in given:
+    if options.space is not None:
         from nas.spaces import catalog
 
-        catalog.find(given["space"])  # an unknown name answers before torch is imported
+        catalog.find(options.space)  # an unknown name answers before torch is imported
         from nas.networks.loading import load_space
 
-        space = load_space(given["space"])
+        space = load_space(options.space)
     from nas.benchmark.ranking import rank
-    from nas.benchmark.scorers import Settings
+    from nas.methods.protocol.ranking import RankingSettings
 
-    asked = {name: given[name] for name in _SETTINGS if name in given}
-    if "work" in asked:
-        asked["work"] = Path(asked["work"])
-    if "data" in asked:
-        asked["supernet_data"] = asked["data"]
-    if scorers:
+    if methods:
         console.again = (
-            f"the same command; what is known is in {shlex.quote(str(asked['work']))}"
-            if "work" in asked
+            f"the same command; what is known is in {shlex.quote(options.work)}"
+            if options.work is not None
             else "the same command, with --work DIR to keep what becomes known"
         )
     found = rank(
         given["truth"],
         space=space,
-        truth_column=given.get("truth_column"),
-        score_columns=given.get("score_columns", ()),
-        arch_column=given.get("arch_column"),
-        scorers=scorers,
-        settings=Settings(**asked),
-        rows=given.get("rows"),
+        truth_column=options.truth_column,
+        score_columns=options.score_column,
+        arch_column=options.arch_column,
+        methods=methods,
+        method_options={name: value for name, value in given.items() if name in of_methods},
+        settings=RankingSettings(
+            data=options.data,
+            supernet=options.supernet,
+            augment=options.augment,
+            known=options.known,
+            work=None if options.work is None else Path(options.work),
+            device=options.device,
+            threads=options.threads,
+            seed=options.seed,
+        ),
+        rows=options.rows,
         progress=console.progress,
     )
     console.document(found.to_dict())

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 
 from nas.cli.console import Console
-from nas.cli.parsing import text
+from nas.cli.parsing import reader
+from nas.options.kinds import Text
 
 DESCRIPTION = """\
 Write a run's report.html, pareto.png and tables again from its record. The run may still be going on.
@@ -15,7 +16,7 @@ Write a run's report.html, pareto.png and tables again from its record. The run 
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=text("run"), metavar="RUN", help="a run folder")
+    parser.add_argument("folder", type=reader("run", Text()), metavar="RUN", help="a run folder")
 
 
 def run(args: argparse.Namespace, console: Console) -> None:

@@ -5,24 +5,17 @@ from __future__ import annotations
 import argparse
 import random
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.budget import Budget, format_quantity, parse_budgets
 from nas.cli.console import Console, plain, table
-from nas.cli.parsing import (
-    add_data_options,
-    add_machine_options,
-    choice,
-    listed,
-    ray,
-    share,
-    text,
-    whole,
-)
+from nas.cli.parsing import add_declared, add_method_options, reader
 from nas.errors import OptionError
 from nas.executors import check_cluster, check_workers
-from nas.options import SCORERS, SEARCHERS, STRATEGIES, SearchOptions, flag
+from nas.options import SearchOptions, declared, flag
+from nas.options.kinds import Text
 
 if TYPE_CHECKING:
     from nas.pipeline.search import SearchResult
@@ -42,111 +35,12 @@ FINAL = "MACs are multiply-adds, what papers call FLOPs."
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Every option of a search; `nas.options.SearchOptions` says more on each."""
-    what = parser.add_argument_group("what to search")
-    what.add_argument("--space", type=text("space"), metavar="S", help="a space's name (`nas spaces`) or YAML file")
-    what.add_argument(
-        "--budget",
-        dest="budgets",
-        action="append",
-        metavar="B",
-        help="4.2GFLOPs, 600MMACs, 25Mparams; may be given once per metric",
-    )
-    what.add_argument(
-        "--data",
-        type=text("data"),
-        metavar="D",
-        help="digits (default), a folder with a folder of images per class, an .npz file, a folder of IDX "
-        "files, or hf:NAME",
-    )
-    what.add_argument("--aim", type=share, metavar="A", help="least share of the budget to spend (default: 0.75)")
-    what.add_argument(
-        "--resolution", type=whole("resolution"), metavar="R", help="image side that the budget is counted at"
-    )
-    what.add_argument("--out", type=text("out"), metavar="DIR", help="the run folder (default: a fresh one in runs/)")
-    what.add_argument("--resume", type=text("resume"), metavar="DIR", help="go on with a stopped run")
+    """Every option of a search, as `nas.options.SearchOptions` and the methods declare them."""
+    add_declared(parser, SearchOptions, [name for name in declared(SearchOptions) if name != "objective"])
+    add_method_options(parser)
+    what = parser.add_argument_group("instead of a search")
+    what.add_argument("--resume", type=reader("resume", Text()), metavar="DIR", help="continue a stopped run")
     what.add_argument("--dry-run", action="store_true", help="size and costs of the space, and what fits; no training")
-    _add_how(parser.add_argument_group("how"))
-    machine = parser.add_argument_group("machine")
-    add_machine_options(machine)
-    add_worker_options(machine)
-
-
-def add_worker_options(group: argparse._ActionsContainer) -> None:
-    """Where jobs run; no result depends on it."""
-    group.add_argument(
-        "--workers", type=whole("workers"), metavar="N", help="processes that score and train side by side, by Ray"
-    )
-    group.add_argument("--ray", type=ray, metavar="ADDRESS", help="the Ray cluster that they run on: auto or HOST:PORT")
-    group.add_argument(
-        "--job-threads", type=whole("job_threads"), metavar="N", help="CPU threads of one scoring job (default: 1)"
-    )
-    group.add_argument(
-        "--job-timeout",
-        type=whole("job_timeout"),
-        metavar="S",
-        help="seconds after which a worker's job is tried again (default: many times what others took)",
-    )
-
-
-def _add_how(group: argparse._ActionsContainer) -> None:
-    group.add_argument("--seed", type=whole("seed"), metavar="N", help="settles every draw (default: 0)")
-    group.add_argument("--trials", type=whole("trials"), metavar="N", help="networks to score")
-    group.add_argument("--epochs", type=whole("epochs"), metavar="N", help="epochs of the supernet")
-    group.add_argument("--finalists", type=whole("finalists"), metavar="N", help="networks to train from scratch")
-    group.add_argument("--finalist-epochs", type=whole("finalist_epochs"), metavar="N", help="epochs of each finalist")
-    group.add_argument(
-        "--scorer",
-        type=choice("scorer", ("auto", *SCORERS)),
-        metavar="S",
-        help=f"{listed(SCORERS)} (default: calibrated, or supernet where another option is about one)",
-    )
-    group.add_argument(
-        "--searcher",
-        type=choice("searcher", SEARCHERS),
-        metavar="S",
-        help=f"{listed(SEARCHERS)} (default: evolution)",
-    )
-    group.add_argument(
-        "--strategy",
-        type=choice("strategy", STRATEGIES),
-        metavar="S",
-        help=f"how the supernet trains: {listed(STRATEGIES)}",
-    )
-    group.add_argument(
-        "--teacher",
-        type=text("teacher"),
-        metavar="FOLDER",
-        help="the trained network that blocks learn from by --strategy blockwise-distil: winners/1 of a run, say",
-    )
-    group.add_argument(
-        "--calibrations",
-        type=whole("calibrations"),
-        metavar="N",
-        help="short trainings of --scorer calibrated: as many as cost what N average networks do (default: 12)",
-    )
-    group.add_argument(
-        "--calibration-epochs", type=whole("calibration_epochs"), metavar="N", help="epochs of each of them"
-    )
-    group.add_argument(
-        "--train-resolution",
-        type=whole("train_resolution"),
-        metavar="R",
-        help="image side that training uses",
-    )
-    group.add_argument(
-        "--early-stopping",
-        action=argparse.BooleanOptionalAction,
-        help="stop finalists that fall behind, where they train side by side (default: yes)",
-    )
-    add_data_options(group)
-    group.add_argument("--onnx", action=argparse.BooleanOptionalAction, help="write a model.onnx for each winner")
-    group.add_argument(
-        "--supernet",
-        type=text("supernet"),
-        metavar="RUN",
-        help="search with the trained supernet of another run; --data is that run's if left out",
-    )
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
@@ -157,10 +51,6 @@ def run(args: argparse.Namespace, console: Console) -> None:
         workers = {name: given.pop(name) for name in ("workers", "ray", "job_timeout") if name in given}
         _resume(Path(resumed), workers, [*given, *(["dry_run"] if dry else [])], console)
         return
-    if "supernet" in given and "data" not in given:
-        from nas.run import data_of
-
-        given["data"] = data_of(given["supernet"])
     options, budgets = read_options(given, needs_budget=not dry)
     if not dry:
         check_workers(options)
@@ -174,7 +64,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from nas.run import default_folder
 
     folder = Path(options.out) if options.out is not None else default_folder(space.name)
-    options = SearchOptions(**{**options.to_dict(), "out": str(folder)})
+    options = replace(options, out=str(folder))
     console.run = folder
     with open_backend(options, console.progress) as backend:
         found = search(
@@ -195,8 +85,13 @@ def read_options(given: dict[str, Any], *, needs_budget: bool) -> tuple[SearchOp
         raise OptionError("--space is missing: give a name such as --space coatnet (`nas spaces` lists them).")
     if needs_budget and not budgets:
         raise OptionError("--budget is missing: give one such as --budget 4.2GFLOPs (or --dry-run to see what fits).")
-    options = SearchOptions(**given)
+    options = SearchOptions.of(**given)
     options.validate()
+    source = options.of_method().data_run
+    if source is not None and "data" not in given:
+        from nas.run import data_of
+
+        options = replace(options, data=data_of(source))
     return options, budgets
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from nas.budget import format_quantity
 from nas.cli.console import Console, table
-from nas.cli.parsing import text
+from nas.cli.parsing import reader
 from nas.errors import OptionError
+from nas.options.kinds import Text
 from nas.strict_yaml import dump_yaml
 
 if TYPE_CHECKING:
@@ -27,11 +28,13 @@ that may vary in them. Or write a space around a network, which is a member of i
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", nargs="?", type=text("name"), metavar="NAME", help="a space's name or YAML file")
+    parser.add_argument(
+        "name", nargs="?", type=reader("name", Text()), metavar="NAME", help="a space's name or YAML file"
+    )
     parser.add_argument(
         "network",
         nargs="?",
-        type=text("network"),
+        type=reader("network", Text()),
         metavar="NETWORK",
         help="after derive: a zoo name or architecture.yaml",
     )

@@ -7,8 +7,9 @@ import shlex
 from typing import Any
 
 from nas.cli.console import Console, plain
-from nas.cli.parsing import add_data_options, add_machine_options, text, whole
-from nas.options import SearchOptions
+from nas.cli.parsing import add_declared, reader
+from nas.options import SearchOptions, declared
+from nas.options.kinds import Text
 
 DESCRIPTION = """\
 Train one network on your images, from scratch or from given weights.
@@ -16,20 +17,22 @@ Train one network on your images, from scratch or from given weights.
   nas train runs/a/winners/1/architecture.yaml --data path/to/images --epochs 100
   nas train coatnet_0 --data path/to/images --out runs/coatnet_0"""
 
+_OPTIONS = (
+    "data", "out", "seed", "train_resolution", "metric", "augment", "on_corrupt", "onnx", "device", "threads",
+    "batch_size", "dtype",
+)  # fmt: skip
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", type=text("config"), metavar="CONFIG", help="an architecture.yaml, or a zoo name")
-    parser.add_argument("--data", type=text("data"), metavar="D", help="as for nas-search (default: digits)")
-    parser.add_argument("--epochs", type=whole("epochs"), metavar="N", help="passes over the training images")
-    parser.add_argument("--weights", type=text("weights"), metavar="FILE", help="a .safetensors file to begin with")
-    parser.add_argument("--out", type=text("out"), metavar="DIR", help="where to write (default: a fresh one in runs/)")
-    parser.add_argument("--seed", type=whole("seed"), metavar="N", help="settles every draw (default: 0)")
     parser.add_argument(
-        "--train-resolution", type=whole("train_resolution"), metavar="R", help="side of the square images"
+        "config", type=reader("config", Text()), metavar="CONFIG", help="an architecture.yaml, or a zoo name"
     )
-    add_data_options(parser)
-    parser.add_argument("--onnx", action=argparse.BooleanOptionalAction, help="write a model.onnx")
-    add_machine_options(parser.add_argument_group("machine"))
+    epochs = declared(SearchOptions)["finalist_epochs"].kind
+    parser.add_argument("--epochs", type=reader("epochs", epochs), metavar="N", help="passes over the training images")
+    parser.add_argument(
+        "--weights", type=reader("weights", Text()), metavar="FILE", help="a .safetensors file to begin with"
+    )
+    add_declared(parser, SearchOptions, _OPTIONS, helps={"onnx": "write a model.onnx"})
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
@@ -45,7 +48,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     architecture = load_architecture(config)
     out = given.pop("out", None) or default_folder("train")
     weights, epochs = given.pop("weights", None), given.pop("epochs", None)
-    options = SearchOptions(space=config, finalist_epochs=epochs, **given)
+    options = SearchOptions.of(space=config, finalist_epochs=epochs, **given)
     options.validate()
     console.again = f"the same command with --out {shlex.quote(str(out))}"
     found = plain(train(architecture, out=out, options=options, weights=weights, progress=console.progress))

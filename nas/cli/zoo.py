@@ -9,8 +9,9 @@ from typing import Any
 from nas.budget import Budget, Cost, format_quantity
 from nas.budget_metrics import ADDITIVE
 from nas.cli.console import Console, table
-from nas.cli.parsing import text
+from nas.cli.parsing import reader
 from nas.errors import BudgetError, OptionError
+from nas.options.kinds import Text
 
 DESCRIPTION = """\
 List the named networks: exact costs of ours, and the ImageNet-1K top-1 accuracy that their papers report.
@@ -22,7 +23,9 @@ List the named networks: exact costs of ours, and the ImageNet-1K top-1 accuracy
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", nargs="?", type=text("name"), metavar="NAME", help="one network: what is known of it")
+    parser.add_argument(
+        "name", nargs="?", type=reader("name", Text()), metavar="NAME", help="one network: what is known of it"
+    )
     parser.add_argument(
         "--fits",
         type=_budget,

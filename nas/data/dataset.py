@@ -141,3 +141,8 @@ class Part(Protocol):
     def chunks(self, *, resolution: int, channels: int) -> Iterator[Chunk]:
         """All images in order, square and 8-bit."""
         ...
+
+
+def describe_data(data: Dataset) -> str:
+    """A data set in a few words: its name, how many images train, how many classes."""
+    return f"{data.info.name} ({len(data.train):,} training images, {data.info.num_classes} classes)"

@@ -1,4 +1,4 @@
-"""Where a Ray cluster is, and whether anything answers there: Ray itself takes two minutes to say that nothing does."""
+"""Where a Ray cluster is, and whether it answers: Ray itself takes seven minutes to say that something else does."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from pathlib import Path
 from nas.errors import OptionError
 
 SECONDS = 5.0
-# Every HTTP/2 server, such as the one of a Ray head, greets back: RFC 9113, section 3.4.
-_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
-_SETTINGS = 4
+# Type of the frame that a Ray head, like every gRPC server, sends unasked on each connection: RFC 9113, section 3.4.
+_SETTINGS = b"\x04"
 
 
 def find_address(given: str) -> str:
@@ -45,14 +44,22 @@ def _check_answers(address: str) -> None:
         raise OptionError(f"--ray {address}: that is not HOST:PORT. Give what `ray start` printed.") from None
     try:
         with socket.create_connection((host.strip("[]"), number), timeout=SECONDS) as connection:
-            if os.environ.get("RAY_USE_TLS", "0") == "1":
-                return
-            connection.sendall(_GREETING)
-            answer = connection.recv(9)
+            reason = _fault_of(connection)
     except (OSError, OverflowError) as fault:
-        raise OptionError(_said(address, (getattr(fault, "strerror", None) or str(fault)).lower())) from None
-    if len(answer) < 4 or answer[3] != _SETTINGS:
-        raise OptionError(_said(address, "what answers is no Ray head"))
+        reason = (getattr(fault, "strerror", None) or str(fault)).lower()
+    if reason is not None:
+        raise OptionError(_said(address, reason))
+
+
+def _fault_of(connection: socket.socket) -> str | None:
+    """Returns why what is connected cannot be a Ray head, None if it may be one."""
+    if os.environ.get("RAY_USE_TLS", "0") == "1":
+        return None
+    try:
+        first = connection.recv(4)
+    except TimeoutError:
+        return "timed out: what listens there is no Ray head"
+    return None if first[3:] == _SETTINGS else "what answers is no Ray head"
 
 
 def _said(address: str, reason: str) -> str:

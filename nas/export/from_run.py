@@ -10,6 +10,7 @@ from nas.errors import ExportError, RunError
 from nas.export.folder import read_exported
 from nas.export.winner import export_product
 from nas.run import read_run
+from nas.run.events import WinnerExported
 
 
 def export_run(run: str | Path, rank: int = 1, formats: Sequence[str] | None = None) -> dict[str, Any]:
@@ -30,7 +31,7 @@ def export_run(run: str | Path, rank: int = 1, formats: Sequence[str] | None = N
         ExportError: If there is no such winner, its folder is damaged, or a format cannot be written or disagrees.
     """
     folder = Path(run)
-    ranks = sorted({event["rank"] for event in read_run(folder).events("winner")})
+    ranks = sorted({event.rank for event in read_run(folder).events(WinnerExported)})
     if not ranks:
         raise RunError(f"{folder} has no winners yet. Finish it by nas-search --resume {folder}.")
     if rank not in ranks:

@@ -20,7 +20,8 @@ from nas.export.onnx_file import missing_packages, write_onnx
 from nas.export.source import standalone_source
 from nas.networks.network import Network, build
 from nas.ops import normalise
-from nas.options import EXPORT_FORMATS, check_choice
+from nas.options import check_choice
+from nas.options.export_formats import EXPORT_FORMATS
 from nas.run.files import atomic_write, replacing
 
 

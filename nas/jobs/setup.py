@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from nas.data.sharing import Arrays
+from nas.jobs.executor import Scorer
+from nas.registry import loaded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -13,9 +15,16 @@ class ScoringSetup:
     """What a process needs to make a scorer.
 
     Attributes:
+        make: "module:function" of what makes it, given this.
         facts: Plain data, small.
         arrays: Weights and images, large: processes of one machine share one copy of them.
     """
 
+    make: str
     facts: dict[str, Any]
     arrays: Arrays
+
+
+def make_scorer(setup: ScoringSetup) -> Scorer:
+    """The scorer that was packed. It holds the arrays themselves, no copy, and writes to none of them."""
+    return loaded(setup.make)(setup)

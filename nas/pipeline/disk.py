@@ -6,13 +6,14 @@ import os
 import shutil
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from nas.errors import RunError
 from nas.methods.protocol.plan import Plan
-from nas.options import BLOCKWISE, DISTILLING
+from nas.methods.protocol.search_method import SearchMethod
 from nas.sampling.budget_sampler import BudgetSampler
 from nas.spaces import END, START, Node
 from nas.training.checkpoint import size_on_disk
@@ -24,38 +25,25 @@ _FIXED, _PER_TRIAL = 8_000_000, 16_000
 _NETWORK_SHARE, _NETWORK_FIXED = 1.1, 500_000
 
 
-def most_bytes(
-    plan: Plan, supernet: torch.nn.Module | None, searched: BudgetSampler, *, borrowed: bool, at_once: int
-) -> dict[str, int]:
+def most_bytes(plan: Plan, method: SearchMethod[Any], searched: BudgetSampler, *, at_once: int) -> dict[str, int]:
     """The most that a run's folder takes at any time, by phase.
 
-    Checkpoints are written before older ones are deleted, so three are there at once, each with the optimizer's two
-    moments, and the best weights; afterwards the last weights and the best remain. A block-wise training keeps no best
-    weights, and one moment unless a teacher teaches it. Of a finalist that is stopped because others are ahead, the
-    last two checkpoints and the best remain.
+    Of a finalist that is stopped because others are ahead, the last two checkpoints and the best remain.
 
     Args:
-        supernet: None where none is trained.
         searched: What finalists come from.
-        borrowed: Whether the supernet is another run's, and its weights are all that is stored of it.
         at_once: Finalists that are trained side by side, some of which may be stopped; 0 for one after the other.
     """
-    blockwise = plan.strategy in BLOCKWISE
-    sizes = (0, 1 if blockwise and plan.strategy != DISTILLING else 2)
-    weights, whole = (0 if supernet is None else size_on_disk(supernet, moments=moments) for moments in sizes)
-    best = 0 if blockwise else weights
-    kept = weights if borrowed else weights + best
     network = int(_NETWORK_SHARE * 4 * most_params(searched)) + _NETWORK_FIXED
+    own = method.disk(plan, network=network)
     finalists = plan.finalists * (7 if at_once else 2) * network
     other = _FIXED + _PER_TRIAL * plan.trials
     most = {
-        "supernet": weights if borrowed else 3 * whole + best,
-        # One network at a time, whose checkpoints go once its accuracy is on record.
-        **({"calibration": 3 * 3 * network} if plan.calibration else {}),
-        "search": kept,
-        "finalists": kept + finalists + min(max(1, at_once), plan.finalists) * 3 * 3 * network,
+        **({} if method.phase is None else {method.phase: own.training}),
+        "search": own.kept,
+        "finalists": own.kept + finalists + min(max(1, at_once), plan.finalists) * 3 * 3 * network,
         # Each winner as weights and as ONNX, the one in the making beside them.
-        "export": kept + finalists + (plan.finalists + 1) * 2 * network,
+        "export": own.kept + finalists + (plan.finalists + 1) * 2 * network,
     }
     return {phase: count + other for phase, count in most.items()}
 

@@ -6,16 +6,16 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nas.data.dataset import describe_data
 from nas.export import CardFacts, export_winner
 from nas.methods.protocol.context import Context
-from nas.methods.protocol.plan import describe_data
-from nas.options import words_of
 from nas.pipeline.finalists import Finalist, winners
+from nas.run.events import WinnerExported
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Winner:
-    """A network that the search hands over; `path` holds its files."""
+    """A network that the search exported; `path` holds its files."""
 
     rank: int
     path: str
@@ -26,10 +26,10 @@ class Winner:
     test_accuracy: float
 
 
-def hand_over(context: Context, finalists: Sequence[Finalist]) -> list[Winner]:
+def export_winners(context: Context, finalists: Sequence[Finalist]) -> list[Winner]:
     """Exports the front of the finalists, best first; a winner that is on record and on disk is left as it is."""
     run, data, progress = context.run, context.data, context.progress
-    recorded = {event["rank"]: event for event in run.events("winner")}
+    recorded = {event.rank for event in run.events(WinnerExported)}
     found = []
     front = winners(finalists)
     progress.start("export", len(front), "networks")
@@ -48,16 +48,17 @@ def hand_over(context: Context, finalists: Sequence[Finalist]) -> list[Winner]:
                 onnx=context.options.onnx is not False,
             )
             run.append(
-                "winner",
-                rank=rank,
-                # Relative to the run, which may be moved or looked at from elsewhere.
-                path=f"winners/{rank}",
-                digest=trial.architecture.digest,
-                checks=checks,
-                macs=trial.cost.macs,
-                params=trial.cost.params,
-                score=trial.score,
-                test_accuracy=finalist.test_accuracy,
+                WinnerExported(
+                    rank=rank,
+                    # Relative to the run, which may be moved or looked at from elsewhere.
+                    path=f"winners/{rank}",
+                    digest=trial.architecture.digest,
+                    checks=checks,
+                    macs=trial.cost.macs,
+                    params=trial.cost.params,
+                    score=float(trial.score or 0.0),
+                    test_accuracy=finalist.test_accuracy,
+                )
             )
         found.append(
             Winner(
@@ -88,6 +89,6 @@ def _card(context: Context, finalist: Finalist, rank: int) -> CardFacts:
         validation_accuracy=finalist.validation_accuracy,
         test_accuracy=finalist.test_accuracy,
         test_count=len(data.test),
-        command=shlex.join(words_of(options.to_dict(), budgets=budgets)),
+        command=shlex.join(options.command(budgets=budgets)),
         data_option=options.data,
     )

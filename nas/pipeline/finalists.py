@@ -12,10 +12,11 @@ from nas.errors import TrainingError
 from nas.jobs.backend import FinalistJob, FinalistWork
 from nas.methods.protocol.context import Context
 from nas.networks.network import Network
+from nas.run.events import FinalistEpoch, FinalistFailed, FinalistRetried, FinalistStopped, FinalistTrained
 from nas.training import evaluate, fresh_network, train_network
 from nas.trial import Trial, pareto_front
 
-FOLDER, FAILED, STOPPED = "finalists", "finalist_failed", "finalist_stopped"
+FOLDER = "finalists"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +57,7 @@ def train_finalists(context: Context, trials: Sequence[Trial]) -> list[Finalist]
     plan, seed = context.plan, context.options.seed
     record = _Record(context, trials)
     recipe = plan.recipe(epochs=plan.finalist_epochs, seed=seed)
-    recorded = {event["digest"] for event in context.run.events("finalist")}
+    recorded = {event.digest for event in context.run.events(FinalistTrained)}
     jobs = [
         FinalistJob(
             number=trial.number,
@@ -96,40 +97,46 @@ class _Record:
         self.context, self.trials, self._run = context, trials, context.run
         self._numbers = {trial.architecture.digest: trial.number for trial in trials}
         # A training that goes on from a checkpoint sees some epochs again; they are on record.
-        self._known = {(event["digest"], event["epoch"]) for event in self._run.events("finalist_epoch")}
+        self._known = {(event.digest, event.epoch) for event in self._run.events(FinalistEpoch)}
 
     @property
     def ended(self) -> set[str]:
-        return {event["digest"] for kind in (FAILED, STOPPED) for event in self._run.events(kind)}
+        return {event.digest for event in (*self._run.events(FinalistFailed), *self._run.events(FinalistStopped))}
 
     def best_stopped(self) -> str | None:
         """Of those that were stopped, the one that was best."""
-        events = self._run.events(STOPPED)
-        return max(events, key=lambda event: event["validation_accuracy"])["digest"] if events else None
+        events = self._run.events(FinalistStopped)
+        return max(events, key=lambda event: event.validation_accuracy).digest if events else None
 
     def epoch(self, digest: str, row: dict[str, Any]) -> None:
         if (digest, row["epoch"]) not in self._known:
             self._known.add((digest, row["epoch"]))
-            self._run.append("finalist_epoch", digest=digest, **row)
+            self._run.append(FinalistEpoch(digest=digest, **row))
 
     def seconds(self, digest: str) -> float:
         """How long a training took, wherever it ran."""
-        rows = (event for event in self._run.events("finalist_epoch") if event["digest"] == digest)
-        return max((event["seconds"] for event in rows), default=0.0)
+        rows = (event for event in self._run.events(FinalistEpoch) if event.digest == digest)
+        return max((event.seconds for event in rows), default=0.0)
 
     def stopped(self, digest: str, epoch: int, validation_accuracy: float) -> None:
-        number = self._numbers[digest]
-        self._run.append(STOPPED, digest=digest, number=number, epoch=epoch, validation_accuracy=validation_accuracy)
+        self._run.append(
+            FinalistStopped(
+                digest=digest,
+                number=self._numbers[digest],
+                epoch=epoch,
+                validation_accuracy=validation_accuracy,
+            )
+        )
         self.context.progress.note(
             f"{self._name(digest)} fell behind and was stopped after epoch {epoch}: {validation_accuracy:.4f}"
         )
 
     def failed(self, digest: str, error: str) -> None:
-        self._run.append(FAILED, digest=digest, number=self._numbers[digest], error=error)
+        self._run.append(FinalistFailed(digest=digest, number=self._numbers[digest], error=error))
         self.context.progress.note(f"{self._name(digest)} failed: {error}")
 
     def retried(self, digest: str, reason: str) -> None:
-        self._run.append("finalist_retried", digest=digest, number=self._numbers[digest], reason=reason)
+        self._run.append(FinalistRetried(digest=digest, number=self._numbers[digest], reason=reason))
         self.context.progress.note(f"{self._name(digest)} goes on from its last checkpoint: {reason}")
 
     def _name(self, digest: str) -> str:
@@ -159,31 +166,31 @@ def _finish(record: _Record, place: int) -> Finalist | None:
     except TrainingError as fault:
         record.failed(digest, str(fault))
         return None
-    event = next((event for event in run.events("finalist") if event["digest"] == digest), None)
+    event = next((event for event in run.events(FinalistTrained) if event.digest == digest), None)
     if event is None:
         test = evaluate(network, data.test, data, recipe, metric=metric)
-        event = {
-            "digest": digest,
-            "number": trial.number,
-            "score": trial.score,
-            "validation_accuracy": validation,
-            "test_accuracy": test,
-            "macs": trial.cost.macs,
-            "params": trial.cost.params,
-            "epochs": plan.finalist_epochs,
-            "seconds": max(record.seconds(digest), time.monotonic() - began),
-            "resolution": plan.train_resolution,
-            "architecture": trial.architecture.to_dict(),
-        }
-        run.append("finalist", **event)
+        event = FinalistTrained(
+            digest=digest,
+            number=trial.number,
+            score=trial.score,
+            validation_accuracy=validation,
+            test_accuracy=test,
+            macs=trial.cost.macs,
+            params=trial.cost.params,
+            epochs=plan.finalist_epochs,
+            seconds=max(record.seconds(digest), time.monotonic() - began),
+            resolution=plan.train_resolution,
+            architecture=trial.architecture.to_dict(),
+        )
+        run.append(event)
     progress.note(
         f"Finalist {place} of {len(record.trials)} ({trial.layout}, {trial.cost.macs / 1e6:,.1f} MMACs): "
-        f"search-validation {event['validation_accuracy']:.4f}, score {trial.score or 0.0:.4f}"
+        f"search-validation {event.validation_accuracy:.4f}, score {trial.score or 0.0:.4f}"
     )
     return Finalist(
         trial=trial,
-        validation_accuracy=event["validation_accuracy"],
-        test_accuracy=event["test_accuracy"],
+        validation_accuracy=event.validation_accuracy,
+        test_accuracy=event.test_accuracy,
         network=network,
     )
 

@@ -6,26 +6,17 @@ from collections.abc import Sequence
 
 from nas.budget import Budget, format_quantity
 from nas.methods.protocol.plan import Plan
-from nas.options import UNTRAINED
-from nas.sampling.budget_sampler import BudgetSampler
+from nas.sampling import BudgetSampler
 
 
-def announcement(
-    plan: Plan,
-    *,
-    scorer: str,
-    sampler: BudgetSampler,
-    budgets: Sequence[Budget],
-    images: int,
-    lender: str | None,
-    details: Sequence[str | None],
+def plan_summary(
+    plan: Plan, *, first: str, details: Sequence[str], sampler: BudgetSampler, budgets: Sequence[Budget]
 ) -> list[str]:
     """Lines for people; the last says how much of everything, and how long it may take.
 
     Args:
-        images: That train.
-        lender: The run whose supernet is used, if it is another's.
-        details: Lines of others, before the last; None is none.
+        first: What scores rest on, which the last line begins with.
+        details: Further lines, before the last.
     """
     budget = " and ".join(map(str, budgets)) or "the whole space"
     layouts = f"{len(sampler.layouts)} layout{'s' * (len(sampler.layouts) != 1)}"
@@ -35,11 +26,10 @@ def announcement(
             f"Costs are counted at {plan.resolution} pixels; training and accuracies are at "
             f"{plan.train_resolution} pixels (--train-resolution)"
         )
-    lines += [line for line in details if line is not None]
+    lines += details
     lines.append(
-        f"{_first(plan, scorer, images, lender)}; search: {plan.trials} networks; finalists: {plan.finalists} x "
-        f"{plan.finalist_epochs} epochs; {plan.device}, {plan.threads} threads, {plan.dtype}; about "
-        f"{sum(plan.seconds.values()) / 60:.0f} minutes"
+        f"{first}; search: {plan.trials} networks; finalists: {plan.finalists} x {plan.finalist_epochs} epochs; "
+        f"{plan.device}, {plan.threads} threads, {plan.dtype}; about {sum(plan.seconds.values()) / 60:.0f} minutes"
     )
     return lines
 
@@ -56,21 +46,3 @@ def _least(sampler: BudgetSampler) -> str:
         else:
             parts.append("the budget" if len(sampler.budgets) == 1 else str(budget))
     return " or ".join(f"{share} {part}" for part in parts)
-
-
-def _first(plan: Plan, scorer: str, images: int, lender: str | None) -> str:
-    """What scores rest on."""
-    if lender is not None:
-        return f"Supernet: that of {lender} ({plan.epochs} epochs, {plan.strategy})"
-    if scorer in UNTRAINED:
-        known = plan.calibration
-        if "trainings" not in known:
-            return f"Scores: {scorer}"
-        return (
-            f"Scores: {scorer}, by trainings of {known['epochs']} epoch{'s' * (known['epochs'] != 1)} of {images:,} "
-            f"images that cost as much as those of {known['trainings']} of {known['reference']} networks"
-        )
-    if plan.blocks:
-        images = min(images, plan.blocks["images"])
-    by = f" from {plan.teacher['path']} (weights {plan.teacher['sha256'][:16]})" if plan.teacher else ""
-    return f"Supernet: {plan.epochs} epochs of {images:,} images, {plan.strategy}{by}"

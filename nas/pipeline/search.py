@@ -1,8 +1,7 @@
-"""The main job: supernet, search, finalists, export; every step recorded, every phase able to go on after a stop."""
+"""The main job: plan, method, search, finalists, export; each step recorded, each phase resumable."""
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from collections.abc import Sequence
@@ -14,15 +13,9 @@ import torch
 
 from nas.budget import Budget, check_budgets
 from nas.costs import TABLE, misfit
-from nas.data import DataInfo, Dataset, open_data
-from nas.data.dataset import Source
+from nas.data import Dataset, Source, open_data
 from nas.errors import OptionError
-from nas.jobs.backend import Backend, InThisProcess, ScorerSource
-from nas.methods.blockwise.blocks import Blocks
-from nas.methods.blockwise.network import BlockSupernet
-from nas.methods.blockwise.phase import budget_blocks, build_block_supernet, describe_blocks, propose_best, train_blocks
-from nas.methods.blockwise.teacher import TrainedTeacher, planned_teacher
-from nas.methods.calibrated.phase import calibrate
+from nas.jobs.backend import Backend, InThisProcess
 from nas.methods.protocol.context import Context
 from nas.methods.protocol.manifest import (
     check_data,
@@ -34,22 +27,21 @@ from nas.methods.protocol.manifest import (
     resolved_data,
 )
 from nas.methods.protocol.phases import do_phase, is_finished
-from nas.methods.protocol.plan import Plan, make_plan
-from nas.methods.supernet import reuse as trained
-from nas.methods.supernet.phase import build_supernet, make_supernet
-from nas.methods.supernet.reuse import Borrowed, Trained, TrainedSampler
-from nas.networks.supernet import Supernet
-from nas.options import BLOCKWISE, DISTILLING, SHARED_WEIGHTS, UNTRAINED, SearchOptions
+from nas.methods.protocol.plan import Plan
+from nas.methods.protocol.search_method import SearchMethod
+from nas.options import METHODS, SearchOptions
 from nas.pipeline import disk
-from nas.pipeline.export_winners import Winner, hand_over
+from nas.pipeline.candidates import search_candidates
+from nas.pipeline.export_winners import Winner, export_winners
 from nas.pipeline.finalists import choose_finalists, ranking, train_finalists
-from nas.pipeline.plan_summary import announcement
-from nas.pipeline.scoring import calibrated_scoring, search_candidates, supernet_scoring, untrained_scoring
+from nas.pipeline.plan import make_plan
+from nas.pipeline.plan_summary import plan_summary
 from nas.progress import Progress, Silent
-from nas.run import Run, RunRecord, check_out, data_of, default_folder
+from nas.run import Run, check_out, data_of, default_folder
+from nas.run.events import RankingEvaluated, RunFinished, WinnerExported
 from nas.run.sessions import earlier_seconds, record_resumed
 from nas.run.signals import stoppable
-from nas.sampling.budget_sampler import BudgetSampler
+from nas.sampling import BudgetSampler
 from nas.spaces import SearchSpace
 
 
@@ -71,7 +63,7 @@ def search(
     progress: Progress | None = None,
     backend: Backend | None = None,
 ) -> SearchResult:
-    """Searches a space within budgets and writes everything into a fresh run folder.
+    """Searches a space within budgets and writes everything into a fresh run directory.
 
     Args:
         data: As `--data`. None is the data of the run whose supernet is used, else digits.
@@ -85,30 +77,34 @@ def search(
     """
     progress = progress or Silent()
     check_budgets(budgets)
-    given = (options or SearchOptions(space=space.name)).to_dict()
+    options = options or SearchOptions(space=space.name)
     if data is None:
-        data = data_of(given["supernet"]) if given["supernet"] else "digits"
-    options = SearchOptions(**{**given, "budgets": [str(b) for b in budgets], "data": data})
+        source = options.of_method().data_run
+        data = "digits" if source is None else data_of(source)
+    options = replace(
+        options,
+        budgets=tuple(str(budget) for budget in budgets),
+        data=resolved_data(data),
+        method_options=options.of_method().absolute(),
+    )
     options.validate()
-    teacher = None if options.teacher is None else os.path.abspath(os.path.expanduser(options.teacher))
-    # The record says what it scored by, whatever a later version makes of auto.
-    options = replace(options, data=resolved_data(data), teacher=teacher, scorer=options.scoring)
     folder = Path(options.out) if options.out else default_folder(space.name)
     with stoppable():
-        job = _Job(space, tuple(budgets), options, progress, choose_backend(options, backend))
-        manifest = job.plan_fresh(folder)
+        pipeline = SearchPipeline(space, tuple(budgets), options, progress, choose_backend(options, backend))
+        manifest = pipeline.plan_new(folder)
         with Run.create(folder, manifest) as run:
-            return job.go(run)
+            return pipeline.execute(run)
 
 
 def resume(path: str | Path, *, progress: Progress | None = None, backend: Backend | None = None) -> SearchResult:
-    """Goes on with a stopped run, by its own options and plan.
+    """Continues a stopped run, by its own options and plan.
 
     Args:
-        backend: As for `search`; a run may go on with other workers than it began with, and its trials are the same.
+        backend: As for `search`; a run may continue with other workers than it began with, and its trials are the same.
 
     Raises:
-        RunError: If the folder is no run, is busy, or was made with another version of its space, data or ops.
+        RunError: If the folder is not a run directory, is busy, or was made with another version of its space, data or
+            ops.
         KeyboardInterrupt: As for `search`.
     """
     progress = progress or Silent()
@@ -120,10 +116,10 @@ def resume(path: str | Path, *, progress: Progress | None = None, backend: Backe
         check_program(run, progress)
         options = SearchOptions.from_dict(run.manifest["options"])
         budgets = tuple(Budget.parse(text) for text in run.manifest["budgets"])
-        job = _Job(space, budgets, options, progress, backend or InThisProcess())
-        job.plan_again(run)
+        pipeline = SearchPipeline(space, budgets, options, progress, backend or InThisProcess())
+        pipeline.restore(run)
         record_resumed(run, last_sign=last_written(run.path))
-        return job.go(run)
+        return pipeline.execute(run)
 
 
 def choose_backend(options: SearchOptions, backend: Backend | None) -> Backend:
@@ -134,17 +130,15 @@ def choose_backend(options: SearchOptions, backend: Backend | None) -> Backend:
     """
     if backend is None and (options.workers or options.ray):
         raise OptionError(
-            "workers need a backend: hand nas.search backend=nas.executors.open_backend(options), or leave workers out."
+            "workers need a backend: pass nas.search backend=nas.executors.open_backend(options), or leave workers out."
         )
     return backend or InThisProcess()
 
 
-class _Job:
-    """One search on its way; `plan_fresh` and `plan_again` refuse what cannot work, `go` does the rest."""
+class SearchPipeline:
+    """One search: `plan_new` or `restore` refuses what cannot work, `execute` does the rest."""
 
     plan: Plan
-    trained: Trained
-    training: BudgetSampler
     sampler: BudgetSampler
     dataset: Dataset
 
@@ -158,39 +152,35 @@ class _Job:
     ) -> None:
         self.space, self.budgets, self.options, self.progress = space, budgets, options, progress
         self.backend = backend
-        self.borrowed: Borrowed | None = None
-        self.blocks: Blocks | None = None
-        self.teacher: TrainedTeacher | None = None
-        self._supernet: Supernet | BlockSupernet | None = None
+        self.method: SearchMethod[Any] = METHODS[options.method].load()(options.method, options.of_method())
 
-    def plan_fresh(self, folder: Path) -> dict[str, Any]:
-        """Plans a new run, reads its data and gives what it is to keep of all that."""
+    def plan_new(self, folder: Path) -> dict[str, Any]:
+        """Plans a new run and reads its data; returns the run's manifest."""
         self.backend.prepare()
         check_out(folder)  # the rest may take minutes
-        options, space = self.options, self.space
-        lender: RunRecord | None = None
-        if options.supernet is not None:
-            lender, self.borrowed = trained.borrow(options.supernet, space)
-            check_program(lender, self.progress)
-            options = self.options = trained.borrowing_options(options, self.borrowed)
+        method, space = self.method, self.space
+        options = self.options = method.open_source(space, self.options, self.progress)
         source = open_data(options.data, on_corrupt=options.on_corrupt)  # type: ignore[arg-type]
-        if lender is not None:
-            trained.check_borrowed_data(lender, source.info, options.data)
+        method.check_data(source.info, options.data)
         kept = keep(space, options.space, source.info)
         self.space = space.adapted(
             resolution=options.resolution, channels=source.info.channels, num_classes=source.info.num_classes
         )
-        self._plan_range(source.info)
+        self.sampler = method.set_up(self.space, self.budgets, options)
+        self.plan = make_plan(
+            options,
+            source.info,
+            resolution=self.space.input.resolution,
+            stride=self.sampler.costs.total_stride,
+            cost=self.sampler.sample(random.Random(0)).cost,
+            misfit=lambda size: misfit(self.space.adapted(resolution=size)),
+            phase=method.phase,
+            plan_method=method.plan,
+        )
         TABLE.save()
         torch.set_num_threads(self.plan.threads)
-        self._supernet = None if options.scoring in UNTRAINED else self._build()
-        needed = disk.most_bytes(
-            self.plan,
-            self._supernet,
-            self.sampler,
-            borrowed=lender is not None,
-            at_once=int(self.backend.facts().get("workers", 0)),
-        )
+        self.plan = method.prepare(self.plan, options, self.sampler)
+        needed = disk.most_bytes(self.plan, method, self.sampler, at_once=int(self.backend.facts().get("workers", 0)))
         self._load(source, folder, needed)
         return {
             "options": options.to_dict(),
@@ -198,48 +188,35 @@ class _Job:
             "seed": options.seed,
             "budgets": [str(budget) for budget in self.budgets],
             **kept,
-            "trained": self.trained.to_dict(),
-            "supernet": None if self.borrowed is None else self.borrowed.to_dict(),
+            "method": method.facts(),
             "disk_bytes": needed,
             "workers": self.backend.facts(),
         }
 
-    def plan_again(self, run: Run) -> None:
+    def restore(self, run: Run) -> None:
         """Takes up the plan of a run, and reads its data."""
         self.backend.prepare()
-        manifest, options = run.manifest, self.options
-        self.plan = Plan.from_dict(manifest.get("plan", {}), run.path)
-        self.trained = Trained.from_dict(manifest.get("trained", {}), run.path)
-        if manifest.get("supernet"):
-            self.borrowed = Borrowed.from_dict(manifest["supernet"], self.trained, run.path)
+        manifest, options, method = run.manifest, self.options, self.method
+        self.plan = Plan.from_dict(manifest.get("plan", {}), method.plan_type, run.path)
         source = open_data(options.data, on_corrupt=options.on_corrupt)  # type: ignore[arg-type]
         check_data(run, source.info, options.data)
         self.space = replace(self.space, presets=()).adapted(
             resolution=self.plan.resolution, channels=source.info.channels, num_classes=source.info.num_classes
         )
-        self.training = self.trained.sampler(self.space)
-        if options.scoring in UNTRAINED:
-            self.sampler = BudgetSampler(self.space, self.budgets, min_share=options.aim)
-        elif self.plan.strategy in BLOCKWISE and self.borrowed is None:
-            self.sampler = BudgetSampler(self.space, self.budgets, min_share=options.aim)
-            self.blocks = budget_blocks(self.sampler, seed=options.seed)
-            if self.plan.strategy == DISTILLING and not is_finished(run, "supernet"):
-                self.teacher = planned_teacher(self.plan, self.space, self.blocks, run.path)
-        else:
-            self.sampler = TrainedSampler(self.space, self.budgets, min_share=options.aim, trained=self.trained)
+        trained = method.phase is None or is_finished(run, method.phase)
+        self.sampler = method.restore(run, self.plan, options, self.space, trained=trained)
         torch.set_num_threads(self.plan.threads)
         planned: dict[str, Any] = manifest.get("disk_bytes", {})
         left = {name: most for name, most in planned.items() if type(most) is int and not is_finished(run, name)}
         self._load(source, run.path, left)
 
-    def go(self, run: Run) -> SearchResult:
+    def execute(self, run: Run) -> SearchResult:
         """Does what is left of all phases."""
         began = time.monotonic()
         context = Context(
             run=run,
             space=self.space,
             budgets=self.budgets,
-            training=self.training,
             sampler=self.sampler,
             presets=kept_presets(run),
             data=self.dataset,
@@ -248,133 +225,62 @@ class _Job:
             progress=self.progress,
             backend=self.backend,
         )
-        if is_finished(run, "search"):
-            trials = run.trials()
-        elif self.blocks is not None:
-            blocks = self.blocks
-            distances = do_phase(
-                run, "supernet", lambda: train_blocks(context, blocks, self._take_block_supernet, self.teacher)
-            )
-            trials = do_phase(run, "search", lambda: propose_best(context, blocks, distances))
-        else:
-            source = self._scorer_source(context)
-            trials = do_phase(run, "search", lambda: search_candidates(context, source))
-            del source
+        trials = run.trials() if is_finished(run, "search") else self._search(context)
         chosen = choose_finalists(trials, self.plan.finalists)
         finalists = do_phase(run, "finalists", lambda: train_finalists(context, chosen))
         found = ranking(finalists, seed=self.options.seed)
-        if not run.events("ranking"):
-            run.append("ranking", **found)
-        exported = do_phase(run, "export", lambda: hand_over(context, finalists))
-        if not run.events("run_finished"):
-            run.append("run_finished", seconds=earlier_seconds(run) + time.monotonic() - began)
+        if not run.events(RankingEvaluated):
+            run.append(RankingEvaluated(**found))
+        winners = do_phase(run, "export", lambda: export_winners(context, finalists))
+        if not run.events(RunFinished):
+            run.append(RunFinished(seconds=earlier_seconds(run) + time.monotonic() - began))
         _rebuild(run)
-        return SearchResult(run=str(run.path), ranking=found, winners=exported)
+        return SearchResult(run=str(run.path), ranking=found, winners=winners)
 
-    def _scorer_source(self, context: Context) -> ScorerSource:
-        """Does the phase that the scorer needs first."""
-        run, scorer = context.run, self.options.scoring
-        if scorer in SHARED_WEIGHTS:
-            supernet = do_phase(run, "supernet", lambda: make_supernet(context, self._take_supernet(), self.borrowed))
-            return supernet_scoring(context, supernet)
-        if scorer == "calibrated":
-            return calibrated_scoring(context, do_phase(run, "calibration", lambda: calibrate(context)))
-        return untrained_scoring(context)
-
-    def _plan_range(self, info: DataInfo) -> None:
-        """Plans, and settles what trains the supernet and what is searched."""
-        options, budgets = self.options, self.budgets
-        if self.borrowed is None:
-            self.sampler = BudgetSampler(self.space, budgets, min_share=options.aim)
-            if options.strategy in BLOCKWISE:
-                self.blocks = budget_blocks(self.sampler, seed=options.seed)
-        else:
-            self.trained = self.borrowed.trained
-            self.training = self.trained.sampler(self.space)
-            trained.check_trained(self.trained, budgets, self.training, str(options.supernet))
-            self.sampler = TrainedSampler(self.space, budgets, min_share=options.aim, trained=self.trained)
-        self.plan = make_plan(
-            options,
-            info,
-            resolution=self.space.input.resolution,
-            stride=self.sampler.costs.total_stride,
-            cost=self.sampler.sample(random.Random(0)).cost,
-            misfit=lambda size: None if self.borrowed else misfit(self.space.adapted(resolution=size)),
-            networks=self.blocks.networks if self.blocks else 0,
+    def _search(self, context: Context) -> Any:
+        """Trains what the method needs, then proposes and scores; what was trained is let go of afterwards."""
+        run, method = context.run, self.method
+        trained: Any = None
+        if method.phase is not None:
+            trained = do_phase(run, method.phase, lambda: method.train(context))
+        # What was trained for scoring is on record now, and may be proposed first.
+        context = replace(context, presets=(*method.first_proposals(run), *context.presets))
+        return do_phase(
+            run,
+            "search",
+            lambda: method.search(context, trained, lambda source: search_candidates(context, source)),
         )
-        if options.teacher is not None and self.blocks is not None:
-            size = self.plan.train_resolution
-            self.teacher = TrainedTeacher(options.teacher, self.space, self.blocks, train_resolution=size)
-            self.plan = replace(self.plan, teacher=self.teacher.facts)
-        if self.borrowed is None:
-            self.training = BudgetSampler(self.space, budgets, min_share=self.plan.floor)
-            self.trained = Trained.of(self.training, self.plan, seed=options.seed)
-        else:
-            self.plan = trained.borrowing_plan(self.plan, self.trained)
 
     def _load(self, source: Source, folder: Path, needed_by_phase: dict[str, int]) -> None:
         """Reads the data, once it is known that the disk has room, and says what is about to be done."""
         needed = max(needed_by_phase.values(), default=0)
         free = disk.check_room(folder, needed)
-        # The division that the supernet was trained on: another would score on images that it has learnt.
         self.dataset = source.load(
-            resolution=self.plan.train_resolution, seed=self.trained.seed, progress=self.progress
+            resolution=self.plan.train_resolution,
+            seed=self.method.data_seed(self.options.seed),
+            progress=self.progress,
         )
-        for line in self._announced():
+        first, details = self.method.describe(self.plan, self.options, images=len(self.dataset.train))
+        for line in plan_summary(self.plan, first=first, details=details, sampler=self.sampler, budgets=self.budgets):
             self.progress.note(line)
         self.progress.note(f"Disk: at most {disk.megabytes(needed)} in {folder}, {disk.megabytes(free)} free")
-
-    def _announced(self) -> list[str]:
-        """What is about to be done, a line each."""
-        borrowed, blocks = self.borrowed, self.blocks
-        return announcement(
-            self.plan,
-            scorer=self.options.scoring,
-            sampler=self.sampler,
-            budgets=self.budgets,
-            images=len(self.dataset.train),
-            lender=None if borrowed is None else borrowed.run,
-            details=(
-                None if borrowed is None else trained.left_out(self.trained, self.budgets, self.options.aim),
-                None if blocks is None else describe_blocks(blocks, self.plan),
-            ),
-        )
-
-    def _build(self) -> Supernet | BlockSupernet:
-        """Fresh weights for all that is to be trained."""
-        seed = self.options.seed
-        if self.blocks is not None:
-            return build_block_supernet(self.sampler, self.blocks, self.plan, self.teacher, seed=seed)
-        return build_supernet(self.training, self.plan, seed=seed)
-
-    def _take_supernet(self) -> Supernet:
-        """The supernet's weights, which this lets go of."""
-        taken, self._supernet = self._supernet or self._build(), None
-        assert isinstance(taken, Supernet)
-        return taken
-
-    def _take_block_supernet(self) -> BlockSupernet:
-        """The same of a block-wise search."""
-        taken, self._supernet = self._supernet or self._build(), None
-        assert isinstance(taken, BlockSupernet)
-        return taken
 
 
 def _finished(run: Run) -> SearchResult | None:
     """What a run found whose work is all done; its tables and report are made again. None for other runs."""
-    winners = {event["rank"]: event for event in run.events("winner")}
-    found = run.last("ranking")
-    if run.last("run_finished") is None or found is None or not winners:
+    winners = {event.rank: event for event in run.events(WinnerExported)}
+    found = run.last(RankingEvaluated)
+    if run.last(RunFinished) is None or found is None or not winners:
         return None
-    if not all((run.path / event["path"]).is_dir() for event in winners.values()):
+    if not all((run.path / event.path).is_dir() for event in winners.values()):
         return None
     _rebuild(run)
     names = ("rank", "digest", "macs", "params", "score", "test_accuracy")
     return SearchResult(
         run=str(run.path),
-        ranking={key: value for key, value in found.items() if key not in ("time", "event")},
+        ranking=found.statistics(),
         winners=[
-            Winner(path=str(run.path / event["path"]), **{name: event[name] for name in names})
+            Winner(path=str(run.path / event.path), **{name: getattr(event, name) for name in names})
             for _, event in sorted(winners.items())
         ],
     )

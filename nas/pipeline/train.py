@@ -16,16 +16,17 @@ from safetensors.torch import load_file
 from nas.architecture import Architecture
 from nas.costs import TABLE, cost
 from nas.data import DataInfo, Dataset, open_data
+from nas.data.dataset import describe_data
 from nas.errors import ArchitectureError, RunError, TrainingError
 from nas.export import CardFacts, export_winner
-from nas.methods.protocol.plan import Plan, describe_data, make_plan
-from nas.methods.supernet.reuse import file_digest
+from nas.methods.protocol.plan import Plan
 from nas.networks.network import Network, resize_tables
 from nas.options import SearchOptions
 from nas.pipeline.disk import check_room, megabytes, most_training_bytes
+from nas.pipeline.plan import make_plan
 from nas.progress import Progress, Silent
 from nas.run import atomic_write
-from nas.run.files import check_writable, is_leftover, make_folder
+from nas.run.files import check_writable, file_digest, is_leftover, make_folder
 from nas.run.signals import stoppable
 from nas.training import evaluate, fresh_network, train_network
 from nas.training.checkpoint import newest

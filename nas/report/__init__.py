@@ -22,7 +22,7 @@ __all__ = [
 
 
 def rebuild(run: str | Path) -> list[Path]:
-    """Makes trials.csv, study.journal, pareto.png and report.html of a run anew; gives their paths.
+    """Makes trials.csv, study.journal, pareto.png and report.html of a run again; returns their paths.
 
     Raises:
         RunError: If it is not a run, is damaged, or cannot be written to.

@@ -27,7 +27,7 @@ _SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 
 
 def write_pareto(run: str | Path) -> Path:
-    """Draws `pareto.png` of a run anew from its events; gives its path.
+    """Draws `pareto.png` of a run again from its events; returns its path.
 
     Raises:
         RunError: If it is not a run, is damaged, or cannot be written to.
@@ -54,9 +54,8 @@ def draw_pareto(summary: Summary, look: Look | None = None) -> bytes:
     handles += _draw_candidates(axes, summary, factor, look)
     handles += _draw_budget(axes, summary, factor, look)
     axes.margins(x=0.06, y=0.1)
-    score = f"score: {summary.accuracy} with shared weights" if summary.score_is_accuracy else "score"
-    label_axes(axes, look, x=unit, y=score)
-    if summary.score_is_accuracy:
+    label_axes(axes, look, x=unit, y=summary.score_meaning.axis_label)
+    if summary.score_meaning.is_accuracy:
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, symbol=" %"))
     if not shown:
         axes.text(
@@ -170,7 +169,7 @@ def _draw_budget(axes: Axes, summary: Summary, factor: float, look: Look) -> lis
     axes.axvline(bound, color=look.ink, linestyle="--", linewidth=1.2, zorder=1)
     label = f"budget, {format_quantity(budget.metric, budget.bound)}"
     handles: list[Artist] = [Line2D([], [], color=look.ink, linestyle="--", linewidth=1.2, label=label)]
-    aim = summary.setting("aim")
+    aim = summary.setting("min_share")
     if isinstance(aim, int | float) and 0 < aim < 1:
         axes.axvspan(aim * bound, bound, color=look.ink, alpha=0.07, linewidth=0, zorder=0)
         handles.append(Patch(color=look.ink, alpha=0.12, linewidth=0, label=f"aim, from {aim:.0%} of it"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,16 +10,35 @@ from typing import Any
 
 from nas.architecture import Architecture
 from nas.budget import METRICS, Budget, format_quantity
-from nas.errors import NasError, RunError
-from nas.options import UNTRAINED
-from nas.report.words import number, percent
+from nas.errors import RunError
+from nas.formats import number, percent
+from nas.methods.protocol.report import (
+    MethodSection,
+    ScoreMeaning,
+    accuracy_name,
+    asked,
+    budgets,
+    method_report,
+    planned,
+    setting,
+)
 from nas.run import RunRecord
+from nas.run.events import (
+    Event,
+    FinalistEpoch,
+    FinalistTrained,
+    PhaseFinished,
+    PhaseInterrupted,
+    PhaseStarted,
+    RankingEvaluated,
+    RunFinished,
+    RunResumed,
+    WinnerExported,
+)
 from nas.trial import Trial, pareto_front
 
-# What every run goes through; before that a supernet is trained, or networks for calibration, or nothing.
+# What every run goes through, after the phases of its method.
 PHASES = ("search", "finalists", "export")
-# The scorers whose score is an accuracy, from 0 to 1.
-_ACCURACY_SCORERS = ("supernet",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +76,56 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Correlation:
+    """How well one order of the networks agrees with that of their accuracies; None is not known.
+
+    Attributes:
+        low, high: The 95 % interval of `spearman`.
+    """
+
+    spearman: float | None = None
+    kendall: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranking:
+    """What the ranking is worth, by `n` networks that were trained from scratch.
+
+    Attributes:
+        correlations: By what orders the networks: "score", "params" or "macs".
+    """
+
+    n: int
+    verdict: str
+    correlations: Mapping[str, Correlation]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """When and how a run went on: ISO 8601 times, and None for what is not on record.
+
+    Attributes:
+        seconds: The time of the whole run.
+        interruptions: The phases in which it was interrupted.
+    """
+
+    started: str | None
+    ended: str | None
+    seconds: float | None
+    interruptions: tuple[str, ...]
+    resumptions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """A run as a reader wants it; see `summarise`."""
+    """A run as a reader wants it; see `summarise`.
+
+    Attributes:
+        method_phases: Names of the phases that the search method goes through before the search.
+        method_section: What the search method reports; None where there is nothing.
+    """
 
     record: RunRecord
     options: Mapping[str, Any]
@@ -67,8 +135,11 @@ class Summary:
     front: list[Trial]
     candidates: list[Candidate]
     phases: list[Phase]
-    curve: list[dict[str, Any]]
-    ranking: Mapping[str, Any] | None
+    method_phases: tuple[str, ...]
+    method_section: MethodSection | None
+    score_meaning: ScoreMeaning
+    ranking: Ranking | None
+    times: Times
     finished: bool
 
     @property
@@ -89,23 +160,14 @@ class Summary:
         return str(self.options.get("objective") or "macs")
 
     @property
-    def scorer(self) -> str:
-        return str(self.options.get("scorer") or "supernet")
-
-    @property
     def phase_names(self) -> tuple[str, ...]:
         """What this run goes through, in order."""
-        first = ("calibration",) if self.scorer == "calibrated" else () if self.scorer in UNTRAINED else ("supernet",)
-        return (*first, *PHASES)
+        return (*self.method_phases, *PHASES)
 
     @property
     def accuracy(self) -> str:
         """What the run calls accuracy."""
-        return str(self.options.get("metric") or "accuracy").replace("-", " ")
-
-    @property
-    def score_is_accuracy(self) -> bool:
-        return self.scorer in _ACCURACY_SCORERS
+        return accuracy_name(self.record)
 
     @property
     def phase(self) -> str | None:
@@ -113,12 +175,11 @@ class Summary:
         return next((phase.name for phase in reversed(self.phases) if not phase.finished), None)
 
     def score(self, value: float | None) -> str:
-        return percent(value) if self.score_is_accuracy else number(value)
+        return percent(value) if self.score_meaning.is_accuracy else number(value)
 
     def setting(self, name: str) -> Any:
-        """What an option came to: the plan's value where it was planned, else what was asked for."""
-        planned = self.plan.get(name)
-        return self.options.get(name) if planned is None else planned
+        """Returns what an option was resolved to: the plan's value where it was planned, else what was asked for."""
+        return setting(self.record, name)
 
 
 def summarise(record: RunRecord) -> Summary:
@@ -127,27 +188,29 @@ def summarise(record: RunRecord) -> Summary:
     Raises:
         RunError: If a recorded trial or the objective cannot be read.
     """
-    manifest = record.manifest
-    options = _mapping(manifest.get("options"))
+    options = asked(record)
     trials = record.trials()
     objective = str(options.get("objective") or "macs")
     if objective not in METRICS:
         raise RunError(
             f"{record.path} is damaged: its objective is {objective[:40]!r}. Restore events.jsonl from a copy."
         )
-    ranking = record.last("ranking")
+    method = method_report(record)
     return Summary(
         record=record,
         options=options,
-        plan=_mapping(manifest.get("plan")),
-        budgets=_budgets(manifest.get("budgets") or options.get("budgets") or ()),
+        plan=planned(record),
+        budgets=budgets(record),
         trials=trials,
         front=pareto_front(trials, objective=objective),
         candidates=_candidates(record, trials),
         phases=_phases(record),
-        curve=_curve(record),
-        ranking=ranking,
-        finished=record.last("run_finished") is not None,
+        method_phases=method.phases,
+        method_section=method.section(record),
+        score_meaning=method.score_meaning(record),
+        ranking=_ranking(record),
+        times=_times(record),
+        finished=record.last(RunFinished) is not None,
     )
 
 
@@ -177,33 +240,38 @@ def cost_words(macs: int | None, params: int | None) -> str:
 def _candidates(record: RunRecord, trials: list[Trial]) -> list[Candidate]:
     by_digest = {trial.architecture.digest: trial for trial in trials}
     by_number = {trial.number: trial for trial in trials}
-    epochs = {event.get("digest"): event for event in record.events("finalist_epoch")}
-    finalists = {event.get("digest"): event for event in record.events("finalist")}
-    winners = {event.get("digest"): event for event in record.events("winner")}
+    epochs = {event.digest: event for event in record.events(FinalistEpoch)}
+    finalists = {event.digest: event for event in record.events(FinalistTrained)}
+    winners = {event.digest: event for event in record.events(WinnerExported)}
     found: list[Candidate] = []
     for digest in dict.fromkeys([*winners, *finalists, *epochs]):
-        winner, finalist = winners.get(digest, {}), finalists.get(digest, {})
+        winner, finalist, last_epoch = winners.get(digest), finalists.get(digest), epochs.get(digest)
         # A finalist's digest differs from its trial's where it is trained at another resolution.
-        trial = by_digest.get(str(digest)) or by_number.get(finalist.get("number", -1))
+        trial = by_digest.get(digest) or by_number.get(finalist.number if finalist else -1)
         # A winner states its own figures; what it does not state the finalist or the trial does.
-        known = {**_costs(trial), **_given(finalist), **_given(winner)}
-        last_epoch = epochs.get(digest, {})
-        planned = known.get("epochs") or last_epoch.get("epochs")
+        known = {
+            **_costs(trial),
+            **_given(last_epoch, "validation_accuracy", "epochs"),
+            **_given(finalist),
+            **_given(winner),
+        }
+        planned_epochs = known.get("epochs")
+        done = planned_epochs if finalist else last_epoch.epoch if last_epoch else 0
         found.append(
             Candidate(
-                digest=str(digest),
-                rank=winner.get("rank"),
+                digest=digest,
+                rank=winner.rank if winner else None,
                 trial=trial,
                 macs=known.get("macs"),
                 params=known.get("params"),
                 score=known.get("score"),
-                validation_accuracy=known.get("validation_accuracy", last_epoch.get("validation_accuracy")),
+                validation_accuracy=known.get("validation_accuracy"),
                 test_accuracy=known.get("test_accuracy"),
                 resolution=known.get("resolution"),
-                epochs_done=int((planned if finalist else last_epoch.get("epoch")) or 0),
-                epochs=planned,
+                epochs_done=int(done or 0),
+                epochs=planned_epochs,
                 seconds=known.get("seconds"),
-                path=_relative(known.get("path"), record.path),
+                path=_relative(winner.path if winner else None, record.path),
             )
         )
     return sorted(found, key=_place)
@@ -220,8 +288,12 @@ def _costs(trial: Trial | None) -> dict[str, Any]:
     return {"macs": trial.cost.macs, "params": trial.cost.params, "score": trial.score}
 
 
-def _given(event: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in event.items() if value is not None}
+def _given(event: Event | None, *names: str) -> dict[str, Any]:
+    """What an event states: all of it, or the fields named."""
+    if event is None:
+        return {}
+    stated = {name: getattr(event, name) for name in names or event.__struct_fields__}
+    return {name: value for name, value in stated.items() if value is not None}
 
 
 def _relative(path: object, run: Path) -> str | None:
@@ -238,30 +310,36 @@ def _phases(record: RunRecord) -> list[Phase]:
     seconds: dict[str, float] = {}
     state: dict[str, bool] = {}
     for event in record.events():
-        name = str(event.get("phase"))
-        if event["event"] == "phase_started":
-            state[name] = False
-        elif event["event"] == "phase_finished":
-            state[name] = True
-            seconds[name] = seconds.get(name, 0.0) + float(event.get("seconds") or 0.0)
+        if isinstance(event, PhaseStarted):
+            state[event.phase] = False
+        elif isinstance(event, PhaseFinished):
+            state[event.phase] = True
+            seconds[event.phase] = seconds.get(event.phase, 0.0) + event.seconds
     return [Phase(name=name, seconds=seconds.get(name), finished=done) for name, done in state.items()]
 
 
-def _curve(record: RunRecord) -> list[dict[str, Any]]:
-    """The training curve; of epochs that were trained again after a stop, the later run counts."""
-    latest = {(event.get("epoch"), event.get("step")): event for event in record.events("curve")}
-    return sorted(latest.values(), key=lambda event: (event.get("epoch") or 0, event.get("step") or 0))
+def _ranking(record: RunRecord) -> Ranking | None:
+    event = record.last(RankingEvaluated)
+    if event is None:
+        return None
+    return Ranking(
+        n=event.n,
+        verdict=event.verdict.strip(),
+        correlations={key: _correlation(getattr(event, key) or {}) for key in ("score", "params", "macs")},
+    )
 
 
-def _budgets(texts: object) -> tuple[Budget, ...]:
-    found: list[Budget] = []
-    for text in texts if isinstance(texts, list | tuple) else ():
-        try:
-            found.append(Budget.parse(str(text)))
-        except NasError:
-            continue  # a later version's budget: the page can be made without it
-    return tuple(found)
+def _correlation(figures: Mapping[str, Any]) -> Correlation:
+    known = {name: float(v) for name, v in figures.items() if isinstance(v, int | float) and math.isfinite(v)}
+    return Correlation(**{name: known.get(name) for name in ("spearman", "kendall", "low", "high")})
 
 
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+def _times(record: RunRecord) -> Times:
+    ended = record.last(RunFinished)
+    return Times(
+        started=record.events()[0].time.isoformat(),
+        ended=ended.time.isoformat() if ended else None,
+        seconds=ended.seconds if ended else None,
+        interruptions=tuple(event.phase for event in record.events(PhaseInterrupted)),
+        resumptions=len(record.events(RunResumed)),
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.report.summary import stage_depths, stage_widths
 from nas.run import RunRecord, read_run, replacing
+from nas.run.events import TrialScored
 from nas.trial import Trial
 
 CSV = "trials.csv"
@@ -28,7 +29,7 @@ COLUMNS = (
 
 
 def write_tables(run: str | Path) -> list[Path]:
-    """Makes `trials.csv` and `study.journal` of a run anew from its events; gives their paths.
+    """Makes `trials.csv` and `study.journal` of a run again from its events; returns their paths.
 
     Raises:
         RunError: If it is not a run, is damaged, or cannot be written to.
@@ -93,7 +94,7 @@ def _write_journal(record: RunRecord, path: Path) -> None:
 
 def _frozen_trials(record: RunRecord) -> list[FrozenTrial]:
     trials = record.trials()
-    times = [event["time"] for event in record.events("trial")]
+    times = [event.time for event in record.events(TrialScored)]
     params = [_readable(trial) for trial in trials]
     distributions = _distributions(params)
     frozen: list[FrozenTrial] = []
@@ -105,7 +106,7 @@ def _frozen_trials(record: RunRecord) -> list[FrozenTrial]:
             distributions={name: distributions[name] for name in own},
             user_attrs=_attributes(trial),
         )
-        one.datetime_complete = datetime.fromisoformat(time)
+        one.datetime_complete = time
         one.datetime_start = one.datetime_complete - timedelta(seconds=trial.seconds)
         frozen.append(one)
     return frozen

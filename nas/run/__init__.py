@@ -2,7 +2,7 @@
 
 from nas.run.files import atomic_write, default_folder, link_or_copy, replacing
 from nas.run.folder import Run, RunRecord, check_out, data_of, read_run
-from nas.run.record import FORMAT
+from nas.run.upgrade import FORMAT
 
 __all__ = [
     "FORMAT",

@@ -7,10 +7,11 @@ import platform
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, overload
 
 from nas.errors import RunError
 from nas.run import record
+from nas.run.events import Event, TrialScored
 from nas.run.files import atomic_write, check_writable, is_leftover, make_folder, sweep, write_error
 from nas.run.lock import FolderLock
 from nas.strict_yaml import dump_yaml
@@ -22,25 +23,32 @@ MANIFEST = "run.yaml"
 class RunRecord:
     """What a run has recorded so far. Its dictionaries are shared: treat them as read-only."""
 
-    def __init__(self, path: Path, events: list[record.Event]) -> None:
+    def __init__(self, path: Path, first: dict[str, Any], history: record.History) -> None:
         self.path = path
-        self._events = events
+        self._first = first
+        self._history = history
         self._trials: list[Trial] = []
-        self._seen = 0
 
     @property
     def manifest(self) -> dict[str, Any]:
         """What the run was started with, as in `run.yaml`: options, plan, versions, space_digest, budgets."""
         own = ("event", "time", "format")
-        return {key: value for key, value in self._events[0].items() if key not in own}
+        return {key: value for key, value in self._first.items() if key not in own}
 
-    def events(self, kind: str | None = None) -> list[record.Event]:
-        """The events so far, in order; only those of one `kind` if given. Each has a "time" (ISO 8601)."""
-        return [event for event in self._events if kind is None or event["event"] == kind]
+    @overload
+    def events(self) -> list[Event]: ...
 
-    def last(self, kind: str) -> record.Event | None:
+    @overload
+    def events(self, kind: type[record.Kind]) -> list[record.Kind]: ...
+
+    def events(self, kind: type[Event] = Event) -> list[Any]:
+        """The events so far, in order; only those of one kind (of `nas.run.events`) if given."""
+        return list(self._history.all if kind is Event else self._history.of(kind))
+
+    def last(self, kind: type[record.Kind]) -> record.Kind | None:
         """The latest event of a kind, None if there is none."""
-        return next((event for event in reversed(self._events) if event["event"] == kind), None)
+        found = self._history.of(kind)
+        return found[-1] if found else None
 
     def trials(self) -> list[Trial]:
         """The recorded trials, in order.
@@ -48,13 +56,11 @@ class RunRecord:
         Raises:
             RunError: If a recorded trial cannot be read.
         """
-        for event in self._events[self._seen :]:
-            if event["event"] == "trial":
-                try:
-                    self._trials.append(Trial.from_dict(event.get("trial")))
-                except RunError as fault:
-                    raise RunError(f"{self.path}: {fault} Restore {record.NAME} from a copy.") from None
-            self._seen += 1
+        for event in self._history.of(TrialScored)[len(self._trials) :]:
+            try:
+                self._trials.append(Trial.from_dict(event.trial))
+            except RunError as fault:
+                raise RunError(f"{self.path}: {fault} Restore {record.NAME} from a copy.") from None
         return list(self._trials)
 
 
@@ -67,7 +73,7 @@ class Run(RunRecord):
     def __init__(self, path: Path, lock: FolderLock) -> None:
         self._lock = lock
         self._log = record.EventLog(path / record.NAME)
-        super().__init__(path, self._log.events)
+        super().__init__(path, self._log.first, self._log.history)
 
     @classmethod
     def create(cls, path: str | Path, manifest: Mapping[str, Any]) -> Run:
@@ -92,7 +98,7 @@ class Run(RunRecord):
             own = {key: value for key, value in manifest.items() if key != "format"}
             fields = {**own, "versions": {**versions, **manifest.get("versions", {})}}
             # The record goes first and whole: a folder with it can be resumed, one without it used anew.
-            atomic_write(folder / record.NAME, record.encode("run_started", fields)[1])
+            atomic_write(folder / record.NAME, record.encode_started(fields))
             run = cls(folder, lock)
             run._write_manifest()
             return run
@@ -104,6 +110,9 @@ class Run(RunRecord):
     def open(cls, path: str | Path) -> Run:
         """Takes hold of a run to go on with it, and cuts off a last line that was torn when it was stopped.
 
+        The record of a run of an earlier format is rewritten in this version's, once and whole: `events.jsonl` and
+        `run.yaml` then have the new names, and `events.jsonl.format-1` is the record as it was.
+
         Raises:
             RunError: If it is no run, has a later format, is damaged, open elsewhere or cannot be written.
         """
@@ -112,24 +121,20 @@ class Run(RunRecord):
         try:
             run = cls(folder, lock)
             sweep(folder)
-            if not (folder / MANIFEST).exists():
+            if run._log.upgraded or not (folder / MANIFEST).exists():
                 run._write_manifest()
             return run
         except BaseException:
             lock.release()
             raise
 
-    def append(self, event: str, **fields: Any) -> None:
-        """Records an event; it is on the disk when this returns.
-
-        Args:
-            event: Its kind, such as "trial".
-            fields: Plain JSON.
+    def append(self, event: Event) -> None:
+        """Records an event at this time; it is on the disk when this returns.
 
         Raises:
             RunError: If it cannot be written, or a number in it is not finite.
         """
-        self._log.append(event, fields)
+        self._log.append(event)
 
     def check_space(self, digest: str) -> None:
         """Refuses to go on with another search space than the one that the run was made for.
@@ -158,8 +163,7 @@ class Run(RunRecord):
         self.close()
 
     def _write_manifest(self) -> None:
-        started = self._events[0]
-        head = {"format": started["format"], "started": started["time"]}
+        head = {"format": self._first["format"], "started": self._first["time"]}
         comment = "# What this run was started with, for people. What is read back is events.jsonl.\n"
         atomic_write(self.path / MANIFEST, comment + dump_yaml({**head, **self.manifest}))
 
@@ -171,7 +175,8 @@ def read_run(path: str | Path) -> RunRecord:
         RunError: If it is not a run, is of a later format or is damaged.
     """
     folder = _folder(path)
-    return RunRecord(folder, record.read(folder / record.NAME)[0])
+    contents = record.read(folder / record.NAME)
+    return RunRecord(folder, contents.first, record.History(contents.events))
 
 
 def data_of(path: str | Path) -> str:

@@ -5,44 +5,69 @@ from __future__ import annotations
 import json
 import math
 import os
-from datetime import UTC, datetime
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeVar, cast
+
+import msgspec
 
 from nas.errors import RunError
-from nas.run.files import write_error
-from nas.run.schema import fault_in
+from nas.run.events import Event, Plain, RunStarted, UnknownEvent, now, tag_of
+from nas.run.files import atomic_write, link_or_copy, write_error
+from nas.run.schema import EventError, decode_event
+from nas.run.upgrade import FORMAT, upgrade
 
-FORMAT = 1
 NAME = "events.jsonl"
-Event: TypeAlias = dict[str, Any]
+_STARTED = tag_of(RunStarted)
+Kind = TypeVar("Kind", bound=Event)
 
 
-def encode(event: str, fields: dict[str, Any]) -> tuple[Event, bytes]:
-    """The event as it will be read back, and its line.
+class History:
+    """The events of a run in order, and those of each kind."""
+
+    def __init__(self, events: Iterable[Event]) -> None:
+        self.all: list[Event] = []
+        self._kinds: dict[type[Event], list[Event]] = {}
+        for event in events:
+            self.add(event)
+
+    def add(self, event: Event) -> None:
+        self.all.append(event)
+        self._kinds.setdefault(type(event), []).append(event)
+
+    def of(self, kind: type[Kind]) -> list[Kind]:
+        """Those of a kind, without a look at any other."""
+        return cast("list[Kind]", self._kinds.get(kind, []))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """What a record holds.
+
+    Attributes:
+        first: Its first event, with all that its line holds.
+        size: The bytes that whole lines take; anything after is a torn last line.
+        format: What the file is written in; the events are upgraded.
+    """
+
+    first: Plain
+    events: list[Event]
+    size: int
+    format: int
+
+
+def encode_started(manifest: Plain) -> bytes:
+    """The first line of a record.
 
     Raises:
-        RunError: If a number in it is not finite, since strict JSON has no such number.
+        RunError: If a number in it is not finite.
     """
-    clash = {"format", "time", "event"} & fields.keys()
-    assert not clash, f"event {event!r} cannot have fields named {clash}"
-    time = datetime.now(UTC).isoformat(timespec="milliseconds")
-    head = {"format": FORMAT} if event == "run_started" else {}
-    data = {**head, "time": time, "event": event, **fields}
-    try:
-        line = json.dumps(data, allow_nan=False, separators=(",", ":"))
-    except ValueError:
-        where, value = _not_finite(fields, "")
-        raise RunError(
-            f"Cannot record event {event!r}: {where or 'a number in it'} is {value}, not a finite number. "
-            "Record a failure instead."
-        ) from None
-    # Lone surrogates, as in undecodable file names, are ASCII escapes here and so safe to write.
-    return json.loads(line), line.encode("ascii") + b"\n"
+    return _line({"format": FORMAT, "time": _text_of_now(), "event": _STARTED}, manifest)
 
 
-def read(path: Path) -> tuple[list[Event], int]:
-    """The events in a file and how many of its bytes they take; anything after is a torn last line.
+def read(path: Path) -> Contents:
+    """Reads a record, whatever its format.
 
     A line counts once its newline is there. A last line that has one and is still not JSON is what a crash of
     the machine leaves of an append that was never synced, so it is torn as well.
@@ -50,43 +75,43 @@ def read(path: Path) -> tuple[list[Event], int]:
     Raises:
         RunError: If it cannot be read, is no run's record, has a later format, or is damaged before its end.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as fault:
-        raise RunError(f"Cannot read {path}: {(fault.strerror or str(fault)).lower()}.") from fault
-    events: list[Event] = []
-    good = 0
-    *lines, tail = content.split(b"\n")
-    for number, line in enumerate(lines, start=1):
-        event = _decode(line)
-        if event is None:
-            if number < len(lines) or tail:
-                _check_first(path, events[0] if events else None)
-                raise RunError(
-                    f"{path} is damaged: line {number} of {len(lines)} is not a JSON event. "
-                    "Restore it from a copy, or cut the file before that line and go on with --resume."
-                )
-            break
-        wrong = fault_in(event)
-        if wrong is not None:
-            _check_first(path, events[0] if events else event)
-            raise RunError(
-                f"{path} is damaged: in line {number} ({event['event'][:40]}), {wrong}. Restore it from a copy."
-            )
-        events.append(event)
-        good += len(line) + 1
-    _check_first(path, events[0] if events else None)
-    return events, good
+    written, size = _parse(path)
+    given: int = written[0]["format"]
+    plains = upgrade(written) if given < FORMAT else written
+    events = [_decoded(path, number, plain) for number, plain in enumerate(plains, start=1)]
+    return Contents(first=plains[0], events=events, size=size, format=given)
+
+
+def rewrite(path: Path) -> None:
+    """Replaces a record of an earlier format by the same one in this version's, whole.
+
+    The file as it was stays beside it, as `events.jsonl.format-1`.
+
+    Raises:
+        RunError: If the disk refuses; the record is then as it was.
+    """
+    written, _ = _parse(path)
+    link_or_copy(path, path.with_name(f"{path.name}.format-{written[0]['format']}"))
+    atomic_write(path, b"".join(_line({}, plain) for plain in upgrade(written)))
 
 
 class EventLog:
-    """Appends events to a file; each is on the disk before `append` returns."""
+    """Appends events to a file; each is on the disk before `append` returns.
+
+    A file of an earlier format is rewritten in this version's first, so that all of its lines have the same.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._process = os.getpid()
         self._handle = -1
-        self.events, self._size = read(path)
+        contents = read(path)
+        self.upgraded = contents.format < FORMAT
+        if self.upgraded:
+            rewrite(path)
+            contents = read(path)
+        self.first, self._size = contents.first, contents.size
+        self.history = History(contents.events)
         try:
             self._handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
             if os.fstat(self._handle).st_size != self._size:
@@ -96,16 +121,21 @@ class EventLog:
             self.close()
             raise write_error(path, fault) from fault
 
-    def append(self, event: str, fields: dict[str, Any]) -> Event:
-        """Writes one event, or nothing.
+    def append(self, event: Event) -> None:
+        """Writes one event, or nothing. The history has it as it will be read back.
 
         Raises:
-            RunError: If the disk is full or gone, or a number is not finite; the file is then as it was.
+            RunError: If the disk is full or gone, a number is not finite, or it could not be read back; the file is
+                then as it was.
         """
         if self._handle < 0:
             raise RunError(f"Cannot write {self.path}: it is closed. Go on with --resume {self.path.parent}.")
         assert os.getpid() == self._process, "only the process that opened a run writes to it"
-        data, line = encode(event, fields)
+        line = _encode(event)
+        try:
+            recorded = decode_event(json.loads(line))
+        except EventError as fault:
+            raise RunError(f"Cannot record event {tag_of(type(event))!r}: {fault}.") from None
         try:
             rest = memoryview(line)
             while rest:
@@ -117,8 +147,7 @@ class EventLog:
             if isinstance(fault, OSError):
                 raise write_error(self.path, fault) from fault
             raise
-        self.events.append(data)
-        return data
+        self.history.add(recorded)
 
     def _take_back(self) -> None:
         # Half a line must not stay: the next append would turn it into a damaged line in the middle.
@@ -133,10 +162,83 @@ class EventLog:
             os.close(handle)
 
 
-def _check_first(path: Path, first: Event | None) -> None:
-    if first is None or first["event"] != "run_started" or type(first.get("format")) is not int:
+def _encode(event: Event) -> bytes:
+    assert not isinstance(event, UnknownEvent), "events of unknown kinds are only read"
+    # Not by msgspec, which knows no subclasses of numbers such as NumPy's.
+    fields = msgspec.structs.asdict(event)
+    del fields["time"]
+    return _line({"time": _text_of_now(), "event": tag_of(type(event))}, fields)
+
+
+def _text_of_now() -> str:
+    return now().isoformat(timespec="milliseconds")
+
+
+def _line(head: Plain, fields: Plain) -> bytes:
+    clash = head.keys() & fields.keys()
+    assert not clash, f"fields of an event cannot be named {clash}"
+    data = {**head, **fields}
+    try:
+        line = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    except ValueError:
+        where, value = _not_finite(fields, "")
         raise RunError(
-            f"{path.parent} is not a run: {path.name} does not start with a 'run_started' event. "
+            f"Cannot record event {data['event']!r}: {where or 'a number in it'} is {value}, not a finite number. "
+            "Record a failure instead."
+        ) from None
+    # Lone surrogates, as in undecodable file names, are ASCII escapes here and so safe to write.
+    return line.encode("ascii") + b"\n"
+
+
+def _parse(path: Path) -> tuple[list[Plain], int]:
+    """The lines of a record as plain JSON, the first of a format that can be read, and how many bytes they take."""
+    try:
+        content = path.read_bytes()
+    except OSError as fault:
+        raise RunError(f"Cannot read {path}: {(fault.strerror or str(fault)).lower()}.") from fault
+    plains: list[Plain] = []
+    size = 0
+    *lines, tail = content.split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        plain = _plain_of(line)
+        if plain is None:
+            if number < len(lines) or tail:
+                _check_first(path, plains[0] if plains else None)
+                raise RunError(
+                    f"{path} is damaged: line {number} of {len(lines)} is not a JSON event. "
+                    "Restore it from a copy, or cut the file before that line and go on with --resume."
+                )
+            break
+        plains.append(plain)
+        size += len(line) + 1
+    _check_first(path, plains[0] if plains else None)
+    return plains, size
+
+
+def _plain_of(line: bytes) -> Plain | None:
+    try:
+        data: object = json.loads(line.decode("utf-8"), parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(data, dict):
+        return None
+    plain = cast("Plain", data)
+    return plain if isinstance(plain.get("event"), str) else None
+
+
+def _decoded(path: Path, number: int, plain: Plain) -> Event:
+    try:
+        return decode_event(plain)
+    except EventError as fault:
+        raise RunError(
+            f"{path} is damaged: in line {number} ({plain['event'][:40]}), {fault}. Restore it from a copy."
+        ) from None
+
+
+def _check_first(path: Path, first: Plain | None) -> None:
+    if first is None or first["event"] != _STARTED or type(first.get("format")) is not int:
+        raise RunError(
+            f"{path.parent} is not a run: {path.name} does not start with a {_STARTED!r} event. "
             "Give a folder that nas-search wrote."
         )
     if first["format"] > FORMAT:
@@ -144,17 +246,6 @@ def _check_first(path: Path, first: Event | None) -> None:
             f"{path.parent} has format {first['format']}; this version reads up to format {FORMAT}. "
             "Upgrade hybrid-nas to read it."
         )
-
-
-def _decode(line: bytes) -> Event | None:
-    try:
-        data: object = json.loads(line.decode("utf-8"), parse_constant=_refuse)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(data, dict):
-        return None
-    event = cast("Event", data)
-    return event if isinstance(event.get("event"), str) else None
 
 
 def _refuse(constant: str) -> float:

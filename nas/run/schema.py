@@ -1,106 +1,103 @@
-"""What is read back of events: the type of every field by its name, and what each kind of event must have.
+"""Checks of what is read back: lines of a record become the events that their tags name, or are refused.
 
-Whoever reads a run may then rely on its events. Kinds and names that are not listed pass.
+Whoever reads a run may then rely on its events. Tags and fields that no event declares pass.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, get_type_hints
+
+import msgspec
 
 from nas.errors import RunError
+from nas.run.events import KINDS, Event, Time, UnknownEvent
 
 MAX_DEPTH = 100
+_WORDS = {
+    datetime: ("a time", "times"),
+    int: ("a whole number", "whole numbers"),
+    float: ("a number", "numbers"),
+    str: ("a text", "texts"),
+    dict: ("a mapping", "mappings"),
+    list: ("a list", "lists"),
+}
+"""What a type is called, one and several of them."""
 
 
-def _is_time(value: object) -> bool:
+class EventError(ValueError):
+    """What is wrong with an event, in a few words."""
+
+
+def decode_event(plain: Mapping[str, Any]) -> Event:
+    """The event that a line holds.
+
+    Args:
+        plain: The line's JSON, with a text as its "event".
+
+    Raises:
+        EventError: If a field is missing or has another type than its struct declares.
+    """
+    kind = KINDS.get(plain["event"])
+    if _is_deep(plain):
+        raise EventError(f"it is nested deeper than {MAX_DEPTH}")
+    if kind is None:
+        own = ("event", "time")
+        fields = {name: value for name, value in plain.items() if name not in own}
+        return UnknownEvent(time=_checked("time", plain, Time), tag=plain["event"], fields=fields)
     try:
-        return isinstance(value, str) and datetime.fromisoformat(value).tzinfo is not None
-    except ValueError:
-        return False
+        # Only what is declared: msgspec cannot look at names that are not valid UTF-8.
+        known = {name: plain[name] for name in kind.__struct_fields__ if name in plain}
+        if "time" in known:
+            return msgspec.convert(known, kind)
+    except (msgspec.ValidationError, UnicodeEncodeError):
+        pass
+    raise _fault(kind, plain)
 
 
-def _is_count(value: object) -> bool:
-    return type(value) is int and 0 <= value < 2**63
+def _fault(kind: type[Event], plain: Mapping[str, Any]) -> EventError:
+    """Says which field made an event be refused."""
+    for field in msgspec.structs.fields(kind):
+        try:
+            if field.name in plain or field.required or field.name == "time":
+                _checked(field.name, plain, field.type)
+        except EventError as fault:
+            return fault
+    raise AssertionError(f"{kind.__name__} was refused, and each of its fields is right")
 
 
-def _is_number(value: object) -> bool:
+def _checked(name: str, plain: Mapping[str, Any], hint: Any) -> Any:
+    if name not in plain:
+        raise EventError(f"it has no {name!r}")
+    value = plain[name]
     try:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    except OverflowError:
-        return False
+        return msgspec.convert(value, hint)
+    except (msgspec.ValidationError, UnicodeEncodeError):
+        raise EventError(_mismatch(name, value, _plain_types(hint))) from None
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
+def _mismatch(name: str, value: object, kinds: list[Any]) -> str:
+    """Says of a refused value what it should be: itself or, where it is a container, what is in it."""
+    container = next((kind for kind in kinds if get_origin(kind) is type(value)), None)
+    if container is None:
+        words = " or ".join(_WORDS[get_origin(kind) or kind][0] for kind in kinds)
+        return f"{name} must be {words}, not {str(value)[:40]!r}"
+    inner = _plain_types(get_args(container)[-1])
+    return f"{name} must be {' or '.join(_WORDS[get_origin(kind) or kind][1] for kind in inner)}"
 
 
-def _is_mapping(value: object) -> bool:
-    return isinstance(value, Mapping)
-
-
-def _is_list(value: object) -> bool:
-    return isinstance(value, list)
-
-
-_KINDS: dict[str, tuple[Callable[[object], bool], str]] = {
-    "a time": (_is_time, "time"),
-    "a whole number": (_is_count, "epoch epochs step images number rank macs params resolution seed"),
-    "a number": (
-        _is_number,
-        "seconds phase_seconds loss score accuracy validation_accuracy test_accuracy",
-    ),
-    "a text": (_is_text, "phase digest space_digest path error name reason verdict"),
-    "a mapping": (
-        _is_mapping,
-        "options plan versions space data trained supernet disk_bytes accuracies trial architecture checks",
-    ),
-    "a list": (_is_list, "budgets reasons presets proxies"),
-}
-_TYPES = {name: (kind, check) for kind, (check, names) in _KINDS.items() for name in names.split()}
-# In a ranking, what elsewhere are figures are statistics of them.
-_OTHERWISE = {
-    **{("ranking", name): ("a mapping", _is_mapping) for name in ("score", "macs", "params")},
-    ("ranking", "n"): ("a whole number", _is_count),
-}
-_MAY_BE_NULL = frozenset(
-    {"phase", "score", "loss", "validation_accuracy", "resolution", "supernet", "error", "macs", "params"}
-)
-_NEEDED = {
-    "phase_started": ("phase",),
-    "phase_finished": ("phase",),
-    "resumed": ("seconds", "phase", "phase_seconds"),
-    "trial": ("trial",),
-    "curve": ("epoch",),
-    "watched": ("epoch", "name", "accuracy"),
-    "measured": ("digest", "proxies"),
-    "calibrated": ("digest", "accuracy", "architecture"),
-    "calibration_failed": ("digest",),
-    "finalist": ("digest", "number", "validation_accuracy"),
-    "finalist_epoch": ("digest", "epoch"),
-    "finalist_failed": ("digest",),
-    "winner": ("rank", "digest", "path"),
-}
-
-
-def fault_in(event: Mapping[str, Any]) -> str | None:
-    """What is wrong with an event, in a few words; None if nothing is."""
-    for name in ("time", *_NEEDED.get(event["event"], ())):
-        if name not in event:
-            return f"it has no {name!r}"
-    for name, value in event.items():
-        kind, check = _OTHERWISE.get((event["event"], name)) or _TYPES.get(name, ("", _passes))
-        if not check(value) and not (value is None and name in _MAY_BE_NULL):
-            return f"{name} must be {kind}, not {str(value)[:40]!r}"
-    accuracies = event.get("accuracies", {})
-    if not all(map(_is_number, accuracies.values())):
-        return "accuracies must be numbers"
-    if any(not isinstance(text, str) for text in event.get("budgets", ())):
-        return "budgets must be texts"
-    return f"it is nested deeper than {MAX_DEPTH}" if _is_deep(event) else None
+def _plain_types(hint: Any) -> list[Any]:
+    """The types that a hint allows, without None and the ranges of numbers."""
+    origin = get_origin(hint)
+    if origin in (Union, UnionType):
+        return [kind for each in get_args(hint) for kind in _plain_types(each)]
+    if origin is Annotated:
+        return _plain_types(get_args(hint)[0])
+    return [] if hint is type(None) else [hint]
 
 
 def check_fields(kind: type, plain: Mapping[str, Any], where: Path, *, least: int = 0) -> None:
@@ -136,8 +133,11 @@ def _fits(value: Any, hint: Any, least: int) -> bool:
     return _is_number(value) if hint is float else isinstance(value, hint)
 
 
-def _passes(value: object) -> bool:
-    return True
+def _is_number(value: object) -> bool:
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _is_deep(event: object) -> bool:

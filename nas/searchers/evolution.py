@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from nas.architecture import Architecture
 from nas.sampling.budget_sampler import BudgetSampler, Member
-from nas.searchers.searcher import SEARCHERS, START, History, Proposal, Round
+from nas.searchers.searcher import START, History, Proposal, Round
 from nas.trial import Trial
 
 LEAST_PARENTS, MOST_PARENTS, PARENT_SHARE = 8, 64, 0.15
@@ -44,7 +44,6 @@ class Fitness:
         return self.rank, -self.crowding, -self.score
 
 
-@SEARCHERS.register("evolution")
 class Evolution:
     """Evolution under budgets; the default searcher.
 

@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from nas.architecture import Architecture
 from nas.budget import Cost
 from nas.sampling.budget_sampler import BudgetSampler
-from nas.searchers.searcher import SEARCHERS, START, History, Proposal, Round
+from nas.searchers.searcher import START, History, Proposal, Round
 from nas.spaces import ABSENT, Genotype, SearchSpace, StageChoice
 from nas.trial import Trial
 
@@ -242,7 +242,6 @@ class OptunaSearch:
         )
 
 
-@SEARCHERS.register("nsga2")
 def nsga2(
     sampler: BudgetSampler,
     *,
@@ -269,7 +268,6 @@ def nsga2(
     )
 
 
-@SEARCHERS.register("tpe")
 def tpe(
     sampler: BudgetSampler,
     *,

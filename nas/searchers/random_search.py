@@ -6,11 +6,10 @@ from collections.abc import Iterable, Sequence
 
 from nas.architecture import Architecture
 from nas.sampling.budget_sampler import BudgetSampler
-from nas.searchers.searcher import SEARCHERS, History, Proposal
+from nas.searchers.searcher import History, Proposal
 from nas.trial import Trial
 
 
-@SEARCHERS.register("random")
 class RandomSearch:
     """Samples by layout, without repetition."""
 

@@ -14,8 +14,8 @@ from typing import Protocol
 
 from nas.architecture import Architecture
 from nas.budget import Cost
-from nas.errors import BudgetError, OptionError, SpaceError
-from nas.registry import Registry
+from nas.errors import BudgetError, SpaceError
+from nas.options import SEARCHERS
 from nas.sampling.budget_sampler import BudgetSampler, Member
 from nas.sampling.enumeration import members
 from nas.spaces import Genotype
@@ -76,9 +76,6 @@ class MakesSearcher(Protocol):
         objective: str = "macs",
         presets: Sequence[Architecture] = (),
     ) -> Searcher: ...
-
-
-SEARCHERS: Registry[MakesSearcher] = Registry("searcher", OptionError)
 
 
 class History:
@@ -207,7 +204,4 @@ def make_searcher(
     Raises:
         OptionError: If the name is unknown, with the nearest one.
     """
-    # They register themselves on import, and import this module.
-    from nas.searchers import evolution, optuna_searchers, random_search  # noqa: F401
-
     return SEARCHERS[name](sampler, seed=seed, objective=objective, presets=presets)

@@ -13,6 +13,7 @@ import pytest
 
 from nas.cli.main import main
 from nas.run import Run
+from nas.run.events import PhaseFinished, PhaseStarted, TrialScored
 
 from .bad_input import can_be_mortal, check, complaint, run, told
 
@@ -43,7 +44,7 @@ NAMES = [
     (f"{GIVEN} '--bu\x1b[31m\nget' x", r"\x1b[31m\nget", "did you mean '--budget'"),
     (f"{GIVEN} --metric acuracy", "'acuracy'", "did you mean 'accuracy'"),
     (f"{GIVEN} --searcher evolutoin", "'evolutoin'", "did you mean 'evolution'"),
-    (f"{GIVEN} --scorer supernett", "'supernett'", "did you mean 'supernet'"),
+    (f"{GIVEN} --method supernett", "'supernett'", "did you mean 'supernet'"),
     (f"{GIVEN} --strategy sandwhich", "'sandwhich'", "did you mean 'sandwich'"),
     (f"{GIVEN} --on-corrupt ignore", "'ignore'", "Known: refuse, skip"),
     (f"{GIVEN} --dtype fp16", "'fp16'", "bfloat16"),
@@ -78,7 +79,10 @@ NUMBERS = [
             ("--workers", "many", "'many'"),
         ]
     ),
-    *((f"{GIVEN} --aim {aim}", "--aim must be a share", "such as --aim 0.75") for aim in ("1", "nan", "75%", "-0.1")),
+    *(
+        (f"{GIVEN} --min-share {aim}", "--min-share must be a share", "such as --min-share 0.75")
+        for aim in ("1", "nan", "75%", "-0.1")
+    ),
     ("export run --rank 0", "--rank must be a whole number", "got 0"),
     ("train coatnet_0 --epochs 0", "--epochs must be", "got 0"),
     ("profile coatnet_0 --batch-size 0", "--batch-size must be", "got 0"),
@@ -152,11 +156,11 @@ RUNS = [
     ("search --resume 'x\x1b[31m\ny'", r"\x1b[31m"),
     ("search --resume run --budget 4MFLOPs", "leave out --budget"),
     ("search --resume run", "0123456789abcdef", "the space has changed since", "another --out"),
-    ("search --resume later", "later has format 2", "Upgrade hybrid-nas"),
+    ("search --resume later", "later has format 3", "Upgrade hybrid-nas"),
     ("search --resume middle", "line 2 of 4 is not a JSON event", "Restore it from a copy"),
     ("search --resume wrong", "in line 2 (phase_started), phase must be a text, not '5'", "Restore it from a copy"),
     ("search --resume optionless", "optionless cannot go on", "A search needs a space"),
-    ("report later", "later has format 2", "Upgrade hybrid-nas"),
+    ("report later", "later has format 3", "Upgrade hybrid-nas"),
     ("report trialless", "trialless: A trial lacks 'architecture'", "Restore events.jsonl"),
     ("export run", "run has no winners yet", "--resume run"),
     ("export torn", "torn has no winners yet", "--resume torn"),  # a torn last line is no reason to refuse a run
@@ -180,10 +184,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (home / "evil.pt").write_bytes(b"cos\nsystem\n(S'touch EXECUTED'\ntR.")
     for name in ("run", "later", "middle", "wrong", "torn", "optionless", "trialless"):
         with Run.create(home / name, MANIFEST) as made:
-            made.append("phase_started", phase="supernet")
-            made.append("trial", trial={"number": 0})
-            made.append("phase_finished", phase="supernet")
-    _change(home / "later", 0, lambda event: event | {"format": 2})
+            made.append(PhaseStarted(phase="supernet"))
+            made.append(TrialScored(trial={"number": 0}))
+            made.append(PhaseFinished(phase="supernet"))
+    _change(home / "later", 0, lambda event: event | {"format": 3})
     _change(home / "optionless", 0, lambda event: {key: event[key] for key in ("format", "time", "event")})
     _change(home / "wrong", 1, lambda event: event | {"phase": 5})
     lines = (home / "run/events.jsonl").read_text().splitlines()

@@ -39,7 +39,7 @@ def test_hytra_is_refused_a_budget_below_its_smallest_network(
     images = np.random.default_rng(0).integers(0, 255, (60, 8, 8, 3), dtype=np.uint8)
     np.savez(tmp_path / "tiny.npz", x_train=images, y_train=np.arange(60) % CLASSES)
     monkeypatch.chdir(tmp_path)
-    words = "search --space hytra --strategy blockwise --budget 60MFLOPs --data tiny.npz --device cpu --resolution"
+    words = "search --space hytra --method blockwise --budget 60MFLOPs --data tiny.npz --device cpu --resolution"
     said = complaint([*words.split(), str(SIDE)], tmp_path, capsys)
     least = least_macs()
     assert least > 60_000_000

@@ -72,7 +72,7 @@ def unread(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_weights_are_refused_before_the_data_is_read(unread: Path) -> None:
-    architecture, options = load_architecture("a.yaml"), SearchOptions(space="a.yaml", train_resolution=8, threads=1)
+    architecture, options = load_architecture("a.yaml"), SearchOptions.of(space="a.yaml", train_resolution=8, threads=1)
     (unread / "text").write_text("text")
     save_file({"other": torch.zeros(3)}, unread / "other.safetensors")
     save_file({"stem.first.weight": torch.zeros(1)}, unread / "flat.safetensors")
@@ -89,7 +89,7 @@ def test_weights_are_refused_before_the_data_is_read(unread: Path) -> None:
 
 
 def test_a_training_is_not_written_among_other_files(unread: Path) -> None:
-    architecture, options = load_architecture("a.yaml"), SearchOptions(space="a.yaml", train_resolution=8, threads=1)
+    architecture, options = load_architecture("a.yaml"), SearchOptions.of(space="a.yaml", train_resolution=8, threads=1)
     (unread / "taken").mkdir()
     (unread / "taken/thesis.tex").write_text("")
     with pytest.raises(RunError, match=r"taken already holds other files \(thesis.tex\). Choose another --out"):

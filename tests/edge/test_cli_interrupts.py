@@ -17,9 +17,9 @@ ROOT = Path(nas.__file__).resolve().parents[1]
 STUCK = """
 import hashlib, sys, types
 from nas.cli import interrupts, main
-from nas.run import Run, stopping
+from nas.run import Run, signals
 echo_s, limit_s, out = float(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
-stopping.ECHO_S = interrupts.ECHO_S = echo_s
+signals.ECHO_S = interrupts.ECHO_S = echo_s
 interrupts.LIMIT_S = limit_s
 
 def run(args, console):

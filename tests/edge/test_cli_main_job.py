@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 
 import nas
+from nas.run import read_run
+from nas.run.events import FinalistEpoch, PhaseInterrupted, SupernetEpoch
 
 ROOT = Path(nas.__file__).resolve().parents[1]
 PROGRAMS = {
@@ -91,12 +93,12 @@ def test_workers_find_the_same_trials_and_leave_no_process(
     assert trials(home / "runs/w") == trials(home / "runs/a")
     assert "Traceback" not in ran.stderr
     assert "raylet" not in ran.stderr
-    events = [json.loads(line) for line in (home / "runs/w/events.jsonl").read_text().splitlines()]
-    assert events[0]["workers"] == {"workers": 2, "ray": "this machine"}
-    assert events[0]["plan"]["job_threads"] == 1
-    epochs = [event for event in events if event["event"] == "finalist_epoch"]
-    assert [event["epoch"] for event in epochs] == [1]
-    assert all(0 <= event["validation_accuracy"] <= 1 for event in epochs)
+    record = read_run(home / "runs/w")
+    assert record.manifest["workers"] == {"workers": 2, "ray": "this machine"}
+    assert record.manifest["plan"]["job_threads"] == 1
+    epochs = record.events(FinalistEpoch)
+    assert [event.epoch for event in epochs] == [1]
+    assert all(event.validation_accuracy is not None and 0 <= event.validation_accuracy <= 1 for event in epochs)
     assert orphans() == []
 
 
@@ -206,7 +208,7 @@ def test_an_interrupted_search_says_how_to_go_on_and_does(home: Path) -> None:
     found = document(run("nas-search", *resume, "--json", cwd=home))
     assert found["run"] == "runs/my search"
     assert len(found["winners"]) >= 1
-    events = [json.loads(line) for line in (home / "runs/my search/events.jsonl").read_text().splitlines()]
-    assert [event["phase"] for event in events if event["event"] == "interrupted"] == ["supernet"]
-    assert [event["epoch"] for event in events if event["event"] == "curve"] == [1, 2, 3]
-    assert sum(event["event"] == "trial" for event in events) == 4
+    record = read_run(home / "runs/my search")
+    assert [event.phase for event in record.events(PhaseInterrupted)] == ["supernet"]
+    assert [event.epoch for event in record.events(SupernetEpoch)] == [1, 2, 3]
+    assert len(record.trials()) == 4

@@ -22,7 +22,7 @@ COMPLAINTS = [
     ("sarch", "did you mean 'search'"),
     ("--verison", "did you mean '--version'"),
     ("rank --space coatnet", "--truth is missing"),
-    ("rank --truth t.csv --score-column s --calibrations 5", "--calibrations 5 is used by --scorer calibrated"),
+    ("rank --truth t.csv --score-column s --calibrations 5", "--calibrations 5 is used by --method calibrated"),
     ("search", "--space is missing"),
     ("search --space coatnet", "--budget is missing"),
     ("search --space coatnt --budget 4.2GFLOPs", "did you mean 'coatnet'"),
@@ -41,8 +41,8 @@ COMPLAINTS = [
     ("search --trials 1e3", "--trials must be a whole number"),
     ("search --trials -3", "--trials must be a whole number"),
     ("search --seed ٣", "--seed must be a whole number"),
-    ("search --aim 1.5", "--aim must be a share"),
-    ("search --aim much", "--aim must be a share"),
+    ("search --min-share 1.5", "--min-share must be a share"),
+    ("search --min-share much", "--min-share must be a share"),
     ("search --searcher evolutoin", "did you mean 'evolution'"),
     ("search --device gpu", "--device"),
     ("search --batch-size 1", "--batch-size must be"),
@@ -143,15 +143,15 @@ def test_reader_that_goes_away_is_no_fault(words: list[str]) -> None:
     "asked",
     [
         {},
-        {"data": "my images/a", "seed": 3, "aim": 0.9, "scorer": "log_channels"},
-        {"budgets": ("4.2GFLOPs", "25Mparams"), "strategy": "blockwise", "resolution": 64, "scorer": "blockwise"},
+        {"data": "my images/a", "seed": 3, "min_share": 0.9, "method": "log_channels"},
+        {"budgets": ("4.2GFLOPs", "25Mparams"), "method": "blockwise", "resolution": 64, "method": "blockwise"},
         {"supernet": "runs/a", "early_stopping": False, "onnx": False, "workers": 2, "ray": "auto"},
         {"onnx": True, "calibrations": 5, "calibration_epochs": 2, "job_timeout": 60, "dtype": "bfloat16"},
         {"strategy": "blockwise-distil", "teacher": "winners/1", "train_resolution": 32, "on_corrupt": "refuse"},
     ],
 )
 def test_a_search_can_be_asked_for_once_more_by_its_options_alone(asked: dict[str, Any]) -> None:
-    options = SearchOptions(**{"space": "hytra", "budgets": ("280MFLOPs",), **asked})
+    options = SearchOptions.of(**{"space": "hytra", "budgets": ("280MFLOPs",), **asked})
     words = words_of({**options.to_dict(), "out": "elsewhere"})
     assert words[0] == "nas-search"
     parser = Parser("nas-search", "")

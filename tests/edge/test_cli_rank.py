@@ -23,32 +23,32 @@ COLUMN = "--score-column good"
 UNUSED = [
     (
         f"{COLUMN} --supernet nowhere",
-        "--supernet nowhere is used by --scorer supernet, supernet-loss, blockwise, and no",
+        "--supernet nowhere is used by --method supernet, supernet-loss, blockwise, and no",
     ),
-    (f"{COLUMN} --calibrations 5", "--calibrations 5 is used by --scorer calibrated"),
-    (f"{COLUMN} --data nothing", "--data nothing is used by a --scorer that looks at images, and no"),
-    (f"{COLUMN} --work kept", "--work kept is used by --scorer calibrated, az-nas, "),
-    (f"{COLUMN} --device cpu", "--device cpu is used by --scorer calibrated, az-nas, "),
+    (f"{COLUMN} --calibrations 5", "--calibrations 5 is used by --method calibrated"),
+    (f"{COLUMN} --data nothing", "--data nothing is used by a --method that looks at images, and no"),
+    (f"{COLUMN} --work kept", "--work kept is used by --method calibrated, az-nas, "),
+    (f"{COLUMN} --device cpu", "--device cpu is used by --method calibrated, az-nas, "),
     (f"{COLUMN} --arch-column arch", "--arch-column arch is used with --space"),
-    ("--space nats-size --data nothing", "--data nothing is used by a --scorer that looks at images, and no"),
-    ("--space nats-size --scorer params --data nothing", "--data nothing is used by a --scorer that looks at images"),
-    ("--space nats-size --known 4 --calibrations 5", "--calibrations 5 is used by --scorer calibrated"),
-    ("--space nats-size --scorer nwot --calibration-epochs 2", "--calibration-epochs 2 is used by --scorer calibrated"),
-    ("--space nats-size --known 4 --augment auto", "--augment auto is used by --scorer calibrated"),
-    ("--space nats-size --scorer nwot --supernet nowhere", "--supernet nowhere is used by --scorer supernet"),
+    ("--space nats-size --data nothing", "--data nothing is used by a --method that looks at images, and no"),
+    ("--space nats-size --method params --data nothing", "--data nothing is used by a --method that looks at images"),
+    ("--space nats-size --known 4 --calibrations 5", "--calibrations 5 is used by --method calibrated"),
+    ("--space nats-size --method nwot --calibration-epochs 2", "--calibration-epochs 2 is used by --method calibrated"),
+    ("--space nats-size --known 4 --augment auto", "--augment auto is used by --method calibrated"),
+    ("--space nats-size --method nwot --supernet nowhere", "--supernet nowhere is used by --method supernet"),
     (
-        "--space nats-size --scorer supernet --supernet nowhere --work kept",
-        "--work kept is used by --scorer calibrated",
+        "--space nats-size --method supernet --supernet nowhere --work kept",
+        "--work kept is used by --method calibrated",
     ),
 ]
 USED = [
     f"{COLUMN} --seed 3 --rows 4",
     "--space nats-size --arch-column arch --known 4 --seed 1",
-    "--space nats-size --scorer nwot --data digits --work kept --seed 1 --threads 1 --device cpu",
-    "--space nats-size --scorer calibrated --calibrations 5 --calibration-epochs 2 --work kept --data digits",
-    "--space nats-size --scorer calibrated --calibration-epochs 9 --augment auto",
-    "--space nats-size --scorer nwot --scorer supernet-loss --supernet nowhere --data digits --work kept",
-    "--space nats-size --scorer blockwise --supernet nowhere --data digits",
+    "--space nats-size --method nwot --data digits --work kept --seed 1 --threads 1 --device cpu",
+    "--space nats-size --method calibrated --calibrations 5 --calibration-epochs 2 --work kept --data digits",
+    "--space nats-size --method calibrated --calibration-epochs 9 --augment auto",
+    "--space nats-size --method nwot --method supernet --scorer loss --supernet nowhere --data digits --work kept",
+    "--space nats-size --method blockwise --supernet nowhere --data digits",
 ]
 
 
@@ -93,7 +93,7 @@ def test_what_one_of_them_uses_is_handed_over(words: str, table: str, settings: 
 def test_data_that_are_named_are_for_shared_weights_too_and_else_the_run_s_are(
     table: str, settings: list[scorers.Settings]
 ) -> None:
-    words = ["rank", "--truth", table, *SPACE, "--scorer", "supernet", "--supernet", "runs/a"]
+    words = ["rank", "--truth", table, *SPACE, "--method", "supernet", "--supernet", "runs/a"]
     main(words)
     main([*words, "--data", "other.npz"])
     assert [(each.supernet_data, each.data) for each in settings] == [(None, "digits"), ("other.npz", "other.npz")]
@@ -102,7 +102,7 @@ def test_data_that_are_named_are_for_shared_weights_too_and_else_the_run_s_are(
 def test_a_device_that_is_not_there_is_refused_before_anything_is_read(
     table: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["rank", *SPACE, "--truth", table, "--scorer", "nwot", "--data", "nowhere", "--device", "mps"]
+    words = ["rank", *SPACE, "--truth", table, "--method", "nwot", "--data", "nowhere", "--device", "mps"]
     assert complaint(words, tmp_path, capsys).startswith("--device mps: this machine's torch")
 
 
@@ -139,7 +139,7 @@ def test_an_interrupted_ranking_tells_how_to_go_on(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(ranking, "rank", rank)
-    assert main(["rank", *SPACE, "--truth", table, "--scorer", "nwot", *words]) == 130
+    assert main(["rank", *SPACE, "--truth", table, "--method", "nwot", *words]) == 130
     said = capsys.readouterr().err
     assert said.startswith("Interrupted. To go on: the same command")
     assert how in said
@@ -157,7 +157,7 @@ def test_networks_for_different_images_are_refused(
         rows.writerow(["architecture", "accuracy"])
         rows.writerows([json.dumps(each.to_dict()), 0.1 * i] for i, each in enumerate(networks))
     np.savez(tmp_path / "d.npz", x_train=np.zeros((40, 32, 32, 3), np.uint8), y_train=np.arange(40) % 10)
-    words = ["rank", "--space", "coatnet-small", "--truth", str(tmp_path / "t.csv"), "--scorer", scorer]
+    words = ["rank", "--space", "coatnet-small", "--truth", str(tmp_path / "t.csv"), "--method", scorer]
     assert main([*words, "--data", str(tmp_path / "d.npz")]) == 2
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith("The table's networks are not of one kind: the first is for 32 pixels, 3 channels and 10")

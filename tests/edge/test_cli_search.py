@@ -113,7 +113,7 @@ def test_search_is_handed_the_options_and_the_budgets(stub: Callable[..., None],
         out,
         "--trials",
         "9",
-        "--aim",
+        "--min-share",
         "0.5",
         "--no-onnx",
         "--workers",
@@ -125,7 +125,7 @@ def test_search_is_handed_the_options_and_the_budgets(stub: Callable[..., None],
     assert call["space"] is SPACE
     assert call["budgets"] == (Budget.parse("4.2GFLOPs"), Budget.parse("25Mparams"))
     assert call["data"] == "x.npz"
-    assert call["options"] == SearchOptions(
+    assert call["options"] == SearchOptions.of(
         space="coatnet",
         budgets=("4.2GFLOPs", "25Mparams"),
         data="x.npz",

@@ -110,7 +110,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory, ray_here: None) -> Scene:
     (run / "events.jsonl").touch()
     jobs = [job(1, "CC", GOOD), job(2, "CC", HOPELESS)]
     heard = Heard(kill_after=(jobs[0].digest, 2))
-    backend = RayBackend(SearchOptions(space="tiny", workers=1))
+    backend = RayBackend(SearchOptions.of(space="tiny", workers=1))
     backend.train(jobs, work(run / "finalists"), heard)
     backend.close()
     return Scene(run / "finalists", jobs, heard)

@@ -8,11 +8,12 @@ import os
 import signal
 import sys
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from nas.methods.packing import CalibratedScoring, ZeroCostScoring
 
 from nas.architecture import Architecture
 from nas.errors import RunError
@@ -22,14 +23,13 @@ from nas.jobs.executor import Job, Result
 from nas.jobs.setup import ScoringSetup
 from nas.methods.calibrated.scorer import Calibration, Measured
 from nas.methods.counted import CountedScoring
-from nas.methods.packing import CalibratedScoring, ZeroCostScoring
-from nas.methods.supernet.packing import SupernetScoring
+from nas.methods.supernet.scorer import SupernetScoring
 from nas.networks.supernet import Supernet
 from nas.options import SearchOptions
 from tests.torch.training_cases import member, recipe, tiny_data, tiny_space
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_here")]
-OPTIONS = SearchOptions(space="tiny", workers=2)
+OPTIONS = SearchOptions.of(space="tiny", workers=2)
 SPACE = tiny_space()
 
 
@@ -56,7 +56,7 @@ def test_scores_on_workers_are_those_in_process_bit_for_bit_and_shared_arrays_st
 
     from nas.executors.pool import Pool, TimeLimit
     from nas.executors.ray.scoring import ActorCrew
-    from nas.methods.packing import make_scorer
+    from nas.jobs.setup import make_scorer
 
     source = SupernetScoring(
         supernet=Supernet(SPACE, seed=3),
@@ -207,7 +207,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory, ray_here: None, by_value: No
     from nas.executors.ray.backend import RayBackend
 
     folder = tmp_path_factory.mktemp("tries")
-    backend = RayBackend(replace(OPTIONS, job_timeout=LIMIT_S), make=make_actor)
+    backend = RayBackend(OPTIONS.replaced(job_timeout=LIMIT_S), make=make_actor)
     running = backend.scoring(Script(folder, DEEDS), threads=1, expected_s=1.0, data_bytes=0)
     try:
         first = list(running.map(jobs(8)))

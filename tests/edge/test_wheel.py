@@ -43,7 +43,7 @@ def test_installed_wheel_finds_its_spaces_and_networks(wheel: Path, tmp_path: Pa
     subprocess.run(install, check=True, capture_output=True)
     code = """
 import json
-from nas import catalog
+from nas.spaces import catalog
 from nas.networks.loading import load_space
 spaces = {name: load_space(name).digest for name in catalog.space_names()}
 print(json.dumps([str(catalog.folder()), spaces, catalog.zoo_names()]))

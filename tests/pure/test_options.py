@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from nas.budget import Budget
 from nas.errors import BudgetError, OptionError
 from nas.options import SearchOptions
 
-PLAIN = SearchOptions(space="coatnet", budgets=("4.2GFLOPs",))
+PLAIN = SearchOptions.of(space="coatnet", budgets=("4.2GFLOPs",))
 
 
 def test_defaults_are_valid() -> None:
@@ -34,15 +33,15 @@ def test_defaults_are_valid() -> None:
         ({"epochs": 3}, "supernet"),
         ({"strategy": "sandwich"}, "supernet"),
         ({"supernet": "runs/a"}, "supernet"),
-        ({"strategy": "blockwise"}, "blockwise"),
-        ({"scorer": "supernet"}, "supernet"),
-        ({"scorer": "nwot"}, "nwot"),
+        ({"method": "blockwise"}, "blockwise"),
+        ({"method": "supernet"}, "supernet"),
+        ({"method": "nwot"}, "nwot"),
     ],
 )
 def test_a_scorer_that_is_left_out_is_the_one_that_the_other_options_are_about(
     given: dict[str, Any], scorer: str
 ) -> None:
-    options = replace(PLAIN, **given)
+    options = PLAIN.replaced(**given)
     options.validate()
     assert options.scoring == scorer
     assert SearchOptions.from_dict(options.to_dict()) == options
@@ -76,10 +75,10 @@ def test_a_scorer_that_is_left_out_is_the_one_that_the_other_options_are_about(
         ("train_resolution", 10**6, "whole number from 8"),
         ("threads", 0, "whole number from 1"),
         ("batch_size", 1, "whole number from 2"),
-        ("aim", 1, "below 1"),
-        ("aim", -0.1, "at least 0"),
-        ("aim", float("nan"), "at least 0"),
-        ("aim", "high", "at least 0"),
+        ("min_share", 1, "below 1"),
+        ("min_share", -0.1, "at least 0"),
+        ("min_share", float("nan"), "at least 0"),
+        ("min_share", "high", "at least 0"),
         ("workers", -1, "whole number from 0"),
         ("workers", True, "whole number from 0"),
         ("job_threads", 0, "whole number from 1"),
@@ -95,7 +94,7 @@ def test_a_scorer_that_is_left_out_is_the_one_that_the_other_options_are_about(
 )
 def test_wrong_value_is_refused_in_one_line_that_names_option_and_value(name: str, value: Any, why: str) -> None:
     with pytest.raises(OptionError) as caught:
-        replace(PLAIN, **{name: value}).validate()
+        PLAIN.replaced(**{name: value}).validate()
     message = str(caught.value)
     assert why in message
     assert name.replace("_", "-") in message
@@ -104,29 +103,29 @@ def test_wrong_value_is_refused_in_one_line_that_names_option_and_value(name: st
 
 @pytest.mark.parametrize("ray", ["auto", "10.0.0.1:6379", "head.example.org:6379", "localhost:1", "[::1]:6379"])
 def test_a_cluster_is_named_by_its_address(ray: str) -> None:
-    replace(PLAIN, ray=ray).validate()
-    replace(PLAIN, ray=ray, workers=2).validate()
+    PLAIN.replaced(ray=ray).validate()
+    PLAIN.replaced(ray=ray, workers=2).validate()
     with pytest.raises(OptionError, match="--workers 0: .* Leave out one of the two"):
-        replace(PLAIN, ray=ray, workers=0).validate()
+        PLAIN.replaced(ray=ray, workers=0).validate()
 
 
 def test_wrong_budget_is_refused() -> None:
     with pytest.raises(BudgetError, match="giraffes"):
-        replace(PLAIN, budgets=("4.2 giraffes",)).validate()
+        PLAIN.replaced(budgets=("4.2 giraffes",)).validate()
 
 
 def test_budgets_may_be_given_as_values() -> None:
-    assert SearchOptions(space="s", budgets=(Budget.parse("4.2GFLOPs"),)) == replace(PLAIN, space="s")  # type: ignore[arg-type]
+    assert SearchOptions.of(space="s", budgets=(Budget.parse("4.2GFLOPs"),)) == PLAIN.replaced(space="s")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("budgets", ["4.2GFLOPs", None])
 def test_budgets_must_be_a_list(budgets: Any) -> None:
     with pytest.raises(OptionError, match="budgets must be a list"):
-        SearchOptions(space="s", budgets=budgets)
+        SearchOptions.of(space="s", budgets=budgets)
 
 
 def test_options_round_trip_through_json() -> None:
-    options = SearchOptions(space="coatnet", out="runs/a", trials=12, strategy="single-path", onnx=False, aim=0.0)
+    options = SearchOptions.of(space="coatnet", out="runs/a", trials=12, strategy="single-path", onnx=False, aim=0.0)
     assert SearchOptions.from_dict(json.loads(json.dumps(options.to_dict()))) == options
 
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("torch", "ray", "optuna", "pandas", "numpy", "scipy", "sklearn", "matplotlib", "PIL", "rich", "timm")
+HEAVY = ("torch", "ray", "optuna", "pandas", "numpy", "scipy", "sklearn", "matplotlib", "PIL", "rich", "timm", "jinja2")
 
 
 def run_python(code: str) -> str:
@@ -38,11 +38,19 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
 
 def test_pure_ring_imports_nothing_heavy() -> None:
     modules = (
-        "errors registry progress machine strict_yaml budget_metrics budget architecture spaces spaces.templates "
-        "spaces.catalog spaces.derive trial options run"
+        "errors registry progress formats machine strict_yaml budget_metrics budget architecture spaces "
+        "spaces.templates spaces.catalog spaces.derive trial options run"
     )
     imports = ", ".join(f"nas.{name}" for name in modules.split())
     assert run_python(f"import {imports}, sys; print([m for m in {HEAVY} if m in sys.modules])").strip() == "[]"
+
+
+def test_reports_of_methods_import_nothing_heavy() -> None:
+    paths = [path.relative_to(ROOT) for path in (ROOT / "nas/methods").rglob("*report.py")]
+    assert len(paths) >= 6
+    imports = ", ".join(str(path.with_suffix("")).replace(os.sep, ".") for path in paths)
+    code = f"import {imports}, sys; print([m for m in {(*HEAVY, 'nas.report')} if m in sys.modules])"
+    assert run_python(code).strip() == "[]"
 
 
 def test_weights_of_timm_are_converted_without_timm() -> None:

@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import pytest
 
 from nas.errors import RunError
 from nas.run import Run, read_run
+from nas.run.events import MethodEvent, RunStarted, SupernetEpoch, TrialScored, WinnerExported
 from nas.strict_yaml import read_yaml
 
+from ..event_cases import note
 from .test_trial import trial
 
 MANIFEST: dict[str, Any] = {
@@ -25,34 +28,76 @@ MANIFEST: dict[str, Any] = {
 
 def test_a_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     with Run.create(tmp_path / "a" / "b", MANIFEST) as run:
-        run.append("trial", trial=trial(0).to_dict())
-        run.append("curve", epoch=1, loss=0.5)
-        run.append("trial", trial=trial(1, None, error="boom").to_dict())
+        run.append(TrialScored(trial=trial(0).to_dict()))
+        run.append(SupernetEpoch(epoch=1, loss=0.5))
+        run.append(TrialScored(trial=trial(1, None, error="boom").to_dict()))
         held = (run.events(), run.trials(), run.manifest)
     with Run.open(tmp_path / "a" / "b") as again:
         assert (again.events(), again.trials(), again.manifest) == held
-        again.append("trial", trial=trial(2).to_dict())
+        again.append(TrialScored(trial=trial(2).to_dict()))
         assert [one.number for one in again.trials()] == [0, 1, 2]
     seen = read_run(tmp_path / "a" / "b")
     assert seen.trials() == [trial(0), trial(1, None, error="boom"), trial(2)]
-    assert [event["event"] for event in seen.events("curve")] == ["curve"]
-    last = seen.last("trial")
+    assert [type(event) for event in seen.events(SupernetEpoch)] == [SupernetEpoch]
+    last = seen.last(TrialScored)
     assert last is not None
-    assert last["trial"]["number"] == 2
-    assert seen.last("winner") is None
+    assert last.trial["number"] == 2
+    assert seen.last(WinnerExported) is None
 
 
 def test_events_are_the_same_in_the_run_that_wrote_them_as_when_read_back(tmp_path: Path) -> None:
     with Run.create(tmp_path / "run", {}) as run:
-        run.append("note", pair=(1, 2), by_number={1: "a"})
+        run.append(note(pair=(1, 2), by_number={1: "a"}))
         assert run.events() == read_run(tmp_path / "run").events()
+
+
+def test_events_of_a_kind_are_found_among_all_in_their_order(tmp_path: Path) -> None:
+    with Run.create(tmp_path / "run", {}) as run:
+        for epoch in (1, 2, 3):
+            run.append(SupernetEpoch(epoch=epoch))
+            run.append(note(epoch=epoch))
+        for record in (run, read_run(run.path)):
+            assert [type(event) for event in record.events()] == [RunStarted, *[SupernetEpoch, MethodEvent] * 3]
+            assert [point.epoch for point in record.events(SupernetEpoch)] == [1, 2, 3]
+            assert [event.data["epoch"] for event in record.events(MethodEvent)] == [1, 2, 3]
+            assert record.last(SupernetEpoch) == record.events()[5]
+            assert record.events(WinnerExported) == []
+
+
+def test_an_event_has_the_time_of_its_recording(tmp_path: Path) -> None:
+    early = datetime(2020, 1, 1, tzinfo=UTC)
+    with Run.create(tmp_path / "run", {}) as run:
+        run.append(SupernetEpoch(time=early, epoch=1))
+        times = [event.time for event in run.events()]
+    assert early < times[0] <= times[1] <= datetime.now(UTC)
+
+
+def test_a_method_from_outside_records_what_it_likes(tmp_path: Path) -> None:
+    with Run.create(tmp_path / "run", {}) as run:
+        run.append(MethodEvent(method="mine", name="guessed", data={"digest": "ab", "score": [0.5, None]}))
+    [event] = read_run(run.path).events(MethodEvent)
+    assert (event.method, event.name, event.data) == ("mine", "guessed", {"digest": "ab", "score": [0.5, None]})
+
+
+def test_an_event_that_could_not_be_read_back_is_not_written(tmp_path: Path) -> None:
+    nested: Any = 1
+    for _ in range(200):
+        nested = [nested]
+    with Run.create(tmp_path / "run", {}) as run:
+        before = (run.path / "events.jsonl").read_bytes()
+        with pytest.raises(RunError, match="Cannot record event 'curve': epoch must be a whole number, not '-1'"):
+            run.append(SupernetEpoch(epoch=-1))
+        with pytest.raises(RunError, match="Cannot record event 'method_event': it is nested deeper than 100"):
+            run.append(note(nested=nested))
+        assert (run.path / "events.jsonl").read_bytes() == before
+        assert len(run.events()) == 1
 
 
 def test_run_yaml_shows_the_manifest_with_versions(tmp_path: Path) -> None:
     with Run.create(tmp_path / "run", MANIFEST) as run:
         shown = read_yaml(run.path / "run.yaml")
-        assert shown.pop("format") == 1
-        assert shown.pop("started") == run.events()[0]["time"]
+        assert shown.pop("format") == 2
+        assert datetime.fromisoformat(shown.pop("started")) == run.events()[0].time
         assert shown == run.manifest
         assert shown["options"] == MANIFEST["options"]
         assert shown["versions"]["torch"] == "2.13.0"
@@ -128,7 +173,7 @@ def test_nothing_is_recorded_after_closing(tmp_path: Path) -> None:
     run.close()
     run.close()
     with pytest.raises(RunError, match="it is closed"):
-        run.append("note")
+        run.append(note())
 
 
 def test_a_run_is_not_opened_twice_by_one_process(tmp_path: Path) -> None:
@@ -146,11 +191,12 @@ def test_a_run_is_not_opened_twice_by_one_process(tmp_path: Path) -> None:
 HOLD = """
 import sys
 from nas.run import Run
+from nas.run.events import MethodEvent
 run = Run.open(sys.argv[1])
 print("open", flush=True)
 number = 0
 for line in sys.stdin:
-    run.append("note", number=number)
+    run.append(MethodEvent(method="tests", name="note", data={"number": number}))
     number += 1
     print(number, flush=True)
 """
@@ -187,7 +233,7 @@ def test_what_was_appended_outlives_a_kill(tmp_path: Path) -> None:
         os.kill(other.pid, signal.SIGKILL)
         other.stdin.close()
     with Run.open(tmp_path) as run:
-        numbers = [event["number"] for event in run.events("note")]
+        numbers = [event.data["number"] for event in run.events(MethodEvent)]
     assert len(numbers) >= told[-1] == 20
     assert numbers == list(range(len(numbers)))
 
@@ -195,6 +241,7 @@ def test_what_was_appended_outlives_a_kill(tmp_path: Path) -> None:
 FORK = """
 import os, sys
 from nas.run import Run
+from nas.run.events import MethodEvent
 run = Run.open(sys.argv[1])
 read_end, write_end = os.pipe()
 child = os.fork()
@@ -202,7 +249,7 @@ if child == 0:
     os.close(write_end)
     os.read(read_end, 1)  # outlives its parent
     os._exit(0)
-run.append("note")
+run.append(MethodEvent(method="tests", name="note"))
 print("open", flush=True)
 sys.stdin.readline()
 print(child, flush=True)
@@ -218,7 +265,7 @@ def test_a_forked_child_does_not_keep_the_run_of_its_killed_parent(tmp_path: Pat
         os.kill(other.pid, signal.SIGKILL)
         other.wait()
         with Run.open(tmp_path) as run:
-            assert len(run.events("note")) == 1
+            assert len(run.events(MethodEvent)) == 1
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
@@ -250,9 +297,9 @@ def test_a_disk_that_cannot_be_written_gives_one_line(tmp_path: Path, monkeypatc
 def test_odd_text_is_kept(tmp_path: Path) -> None:
     text = 'Ünïcödé "quotes"\n\t\x00 \u2028 \udcff \U0001f600'
     with Run.create(tmp_path, {"options": {"data": text}}) as run:
-        run.append("note", text=text)
+        run.append(note(text=text))
     again = read_run(tmp_path)
-    assert again.manifest["options"]["data"] == again.events("note")[0]["text"] == text
+    assert again.manifest["options"]["data"] == again.events(MethodEvent)[0].data["text"] == text
     assert len((tmp_path / "events.jsonl").read_bytes().splitlines()) == 2
     json.loads((tmp_path / "events.jsonl").read_text().splitlines()[0])
 

@@ -13,14 +13,17 @@ import pytest
 
 from nas.errors import RunError
 from nas.run import Run, read_run
+from nas.run.events import MethodEvent, PhaseInterrupted, SupernetEpoch
+
+from ..event_cases import note
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A closed run with three events."""
     with Run.create(tmp_path / "run", {"space_digest": "abc"}) as run:
-        run.append("note", text="one")
-        run.append("note", text="größer")
+        run.append(note(text="one"))
+        run.append(note(text="größer"))
     return run.path
 
 
@@ -28,14 +31,18 @@ def record(folder: Path) -> Path:
     return folder / "events.jsonl"
 
 
+def texts(folder: Path) -> list[str]:
+    return [event.data["text"] for event in read_run(folder).events(MethodEvent)]
+
+
 def test_every_line_is_one_strict_json_object_and_the_first_has_the_format(folder: Path) -> None:
     lines = record(folder).read_text(encoding="utf-8").split("\n")
     assert lines.pop() == ""
     events = [json.loads(line) for line in lines]
-    assert [event["event"] for event in events] == ["run_started", "note", "note"]
-    assert next(iter(events[0].items())) == ("format", 1)
+    assert [event["event"] for event in events] == ["run_started", "method_event", "method_event"]
+    assert next(iter(events[0].items())) == ("format", 2)
     assert all("time" in event for event in events)
-    assert events[2]["text"] == "größer"
+    assert events[2]["data"] == {"text": "größer"}
 
 
 @pytest.mark.parametrize(
@@ -58,9 +65,9 @@ def test_a_torn_last_line_is_cut_off_and_the_run_goes_on(folder: Path, torn: byt
     assert record(folder).read_bytes() == whole + torn, "and changes nothing"
     with Run.open(folder) as run:
         assert record(folder).read_bytes() == whole
-        run.append("note", text="after")
-        assert len(run.events("note")) == 3
-    assert [event["text"] for event in read_run(folder).events("note")] == ["one", "größer", "after"]
+        run.append(note(text="after"))
+        assert len(run.events(MethodEvent)) == 3
+    assert texts(folder) == ["one", "größer", "after"]
 
 
 def test_the_record_may_be_torn_at_any_byte(folder: Path) -> None:
@@ -102,11 +109,11 @@ def test_a_file_that_is_no_record_is_refused(folder: Path, content: bytes) -> No
 
 def test_a_later_format_is_refused(folder: Path) -> None:
     lines = record(folder).read_bytes().split(b"\n")
-    lines[0] = lines[0].replace(b'"format":1', b'"format":2')
+    lines[0] = lines[0].replace(b'"format":2', b'"format":3')
     # A later format may well look different further down, which is no damage.
     lines[1] = b"binary, perhaps"
     record(folder).write_bytes(b"\n".join(lines))
-    with pytest.raises(RunError, match=r"has format 2; this version reads up to format 1. Upgrade hybrid-nas"):
+    with pytest.raises(RunError, match=r"has format 3; this version reads up to format 2. Upgrade hybrid-nas"):
         Run.open(folder)
 
 
@@ -114,8 +121,10 @@ def test_a_later_format_is_refused(folder: Path) -> None:
 def test_a_number_that_is_not_finite_is_refused_with_its_place(folder: Path, number: float) -> None:
     before = record(folder).read_bytes()
     with Run.open(folder) as run:
-        with pytest.raises(RunError, match=rf"event 'curve': accuracies\.largest\.1 is {number}, not a finite"):
-            run.append("curve", accuracies={"smallest": 0.5, "largest": [0.1, number]})
+        with pytest.raises(RunError, match=rf"event 'curve': accuracies\.largest is {number}, not a finite"):
+            run.append(SupernetEpoch(epoch=1, accuracies={"smallest": 0.5, "largest": number}))
+        with pytest.raises(RunError, match=rf"event 'method_event': data\.largest\.1 is {number}, not a finite"):
+            run.append(note(smallest=0.5, largest=[0.1, number]))
         assert len(run.events()) == 3
     assert record(folder).read_bytes() == before
 
@@ -125,21 +134,22 @@ def test_an_append_that_the_disk_takes_half_of_leaves_no_trace(folder: Path) -> 
 import resource
 from nas.errors import RunError
 from nas.run import Run
+from nas.run.events import MethodEvent
 with Run.open({str(folder)!r}) as run:
     size = (run.path / "events.jsonl").stat().st_size
     resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, resource.RLIM_INFINITY))
     try:
-        run.append("note", text="x" * 100)
+        run.append(MethodEvent(method="tests", name="note", data={{"text": "x" * 100}}))
     except RunError as error:
         print(error)
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     assert (run.path / "events.jsonl").stat().st_size == size
-    run.append("note", text="fits")
+    run.append(MethodEvent(method="tests", name="note", data={{"text": "fits"}}))
 """
     assert resource.RLIMIT_FSIZE
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert f"Cannot write {record(folder)}: file too large." in done.stdout
-    assert [event["text"] for event in read_run(folder).events("note")] == ["one", "größer", "fits"]
+    assert texts(folder) == ["one", "größer", "fits"]
 
 
 def test_a_full_disk_gives_one_line_with_path_and_remedy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,10 +157,10 @@ def test_a_full_disk_gives_one_line_with_path_and_remedy(folder: Path, monkeypat
         with monkeypatch.context() as patch:
             patch.setattr(os, "write", _full)
             with pytest.raises(RunError, match=r"no space left on device. Free some space") as caught:
-                run.append("note", text="lost")
+                run.append(note(text="lost"))
         assert str(record(folder)) in str(caught.value)
-        run.append("note", text="kept")
-    assert [event["text"] for event in read_run(folder).events("note")] == ["one", "größer", "kept"]
+        run.append(note(text="kept"))
+    assert texts(folder) == ["one", "größer", "kept"]
 
 
 def test_an_interrupt_within_an_append_leaves_a_whole_record(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,9 +169,9 @@ def test_an_interrupt_within_an_append_leaves_a_whole_record(folder: Path, monke
         with monkeypatch.context() as patch:
             patch.setattr(os, "write", lambda handle, data: _interrupted(handle, data, write))
             with pytest.raises(KeyboardInterrupt):
-                run.append("note", text="lost")
-        run.append("interrupted", phase="search")
-    assert [event["event"] for event in read_run(folder).events()][-2:] == ["note", "interrupted"]
+                run.append(note(text="lost"))
+        run.append(PhaseInterrupted(phase="search"))
+    assert [type(event) for event in read_run(folder).events()][-2:] == [MethodEvent, PhaseInterrupted]
 
 
 def _full(handle: int, data: bytes) -> int:

@@ -11,7 +11,8 @@ import pytest
 
 from nas.errors import RunError
 from nas.run import Run, check_out, read_run
-from nas.run.schema import check_fields, fault_in
+from nas.run.events import SupernetEpoch, TrialScored, UnknownEvent
+from nas.run.schema import EventError, check_fields, decode_event
 
 TIME = "2030-01-31T12:00:00.000+00:00"
 
@@ -22,6 +23,8 @@ TIME = "2030-01-31T12:00:00.000+00:00"
         ({"event": "note"}, "it has no 'time'"),
         ({"event": "note", "time": "yesterday"}, "time must be a time"),
         ({"event": "note", "time": "2030-01-31T12:00:00"}, "time must be a time"),
+        ({"event": "phase_started", "phase": "x"}, "it has no 'time'"),
+        ({"event": "phase_started", "time": "\udcff", "phase": "x"}, "time must be a time"),
         ({"event": "phase_started", "time": TIME}, "it has no 'phase'"),
         ({"event": "phase_started", "time": TIME, "phase": 5}, "phase must be a text, not '5'"),
         ({"event": "winner", "time": TIME, "rank": 1.5, "digest": "a", "path": "b"}, "rank must be a whole number"),
@@ -33,32 +36,43 @@ TIME = "2030-01-31T12:00:00.000+00:00"
         ({"event": "trial", "time": TIME, "trial": []}, "trial must be a mapping"),
         ({"event": "curve", "time": TIME, "epoch": 1, "accuracies": {"largest": "x"}}, "accuracies must be numbers"),
         ({"event": "run_started", "time": TIME, "budgets": [5]}, "budgets must be texts"),
+        ({"event": "measured", "time": TIME, "digest": "a", "proxies": [None]}, "proxies must be numbers or texts"),
+        ({"event": "curve", "time": TIME, "epoch": 1, "loss": float("inf")}, "loss must be a number"),
+        ({"event": "curve", "time": TIME, "epoch": True}, "epoch must be a whole number, not 'True'"),
         ({"event": "run_started", "time": TIME, "options": None}, "options must be a mapping"),
     ],
     ids=str,
 )
 def test_events_of_other_types_are_refused(event: dict[str, Any], fault: str) -> None:
-    assert fault in (fault_in(event) or "")
+    with pytest.raises(EventError) as caught:
+        decode_event(event)
+    assert fault in str(caught.value)
 
 
-def test_events_of_a_later_version_pass() -> None:
-    assert fault_in({"event": "dreamt", "time": TIME, "of": {"sheep": [1, None]}}) is None
+def test_events_and_fields_of_a_later_version_pass() -> None:
+    found = decode_event({"event": "dreamt", "time": TIME, "of": {"sheep": [1, None]}})
+    assert isinstance(found, UnknownEvent)
+    assert (found.tag, found.fields) == ("dreamt", {"of": {"sheep": [1, None]}})
+    assert decode_event({"event": "curve", "time": TIME, "epoch": 1, "\udcff": 5}) == decode_event(
+        {"event": "curve", "time": TIME, "epoch": 1}
+    )
 
 
 def test_statistics_of_a_ranking_are_no_figures() -> None:
-    assert fault_in({"event": "ranking", "time": TIME, "n": 2, "score": {"spearman": 1.0}, "macs": None}) is None
+    assert decode_event({"event": "ranking", "time": TIME, "n": 2, "score": {"spearman": 1.0}, "macs": None})
 
 
 def test_nesting_without_end_is_refused() -> None:
     nested: Any = 1
     for _ in range(500):
         nested = [nested]
-    assert "nested deeper" in (fault_in({"event": "note", "time": TIME, "x": nested}) or "")
+    with pytest.raises(EventError, match="nested deeper"):
+        decode_event({"event": "note", "time": TIME, "x": nested})
 
 
 def test_a_damaged_event_is_refused_with_its_line(tmp_path: Path) -> None:
     with Run.create(tmp_path / "run", {}) as run:
-        run.append("curve", epoch=1)
+        run.append(SupernetEpoch(epoch=1))
     path = tmp_path / "run" / "events.jsonl"
     path.write_text(path.read_text().replace('"epoch":1', '"epoch":"one"'))
     with pytest.raises(RunError, match=r"in line 2 \(curve\), epoch must be a whole number, not 'one'. Restore it"):
@@ -67,7 +81,7 @@ def test_a_damaged_event_is_refused_with_its_line(tmp_path: Path) -> None:
 
 def test_a_trial_that_cannot_be_read_names_the_run(tmp_path: Path) -> None:
     with Run.create(tmp_path / "run", {}) as run:
-        run.append("trial", trial={"number": 3})
+        run.append(TrialScored(trial={"number": 3}))
     with pytest.raises(RunError, match=r"/run: A trial lacks 'architecture'. Restore events.jsonl from a copy."):
         read_run(tmp_path / "run").trials()
 

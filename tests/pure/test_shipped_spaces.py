@@ -113,7 +113,7 @@ def test_a_space_is_rebuilt_from_its_plain_data(name: str) -> None:
 
 def test_digests_and_samples_are_equal_in_every_process() -> None:
     code = (
-        "import random, nas\nfrom nas import catalog\n"
+        "import random, nas\nfrom nas.spaces import catalog\n"
         "for name in catalog.space_names():\n"
         "    space = nas.load_space(name)\n"
         "    drawn = space.sample(random.Random(3))\n"

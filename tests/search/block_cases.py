@@ -14,13 +14,14 @@ from nas.budget import Budget
 from nas.options import SearchOptions
 from nas.progress import Silent
 from nas.run import RunRecord, read_run
+from nas.run.events import CellScored
 from nas.spaces import SearchSpace
 from nas.spaces.catalog import parse_space
 
 from ..small_space import small_data
 
 BUDGET = Budget.parse("40kFLOPs")
-OPTIONS = SearchOptions(
+OPTIONS = SearchOptions.of(
     space="small",
     aim=0.6,
     trials=8,
@@ -76,7 +77,7 @@ def few_images(path: Path) -> str:
 
 
 def run_search(out: Path, strategy: str, data: str, progress: Any = None, **options: Any) -> RunRecord:
-    asked = replace(OPTIONS, out=str(out), strategy=strategy, **options)
+    asked = OPTIONS.replaced(out=str(out), strategy=strategy, **options)
     nas.search(space(), budgets=[BUDGET], data=data, options=asked, progress=progress or Silent())
     return read_run(out)
 
@@ -97,4 +98,4 @@ def facts(run: RunRecord) -> list[Any]:
 
 def cells(run: RunRecord) -> list[Any]:
     """What the run found of each cell."""
-    return [(event["name"], event["distances"]) for event in run.events("cell")]
+    return [(event.name, event.distances) for event in run.events(CellScored)]

@@ -16,7 +16,22 @@ from typing import Any
 from safetensors.torch import load_file
 
 from nas.run import RunRecord, read_run
+from nas.run.events import (
+    Event,
+    FinalistEpoch,
+    FinalistTrained,
+    PhaseFinished,
+    RankingEvaluated,
+    RunFinished,
+    SupernetAccuracy,
+    SupernetEpoch,
+    TrialScored,
+    UpdateCounts,
+    WinnerExported,
+)
 from nas.strict_yaml import dump_yaml
+
+from ..event_cases import timeless
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -34,7 +49,10 @@ OPTIONS: dict[str, Any] = {
     "onnx": False,
 }
 # What an uninterrupted run records exactly so; times aside.
-KINDS = ("watched", "curve", "updates", "trial", "finalist_epoch", "finalist", "ranking", "winner")
+KINDS: tuple[type[Event], ...] = (
+    *(SupernetAccuracy, SupernetEpoch, UpdateCounts, TrialScored),
+    *(FinalistEpoch, FinalistTrained, RankingEvaluated, WinnerExported),
+)
 
 
 class Server:
@@ -93,13 +111,11 @@ def small_space_file(path: Path) -> None:
     path.write_text(dump_yaml(module.small_data()))
 
 
-def recorded(run: RunRecord, kind: str) -> list[dict[str, Any]]:
-    """Events of a kind without what tells the time."""
-    if kind == "trial":
-        return [{"trial": replace(trial, seconds=0.0)} for trial in run.trials()]
-    return [
-        {key: value for key, value in event.items() if key not in ("time", "seconds")} for event in run.events(kind)
-    ]
+def recorded(run: RunRecord, kind: type[Event]) -> list[Any]:
+    """Events of a kind (or trials) without what depends on the time."""
+    if kind is TrialScored:
+        return [replace(trial, seconds=0.0) for trial in run.trials()]
+    return timeless(run.events(kind))
 
 
 def weights(run: Path) -> dict[str, Any]:
@@ -112,9 +128,9 @@ def assert_same_end(run: Path, whole: Path) -> None:
     mine, theirs = read_run(run), read_run(whole)
     for kind in KINDS:
         assert recorded(mine, kind) == recorded(theirs, kind), kind
-    finished = Counter(event["phase"] for event in mine.events("phase_finished"))
+    finished = Counter(event.phase for event in mine.events(PhaseFinished))
     assert finished == Counter(["supernet", "search", "finalists", "export"])
-    assert len(mine.events("run_finished")) == 1
+    assert len(mine.events(RunFinished)) == 1
     ours, others = weights(run), weights(whole)
     assert ours.keys() == others.keys()
     for name, tensors in ours.items():

@@ -150,7 +150,7 @@ def child(asked: dict[str, Any]) -> None:
     if asked["do"] == "resume":
         nas.resume(asked["out"])
         return
-    options = SearchOptions(**asked["options"], out=asked["out"])
+    options = SearchOptions.of(**asked["options"], out=asked["out"])
     budgets = [nas.Budget.parse(text) for text in options.budgets]
     nas.search(nas.load_space(options.space), budgets=budgets, data=options.data, options=options)
 

@@ -10,6 +10,17 @@ from typing import Any
 from nas.architecture import Architecture, BlockConfig, BranchConfig, InputConfig, LayerConfig, StageConfig
 from nas.budget import Cost
 from nas.run import Run
+from nas.run.events import (
+    FinalistEpoch,
+    FinalistTrained,
+    PhaseFinished,
+    PhaseStarted,
+    RankingEvaluated,
+    RunFinished,
+    SupernetEpoch,
+    TrialScored,
+    WinnerExported,
+)
 from nas.trial import Trial
 
 STAGES = ("created", "supernet", "search", "finalists", "export", "finished")
@@ -71,8 +82,8 @@ def make_run(
     reached = STAGES.index(until)
     rng = random.Random(0)
     asked = {
-        "space": "coatnet-small", "budgets": ["8MFLOPs"], "data": "digits", "seed": 7, "scorer": "supernet",
-        "searcher": "evolution", "metric": "accuracy", "objective": "macs", "aim": 0.75, "trials": None,
+        "space": "coatnet-small", "budgets": ["8MFLOPs"], "data": "digits", "seed": 7, "method": "supernet",
+        "searcher": "evolution", "metric": "accuracy", "objective": "macs", "min_share": 0.75, "trials": None,
         "epochs": None, "finalists": None, "resolution": None, "train_resolution": None, "onnx": None,
         **(options or {}),
     }  # fmt: skip
@@ -101,25 +112,25 @@ def make_run(
         if reached >= 3:
             _finalists(run, best, planned_epochs=20, stop=reached == 3)
         if reached >= 4:
-            run.append("ranking", **_ranking(len(best), verdict))
+            run.append(RankingEvaluated(**_ranking(len(best), verdict)))
             _export(run, best, stop=reached == 4)
         if reached == 5:
-            run.append("run_finished", seconds=1234.5)
+            run.append(RunFinished(seconds=1234.5))
     return path
 
 
 def _supernet(run: Run, epochs: int, finished: bool) -> None:
-    run.append("phase_started", phase="supernet")
+    run.append(PhaseStarted(phase="supernet"))
     for epoch in range(1, epochs + 1):
         grown = 1 - math.exp(-epoch / 6)
         accuracies = {"largest": 0.1 + 0.84 * grown, "smallest": 0.1 + 0.71 * grown**1.3}
         accuracies |= {"random 1": 0.1 + 0.78 * grown**1.1, "random 2": 0.1 + 0.75 * grown**1.2}
-        run.append(
-            "curve", epoch=epoch, step=epoch * 18, images=epoch * 1150, seconds=epoch * 9.0,
+        run.append(SupernetEpoch(
+            epoch=epoch, step=epoch * 18, images=epoch * 1150, seconds=epoch * 9.0,
             loss=2.3 * math.exp(-epoch / 8), accuracies=accuracies,
-        )  # fmt: skip
+        ))  # fmt: skip
     if finished:
-        run.append("phase_finished", phase="supernet", seconds=epochs * 9.0)
+        run.append(PhaseFinished(phase="supernet", seconds=epochs * 9.0))
 
 
 def _search(
@@ -131,39 +142,39 @@ def _search(
     rng: random.Random,
     finished: bool,
 ) -> list[Trial]:
-    run.append("phase_started", phase="search")
+    run.append(PhaseStarted(phase="search"))
     done: list[Trial] = []
     for number in range(trials):
         trial = make_trial(number, rng, layouts)
         if number < failures:
             data = {**trial.to_dict(), "status": "failed", "score": None, "error": error}
             trial = Trial.from_dict(data)
-        run.append("trial", trial=trial.to_dict())
+        run.append(TrialScored(trial=trial.to_dict()))
         done.append(trial)
     if finished:
-        run.append("phase_finished", phase="search", seconds=trials * 0.9)
+        run.append(PhaseFinished(phase="search", seconds=trials * 0.9))
     return done
 
 
 def _finalists(run: Run, best: list[Trial], *, planned_epochs: int, stop: bool) -> None:
-    run.append("phase_started", phase="finalists")
+    run.append(PhaseStarted(phase="finalists"))
     for place, trial in enumerate(best):
         halfway = stop and place == len(best) // 2
         for epoch in range(1, (planned_epochs // 2 if halfway else planned_epochs) + 1):
-            run.append(
-                "finalist_epoch", digest=trial.architecture.digest, epoch=epoch, epochs=planned_epochs,
+            run.append(FinalistEpoch(
+                digest=trial.architecture.digest, epoch=epoch, epochs=planned_epochs,
                 loss=1 / epoch, validation_accuracy=0.97 - 0.3 / epoch - 0.002 * place,
-            )  # fmt: skip
+            ))  # fmt: skip
         if halfway:
             return
-        run.append(
-            "finalist", digest=trial.architecture.digest, number=trial.number, score=trial.score,
+        run.append(FinalistTrained(
+            digest=trial.architecture.digest, number=trial.number, score=trial.score,
             validation_accuracy=0.97 - 0.3 / planned_epochs - 0.002 * place,
             test_accuracy=0.951 - 0.002 * place, macs=trial.cost.macs, params=trial.cost.params,
             epochs=planned_epochs, seconds=61.0, resolution=28,
             architecture=trial.architecture.to_dict(),
-        )  # fmt: skip
-    run.append("phase_finished", phase="finalists", seconds=61.0 * len(best))
+        ))  # fmt: skip
+    run.append(PhaseFinished(phase="finalists", seconds=61.0 * len(best)))
 
 
 def _ranking(n: int, verdict: str) -> dict[str, Any]:
@@ -179,15 +190,15 @@ def _ranking(n: int, verdict: str) -> dict[str, Any]:
 
 
 def _export(run: Run, best: list[Trial], *, stop: bool) -> None:
-    run.append("phase_started", phase="export")
+    run.append(PhaseStarted(phase="export"))
     for rank, trial in enumerate(best[:3], start=1):
         if stop and rank == 2:
             return
         folder = run.path / "winners" / str(rank)
         folder.mkdir(parents=True)
-        run.append(
-            "winner", rank=rank, path=str(folder), digest=trial.architecture.digest, checks={"weights": 0.0},
-            macs=trial.cost.macs, params=trial.cost.params, score=trial.score,
+        run.append(WinnerExported(
+            rank=rank, path=str(folder), digest=trial.architecture.digest, checks={"weights": 0.0},
+            macs=trial.cost.macs, params=trial.cost.params, score=trial.score or 0.0,
             test_accuracy=0.951 - 0.002 * (rank - 1),
-        )  # fmt: skip
-    run.append("phase_finished", phase="export", seconds=4.2)
+        ))  # fmt: skip
+    run.append(PhaseFinished(phase="export", seconds=4.2))

@@ -39,7 +39,7 @@ def test_what_networks_cost_at_least_is_said_as_it_is(budgets: list[str], said: 
     asked = parse_budgets(budgets)
     sampler = BudgetSampler(nas.load_space("nats-size"), asked, min_share=0.75)
     lines = announcement(
-        PLAN, scorer="params", sampler=sampler, budgets=asked, images=100, lender=None, details=[None, "one thing more"]
+        PLAN, method="params", sampler=sampler, budgets=asked, images=100, lender=None, details=[None, "one thing more"]
     )
     assert lines == [
         said,

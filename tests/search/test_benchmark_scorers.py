@@ -110,7 +110,7 @@ def test_rows_are_drawn_by_the_seed_and_baselines_stand_beside(tmp_path: Path) -
 
 @pytest.mark.usefixtures("unexported")
 def test_the_supernet_of_a_run_scores_as_its_search_did(tmp_path: Path) -> None:
-    options = SearchOptions(
+    options = SearchOptions.of(
         space="small", out=str(tmp_path / "run"), epochs=1, trials=4, finalists=1, finalist_epochs=1,
         batch_size=256, threads=1, device="cpu", onnx=False, strategy="single-path",
     )  # fmt: skip
@@ -146,13 +146,13 @@ def noisy(path: Path, classes: int) -> str:
 
 def test_what_a_scorer_lacks_is_said_in_one_line(tmp_path: Path) -> None:
     path = table(tmp_path / "t.csv", members(4))
-    with pytest.raises(OptionError, match="--scorer supernet needs a trained supernet: give --supernet RUN"):
+    with pytest.raises(OptionError, match="--method supernet needs a trained supernet: give --supernet RUN"):
         rank(path, space=SPACE, scorers=["supernet"])
-    with pytest.raises(OptionError, match="--scorer blockwise needs trained blocks: give --supernet RUN"):
+    with pytest.raises(OptionError, match="--method blockwise needs trained blocks: give --supernet RUN"):
         rank(path, space=SPACE, scorers=["blockwise"])
     with pytest.raises(OptionError, match="did you mean 'nwot'"):
         rank(path, space=SPACE, scorers=["nwott"])
-    with pytest.raises(OptionError, match="--scorer nwot needs --space"):
+    with pytest.raises(OptionError, match="--method nwot needs --space"):
         rank(path, scorers=["nwot"])
     with pytest.raises(RunError, match="is not a run"):
         rank(path, space=SPACE, scorers=["supernet"], settings=Settings(supernet=str(tmp_path)))

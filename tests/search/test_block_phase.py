@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from nas.methods.blockwise.phase import ORIGIN, budget_blocks
 
 import nas
 from nas.errors import OptionError, RunError
-from nas.methods.blockwise.phase import ORIGIN, budget_blocks
 from nas.run import RunRecord, read_run
+from nas.run.events import CellScored, WinnerExported
 from nas.sampling.budget_sampler import BudgetSampler
 
 from .block_cases import BUDGET, OPTIONS, StopAt, Stopped, cells, facts, few_images, run_search, space
@@ -54,24 +54,24 @@ def test_the_best_sums_are_proposed_in_order_within_the_budget(done: tuple[str, 
 
 def test_every_cell_is_scored_once_or_those_on_the_way_alone(done: tuple[str, RunRecord]) -> None:
     strategy, run = done
-    found = run.events("cell")
-    names = [event["name"] for event in found]
+    found = run.events(CellScored)
+    names = [event.name for event in found]
     assert len({*names}) == len(names)
     adapted = space().adapted(channels=1, num_classes=3)
     blocks = budget_blocks(BudgetSampler(adapted, [BUDGET], min_share=OPTIONS.aim), seed=0)
     known = {str(cell): len(paths) for cell, paths in blocks.cells.items()}
-    assert {event["name"]: len(event["distances"]) for event in found}.items() <= known.items()
+    assert {event.name: len(event.distances) for event in found}.items() <= known.items()
     if strategy == "blockwise":
         assert {*names} == {*known}
     else:
-        assert [event["block"] for event in found] == [1, 2]
+        assert [event.block for event in found] == [1, 2]
 
 
 def test_a_winner_is_handed_over_with_a_page(done: tuple[str, RunRecord]) -> None:
     _, run = done
-    [winner] = run.events("winner")
-    assert (run.path / winner["path"] / "model.py").is_file()
-    assert nas.load_architecture(run.path / winner["path"] / "architecture.yaml").digest == winner["digest"]
+    [winner] = run.events(WinnerExported)
+    assert (run.path / winner.path / "model.py").is_file()
+    assert nas.load_architecture(run.path / winner.path / "architecture.yaml").digest == winner.digest
     page = (run.path / "report.html").read_text()
     assert "learn without labels" in page
     assert "trains no supernet" not in page
@@ -113,7 +113,7 @@ def test_a_block_wise_supernet_serves_no_other_budget(done: tuple[str, RunRecord
     page = (run.path / "report.html").read_text()
     assert "--supernet" not in page.partition("Going on from here")[2]
     assert f"--strategy {strategy}" in page.partition("Going on from here")[2]
-    options = replace(OPTIONS, out=str(tmp_path / "run"), supernet=str(run.path), epochs=None)
+    options = OPTIONS.replaced(out=str(tmp_path / "run"), supernet=str(run.path), epochs=None)
     with pytest.raises(RunError, match="trained block by block"):
         nas.search(space(), budgets=[BUDGET], options=options)
     assert not (tmp_path / "run").exists()
@@ -122,11 +122,11 @@ def test_a_block_wise_supernet_serves_no_other_budget(done: tuple[str, RunRecord
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"strategy": "blockwise", "searcher": "tpe"}, "dynamic programme"),
-        ({"scorer": "blockwise"}, "--scorer blockwise"),
-        ({"scorer": "blockwise", "strategy": "sandwich"}, "--scorer blockwise"),
+        ({"method": "blockwise", "searcher": "tpe"}, "dynamic programme"),
+        ({"method": "blockwise"}, "--method blockwise"),
+        ({"method": "blockwise", "strategy": "sandwich"}, "--method blockwise"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(OptionError, match=said):
-        replace(OPTIONS, **changes).validate()
+        OPTIONS.replaced(**changes).validate()

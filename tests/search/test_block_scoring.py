@@ -1,4 +1,4 @@
-"""`nas rank --scorer blockwise`: the sums that a run's search goes by, for any member, drawn paths or not."""
+"""`nas rank --method blockwise`: the sums that a run's search goes by, for any member, drawn paths or not."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nas.methods.saved_scorers import member_scorer_of
 
 import nas
 from nas.architecture import Architecture
@@ -23,8 +24,8 @@ from nas.methods.blockwise import phase as block_phase
 from nas.methods.blockwise.blocks import Blocks
 from nas.methods.blockwise.cell_scorer import CellScorer
 from nas.methods.blockwise.member_scorer import MemberScorer
-from nas.methods.saved_scorers import member_scorer_of
 from nas.run import RunRecord
+from nas.run.events import CellScored
 from nas.sampling.budget_sampler import BudgetSampler
 
 from .block_cases import BUDGET, few_images, run_blocks, space
@@ -95,7 +96,7 @@ def test_a_score_does_not_depend_on_what_else_is_in_the_table(done: RunRecord) -
     assert any(missing)
     together = score(done, every)
     assert all(map(math.isfinite, together.values)), together.notes
-    assert len({*together.values}) > len(done.events("cell"))
+    assert len({*together.values}) > len(done.events(CellScored))
     place = missing.index(max(missing))
     assert score(done, [every[place]]).values == [together.values[place]]
     assert score(done, every[::-1]).values == together.values[::-1]
@@ -129,7 +130,7 @@ def test_runs_that_did_not_score_every_cell_are_refused(done: RunRecord, tmp_pat
     with pytest.raises(RunError, match="not all trained and scored. Finish it by nas-search --resume"):
         member_scorer_of(tmp_path / "part", space())
     record.write_text("".join(lines).replace('"strategy":"blockwise"', '"strategy":"blockwise-sequential"'))
-    with pytest.raises(RunError, match="only the paths on its way. Give a run by --strategy blockwise"):
+    with pytest.raises(RunError, match="only the paths on its way. Give a run by --method blockwise"):
         member_scorer_of(tmp_path / "part", space())
     with pytest.raises(RunError, match="its space is small"):
         member_scorer_of(done.path, nas.load_space("coatnet-small"))

@@ -21,10 +21,21 @@ from nas.pipeline.search import resume
 from nas.progress import Silent
 from nas.report import rebuild
 from nas.run import Run, read_run
+from nas.run.events import (
+    CalibrationFailed,
+    CalibrationTrained,
+    Event,
+    FinalistTrained,
+    PhaseFinished,
+    ProxiesMeasured,
+    RankingEvaluated,
+    TrialScored,
+)
 from nas.training import train_network
 from nas.training.checkpoint import newest
 from nas.training.loop import TrainingLoop
 
+from ..event_cases import AnyEvent, timeless
 from ..notes import Notes
 from ..small_space import small_space
 
@@ -34,19 +45,16 @@ OPTIONS: dict[str, Any] = {
     "space": "small", "trials": 6, "finalists": 1, "finalist_epochs": 1,
     "batch_size": 256, "threads": 1, "device": "cpu", "onnx": False, "seed": 4,
 }  # fmt: skip
-CALIBRATED = {**OPTIONS, "scorer": "calibrated", "calibrations": 3, "calibration_epochs": 1}
+CALIBRATED = {**OPTIONS, "method": "calibrated", "calibrations": 3, "calibration_epochs": 1}
 
 
 def search(out: Path, progress: Silent | None = None, **given: Any) -> Any:
-    options = SearchOptions(out=str(out), **given)
+    options = SearchOptions.of(out=str(out), **given)
     return nas.search(SPACE, budgets=[BUDGET], data="digits", options=options, progress=progress)
 
 
-def told(path: Path, kind: str) -> list[dict[str, Any]]:
-    return [
-        {name: value for name, value in event.items() if name not in ("time", "seconds")}
-        for event in read_run(path).events(kind)
-    ]
+def told(path: Path, kind: type[AnyEvent]) -> list[AnyEvent]:
+    return timeless(read_run(path).events(kind))
 
 
 def trials(path: Path) -> list[Any]:
@@ -84,13 +92,13 @@ class Watching(Notes):
 
 
 @contextmanager
-def stopped(kind: str, count: int) -> Generator[None, None, None]:
+def stopped(kind: type[Event], count: int) -> Generator[None, None, None]:
     """Within it, Ctrl-C is pressed once a run has so many events of a kind."""
     append = Run.append
 
-    def stopping(self: Run, event: str, **fields: Any) -> None:
-        append(self, event, **fields)
-        if event == kind and len(self.events(kind)) == count:
+    def stopping(self: Run, event: Event) -> None:
+        append(self, event)
+        if type(event) is kind and len(self.events(kind)) == count:
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patched:
@@ -115,16 +123,16 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_networks_are_trained_for_calibration_then_proposed_first_and_no_supernet_is(whole: Path) -> None:
-    trained = told(whole, "calibrated")
+    trained = told(whole, CalibrationTrained)
     assert len(trained) == 3
-    assert all(0 <= event["accuracy"] <= 1 for event in trained)
+    assert all(0 <= event.accuracy <= 1 for event in trained)
     found = read_run(whole).trials()
     assert len(found) == 6
     assert all(trial.complete and trial.cost.macs <= BUDGET.bound for trial in found)
-    best = sorted(trained, key=lambda event: -event["accuracy"])
-    assert [trial.architecture.digest for trial in found[:3]] == [event["digest"] for event in best]
+    best = sorted(trained, key=lambda event: -event.accuracy)
+    assert [trial.architecture.digest for trial in found[:3]] == [event.digest for event in best]
     assert len({trial.score for trial in found}) > 1
-    assert [event["phase"] for event in told(whole, "phase_finished")] == [
+    assert [event.phase for event in told(whole, PhaseFinished)] == [
         "calibration",
         "search",
         "finalists",
@@ -135,19 +143,19 @@ def test_networks_are_trained_for_calibration_then_proposed_first_and_no_superne
     assert (whole / "winners" / "1" / "model.py").exists()
     page = (whole / "report.html").read_text()
     assert "What the scores are calibrated by" in page
-    table = page.partition(best[0]["digest"])[2]
+    table = page.partition(best[0].digest)[2]
     assert f"{found[0].score:.1%}".replace("%", " %") in table.partition("</tr>")[0]
 
 
 @pytest.mark.usefixtures("unexported")
 def test_stopped_in_every_phase_it_ends_the_same(whole: Path, tmp_path: Path) -> None:
     path = tmp_path / "run"
-    for kind, count in [("measured", 5), ("calibrated", 2), ("trial", 4)]:
+    for kind, count in [(ProxiesMeasured, 5), (CalibrationTrained, 2), (TrialScored, 4)]:
         with stopped(kind, count):
             resume(path) if path.exists() else search(path, **CALIBRATED)
         assert len(told(path, kind)) == count
     resume(path)
-    for each in ("measured", "calibrated", "finalist", "ranking"):
+    for each in (ProxiesMeasured, CalibrationTrained, FinalistTrained, RankingEvaluated):
         assert told(path, each) == told(whole, each)
     assert trials(path) == trials(whole)
 
@@ -158,12 +166,12 @@ def test_what_was_trained_stays_what_it_is_calibrated_by(
 ) -> None:
     """Also where another version would have trained other networks."""
     path = tmp_path / "run"
-    with stopped("trial", 4):
+    with stopped(TrialScored, 4):
         search(path, **CALIBRATED)
     asked = Frame.telling
     monkeypatch.setattr(Frame, "telling", lambda self, count: asked(self, count + 2)[::-1])
     resume(path)
-    assert told(path, "calibrated") == told(whole, "calibrated")
+    assert told(path, CalibrationTrained) == told(whole, CalibrationTrained)
     assert trials(path) == trials(whole)
 
 
@@ -174,27 +182,25 @@ def test_a_training_that_diverges_is_recorded_and_passed_over(
     path, progress = tmp_path / "run", Notes()
     trainings = Trainings("calibration 2 of 3")
     monkeypatch.setattr(calibration_phase, "train_network", trainings)
-    with stopped("trial", 4):
+    with stopped(TrialScored, 4):
         search(path, progress=progress, **CALIBRATED)
-    first, second, third = told(whole, "calibrated")
-    assert told(path, "calibrated") == [first, third]
+    first, second, third = told(whole, CalibrationTrained)
+    assert told(path, CalibrationTrained) == [first, third]
     error = "The loss became nan at step 1. Try --dtype float32 or a larger --batch-size."
-    assert told(path, "calibration_failed") == [
-        {"event": "calibration_failed", "digest": second["digest"], "error": error}
-    ]
-    assert read_run(path).events("calibration_failed")[0]["seconds"] > 0
+    assert told(path, CalibrationFailed) == timeless([CalibrationFailed(digest=second.digest, error=error)])
+    assert read_run(path).events(CalibrationFailed)[0].seconds > 0
     assert f"The training for calibration 2 of 3 failed and is left out: {error}" in progress.notes
     resume(path)
     assert trainings.begun == [f"calibration {number} of 3" for number in (1, 2, 3)]
     found = read_run(path).trials()
     assert len(found) == 6
     assert all(trial.complete for trial in found)
-    assert {trial.architecture.digest for trial in found[:2]} == {first["digest"], third["digest"]}
+    assert {trial.architecture.digest for trial in found[:2]} == {first.digest, third.digest}
     assert not list((path / "calibration").glob("*"))
     rebuild(path)
     page = (path / "report.html").read_text()
     assert "trainings of 2 networks reached" in page
-    assert f"{second['digest']} is left out: {error}" in page
+    assert f"{second.digest} is left out: {error}" in page
 
 
 def test_too_few_trainings_end_a_search_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,7 +214,7 @@ def test_too_few_trainings_end_a_search_with_what_to_do(tmp_path: Path, monkeypa
             "Start a new run with --dtype float32 or another --batch-size."
         )
     assert len(trainings.begun) == 3, "resuming trains none of them again"
-    assert [event["phase"] for event in told(path, "phase_finished")] == []
+    assert [event.phase for event in told(path, PhaseFinished)] == []
 
 
 @pytest.mark.usefixtures("unexported")
@@ -222,21 +228,21 @@ def test_the_seconds_of_a_training_are_those_of_all_sittings(tmp_path: Path, mon
     [left] = (path / "calibration").glob("*")
     assert newest(left) is not None
     resume(path)
-    first, second, third = (event["seconds"] for event in read_run(path).events("calibrated"))
+    first, second, third = (event.seconds for event in read_run(path).events(CalibrationTrained))
     assert second > 3600
     assert max(first, third) < 3600
 
 
 def test_networks_that_it_would_not_draw_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "run"
-    with stopped("trial", 1):
+    with stopped(TrialScored, 1):
         search(path, **CALIBRATED)
-    events, digest = path / "events.jsonl", told(path, "calibrated")[0]["digest"]
+    events, digest = path / "events.jsonl", told(path, CalibrationTrained)[0].digest
     lines = events.read_text().splitlines(keepends=True)
     events.write_text(
         "".join(line.replace(digest, "0" * len(digest)) if '"calibrated"' in line[:80] else line for line in lines)
     )
-    assert told(path, "calibrated")[0]["digest"] != digest
+    assert told(path, CalibrationTrained)[0].digest != digest
     with pytest.raises(RunError, match="networks were trained that this version does not draw. Start a new run"):
         resume(path)
 
@@ -244,24 +250,24 @@ def test_networks_that_it_would_not_draw_are_refused(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("unexported")
 @pytest.mark.parametrize("scorer", ["nwot", "az-nas"])
 def test_proxies_alone_can_score_a_search(tmp_path: Path, scorer: str) -> None:
-    result = search(tmp_path / "run", **OPTIONS, scorer=scorer)
+    result = search(tmp_path / "run", **OPTIONS, method=scorer)
     found = read_run(tmp_path / "run").trials()
     assert len(found) == 6
     assert len({trial.score for trial in found}) > 1
     assert len(result.winners) == 1
-    assert [event["phase"] for event in told(tmp_path / "run", "phase_finished")] == ["search", "finalists", "export"]
+    assert [event.phase for event in told(tmp_path / "run", PhaseFinished)] == ["search", "finalists", "export"]
 
 
 @pytest.mark.usefixtures("unexported")
 def test_a_search_may_score_by_counting(tmp_path: Path) -> None:
-    result = search(tmp_path / "run", **OPTIONS, scorer="params")
+    result = search(tmp_path / "run", **OPTIONS, method="params")
     found = read_run(tmp_path / "run").trials()
     assert [trial.score for trial in found] == [trial.cost.params for trial in found]
     assert len({trial.score for trial in found}) > 1
     most = max(found, key=lambda trial: trial.cost.params)
-    assert [winner["digest"] for winner in told(tmp_path / "run", "finalist")] == [most.architecture.digest]
+    assert [winner.digest for winner in told(tmp_path / "run", FinalistTrained)] == [most.architecture.digest]
     assert len(result.winners) == 1
-    assert not told(tmp_path / "run", "measured")
+    assert not told(tmp_path / "run", ProxiesMeasured)
 
 
 def test_its_run_has_no_supernet_to_lend(whole: Path, tmp_path: Path) -> None:
@@ -272,14 +278,14 @@ def test_its_run_has_no_supernet_to_lend(whole: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"scorer": "calibrated", "strategy": "sandwich"}, "--strategy sandwich is about a supernet"),
-        ({"scorer": "nwot", "epochs": 3}, "--epochs 3 is about a supernet, and --scorer nwot trains none"),
-        ({"scorer": "calibrated", "supernet": "runs/a"}, "--supernet runs/a is about a supernet"),
-        ({"scorer": "nwot", "calibrations": 4}, "--calibrations 4 goes with --scorer calibrated alone"),
-        ({"scorer": "supernet", "calibration_epochs": 4}, "--calibration-epochs 4 goes with --scorer calibrated alone"),
-        ({"scorer": "calibrated", "calibrations": 1}, "--calibrations must be a whole number from 2"),
+        ({"method": "calibrated", "strategy": "sandwich"}, "--strategy sandwich is about a supernet"),
+        ({"method": "nwot", "epochs": 3}, "--epochs 3 is about a supernet, and --method nwot trains none"),
+        ({"method": "calibrated", "supernet": "runs/a"}, "--supernet runs/a is about a supernet"),
+        ({"method": "nwot", "calibrations": 4}, "--calibrations 4 goes with --method calibrated alone"),
+        ({"method": "supernet", "calibration_epochs": 4}, "--calibration-epochs 4 goes with --method calibrated alone"),
+        ({"method": "calibrated", "calibrations": 1}, "--calibrations must be a whole number from 2"),
     ],
 )
 def test_what_does_not_go_together_is_refused(given: dict[str, Any], words: str) -> None:
     with pytest.raises(OptionError, match=words):
-        SearchOptions(space="small", **given).validate()
+        SearchOptions.of(space="small", **given).validate()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,7 @@ from nas.training import loop as training
 
 from ..small_space import listed, small_space
 
-OPTIONS = SearchOptions(
+OPTIONS = SearchOptions.of(
     space="small",
     trials=4,
     epochs=2,
@@ -58,7 +57,7 @@ def test_too_little_room_is_refused_before_there_is_a_folder(tmp_path: Path, mon
     monkeypatch.setattr(disk, "free_bytes", lambda folder: 1_000_000)
     out = tmp_path / "runs" / "a"
     with pytest.raises(RunError, match=r"runs/a may take \d+ MB and 1 MB are free there\. Free some space") as caught:
-        nas.search(small_space(), budgets=[BUDGET], options=replace(OPTIONS, out=str(out)))
+        nas.search(small_space(), budgets=[BUDGET], options=OPTIONS.replaced(out=str(out)))
     assert "\n" not in str(caught.value)
     assert not out.parent.exists()
 
@@ -92,7 +91,7 @@ def test_a_run_takes_no_more_than_was_said(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(winner, "check_code", lambda *_: 0.0)
     for module in ("nas.run.files", "nas.training.checkpoint", "nas.export.folder", "nas.export.winner"):
         monkeypatch.setattr(f"{module}.replacing", watched)
-    nas.search(small_space(), budgets=[BUDGET], options=replace(OPTIONS, out=str(out)))
+    nas.search(small_space(), budgets=[BUDGET], options=OPTIONS.replaced(out=str(out)))
     said = read_run(out).manifest["disk_bytes"]
     assert 0 < most[0] <= max(said.values())
     assert disk.folder_bytes(out) <= said["export"]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from nas.methods.saved_scorers import member_scorer_of
 
 import nas
 from nas.benchmark.scorers import Settings, score_all
@@ -17,9 +17,9 @@ from nas.data import open_data
 from nas.errors import OptionError, RunError
 from nas.export import CardFacts, export_winner
 from nas.methods.blockwise.cell_scorer import standardised
-from nas.methods.saved_scorers import member_scorer_of
 from nas.progress import Silent
 from nas.run import RunRecord, read_run
+from nas.run.events import SupernetEpoch
 from nas.training import Recipe, fresh_network, train_network
 
 from .block_cases import OPTIONS, StopAt, Stopped, cells, facts, few_images, run_blocks, run_search, space
@@ -79,7 +79,7 @@ def test_the_best_sums_of_errors_are_proposed_and_the_plan_names_the_teacher(don
     assert all(len({*standardised(distances)}) > 1 for _, distances in cells(done))
     assert plan["teacher"]["path"] == teacher
     assert plan["teacher"]["architecture"] == nas.load_architecture(Path(teacher) / "architecture.yaml").digest
-    losses = [event["loss"] for event in done.events("curve")]
+    losses = [event.loss for event in done.events(SupernetEpoch)]
     assert losses[-1] < losses[0]
 
 
@@ -139,11 +139,11 @@ def test_teachers_that_cannot_teach_are_refused(tmp_path: Path, images: str, tea
     ("changes", "said"),
     [
         ({"strategy": DISTIL}, "needs a teacher: give --teacher FOLDER"),
-        ({"strategy": "blockwise", "teacher": "x"}, "--teacher x goes with --strategy blockwise-distil alone"),
-        ({"teacher": "x"}, "--teacher x goes with --strategy blockwise-distil alone"),
+        ({"method": "blockwise", "teacher": "x"}, "--teacher x goes with --method blockwise alone"),
+        ({"teacher": "x"}, "--teacher x goes with --method blockwise alone"),
         ({"strategy": DISTIL, "teacher": " "}, "--teacher must be a name or a path"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(OptionError, match=said):
-        replace(OPTIONS, **changes).validate()
+        OPTIONS.replaced(**changes).validate()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import nas
 from nas.run import read_run
+from nas.run.events import UpdateCounts
 from nas.strict_yaml import dump_yaml
 
 from ..layered_space import layered_data
@@ -19,7 +20,7 @@ def test_a_space_with_a_choice_per_layer_is_searched_from_its_file_to_the_report
     file, out = tmp_path / "woven.yaml", tmp_path / "run"
     file.write_text(dump_yaml(data))
     options = (
-        "--budget 15KFLOPs --aim 0.3 --data digits --epochs 1 --trials 6 --finalists 1 --finalist-epochs 1 "
+        "--budget 15KFLOPs --min-share 0.3 --data digits --epochs 1 --trials 6 --finalists 1 --finalist-epochs 1 "
         "--strategy single-path --threads 1 --device cpu --batch-size 128 --no-onnx --json"
     )
     command = [sys.executable, "-m", "nas.cli.main", "search", "--space", str(file), *options.split()]
@@ -38,7 +39,7 @@ def test_a_space_with_a_choice_per_layer_is_searched_from_its_file_to_the_report
     winner = json.loads(done.stdout)["winners"][0]
     layout = next(t.layout for t in trials if t.architecture.digest == _digest(Path(winner["path"])))
     assert layout in (out / "report.html").read_text()
-    updates = run.events("updates")[0]["counts"]
+    updates = run.events(UpdateCounts)[0].counts
     assert {name.split()[1] for name in updates} <= {"1", "2", "3"}
     assert sum(updates.values()) >= 12
 

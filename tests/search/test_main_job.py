@@ -22,13 +22,30 @@ from nas.options import SearchOptions
 from nas.pipeline.search import SearchResult
 from nas.report import rebuild
 from nas.run import read_run
+from nas.run.events import (
+    Event,
+    FinalistEpoch,
+    FinalistTrained,
+    PhaseFinished,
+    PhaseInterrupted,
+    PhaseStarted,
+    RankingEvaluated,
+    RunFinished,
+    RunStarted,
+    SupernetAccuracy,
+    SupernetEpoch,
+    TrialScored,
+    UpdateCounts,
+    WinnerExported,
+)
 from nas.searchers.searcher import SEARCHERS, make_searcher
 from nas.trial import Trial
 
+from ..event_cases import timeless
 from ..notes import Notes
 
 BUDGET = Budget.parse("5MFLOPs")
-OPTIONS = SearchOptions(
+OPTIONS = SearchOptions.of(
     space="coatnet-small",
     trials=10,
     epochs=2,
@@ -62,7 +79,7 @@ class Done:
 
 
 def run_search(out: Path, progress: Phases | None = None, **changes: Any) -> SearchResult:
-    options = replace(OPTIONS, out=str(out), **changes)
+    options = OPTIONS.replaced(out=str(out), **changes)
     space = nas.load_space("coatnet-small")
     return nas.search(space, budgets=[BUDGET], data="digits", options=options, progress=progress or Phases())
 
@@ -91,12 +108,9 @@ def trials(path: Path) -> list[Trial]:
     return [replace(trial, seconds=0.0) for trial in read_run(path).trials()]
 
 
-def comparable(path: Path, kind: str) -> list[dict[str, Any]]:
-    """Events of a kind without what tells the time."""
-    return [
-        {key: value for key, value in event.items() if key not in ("time", "seconds")}
-        for event in read_run(path).events(kind)
-    ]
+def comparable(path: Path, kind: type[Event]) -> list[Any]:
+    """Events of a kind without what depends on the time."""
+    return timeless(read_run(path).events(kind))
 
 
 def copy(done: Done, to: Path, *, trials_kept: int | None = None, torn: bool = False) -> Path:
@@ -129,10 +143,10 @@ def test_winners_are_a_front_ranked_by_training(done: Done) -> None:
     macs = [winner.macs for winner in done.result.winners]
     assert [winner.rank for winner in done.result.winners] == [*range(1, len(macs) + 1)]
     assert macs == sorted(macs, reverse=True)
-    finalists = {event["digest"]: event for event in read_run(done.path).events("finalist")}
+    finalists = {event.digest: event for event in read_run(done.path).events(FinalistTrained)}
     accuracies = [finalists[winner.digest]["validation_accuracy"] for winner in done.result.winners]
     assert accuracies == sorted(accuracies, reverse=True)
-    assert accuracies[0] == max(event["validation_accuracy"] for event in finalists.values())
+    assert accuracies[0] == max(event.validation_accuracy for event in finalists.values())
     for winner in done.result.winners:
         assert winner.test_accuracy == finalists[winner.digest]["test_accuracy"]
 
@@ -151,7 +165,7 @@ def test_every_file_of_a_run_is_there(done: Done) -> None:
         "winners",
     }
     assert list((done.path / "supernet").glob("*.safetensors"))
-    digests = {event["digest"] for event in read_run(done.path).events("finalist")}
+    digests = {event.digest for event in read_run(done.path).events(FinalistTrained)}
     assert {path.name for path in (done.path / "finalists").iterdir()} == digests
     for winner in done.result.winners:
         found = {path.name for path in Path(winner.path).iterdir()}
@@ -179,25 +193,25 @@ def test_a_winner_runs_without_this_package(done: Done, tmp_path: Path) -> None:
 
 def test_events_are_in_the_order_of_the_work(done: Done) -> None:
     events = read_run(done.path).events()
-    kinds = list(dict.fromkeys(event["event"] for event in events))
+    kinds = list(dict.fromkeys(type(event) for event in events))
     assert kinds == [
-        "run_started",
-        "phase_started",
-        "watched",
-        "curve",
-        "updates",
-        "phase_finished",
-        "trial",
-        "finalist_epoch",
-        "finalist",
-        "ranking",
-        "winner",
-        "run_finished",
+        RunStarted,
+        PhaseStarted,
+        SupernetAccuracy,
+        SupernetEpoch,
+        UpdateCounts,
+        PhaseFinished,
+        TrialScored,
+        FinalistEpoch,
+        FinalistTrained,
+        RankingEvaluated,
+        WinnerExported,
+        RunFinished,
     ]
-    phases = [(event["event"], event["phase"]) for event in events if event["event"].startswith("phase_")]
+    phases = [(type(event), event.phase) for event in events if isinstance(event, PhaseStarted | PhaseFinished)]
     names = ("supernet", "search", "finalists", "export")
-    assert phases == [(kind, name) for name in names for kind in ("phase_started", "phase_finished")]
-    assert [event["event"] for event in (events[0], events[-1])] == ["run_started", "run_finished"]
+    assert phases == [(kind, name) for name in names for kind in (PhaseStarted, PhaseFinished)]
+    assert [type(event) for event in (events[0], events[-1])] == [RunStarted, RunFinished]
 
 
 def test_the_test_split_is_read_once_per_finalist_and_never_before(done: Done) -> None:
@@ -211,7 +225,7 @@ def test_a_lower_training_resolution_is_said(done: Done) -> None:
     assert any("counted at 32 pixels" in note and "at 16 pixels" in note for note in done.notes)
     card = (Path(done.result.winners[0].path) / "card.md").read_text()
     assert "16" in card
-    assert all(event["resolution"] == 16 for event in read_run(done.path).events("finalist"))
+    assert all(event.resolution == 16 for event in read_run(done.path).events(FinalistTrained))
 
 
 def test_few_finalists_are_not_judged(done: Done) -> None:
@@ -249,10 +263,10 @@ def test_a_search_stopped_between_trials_ends_with_the_same_ones(done: Done, tmp
     path = copy(done, tmp_path / "b", trials_kept=kept, torn=kept == 6)
     result = nas.resume(path)
     assert trials(path) == trials(done.path)
-    for kind in ("finalist", "ranking"):
+    for kind in (FinalistTrained, RankingEvaluated):
         assert comparable(path, kind) == comparable(done.path, kind)
     assert [winner.digest for winner in result.winners] == [winner.digest for winner in done.result.winners]
-    assert len(read_run(path).events("run_finished")) == 1
+    assert len(read_run(path).events(RunFinished)) == 1
 
 
 @pytest.mark.usefixtures("unexported")
@@ -265,11 +279,11 @@ def test_a_search_stopped_in_the_supernet_ends_with_the_same_trials(done: Done, 
     path = tmp_path / "b"
     with pytest.raises(KeyboardInterrupt):
         run_search(path, Stop(), finalists=1)
-    assert [event["phase"] for event in read_run(path).events("interrupted")] == ["supernet"]
+    assert [event.phase for event in read_run(path).events(PhaseInterrupted)] == ["supernet"]
     assert not read_run(path).trials()
     nas.resume(path)
     assert trials(path) == trials(done.path)
-    assert comparable(path, "curve") == comparable(done.path, "curve")
+    assert comparable(path, SupernetEpoch) == comparable(done.path, SupernetEpoch)
 
 
 def test_a_run_of_another_space_is_not_resumed(done: Done, tmp_path: Path) -> None:
@@ -295,7 +309,7 @@ def test_the_same_seed_gives_the_same_trials(done: Done, tmp_path: Path) -> None
 
 def test_an_infeasible_budget_is_refused_before_there_is_a_folder(tmp_path: Path) -> None:
     space = nas.load_space("coatnet-small")
-    options = replace(OPTIONS, out=str(tmp_path / "a"))
+    options = OPTIONS.replaced(out=str(tmp_path / "a"))
     with pytest.raises(BudgetError, match=r"No coatnet-small network fits 10kFLOPs|No coatnet-small network fits"):
         nas.search(space, budgets=[Budget.parse("0.01MFLOPs")], options=options)
     assert not (tmp_path / "a").exists()

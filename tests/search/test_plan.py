@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ from nas.methods.protocol import plan as plans
 from nas.methods.protocol.plan import Plan, make_plan
 from nas.options import SearchOptions
 
-OPTIONS = SearchOptions(space="coatnet", threads=2, device="cpu")
+OPTIONS = SearchOptions.of(space="coatnet", threads=2, device="cpu")
 
 
 def info(side: int = 8, train: int = 1797, channels: int = 1, glyphs: bool = True) -> DataInfo:
@@ -73,11 +73,11 @@ def test_a_plan_survives_being_written_down() -> None:
     ],
 )
 def test_what_a_person_gives_is_what_is_planned(name: str, value: Any) -> None:
-    assert getattr(planned(replace(OPTIONS, **{name: value})), name) == value
+    assert getattr(planned(OPTIONS.replaced(**{name: value})), name) == value
 
 
 def test_no_more_finalists_than_trials() -> None:
-    assert planned(replace(OPTIONS, trials=2, finalists=8)).finalists == 2
+    assert planned(OPTIONS.replaced(trials=2, finalists=8)).finalists == 2
 
 
 def test_small_images_train_at_a_lower_resolution_than_the_budget_counts() -> None:
@@ -96,7 +96,7 @@ def test_images_are_never_enlarged_beyond_what_is_counted() -> None:
 @pytest.mark.parametrize("macs", [1_000_000, 4_000_000_000])
 @pytest.mark.parametrize(("scorer", "phase"), [("auto", "calibration"), ("supernet", "supernet")])
 def test_every_figure_is_usable(train: int, macs: int, scorer: str, phase: str) -> None:
-    plan = planned(replace(OPTIONS, scorer=scorer), data=info(side=224, train=train, channels=3), macs=macs)
+    plan = planned(OPTIONS.replaced(method=scorer), data=info(side=224, train=train, channels=3), macs=macs)
     for field in fields(plan):
         value = getattr(plan, field.name)
         if isinstance(value, int | float):
@@ -108,12 +108,12 @@ def test_every_figure_is_usable(train: int, macs: int, scorer: str, phase: str) 
 
 @pytest.mark.parametrize(("scorer", "images"), [("supernet", 5000), ("supernet-loss", 1000)])
 def test_a_supernet_scores_on_as_many_images_as_its_metric_needs(scorer: str, images: int) -> None:
-    assert planned(replace(OPTIONS, scorer=scorer), info(train=50_000)).validation_images == images
-    assert planned(replace(OPTIONS, scorer=scorer), info(train=1000)).validation_images == 200
+    assert planned(OPTIONS.replaced(method=scorer), info(train=50_000)).validation_images == images
+    assert planned(OPTIONS.replaced(method=scorer), info(train=1000)).validation_images == 200
 
 
 def test_more_cores_never_plan_less_work() -> None:
-    one, many = (planned(replace(OPTIONS, threads=threads)) for threads in (1, 16))
+    one, many = (planned(OPTIONS.replaced(threads=threads)) for threads in (1, 16))
     assert many.trials >= one.trials
     assert many.train_resolution >= one.train_resolution
 
@@ -125,22 +125,22 @@ def test_digits_and_grey_images_are_not_mirrored() -> None:
 
 @pytest.mark.usefixtures("with_cuda")
 def test_a_gpu_is_used_where_there_is_one() -> None:
-    plan = planned(replace(OPTIONS, device="auto"))
+    plan = planned(OPTIONS.replaced(device="auto"))
     assert (plan.device, plan.dtype) == ("cuda", "bfloat16")
     assert planned(OPTIONS).device == "cpu"
 
 
 def test_without_a_gpu_auto_is_the_cpu_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    plan = planned(replace(OPTIONS, device="auto"))
+    plan = planned(OPTIONS.replaced(device="auto"))
     assert (plan.device, plan.dtype) == ("cpu", "float32")
     with pytest.raises(OptionError, match=r"--device cuda: .* has none\. Use --device cpu\."):
-        planned(replace(OPTIONS, device="cuda"))
+        planned(OPTIONS.replaced(device="cuda"))
 
 
 def test_threads_left_open_are_the_cores_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plans, "available_cores", lambda: 3)
-    assert planned(replace(OPTIONS, threads=None)).threads == 3
+    assert planned(OPTIONS.replaced(threads=None)).threads == 3
 
 
 def test_a_recipe_has_the_plan_s_figures() -> None:
@@ -160,9 +160,9 @@ def test_a_size_that_windows_do_not_divide_is_not_planned_and_refused_where_it_i
     asked = {"resolution": 224, "stride": 32, "cost": Cost(macs=4_000_000_000, params=25_000_000), "misfit": fits}
     assert [size for size in (28, 32, 56, 64, 112, 224) if fits(size) is None] == [28, 56, 112, 224]
     assert make_plan(OPTIONS, info(side=28), **asked).train_resolution == 28
-    given = replace(OPTIONS, train_resolution=64)
+    given = OPTIONS.replaced(train_resolution=64)
     with pytest.raises(OptionError, match=r"--train-resolution 64: maxvit, stage 1, op A.* The next .* is 56\.$"):
         make_plan(given, info(), **asked)
-    assert make_plan(replace(OPTIONS, train_resolution=56), info(), **asked).train_resolution == 56
+    assert make_plan(OPTIONS.replaced(train_resolution=56), info(), **asked).train_resolution == 56
     with pytest.raises(OptionError, match=r"Give another size\.$"):
         make_plan(OPTIONS, info(), **{**asked, "misfit": lambda _: "Nothing fits."})

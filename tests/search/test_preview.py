@@ -79,7 +79,7 @@ def test_spaces_too_large_to_count_are_estimated(monkeypatch: pytest.MonkeyPatch
 
 
 def test_costs_are_at_the_resolution_asked_for() -> None:
-    options = SearchOptions(space="small", budgets=(), resolution=16)
+    options = SearchOptions.of(space="small", budgets=(), resolution=16)
     found = dry_run(SPACE, [], options)
     large = [cost for costs in costs_of(SPACE.adapted(resolution=16)).values() for cost in costs]
     assert found.costs["macs"]["max"] == max(cost.macs for cost in large)

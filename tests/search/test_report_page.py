@@ -3,12 +3,15 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from jinja2 import UndefinedError
 
 import nas
 from nas.errors import RunError
+from nas.formats import count, duration, listing, moment, number, percent, points
 from nas.report import rebuild, write_report
-from nas.report.words import count, duration, listing, moment, number, percent, points
+from nas.report.rendering import environment
 from nas.run import Run, read_run
+from nas.run.events import RankingEvaluated
 
 from .report_events import STAGES, make_run
 
@@ -51,8 +54,8 @@ def read(run: Path, *, pictures: bool = False) -> Reader:
     reader = Reader()
     with pytest.MonkeyPatch.context() as patch:
         if not pictures:
-            for name in ("draw_pareto", "draw_curve"):
-                patch.setattr(f"nas.report.page.{name}", lambda summary, look: b"")
+            for name in ("draw_pareto", "draw_curves"):
+                patch.setattr(f"nas.report.page.{name}", lambda content, look: b"")
         reader.feed(write_report(run).read_text(encoding="utf-8"))
     reader.close()
     assert reader.open == []
@@ -113,7 +116,7 @@ def test_a_finished_run_offers_training_exporting_and_another_budget(tmp_path: P
     assert f"nas train {run}/winners/1/architecture.yaml --data 'my images'" in text
     assert f"nas export {run} --rank 1" in text
     lower = re.search(
-        r"nas-search --space coatnet-small --budget (\S+) --data 'my images' --seed 7 --scorer supernet", text
+        r"nas-search --space coatnet-small --budget (\S+) --data 'my images' --seed 7 --method supernet", text
     )
     assert lower is not None
     bound, cheapest = nas.Budget.parse(lower[1]).bound, min(t.cost.macs for t in read_run(run).trials() if t.complete)
@@ -143,6 +146,17 @@ def test_whatever_a_run_holds_is_escaped(tmp_path: Path) -> None:
     assert reader.text.count("<script>alert(1)</script>&\"'��") >= 5
 
 
+def test_templates_show_control_characters_and_lone_surrogates_as_replacements() -> None:
+    template = environment().from_string("<b title='{{ text }}'>{{ text }}</b>{{ [text] | first }}")
+    shown = "\ufffd&lt;\ufffd\ufffd\n&#39;é"
+    assert template.render(text="\x00<\udcff\x1b\n'é") == f"<b title='{shown}'>{shown}</b>{shown}"
+
+
+def test_a_template_that_lacks_something_is_an_error() -> None:
+    with pytest.raises(UndefinedError, match="nothing"):
+        environment().from_string("{{ nothing }}").render()
+
+
 def test_failures_are_counted_by_reason(tmp_path: Path) -> None:
     text = read(make_run(tmp_path / "run", until="search", trials=60, failures=4)).text
     assert "20, of which 16 complete and 4 failed" in text
@@ -160,7 +174,7 @@ def test_the_ranking_is_told_beside_its_baselines(tmp_path: Path) -> None:
 def test_a_ranking_without_figures_is_told_without_a_table(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", until="search", trials=60)
     with Run.open(run) as open_run:
-        open_run.append("ranking", n=1, verdict="too few to judge", score=None, params=None, macs=None)
+        open_run.append(RankingEvaluated(n=1, verdict="too few to judge"))
     text = read(run).text
     assert "1 network was trained from scratch" in text
     assert "Spearman" not in text

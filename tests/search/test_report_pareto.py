@@ -44,8 +44,8 @@ def test_pictures_are_the_same_for_the_same_run_and_differ_by_look(tmp_path: Pat
     [
         ({"objective": "params", "budgets": ["250Kparams"]}, LAYOUTS),
         ({"budgets": []}, LAYOUTS),
-        ({"aim": 0}, LAYOUTS),
-        ({"scorer": "another"}, LAYOUTS),
+        ({"min_share": 0}, LAYOUTS),
+        ({"method": "another"}, LAYOUTS),
         ({}, tuple(f"${a}_{{{b}" for a in "CAX" for b in "CAYZ")),  # more than colours, and no mathematics
         ({}, ("_hidden", "")),
         ({}, ("CCCCAAAACCCCAAAACCCCAAAA", "CACACACACACACACACACACACA")),

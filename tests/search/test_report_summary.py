@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from nas.errors import RunError
+from nas.methods.supernet.report import Measurement, convergence, measurements
 from nas.report import Summary, summarise
-from nas.report.curve import convergence
 from nas.report.summary import stage_depths, stage_widths
 from nas.run import Run, read_run
 
@@ -65,7 +65,7 @@ def test_epochs_that_were_trained_again_count_once(tmp_path: Path) -> None:
     with Run.open(run) as open_run:
         for epoch, accuracy in ((1, 0.1), (2, 0.2), (2, 0.3), (3, 0.4)):
             open_run.append("curve", epoch=epoch, step=epoch * 10, accuracies={"largest": accuracy})
-    assert [event["accuracies"]["largest"] for event in summary_of(run).curve] == [0.1, 0.3, 0.4]
+    assert [measured.accuracies["largest"] for measured in measurements(read_run(run))] == [0.1, 0.3, 0.4]
 
 
 def test_depths_and_widths_are_read_off_the_architecture() -> None:
@@ -74,9 +74,9 @@ def test_depths_and_widths_are_read_off_the_architecture() -> None:
     assert stage_widths(one) == [16, 32]
 
 
-def curve(*means: float) -> list[dict[str, object]]:
+def curve(*means: float) -> list[Measurement]:
     return [
-        {"epoch": epoch, "accuracies": {"largest": mean + 0.1, "smallest": mean - 0.1}}
+        Measurement(epoch=epoch, accuracies={"largest": mean + 0.1, "smallest": mean - 0.1})
         for epoch, mean in enumerate(means, start=1)
     ]
 
@@ -98,7 +98,7 @@ def test_the_last_change_is_told_in_figures() -> None:
 
 
 def test_a_largest_network_behind_the_smallest_is_pointed_out() -> None:
-    points = [{"epoch": e, "accuracies": {"largest": 0.5, "smallest": 0.6}} for e in range(8)]
+    points = [Measurement(epoch=e, accuracies={"largest": 0.5, "smallest": 0.6}) for e in range(8)]
     assert "too little training" in convergence(points)[-1]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from nas.run import read_run
+from nas.run.events import PhaseFinished, PhaseInterrupted, RunFinished, RunResumed
 from nas.training.checkpoint import read_facts
 
 from .kill_cases import Server, assert_same_end, small_space_file, stopped
@@ -74,8 +75,8 @@ def test_a_run_killed_again_and_again_ends_as_one_that_was_not(server: Server, w
         assert server.do("resume", run, die) == -signal.SIGKILL
     assert server.do("resume", run) == 0
     assert_same_end(run, whole)
-    resumed = read_run(run).events("resumed")
-    assert [event["phase"] for event in resumed] == ["supernet", "supernet", "search", "finalists"]
+    resumed = read_run(run).events(RunResumed)
+    assert [event.phase for event in resumed] == ["supernet", "supernet", "search", "finalists"]
 
 
 # -- Ctrl-C ---------------------------------------------------------------------------------------------------
@@ -97,9 +98,9 @@ def test_an_interrupted_run_has_saved_what_it_did_and_goes_on(
     run = tmp_path / "run"
     assert server.do("search", run, die, often=False) == 130
     record = read_run(run)
-    [interrupted] = record.events("interrupted")
+    [interrupted] = record.events(PhaseInterrupted)
     assert record.events()[-1] == interrupted
-    if die[0] == "step" and interrupted["phase"] == "supernet":
+    if die[0] == "step" and interrupted.phase == "supernet":
         # The step in which the signal came was finished, then saved.
         [saved] = (run / "supernet").glob(f"step-{die[1]:08d}.safetensors")
         assert read_facts(saved)["step"] == die[1]
@@ -186,7 +187,7 @@ def test_the_time_of_all_sittings_is_told(server: Server, whole: Path, tmp_path:
         lines[i] = json.dumps(event) + "\n"
     record.write_text("".join(lines))
     assert server.do("resume", run) == 0
-    seconds = {event["phase"]: event["seconds"] for event in read_run(run).events("phase_finished")}
+    seconds = {event.phase: event.seconds for event in read_run(run).events(PhaseFinished)}
     assert seconds.pop("supernet") > 3600
     assert max(seconds.values()) < 3600
-    assert read_run(run).events("run_finished")[0]["seconds"] > 3600
+    assert read_run(run).events(RunFinished)[0].seconds > 3600

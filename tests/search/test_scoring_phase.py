@@ -11,7 +11,7 @@ import pytest
 import nas
 from nas.architecture import Architecture
 from nas.jobs.executor import InProcess
-from nas.pipeline.scoring import score_candidates
+from nas.pipeline.candidates import score_candidates
 from nas.progress import Silent
 from nas.run import Run
 from nas.sampling.budget_sampler import BudgetSampler

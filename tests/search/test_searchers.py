@@ -247,7 +247,7 @@ def test_without_an_aim_small_good_networks_are_found(name: str) -> None:
 # -- listing ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("aim", [0.0, 0.8])
+@pytest.mark.parametrize("min_share", [0.0, 0.8])
 @pytest.mark.parametrize("budgets", [["2MFLOPs"], ["2MFLOPs", "40Kparams"]])
 def test_listing_gives_every_member_in_range_once(budgets: list[str], aim: float) -> None:
     few = {(1, ()), (1, (3,))}  # depth 1, and of kernels only the smallest

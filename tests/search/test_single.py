@@ -28,7 +28,7 @@ from nas.training import loop as training
 from ..notes import Notes
 from ..small_space import small_space
 
-OPTIONS = SearchOptions(
+OPTIONS = SearchOptions.of(
     space="small",
     data="digits",
     finalist_epochs=3,
@@ -37,7 +37,7 @@ OPTIONS = SearchOptions(
     device="cpu",
     onnx=False,
 )
-SHORT = replace(OPTIONS, finalist_epochs=1)
+SHORT = OPTIONS.replaced(finalist_epochs=1)
 SPACE = small_space()
 SMALLEST = min((SPACE.sample(random.Random(seed)) for seed in range(20)), key=lambda a: nas.cost(a).macs)
 
@@ -129,7 +129,7 @@ def test_a_folder_with_a_training_of_something_else_is_refused(
 ) -> None:
     data = tmp_path / "same.npz"
     shutil.copy(images / "same.npz", data)
-    options, out = replace(SHORT, data=str(data), train_resolution=8), tmp_path / "out"
+    options, out = SHORT.replaced(data=str(data), train_resolution=8), tmp_path / "out"
     if ended:
         train(SMALLEST, out=out, options=options)
     else:
@@ -167,7 +167,7 @@ def test_another_architecture_or_other_weights_are_refused_where_shapes_agree(tm
 
 
 def test_the_same_images_may_lie_elsewhere(tmp_path: Path, images: Path) -> None:
-    options = replace(SHORT, data=str(images / "same.npz"))
+    options = SHORT.replaced(data=str(images / "same.npz"))
     found = train(SMALLEST, out=tmp_path / "out", options=options)
     shutil.copy(images / "same.npz", tmp_path / "moved.npz")
     assert train(SMALLEST, out=tmp_path / "out", options=replace(options, data=str(tmp_path / "moved.npz"))) == found
@@ -188,7 +188,7 @@ def test_a_folder_of_an_earlier_version_goes_on_and_a_damaged_one_does_not(tmp_p
 def test_a_folder_without_checkpoints_takes_another_training(tmp_path: Path) -> None:
     half_done(tmp_path, SHORT)
     shutil.rmtree(tmp_path / "checkpoints")
-    train(SMALLEST, out=tmp_path, options=replace(SHORT, seed=1))
+    train(SMALLEST, out=tmp_path, options=SHORT.replaced(seed=1))
     assert json.loads((tmp_path / "inputs.json").read_text())["seed"] == 1
 
 
@@ -217,7 +217,7 @@ def test_weights_of_another_seed_are_refused_where_it_cuts_the_test_images(
     tmp_path: Path, weights: Path, images: Path
 ) -> None:
     with pytest.raises(NasError) as caught:
-        train(SMALLEST, out=tmp_path / "a", options=replace(SHORT, seed=3), weights=weights)
+        train(SMALLEST, out=tmp_path / "a", options=SHORT.replaced(seed=3), weights=weights)
     assert str(caught.value) == (
         f"{weights} was trained with --seed 0, and has seen test and validation images of --seed 3, which cuts them "
         "from the training images otherwise. Give --seed 0."
@@ -226,7 +226,7 @@ def test_weights_of_another_seed_are_refused_where_it_cuts_the_test_images(
     caution, notes, card = tuned(tmp_path / "b", SHORT, weights)
     assert (caution, notes) == (None, [])
     assert "may have trained" not in card
-    divided = replace(SHORT, seed=3, data=str(images / "divided"))
+    divided = SHORT.replaced(seed=3, data=str(images / "divided"))
     assert tuned(tmp_path / "c", divided, weights)[:2] == (None, [])
     caution, _, _ = tuned(tmp_path / "d", replace(divided, data=str(images / "tested.npz")), weights)
     assert caution is not None
@@ -238,7 +238,7 @@ def test_weights_of_another_seed_are_refused_where_it_cuts_the_test_images(
 def test_weights_of_unknown_training_leave_no_untouched_test(
     tmp_path: Path, weights: Path, images: Path, kind: str
 ) -> None:
-    options, path = replace(SHORT, seed=3), tmp_path / "given.safetensors"
+    options, path = SHORT.replaced(seed=3), tmp_path / "given.safetensors"
     if kind == "other data":
         options = replace(options, data=str(images / "same.npz"))
     told = {"bare": None, "damaged card": {"card": "[1]", "class_names": "{}"}}

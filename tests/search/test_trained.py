@@ -15,9 +15,10 @@ from safetensors.torch import load_file
 import nas
 from nas.budget import Budget, Cost
 from nas.errors import BudgetError, RunError
-from nas.methods.supernet.reuse import Trained, TrainedSampler, check_trained, left_out
+from nas.methods.supernet.reuse import CoveredSampler, Trained, check_trained, left_out
 from nas.networks.supernet import Supernet
 from nas.run import data_of, read_run
+from nas.run.events import SupernetEpoch, SupernetReused, TrialScored, WinnerExported
 from nas.sampling.budget_sampler import BudgetSampler
 from nas.spaces import SearchSpace
 
@@ -32,11 +33,11 @@ def budgets(*texts: str) -> list[Budget]:
 
 
 def trained_on(*texts: str, floor: float = 0.5, space: SearchSpace = SPACE) -> Trained:
-    sampler = BudgetSampler(space, budgets(*texts), min_share=floor)
-    high = dict(zip(sampler.counted.metrics, sampler.counted.bounds, strict=True))
+    sampler = BudgetSampler(space, budgets(*texts), aim=floor)
+    high = dict(zip(sampler.metrics, sampler.bounds, strict=True))
     return Trained(
         budgets=texts,
-        train_min_share=floor,
+        floor=floor,
         low={metric: -int(-floor * bound // 1) for metric, bound in high.items()},
         high=high,
         layouts=sampler.layouts,
@@ -52,7 +53,7 @@ def trained_on(*texts: str, floor: float = 0.5, space: SearchSpace = SPACE) -> T
 
 
 @pytest.mark.parametrize(
-    ("before", "now", "aim"),
+    ("before", "now", "min_share"),
     [
         (["50kFLOPs"], ["40kFLOPs"], 0.75),
         (["50kFLOPs"], ["30kFLOPs"], 0.75),
@@ -65,15 +66,15 @@ def test_exactly_what_was_trained_and_is_in_range_is_drawn(before: list[str], no
     space = small_space()
     trained = trained_on(*before)
     check_trained(trained, budgets(*now), trained.sampler(space), "a")
-    sampler = TrainedSampler(space, budgets(*now), min_share=aim, trained=trained)
-    old, new = trained.sampler(space), BudgetSampler(space, budgets(*now), min_share=aim)
+    sampler = CoveredSampler(space, budgets(*now), aim=aim, trained=trained)
+    old, new = trained.sampler(space), BudgetSampler(space, budgets(*now), aim=aim)
     costs = [sampler.costs.cost(point) for point in listed(space)]
-    assert any(map(sampler.contains, costs))
+    assert any(map(sampler.in_range, costs))
     for point, cost in zip(listed(space), costs, strict=True):
         # A layout that has members in both ranges only apart is searched for nothing; none here.
-        assert sampler.contains(cost) == (old.contains(cost) and new.contains(cost)), space.decode(point)
+        assert sampler.in_range(cost) == (old.in_range(cost) and new.in_range(cost)), space.decode(point)
     rng = random.Random(0)
-    assert all(sampler.contains(sampler.sample(rng).cost) for _ in range(50))
+    assert all(sampler.in_range(sampler.draw(rng).cost) for _ in range(50))
 
 
 @pytest.mark.parametrize(("before", "now"), [(["50kFLOPs"], ["30kFLOPs"]), ([], ["40kFLOPs", "3kparams"])])
@@ -81,8 +82,8 @@ def test_the_supernet_holds_weights_for_all_that_can_be_proposed(before: list[st
     space = small_space()
     trained = trained_on(*before)
     supernet = Supernet(space, choices=trained.sampler(space).feasible_choices())
-    sampler = TrainedSampler(space, budgets(*now), min_share=0.75, trained=trained)
-    found = [p for p in listed(space) if sampler.contains(sampler.costs.cost(p)) and space.layout(p) in sampler.layouts]
+    sampler = CoveredSampler(space, budgets(*now), aim=0.75, trained=trained)
+    found = [p for p in listed(space) if sampler.in_range(sampler.costs.cost(p)) and space.layout(p) in sampler.layouts]
     assert found
     for point in found:
         list(supernet.path(space.decode(point)))
@@ -126,9 +127,9 @@ def test_what_is_left_out_below_the_trained_range_is_said() -> None:
 def test_a_range_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     trained = trained_on("40kFLOPs", "3kparams")
     assert Trained.from_dict(trained.to_dict(), tmp_path) == trained
-    assert trained.feasible.contains(Cost(macs=40_000, params=1))
-    assert not trained.feasible.contains(Cost(macs=40_001, params=1))
-    assert not trained.feasible.contains(Cost(macs=19_999, params=1_499))
+    assert trained.covers(Cost(macs=40_000, params=1))
+    assert not trained.covers(Cost(macs=40_001, params=1))
+    assert not trained.covers(Cost(macs=19_999, params=1_499))
     with pytest.raises(RunError, match="did not record what its supernet was trained on"):
         Trained.from_dict({}, tmp_path)
 
@@ -154,19 +155,19 @@ def test_another_budget_is_searched_without_training(server: Server, whole: Path
     shutil.rmtree(lender)
     assert server.do("resume", run) == 0
     record = read_run(run)
-    assert not record.events("curve")
-    assert [event["step"] for event in record.events("borrowed")] == [4]
+    assert not record.events(SupernetEpoch)
+    assert [event.step for event in record.events(SupernetReused)] == [4]
     assert len(record.trials()) == 6
     assert all(30_000 <= trial.cost.macs <= 40_000 for trial in record.trials())
     assert record.manifest["trained"] == read_run(whole).manifest["trained"]
     assert record.manifest["trained"]["seed"] == 0
     tensors = load_file(mine)
     assert all(tensor.equal(tensors[name]) for name, tensor in load_file(whole / "supernet" / mine.name).items())
-    assert record.events("winner")
+    assert record.events(WinnerExported)
     # A run that borrowed can lend, and what is proposed twice scores the same.
     again = tmp_path / "again"
     assert server.do("search", again, **{**changes, "supernet": str(run)}) == 0
-    assert recorded(read_run(again), "trial") == recorded(record, "trial")
+    assert recorded(read_run(again), TrialScored) == recorded(record, TrialScored)
     assert_same_end(again, again)
 
 
@@ -217,4 +218,4 @@ def test_what_does_not_go_with_the_supernet_is_refused_before_there_is_a_folder(
 def test_data_left_out_is_the_lender_s(whole: Path) -> None:
     assert data_of(whole) == "digits"
     with pytest.raises(RunError, match="There is no run"):
-        nas.search(SPACE, budgets=budgets("50kFLOPs"), options=nas.SearchOptions(space="small", supernet="gone"))
+        nas.search(SPACE, budgets=budgets("50kFLOPs"), options=nas.SearchOptions.of(space="small", supernet="gone"))

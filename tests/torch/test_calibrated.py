@@ -12,7 +12,7 @@ import pytest
 
 import nas
 from nas.architecture import Architecture
-from nas.methods.calibrated.gaussian_process import Expectation, choose_telling
+from nas.methods.calibrated.gaussian_process import AveragedGP, select_by_variance_reduction
 from nas.methods.calibrated.kernels import NOISE, GroupedLinear, prior
 from nas.methods.calibrated.scorer import CalibratedScorer, Calibration, Frame, Measured
 from nas.methods.features import cost_features, stage_features, table_of
@@ -98,18 +98,18 @@ def doubt_left(points: np.ndarray, widths: list[int], rows: list[int]) -> float:
 
 def test_what_is_trained_leaves_the_least_doubt_about_the_rest() -> None:
     points = np.random.default_rng(3).normal(size=(30, 5))
-    chosen = choose_telling(points, [2, 3], 6)
+    chosen = select_by_variance_reduction(points, [2, 3], 6)
     for number in range(1, 7):
         before = chosen[: number - 1]
         left = {row: doubt_left(points, [2, 3], [*before, row]) for row in range(30) if row not in before}
         assert chosen[number - 1] == min(left, key=left.__getitem__)
-    assert sorted(choose_telling(points, [2, 3], 99)) == list(range(30))
+    assert sorted(select_by_variance_reduction(points, [2, 3], 99)) == list(range(30))
 
 
 def test_what_is_trained_leaves_the_least_doubt_for_what_it_costs() -> None:
     rng = np.random.default_rng(6)
     points, costs = rng.normal(size=(30, 5)), rng.uniform(0.2, 5, 30)
-    chosen = choose_telling(points, [2, 3], 4, costs)
+    chosen = select_by_variance_reduction(points, [2, 3], 4, costs)
     spent, afford = 0.0, 4 * costs.mean()
     for number, row in enumerate(chosen):
         before = chosen[:number]
@@ -120,8 +120,8 @@ def test_what_is_trained_leaves_the_least_doubt_for_what_it_costs() -> None:
         spent += costs[row]
     assert not any(spent + costs[each] <= afford for each in range(30) if each not in chosen)
     assert len(chosen) > 4, "cheap ones are more than as many average ones"
-    alike = choose_telling(points, [2, 3], 6, np.full(30, 7.0))
-    assert alike == choose_telling(points, [2, 3], 6)
+    alike = select_by_variance_reduction(points, [2, 3], 6, np.full(30, 7.0))
+    assert alike == select_by_variance_reduction(points, [2, 3], 6)
 
 
 def test_trainings_cost_what_multiply_adds_and_steps_do() -> None:
@@ -130,14 +130,14 @@ def test_trainings_cost_what_multiply_adds_and_steps_do() -> None:
     costs = macs + macs.mean() / 8
     frame = Frame(Measured.of(architectures, PROXIES))
     rows = frame.telling(5)
-    assert rows == choose_telling(frame.reference, frame.widths, 5, costs)
+    assert rows == select_by_variance_reduction(frame.reference, frame.widths, 5, costs)
     assert costs[rows].sum() <= 5 * costs.mean()
 
 
 def test_some_points_stand_for_very_many() -> None:
     rng = np.random.default_rng(4)
     points = rng.normal(size=(2500, 4))
-    chosen = choose_telling(points, [2, 2], 8)
+    chosen = select_by_variance_reduction(points, [2, 2], 8)
     assert len(set(chosen)) == 8
     drawn = [doubt_left(points, [2, 2], rng.choice(2500, 8, replace=False).tolist()) for _ in range(20)]
     assert doubt_left(points, [2, 2], chosen) < min(drawn)
@@ -148,8 +148,8 @@ def test_the_same_feature_counts_for_or_against_as_the_trainings_say(sign: int) 
     rng = np.random.default_rng(0)
     points = rng.normal(size=(60, 5))
     truth = 0.5 + sign * 0.08 * points[:, 2]
-    rows = choose_telling(points, [2, 3], 12)
-    mean, _ = Expectation(points[rows], truth[rows].tolist(), [2, 3]).at(points)
+    rows = select_by_variance_reduction(points, [2, 3], 12)
+    mean, _ = AveragedGP(points[rows], truth[rows].tolist(), [2, 3]).at(points)
     others = [row for row in range(60) if row not in rows]
     assert np.corrcoef(mean[others], truth[others])[0, 1] > 0.95
 
@@ -159,8 +159,8 @@ def test_a_group_that_says_nothing_of_the_trainings_hardly_counts() -> None:
     telling, silent = rng.normal(size=(80, 2)), rng.normal(size=(80, 40))
     truth = telling @ [1.0, -0.5]
     points, rows = np.hstack([telling, silent]), list(range(16))
-    grouped, _ = Expectation(points[rows], truth[rows].tolist(), [2, 40]).at(points)
-    alike, _ = Expectation(points[rows], truth[rows].tolist(), [42]).at(points)
+    grouped, _ = AveragedGP(points[rows], truth[rows].tolist(), [2, 40]).at(points)
+    alike, _ = AveragedGP(points[rows], truth[rows].tolist(), [42]).at(points)
     errors = [np.sqrt(np.mean((mean[16:] - truth[16:]) ** 2)) for mean in (grouped, alike)]
     assert errors[0] < 0.5 * errors[1]
 
@@ -180,7 +180,7 @@ def test_doubt_grows_away_from_what_was_trained() -> None:
     points = np.linspace(-3, 3, 61)[:, None]
     rows = [20, 24, 28, 32, 36, 40]
     known = [0.5 + 0.2 * math.sin(3 * points[row, 0]) for row in rows]
-    _, deviation = Expectation(points[rows], known, [1]).at(points)
+    _, deviation = AveragedGP(points[rows], known, [1]).at(points)
     assert deviation[0] > 2 * deviation[30]
 
 
@@ -204,13 +204,13 @@ def test_what_is_expected_is_the_mean_over_sizes_whichever_are_drawn() -> None:
         mean += weight * expected
         square += weight * (own - ((between @ inverse) * between).sum(1) + expected**2)
     mean, square = mean / total, square / total
-    found, deviation = Expectation(points[:10], numbers.tolist(), [1, 2]).at(points)
+    found, deviation = AveragedGP(points[:10], numbers.tolist(), [1, 2]).at(points)
     assert (found - numbers.mean()) / numbers.std() == pytest.approx(mean, abs=0.1)
     assert deviation / numbers.std() == pytest.approx(np.sqrt(square - mean**2), rel=0.15)
 
 
 def test_trainings_that_all_end_alike_say_nothing() -> None:
-    mean, deviation = Expectation(np.eye(4)[:2], [0.5, 0.5], [4]).at(np.eye(4))
+    mean, deviation = AveragedGP(np.eye(4)[:2], [0.5, 0.5], [4]).at(np.eye(4))
     assert set(mean) == {0.5}
     assert set(deviation) == {math.inf}
 
@@ -223,7 +223,7 @@ def test_a_score_follows_the_trainings_and_survives_being_written_down() -> None
         return 1 / (1 + math.exp(-math.log(nas.cost(architecture).params / 1e4)))
 
     frame = Frame(reference)
-    rows = choose_telling(frame.reference, frame.widths, 10)
+    rows = select_by_variance_reduction(frame.reference, frame.widths, 10)
     trained = tuple((row, accuracy(architectures[row])) for row in rows)
     digests = tuple(each.digest for each in architectures)
     calibration = Calibration(reference=reference, digests=digests, trained=trained)
@@ -241,4 +241,4 @@ def test_where_all_are_affordable_all_are_trained() -> None:
     rng = np.random.default_rng(7)
     for count in range(2, 30):
         points, costs = rng.normal(size=(count, 3)), rng.uniform(0.1, 3, count)
-        assert sorted(choose_telling(points, [3], count, costs)) == list(range(count))
+        assert sorted(select_by_variance_reduction(points, [3], count, costs)) == list(range(count))

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nas.methods.counted import COUNTS
-from nas.methods.supernet.prefix_tree import Node, plant
+from nas.methods.supernet.population import population_tree
 from nas.methods.supernet.scorer import SupernetScorer
 from nas.methods.zero_cost.aggregated import PARTS
 from nas.methods.zero_cost.proxies import PROXIES
@@ -102,12 +102,9 @@ def test_what_begins_alike_is_one_branch_of_the_tree(supernet: Supernet) -> None
     while paths[0][common] is paths[1][common]:
         common += 1
 
-    def nodes(node: Node) -> int:
-        return 1 + sum(map(nodes, node.children))
-
-    root = plant(supernet, [first, first, other])
-    assert nodes(root) - 1 == len(paths[0]) + len(paths[1]) - common
+    root = population_tree(supernet, [first, first, other])
+    assert len(root.nodes()) == len(paths[0]) + len(paths[1]) - common
     node = root
     for module in paths[0]:
-        node = node.follow(module)
+        node = node.branches[module]
     assert node.ends == [0, 1]

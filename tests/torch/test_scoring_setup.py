@@ -12,13 +12,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from nas.methods.packing import CalibratedScoring, ZeroCostScoring, make_scorer
 
 from nas.data.sharing import pack_data, to_array, to_tensor, unpack_data
 from nas.jobs.setup import ScoringSetup
 from nas.methods.calibrated.scorer import Calibration, Measured, Proxies
 from nas.methods.counted import COUNTS, CountedScoring
-from nas.methods.packing import CalibratedScoring, ZeroCostScoring, make_scorer
-from nas.methods.supernet.packing import SupernetScoring, shared_supernet, unpack_supernet
+from nas.methods.supernet.scorer import SupernetScoring, shared_supernet, unpack_supernet
 from nas.methods.zero_cost.proxy_cache import ProxyValues
 from nas.networks.loading import space_from_dict
 from nas.networks.supernet import Supernet

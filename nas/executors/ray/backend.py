@@ -21,8 +21,7 @@ from nas.executors.silence import quiet
 from nas.executors.worker import FinalistSetup, MakesScorer
 from nas.jobs.backend import FinalistJob, FinalistRecord, FinalistWork, ScorerSource
 from nas.jobs.executor import Executor, Job, Result
-from nas.jobs.setup import ScoringSetup
-from nas.methods.packing import make_scorer
+from nas.jobs.setup import ScoringSetup, make_scorer
 from nas.options import SearchOptions
 from nas.progress import Progress, Silent
 

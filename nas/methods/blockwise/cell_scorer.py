@@ -13,6 +13,7 @@ from nas.methods.blockwise.blocks import Cell, Path, Piece
 from nas.methods.blockwise.network import BlockNet, BlockSupernet
 from nas.methods.blockwise.target import Maps, Target, recalibrated
 from nas.methods.blockwise.training import FixedEntry, run_entry
+from nas.methods.prefix_tree import PrefixTree
 from nas.ops import Shape
 from nas.training import Recipe
 
@@ -136,14 +137,6 @@ def standardised(distances: Sequence[float], others: Sequence[float] | None = No
     return [float(value) for value in (values.mean() - asked) / spread]
 
 
-class _Tree:
-    """Paths by what they begin with."""
-
-    def __init__(self) -> None:
-        self.branches: dict[Piece, _Tree] = {}
-        self.ends: list[int] = []
-
-
 def _walk(
     target: Target,
     net: BlockNet,
@@ -154,15 +147,10 @@ def _walk(
     goals: Maps,
 ) -> list[torch.Tensor]:
     """The target's reading of every path."""
-    root, weights = _Tree(), target.weights(net)
-    for number, path in enumerate(paths):
-        tree = root
-        for piece in path.pieces:
-            tree = tree.branches.setdefault(piece, _Tree())
-        tree.ends.append(number)
+    root, weights = PrefixTree[Piece].of(path.pieces for path in paths), target.weights(net)
     found: dict[int, torch.Tensor] = {}
 
-    def visit(tree: _Tree, shape: Shape, known: Maps, asked: Maps) -> None:
+    def visit(tree: PrefixTree[Piece], shape: Shape, known: Maps, asked: Maps) -> None:
         if tree.ends:
             found.update(dict.fromkeys(tree.ends, target.reading(net, known, asked, goals)))
         for piece, branch in tree.branches.items():

@@ -12,9 +12,8 @@ from nas.export.exported_model import Product
 from nas.export.folder import FILES, read_exported
 from nas.methods.blockwise.blocks import Blocks
 from nas.methods.blockwise.distillation import Taps, Teacher, block_ends, tapped
-from nas.methods.protocol.plan import Plan
-from nas.methods.supernet.reuse import file_digest
 from nas.networks.network import Network, build, resize_tables
+from nas.run.files import file_digest
 from nas.spaces import SearchSpace
 
 
@@ -78,21 +77,24 @@ class TrainedTeacher:
         return Teacher(self._network, self._taps, data, mean=product.mean, std=product.std, device=device)
 
 
-def planned_teacher(plan: Plan, space: SearchSpace, blocks: Blocks, where: Path) -> TrainedTeacher:
+def planned_teacher(
+    facts: dict[str, str], train_resolution: int, space: SearchSpace, blocks: Blocks, where: Path
+) -> TrainedTeacher:
     """The teacher that a plan names.
 
     Args:
-        where: The run's folder, for errors.
+        facts: As `TrainedTeacher.facts` had them when the run began.
+        where: The run's directory, for errors.
 
     Raises:
         RunError: If it is gone or another one.
     """
-    path = plan.teacher.get("path", "?")
+    path = facts.get("path", "?")
     try:
-        found = TrainedTeacher(path, space, blocks, train_resolution=plan.train_resolution)
+        found = TrainedTeacher(path, space, blocks, train_resolution=train_resolution)
     except OptionError as fault:
         raise RunError(f"{where} cannot go on without its teacher: {fault}") from None
-    if found.facts != plan.teacher:
+    if found.facts != facts:
         raise RunError(
             f"The teacher in {path} has changed since {where} was begun: restore it, or start a new run with another "
             "--out."

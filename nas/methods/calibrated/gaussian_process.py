@@ -17,7 +17,7 @@ _DRAWS, _LEAST = 512, 1e-3
 """Sizes of a kernel that are tried, and the weight beside the likeliest's below which they are left out."""
 
 
-def choose_telling(
+def select_by_variance_reduction(
     points: np.ndarray, widths: Sequence[int], count: float, costs: np.ndarray | None = None
 ) -> list[int]:
     """Rows whose numbers would tell most about those of all, the most telling first, before any number is known.
@@ -58,7 +58,7 @@ def choose_telling(
     return chosen
 
 
-class Expectation:
+class AveragedGP:
     """Numbers expected of points, from those of a few: a Gaussian process.
 
     Its kernel is a linear one for each group of columns, a smooth one of all and noise. Their sizes are not settled by

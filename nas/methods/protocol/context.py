@@ -12,7 +12,7 @@ from nas.methods.protocol.plan import Plan
 from nas.options import SearchOptions
 from nas.progress import Progress
 from nas.run import Run
-from nas.sampling.budget_sampler import BudgetSampler
+from nas.sampling import BudgetSampler
 from nas.spaces import SearchSpace
 
 
@@ -22,8 +22,7 @@ class Context:
 
     Attributes:
         space: At the resolution that budgets are counted at, with the data's channels and classes.
-        training: The members of `space` that the supernet is trained on, and holds weights for.
-        sampler: Those of them that are feasible under `budgets`.
+        sampler: The architectures that may be proposed: feasible, and such that the method can score them.
         presets: Architectures that are proposed first.
         backend: Where scoring and the finalists' training run.
     """
@@ -31,7 +30,6 @@ class Context:
     run: Run
     space: SearchSpace
     budgets: tuple[Budget, ...]
-    training: BudgetSampler
     sampler: BudgetSampler
     presets: tuple[Architecture, ...]
     data: Dataset

@@ -112,9 +112,8 @@ def resolved_data(data: str) -> str:
 
 def last_written(run: Path) -> float:
     """When the last checkpoint of a run was written, in seconds since 1970; 0 where there is none."""
-    supernet = run / "supernet"
-    trainings = [path for name in ("calibration", "finalists") for path in (run / name).glob("*")]
-    folders = [supernet, *supernet.glob("block-*"), *trainings]
+    files = [*run.glob("*/*.safetensors"), *run.glob("*/*/*.safetensors")]
+    folders = {path.parent for path in files if path.relative_to(run).parts[0] not in ("winners", "exports")}
     paths = [path for folder in folders if (path := newest(folder)) is not None]
     return max((float(read_facts(path).get("time", 0.0)) for path in paths), default=0.0)
 

@@ -9,28 +9,30 @@ from typing import Any
 
 from nas.errors import RunError
 from nas.run import Run
+from nas.run.events import PhaseFinished, PhaseInterrupted, PhaseStarted
 from nas.run.sessions import earlier_seconds
 from nas.run.signals import rearm
 
 
 def is_finished(run: Run, name: str) -> bool:
     """Whether a phase has been done to its end."""
-    return any(event["phase"] == name for event in run.events("phase_finished"))
+    return any(event.phase == name for event in run.events(PhaseFinished))
 
 
 def do_phase(run: Run, name: str, work: Callable[[], Any]) -> Any:
     """Does one phase's work. It may have been done before: what it makes is then made again, and nothing recorded."""
     finished = is_finished(run, name)
     if not finished:
-        run.append("phase_started", phase=name)
+        run.append(PhaseStarted(phase=name))
     rearm()
     began = time.monotonic()
     try:
         found = work()
     except KeyboardInterrupt:
         with suppress(RunError):  # what is lost of a full disk is the word that somebody pressed Ctrl-C
-            run.append("interrupted", phase=name)
+            run.append(PhaseInterrupted(phase=name))
         raise
     if not finished:
-        run.append("phase_finished", phase=name, seconds=earlier_seconds(run, name) + time.monotonic() - began)
+        seconds = earlier_seconds(run, name) + time.monotonic() - began
+        run.append(PhaseFinished(phase=name, seconds=seconds))
     return found

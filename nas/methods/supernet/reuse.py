@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -14,26 +13,29 @@ from nas.budget_metrics import ADDITIVE, METRICS
 from nas.data import DataInfo
 from nas.errors import BudgetError, OptionError, RunError
 from nas.methods.protocol.manifest import describe_classes
-from nas.methods.protocol.plan import Plan
-from nas.options import BLOCKWISE, UNTRAINED, SearchOptions
-from nas.run import RunRecord, read_run
+from nas.methods.protocol.saved_run import SavedRun
+from nas.options import SearchOptions
+from nas.run import RunRecord
+from nas.run.events import PhaseFinished
+from nas.run.files import file_digest
 from nas.run.schema import check_fields
-from nas.sampling.budget_sampler import BudgetSampler
-from nas.sampling.feasible_set import FeasibleSet
+from nas.sampling import BudgetSampler, FeasibleSet
 from nas.sampling.infeasible import joined
 from nas.spaces import SearchSpace
 from nas.training.checkpoint import newest, read_facts
 
+FOLDER = "supernet"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trained:
-    """The members that a supernet was trained on: within every bound of `high`, and at or above one of `low`.
+class SupernetCoverage:
+    """The architectures that a supernet was trained on: within every bound of `high`, at or above one of `low`.
 
     Attributes:
         budgets: What the supernet's run was asked for; which weights there are follows from it.
-        train_min_share: The least share of the budget that its members use.
+        train_min_share: The least share of a budget that these architectures use.
         layouts: Theirs.
-        seed: What the data was divided by: another division would score on images that the supernet has learnt.
+        seed: Of the division of the data: another division would score on images that the supernet has learnt.
         epochs, strategy: How it was trained.
     """
 
@@ -49,8 +51,17 @@ class Trained:
     strategy: str
 
     @classmethod
-    def of(cls, sampler: BudgetSampler, plan: Plan, *, seed: int) -> Trained:
-        """Returns what training on all that a sampler gives makes."""
+    def of(
+        cls,
+        sampler: BudgetSampler,
+        *,
+        resolution: int,
+        train_resolution: int,
+        seed: int,
+        epochs: int,
+        strategy: str,
+    ) -> SupernetCoverage:
+        """The coverage of a supernet that is trained on all that a sampler gives."""
         feasible = sampler.feasible
         high = dict(zip(feasible.metrics, feasible.bounds, strict=True))
         return cls(
@@ -62,11 +73,11 @@ class Trained:
             },
             high=high,
             layouts=sampler.layouts,
-            resolution=plan.resolution,
-            train_resolution=plan.train_resolution,
+            resolution=resolution,
+            train_resolution=train_resolution,
             seed=seed,
-            epochs=plan.epochs,
-            strategy=plan.strategy,
+            epochs=epochs,
+            strategy=strategy,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -74,34 +85,32 @@ class Trained:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, plain: Mapping[str, Any], where: Path) -> Trained:
+    def from_dict(cls, plain: Mapping[str, Any], where: Path) -> SupernetCoverage:
         """Reads what `to_dict` gave.
 
         Raises:
             RunError: If it is not that.
         """
         names = {field.name for field in fields(cls)}
-        if "floor" in plain:  # as 0.1 wrote it
-            plain = {("train_min_share" if name == "floor" else name): value for name, value in plain.items()}
         if set(plain) != names:
             raise RunError(
-                f"{where} was made by a version that did not record what its supernet was trained on. Search again."
+                f"{where} was made by a version that did not record what its supernet was trained on. Start a new run."
             )
         check_fields(cls, plain, where)
         for ends in (plain["low"], plain["high"]):
             if set(ends) != set(plain["high"]) or not set(ends) <= {*METRICS}:
                 raise RunError(
-                    f"{where} is damaged: its supernet's range is in {str(list(ends))[:60]}. Restore it from a copy."
+                    f"{where} is damaged: its supernet's coverage is in {str(list(ends))[:60]}. Restore it from a copy."
                 )
         return cls(**{**plain, "budgets": tuple(plain["budgets"]), "layouts": tuple(plain["layouts"])})
 
     def sampler(self, space: SearchSpace) -> BudgetSampler:
-        """Returns what samples the members that it was trained on."""
+        """Samples the architectures that it was trained on."""
         return BudgetSampler(space, [Budget.parse(text) for text in self.budgets], min_share=self.train_min_share)
 
     @property
     def feasible(self) -> FeasibleSet:
-        """Returns the costs that its members have."""
+        """The costs that these architectures have."""
         return FeasibleSet(metrics=tuple(self.high), bounds=tuple(self.high.values()), min_share=self.train_min_share)
 
     def __str__(self) -> str:
@@ -114,25 +123,27 @@ class Trained:
         return f"at most {' and '.join(highs)}, and at least {' or '.join(lows)}"
 
 
-class TrainedSampler(BudgetSampler):
-    """Samples the members within budgets that a supernet was trained on, so that it holds weights for all of them.
+class CoveredSampler(BudgetSampler):
+    """Samples feasible architectures that a supernet was trained on, so that it holds weights for all of them.
 
     Raises:
         BudgetError: If no member fits the budgets, or none of those was trained on.
     """
 
-    def __init__(self, space: SearchSpace, budgets: Sequence[Budget], *, min_share: float, trained: Trained) -> None:
-        self._trained_on = trained.feasible
-        if len(budgets) == 1 and budgets[0].metric in trained.low:
+    def __init__(
+        self, space: SearchSpace, budgets: Sequence[Budget], *, min_share: float, coverage: SupernetCoverage
+    ) -> None:
+        self._trained_on = coverage.feasible
+        if len(budgets) == 1 and budgets[0].metric in coverage.low:
             # Sampling from where the training began is quicker than sampling below it in vain.
             [(metric, bound)] = [(budget.metric, budget.bound) for budget in budgets]
-            min_share = max(min_share, min(0.999, trained.low[metric] / min(bound, trained.high[metric])))
+            min_share = max(min_share, min(0.999, coverage.low[metric] / min(bound, coverage.high[metric])))
         super().__init__(space, budgets, min_share=min_share)
-        self.layouts = tuple(layout for layout in self.layouts if layout in trained.layouts)
+        self.layouts = tuple(layout for layout in self.layouts if layout in coverage.layouts)
         if not self.layouts:
             raise BudgetError(
                 f"No {space.name} network within {joined(budgets)} has a layout that the supernet was "
-                f"trained on ({', '.join(trained.layouts)}). Raise --budget or leave out --supernet."
+                f"trained on ({', '.join(coverage.layouts)}). Raise --budget or leave out --supernet."
             )
 
     def contains(self, cost: Cost) -> bool:
@@ -140,113 +151,79 @@ class TrainedSampler(BudgetSampler):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Borrowed:
+class ReusedSupernet:
     """The trained supernet of another run.
 
     Attributes:
-        run: That run's folder; `file` its weights, with their `sha256`, after so many training steps.
+        source_run: That run's directory; `file` its weights, with their `sha256`, after so many training steps.
     """
 
-    run: str
+    source_run: str
     file: str
     sha256: str
     step: int
-    trained: Trained
+    coverage: SupernetCoverage
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON, without what the run that borrows records by itself."""
-        return {"run": self.run, "file": self.file, "sha256": self.sha256, "step": self.step}
+        """Plain JSON, without the coverage, which a run records by itself."""
+        return {"source_run": self.source_run, "file": self.file, "sha256": self.sha256, "step": self.step}
 
     @classmethod
-    def from_dict(cls, plain: Mapping[str, Any], trained: Trained, where: Path) -> Borrowed:
+    def from_dict(cls, plain: Mapping[str, Any], coverage: SupernetCoverage, where: Path) -> ReusedSupernet:
         """Reads what `to_dict` gave.
 
         Raises:
             RunError: If it is not that.
         """
-        if set(plain) != {"run", "file", "sha256", "step"}:
+        if set(plain) != {"source_run", "file", "sha256", "step"}:
             raise RunError(f"{where} does not say whose supernet it searches with. Start a new run with --supernet.")
         check_fields(cls, plain, where)
-        return cls(**plain, trained=trained)
+        return cls(**plain, coverage=coverage)
 
+    @classmethod
+    def find(cls, path: str | Path, space: SearchSpace) -> tuple[SavedRun, ReusedSupernet]:
+        """Finds the supernet of a run.
 
-def open_trained(path: str | Path, space: SearchSpace) -> tuple[RunRecord, Trained]:
-    """A run with shared weights of a space, and what these were trained on.
+        Args:
+            space: The space to search, as it was loaded.
 
-    Args:
-        space: As it was loaded.
-
-    Raises:
-        RunError: If it is no run, searched another space, or trained no shared weights.
-    """
-    run = read_run(path)
-    digest = run.manifest.get("space_digest")
-    if digest != space.digest:
-        name = run.manifest.get("options", {}).get("space", "?")
-        raise RunError(
-            f"--supernet {path}: its space is {name} ({digest}), not {space.name} ({space.digest}). "
-            "Give the space that it was trained for, or leave out --supernet."
+        Raises:
+            RunError: If it is not a run directory, searched another space, or has no supernet that was trained to the
+                end.
+        """
+        saved = SavedRun.open(path, space, "supernet")
+        run, folder = saved.run, saved.run.path.absolute()
+        coverage = SupernetCoverage.from_dict(saved.facts.get("coverage", {}), run.path)
+        file = newest(folder / FOLDER)
+        facts = {} if file is None else read_facts(file)
+        finished = {event.phase for event in run.events(PhaseFinished)}
+        if file is None or not facts.get("ended") or FOLDER not in finished:
+            raise RunError(
+                f"--supernet {path}: its supernet is not trained to the end. Finish it by nas-search --resume {path}."
+            )
+        found = cls(
+            source_run=str(folder), file=str(file), sha256=file_digest(file), step=facts["step"], coverage=coverage
         )
-    trained = Trained.from_dict(run.manifest.get("trained", {}), run.path)
-    scorer = run.manifest.get("options", {}).get("scorer")
-    if scorer in UNTRAINED:
-        raise RunError(f"--supernet {path}: it scored by {scorer} and has no supernet. Leave out --supernet.")
-    return run, trained
+        return saved, found
 
 
-def borrow(path: str | Path, space: SearchSpace) -> tuple[RunRecord, Borrowed]:
-    """Finds the supernet of another run.
-
-    Args:
-        space: The space to search, as it was loaded.
-
-    Raises:
-        RunError: If it is no run, searched another space, or its supernet has not been trained to the end.
-    """
-    run, trained = open_trained(path, space)
-    folder = run.path.absolute()
-    if trained.strategy in BLOCKWISE:
-        raise RunError(
-            f"--supernet {path}: it was trained block by block, for its own budget alone. Give a run of another "
-            "--strategy, or leave out --supernet."
-        )
-    file = newest(folder / "supernet")
-    facts = {} if file is None else read_facts(file)
-    if file is None or not facts.get("ended") or "supernet" not in {e["phase"] for e in run.events("phase_finished")}:
-        raise RunError(
-            f"--supernet {path}: its supernet is not trained to the end. Finish it by nas-search --resume {path}."
-        )
-    return run, Borrowed(run=str(folder), file=str(file), sha256=file_digest(file), step=facts["step"], trained=trained)
-
-
-def borrowing_options(options: SearchOptions, borrowed: Borrowed) -> SearchOptions:
-    """The options with the resolutions that a borrowed supernet fixes.
+def fixed_options(options: SearchOptions, source: str, coverage: SupernetCoverage) -> SearchOptions:
+    """The options with the resolutions that a reused supernet fixes.
 
     Raises:
         OptionError: If they ask for others.
     """
     for name in ("resolution", "train_resolution"):
-        wanted, fixed = getattr(options, name), getattr(borrowed.trained, name)
+        wanted, fixed = getattr(options, name), getattr(coverage, name)
         if wanted not in (None, fixed):
             raise OptionError(
-                f"--{name.replace('_', '-')} {wanted}: the supernet of {options.supernet} was trained with {fixed}. "
+                f"--{name.replace('_', '-')} {wanted}: the supernet of {source} was trained with {fixed}. "
                 f"Leave it out, or leave out --supernet."
             )
-    return replace(options, resolution=borrowed.trained.resolution, train_resolution=borrowed.trained.train_resolution)
+    return replace(options, resolution=coverage.resolution, train_resolution=coverage.train_resolution)
 
 
-def borrowing_plan(plan: Plan, trained: Trained) -> Plan:
-    """The plan without training a supernet; how it was trained stays on record."""
-    return replace(
-        plan,
-        floor=trained.train_min_share,
-        epochs=trained.epochs,
-        strategy=trained.strategy,
-        seconds={**plan.seconds, "supernet": 0.0},
-    )
-
-
-def check_borrowed_data(run: RunRecord, info: DataInfo, data: str) -> None:
+def check_same_classes(run: RunRecord, info: DataInfo, data: str) -> None:
     """Refuses data with other classes or channels than a supernet was trained on.
 
     Raises:
@@ -262,45 +239,39 @@ def check_borrowed_data(run: RunRecord, info: DataInfo, data: str) -> None:
         raise RunError(f"--supernet {run.path}: it was trained on other classes than those of {data}. {remedy}")
 
 
-def check_trained(trained: Trained, budgets: Sequence[Budget], sampler: BudgetSampler, run: str) -> None:
+def check_covered(coverage: SupernetCoverage, budgets: Sequence[Budget], sampler: BudgetSampler, run: str) -> None:
     """Refuses budgets that a supernet was not trained for.
 
     Args:
         sampler: Of what it was trained on; knows the space's extremes.
 
     Raises:
-        BudgetError: If a network within the budgets may be outside what was trained, quoting what was.
+        BudgetError: If a network within the budgets may be outside what was trained, quoting that.
     """
     asked = {budget.metric: budget for budget in budgets}
     counted = {metric: sampler.extremes(metric)[1] for metric in ADDITIVE}
-    most = {metric: counted.get(metric, math.inf) for metric in {*trained.high, *asked}}
-    for metric, high in trained.high.items():
+    most = {metric: counted.get(metric, math.inf) for metric in {*coverage.high, *asked}}
+    for metric, high in coverage.high.items():
         bound = min(asked[metric].bound if metric in asked else most[metric], most[metric])
         if bound > high:
             given = f"--budget {asked[metric]}" if metric in asked else f"--budget bounds no {METRICS[metric].noun}"
             raise BudgetError(
-                f"{given}: the supernet of {run} was trained on networks of {trained}. "
+                f"{given}: the supernet of {run} was trained on networks of {coverage}. "
                 f"Give --budget {Budget(metric=metric, bound=high)} or less, or leave out --supernet."
             )
-    if not any((asked[m].bound if m in asked else most[m]) >= low for m, low in trained.low.items()):
+    if not any((asked[m].bound if m in asked else most[m]) >= low for m, low in coverage.low.items()):
         raise BudgetError(
-            f"--budget {joined(budgets)}: the supernet of {run} was trained on networks of {trained}, "
+            f"--budget {joined(budgets)}: the supernet of {run} was trained on networks of {coverage}, "
             "none of them so small. Raise --budget, or leave out --supernet."
         )
 
 
-def left_out(trained: Trained, budgets: Sequence[Budget], min_share: float) -> str | None:
+def uncovered(coverage: SupernetCoverage, budgets: Sequence[Budget], min_share: float) -> str | None:
     """What to say where a search would reach below what was trained, and so is cut to it."""
-    below = [b for b in budgets if b.metric not in trained.low or min_share * b.bound < trained.low[b.metric]]
+    below = [b for b in budgets if b.metric not in coverage.low or min_share * b.bound < coverage.low[b.metric]]
     if not below:
         return None
     return (
-        f"The supernet was trained on networks of {trained}: smaller ones are not searched, although --aim "
+        f"The supernet was trained on networks of {coverage}: smaller ones are not searched, although --min-share "
         f"{min_share:g} of {joined(below)} would admit them"
     )
-
-
-def file_digest(path: Path) -> str:
-    """The SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,96 @@
+"""The options of `nas rank`, and what can be checked of them before anything is imported or read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nas.errors import OptionError
+from nas.options.declaration import declared, option
+from nas.options.kinds import Choice, Device, Text, Whole, flag, one_of
+from nas.options.methods import METHODS, methods_with_options
+from nas.options.search_options import AUGMENTS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankingOptions:
+    """Everything that a person asks of one ranking."""
+
+    truth: str | None = option(kind=Text("CSV"), help="the table of known accuracies")
+    truth_column: str | None = option(
+        kind=Text("NAME"), help="its column of accuracies", default_help="the first of a known name"
+    )
+    score_column: tuple[str, ...] = option(
+        (), kind=Text("NAME"), help="a column of scores, higher better; may be given several times"
+    )
+    space: str | None = option(kind=Text("S"), help="the space of the table's architectures")
+    arch_column: str | None = option(
+        kind=Text("NAME"), help="its column of architectures", default_help="the first of a known name"
+    )
+    method: tuple[str, ...] = option(
+        (), kind=Choice(lambda: METHODS, "M"), help="a search method to judge; may be given several times"
+    )
+    data: str | None = option(
+        kind=Text("D"),
+        help="the images that methods use",
+        default_help="digits, or those of --supernet RUN for its weights",
+    )
+    supernet: str | None = option(
+        kind=Text("RUN"), help="a run by --method supernet or blockwise, whose trained weights score"
+    )
+    rows: int | None = option(
+        kind=Whole(2, 10**8, 1000), help="judge N networks sampled from the table", default_help="all"
+    )
+    augment: str = option(
+        "none",
+        kind=Choice(AUGMENTS, "A"),
+        help="augmentation in short trainings",
+        default_help="none, which suits few epochs; a search: auto",
+    )
+    known: int | None = option(
+        kind=Whole(2, 10**6, 32),
+        help="an additional row: predictions from accuracies of the table, for the compute of N average trainings",
+    )
+    work: str | None = option(
+        kind=Text("DIR"), help="where values of proxies and short trainings are kept, to continue from"
+    )
+    device: str = option("auto", kind=Device(), help="auto, cpu, cuda, cuda:0 or mps")
+    threads: int = option(1, kind=Whole(1, 1024, 2), help="CPU threads of methods")
+    seed: int = option(0, kind=Whole(0, 2**32 - 1, 0), help="random seed of methods and of the bootstrap")
+
+
+def method_option_names() -> dict[type[Any], list[str]]:
+    """The options that belong to methods and mean something in a ranking, by the class that declares them."""
+    own = declared(RankingOptions)
+    return {
+        kind: [name for name in declared(kind) if name in kind.ranking_uses and name not in own]
+        for kind in methods_with_options()
+    }
+
+
+def check_spaceless(*, methods: Sequence[str], known: int | None, score_columns: Sequence[str]) -> None:
+    """Raises `OptionError` unless a ranking without a space has something to judge and nothing that needs one."""
+    needing = f"--method {methods[0]}" if methods else "--known" if known is not None else None
+    if needing is not None:
+        raise OptionError(f"{needing} needs --space: the one that the table's networks are members of.")
+    if not score_columns:
+        raise OptionError("Nothing to judge: name a column by --score-column, or give --space and a --method.")
+
+
+def check_used(given: Mapping[str, Any], methods: Sequence[str]) -> None:
+    """Raises `OptionError` if an option of a ranking, given as typed, is used by nothing that was asked for."""
+    uses = {name: METHODS[name].options_type().ranking_uses for name in METHODS}
+    for name in given:
+        users = [method for method, used in uses.items() if name in used]
+        if users and not set(users) & set(methods):
+            which = f"--method {one_of(users)}" if len(users) < 4 else "methods that look at images"
+            raise OptionError(
+                f"{flag(name)} {given[name]} is used by {which}, and none such is asked for. Ask for one, or leave out "
+                f"{flag(name)}."
+            )
+    if "arch_column" in given and "space" not in given:
+        raise OptionError(
+            f"--arch-column {given['arch_column']} is used with --space: without one no architecture is read. Give the "
+            "space that they are members of, or leave out --arch-column."
+        )

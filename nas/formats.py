@@ -1,0 +1,67 @@
+"""Figures as people read them, for whatever is written out: a share as "81.2 %", seconds as "3 h 12 min"."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+ABSENT = "–"
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+
+
+def percent(share: float | None) -> str:
+    """Returns 0.8125 as "81.2 %"."""
+    return ABSENT if share is None else f"{100 * share:.1f} %"
+
+
+def points(change: float) -> str:
+    """Returns a change between two shares in percentage points: 0.012 as "+1.2 points"."""
+    return f"{100 * change:+.1f} points".replace("-", "−")
+
+
+def number(value: float | None) -> str:
+    """Returns a figure with four significant digits."""
+    return ABSENT if value is None else f"{value:.4g}".replace("-", "−")
+
+
+def correlation(value: float | None) -> str:
+    """Returns a correlation with its sign: 0.714 as "+0.71"."""
+    return ABSENT if value is None or not math.isfinite(value) else f"{value:+.2f}".replace("-", "−")
+
+
+def duration(seconds: float | None) -> str:
+    """Returns seconds as "0.42 s", "37 s", "4 min 05 s", "3 h 12 min" or "2 d 4 h"."""
+    if seconds is None:
+        return ABSENT
+    if seconds < 10:
+        return f"{seconds:.2f} s"
+    whole = round(seconds)
+    if whole < _MINUTE:
+        return f"{whole} s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} min {whole % _MINUTE:02d} s"
+    if whole < _DAY:
+        return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE:02d} min"
+    return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
+
+
+def count(n: int, one: str, many: str = "") -> str:
+    """Returns 1, "trial" as "1 trial" and 1200, "trial" as "1,200 trials"."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def moment(time: str | None) -> str:
+    """Returns an ISO 8601 time as "2025-11-21 14:03 UTC"."""
+    if not time:
+        return ABSENT
+    try:
+        return datetime.fromisoformat(time).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except ValueError:
+        return time
+
+
+def listing(values: Iterable[object]) -> str:
+    """Returns the values as "a, b and c"."""
+    words = [str(value) for value in values]
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

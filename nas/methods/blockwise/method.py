@@ -1,0 +1,314 @@
+"""The method `blockwise`: blocks trained and their paths scored apart, then the best sums proposed, exactly.
+
+After BossNAS (Li et al. 2021, arXiv:2103.12424) and, with a teacher, DNA (Li et al. 2020, arXiv:1911.13053);
+docs/decisions/0007-blockwise.md says what differs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from nas.budget import Budget
+from nas.errors import BudgetError, OptionError, RunError
+from nas.jobs.backend import ScorerSource
+from nas.jobs.executor import Scorer
+from nas.methods.blockwise.best_first import best_first
+from nas.methods.blockwise.block_training import (
+    FOLDER,
+    BlockTraining,
+    BlockwisePlan,
+    Distances,
+    block_target,
+    blocks_data,
+    blocks_recipe,
+    cell_scorer,
+    recorded,
+)
+from nas.methods.blockwise.blocks import Blocks, Cell, partition
+from nas.methods.blockwise.bootstrapping import Heads
+from nas.methods.blockwise.cell_scorer import CellScorer, standardised
+from nas.methods.blockwise.distillation import Projections
+from nas.methods.blockwise.member_scorer import MemberScorer
+from nas.methods.blockwise.network import BlockSupernet
+from nas.methods.blockwise.options import SEQUENTIAL, BlockwiseOptions
+from nas.methods.blockwise.teacher import TrainedTeacher, planned_teacher
+from nas.methods.protocol.context import Context
+from nas.methods.protocol.manifest import check_data, resolved_data
+from nas.methods.protocol.plan import Plan, Planned, Workload, within
+from nas.methods.protocol.ranking import RankingSettings, RankingTask
+from nas.methods.protocol.saved_run import SavedRun
+from nas.methods.protocol.search_method import MethodDisk, RankedScorer, SearchMethod
+from nas.options import SearchOptions
+from nas.run import RunRecord
+from nas.run.events import TrialScored
+from nas.sampling import BudgetSampler
+from nas.sampling.enumeration import MOST_REJECTED
+from nas.spaces import END, SearchSpace
+from nas.training.checkpoint import load_checkpoint, newest, size_on_disk
+from nas.trial import Trial
+
+ORIGIN = "dynamic-programme"
+_PATHS, _LEAST_IMAGES = 4, 2000
+"""Paths per cell and step, as BossNAS has them for HyTra; images that train at least."""
+
+
+class BlockwiseMethod(SearchMethod[BlockwiseOptions]):
+    """Scores the paths through each block of a space, and proposes the architectures with the best sums."""
+
+    phase = FOLDER
+    plan_type = BlockwisePlan
+    blocks: Blocks
+
+    def __init__(self, name: str, options: Any) -> None:
+        super().__init__(name, options)
+        self._teacher: TrainedTeacher | None = None
+        self._supernet: BlockSupernet | None = None
+        self._sampler: BudgetSampler | None = None
+
+    # -- before the search ---------------------------------------------------------------------------------------
+
+    def set_up(self, space: SearchSpace, budgets: Sequence[Budget], options: SearchOptions) -> BudgetSampler:
+        self._sampler = super().set_up(space, budgets, options)
+        self.blocks = budget_blocks(self._sampler, seed=options.seed)
+        return self._sampler
+
+    def plan(self, workload: Workload) -> Planned:
+        """Blocks train for so many epochs each; where one epoch is more than can be afforded, on fewer images."""
+        options, own = workload.options, self.options
+        gpu, images, rate = workload.gpu, workload.images, workload.rate
+        held_out = min(5000, max(1, round(workload.train_count * 0.2)))
+        recalibration, validation = (512, min(2048, held_out)) if gpu else (256, min(512, held_out))
+        # Two views of every path forth and back, in the target only forth: 2 x (3 + 1) forward passes of each block;
+        # `rate` is of three. A teacher sees one view, once.
+        distils = own.teacher is not None
+        passes = (3 * _PATHS + 1) / 3 if distils else 2 * 4 * _PATHS / 3
+        affordable = workload.affordable / (passes * images)
+        epochs = own.epochs or within(round(affordable), 1, 60)
+        fewer = min(images, max(_LEAST_IMAGES, round(affordable * images)))
+        used = images if own.epochs or affordable >= 1 else fewer
+        left = workload.finalists_affordable
+        finalists = options.finalists or (8 if left / 8 >= 10 else 3 if left >= 6 else 1)
+        finalist_epochs = options.finalist_epochs or within(round(left / finalists), 2, 60)
+        return Planned(
+            own=BlockwisePlan(
+                epochs=epochs,
+                strategy=own.strategy,
+                paths=_PATHS,
+                images=used,
+                # The heads of the original are made for maps of 2,048 channels on GPUs.
+                hidden=0 if distils else 4096 if gpu else 1024,
+                features=0 if distils else 256,
+                recalibration_images=recalibration,
+                validation_images=validation,
+            ),
+            # As many whole networks cost what scoring all paths does.
+            training_seconds=(epochs * passes * used + self.blocks.networks * (recalibration + validation) / 3) / rate,
+            trial_seconds=0.01,
+            trials=200,
+            finalists=(finalists, finalist_epochs),
+        )
+
+    def prepare(self, plan: Plan, options: SearchOptions, sampler: BudgetSampler) -> Plan:
+        if self.options.teacher is not None:
+            size = plan.train_resolution
+            self._teacher = TrainedTeacher(self.options.teacher, sampler.space, self.blocks, train_resolution=size)
+            plan = replace(plan, method=replace(plan.of(BlockwisePlan), teacher=self._teacher.facts))
+        self._supernet = self._build(sampler, plan, seed=options.seed)
+        return plan
+
+    def describe(self, plan: Plan, options: SearchOptions, *, images: int) -> tuple[str, list[str]]:
+        own, blocks = plan.of(BlockwisePlan), self.blocks
+        paths = sum(map(len, blocks.cells.values()))
+        sampled = (
+            f" (where there are more than {blocks.most} from one state, so many are sampled)" if blocks.sampled else ""
+        )
+        line = (
+            f"Blocks: {blocks.cut}, {len(blocks.cells)} cells of {paths:,} paths in all{sampled}; {own.paths} paths a "
+            f"step; scored on {own.validation_images} images"
+        )
+        by = f" from {own.teacher['path']} (weights {own.teacher['sha256'][:16]})" if own.teacher else ""
+        first = f"Blocks: {own.epochs} epochs of {min(images, own.images):,} images, {own.strategy}{by}"
+        return first, [line]
+
+    def disk(self, plan: Plan, *, network: int) -> MethodDisk:
+        """Three checkpoints are there at once, with one moment of the optimizer unless a teacher teaches; no best
+        weights are kept.
+        """
+        assert self._supernet is not None, "the blocks are built before their disk is asked for"
+        moments = 2 if plan.of(BlockwisePlan).teacher else 1
+        weights, whole = (size_on_disk(self._supernet, moments=count) for count in (0, moments))
+        return MethodDisk(training=3 * whole, kept=weights)
+
+    def restore(
+        self, run: RunRecord, plan: Plan, options: SearchOptions, space: SearchSpace, *, trained: bool
+    ) -> BudgetSampler:
+        self._sampler = super().restore(run, plan, options, space, trained=trained)
+        self.blocks = budget_blocks(self._sampler, seed=options.seed)
+        own = plan.of(BlockwisePlan)
+        if own.teacher and not trained:
+            self._teacher = planned_teacher(own.teacher, plan.train_resolution, space, self.blocks, run.path)
+        return self._sampler
+
+    # -- the search ----------------------------------------------------------------------------------------------
+
+    def train(self, context: Context) -> Distances:
+        training = BlockTraining(context, self.blocks, lambda: self._take_supernet(context), self._teacher)
+        sequential = context.plan.of(BlockwisePlan).strategy == SEQUENTIAL
+        return training.sequential() if sequential else training.side_by_side()
+
+    def search(self, context: Context, trained: Distances, score: Callable[[ScorerSource], list[Trial]]) -> list[Trial]:
+        """Proposes the best sums in order; nothing is left to score."""
+        return propose_best(context, self.blocks, trained)
+
+    # -- nas rank ------------------------------------------------------------------------------------------------
+
+    def check_ranking(self, settings: RankingSettings) -> None:
+        if settings.supernet is None:
+            raise OptionError(
+                f"--method {self.name} needs trained blocks: give --supernet RUN, the directory of a search in this "
+                f"space by --method {self.name}."
+            )
+
+    def ranked(self, task: RankingTask) -> RankedScorer:
+        path = task.settings.supernet
+        assert path is not None, "checked before"
+        members = self.member_scorer_of(path, task.space, task.settings.data)
+        measured = members.prepare(task.architectures)
+
+        def make() -> Scorer:
+            return members
+
+        return RankedScorer(make=make, notes=[f"{measured} paths were measured that {path} had not scored"])
+
+    def member_scorer_of(self, path: str, space: SearchSpace, data: str | None = None) -> MemberScorer:
+        """Scoring by the blocks of a run, as its search scored them, with its own images.
+
+        Args:
+            space: The space as it was loaded; the run's has to be the same.
+            data: The run's own, or None for that: most scores are on its record, and are of no other images.
+
+        Raises:
+            NasError: If it did not train and score all cells of its blocks side by side, or on other data.
+        """
+        saved = SavedRun.open(path, space, self.name)
+        run, plan, options = saved.run, saved.plan(BlockwisePlan), saved.options
+        own, seed = plan.of(BlockwisePlan), options.seed
+        if own.strategy == SEQUENTIAL:
+            raise RunError(
+                f"--supernet {path}: --strategy {own.strategy} scored only the paths on its way. Give a run by "
+                f"--method {self.name} without it."
+            )
+        if data is not None and resolved_data(data) != resolved_data(options.data):
+            raise OptionError(
+                f"--data {data}: the blocks of {path} were scored on {options.data}, and their scores are of those "
+                "images alone. Leave out --data, or judge other methods by themselves."
+            )
+        described = run.manifest.get("data", {})
+        space = saved.adapted(
+            space,
+            resolution=plan.resolution,
+            channels=described.get("channels"),
+            num_classes=described.get("num_classes"),
+        )
+        sampler = BudgetSampler(space, [Budget.parse(text) for text in options.budgets], min_share=options.min_share)
+        blocks = self.blocks = budget_blocks(sampler, seed=seed)
+        distances, file = recorded(run, blocks), newest(run.path / FOLDER)
+        if file is None or len(distances) < len(blocks.cells):
+            raise RunError(
+                f"--supernet {path}: its blocks are not all trained and scored. Finish it by nas-search --resume "
+                f"{path}."
+            )
+
+        def open_cells() -> CellScorer:
+            source = saved.source()
+            check_data(run, source.info, options.data)
+            if own.teacher:
+                self._teacher = planned_teacher(own.teacher, plan.train_resolution, space, blocks, run.path)
+            supernet = self._build(sampler, plan, seed=seed).to(plan.device)
+            load_checkpoint(file, supernet)
+            images = blocks_data(source.load(resolution=plan.train_resolution, seed=seed), own)
+            recipe = blocks_recipe(plan, seed=seed)
+            target = block_target(images, plan, self._teacher)
+            return cell_scorer(supernet, target, images, recipe, own, seed=seed)
+
+        return MemberScorer(blocks, distances, open_cells)
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _build(self, sampler: BudgetSampler, plan: Plan, *, seed: int) -> BlockSupernet:
+        """Fresh weights for all paths, at the resolution that networks are trained at."""
+        own = plan.of(BlockwisePlan)
+        if self._teacher is None:
+            kind = Heads(hidden=own.hidden, features=own.features)
+        else:
+            kind = Projections(channels=self._teacher.channels)
+        return BlockSupernet(sampler.space.adapted(resolution=plan.train_resolution), self.blocks, kind, seed=seed)
+
+    def _take_supernet(self, context: Context) -> BlockSupernet:
+        """The weights, which this lets go of."""
+        taken, self._supernet = self._supernet, None
+        return taken or self._build(context.sampler, context.plan, seed=context.options.seed)
+
+
+def budget_blocks(sampler: BudgetSampler, *, seed: int) -> Blocks:
+    """The blocks of a space, with the paths that some member under the bounds takes."""
+    graph = sampler.costs.whole_graph
+    within_bounds = sampler.counted.options_within(graph)
+    options: dict[Any, list[Any]] = {}
+    alive = {END}
+    for node in reversed(graph.nodes[:-1]):
+        options[node] = [option for option in within_bounds[node] if option.node in alive]
+        alive.update([node] if options[node] else [])
+    cut = partition(sampler.space, graph.options, graph.nodes)
+    return Blocks(sampler.space, options, graph.nodes, cut=cut, seed=seed)
+
+
+def propose_best(context: Context, blocks: Blocks, distances: Mapping[Cell, Sequence[float]]) -> list[Trial]:
+    """The feasible architectures with the best sums of standardised scores, best first; returns all trials, in order.
+
+    Raises:
+        BudgetError: If no feasible member is made of scored paths.
+    """
+    run, plan, sampler, progress = context.run, context.plan, context.sampler, context.progress
+    scores = {cell: standardised(found) for cell, found in distances.items()}
+    trials = run.trials()
+    seen: set[Any] = set()
+    progress.start("search", plan.trials, "networks")
+    progress.advance(len(trials))
+    began, rejected = time.monotonic(), 0
+    for found in best_first(blocks, scores, sampler.counted):
+        if len(trials) >= plan.trials or rejected >= MOST_REJECTED:
+            break
+        member = sampler.member_of(found.options)
+        rejected += member is None
+        if member is None or member.architecture in seen:
+            continue
+        seen.add(member.architecture)
+        if len(seen) <= len(trials):
+            continue  # on record
+        number = len(trials)
+        trial = Trial(
+            number=number,
+            architecture=member.architecture,
+            cost=member.cost,
+            status="complete",
+            score=found.score,
+            seed=context.options.seed * 100_003 + number,
+            seconds=time.monotonic() - began,
+            layout=member.layout,
+            origin=ORIGIN,
+            batch=number // plan.population,
+        )
+        run.append(TrialScored(trial=trial.to_dict()))
+        trials.append(trial)
+        began = time.monotonic()
+        progress.advance(best=f"{trials[0].score or 0.0:.4f}", last=trial.layout)
+    else:
+        progress.note(f"No more networks are feasible: {len(trials)} were scored.")
+    progress.finish()
+    if not trials:
+        raise BudgetError("No feasible network is made of scored paths. Lower --min-share.")
+    return trials

@@ -1,0 +1,56 @@
+"""The options of the method `blockwise`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+from nas.errors import OptionError
+from nas.options.declaration import check_values, option
+from nas.options.kinds import Choice, Text, Whole
+from nas.options.methods import MethodOptions
+
+if TYPE_CHECKING:
+    from nas.options.search_options import SearchOptions
+
+SIDE_BY_SIDE, SEQUENTIAL = "side-by-side", "sequential"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockwiseOptions(MethodOptions):
+    """How the blocks are trained, and what they learn."""
+
+    ranking_uses: ClassVar[frozenset[str]] = frozenset({"data", "supernet"})
+
+    epochs: int | None = option(
+        kind=Whole(1, 1_000_000, 30), help="training epochs of each block", default_help="planned"
+    )
+    strategy: str = option(
+        SIDE_BY_SIDE,
+        kind=Choice((SIDE_BY_SIDE, SEQUENTIAL)),
+        help="all blocks at once, or each on the best path so far, as BossNAS was published",
+    )
+    teacher: str | None = option(
+        kind=Text("DIR"),
+        help="a trained network (winners/1 of a run, say) whose feature maps the blocks learn, as in DNA",
+        default_help="none: blocks learn by BossNAS's ensemble bootstrapping",
+    )
+
+    def validate(self, search: SearchOptions) -> None:
+        check_values(self)
+        if search.searcher != "evolution":
+            raise OptionError(
+                f"--searcher {search.searcher}: with --method blockwise the best networks are found exactly, by "
+                "dynamic programming. Leave out one of the two."
+            )
+        if self.teacher is not None and self.strategy == SEQUENTIAL:
+            raise OptionError(
+                f"--teacher {self.teacher} --strategy {SEQUENTIAL}: with a teacher all blocks are trained side by "
+                "side. Leave out one of the two."
+            )
+
+    def absolute(self) -> BlockwiseOptions:
+        if self.teacher is None:
+            return self
+        return replace(self, teacher=os.path.abspath(os.path.expanduser(self.teacher)))

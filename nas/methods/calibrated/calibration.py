@@ -1,0 +1,117 @@
+"""Calibration: short trainings of a few networks, chosen by what they say about all for their cost.
+
+A search and `nas rank` use the same `calibrate`; where networks, proxies and trainings come from differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nas.architecture import Architecture
+from nas.data import Dataset
+from nas.methods.calibrated.features import FeatureGroups, FeatureScaler
+from nas.methods.calibrated.gaussian_process import AveragedGP
+from nas.progress import Progress
+from nas.training import Recipe, fresh_network, train_network
+
+Train = Callable[[Architecture, str], float | None]
+"""Trains an architecture for a short while, in a phase of that name; its accuracy, or None where the training fails."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Calibration:
+    """All that a calibrated score follows from, as plain data.
+
+    Attributes:
+        reference: Features of networks sampled from the feasible set of a search, or of a table.
+        digests: Of these networks, so that none is measured again.
+        trained: The rows of those that were trained, with the accuracies that they reached.
+    """
+
+    reference: FeatureGroups
+    digests: tuple[str, ...]
+    trained: tuple[tuple[int, float], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        groups = [group.tolist() for group in self.reference.groups]
+        return {"reference": groups, "digests": self.digests, "trained": self.trained}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Calibration:
+        """What `to_dict` gave."""
+        return cls(
+            reference=FeatureGroups(groups=tuple(np.array(group, dtype=float) for group in plain["reference"])),
+            digests=tuple(plain["digests"]),
+            trained=tuple((row, value) for row, value in plain["trained"]),
+        )
+
+    @cached_property
+    def scaler(self) -> FeatureScaler:
+        return FeatureScaler(self.reference)
+
+    @cached_property
+    def process(self) -> AveragedGP:
+        rows, accuracies = zip(*self.trained, strict=True)
+        return self.scaler.fit(rows, accuracies)
+
+
+def calibrate(
+    networks: Sequence[Architecture],
+    reference: FeatureGroups,
+    train: Train,
+    *,
+    trainings: int,
+    rows: Sequence[int] | None = None,
+) -> Calibration:
+    """Trains the networks that reduce variance most, one after another.
+
+    Args:
+        networks: The reference networks.
+        reference: Their features.
+        trainings: The compute that may be spent, in trainings of the average network.
+        rows: Those that were chosen before, by whatever rule; None chooses.
+    """
+    chosen = FeatureScaler(reference).select(trainings) if rows is None else rows
+    trained: list[tuple[int, float]] = []
+    for number, row in enumerate(chosen, start=1):
+        accuracy = train(networks[row], f"calibration {number} of {len(chosen)}")
+        if accuracy is not None:
+            trained.append((row, accuracy))
+    return Calibration(
+        reference=reference, digests=tuple(network.digest for network in networks), trained=tuple(trained)
+    )
+
+
+def train_shortly(
+    architecture: Architecture,
+    data: Dataset,
+    recipe: Recipe,
+    *,
+    progress: Progress,
+    phase: str,
+    folder: Path | None,
+    metric: str = "accuracy",
+    after_save: Callable[[], None] | None = None,
+) -> float:
+    """Trains a network from scratch, or from its last checkpoint in `folder`; its accuracy on search-validation.
+
+    Raises:
+        TrainingError: If the loss stops being a finite number.
+    """
+    return train_network(
+        fresh_network(architecture.at_resolution(data.resolution), seed=recipe.seed),
+        data,
+        recipe,
+        progress=progress,
+        phase=phase,
+        folder=folder,
+        metric=metric,
+        after_save=after_save,
+    )

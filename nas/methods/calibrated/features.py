@@ -1,0 +1,126 @@
+"""Features of networks that need no training, in groups, and as points that a Gaussian process can be fitted on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nas.architecture import Architecture
+from nas.methods.calibrated.gaussian_process import AveragedGP, select_by_variance_reduction
+from nas.methods.features import cost_features, stage_features, table_of
+from nas.methods.zero_cost.proxies import PROXIES
+from nas.methods.zero_cost.proxy_cache import ProxyValues
+from nas.progress import Progress, Silent
+
+_STEADY = 1e-12
+_STEP_SHARE = 0.125
+"""Of the average network's multiply-adds: what a training step costs whatever the network (0.12 of NATS-Bench's)."""
+
+
+class Proxies:
+    """Returns the values of every zero-cost proxy, in the order of their names."""
+
+    def __init__(self, values: ProxyValues) -> None:
+        self._values = values
+
+    def know(self, digest: str, values: Sequence[float]) -> None:
+        """Takes over what was computed before."""
+        for name, value in zip(PROXIES.names(), values, strict=True):
+            self._values.memory.know(digest, name, value)
+
+    def __call__(self, architecture: Architecture) -> list[float]:
+        values = self._values.values(PROXIES.names(), architecture)
+        return [values[name] for name in PROXIES.names()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FeatureGroups:
+    """What is known of networks untrained: costs (N, 4), structure (N, S) and, if asked for, proxies (N, P)."""
+
+    groups: tuple[np.ndarray, ...]
+
+    @classmethod
+    def of(
+        cls, architectures: Sequence[Architecture], proxies: Proxies | None, *, progress: Progress | None = None
+    ) -> FeatureGroups:
+        """Measures networks; without proxies nothing but counting is done."""
+        counted = tuple(table_of([of(each) for each in architectures]) for of in (cost_features, stage_features))
+        if proxies is None:
+            return cls(groups=counted)
+        progress = progress or Silent()
+        progress.start("proxies", len(architectures), "networks")
+        values: list[list[float]] = []
+        for each in architectures:
+            values.append(proxies(each))
+            progress.advance()
+        progress.finish()
+        return cls(groups=(*counted, np.array(values)))
+
+
+class FeatureScaler:
+    """Networks as points beside reference networks: equal weight for each group, whatever its number of columns.
+
+    Columns are standardised by the reference. A proxy enters by its normal score among the reference, since the sizes
+    of proxies say little and some are infinite. So the point of a network depends on no other network than these.
+
+    Attributes:
+        widths: Columns of each group.
+        reference: (N, F), the reference networks as points.
+        costs: (N,) of training each of them, in multiply-adds of one image.
+    """
+
+    def __init__(self, reference: FeatureGroups) -> None:
+        self._proxies = [
+            np.sort(np.nan_to_num(group, nan=-np.inf, posinf=np.inf, neginf=-np.inf), axis=0)
+            for group in reference.groups[2:]
+        ]
+        groups = self._comparable(reference)
+        self._means = [group.mean(0) for group in groups]
+        self._deviations = [np.where(group.std(0) > _STEADY, group.std(0), np.inf) for group in groups]
+        self.widths = tuple(map(len, self._means))
+        self.reference = self.points(reference)
+        macs = np.exp(reference.groups[0][:, 1])
+        self.costs = macs + _STEP_SHARE * macs.mean()
+
+    def points(self, measured: FeatureGroups) -> np.ndarray:
+        """(N, F) of networks measured."""
+        groups = []
+        for group, mean, deviation in zip(self._comparable(measured), self._means, self._deviations, strict=True):
+            width = len(mean)
+            fitted = np.zeros((len(group), width))
+            fitted[:, : min(width, group.shape[1])] = group[:, :width]
+            groups.append((fitted - mean) / deviation / math.sqrt(max(1, width)))
+        return np.hstack(groups)
+
+    def select(self, count: int) -> list[int]:
+        """The rows of the reference to train: those that reduce variance most, for the cost of `count` average ones."""
+        return select_by_variance_reduction(self.reference, self.widths, count, self.costs)
+
+    def fit(self, rows: Sequence[int], accuracies: Sequence[float]) -> AveragedGP:
+        """A process fitted to the logits of the accuracies (0 to 1) of some rows of the reference."""
+        return AveragedGP(self.reference[list(rows)], [logit(each) for each in accuracies], self.widths)
+
+    def _comparable(self, measured: FeatureGroups) -> list[np.ndarray]:
+        normal = [self._normal(known, values) for known, values in zip(self._proxies, measured.groups[2:], strict=True)]
+        return [*measured.groups[:2], *normal]
+
+    @staticmethod
+    def _normal(reference: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Ranks among the reference as quantiles of a normal distribution; ties share theirs, NaN is the lowest."""
+        from scipy.stats import norm
+
+        values = np.nan_to_num(values, nan=-np.inf, posinf=np.inf, neginf=-np.inf)
+        columns = []
+        for known, asked in zip(reference.T, values.T, strict=True):
+            below = (np.searchsorted(known, asked, "left") + np.searchsorted(known, asked, "right")) / 2
+            columns.append(norm.ppf((below + 0.5) / (len(known) + 1)))
+        return np.stack(columns, axis=1)
+
+
+def logit(accuracy: float) -> float:
+    """The logit of an accuracy from 0 to 1, which is clipped to 0.001 from both ends."""
+    share = min(max(accuracy, 1e-3), 1 - 1e-3)
+    return math.log(share / (1 - share))

@@ -1,0 +1,46 @@
+"""Calibration in a run's report: what the short trainings reached, and what is predicted of the same networks."""
+
+from __future__ import annotations
+
+from nas.formats import count, percent
+from nas.methods.protocol.report import MethodReport, MethodSection, ScoreMeaning, Table
+from nas.run import RunRecord
+from nas.run.events import CalibrationFailed, CalibrationTrained
+
+
+def section(record: RunRecord) -> MethodSection:
+    """Returns the short trainings, the most accurate first, and which of them failed."""
+    trials = {trial.architecture.digest: trial for trial in record.trials()}
+    rows: list[tuple[str | int, ...]] = []
+    for digest, accuracy in sorted(_trainings(record), key=lambda training: -training[1]):
+        trial = trials.get(digest)
+        expected = "not scored" if trial is None else percent(trial.score)
+        rows.append((digest, "" if trial is None else trial.layout, percent(accuracy), expected))
+    words = (
+        "A Gaussian process on costs, structure and zero-cost proxies was fitted to these trainings; "
+        "the last column is what it then expects of the same networks."
+    )
+    failed = (f" {event.digest} is left out: {event.error}" for event in record.events(CalibrationFailed))
+    return MethodSection(
+        title="What the scores are calibrated by",
+        paragraphs=(words + "".join(failed),),
+        table=Table(headers=("Network", "Layout", "Reached", "Expected"), rows=rows, numeric=(2, 3)),
+        progress=f"{count(len(rows), 'network')} trained",
+    )
+
+
+def score_meaning(record: RunRecord) -> ScoreMeaning:
+    """Returns what a calibrated score predicts, and from how many trainings."""
+    trained = count(len(_trainings(record)), "network")
+    return ScoreMeaning(
+        caption="A score is the accuracy that a short training is expected to reach, by what such trainings of "
+        f"{trained} reached."
+    )
+
+
+def _trainings(record: RunRecord) -> list[tuple[str, float]]:
+    """Returns digest and accuracy of each network that was trained shortly."""
+    return [(event.digest, event.accuracy) for event in record.events(CalibrationTrained)]
+
+
+REPORT = MethodReport(section=section, score_meaning=score_meaning, phases=("calibration",))

@@ -1,0 +1,21 @@
+"""Reference networks: members of a search's feasible set that scores are made relative to."""
+
+from __future__ import annotations
+
+import random
+
+from nas.architecture import Architecture
+from nas.sampling import BudgetSampler
+
+_TRIES = 20
+
+
+def reference_networks(sampler: BudgetSampler, count: int, *, seed: int) -> list[Architecture]:
+    """Different feasible architectures, sampled by layout; fewer than `count` where there are no more."""
+    rng, found = random.Random(f"reference-{seed}"), dict[str, Architecture]()
+    for _ in range(_TRIES * count):
+        if len(found) == count:
+            break
+        sampled = sampler.sample(rng).architecture
+        found[sampled.digest] = sampled
+    return list(found.values())

@@ -1,0 +1,345 @@
+"""The method `supernet`: shared weights trained for the budget, or another run's, score every architecture."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nas.architecture import Architecture
+from nas.budget import Budget
+from nas.data import DataInfo
+from nas.errors import OptionError, RunError
+from nas.jobs.backend import ScorerSource
+from nas.methods.protocol.context import Context
+from nas.methods.protocol.manifest import check_program
+from nas.methods.protocol.plan import MethodPlan, Plan, Planned, Workload, within
+from nas.methods.protocol.ranking import RankingSettings, RankingTask
+from nas.methods.protocol.saved_run import SavedRun
+from nas.methods.protocol.search_method import MethodDisk, RankedScorer, SearchMethod
+from nas.methods.supernet.options import SupernetOptions
+from nas.methods.supernet.reuse import (
+    FOLDER,
+    CoveredSampler,
+    ReusedSupernet,
+    SupernetCoverage,
+    check_covered,
+    check_same_classes,
+    fixed_options,
+    uncovered,
+)
+from nas.methods.supernet.scorer import SupernetScoring
+from nas.networks.supernet import Supernet
+from nas.options import SearchOptions
+from nas.progress import Progress
+from nas.run import RunRecord, link_or_copy
+from nas.run.events import SupernetAccuracy, SupernetEpoch, SupernetReused, UpdateCounts
+from nas.run.files import file_digest
+from nas.sampling import BudgetSampler
+from nas.spaces import SearchSpace
+from nas.training import SupernetTraining
+from nas.training.checkpoint import load_checkpoint, newest, size_on_disk
+
+TRAIN_MIN_SHARE = 0.5
+"""The least share of the budget that trains the supernet; `--supernet` can then search half the budget."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupernetPlan(MethodPlan):
+    """The plan of a supernet's training and scoring.
+
+    Attributes:
+        watch_every: Epochs between measurements of a few architectures while it trains.
+        train_min_share: The least share of the budget that networks use which train the supernet. It is below the
+            share that proposals use, so that the supernet can serve lower budgets too.
+    """
+
+    epochs: int
+    strategy: str
+    watch_every: int
+    recalibration_images: int
+    validation_images: int
+    train_min_share: float
+
+
+class TrainingMembers:
+    """The architectures that train the supernet: feasible members, by layout."""
+
+    def __init__(self, sampler: BudgetSampler) -> None:
+        self._sampler = sampler
+        self.layouts = sampler.layouts
+
+    def largest(self, rng: random.Random, layout: str) -> Architecture:
+        return self._sampler.largest(rng, layout).architecture
+
+    def smallest(self, rng: random.Random, layout: str) -> Architecture:
+        return self._sampler.smallest(rng, layout).architecture
+
+    def member(self, rng: random.Random, layout: str) -> Architecture:
+        return self._sampler.sample(rng, layout=layout).architecture
+
+
+class SupernetMethod(SearchMethod[SupernetOptions]):
+    """Scores by validation accuracy, or loss, with a supernet's weights, BatchNorm recalibrated for each network."""
+
+    phase = FOLDER
+    plan_type = SupernetPlan
+    coverage: SupernetCoverage
+    training: BudgetSampler
+
+    def __init__(self, name: str, options: Any) -> None:
+        super().__init__(name, options)
+        self._source: SavedRun | None = None
+        self._reused: ReusedSupernet | None = None
+        self._supernet: Supernet | None = None
+
+    # -- before the search ---------------------------------------------------------------------------------------
+
+    def open_source(self, space: SearchSpace, options: SearchOptions, progress: Progress) -> SearchOptions:
+        source = self.options.supernet
+        if source is None:
+            return options
+        self._source, self._reused = ReusedSupernet.find(source, space)
+        check_program(self._source.run, progress)
+        return fixed_options(options, source, self._reused.coverage)
+
+    def check_data(self, info: DataInfo, data: str) -> None:
+        if self._source is not None:
+            check_same_classes(self._source.run, info, data)
+
+    def set_up(self, space: SearchSpace, budgets: Sequence[Budget], options: SearchOptions) -> BudgetSampler:
+        if self._reused is None:
+            return super().set_up(space, budgets, options)
+        self.coverage = self._reused.coverage
+        self.training = self.coverage.sampler(space)
+        check_covered(self.coverage, budgets, self.training, str(self.options.supernet))
+        return CoveredSampler(space, budgets, min_share=options.min_share, coverage=self.coverage)
+
+    def plan(self, workload: Workload) -> Planned:
+        # The sandwich costs four networks a step. In short trainings single paths got further for the same work
+        # (docs/decisions/0002-supernet-training.md), so it is for those who can pay for both many steps and four
+        # networks.
+        affordable = workload.affordable / workload.images
+        strategy = self.options.strategy or ("sandwich" if affordable >= 240 else "single-path")
+        members = 4 if strategy == "sandwich" else 1
+        epochs = self.options.epochs or within(round(affordable / members), 4, 60)
+        # By loss, 1,000 images order networks as well as all do; by accuracy all are needed
+        # (experiments/recalibration).
+        enough = 1000 if self.options.scorer == "loss" else 5000
+        recalibration, validation = 512, min(enough, max(1, round(workload.train_count * 0.2)))
+        own = SupernetPlan(
+            epochs=epochs,
+            strategy=strategy,
+            watch_every=max(1, epochs // 8),
+            recalibration_images=recalibration,
+            validation_images=validation,
+            train_min_share=min(TRAIN_MIN_SHARE, workload.options.min_share),
+        )
+        seconds = epochs * members * workload.images / workload.rate
+        if self._reused is not None:
+            # Trained already; how it was stays on record.
+            given = self._reused.coverage
+            own = SupernetPlan(
+                epochs=given.epochs,
+                strategy=given.strategy,
+                watch_every=own.watch_every,
+                recalibration_images=recalibration,
+                validation_images=validation,
+                train_min_share=given.train_min_share,
+            )
+            seconds = 0.0
+        return Planned(
+            own=own,
+            training_seconds=seconds,
+            trial_seconds=(recalibration + validation) / (3 * workload.scoring_rate),
+        )
+
+    def prepare(self, plan: Plan, options: SearchOptions, sampler: BudgetSampler) -> Plan:
+        own = plan.of(SupernetPlan)
+        if self._reused is None:
+            self.training = BudgetSampler(sampler.space, sampler.budgets, min_share=own.train_min_share)
+            self.coverage = SupernetCoverage.of(
+                self.training,
+                resolution=plan.resolution,
+                train_resolution=plan.train_resolution,
+                seed=options.seed,
+                epochs=own.epochs,
+                strategy=own.strategy,
+            )
+        self._supernet = build_supernet(self.training, plan.train_resolution, seed=options.seed)
+        return plan
+
+    def describe(self, plan: Plan, options: SearchOptions, *, images: int) -> tuple[str, list[str]]:
+        own, reused = plan.of(SupernetPlan), self._reused
+        if reused is None:
+            return f"Supernet: {own.epochs} epochs of {images:,} images, {own.strategy}", []
+        budgets = [Budget.parse(text) for text in options.budgets]
+        left_out = uncovered(self.coverage, budgets, options.min_share)
+        first = f"Supernet: that of {reused.source_run} ({own.epochs} epochs, {own.strategy})"
+        return first, [] if left_out is None else [left_out]
+
+    def disk(self, plan: Plan, *, network: int) -> MethodDisk:
+        """Checkpoints are written before older ones are deleted, so three are there at once, each with the optimizer's
+        two moments, and the best weights; afterwards the last weights and the best remain.
+        """
+        assert self._supernet is not None, "the supernet is built before its disk is asked for"
+        weights, whole = (size_on_disk(self._supernet, moments=moments) for moments in (0, 2))
+        if self._reused is not None:
+            return MethodDisk(training=weights, kept=weights)
+        return MethodDisk(training=3 * whole + weights, kept=2 * weights)
+
+    def facts(self) -> dict[str, Any]:
+        reused = None if self._reused is None else self._reused.to_dict()
+        return {"coverage": self.coverage.to_dict(), "reused": reused}
+
+    def data_seed(self, seed: int) -> int:
+        # The division that the supernet was trained on: another would score on images that it has learnt.
+        return self.coverage.seed
+
+    def restore(
+        self, run: RunRecord, plan: Plan, options: SearchOptions, space: SearchSpace, *, trained: bool
+    ) -> BudgetSampler:
+        facts = run.manifest.get("method") or {}
+        self.coverage = SupernetCoverage.from_dict(facts.get("coverage") or {}, run.path)
+        if facts.get("reused"):
+            self._reused = ReusedSupernet.from_dict(facts["reused"], self.coverage, run.path)
+        self.training = self.coverage.sampler(space)
+        budgets = [Budget.parse(text) for text in run.manifest["budgets"]]
+        return CoveredSampler(space, budgets, min_share=options.min_share, coverage=self.coverage)
+
+    # -- the search ----------------------------------------------------------------------------------------------
+
+    def train(self, context: Context) -> Supernet:
+        """Trains fresh weights, from the run's last checkpoint if it has one, or fills in another run's."""
+        supernet = self._take_supernet(context).to(context.plan.device)
+        if self._reused is None:
+            _train(context, supernet, self.training)
+        else:
+            _fill(context, supernet, self._reused)
+        return supernet
+
+    def scorer(self, context: Context, trained: Supernet) -> ScorerSource:
+        plan, own, options = context.plan, context.plan.of(SupernetPlan), context.options
+        return SupernetScoring(
+            supernet=trained,
+            data=context.data,
+            recipe=plan.recipe(epochs=1, seed=options.seed),
+            metric=self._metric(options.metric),
+            recalibration_images=own.recalibration_images,
+            validation_images=own.validation_images,
+        )
+
+    # -- nas rank ------------------------------------------------------------------------------------------------
+
+    def check_ranking(self, settings: RankingSettings) -> None:
+        if settings.supernet is None:
+            raise OptionError(
+                f"--method {self.name} needs a trained supernet: give --supernet RUN, the directory of a search in "
+                f"this space by --method {self.name}."
+            )
+
+    def ranked(self, task: RankingTask) -> RankedScorer:
+        assert task.settings.supernet is not None, "checked before"
+        return RankedScorer(make=self.scoring_of(task.settings.supernet, task.space, task.settings.data).make)
+
+    def scoring_of(self, path: str | Path, space: SearchSpace, data: str | None = None) -> SupernetScoring:
+        """Scoring by the supernet of a run, as its search does it.
+
+        Args:
+            space: The space as it was loaded; the run's has to be the same.
+            data: Other images with the same classes, divided as the run's were; None is the run's own.
+
+        Raises:
+            NasError: If there is no trained supernet, or its data are gone.
+        """
+        saved, reused = ReusedSupernet.find(path, space)
+        plan, coverage = saved.plan(SupernetPlan), reused.coverage
+        source = saved.source(data)
+        check_same_classes(saved.run, source.info, data or saved.options.data)
+        info = source.info
+        space = saved.adapted(
+            space, resolution=coverage.resolution, channels=info.channels, num_classes=info.num_classes
+        )
+        supernet = build_supernet(coverage.sampler(space), plan.train_resolution, seed=coverage.seed).to(plan.device)
+        load_checkpoint(Path(reused.file), supernet)
+        return SupernetScoring(
+            supernet=supernet,
+            data=source.load(resolution=coverage.train_resolution, seed=coverage.seed),
+            recipe=plan.recipe(epochs=1, seed=coverage.seed),
+            metric=self._metric(saved.options.metric),
+            recalibration_images=plan.of(SupernetPlan).recalibration_images,
+            validation_images=plan.of(SupernetPlan).validation_images,
+        )
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _metric(self, metric: str) -> str:
+        """What is measured with shared weights, where finalists are told apart by `metric`."""
+        return "negative-loss" if self.options.scorer == "loss" else metric
+
+    def _take_supernet(self, context: Context) -> Supernet:
+        """The supernet, which this lets go of."""
+        taken, self._supernet = self._supernet, None
+        return taken or build_supernet(self.training, context.plan.train_resolution, seed=context.options.seed)
+
+
+def build_supernet(training: BudgetSampler, train_resolution: int, *, seed: int) -> Supernet:
+    """Fresh shared weights for all that a sampler gives, at the resolution that networks are trained at."""
+    space = training.space.adapted(resolution=train_resolution)
+    return Supernet(space, seed=seed, choices=training.feasible_choices())
+
+
+def _train(context: Context, supernet: Supernet, training: BudgetSampler) -> None:
+    run, plan, options, progress = context.run, context.plan, context.options, context.progress
+    own = plan.of(SupernetPlan)
+    trainer = SupernetTraining(
+        supernet,
+        TrainingMembers(training),
+        context.data,
+        plan.recipe(epochs=own.epochs, seed=options.seed),
+        strategy=own.strategy,
+        folder=run.path / FOLDER,
+    )
+    # A training that continues from a checkpoint sees some epochs again; they are on record.
+    known: dict[int, dict[str, float]] = {}
+    for event in run.events(SupernetAccuracy):
+        known.setdefault(event.epoch, {})[event.name] = event.accuracy
+    recorded = {event.epoch for event in run.events(SupernetEpoch)}
+
+    def on_curve(row: dict[str, Any]) -> None:
+        if row["epoch"] not in recorded:
+            run.append(SupernetEpoch(**row))
+        shown = ", ".join(f"{name} {value:.3f}" for name, value in row["accuracies"].items())
+        progress.note(f"Supernet, epoch {row['epoch']} of {own.epochs}: {shown}")
+
+    trainer.run(
+        progress,
+        on_curve,
+        watch_every=own.watch_every,
+        metric=options.metric,
+        known=known,
+        on_watched=lambda epoch, name, accuracy: run.append(
+            SupernetAccuracy(epoch=epoch, name=name, accuracy=accuracy)
+        ),
+    )
+    if not run.events(UpdateCounts):
+        run.append(UpdateCounts(counts=trainer.updates))
+
+
+def _fill(context: Context, supernet: Supernet, reused: ReusedSupernet) -> None:
+    """Copies another run's weights into the run, once, and from there into the supernet."""
+    folder = context.run.path / FOLDER
+    if newest(folder) is None:
+        source = Path(reused.file)
+        if not source.is_file() or file_digest(source) != reused.sha256:
+            raise RunError(
+                f"The supernet of {reused.source_run} is gone or has changed before it was copied to "
+                f"{context.run.path}: start a new run."
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        link_or_copy(source, folder / source.name)
+    if not context.run.events(SupernetReused):
+        context.run.append(SupernetReused(run=reused.source_run, step=reused.step, sha256=reused.sha256))
+    load_checkpoint(folder / Path(reused.file).name, supernet)

@@ -1,0 +1,52 @@
+"""The options of the method `supernet`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from nas.errors import OptionError
+from nas.options.declaration import check_values, option
+from nas.options.kinds import Choice, Text, Whole, flag
+from nas.options.methods import MethodOptions
+
+if TYPE_CHECKING:
+    from nas.options.search_options import SearchOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupernetOptions(MethodOptions):
+    """How the supernet is trained and what is measured with its weights."""
+
+    ranking_uses: ClassVar[frozenset[str]] = frozenset({"data", "supernet", "scorer"})
+
+    epochs: int | None = option(
+        kind=Whole(1, 1_000_000, 30), help="training epochs of the supernet", default_help="planned"
+    )
+    strategy: str | None = option(
+        kind=Choice(("sandwich", "single-path")),
+        help="how it is trained: the sandwich rule, or one architecture a step",
+        default_help="single-path where the sandwich's four networks a step cannot be afforded",
+    )
+    scorer: str = option(
+        "accuracy",
+        kind=Choice(("accuracy", "loss")),
+        help="what is measured with shared weights; loss tells networks apart better on few images",
+    )
+    supernet: str | None = option(
+        kind=Text("RUN"),
+        help="a run whose trained supernet is used instead of training one; --data is that run's if left out",
+    )
+
+    def validate(self, search: SearchOptions) -> None:
+        check_values(self)
+        for name in ("epochs", "strategy"):
+            if self.supernet is not None and getattr(self, name) is not None:
+                raise OptionError(
+                    f"{flag(name)} {getattr(self, name)} is about training a supernet, and that of "
+                    f"--supernet {self.supernet} is trained. Leave out one of the two."
+                )
+
+    @property
+    def data_run(self) -> str | None:
+        return self.supernet

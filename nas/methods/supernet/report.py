@@ -1,0 +1,158 @@
+"""The supernet in a run's report: whether it converged, what its scores are, and what else it can serve."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from nas.formats import count, listing, percent, points
+from nas.methods.protocol.report import (
+    Command,
+    Curves,
+    MethodReport,
+    MethodSection,
+    ScoreMeaning,
+    accuracy_name,
+    asked,
+    budgets,
+    epochs_progress,
+)
+from nas.run import RunRecord
+from nas.run.events import PhaseFinished, SupernetEpoch
+
+_TITLE = "Did the supernet converge?"
+_LEAST = 4  # measurements below which nothing is said about convergence
+# A change over the last quarter that is below either of these is called level: one point of accuracy is about
+# what a measurement on a thousand images may be off by chance, and a tenth of the whole gain is a slow end.
+_LEVEL_POINTS, _LEVEL_SHARE = 0.01, 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """Accuracies with shared weights after an epoch of the supernet, by the name of the network."""
+
+    epoch: int
+    accuracies: Mapping[str, float]
+
+
+def section(record: RunRecord) -> MethodSection:
+    """Returns the training curve with what it says, or where the supernet is from."""
+    source, commands = (record.manifest.get("method") or {}).get("reused"), _commands(record)
+    if source:
+        run = source.get("source_run", "?")
+        words = f"It was not trained here: it is the supernet of {run}, whose page has its curve."
+        return MethodSection(title=_TITLE, paragraphs=(words,), commands=commands)
+    curve = [measured for measured in measurements(record) if measured.accuracies]
+    progress = epochs_progress(record)
+    if not curve:
+        words = "Nothing was measured of the supernet's training yet."
+        return MethodSection(title=_TITLE, paragraphs=(words,), progress=progress, commands=commands)
+    series = {name: [(m.epoch, m.accuracies[name]) for m in curve if name in m.accuracies] for name in _names(curve)}
+    curves = Curves(
+        series=series,
+        x_label="epoch of the supernet",
+        y_label=f"validation {accuracy_name(record)}",
+        title="Accuracy over the supernet's epochs",
+        caption="Accuracy with shared weights of the same few networks, on the search's validation images, "
+        "while the supernet was trained.",
+    )
+    said = tuple(convergence(curve, ended=_is_trained(record)))
+    return MethodSection(title=_TITLE, paragraphs=said, curves=curves, progress=progress, commands=commands)
+
+
+def score_meaning(record: RunRecord) -> ScoreMeaning:
+    """Returns what a score with shared weights is, by the scorer."""
+    if asked(record).get("scorer") == "loss":
+        return ScoreMeaning(
+            caption="A score is the mean logarithm of the right class's probability on the search's validation images, "
+            "with the supernet's shared weights; 0 would be certainty."
+        )
+    return ScoreMeaning(
+        caption="A score is the accuracy on the search's validation images with the supernet's shared weights; "
+        "trained by itself a network does better.",
+        is_accuracy=True,
+        axis_label=f"score: {accuracy_name(record)} with shared weights",
+    )
+
+
+def measurements(record: RunRecord) -> list[Measurement]:
+    """Returns the training curve; of epochs that were trained again after a stop, the later run counts."""
+    latest = {(event.epoch, event.step): event for event in record.events(SupernetEpoch)}
+    return [
+        Measurement(epoch=epoch, accuracies=event.accuracies)
+        for (epoch, _), event in sorted(latest.items(), key=lambda item: item[0])
+    ]
+
+
+def convergence(curve: Sequence[Measurement], *, ended: bool = True) -> list[str]:
+    """Returns what the curve says, one sentence each: whether it still rises, and whether size pays.
+
+    Args:
+        ended: Whether the supernet's training is over, so that advice on its length makes sense.
+    """
+    names = _names(curve)
+    measured = [each for each in curve if all(name in each.accuracies for name in names)]
+    if not names or len(measured) < _LEAST:
+        return [f"Measured {count(len(measured), 'time')} so far: too few to say whether it converges."]
+    last, first = measured[-1], measured[0]
+    since = measured[-1 - max(1, len(measured) // 4)]
+    change = _mean(last, names) - _mean(since, names)
+    gained = _mean(last, names) - _mean(first, names)
+    each = listing(f"{name} {points(last.accuracies[name] - since.accuracies[name])}" for name in names)
+    sentences = [
+        f"From epoch {since.epoch} to {last.epoch} the mean of these {len(names)} networks "
+        f"changed by {points(change)} ({each}), and since epoch {first.epoch} by {points(gained)}."
+    ]
+    level = max(_LEVEL_POINTS, _LEVEL_SHARE * abs(gained))
+    if change > level:
+        advice = "It was still rising: more --epochs are likely to make the scores better."
+        sentences.append(advice if ended else "It is still rising.")
+    elif change < -level:
+        sentences.append("It is falling: the accuracies were better before, as with too high a learning rate.")
+    else:
+        advice = "It has levelled off: more --epochs are unlikely to change much."
+        sentences.append(advice if ended else "It is level at the moment.")
+    return sentences + _size_pays(last)
+
+
+def _size_pays(last: Measurement) -> list[str]:
+    largest, smallest = last.accuracies.get("largest"), last.accuracies.get("smallest")
+    if largest is None or smallest is None:
+        return []
+    figures = f"the largest network is at {percent(largest)} and the smallest at {percent(smallest)}"
+    if largest < smallest:
+        return [f"At epoch {last.epoch} {figures}: the largest being behind is a sign of too little training."]
+    return [f"At epoch {last.epoch} {figures}."]
+
+
+def _names(curve: Sequence[Measurement]) -> list[str]:
+    return list(dict.fromkeys(name for each in curve for name in each.accuracies))
+
+
+def _mean(measured: Measurement, names: Sequence[str]) -> float:
+    return sum(measured.accuracies[name] for name in names) / len(names)
+
+
+def _is_trained(record: RunRecord) -> bool:
+    return any(event.phase == "supernet" for event in record.events(PhaseFinished))
+
+
+def _commands(record: RunRecord) -> tuple[Command, ...]:
+    """Returns how to search a lower budget with this supernet, once it is trained, if it was trained on lower ones."""
+    asked_for = budgets(record)
+    if not _is_trained(record) or len(asked_for) != 1:
+        return ()
+    (budget,) = asked_for
+    coverage = (record.manifest.get("method") or {}).get("coverage") or {}
+    least = coverage.get("low", {}).get(budget.metric)
+    share = max(0.75, 1.2 * least / budget.bound) if least else 1.0
+    if share > 0.95:
+        return ()
+    lower = replace(budget, bound=budget.bound * share)
+    space = str(asked(record).get("space", "coatnet"))
+    words = ("nas-search", "--space", space, "--budget", str(lower), "--supernet", str(record.path))
+    purpose = "Search it below this budget with the same supernet, without training one again:"
+    return (Command(purpose=purpose, words=words),)
+
+
+REPORT = MethodReport(section=section, score_meaning=score_meaning, phases=("supernet",))

@@ -1,0 +1,54 @@
+"""The methods that score by zero-cost proxies: by one (`nwot`, …) or by several (`az-nas`, `zero-cost`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from nas.jobs.backend import ScorerSource
+from nas.methods.protocol.context import Context
+from nas.methods.protocol.plan import MethodPlan, Planned, Workload
+from nas.methods.protocol.ranking import RankingTask
+from nas.methods.protocol.search_method import RankedScorer, SearchMethod
+from nas.methods.reference import reference_networks
+from nas.methods.zero_cost.aggregated import PARTS
+from nas.methods.zero_cost.options import ZeroCostOptions
+from nas.methods.zero_cost.planning import proxy_seconds, reference_count
+from nas.methods.zero_cost.proxy_cache import ProxyValues
+from nas.methods.zero_cost.scorer import ZeroCostScoring, proxy_scorer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZeroCostPlan(MethodPlan):
+    """The plan of a search by proxies.
+
+    Attributes:
+        reference: Networks among which several proxies rank an architecture.
+    """
+
+    reference: int
+
+
+class ZeroCostMethod(SearchMethod[ZeroCostOptions]):
+    """Scores by functions of a network at its initial weights and a few training images; nothing is trained."""
+
+    plan_type = ZeroCostPlan
+
+    def plan(self, workload: Workload) -> Planned:
+        reference, each = reference_count(workload), proxy_seconds(workload)
+        return Planned(own=ZeroCostPlan(reference=reference), setup_seconds=reference * each, trial_seconds=each)
+
+    def scorer(self, context: Context, trained: Any) -> ScorerSource:
+        count, seed = context.plan.of(ZeroCostPlan).reference, context.options.seed
+        return ZeroCostScoring(
+            name=self.name,
+            data=context.data,
+            seed=seed,
+            reference=reference_networks(context.sampler, count, seed=seed) if self.name in PARTS else (),
+            device=context.plan.proxy_device,
+        )
+
+    def ranked(self, task: RankingTask) -> RankedScorer:
+        settings = task.settings
+        values = ProxyValues(task.data, seed=settings.seed, device=settings.device, memory=task.ledger)
+        return RankedScorer(make=lambda: proxy_scorer(self.name, values, task.architectures))

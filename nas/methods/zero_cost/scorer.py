@@ -1,0 +1,70 @@
+"""Zero-cost proxies as scores, one alone or several by their ranks; made here, or packed and made elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nas.architecture import Architecture
+from nas.data import Dataset
+from nas.data.sharing import pack_data, unpack_data
+from nas.jobs.executor import Scorer
+from nas.jobs.setup import ScoringSetup
+from nas.methods.zero_cost.aggregated import PARTS, AggregatedScorer
+from nas.methods.zero_cost.proxy_cache import PROBE_IMAGES, ProxyValues, ZeroCostScorer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ZeroCostScoring:
+    """A zero-cost proxy, or an aggregate of several, that can be made here, or packed and made elsewhere.
+
+    Attributes:
+        name: Of `PROXIES` or `PARTS`.
+        reference: Networks that an aggregate ranks among.
+    """
+
+    name: str
+    data: Dataset
+    seed: int
+    reference: Sequence[Architecture] = ()
+    device: str = "cpu"
+
+    def make(self) -> Scorer:
+        """The scorer in this process."""
+        values = ProxyValues(self.data, seed=self.seed, device=self.device)
+        return proxy_scorer(self.name, values, self.reference)
+
+    def pack(self) -> ScoringSetup:
+        """Plain data to make the same scorer from, and the few images that it needs."""
+        return pack_probe(
+            f"{__name__}:unpack",
+            self.data,
+            seed=self.seed,
+            device=self.device,
+            name=self.name,
+            reference=[each.to_dict() for each in self.reference],
+        )
+
+
+def proxy_scorer(name: str, values: ProxyValues, reference: Sequence[Architecture]) -> Scorer:
+    """The scorer by a proxy, or by the ranks of several among reference networks."""
+    return AggregatedScorer(name, values, reference) if name in PARTS else ZeroCostScorer(name, values)
+
+
+def unpack(setup: ScoringSetup) -> Scorer:
+    """The scorer that was packed."""
+    facts = setup.facts
+    return ZeroCostScoring(
+        name=facts["name"],
+        data=unpack_data(facts["data"], setup.arrays),
+        seed=facts["seed"],
+        device=facts["device"],
+        reference=[Architecture.from_dict(each) for each in facts["reference"]],
+    ).make()
+
+
+def pack_probe(make: str, data: Dataset, **facts: Any) -> ScoringSetup:
+    """A setup with the few images that proxies are computed on."""
+    described, arrays = pack_data(data, train_images=PROBE_IMAGES, validation_images=1)
+    return ScoringSetup(make=make, facts={**facts, "data": described}, arrays=arrays)

@@ -1,0 +1,222 @@
+"""The kinds of values that options have: how each is read from a word of the command line, checked and described."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from nas.budget import parse_budgets
+from nas.errors import OptionError
+from nas.registry import unknown
+
+
+def flag(name: str) -> str:
+    """The command line's spelling: "batch_size" is "--batch-size"; "budgets", given one by one, is "--budget"."""
+    return "--budget" if name == "budgets" else "--" + name.replace("_", "-")
+
+
+class Kind(ABC):
+    """A kind of value.
+
+    Attributes:
+        metavar: What stands for the value in a help text; "" for a switch.
+    """
+
+    metavar: str = "X"
+
+    @abstractmethod
+    def check(self, name: str, value: object) -> None:
+        """Raises `OptionError` unless `value` is one that the option `name` can have."""
+
+    def read(self, name: str, word: str) -> Any:
+        """The value that a word of the command line writes, checked."""
+        self.check(name, word)
+        return word
+
+    def describe(self) -> str:
+        """What values there are, for a page of options; "" where the help text says it."""
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Text(Kind):
+    """A name or a path that is not blank."""
+
+    metavar: str = "X"
+
+    def check(self, name: str, value: object) -> None:
+        check_text(name, value)
+
+
+@dataclass(frozen=True, slots=True)
+class Whole(Kind):
+    """A whole number from `low` to `high`; messages give `example`."""
+
+    low: int
+    high: int
+    example: int
+    metavar: str = "N"
+
+    def check(self, name: str, value: object) -> None:
+        check_whole(name, value, self.low, self.high, self.example)
+
+    def read(self, name: str, word: str) -> int:
+        number = int(word) if re.fullmatch(r"[+-]?[0-9]{1,20}", word) else word
+        self.check(name, number)
+        return int(number)
+
+    def describe(self) -> str:
+        return f"{self.low:,} to {self.high:,}"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice(Kind):
+    """One of some names, or of those that `names` gives when it is asked: plug-ins may add to them."""
+
+    names: tuple[str, ...] | Callable[[], Iterable[str]]
+    metavar: str = "X"
+
+    def known(self) -> tuple[str, ...]:
+        """The names."""
+        return self.names if isinstance(self.names, tuple) else tuple(self.names())
+
+    def check(self, name: str, value: object) -> None:
+        check_choice(name, value, self.known())
+
+    def describe(self) -> str:
+        return one_of(self.known())
+
+
+@dataclass(frozen=True, slots=True)
+class Switch(Kind):
+    """True or false; `optional` may be None as well, which is resolved when the search begins."""
+
+    optional: bool = False
+    metavar: str = ""
+
+    def check(self, name: str, value: object) -> None:
+        if value not in ((None, True, False) if self.optional else (True, False)):
+            ways = "true, false or left out" if self.optional else "true or false"
+            raise OptionError(f"{flag(name)} must be {ways}, but got {value!r}.")
+
+    def describe(self) -> str:
+        return "yes or no"
+
+
+@dataclass(frozen=True, slots=True)
+class Share(Kind):
+    """A share of something, at least 0 and below 1."""
+
+    of: str
+    example: float
+    metavar: str = "SHARE"
+
+    def check(self, name: str, value: object) -> None:
+        # NaN fails both comparisons.
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+            raise OptionError(
+                f"{flag(name)} must be a share of {self.of}, at least 0 and below 1, but got {shown(value)}: "
+                f"give one such as {flag(name)} {self.example}."
+            )
+
+    def read(self, name: str, word: str) -> float:
+        try:
+            number: float | str = float(word)
+        except ValueError:
+            number = word
+        self.check(name, number)
+        return float(number)
+
+    def describe(self) -> str:
+        return "from 0 to just below 1"
+
+
+@dataclass(frozen=True, slots=True)
+class Device(Kind):
+    """A kind of device; whether this machine has it is found out later."""
+
+    metavar: str = "D"
+
+    def check(self, name: str, value: object) -> None:
+        check_device(value)
+
+    def describe(self) -> str:
+        return one_of((*DEVICES, "cuda:N"))
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster(Kind):
+    """The address of a Ray cluster; whether it answers is found out later."""
+
+    metavar: str = "ADDRESS"
+
+    def check(self, name: str, value: object) -> None:
+        named = isinstance(value, str) and (
+            value == "auto" or re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+):\d{1,5}", value)
+        )
+        if not named:
+            hint = " Ray Client addresses are not taken: run nas-search on a node of the cluster, as by ray job submit."
+            raise OptionError(
+                f"--ray must be auto or HOST:PORT, but got {shown(value)}: give the address that `ray start` printed, "
+                f"such as --ray 10.0.0.1:6379.{hint if str(value).startswith('ray://') else ''}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Budgets(Kind):
+    """Budgets such as "4.2GFLOPs"; the option may be given once per metric."""
+
+    metavar: str = "B"
+
+    def check(self, name: str, value: object) -> None:
+        assert isinstance(value, tuple)
+        parse_budgets(value)  # pyright: ignore[reportUnknownArgumentType]
+
+    def read(self, name: str, word: str) -> str:
+        return word  # all of them are parsed together: two may not bound one metric
+
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def check_text(name: str, value: object) -> None:
+    """Raises `OptionError` unless `value` is a text that is not blank."""
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise OptionError(f"{flag(name)} must be a name or a path, but got {shown(value)}.")
+
+
+def check_choice(name: str, value: object, known: Iterable[str]) -> None:
+    """Raises `OptionError` with the nearest name unless `value` is one of `known`."""
+    known = tuple(known)
+    if value not in known:
+        raise OptionError(unknown(f"value of {flag(name)}", value, known))
+
+
+def check_whole(name: str, value: object, low: int, high: int, example: int) -> None:
+    """Raises `OptionError` unless `value` is a whole number from `low` to `high`."""
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise OptionError(
+            f"{flag(name)} must be a whole number from {low} to {high}, but got {shown(value)}: "
+            f"give one such as {flag(name)} {example}."
+        )
+
+
+def check_device(value: object) -> None:
+    """Raises `OptionError` unless `value` names a kind of device."""
+    if not isinstance(value, str) or not (value in DEVICES or re.fullmatch(r"cuda:[0-9]{1,3}", value)):
+        raise OptionError(unknown("value of --device", value, (*DEVICES, "cuda:0")))
+
+
+def one_of(known: Iterable[str]) -> str:
+    """Names for a help text: "a, b or c"."""
+    *most, last = known
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+def shown(value: object) -> str:
+    """A value for a message: on one line, clipped."""
+    text = repr(value) if isinstance(value, str) else str(value)
+    return " ".join(text[:60].split())

@@ -1,0 +1,203 @@
+"""The search methods by name, and the options that belong to each; a method is imported when it is first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from nas.errors import OptionError
+from nas.options.declaration import check_values, declared, not_default
+from nas.options.kinds import flag, one_of
+from nas.registry import PlugIns, loaded
+
+if TYPE_CHECKING:
+    from nas.options.search_options import SearchOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodOptions:
+    """The options of a search method; a method that has some declares them in a subclass.
+
+    Attributes:
+        ranking_uses: The options of `nas rank` that the method uses there.
+    """
+
+    ranking_uses: ClassVar[frozenset[str]] = frozenset()
+
+    def validate(self, search: SearchOptions) -> None:
+        """Checks every value, and what the options say together with those of the search.
+
+        Raises:
+            OptionError: For the first that is wrong.
+        """
+        check_values(self)
+
+    def absolute(self) -> MethodOptions:
+        """The same options with paths that hold from any folder."""
+        return self
+
+    @property
+    def data_run(self) -> str | None:
+        """The run whose data a search reads if it is given none."""
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodEntry:
+    """A search method as the registry knows it.
+
+    Attributes:
+        method: The class, a `nas.methods.protocol.SearchMethod`, or "module:name" of it.
+        options: Its options' class, or "module:name" of it.
+        report: Its `nas.methods.protocol.report.MethodReport`, or "module:name" of it.
+        about: What it scores by, in half a line.
+    """
+
+    method: Any
+    options: Any = MethodOptions
+    report: Any = "nas.methods.protocol.report:PLAIN_REPORT"
+    about: str = ""
+
+    def load(self) -> Any:
+        """The method's class."""
+        return loaded(self.method)
+
+    def load_report(self) -> Any:
+        """What it says in a run's report; nothing else of the method is imported."""
+        return loaded(self.report)
+
+    def options_type(self) -> type[MethodOptions]:
+        """The class of its options."""
+        return loaded(self.options)
+
+
+_ZERO_COST, _COUNTED = "nas.methods.zero_cost.method:ZeroCostMethod", "nas.methods.counted:CountedMethod"
+_PROXY_OPTIONS = "nas.methods.zero_cost.options:ZeroCostOptions"
+
+_PROXIES = (
+    *("dss", "expressivity", "grad_norm", "nwot", "progressivity", "snip", "synflow", "trainability", "zen", "zico"),
+)
+_COUNTS = {
+    "params": "number of parameters",
+    "macs": "number of multiply-adds",
+    "depth": "number of branches of all layers",
+    "channels": "sum of all layers' output channels",
+    "log_channels": "sum of their logarithms",
+    "convolutions": "share of layers that do not attend",
+}
+_ENTRIES: dict[str, MethodEntry] = {
+    "calibrated": MethodEntry(
+        method="nas.methods.calibrated.method:CalibratedMethod",
+        options="nas.methods.calibrated.options:CalibratedOptions",
+        report="nas.methods.calibrated.report:REPORT",
+        about="predicted accuracy: a Gaussian process fitted to a few short trainings",
+    ),
+    "supernet": MethodEntry(
+        method="nas.methods.supernet.method:SupernetMethod",
+        options="nas.methods.supernet.options:SupernetOptions",
+        report="nas.methods.supernet.report:REPORT",
+        about="validation accuracy (or loss) with the shared weights of a supernet",
+    ),
+    "blockwise": MethodEntry(
+        method="nas.methods.blockwise.method:BlockwiseMethod",
+        options="nas.methods.blockwise.options:BlockwiseOptions",
+        report="nas.methods.blockwise.report:REPORT",
+        about="blocks that are trained and scored apart, by self-supervision or a teacher; the best sums, exactly",
+    ),
+    "az-nas": MethodEntry(
+        method=_ZERO_COST, options=_PROXY_OPTIONS, about="ranks by AZ-NAS's three proxies and multiply-adds"
+    ),
+    "zero-cost": MethodEntry(method=_ZERO_COST, options=_PROXY_OPTIONS, about="ranks by all zero-cost proxies"),
+    **{
+        name: MethodEntry(method=_ZERO_COST, options=_PROXY_OPTIONS, about="a zero-cost proxy, by itself")
+        for name in _PROXIES
+    },
+    **{name: MethodEntry(method=_COUNTED, about=about) for name, about in _COUNTS.items()},
+}
+METHODS: PlugIns[MethodEntry] = PlugIns("search method", OptionError, _ENTRIES)
+DEFAULT_METHOD = "calibrated"
+
+
+def register_method(
+    name: str,
+    method: Any,
+    *,
+    options: Any = MethodOptions,
+    report: Any = "nas.methods.protocol.report:PLAIN_REPORT",
+    about: str = "",
+) -> None:
+    """Adds a search method from outside the package; `--method NAME` takes it from then on.
+
+    Args:
+        method: A class with the interface of `nas.methods.protocol.SearchMethod`.
+        options: Its options, a subclass of `MethodOptions`.
+        report: What it says in a run's report, a `nas.methods.protocol.report.MethodReport`.
+        about: What it scores by, in half a line.
+    """
+    METHODS.add(name, MethodEntry(method=method, options=options, report=report, about=about))
+
+
+def methods_with_options() -> dict[type[MethodOptions], list[str]]:
+    """The classes of options that declare any, each with the names of the methods that take them."""
+    found: dict[type[MethodOptions], list[str]] = {}
+    for name in METHODS:
+        kind = METHODS[name].options_type()
+        if declared(kind):
+            found.setdefault(kind, []).append(name)
+    return found
+
+
+def option_owners() -> dict[str, list[str]]:
+    """The options of methods, by name, with the methods that each belongs to."""
+    owners: dict[str, list[str]] = {}
+    for kind, names in methods_with_options().items():
+        for name in declared(kind):
+            owners.setdefault(name, []).extend(names)
+    return owners
+
+
+def infer_method(given: Mapping[str, Any]) -> str:
+    """The method that options of methods belong to; the default without any.
+
+    Of methods that have all of these options, it is the first whose options take the values.
+
+    Raises:
+        OptionError: If no method has them all.
+    """
+    if not given:
+        return DEFAULT_METHOD
+    having = [(names[0], kind) for kind, names in methods_with_options().items() if {*given} <= {*declared(kind)}]
+    if not having:
+        owners = option_owners()
+        said = ", ".join(f"{flag(name)} to --method {one_of(owners[name])}" for name in given)
+        raise OptionError(f"These options belong to different methods: {said}. Leave out all but those of one method.")
+    for name, kind in having:
+        try:
+            check_values(kind(**given))
+        except OptionError:
+            continue
+        return name
+    return having[0][0]
+
+
+def method_options(method: str, given: Mapping[str, Any]) -> MethodOptions:
+    """The options of a method from plain values.
+
+    Raises:
+        OptionError: If the method is unknown, or one of them belongs to other methods alone.
+    """
+    kind = METHODS[method].options_type()
+    for name, value in given.items():
+        if name not in declared(kind):
+            owners = option_owners().get(name, [])
+            raise OptionError(
+                f"{flag(name)} {value} is an option of --method {one_of(owners)}, and --method {method} has no such "
+                "option. Leave out one of the two."
+            )
+    return kind(**given)
+
+
+def given_options(options: MethodOptions) -> dict[str, Any]:
+    """Those of a method's options that are not at their default."""
+    return not_default(options)

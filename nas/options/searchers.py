@@ -1,0 +1,20 @@
+"""The searchers by name; the module of one is imported when it is first used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nas.errors import OptionError
+from nas.registry import PlugIns
+
+SEARCHERS: PlugIns[Any] = PlugIns(
+    "searcher",
+    OptionError,
+    {
+        "evolution": "nas.searchers.evolution:Evolution",
+        "nsga2": "nas.searchers.optuna_searchers:nsga2",
+        "tpe": "nas.searchers.optuna_searchers:tpe",
+        "random": "nas.searchers.random_search:RandomSearch",
+    },
+)
+"""What makes a searcher, a `nas.searchers.searcher.MakesSearcher`, by name; `SEARCHERS.add(name, …)` adds one."""

@@ -1,0 +1,62 @@
+"""The commands that go on from a run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from nas.budget import Budget
+from nas.methods.protocol.report import Command
+from nas.options import SearchOptions
+from nas.report.summary import Summary
+
+_FILES = ("trials.csv", "study.journal", "events.jsonl", "run.yaml", "pareto.png")
+
+
+def next_commands(summary: Summary) -> list[Command]:
+    """Returns what can be typed next, with what for."""
+    run = str(summary.path)
+    found: list[Command] = []
+
+    def add(purpose: str, *words: str) -> None:
+        found.append(Command(purpose=purpose, words=words))
+
+    if not summary.finished:
+        add("Continue this run:", "nas-search", "--resume", run)
+    best = next((c.path for c in summary.winners if c.path), None)
+    if best is not None:
+        config = f"{best if best.startswith('/') else f'{run}/{best}'}/architecture.yaml"
+        data = str(summary.options.get("data", "digits"))
+        add("Train the best network for longer:", "nas", "train", config, "--data", data)
+        add("Look at its cost, stage by stage:", "nas", "profile", config)
+    if summary.winners:
+        add("Export a network again, by its rank:", "nas", "export", run, "--rank", "1")
+    if summary.finished:
+        add("Make this page anew:", "nas", "report", run)
+    lower = _lower_budget(summary)
+    if lower is not None:
+        options = SearchOptions.from_dict(summary.record.manifest["options"])
+        words = options.command(budgets=tuple(map(str, (lower, *summary.budgets[1:]))))
+        add("Search the same way under a lower budget:", *words)
+    if summary.method_section is not None:
+        found += summary.method_section.commands
+    add("Browse the trials in optuna-dashboard:", "optuna-dashboard", f"{run}/study.journal")
+    return found
+
+
+def files_beside(summary: Summary) -> list[str]:
+    """Returns the names of the files in the run's folder that a reader may want."""
+    return [name for name in _FILES if (summary.path / name).exists()]
+
+
+def _lower_budget(summary: Summary) -> Budget | None:
+    """Returns the first budget, lowered to what the cheapest network that was scored needs; None if hardly less."""
+    if not summary.budgets or not summary.complete:
+        return None
+    first = summary.budgets[0]
+    known = [cost for trial in summary.complete if (cost := trial.cost.value(first.metric))]
+    # Two digits, rounded up, so that this network fits.
+    least = min(known, default=first.bound)
+    unit = 10 ** (math.floor(math.log10(least)) - 1)
+    lowered = math.ceil(least / unit) * unit
+    return replace(first, bound=lowered) if lowered < first.bound else None

@@ -1,0 +1,175 @@
+"""The first section of the page: what was found, or how far the run is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from nas.budget import Cost, format_quantity
+from nas.formats import count, listing, percent
+from nas.report.summary import Candidate, Summary, cost_words, stage_depths, stage_widths
+from nas.trial import Trial
+
+_FLOPS = "what papers call FLOPs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkRow:
+    """A network that was trained from scratch, as the table shows it.
+
+    Attributes:
+        shape: Depths and widths of its stages, None where its trial is not on record.
+        folder: Where it was exported to, relative to the page where `linked`.
+    """
+
+    rank: int | None
+    name: str
+    shape: str | None
+    macs: int | None
+    params: int | None
+    score: str
+    validation: str
+    test_accuracy: float | None
+    folder: str | None
+    linked: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headline:
+    """One sentence with the best network, the state of an unfinished run, and winners before other finalists."""
+
+    answer: str
+    state: str | None
+    accuracy: str
+    networks: list[NetworkRow]
+
+
+def headline(summary: Summary) -> Headline:
+    """Returns what a reader wants to know first."""
+    return Headline(
+        answer=_answer(summary),
+        state=None if summary.finished else _state(summary),
+        accuracy=summary.accuracy,
+        networks=[_row(summary, candidate) for candidate in summary.candidates],
+    )
+
+
+def _answer(summary: Summary) -> str:
+    """Returns the best network so far in one sentence, with what it costs against the budgets."""
+    winners = summary.winners
+    trained = [c for c in summary.candidates if c.validation_accuracy is not None and c.epochs_done == c.epochs]
+    if winners:
+        return _best_trained(summary, winners[0], "The best network found")
+    if trained:
+        return _best_trained(summary, trained[0], "The best network trained so far")
+    if summary.complete:
+        best = max(summary.complete, key=lambda trial: (trial.score or 0.0, -trial.number))
+        costs = f"{_costs(best.cost.macs, best.cost.params)}{_shares(summary, best.cost)}"
+        score = f"The best score so far is {summary.score(best.score)}"
+        return f"No network has been trained by itself yet. {score}, of {_named(best)} with {costs}."
+    budgets = listing(_budget_words(summary))
+    return f"No network has been scored yet; the budget is {budgets}." if budgets else "No network has been scored yet."
+
+
+def _state(summary: Summary) -> str:
+    """Returns how far an unfinished run is. It may be running still, which its record does not tell."""
+    phase = summary.phase
+    stopped = "The run had not finished when this page was written"
+    if phase is None:
+        ended = [done.name for done in summary.phases if done.finished]
+        begun = f"the phase {ended[-1]} was over and the next had not begun" if ended else "no phase had begun"
+        return f"{stopped}: {begun}. If it was stopped, the command below continues it."
+    names = summary.phase_names
+    place = f"phase {names.index(phase) + 1} of {len(names)}, {phase}" if phase in names else f"phase {phase}"
+    done = _progress(summary, phase)
+    reached = f"{place}, with {done}" if done else place
+    return f"{stopped}: it was in {reached}. If it was stopped, the command below continues it."
+
+
+def _progress(summary: Summary, phase: str) -> str:
+    if phase in summary.method_phases and summary.method_section is not None:
+        return summary.method_section.progress
+    if phase == "search":
+        planned = summary.setting("trials")
+        return f"{len(summary.trials)} of {count(planned, 'trial')} done" if planned else ""
+    if phase == "finalists":
+        done = sum(c.epochs is not None and c.epochs_done == c.epochs for c in summary.candidates)
+        planned = summary.setting("finalists")
+        return f"{done} of {count(planned, 'finalist')} trained" if planned else f"{done} trained"
+    return f"{count(len(summary.winners), 'winner')} exported" if phase == "export" else ""
+
+
+def _best_trained(summary: Summary, best: Candidate, opening: str) -> str:
+    named = _named(best.trial) if best.trial else f"network {best.digest}"
+    if best.test_accuracy is not None:
+        reached = f"{percent(best.test_accuracy)} test {summary.accuracy}"
+    else:
+        reached = f"{percent(best.validation_accuracy)} validation {summary.accuracy}"
+    costs = f"{_costs(best.macs, best.params)}{_shares(summary, _cost(best))}"
+    return f"{opening}, {named}, reaches {reached} with {costs}."
+
+
+def _costs(macs: int | None, params: int | None) -> str:
+    words = cost_words(macs, params)
+    # Once on the page, where multiply-adds are first met.
+    return words.replace("MACs", f"MACs ({_FLOPS})", 1)
+
+
+def _cost(candidate: Candidate) -> Cost | None:
+    if candidate.trial is not None:
+        return candidate.trial.cost
+    if candidate.macs is None or candidate.params is None:
+        return None
+    return Cost(macs=candidate.macs, params=candidate.params)
+
+
+def _shares(summary: Summary, cost: Cost | None) -> str:
+    if cost is None:
+        return ""
+    shares = [
+        f"{percent(budget.share(cost))} of the budget of {format_quantity(budget.metric, budget.bound)}"
+        for budget in summary.budgets
+        if cost.value(budget.metric) is not None
+    ]
+    return f": {listing(shares)}" if shares else ""
+
+
+def _budget_words(summary: Summary) -> list[str]:
+    words = [format_quantity(budget.metric, budget.bound) for budget in summary.budgets]
+    return [word.replace("MACs", f"MACs ({_FLOPS})") for word in words]
+
+
+def _named(trial: Trial) -> str:
+    depths = "-".join(map(str, stage_depths(trial.architecture)))
+    return f"{trial.layout} ({depths} layers)" if trial.layout else f"network {trial.architecture.digest}"
+
+
+def _row(summary: Summary, candidate: Candidate) -> NetworkRow:
+    trial, path = candidate.trial, candidate.path
+    return NetworkRow(
+        rank=candidate.rank,
+        name=(trial and trial.layout) or candidate.digest,
+        shape=None if trial is None else _shape(trial),
+        macs=candidate.macs,
+        params=candidate.params,
+        score=summary.score(candidate.score),
+        validation=_validation(candidate),
+        test_accuracy=candidate.test_accuracy,
+        folder=path,
+        # Only what lies inside the run can be linked: the page moves with its folder.
+        linked=path is not None and not PurePosixPath(path).is_absolute(),
+    )
+
+
+def _shape(trial: Trial) -> str:
+    depths = "-".join(map(str, stage_depths(trial.architecture)))
+    widths = "-".join("?" if width is None else str(width) for width in stage_widths(trial.architecture))
+    return f"depths {depths}, widths {widths}"
+
+
+def _validation(candidate: Candidate) -> str:
+    """Returns the validation accuracy, with the epoch while the training is not over."""
+    if candidate.epochs and candidate.epochs_done < candidate.epochs:
+        at = f"{percent(candidate.validation_accuracy)} " if candidate.validation_accuracy is not None else ""
+        return f"{at}(epoch {candidate.epochs_done} of {candidate.epochs})"
+    return percent(candidate.validation_accuracy)

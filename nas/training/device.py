@@ -1,0 +1,32 @@
+"""Which device and data type training uses on this machine."""
+
+from __future__ import annotations
+
+import torch
+
+from nas.errors import OptionError
+
+
+def choose_device(wanted: str, *, remedy: str = "Use --device cpu.") -> str:
+    """The device that "auto" or a name stands for.
+
+    Raises:
+        OptionError: If this machine or this build of torch has no such device.
+    """
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }.get(wanted.split(":")[0], False)
+    if not there:
+        raise OptionError(f"--device {wanted}: this machine's torch {torch.__version__} has none. {remedy}")
+    return wanted
+
+
+def choose_dtype(wanted: str, device: str) -> str:
+    """The data type of forward passes: bfloat16 on GPUs, float32 on CPUs, where it gains little on small layers."""
+    if wanted != "auto":
+        return wanted
+    return "bfloat16" if device.startswith("cuda") else "float32"
