@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not words or words[0] in ("-h", "--help"):
         return _written(lambda: print(_overview()))
     if words[0] == "--version":
-        from nas import __version__
+        from nas.version import __version__
 
         return _written(lambda: print(f"hybrid-nas {__version__}"))
     return _written(lambda: run_command(words[0], words[1:], prog=f"nas {words[0]}"))

@@ -6,11 +6,11 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import nas
 from nas.budget import format_quantity
 from nas.costs import Profile, profile
 from nas.export.exported_model import CardFacts, Product
 from nas.export.folder import FILES
+from nas.version import __version__
 
 MOST_CLASSES = 100
 
@@ -42,7 +42,7 @@ def _opening(product: Product, whole: Profile) -> str:
     images = {1: "greyscale", 3: "RGB"}.get(channels, f"{channels}-channel") + " images"
     origin = f" in the space {_code(facts.space)}" if facts.space else ""
     origin += f" under a budget of {' and '.join(facts.budgets)}" if facts.budgets else ""
-    found = f" It was found by hybrid-nas {nas.__version__}{origin}." if origin else ""
+    found = f" It was found by hybrid-nas {__version__}{origin}." if origin else ""
     text = (
         f"A classifier of {images} into {product.architecture.num_classes} classes, "
         f"a hybrid of convolution (C) and attention (A) stages: **{whole.layout}**.{found}"

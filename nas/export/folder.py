@@ -16,7 +16,6 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-import nas
 from nas.costs import cost, layout
 from nas.errors import ExportError, NasError
 from nas.export.exported_model import CardFacts, Product
@@ -24,6 +23,7 @@ from nas.networks.loading import load_architecture
 from nas.networks.network import Network, build
 from nas.run.files import atomic_write, remove_leftovers, replacing, write_error
 from nas.strict_yaml import dump_yaml
+from nas.version import __version__
 
 FILES = {
     "config": "architecture.yaml",
@@ -76,7 +76,7 @@ def write_weights(folder: Path, network: Network, product: Product) -> None:
     """Writes `weights.safetensors`; its metadata holds the rest of the product, each value as JSON."""
     metadata = {
         "format": "pt",
-        "hybrid_nas": nas.__version__,
+        "hybrid_nas": __version__,
         "architecture": product.architecture.digest,
         "trained_resolution": json.dumps(product.trained_resolution),
         "mean": json.dumps(product.mean),

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from nas.architecture import Architecture
+from nas.budget import Cost
 from nas.costs import TABLE, cost
 from nas.data import DataInfo, Dataset, open_data
 from nas.data.dataset import describe_data
@@ -77,13 +78,7 @@ def train(
     if caution is not None:
         progress.note(caution)
     spent = cost(architecture)
-    progress.note(
-        f"{spent.macs / 1e6:,.1f} MMACs at {plan.resolution} pixels, trained at {plan.train_resolution} pixels for "
-        f"{plan.finalist_epochs} epochs of {len(data.train):,} images; {plan.device}, {plan.threads} threads, "
-        f"{plan.dtype}"
-    )
-    needed = most_training_bytes(network)
-    progress.note(f"Disk: at most {megabytes(needed)} in {folder}, {megabytes(check_room(folder, needed))} free")
+    _announce(network, spent, data, plan, folder, progress)
     inputs.keep()
     validation, test, history = _trained(network, data, plan, folder, options, progress)
     found = {
@@ -103,6 +98,21 @@ def train(
     _export(network, architecture, data, plan, options, found)
     atomic_write(folder / "training.json", json.dumps({"format": 1, **found, "history": history}, indent=1) + "\n")
     return found
+
+
+def _announce(network: Network, spent: Cost, data: Dataset, plan: Plan, folder: Path, progress: Progress) -> None:
+    """Says what is about to be done, once it is known that the disk has room.
+
+    Raises:
+        RunError: If it has not.
+    """
+    progress.note(
+        f"{spent.macs / 1e6:,.1f} MMACs at {plan.resolution} pixels, trained at {plan.train_resolution} pixels for "
+        f"{plan.finalist_epochs} epochs of {len(data.train):,} images; {plan.device}, {plan.threads} threads, "
+        f"{plan.dtype}"
+    )
+    needed = most_training_bytes(network)
+    progress.note(f"Disk: at most {megabytes(needed)} in {folder}, {megabytes(check_room(folder, needed))} free")
 
 
 def _planned(architecture: Architecture, info: DataInfo, options: SearchOptions) -> tuple[Architecture, Plan]:
