@@ -12,7 +12,7 @@ from nas.progress import Progress
 _ROW = ("epoch", "epochs", "loss", "validation_accuracy", "seconds")
 
 
-class Told:
+class FinalistRelay:
     """Passes on to `record` what is heard, and asks all trainings to stop once that fails."""
 
     def __init__(self, record: FinalistRecord, work: FinalistWork, progress: Progress) -> None:

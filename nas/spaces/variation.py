@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nas.spaces.choices import ABSENT, Choices, Genotype, OpChoice, StageChoice, StageSpace
+from nas.spaces.choices import Choices, OpChoice, StageSpace
+from nas.spaces.genotype import ABSENT, Genotype, StageChoice
 
 if TYPE_CHECKING:
     from nas.spaces.search_space import SearchSpace
@@ -94,7 +95,7 @@ def _changed_layers(stage: StageSpace, gene: StageChoice, rng: random.Random) ->
     layers = _layers(stage, gene)
     at = rng.randrange(gene.depth)
     choices = stage.op(gene.op[at]).choices_at(at)
-    kinds = ["width"] * (len(stage.widths) > 1 and not stage.times) + ["depth"] * (len(stage.depths) > 1)
+    kinds = ["width"] * (len(stage.widths) > 1 and not stage.width_multiplier) + ["depth"] * (len(stage.depths) > 1)
     kinds += ["op"] * (len(stage.ops) > 1) + ["value"] * any(len(values) > 1 for _, values in choices)
     kind = rng.choice(kinds or ["width"])
     if kind == "width":

@@ -22,7 +22,7 @@ from nas.data import Batches, Dataset
 from nas.errors import RunError, TrainingError
 from nas.progress import Progress, Silent
 from nas.run import link_or_copy
-from nas.run.signals import seconds_left, unbroken
+from nas.run.signals import seconds_left, uninterrupted
 from nas.training.checkpoint import BEST, load_checkpoint, newest_readable, prune, read_facts, save_checkpoint
 from nas.training.recipe import Recipe, make_optimizer
 
@@ -165,7 +165,7 @@ class TrainingLoop:
         before = _fact(path, "value")
         if before is None or value > before:
             facts = {"step": self.done, "value": value, "recipe": self.recipe.to_dict()}
-            with unbroken():
+            with uninterrupted():
                 save_checkpoint(path, self.module, None, facts)
 
     def save(self) -> None:
@@ -185,7 +185,7 @@ class TrainingLoop:
             "facts": self.facts,
         }
         path = self.folder / f"step-{self.done:08d}.safetensors"
-        with unbroken():
+        with uninterrupted():
             # Nothing will go on from the optimizer's moments, which are twice the size of the weights.
             save_checkpoint(path, self.module, None if self._ended else self.optimizer, facts)
             prune(self.folder, 1 if self._ended else _KEPT)
@@ -206,7 +206,7 @@ class TrainingLoop:
         self._generator.manual_seed(self.recipe.seed * 1_000_003 + epoch)
         for images, labels in self._batches.epoch(first_batch=first):
             began = time.monotonic()
-            with unbroken():
+            with uninterrupted():
                 self._one(images, labels)
             self._clock.step_s = time.monotonic() - began
             progress.advance(loss=f"{self._loss[0] / self._loss[1]:.3f}")

@@ -173,7 +173,7 @@ class SupernetTraining:
     def _large(self, rng: random.Random, layout: str) -> list[Architecture]:
         """Large networks of a layout: one, or a few with other letters where layouts are not listed."""
         space = self.supernet.space
-        if space.listed:
+        if space.lists_layouts:
             return [self.source.largest(rng, layout)]
         found: dict[str, Architecture] = {}
         for _ in range(4 * _ANCHORS):

@@ -54,7 +54,7 @@ def jobs(number: int) -> list[Job]:
 def test_scores_on_workers_are_those_in_process_bit_for_bit_and_shared_arrays_stay_as_they_were() -> None:
     import ray
 
-    from nas.executors.pool import Pool, TimeLimit
+    from nas.executors.pool import TimeLimit, WorkerPool
     from nas.executors.ray.scoring import ActorCrew
     from nas.jobs.setup import make_scorer
 
@@ -74,7 +74,7 @@ def test_scores_on_workers_are_those_in_process_bit_for_bit_and_shared_arrays_st
 
     setup = source.pack()
     crew = ActorCrew(setup, make_scorer, threads=1)
-    pool = Pool(crew, size=2, limit=TimeLimit(None, 1.0))
+    pool = WorkerPool(crew, size=2, limit=TimeLimit(None, 1.0))
     try:
         there = [result.score for result in pool.map(asked)]
     finally:

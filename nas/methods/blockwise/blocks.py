@@ -15,8 +15,8 @@ from typing import Any, NamedTuple, Protocol
 
 from nas.architecture import BlockConfig, LayerConfig
 from nas.errors import SpaceError
-from nas.spaces.choices import Genotype, LayerChoice
 from nas.spaces.decision_graph import END, START, Node
+from nas.spaces.genotype import Genotype, LayerChoice
 from nas.spaces.search_space import SearchSpace
 
 _LAYERS_PER_BLOCK = 4

@@ -175,8 +175,8 @@ def _stage(data: object, where: str, templates: dict[str, Any], handed: tuple[in
     if isinstance(given, str) and not factor:
         raise SpaceError(f"{where}.width must list whole numbers, or be same or double, not {given[:40]!r}.")
     widths = tuple(width * factor for width in handed) if factor else numbers(given, f"{where}.width")
-    times = 1 if same else factor
-    if times == 1 and not set(widths) <= set(handed):
+    multiplier = 1 if same else factor
+    if multiplier == 1 and not set(widths) <= set(handed):
         raise SpaceError(f"{where}.width lists {sorted(set(widths) - set(handed))[0]}, which nothing before it has.")
     depths = numbers(known["depth"], f"{where}.depth", least=0)
     if depths[-1] == 0:
@@ -187,7 +187,9 @@ def _stage(data: object, where: str, templates: dict[str, Any], handed: tuple[in
             raise SpaceError(
                 f"{where} has {math.prod(sizes)} choices for op {op.letter}; at most {MAX_STAGE_CHOICES} are allowed."
             )
-    return StageSpace(stride=stride, widths=widths, depths=depths, ops=tuple(ops), per_layer=per_layer, times=times)
+    return StageSpace(
+        stride=stride, widths=widths, depths=depths, ops=tuple(ops), per_layer=per_layer, width_multiplier=multiplier
+    )
 
 
 def _op(letter: str, template: object, where: str, overrides: dict[str, Any], transitions: bool) -> OpChoice:

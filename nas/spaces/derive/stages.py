@@ -9,7 +9,7 @@ from nas.architecture import StageConfig
 from nas.errors import ArchitectureError
 from nas.spaces.derive.facts import Fitting, Shape
 from nas.spaces.derive.kinds import Kind, fitted, kind_of, kinds_of, renamed
-from nas.spaces.derive.runs import Run, run_of
+from nas.spaces.derive.runs import LayerRun, run_of
 from nas.spaces.derive.templating import with_stride, with_width, without_stride
 
 
@@ -36,7 +36,7 @@ class Parts:
     opening: Kind | None
     kinds: tuple[Kind, ...]
     depth: int
-    run: Run | None = None
+    run: LayerRun | None = None
 
     @property
     def shares(self) -> bool:
