@@ -119,9 +119,9 @@ def ranking_lines(found: Ranking) -> list[str]:
     few = [name for name, judgement in found.scorers.items() if judgement.n < FEWEST]
     if few:
         lines += ["", f"{', '.join(few)}: judged on fewer than {FEWEST} networks, too few to say anything."]
-    told = [name for name, judgement in found.scorers.items() if judgement.known]
-    if told:
-        lines += ["", f"{', '.join(told)}: judged on the networks whose accuracies were not told, other rows on all."]
+    fitted = [name for name, judgement in found.scorers.items() if judgement.known]
+    if fitted:
+        lines += ["", f"{', '.join(fitted)}: evaluated on the networks that it was not fitted to, other rows on all."]
     if not found.baselines_known:
         lines += ["", "Without --space the table's networks cannot be counted, so no baseline stands beside the score."]
     return lines

@@ -192,7 +192,7 @@ def dry_run_lines(found: dict[str, Any], budgets: tuple[Budget, ...], held: str)
         lines += ["", f"{_both(budgets)}: {percent(found['fits'])} of the space fits"]
         header.append("fits")
     if not found["exact"]:
-        lines.append("Medians and shares that fit are estimated from draws; all other figures are exact.")
+        lines.append("Medians and shares that fit are estimated from samples; all other figures are exact.")
     if list(found["layouts"]) == ["*"]:  # letters vary from layer to layer: there is nothing to list
         return [*lines, "", FINAL]
     return [*lines, "", *table(header, rows), "", FINAL]
@@ -253,13 +253,13 @@ def ranking_lines(ranking: dict[str, Any]) -> list[str]:
     """How well scores, and the baselines, foretold the trained accuracies."""
     if not ranking:
         return []
-    told = ", ".join(
+    correlations = ", ".join(
         f"{name} {row['spearman']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]"
         for name in ("score", "params", "macs")
         if (row := ranking.get(name)) and None not in (row.get("spearman"), row.get("low"), row.get("high"))
     )
-    told = f"Spearman with trained accuracy: {told}; " if told else ""
-    return [f"Ranking of {ranking.get('n', 0)} trained networks: {told}{ranking.get('verdict', '')}"]
+    spearman = f"Spearman with trained accuracy: {correlations}; " if correlations else ""
+    return [f"Ranking of {ranking.get('n', 0)} trained networks: {spearman}{ranking.get('verdict', '')}"]
 
 
 def _figure(value: float | None) -> str:

@@ -23,7 +23,7 @@ class FinalistRelay:
         self._fault: Exception | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune stores all that it is handed; nobody reads it, and a record cannot be stored
+        return {}  # Tune stores all that it is given; nobody reads it, and a record cannot be stored
 
     @property
     def must_stop(self) -> bool:

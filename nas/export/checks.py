@@ -65,7 +65,7 @@ class Reference:
             logits = network(images)
         if not logits.isfinite().all():
             raise ExportError(
-                "The network gives values that are not finite, so nothing can be compared: train it anew."
+                "The network gives values that are not finite, so nothing can be compared: train it again."
             )
         return cls(seed=seed, images=images, logits=logits)
 

@@ -162,7 +162,7 @@ def _source(product: ExportedModel) -> str:
 
 
 def _portable(network: Network, trained: Architecture) -> Network:
-    """A copy on the CPU in float32 and eval mode, built anew from the architecture.
+    """A copy on the CPU in float32 and eval mode, re-created from the architecture.
 
     Raises:
         ExportError: If the network is not that architecture.

@@ -97,7 +97,7 @@ class Run(RunRecord):
             versions = {"python": platform.python_version(), "platform": platform.platform()}
             own = {key: value for key, value in manifest.items() if key != "format"}
             fields = {**own, "versions": {**versions, **manifest.get("versions", {})}}
-            # The record goes first and whole: a folder with it can be resumed, one without it used anew.
+            # The record goes first and whole: a folder with it can be resumed, one without it can be used again.
             atomic_write(folder / record.NAME, record.encode_started(fields))
             run = cls(folder, lock)
             run._write_manifest()

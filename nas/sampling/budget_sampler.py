@@ -41,8 +41,8 @@ class BudgetSampler:
     A bound on multiply-adds or parameters above the largest member is lowered to it, so that `min_share` means
     something in a small space.
 
-    Where a space does not list its layouts (`SearchSpace.lists_layouts`), `layouts` is `("*",)`, and sampling "by layout"
-    is by the fair measure (see `nas.spaces.decision_graph`) among the feasible members, exactly.
+    Where a space does not list its layouts (`SearchSpace.lists_layouts`), `layouts` is `("*",)`, and sampling "by
+    layout" is by the fair measure (see `nas.spaces.decision_graph`) among the feasible members, exactly.
 
     Threads may share a sampler: what it remembers is a function of its key alone.
 

@@ -68,7 +68,7 @@ class StageSpace:
     Attributes:
         depths: 0 among them: the stage may be absent.
         per_layer: Whether every layer has a letter and choices of its own; else the stage's layers share them.
-        width_multiplier: The stage is so many times as wide as the map that it is handed; 0 where its width is chosen.
+        width_multiplier: The stage is so many times as wide as its input; 0 where its width is chosen.
     """
 
     stride: int
@@ -79,7 +79,7 @@ class StageSpace:
     width_multiplier: int = 0
 
     def width_after(self, width_in: int, chosen: int) -> int:
-        """The stage's width: what was chosen, unless the width that it is handed decides."""
+        """The stage's width: what was chosen, unless the input width decides."""
         return width_in * self.width_multiplier or chosen
 
     @property

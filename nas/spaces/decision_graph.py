@@ -6,7 +6,7 @@ stage, the width and the source of the map at hand, and, where a rule asks for t
 and the last letter. So counting, exact sizes, drawing, cheapest and dearest members are sums over a graph without
 cycles, whatever the stages look like.
 
-Edges carry the weights of the *fair* measure: over all members alike, nearly all draws would be the deepest networks,
+Edges carry the weights of the *fair* measure: over all members alike, nearly all samples would be the deepest networks,
 since these have the most choices. Fair is uniform over each stage's depths, then over the strings of letters that the
 stage allows at that depth, then over all other choices; rules between stages (and budgets, later) condition it.
 """

@@ -81,7 +81,7 @@ class Encoder:
     def beginnings(self, index: int, source: int, width_in: int) -> dict[Any, list[Any]]:
         """By transition and first layer of a stage, the choices (of depth 1, or of the first layer) that give them.
 
-        A stage that keeps its width may not say so in its layers, so there the width handed in tells choices apart.
+        A stage that keeps its width may not say so in its layers, so there the input width distinguishes choices.
         """
         stage = self._space.stages[index]
         widths = [stage.width_after(width_in, 0)] if stage.width_multiplier else stage.widths

@@ -2,7 +2,7 @@
 
 A space is a sequence of stages between a stem and a head. In most stages one *op* (a letter, such as C or A) is chosen
 with a width, a depth and the op's own choices for all layers; in a stage with `per_layer` every layer has a letter and
-choices of its own. What couples the stages are the rules and the width that one hands to the next;
+choices of its own. What couples the stages are the rules and the width that one passes to the next;
 `nas.spaces.decision_graph` has them as a graph, in which counting, drawing and proving are sums over paths.
 
 `Architecture` is the program, `Genotype` the point in the space that encodes it.
@@ -54,7 +54,7 @@ class SearchSpace:
         layer_order: The same as `op_order` among the layers of one stage with a choice per layer.
         total_depth: How many layers all stages together may have; empty for any number.
         contiguous: Whether no absent stage may lie between present ones.
-        ops: The op library's rules, handed in by whoever loads the space.
+        ops: The op library's rules, passed in by whoever loads the space.
     """
 
     name: str
@@ -284,11 +284,11 @@ class SearchSpace:
     # -- drawing and variation ----------------------------------------------------------------------------------
 
     def sample(self, rng: random.Random, *, by: str = "layout") -> Architecture:
-        """Draws a member, without a budget.
+        """Samples a member, without a budget.
 
         Args:
-            by: "layout" draws a layout uniformly, then uniformly within it; where layouts are not listed, it draws by
-                the fair measure of `nas.spaces.decision_graph`. "architecture" draws uniformly over all architectures,
+            by: "layout" samples a layout uniformly, then uniformly within it; without listed layouts it samples by
+                the fair measure of `nas.spaces.decision_graph`. "architecture" samples uniformly over all members,
                 where the layouts with the most choices (and the greatest depths) crowd out the others.
         """
         if by not in ("layout", "architecture"):
@@ -303,7 +303,7 @@ class SearchSpace:
         return self.decode(self.sample_genotype(rng, layout, fair=by == "layout"))
 
     def sample_genotype(self, rng: random.Random, layout: str, *, fair: bool = True) -> Genotype:
-        """Draws uniformly within one layout; of `MANY`, by the fair measure if `fair`, else uniformly over all."""
+        """Samples uniformly within one layout; of `MANY`, by the fair measure if `fair`, else uniformly over all."""
         return self.genotype(self.graph(layout).draw(rng, fair=fair and not self.lists_layouts))
 
     def mutate(self, architecture: Architecture, rng: random.Random) -> Architecture:

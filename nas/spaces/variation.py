@@ -60,7 +60,7 @@ def crossed(space: SearchSpace, first: Genotype, second: Genotype, rng: random.R
 
 
 def following(space: SearchSpace, stem: tuple[Any, ...], genes: Sequence[StageChoice]) -> Genotype:
-    """A genotype in which stages whose width follows from the one that they are handed have that."""
+    """A genotype in which stages whose width follows from their input have that."""
     width = space.stem.width(stem)
     found: list[StageChoice] = []
     for stage, gene in zip(space.stages, genes, strict=True):
@@ -70,7 +70,7 @@ def following(space: SearchSpace, stem: tuple[Any, ...], genes: Sequence[StageCh
 
 
 def _changed(stage: StageSpace, gene: StageChoice, rng: random.Random) -> StageChoice:
-    """A stage's genes with one of them drawn anew (which may give the same)."""
+    """A stage's genes with one of them sampled again (which may give the same)."""
     if not gene.depth:
         return _resized(stage, gene, rng.choice(stage.depths), rng)
     if stage.per_layer:
@@ -178,7 +178,7 @@ def _layers(stage: StageSpace, gene: StageChoice) -> list[_Layer]:
 
 
 def _stage(stage: StageSpace, width: int, layers: list[_Layer], rng: random.Random) -> StageChoice:
-    """A stage of these layers; values that a layer lacks at its new place are drawn."""
+    """A stage of these layers; values that a layer lacks at its new place are sampled."""
     if not stage.per_layer:
         op: OpChoice = stage.op(layers[0].op)
         return StageChoice(op.letter, width, len(layers), _values(op.choices, layers[0].values, rng))

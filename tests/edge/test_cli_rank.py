@@ -113,7 +113,7 @@ def test_what_is_known_is_said_and_what_it_is_worth(table: str, capsys: pytest.C
     out, err = capsys.readouterr()
     assert "1 of 9 rows have no accuracy and are left out" in err
     assert "(cost of " in out
-    assert "known: judged on the networks whose accuracies were not told, other rows on all." in out
+    assert "known: evaluated on the networks that it was not fitted to, other rows on all." in out
     assert "known: judged on fewer than 8 networks, too few to say anything." in out
     # Depth is the same for all of them, and gets what a network at random does.
     (depth,) = [line.split() for line in out.splitlines() if line.startswith("depth")]

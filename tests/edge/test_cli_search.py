@@ -305,7 +305,7 @@ def test_dry_run_for_people(stub: Callable[..., None], capsys: pytest.CaptureFix
     assert "estimated" not in " ".join(lines)
     dry(stub, exact=False)
     assert main_search([*MAIN_JOB, "--dry-run"]) == 0
-    assert "Medians and shares that fit are estimated from draws" in capsys.readouterr().out
+    assert "Medians and shares that fit are estimated from samples" in capsys.readouterr().out
 
 
 def test_dry_run_counts_with_the_classes_and_channels_of_the_data(capsys: pytest.CaptureFixture[str]) -> None:

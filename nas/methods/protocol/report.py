@@ -25,7 +25,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curves:
-    """Accuracies over epochs, to be drawn into one picture.
+    """Accuracies over epochs, plotted into one picture.
 
     Attributes:
         series: Pairs of epoch and accuracy, by the name of what was measured.

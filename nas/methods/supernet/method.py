@@ -276,7 +276,7 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _metric(self, metric: str) -> str:
-        """What is measured with shared weights, where finalists are told apart by `metric`."""
+        """The metric measured with shared weights when finalists are compared by `metric`."""
         return "negative-loss" if self.options.scorer == "loss" else metric
 
     def _take_supernet(self, context: Context) -> Supernet:

@@ -121,7 +121,7 @@ def _size_pays(last: Measurement) -> list[str]:
         return []
     figures = f"the largest network is at {percent(largest)} and the smallest at {percent(smallest)}"
     if largest < smallest:
-        return [f"At epoch {last.epoch} {figures}: the largest being behind is a sign of too little training."]
+        return [f"At epoch {last.epoch} {figures}: a lower accuracy of the largest suggests too little training."]
     return [f"At epoch {last.epoch} {figures}."]
 
 

@@ -1,4 +1,4 @@
-"""What holds for a space as a whole, checked when its file is read: every member can be built and told from others."""
+"""What holds for a space as a whole, checked when its file is read: every member can be built and no two are equal."""
 
 from __future__ import annotations
 

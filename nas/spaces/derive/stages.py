@@ -19,7 +19,7 @@ class Parts:
 
     Attributes:
         number: From 1.
-        entered, shape: Of the map that the stage is handed, and of the one that its layers keep.
+        entered, shape: The stage's input map, and the map that its layers keep.
         stride: How much smaller the map becomes, where the templates say `$stride`; else 1.
         transition: Template of the block before the layers.
         opening: The first layer, where it changes the map; it stands nowhere else.
