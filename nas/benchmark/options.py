@@ -81,13 +81,14 @@ def check_spaceless(*, methods: Sequence[str], known: int | None, score_columns:
 def check_used(given: Mapping[str, Any], methods: Sequence[str]) -> None:
     """Raises `OptionError` if an option of a ranking, given as typed, is used by nothing that was asked for."""
     uses = {name: METHODS[name].options_type().ranking_uses for name in METHODS}
+    looking = [method for method, used in uses.items() if "data" in used]
     for name in given:
         users = [method for method, used in uses.items() if name in used]
         if users and not set(users) & set(methods):
-            which = f"--method {one_of(users)}" if len(users) < 4 else "methods that look at images"
+            which = "a --method that looks at images" if users == looking else f"--method {one_of(users)}"
             raise OptionError(
-                f"{flag(name)} {given[name]} is used by {which}, and none such is asked for. Ask for one, or leave out "
-                f"{flag(name)}."
+                f"{flag(name)} {given[name]} is used by {which}, and no such method is asked for. Ask for one, or "
+                f"leave out {flag(name)}."
             )
     if "arch_column" in given and "space" not in given:
         raise OptionError(
