@@ -14,7 +14,7 @@ from nas.cli.console import Console, plain, table
 from nas.cli.parsing import add_declared, add_method_options, reader
 from nas.errors import BudgetError, OptionError
 from nas.executors import check_cluster, check_workers
-from nas.options import SearchOptions, declared, flag
+from nas.options import SearchOptions, declared, flag, method_of
 from nas.options.kinds import Text
 
 if TYPE_CHECKING:
@@ -51,6 +51,11 @@ def run(args: argparse.Namespace, console: Console) -> None:
         workers = {name: given.pop(name) for name in ("workers", "ray", "job_timeout") if name in given}
         _resume(Path(resumed), workers, [*given, *(["dry_run"] if dry else [])], console)
         return
+    source = method_of(given)[1].data_run
+    if source is not None and "data" not in given:
+        from nas.run import data_of
+
+        given["data"] = data_of(source)
     options, budgets = read_options(given, needs_budget=not dry)
     if not dry:
         check_workers(options)
@@ -87,11 +92,6 @@ def read_options(given: dict[str, Any], *, needs_budget: bool) -> tuple[SearchOp
         raise OptionError("--budget is missing: give one such as --budget 4.2GFLOPs (or --dry-run to see what fits).")
     options = SearchOptions.of(**given)
     options.validate()
-    source = options.of_method().data_run
-    if source is not None and "data" not in given:
-        from nas.run import data_of
-
-        options = replace(options, data=data_of(source))
     return options, budgets
 
 

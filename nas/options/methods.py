@@ -164,6 +164,23 @@ def infer_method(given: Mapping[str, Any]) -> str:
     return having[0][0]
 
 
+def method_of(given: Mapping[str, Any]) -> tuple[str, MethodOptions]:
+    """The method that a search's options name, or belong to, and its own options among them.
+
+    Args:
+        given: Options of any kind by name; None is one that was not given.
+
+    Raises:
+        OptionError: If the method is unknown, or an option belongs to another one.
+    """
+    owners = option_owners()
+    own = {name: value for name, value in given.items() if name in owners and value is not None}
+    method = given.get("method")
+    if method is None:
+        method = infer_method(own)
+    return method, method_options(method, own)
+
+
 def method_options(method: str, given: Mapping[str, Any]) -> MethodOptions:
     """The options of a method from plain values.
 

@@ -15,8 +15,7 @@ from nas.options.methods import (
     METHODS,
     MethodOptions,
     given_options,
-    infer_method,
-    method_options,
+    method_of,
     option_owners,
 )
 from nas.options.searchers import SEARCHERS
@@ -180,12 +179,9 @@ class SearchOptions:
                 raise OptionError(unknown("option", name, known, most=len(known)))
         if "space" not in given:
             raise OptionError("A search needs a space: give a name such as 'coatnet', or a YAML file.")
-        own = {name: value for name, value in given.items() if name in owners and value is not None}
+        method, own = method_of(given)
         common = {name: value for name, value in given.items() if name not in owners}
-        method = common.pop("method", None)
-        if method is None:
-            method = infer_method(own)
-        return cls(**common, method=method, method_options=method_options(method, own))
+        return cls(**{**common, "method": method, "method_options": own})
 
     def replaced(self, **given: Any) -> SearchOptions:
         """The same options but for those given; those of the method are kept where the method stays."""
