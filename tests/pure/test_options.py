@@ -11,39 +11,43 @@ from nas.budget import Budget
 from nas.errors import BudgetError, OptionError
 from nas.options import SearchOptions
 
-PLAIN = SearchOptions.of(space="coatnet", budgets=("4.2GFLOPs",))
+GIVEN: dict[str, Any] = {"space": "coatnet", "budgets": ("4.2GFLOPs",)}
+PLAIN = SearchOptions.of(**GIVEN)
 
 
 def test_defaults_are_valid() -> None:
     PLAIN.validate()
-    assert (PLAIN.data, PLAIN.seed, PLAIN.searcher, PLAIN.scorer, PLAIN.aim) == (
+    assert (PLAIN.data, PLAIN.seed, PLAIN.searcher, PLAIN.method, PLAIN.min_share) == (
         "digits",
         0,
         "evolution",
-        "auto",
+        "calibrated",
         0.75,
     )
 
 
 @pytest.mark.parametrize(
-    ("given", "scorer"),
+    ("given", "method"),
     [
         ({}, "calibrated"),
         ({"calibrations": 8}, "calibrated"),
         ({"epochs": 3}, "supernet"),
         ({"strategy": "sandwich"}, "supernet"),
         ({"supernet": "runs/a"}, "supernet"),
+        ({"strategy": "sequential"}, "blockwise"),
+        ({"epochs": 3, "strategy": "sequential"}, "blockwise"),
+        ({"teacher": "winners/1"}, "blockwise"),
         ({"method": "blockwise"}, "blockwise"),
         ({"method": "supernet"}, "supernet"),
         ({"method": "nwot"}, "nwot"),
     ],
 )
-def test_a_scorer_that_is_left_out_is_the_one_that_the_other_options_are_about(
-    given: dict[str, Any], scorer: str
+def test_a_method_that_is_left_out_is_the_one_that_the_other_options_are_about(
+    given: dict[str, Any], method: str
 ) -> None:
-    options = PLAIN.replaced(**given)
+    options = SearchOptions.of(**GIVEN, **given)
     options.validate()
-    assert options.scoring == scorer
+    assert options.method == method
     assert SearchOptions.from_dict(options.to_dict()) == options
 
 
@@ -51,8 +55,13 @@ def test_a_scorer_that_is_left_out_is_the_one_that_the_other_options_are_about(
     ("name", "value", "why"),
     [
         ("searcher", "evolutoin", "did you mean 'evolution'"),
-        ("scorer", "supernets", "did you mean 'supernet'"),
+        ("method", "supernets", "did you mean 'supernet'"),
         ("strategy", "sandwhich", "did you mean 'sandwich'"),
+        ("scorer", "los", "did you mean 'loss'"),
+        ("supernet", " ", "must be a name or a path"),
+        ("teacher", "", "must be a name or a path"),
+        ("calibrations", 1, "whole number from 2"),
+        ("calibration_epochs", 0, "whole number from 1"),
         ("metric", "balanced_accuracy", "did you mean 'balanced-accuracy'"),
         ("objective", "latency", "Known: macs"),
         ("dtype", "float16", "Known: auto, bfloat16, float32"),
@@ -94,7 +103,7 @@ def test_a_scorer_that_is_left_out_is_the_one_that_the_other_options_are_about(
 )
 def test_wrong_value_is_refused_in_one_line_that_names_option_and_value(name: str, value: Any, why: str) -> None:
     with pytest.raises(OptionError) as caught:
-        PLAIN.replaced(**{name: value}).validate()
+        SearchOptions.of(**{**GIVEN, name: value}).validate()
     message = str(caught.value)
     assert why in message
     assert name.replace("_", "-") in message
@@ -125,7 +134,9 @@ def test_budgets_must_be_a_list(budgets: Any) -> None:
 
 
 def test_options_round_trip_through_json() -> None:
-    options = SearchOptions.of(space="coatnet", out="runs/a", trials=12, strategy="single-path", onnx=False, aim=0.0)
+    options = SearchOptions.of(
+        space="coatnet", out="runs/a", trials=12, strategy="single-path", onnx=False, min_share=0.0
+    )
     assert SearchOptions.from_dict(json.loads(json.dumps(options.to_dict()))) == options
 
 
