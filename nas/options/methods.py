@@ -77,7 +77,7 @@ _COUNTS = {
     "macs": "number of multiply-adds",
     "depth": "number of branches of all layers",
     "channels": "sum of all layers' output channels",
-    "log_channels": "sum of their logarithms",
+    "log_channels": "sum of the logarithms of these",
     "convolutions": "share of layers that do not attend",
 }
 _ENTRIES: dict[str, MethodEntry] = {
@@ -94,7 +94,7 @@ _ENTRIES: dict[str, MethodEntry] = {
     "blockwise": MethodEntry(
         method="nas.methods.blockwise.method:BlockwiseMethod",
         options="nas.methods.blockwise.options:BlockwiseOptions",
-        about="blocks that are trained and scored apart, by self-supervision or a teacher; the best sums, exactly",
+        about="sum of scores of blocks, each trained by self-supervision or by a teacher",
     ),
     "az-nas": MethodEntry(
         method=_ZERO_COST, options=_PROXY_OPTIONS, about="ranks by AZ-NAS's three proxies and multiply-adds"
@@ -196,6 +196,14 @@ def method_options(method: str, given: Mapping[str, Any]) -> MethodOptions:
                 "option. Leave out one of the two."
             )
     return kind(**given)
+
+
+def methods_about() -> list[tuple[list[str], str]]:
+    """What each method scores by, with all of the methods that say the same."""
+    found: dict[str, list[str]] = {}
+    for name in METHODS:
+        found.setdefault(METHODS[name].about, []).append(name)
+    return [(names, about) for about, names in found.items()]
 
 
 def given_options(options: MethodOptions) -> dict[str, Any]:
