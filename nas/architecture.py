@@ -8,7 +8,6 @@ written once with `repeat`.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,8 +15,8 @@ from itertools import groupby
 from typing import Any, TypeAlias, cast
 
 from nas.errors import ArchitectureError
-from nas.file_formats import FORMAT, check_format, upgrade
-from nas.strict_yaml import canonical_json, dump_yaml, parse_yaml
+from nas.file_formats import FORMAT, check_format, digest_of, upgrade
+from nas.strict_yaml import dump_yaml, parse_yaml
 
 MAX_LAYERS = 1000
 MAX_STAGES = 100
@@ -227,7 +226,7 @@ class Architecture:
     @property
     def digest(self) -> str:
         """16 hexadecimal digits of SHA-256 over the canonical JSON."""
-        return hashlib.sha256(canonical_json(self.to_dict()).encode()).hexdigest()[:16]
+        return digest_of(self.to_dict())
 
     def at_resolution(self, resolution: int) -> Architecture:
         """The same network reading images of another size."""

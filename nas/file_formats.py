@@ -62,13 +62,17 @@ def rename_parameters(plain: Any) -> Any:
     }
 
 
+def digest_of(plain: Mapping[str, Any]) -> str:
+    """Returns 16 hexadecimal digits of SHA-256 over the canonical JSON of plain data."""
+    return hashlib.sha256(canonical_json(plain).encode()).hexdigest()[:16]
+
+
 def digest_of_format_1(plain: Mapping[str, Any]) -> str:
     """Returns the digest that version 0.1 gave an architecture, from the plain data that it wrote of it.
 
-    Runs, tables and weights of that version name architectures by it.
+    Records and weights of that version name architectures by it.
     """
-    kept = {key: value for key, value in plain.items() if key != "about"}
-    return hashlib.sha256(canonical_json(kept).encode()).hexdigest()[:16]
+    return digest_of({key: value for key, value in plain.items() if key != "about"})
 
 
 def check_format(found: object, what: str, error: type[Exception]) -> None:

@@ -38,7 +38,11 @@ def resolution(pixels: int) -> Callable[[Data], None]:
 
 
 MISFITS: dict[str, tuple[str, Callable[[Data], None], list[str]]] = {
-    "width and head_dim": ("coatnet_0", mixer(2, 0, 0, width=390), ["stages[2]", "width (=390)", "head_dim (=32)"]),
+    "width and head_dim": (
+        "coatnet_0",
+        mixer(2, 0, 0, width=390),
+        ["stages[2]", "head_dim=32 does not divide width=390: use 30 or 39"],
+    ),
     "widths of two layers": ("coatnet_0", mixer(0, 1, 0, width=128), ["stage 1", "(128, 56, 56)", "(96, 56, 56)"]),
     "width of a shortcut": ("coatnet_0", shortcut(1, width=128), ["stage 2 (its input 96x56x56)", "(128, 28, 28)"]),
     "stride of a shortcut": ("coatnet_0", shortcut(1, stride=1), ["stage 2", "(192, 56, 56)"]),
@@ -73,7 +77,7 @@ MISFITS: dict[str, tuple[str, Callable[[Data], None], list[str]]] = {
     "a depthwise change of width": (
         "fastvit_t8",
         lambda d: d["stages"][1]["transition"]["ops"][0].update(width=100),
-        ["stage 2 (its input 48x64x64)", "(=100)", "(=48)"],
+        ["stage 2 (its input 48x64x64)", "groups=48 does not divide width=100: use 25 or 50"],
     ),
     "tokens beside the map": (
         "pit_ti",
