@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from nas.costs import cost, layout
 from nas.errors import ExportError, NasError
 from nas.export.exported_model import CardFacts, ExportedModel
-from nas.networks.loading import load_architecture
+from nas.networks.loading import is_digest_of, load_architecture
 from nas.networks.network import Network, build
 from nas.run.files import atomic_write, remove_leftovers, replacing, write_error
 from nas.strict_yaml import dump_yaml
@@ -109,7 +109,7 @@ def read_exported(folder: str | Path) -> tuple[ExportedModel, Network]:
         with safe_open(weights, "pt") as file:
             found = file.metadata() or {}
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if found["architecture"] != architecture.digest:
+        if not is_digest_of(found["architecture"], architecture, config):
             raise ExportError(f"{weights} holds the weights of another network than {config.name}.")
         read = {name: json.loads(found[name]) for name in ("trained_resolution", "mean", "std", "class_names")}
         card = json.loads(found["card"])

@@ -32,7 +32,7 @@ FACTS = CardFacts(
     data_option="my images/cifar",
 )
 CONVNEXT: dict[str, Any] = {
-    "format": 1,
+    "format": 2,
     "input": {"channels": 3, "resolution": RESOLUTION},
     "stem": {"op": "serial", "ops": [{"op": "conv", "width": 8, "kernel_size": 4, "stride": 4, "padding": 0}]},
     "stages": [

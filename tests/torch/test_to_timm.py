@@ -25,7 +25,7 @@ from .timm_import import import_timm
 from .zoo_cases import architecture
 
 SMALL = {
-    "format": 1,
+    "format": 2,
     "input": {"kind": "image", "channels": 3, "resolution": 32},
     "stem": {"op": "conv_stem", "width": 8},
     "stages": [
@@ -43,7 +43,7 @@ SMALL = {
             ],
         },
     ],
-    "head": {"op": "classifier", "num_classes": 10, "norm": {"op": "layer_norm"}, "heads": 2},
+    "head": {"op": "classifier", "num_classes": 10, "norm": {"op": "layer_norm"}, "num_heads": 2},
 }
 
 

@@ -1,6 +1,6 @@
 """The format of space files, read into a `SearchSpace`.
 
-format: 1
+format: 2
 name: my-space
 input: {channels: 3, resolution: 64}
 stem: {op: conv_stem, width: $width}
@@ -40,8 +40,9 @@ import re
 from dataclasses import replace
 from typing import Any, cast
 
-from nas.architecture import BlockConfig, InputConfig, check_format
+from nas.architecture import BlockConfig, InputConfig
 from nas.errors import SpaceError
+from nas.file_formats import FORMAT, check_format, upgrade
 from nas.registry import unknown
 from nas.spaces import OpChoice, OpRules, SearchSpace, StageSpace, StemSpace
 from nas.spaces.catalog.checks import check_space
@@ -62,6 +63,8 @@ def parse_space(data: dict[str, Any], ops: OpRules) -> SearchSpace:
         raise SpaceError("the file holds one network, not a search space: give it to nas train or nas profile.")
     if "format" in data:
         check_format(data["format"], "a space file", SpaceError)
+        if data["format"] < FORMAT:
+            data = upgrade(data)
     keys_of(data, "the file", known, ("format", "name", "stem", "layers", "stages", "head"))
     name = text(data["name"], "name")
     if not re.fullmatch(r"\w[\w.-]*", name):

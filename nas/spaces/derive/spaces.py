@@ -7,6 +7,7 @@ from typing import Any
 
 from nas.architecture import Architecture
 from nas.errors import SpaceError
+from nas.file_formats import FORMAT
 from nas.spaces.derive.alternatives import alternative
 from nas.spaces.derive.facts import Fitting, OpFacts
 from nas.spaces.derive.kinds import Kind
@@ -51,7 +52,7 @@ def derive(network: Architecture, facts: OpFacts, *, name: str, about: str = "")
     own = [shapes[0][0], *(parts.shape[0] for parts in stages)]
     rules = {} if own == sorted(own) else {"rules": {"widths": "any"}}
     return {
-        "format": 1,
+        "format": FORMAT,
         "name": name,
         **({"about": about} if about else {}),
         "input": network.input.to_dict(),
