@@ -137,7 +137,7 @@ def compare(space: SearchSpace, budget: nas.Budget, data: Path, run: Path) -> No
     torch.set_num_threads(plan.threads)
     dataset = open_data(str(data)).load(resolution=plan.train_resolution, seed=OPTIONS["seed"])
     space = space.adapted(channels=dataset.info.channels, num_classes=dataset.info.num_classes)
-    sampler = BudgetSampler(space, [budget], aim=AIM)
+    sampler = BudgetSampler(space, [budget], min_share=AIM)
     rng = random.Random("random members")
     others = [("coatnet-shaped", coatnet_shaped(space, sampler))]
     others += [(f"random {i + 1}", sampler.draw(rng).architecture) for i in range(RANDOM_MEMBERS)]

@@ -117,7 +117,7 @@ def best_scored(trials: list[Trial]) -> Architecture:
 
 def best_counted(name: str, count: int, seed: int) -> Architecture:
     """Of so many random members in range, the one with the most of what a baseline counts."""
-    sampler, rng = BudgetSampler(nas.load_space(SPACE), [nas.Budget.parse(BUDGET)], aim=AIM), random.Random(f"m-{seed}")
+    sampler, rng = BudgetSampler(nas.load_space(SPACE), [nas.Budget.parse(BUDGET)], min_share=AIM), random.Random(f"m-{seed}")
     found: dict[str, Architecture] = {}
     while len(found) < count:
         drawn = sampler.draw(rng).architecture
@@ -129,7 +129,7 @@ def best_counted(name: str, count: int, seed: int) -> Architecture:
 def coatnet_shaped() -> Architecture:
     """The member nearest to CoAtNet-0's proportions, as `experiments/cifar-search` chooses it."""
     space = nas.load_space(SPACE)
-    return cifar_search.coatnet_shaped(space, BudgetSampler(space, [nas.Budget.parse(BUDGET)], aim=AIM))
+    return cifar_search.coatnet_shaped(space, BudgetSampler(space, [nas.Budget.parse(BUDGET)], min_share=AIM))
 
 
 def known_trainings(folder: Path | None) -> dict[str, dict[str, Any]]:
