@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import tempfile
+from collections import Counter
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ def source_hash() -> str:
     files = [
         *sorted((package / "ops").glob("*.py")),
         package / "networks" / "network.py",
+        package / "costs" / "aten_ops.py",
         package / "costs" / "counter.py",
     ]
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()[:16]
@@ -71,10 +73,12 @@ class CountTable:
             parts = [] if stage.transition is None else [stage.transition]
             parts += [branch for layer in stage.layers for branch in layer.branches]
             macs = params = 0
+            unsupported: Counter[str] = Counter()
             for part in parts:
                 counted = self.block(part, shape)
                 macs, params, shape = macs + counted.macs, params + counted.params, Shape(*counted.shape)
-            found = self._stages[key] = Count(macs, params, shape)
+                unsupported.update(dict(counted.unsupported))
+            found = self._stages[key] = Count(macs, params, shape, tuple(sorted(unsupported.items())))
         return found
 
     def architecture(self, architecture: Architecture) -> list[tuple[str, Count]]:
@@ -115,7 +119,7 @@ class CountTable:
         key = count_key(config, shape)
         found = self._stored.get(key)
         if found is not None:
-            return Count(found[0], found[1], _tuples(found[2]))
+            return Count(*map(_tuples, found))
         data = config.to_dict()
         if isinstance(config, BranchConfig):
             data = {"op": "residual", **data}
@@ -129,7 +133,7 @@ class CountTable:
                 f"{name} cannot run on {tuple(shape[:3])} (channels, height, width): {reason}. Check its norm, "
                 "shortcut and sizes."
             ) from None
-        self._fresh[key] = [counted.macs, counted.params, list(counted.shape)]
+        self._fresh[key] = list(counted)
         return counted
 
 

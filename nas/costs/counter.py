@@ -1,43 +1,91 @@
-"""Exact multiply-adds and parameters of any module, by running it on the meta device.
+"""Exact multiply-adds and parameters of any module, found by running it on the meta device.
 
 What counts: convolutions and every matrix product, so linear layers and attention's two products too. One
 multiply-add counts as one. Elementwise work, norms, softmax and pooling do not count (CoAtNet's "FLOPs" include them:
-2.9 to 0.9 % on top). The formulas are those of `torch.utils.flop_counter`; its own mode attributes counts to modules
-by hooks, which a sum over thousands of branches does not need.
+2.9 to 0.9 % on top); `nas.costs.aten_ops` lists them. What neither has a formula nor is listed there is counted by its
+name, and so is what a module's class declares as its own uncounted work. The formulas are those of
+`torch.utils.flop_counter`; its own mode attributes counts to modules by hooks, which a sum over thousands of branches
+does not need.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
+from nas.costs.aten_ops import aten_op
 from nas.ops import Shape
 
 
 class Count(NamedTuple):
-    """Multiply-adds for one image, parameters, and the `Shape` that comes out as plain numbers."""
+    """Multiply-adds for one image, parameters, and the `Shape` that comes out as plain numbers.
+
+    Attributes:
+        unsupported: Name and number of calls of each aten op whose work is not in `macs`, in order of names.
+    """
 
     macs: int
     params: int
     shape: tuple[int, ...]
+    unsupported: tuple[tuple[str, int], ...] = ()
 
 
 class MacCounter(TorchDispatchMode):
-    """Adds up the multiply-adds of everything that runs inside it, as `macs`."""
+    """Adds up the multiply-adds of everything that runs inside it.
 
-    def __init__(self) -> None:
+    Args:
+        module: Whose parts' `uncounted` ops are looked for while each of them runs.
+
+    Attributes:
+        macs: The multiply-adds.
+        unsupported: Calls of aten ops whose work is not in `macs`, by name.
+    """
+
+    def __init__(self, module: nn.Module | None = None) -> None:
         super().__init__()
         self.macs = 0
+        self.unsupported: Counter[str] = Counter()
+        self._parts = [] if module is None else [part for part in module.modules() if uncounted(type(part))]
+        self._declared: list[Mapping[str, str]] = [{}]
+        self._hooks: list[Any] = []
+
+    def __enter__(self) -> MacCounter:
+        for part in self._parts:
+            declared = uncounted(type(part))
+            self._hooks += [
+                part.register_forward_pre_hook(lambda *_, inside=declared: self._declared.append(inside)),
+                part.register_forward_hook(lambda *_: self._leave()),
+            ]
+        return super().__enter__()
+
+    def __exit__(self, *fault: Any) -> None:
+        super().__exit__(*fault)
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        formula = flop_registry.get(func._overloadpacket)
-        if formula is not None:
-            self.macs += formula(*args, **(kwargs or {}), out_val=out) // 2
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        name, macs, free = aten_op(func)
+        if macs is not None:
+            self.macs += macs(args, kwargs, out)
+        elif not free or name in self._declared[-1]:
+            self.unsupported[name] += 1
         return out
+
+    def _leave(self) -> None:
+        self._declared.pop()
+
+
+def uncounted(kind: type) -> Mapping[str, str]:
+    """Returns what a module's class declares: per aten op that is its main work and has no formula, the reason."""
+    return getattr(kind, "uncounted", {})
 
 
 def count(module: Any, shape: Shape) -> Count:
@@ -47,8 +95,10 @@ def count(module: Any, shape: Shape) -> Count:
         module: An op built under `torch.device("meta")`, for inputs of `shape`.
     """
     x = torch.empty((1, *shape.tensor), device="meta")
-    with torch.no_grad(), MacCounter() as counter:
-        out = module.eval()(x)
+    module.eval()
+    with torch.no_grad(), MacCounter(module) as counter:
+        out = module(x)
     said, found = Shape(*module.shape), tuple(out.shape[1:])
     assert found in (said.tensor, said[:1]), f"{type(module).__name__} says {said} but gives {found}"
-    return Count(counter.macs, sum(p.numel() for p in module.parameters()), tuple(said))
+    params = sum(p.numel() for p in module.parameters())
+    return Count(counter.macs, params, tuple(said), tuple(sorted(counter.unsupported.items())))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
@@ -14,9 +15,10 @@ from torch.utils.benchmark import Timer
 
 from nas.architecture import Architecture, BlockConfig, LayerConfig, StageConfig
 from nas.costs.count_table import TABLE
-from nas.costs.counter import Count
+from nas.costs.counter import Count, uncounted
 from nas.errors import OptionError
 from nas.networks.network import build
+from nas.ops import OPS
 from nas.options import check_device, check_whole
 from nas.registry import unknown
 
@@ -69,13 +71,20 @@ class Latency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """Exact multiply-adds and parameters for one image at `resolution`; the latency where it was measured."""
+    """Exact multiply-adds and parameters for one image at `resolution`; the latency where it was measured.
+
+    Attributes:
+        unsupported: Calls of each aten op whose work is not in `macs`, by name.
+        reasons: Why, for those that an op of the network declares: "mamba: elementwise selective scan".
+    """
 
     params: int
     macs: int
     resolution: int
     layout: str
     stages: tuple[StageRow, ...]
+    unsupported: dict[str, int]
+    reasons: dict[str, str]
     latency: Latency | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -114,12 +123,17 @@ def profile(
         timed = measure_latency(
             architecture, batch_size=batch_size, threads=threads, device=device, dtype=dtype, repeats=repeats
         )
+    unsupported: Counter[str] = Counter()
+    for _, counted in counts:
+        unsupported.update(dict(counted.unsupported))
     return Profile(
         params=sum(row.params for row in rows),
         macs=sum(row.macs for row in rows),
         resolution=architecture.input.resolution,
         layout=layout(architecture),
         stages=tuple(rows),
+        unsupported=dict(sorted(unsupported.items())),
+        reasons=_reasons(architecture, unsupported),
         latency=timed,
     )
 
@@ -188,7 +202,7 @@ def stage_letter(stage: StageConfig) -> str:
 
 def layer_letter(layer: LayerConfig) -> str:
     """What a layer is: "A" if it holds attention, "M" if a Mamba mixer, else "C"."""
-    names = list(_ops(layer))
+    names = list(_ops(branch.mixer for branch in layer.branches))
     if any(word in name for name in names for word in ("attention", "transformer")):
         return "A"
     return "M" if any("mamba" in name for name in names) else "C"
@@ -238,8 +252,24 @@ def _words(block: BlockConfig) -> str:
     return f"{block.op} ({', '.join(shown)})" if shown else block.op
 
 
-def _ops(layer: LayerConfig) -> Iterator[str]:
-    waiting = [branch.mixer for branch in layer.branches]
+def _reasons(architecture: Architecture, unsupported: Iterable[str]) -> dict[str, str]:
+    """Returns what the network's ops declare of aten ops that are not counted."""
+    blocks = [architecture.stem, architecture.head]
+    for stage in architecture.stages:
+        blocks += [stage.transition] if stage.transition else []
+        for branch in (branch for layer in stage.layers for branch in layer.branches):
+            blocks += [block for block in (branch.norm, branch.mixer, branch.shortcut) if block]
+    found: dict[str, list[str]] = {name: [] for name in sorted(unsupported)}
+    for op in dict.fromkeys(_ops(blocks)):
+        for name, reason in uncounted(OPS[op]).items():
+            if name in found:
+                found[name].append(f"{op}: {reason}")
+    return {name: "; ".join(reasons) for name, reasons in found.items() if reasons}
+
+
+def _ops(blocks: Iterable[BlockConfig]) -> Iterator[str]:
+    """Yields the names of the ops of blocks, and of all blocks inside them."""
+    waiting = list(blocks)
     while waiting:
         block = waiting.pop()
         yield block.op
