@@ -1,5 +1,5 @@
 # make demo   the main job on a tiny data set, in a fresh run folder
-# make test   the rings, ruff and the tests
+# make test   the rings, ruff and the tests: two processes side by side, then those that start Ray
 # make lint   the same without the tests, plus formatting and types
 #
 # Each sets up .venv once, and again when pyproject.toml or constraints.txt change.
@@ -16,7 +16,8 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/ruff check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not ray"
+	$(BIN)/python -m pytest -m "ray and not slow"
 
 lint: $(READY)
 	$(BIN)/lint-imports --no-logo

@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from nas.version import __version__
+
 if TYPE_CHECKING:
     from nas.architecture import Architecture
     from nas.budget import Budget, Cost
@@ -19,15 +21,13 @@ if TYPE_CHECKING:
     from nas.networks.supernet import Supernet
     from nas.networks.timm import from_timm, to_timm
     from nas.ops.folding import fold
-    from nas.options import SearchOptions
+    from nas.options import SearchOptions, register_method
     from nas.pipeline.search import SearchResult, resume, search
     from nas.progress import Progress
     from nas.sampling.dry_run import dry_run
     from nas.sampling.kept_samplers import sample
     from nas.spaces import SearchSpace
     from nas.trial import Trial
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Architecture",
@@ -40,6 +40,7 @@ __all__ = [
     "SearchSpace",
     "Supernet",
     "Trial",
+    "__version__",
     "build",
     "cost",
     "derive_space",
@@ -49,6 +50,7 @@ __all__ = [
     "load_architecture",
     "load_space",
     "profile",
+    "register_method",
     "resume",
     "sample",
     "search",
@@ -75,6 +77,7 @@ _HOMES = {
     "load_architecture": "nas.networks.loading",
     "load_space": "nas.networks.loading",
     "profile": "nas.costs",
+    "register_method": "nas.options",
     "resume": "nas.pipeline.search",
     "sample": "nas.sampling",
     "search": "nas.pipeline.search",

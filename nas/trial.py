@@ -103,7 +103,7 @@ def pareto_front(trials: Iterable[Trial], *, objective: str = "macs") -> list[Tr
     Ordered by rising cost, and so by rising score. Of trials equal in both, the earliest stays.
 
     Args:
-        objective: The cost that is minimised, of `nas.budget.METRICS`; trials without it take no part.
+        objective: The cost that is minimised, of `nas.budget_metrics.METRICS`; trials without it take no part.
     """
     measured: list[tuple[float, float, int, Trial]] = []
     for trial in trials:

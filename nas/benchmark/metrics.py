@@ -103,7 +103,7 @@ def judge(
         name: None if of is None else np.asarray(of, dtype=float)[kept]
         for name, of in (("macs", macs), ("params", params))
     }
-    told: dict[str, Any] = {
+    known_of: dict[str, Any] = {
         "n": len(values),
         "failed": int((~kept).sum()),
         "known": known,
@@ -111,26 +111,45 @@ def judge(
         "seconds": seconds,
     }
     if len(values) < 2:
-        return Judgement(**dict.fromkeys(_FIGURES), **told)
+        return Judgement(**dict.fromkeys(_FIGURES), **known_of)
+    groups_of = None if kinds is None else [kind for kind, has in zip(kinds, kept, strict=True) if has]
+    figures = _figures(values, truths, costs, groups_of, seed=seed, resamples=resamples, band_count=band_count)
+    missed = float(true.max() - truths.max())  # where the best has no score
+    return Judgement(
+        **{name: None if math.isnan(value) else value for name, value in figures.items()},
+        top_k_regret={str(k): missed + top_k_regret(values, truths, k=k) for k in TOP if k <= len(values)},
+        **known_of,
+    )
+
+
+def _figures(
+    values: np.ndarray,
+    truths: np.ndarray,
+    costs: Mapping[str, np.ndarray | None],
+    kinds: Sequence[str] | None,
+    *,
+    seed: int,
+    resamples: int,
+    band_count: int,
+) -> dict[str, float]:
+    """Every correlation with its interval, NaN where it is undefined."""
 
     def resampled(parts: list[np.ndarray] | None = None) -> tuple[float, float]:
-        drawn = bootstrap_spearman({"score": values}, truths, seed=seed, resamples=resamples, parts=parts)
-        return interval(drawn["score"]) if len(values) >= FEWEST else (math.nan, math.nan)
+        found = bootstrap_spearman({"score": values}, truths, seed=seed, resamples=resamples, parts=parts)
+        return interval(found["score"]) if len(values) >= FEWEST else (math.nan, math.nan)
 
     def within(name: str, parts: list[np.ndarray]) -> dict[str, float]:
         low, high = resampled(parts) if parts else (math.nan, math.nan)
         inside = within_parts_spearman(values, truths, parts)
         return {f"within_{name}_spearman": inside, f"within_{name}_low": low, f"within_{name}_high": high}
 
-    low, high = resampled()
-    missed = float(true.max() - truths.max())  # where the best has no score
-    by_macs, by_params = costs["macs"], costs["params"]
-
     def partial(*given: np.ndarray | None) -> float:
         found = [each for each in given if each is not None]
         return partial_spearman(values, truths, *found) if len(found) == len(given) else math.nan
 
-    figures = {
+    low, high = resampled()
+    by_macs, by_params = costs["macs"], costs["params"]
+    return {
         "spearman": spearman(values, truths),
         "low": low,
         "high": high,
@@ -141,13 +160,8 @@ def judge(
         "partial_spearman_given_both": partial(by_macs, by_params),
         # Bands of fewer than four networks say nothing.
         **within("band", [] if by_macs is None else bands(by_macs, max(1, min(band_count, len(values) // 4)))),
-        **within("kind", [] if kinds is None else groups([kind for kind, has in zip(kinds, kept, strict=True) if has])),
+        **within("kind", [] if kinds is None else groups(kinds)),
     }
-    return Judgement(
-        **{name: None if math.isnan(value) else value for name, value in figures.items()},
-        top_k_regret={str(k): missed + top_k_regret(values, truths, k=k) for k in TOP if k <= len(values)},
-        **told,
-    )
 
 
 _FIGURES = (

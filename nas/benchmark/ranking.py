@@ -78,8 +78,8 @@ def rank(
     Raises:
         NasError: If the table, a column or an architecture cannot be used.
     """
-    progress, settings = progress or Silent(), settings or RankingSettings()
-    judged_methods, settings = make_methods(methods, settings, method_options or {})
+    progress = progress or Silent()
+    judged_methods, settings = make_methods(methods, settings or RankingSettings(), method_options or {})
     table = read_table(truth)
     column = table.truth_column(truth_column)
     if space is None:

@@ -1,4 +1,4 @@
-"""What every choice of a space costs, edge by edge of its graph: the sums that budgets are about."""
+"""The cost of every decision of a space, edge by edge of its graph: budgets are about sums of these."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class CostGraph:
 
     Attributes:
         nodes: In an order in which every option leads forward, from START to END.
-        options: Per node, what may be decided there.
+        options: Per node, the decisions that may be made there.
     """
 
     def __init__(self, costs: SpaceCosts, graph: Graph) -> None:
@@ -43,7 +43,7 @@ class CostGraph:
         self._ahead: dict[tuple[str, bool], dict[Node, int]] = {}
 
     def remaining(self, metric: str, *, smallest: bool = True) -> dict[Node, int]:
-        """Per node, the least (or most) that is still to be spent: a shortest (longest) path to END."""
+        """Returns, per node, the least (or most) that is still to be spent: a shortest (longest) path to END."""
         found = self._ahead.get((metric, smallest))
         if found is None:
             pick, found = min if smallest else max, {END: 0}
@@ -53,11 +53,11 @@ class CostGraph:
         return found
 
     def shares(self, *, fair: bool) -> dict[Node, float | int]:
-        """Per node, the number (or the fair measure) of the ways to END."""
+        """Returns, per node, the number (or the fair measure) of the ways to END."""
         return self._graph.fair if fair else self._graph.counts  # type: ignore[return-value]
 
     def spent(self, metric: str) -> dict[Node, int]:
-        """Per node, the least that is spent up to it."""
+        """Returns, per node, the least that is spent up to it."""
         found = {START: 0}
         for node in self.nodes[:-1]:
             for option in self.options[node]:
@@ -91,11 +91,11 @@ class SpaceCosts:
 
     @property
     def total_stride(self) -> int:
-        """How many times smaller the smallest feature map is than the image."""
+        """Returns how many times smaller the smallest feature map is than the image."""
         return round(self.space.input.resolution / min(size[0] for size in self._sizes.values()))
 
     def graph(self, layout: str) -> CostGraph:
-        """The members of a layout with the cost of every decision.
+        """Returns the members of a layout with the cost of every decision.
 
         Raises:
             SpaceError: If a layer cannot be built, naming the stage and the numbers.
@@ -106,11 +106,11 @@ class SpaceCosts:
 
     @cached_property
     def whole_graph(self) -> CostGraph:
-        """All members with the cost of every decision."""
+        """The graph of all members with the cost of every decision."""
         return CostGraph(self, self.space.whole_graph)
 
     def options(self, node: Node, edges: list[Edge]) -> list[Option]:
-        """The edges with their costs."""
+        """Returns the edges of a node with their costs."""
         # Layouts share most lists of edges; whoever holds one keeps its id from being taken by another.
         if id(edges) not in self._options:
             found = [Option(*edge, *self._edge(node, edge.choice)) for edge in edges]
@@ -118,7 +118,7 @@ class SpaceCosts:
         return self._options[id(edges)][1]
 
     def cost(self, genotype: Genotype) -> Cost:
-        """The exact cost of one member."""
+        """Returns the exact cost of one member."""
         macs, params = self._stem(genotype.stem)
         width, source = self.space.stem.width(genotype.stem), -1
         for i, (stage, gene) in enumerate(zip(self.space.stages, genotype.stages, strict=True)):
@@ -137,7 +137,7 @@ class SpaceCosts:
         return Cost(macs=macs + head[0], params=params + head[1])
 
     def everything(self) -> Iterator[tuple[str, Node, list[Option]]]:
-        """Every (layout, node) with its options; counts them all."""
+        """Yields every (layout, node) with its options; counts them all."""
         for layout in self.space.layouts:
             for node, options in self.graph(layout).options.items():
                 yield layout, node, options
@@ -156,10 +156,10 @@ class SpaceCosts:
                 first = next(choice for choice in stage.choices(op.letter) if choice.width == width)
                 self._stage(first, index, index - 1, width_in)
             return width
-        for place, source, handed in ((0, index - 1, width_in), (1, index, width)):
+        for place, source, before in ((0, index - 1, width_in), (1, index, width)):
             for op in stage.ops_at(place) if stage.depths[-1] > place else ():
                 values = tuple(values[0] for _, values in op.choices_at(place))
-                self._layer(LayerChoice(index, place, source, op.letter, width, values), handed)
+                self._layer(LayerChoice(index, place, source, op.letter, width, values), before)
         return width
 
     def _edge(self, node: Node, choice: Any) -> tuple[int, int]:
@@ -216,7 +216,7 @@ class SpaceCosts:
         return self._agree(counted, where, index, width)
 
     def _agree(self, counted: Count, where: str, index: int, width: int) -> tuple[int, int]:
-        """Sums over paths hold only if every choice hands on its own width, and maps of one size."""
+        """Checks what sums over paths need: every choice gives maps of its own width, and all of one size."""
         out = Shape(*counted.shape)
         size = self._sizes.setdefault(index, out[1:])
         if out.channels != width:
@@ -233,7 +233,7 @@ class SpaceCosts:
 
 
 def misfit(space: SearchSpace) -> str | None:
-    """Why the space's networks cannot be built at its resolution; None if one of each op can."""
+    """Returns why the space's networks cannot be built at its resolution; None if one of each op can."""
     try:
         SpaceCosts(space)
     except SpaceError as fault:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import warnings
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from torch import Tensor
 from nas.data.dataset import Chunk
 from nas.data.images import Glance, UnreadableImageError, decode, glance
 from nas.errors import DataError
+from nas.machine import available_cores
 
 CHUNK = 256
 SAMPLE = 256
@@ -45,7 +45,7 @@ class EncodedPart:
     def chunks(self, *, resolution: int, channels: int) -> Iterator[Chunk]:
         decode_one = partial(_decoded, resolution=resolution, channels=channels)
         # Pillow lets other threads run while it decodes; more than a few would wait for the disk.
-        with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        with ThreadPoolExecutor(max_workers=min(8, available_cores())) as pool:
             for start in range(0, len(self.labels), CHUNK):
                 indices = range(start, min(start + CHUNK, len(self.labels)))
                 # Pillow warns of oddities (broken EXIF, odd palettes) that do not matter to training.

@@ -18,6 +18,7 @@ import torch
 
 import nas
 from nas.executors.temp_folders import scratch
+from nas.version import __version__
 
 # What comes before and after scoring and training, and has no part in them.
 _ELSEWHERE = ("cli", "export", "report", "run")
@@ -33,7 +34,7 @@ def program() -> dict[str, str]:
         if name.parts[0] not in _ELSEWHERE:
             digest.update(str(name).encode() + b"\0" + path.read_bytes())
     return {
-        "hybrid-nas": nas.__version__,
+        "hybrid-nas": __version__,
         "code of hybrid-nas": digest.hexdigest()[:12],
         "torch": torch.__version__,
         "python": ".".join(platform.python_version_tuple()[:2]),
@@ -51,7 +52,7 @@ def copied_package() -> Generator[Path, None, None]:
 
 
 def difference(expected: dict[str, str]) -> str | None:
-    """How this process differs from the one that expects, in a line; None if it does not."""
+    """How this process's code differs from the driver's, in a line; None if it does not."""
     own = program()
     for name, wanted in expected.items():
         if own.get(name) != wanted:

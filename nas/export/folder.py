@@ -16,14 +16,14 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-import nas
 from nas.costs import cost, layout
 from nas.errors import ExportError, NasError
-from nas.export.exported_model import CardFacts, Product
+from nas.export.exported_model import CardFacts, ExportedModel
 from nas.networks.loading import is_digest_of, load_architecture
 from nas.networks.network import Network, build
 from nas.run.files import atomic_write, remove_leftovers, replacing, write_error
 from nas.strict_yaml import dump_yaml
+from nas.version import __version__
 
 FILES = {
     "config": "architecture.yaml",
@@ -56,7 +56,7 @@ def appearing(folder: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def write_config(folder: Path, product: Product) -> None:
+def write_config(folder: Path, product: ExportedModel) -> None:
     """Writes `architecture.yaml`, with a section `about` for people."""
     counted = cost(product.architecture)
     about: dict[str, Any] = {
@@ -72,11 +72,11 @@ def write_config(folder: Path, product: Product) -> None:
     atomic_write(folder / FILES["config"], dump_yaml({"format": plain.pop("format"), "about": about, **plain}))
 
 
-def write_weights(folder: Path, network: Network, product: Product) -> None:
+def write_weights(folder: Path, network: Network, product: ExportedModel) -> None:
     """Writes `weights.safetensors`; its metadata holds the rest of the product, each value as JSON."""
     metadata = {
         "format": "pt",
-        "hybrid_nas": nas.__version__,
+        "hybrid_nas": __version__,
         "architecture": product.architecture.digest,
         "trained_resolution": json.dumps(product.trained_resolution),
         "mean": json.dumps(product.mean),
@@ -94,7 +94,7 @@ def write_weights(folder: Path, network: Network, product: Product) -> None:
         path.chmod(stat.S_IMODE((folder / FILES["config"]).stat().st_mode))
 
 
-def read_exported(folder: str | Path) -> tuple[Product, Network]:
+def read_exported(folder: str | Path) -> tuple[ExportedModel, Network]:
     """What an earlier export wrote, from its `architecture.yaml` and `weights.safetensors`.
 
     Returns:
@@ -114,7 +114,7 @@ def read_exported(folder: str | Path) -> tuple[Product, Network]:
         read = {name: json.loads(found[name]) for name in ("trained_resolution", "mean", "std", "class_names")}
         card = json.loads(found["card"])
         facts: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in card.items()}
-        product = Product(
+        product = ExportedModel(
             architecture=architecture,
             trained_resolution=read["trained_resolution"],
             mean=tuple(read["mean"]),

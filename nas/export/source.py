@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-import nas
 from nas.architecture import Architecture
 from nas.budget import format_quantity
 from nas.costs import cost
@@ -17,6 +16,7 @@ from nas.export import standalone
 from nas.export.closure import Binding, Definition, gather
 from nas.networks.network import Network, resize_tables
 from nas.ops import OPS, normalise
+from nas.version import __version__
 
 WIDTH = 120
 LICENCE = "Licence: Apache-2.0, that of hybrid-nas, from which the classes below are copied."
@@ -142,7 +142,7 @@ def _header(architecture: Architecture, trained_resolution: int, title: str) -> 
             f'"""{title}.',
             "",
             *lines,
-            f"Written by hybrid-nas {nas.__version__}; needs only torch. `python model.py` tries it.",
+            f"Written by hybrid-nas {__version__}; needs only torch. `python model.py` tries it.",
             LICENCE,
             '"""',
             "",

@@ -37,7 +37,7 @@ def space_from_dict(plain: dict[str, Any]) -> SearchSpace:
             depths=tuple(stage["depths"]),
             ops=tuple(OpChoice(**{**op, "choices": _choices(op["choices"])}) for op in stage["ops"]),
             per_layer=stage.get("per_layer", False),
-            times=stage.get("times", int(stage.get("same", False))),
+            width_multiplier=stage.get("times", int(stage.get("same", False))),
         )
         for stage in plain["stages"]
     ]

@@ -9,7 +9,16 @@ from nas.budget import Cost
 from nas.data import DataInfo, choose_augment
 from nas.errors import OptionError
 from nas.machine import available_cores
-from nas.methods.protocol.plan import SEARCH_SHARE, MethodPlan, Plan, Planned, Workload, images_per_second, within
+from nas.methods.protocol.plan import (
+    FINALISTS_SHARE,
+    SEARCH_SHARE,
+    MethodPlan,
+    Plan,
+    Planned,
+    Workload,
+    images_per_second,
+    within,
+)
 from nas.options import SearchOptions
 from nas.training import learning_rate_for
 from nas.training.device import choose_device, choose_dtype
@@ -45,15 +54,17 @@ def make_plan(
     threads, gpu = options.threads or available_cores(), device.startswith("cuda")
     images = max(1, round(info.train_count * 0.8))
     seconds = _SHORT_SECONDS if images < _SMALL_DATA else _LONG_SECONDS
+
+    def rate_at(side: int, threads: int = threads) -> float:
+        return images_per_second(cost.macs * (side / resolution) ** 2, gpu=gpu, threads=threads)
+
     size = options.train_resolution or _train_resolution(
-        info, resolution, stride, lambda side: _rate(cost, side / resolution, gpu, threads) * seconds / images
+        info, resolution, stride, epochs=lambda side: rate_at(side) * seconds / images
     )
     if size != resolution:
         size = _fitting(size, misfit, given=options.train_resolution is not None)
-    rate = _rate(cost, size / resolution, gpu, threads)
-    left = seconds * 0.45 * rate / images
-    finalists = options.finalists or (8 if left / 8 >= 10 else 3)
-    finalist_epochs = options.finalist_epochs or within(round(left / finalists), 6, 60)
+    rate = rate_at(size)
+    finalists, finalist_epochs = _finalists(options, seconds * FINALISTS_SHARE * rate / images)
     planned = plan_method(
         Workload(
             options=options,
@@ -61,13 +72,12 @@ def make_plan(
             train_count=info.train_count,
             seconds=seconds,
             rate=rate,
-            scoring_rate=_rate(cost, size / resolution, gpu, options.job_threads),
+            scoring_rate=rate_at(size, options.job_threads),
             gpu=gpu,
             finalist_epochs=finalist_epochs,
         )
     )
-    if planned.finalists is not None:
-        finalists, finalist_epochs = planned.finalists
+    finalists, finalist_epochs = planned.finalists or (finalists, finalist_epochs)
     each = planned.trial_seconds
     trials = options.trials or planned.trials or within(round(seconds * SEARCH_SHARE / each), 24, 240)
     batch_size = options.batch_size or (32 if images < 3000 else 64 if images < 20_000 else 128)
@@ -94,11 +104,13 @@ def make_plan(
     )
 
 
-def _rate(cost: Cost, scale: float, gpu: bool, threads: int) -> float:
-    return images_per_second(cost.macs * scale**2, gpu=gpu, threads=threads)
+def _finalists(options: SearchOptions, affordable: float) -> tuple[int, int]:
+    """How many finalists, and epochs of each, given the epochs that all together can be trained for."""
+    count = options.finalists or (8 if affordable / 8 >= 10 else 3)
+    return count, options.finalist_epochs or within(round(affordable / count), 6, 60)
 
 
-def _train_resolution(info: DataInfo, counted: int, stride: int, epochs: Callable[[int], float]) -> int:
+def _train_resolution(info: DataInfo, counted: int, stride: int, *, epochs: Callable[[int], float]) -> int:
     """The images' own size, rounded up to the stride and no more than is counted; less where it would not pay.
 
     Images much larger than a whole training can afford are reduced, down to two strides or 64 pixels.

@@ -9,7 +9,7 @@ import torch
 
 import nas
 from nas.architecture import Architecture
-from nas.export import CardFacts, Product
+from nas.export import CardFacts, ExportedModel
 from nas.networks.network import Network
 from nas.ops import normalise
 
@@ -116,8 +116,8 @@ def perturbed(network: Network, seed: int = 0) -> Network:
     return network.eval()
 
 
-def product(architecture: Architecture, facts: CardFacts = FACTS) -> Product:
-    return Product(
+def product(architecture: Architecture, facts: CardFacts = FACTS) -> ExportedModel:
+    return ExportedModel(
         architecture=architecture,
         trained_resolution=TRAINED,
         mean=MEAN,

@@ -110,9 +110,9 @@ def test_a_dry_run_estimates_what_fits() -> None:
 @pytest.mark.usefixtures("own_threads")
 def test_a_search_is_held_to_it_and_records_it(tmp_path: Path) -> None:
     layers = (LEAST + MOST) // 2
-    options = nas.SearchOptions(
+    options = nas.SearchOptions.of(
         space="small",
-        scorer="params",
+        method="params",
         trials=24,
         finalists=1,
         finalist_epochs=1,

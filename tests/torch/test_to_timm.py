@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 import nas
 from nas.architecture import Architecture
 from nas.errors import ArchitectureError, ExportError, OptionError
-from nas.export import CardFacts, Product
+from nas.export import CardFacts, ExportedModel
 from nas.export.folder import write_config, write_weights
 from nas.networks.timm.timm_network import TimmNetwork, taken
 from nas.ops import normalise
@@ -69,7 +69,7 @@ def winner(tmp_path: Path) -> Path:
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.normal_(std=0.1)
-    product = Product(
+    product = ExportedModel(
         architecture=config,
         trained_resolution=16,
         mean=(0.1, 0.2, 0.3),

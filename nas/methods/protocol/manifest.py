@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-import nas
 from nas.architecture import Architecture
 from nas.costs.count_table import source_hash
 from nas.data import DataInfo
@@ -21,6 +20,7 @@ from nas.run import Run, RunRecord
 from nas.spaces import SearchSpace, catalog
 from nas.strict_yaml import canonical_json
 from nas.training.checkpoint import newest, read_facts
+from nas.version import __version__
 
 
 def keep(space: SearchSpace, source: str, info: DataInfo) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def keep(space: SearchSpace, source: str, info: DataInfo) -> dict[str, Any]:
         "space": space.to_dict(),
         "presets": [load_architecture(name).to_dict() for name in space.presets],
         "data": _described(info),
-        "versions": {"hybrid-nas": nas.__version__, "torch": torch.__version__, "ops": source_hash()},
+        "versions": {"hybrid-nas": __version__, "torch": torch.__version__, "ops": source_hash()},
     }
 
 
