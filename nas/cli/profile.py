@@ -20,7 +20,7 @@ Count a network's multiply-adds and parameters, per stage and in total; with --l
   nas profile runs/a/winners/1/architecture.yaml --latency --batch-size 16
 
 Of the letters, C is a layer of convolutions alone, A one with attention and M one with a state-space model."""
-# Columns of a line, and characters that a stage's ops may take; --json has all of them.
+# Columns of a line, and the most characters of a stage's blocks; --json has all of them.
 LINE, MOST_WORDS = 116, 240
 
 
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
 
 
 def profile_lines(network: dict[str, Any], found: dict[str, Any], *, blocks: bool = False) -> list[str]:
-    """A profile for people: the stages drawn, then what each is made of."""
+    """Returns the lines of a profile: the stages as a drawing, then the blocks of each."""
     side = network["resolution"]
     lines = [f"{network['name']} ({network['digest']}) at {side}x{side}", ""]
     lines += stage_lines(found["stages"], found["macs"], found["params"], blocks=blocks)
@@ -108,7 +108,7 @@ def profile_lines(network: dict[str, Any], found: dict[str, Any], *, blocks: boo
 
 
 def _not_counted(unsupported: dict[str, int], reasons: dict[str, str]) -> str:
-    """Returns a line on the work that is not in the count: "Not counted: 2 x exp (mamba: elementwise scan)"."""
+    """Returns the line on unsupported ops: "Not counted: 2 x exp (mamba: elementwise scan)"."""
     groups: dict[str, list[str]] = {}
     for name, calls in sorted(unsupported.items(), key=lambda item: (-item[1], item[0])):
         groups.setdefault(reasons.get(name, "no formula"), []).append(f"{calls} x {name}")

@@ -104,6 +104,6 @@ def _derived(source: str | Path | Architecture, name: str | None) -> tuple[dict[
     if (found.macs, found.params) != (wanted.macs, wanted.params):
         raise SpaceError(
             f"No space can be derived from {called}: as a member of it the network has {found.params} parameters "
-            f"instead of {wanted.params}."
+            f"and {found.macs} multiply-adds instead of {wanted.params} and {wanted.macs}."
         )
     return data, space
