@@ -21,9 +21,13 @@ class Profile:
     macs: int
     stages: list[dict[str, Any]]
     latency: dict[str, Any] | None
+    unsupported: dict[str, int]
+    reasons: dict[str, str]
 
 
 PROFILE = Profile(
+    unsupported={},
+    reasons={},
     params=25_036_948,
     macs=4_142_000_000,
     stages=[
