@@ -15,6 +15,11 @@ Status: TypeAlias = Literal["complete", "failed"]
 STATUSES: tuple[Status, ...] = ("complete", "failed")
 
 
+def trial_seed(seed: int, number: int) -> int:
+    """Returns what the scoring of a trial is seeded with, by the search's seed and the trial's place."""
+    return seed * 100_003 + number
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
     """One architecture with its cost and score; plain data that survives JSON.

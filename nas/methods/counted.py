@@ -12,12 +12,9 @@ from nas.jobs.backend import ScorerSource
 from nas.jobs.setup import ScoringSetup
 from nas.methods.features import attending, depth, log_channels, output_widths
 from nas.methods.protocol.context import Context
-from nas.methods.protocol.plan import MethodPlan, Planned, Workload
 from nas.methods.protocol.ranking import RankingTask
 from nas.methods.protocol.search_method import RankedScorer, SearchMethod
 from nas.options import MethodOptions
-
-_COUNTING_SECONDS = 0.01
 
 
 def _convolutions(architecture: Architecture) -> float:
@@ -67,9 +64,6 @@ def unpack(setup: ScoringSetup) -> CountedScoring:
 
 class CountedMethod(SearchMethod[MethodOptions]):
     """Scores by counting: the baselines that every other method has to beat, and methods for those who trust them."""
-
-    def plan(self, workload: Workload) -> Planned:
-        return Planned(own=MethodPlan(), trial_seconds=_COUNTING_SECONDS)
 
     def scorer(self, context: Context, trained: Any) -> ScorerSource:
         return CountedScoring(name=self.name)

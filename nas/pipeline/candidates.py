@@ -10,7 +10,7 @@ from nas.jobs.executor import Executor, Job
 from nas.methods.protocol.context import Context
 from nas.run.events import ScoringRetried, TrialScored
 from nas.searchers.searcher import make_searcher
-from nas.trial import Trial
+from nas.trial import Trial, trial_seed
 
 
 def search_candidates(context: Context, source: ScorerSource) -> list[Trial]:
@@ -63,7 +63,8 @@ def _batch(context: Context, searcher: Any, executor: Executor, trials: list[Tri
     size = min(plan.population, plan.trials - batch * plan.population)
     todo = searcher.ask(size, batch)[done:]
     jobs = [
-        Job(architecture=p.architecture.to_dict(), seed=seed * 100_003 + len(trials) + i) for i, p in enumerate(todo)
+        Job(architecture=proposal.architecture.to_dict(), seed=trial_seed(seed, number))
+        for number, proposal in enumerate(todo, start=len(trials))
     ]
     best = max((t.score for t in trials if t.score is not None), default=None)
     fresh = []

@@ -204,7 +204,7 @@ class SearchPipeline:
             resolution=self.plan.resolution, channels=source.info.channels, num_classes=source.info.num_classes
         )
         trained = method.phase is None or is_finished(run, method.phase)
-        self.sampler = method.restore(run, self.plan, options, self.space, trained=trained)
+        self.sampler = method.restore(run, self.plan, options, self.space, self.budgets, trained=trained)
         torch.set_num_threads(self.plan.threads)
         planned: dict[str, Any] = manifest.get("disk_bytes", {})
         left = {name: most for name, most in planned.items() if type(most) is int and not is_finished(run, name)}

@@ -14,7 +14,6 @@ from typing import Any
 from nas.budget import Budget
 from nas.errors import BudgetError, OptionError, RunError
 from nas.jobs.backend import ScorerSource
-from nas.jobs.executor import Scorer
 from nas.methods.blockwise.best_first import best_first
 from nas.methods.blockwise.block_training import (
     FOLDER,
@@ -39,7 +38,7 @@ from nas.methods.protocol.context import Context
 from nas.methods.protocol.manifest import check_data, resolved_data
 from nas.methods.protocol.plan import Plan, Planned, Workload, within
 from nas.methods.protocol.ranking import RankingSettings, RankingTask
-from nas.methods.protocol.saved_run import SavedRun
+from nas.methods.protocol.saved_run import SavedRun, check_run_given
 from nas.methods.protocol.search_method import MethodDisk, RankedScorer, SearchMethod
 from nas.options import SearchOptions
 from nas.run import RunRecord
@@ -48,7 +47,7 @@ from nas.sampling import BudgetSampler
 from nas.sampling.enumeration import MOST_REJECTED
 from nas.spaces import END, SearchSpace
 from nas.training.checkpoint import load_checkpoint, newest, size_on_disk
-from nas.trial import Trial
+from nas.trial import Trial, trial_seed
 
 ORIGIN = "dynamic-programme"
 _PATHS, _LEAST_IMAGES = 4, 2000
@@ -66,14 +65,13 @@ class BlockwiseMethod(SearchMethod[BlockwiseOptions]):
         super().__init__(name, options)
         self._teacher: TrainedTeacher | None = None
         self._supernet: BlockSupernet | None = None
-        self._sampler: BudgetSampler | None = None
 
     # -- before the search ---------------------------------------------------------------------------------------
 
     def set_up(self, space: SearchSpace, budgets: Sequence[Budget], options: SearchOptions) -> BudgetSampler:
-        self._sampler = super().set_up(space, budgets, options)
-        self.blocks = budget_blocks(self._sampler, seed=options.seed)
-        return self._sampler
+        sampler = super().set_up(space, budgets, options)
+        self.blocks = budget_blocks(sampler, seed=options.seed)
+        return sampler
 
     def plan(self, workload: Workload) -> Planned:
         """Blocks train for so many epochs each; where one epoch is more than can be afforded, on fewer images."""
@@ -143,14 +141,20 @@ class BlockwiseMethod(SearchMethod[BlockwiseOptions]):
         return MethodDisk(training=3 * whole, kept=weights)
 
     def restore(
-        self, run: RunRecord, plan: Plan, options: SearchOptions, space: SearchSpace, *, trained: bool
+        self,
+        run: RunRecord,
+        plan: Plan,
+        options: SearchOptions,
+        space: SearchSpace,
+        budgets: Sequence[Budget],
+        *,
+        trained: bool,
     ) -> BudgetSampler:
-        self._sampler = super().restore(run, plan, options, space, trained=trained)
-        self.blocks = budget_blocks(self._sampler, seed=options.seed)
+        sampler = super().restore(run, plan, options, space, budgets, trained=trained)
         own = plan.of(BlockwisePlan)
         if own.teacher and not trained:
             self._teacher = planned_teacher(own.teacher, plan.train_resolution, space, self.blocks, run.path)
-        return self._sampler
+        return sampler
 
     # -- the search ----------------------------------------------------------------------------------------------
 
@@ -166,22 +170,14 @@ class BlockwiseMethod(SearchMethod[BlockwiseOptions]):
     # -- nas rank ------------------------------------------------------------------------------------------------
 
     def check_ranking(self, settings: RankingSettings) -> None:
-        if settings.supernet is None:
-            raise OptionError(
-                f"--method {self.name} needs trained blocks: give --supernet RUN, the directory of a search in this "
-                f"space by --method {self.name}."
-            )
+        check_run_given(settings, self.name, "trained blocks")
 
     def ranked(self, task: RankingTask) -> RankedScorer:
         path = task.settings.supernet
         assert path is not None, "checked before"
         members = self.member_scorer_of(path, task.space, task.settings.data)
         measured = members.prepare(task.architectures)
-
-        def make() -> Scorer:
-            return members
-
-        return RankedScorer(make=make, notes=[f"{measured} paths were measured that {path} had not scored"])
+        return RankedScorer(make=lambda: members, notes=[f"{measured} paths were measured that {path} had not scored"])
 
     def member_scorer_of(self, path: str, space: SearchSpace, data: str | None = None) -> MemberScorer:
         """Scoring by the blocks of a run, as its search scored them, with its own images.
@@ -296,7 +292,7 @@ def propose_best(context: Context, blocks: Blocks, distances: Mapping[Cell, Sequ
             cost=member.cost,
             status="complete",
             score=found.score,
-            seed=context.options.seed * 100_003 + number,
+            seed=trial_seed(context.options.seed, number),
             seconds=time.monotonic() - began,
             layout=member.layout,
             origin=ORIGIN,

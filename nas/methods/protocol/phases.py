@@ -8,13 +8,13 @@ from contextlib import suppress
 from typing import Any
 
 from nas.errors import RunError
-from nas.run import Run
+from nas.run import Run, RunRecord
 from nas.run.events import PhaseFinished, PhaseInterrupted, PhaseStarted
 from nas.run.sessions import earlier_seconds
 from nas.run.signals import rearm
 
 
-def is_finished(run: Run, name: str) -> bool:
+def is_finished(run: RunRecord, name: str) -> bool:
     """Whether a phase has been done to its end."""
     return any(event.phase == name for event in run.events(PhaseFinished))
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nas.data import Source, open_data
-from nas.errors import RunError
+from nas.errors import OptionError, RunError
 from nas.methods.protocol.plan import MethodPlan, Plan
+from nas.methods.protocol.ranking import RankingSettings
 from nas.options import SearchOptions
 from nas.run import RunRecord, read_run
 from nas.spaces import SearchSpace
@@ -69,3 +70,19 @@ class SavedRun:
         """The space for its data, at the resolution that its budgets are counted at, without presets."""
         plain = replace(space, presets=())
         return plain.adapted(resolution=resolution, channels=channels, num_classes=num_classes)
+
+
+def check_run_given(settings: RankingSettings, method: str, trained: str) -> None:
+    """Refuses a ranking by a method that scores with what a run trained, unless it names a run.
+
+    Args:
+        trained: What the method needs of the run: "a trained supernet".
+
+    Raises:
+        OptionError: If it names none.
+    """
+    if settings.supernet is None:
+        raise OptionError(
+            f"--method {method} needs {trained}: give --supernet RUN, the directory of a search in this space by "
+            f"--method {method}."
+        )

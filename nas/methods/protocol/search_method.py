@@ -138,19 +138,25 @@ class SearchMethod(ABC, Generic[O]):
         return seed
 
     def restore(
-        self, run: RunRecord, plan: Plan, options: SearchOptions, space: SearchSpace, *, trained: bool
+        self,
+        run: RunRecord,
+        plan: Plan,
+        options: SearchOptions,
+        space: SearchSpace,
+        budgets: Sequence[Budget],
+        *,
+        trained: bool,
     ) -> BudgetSampler:
         """Makes the method of a stopped run ready again; returns the architectures that may be proposed.
 
         Args:
-            space: As for `set_up`.
+            space, budgets: As for `set_up`.
             trained: Whether what it trains first is done.
 
         Raises:
             RunError: If the record, or what it names, is not what it was.
         """
-        budgets = [Budget.parse(text) for text in run.manifest["budgets"]]
-        return BudgetSampler(space, budgets, min_share=options.min_share)
+        return self.set_up(space, budgets, options)
 
     # -- the search ----------------------------------------------------------------------------------------------
 

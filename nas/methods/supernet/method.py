@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from nas.architecture import Architecture
 from nas.budget import Budget
 from nas.data import DataInfo
-from nas.errors import OptionError, RunError
+from nas.errors import RunError
 from nas.jobs.backend import ScorerSource
 from nas.methods.protocol.context import Context
 from nas.methods.protocol.manifest import check_program
 from nas.methods.protocol.plan import MethodPlan, Plan, Planned, Workload, within
 from nas.methods.protocol.ranking import RankingSettings, RankingTask
-from nas.methods.protocol.saved_run import SavedRun
+from nas.methods.protocol.saved_run import SavedRun, check_run_given
 from nas.methods.protocol.search_method import MethodDisk, RankedScorer, SearchMethod
 from nas.methods.supernet.options import SupernetOptions
 from nas.methods.supernet.reuse import (
@@ -141,14 +141,7 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
         if self._reused is not None:
             # Trained already; how it was stays on record.
             given = self._reused.coverage
-            own = SupernetPlan(
-                epochs=given.epochs,
-                strategy=given.strategy,
-                watch_every=own.watch_every,
-                recalibration_images=recalibration,
-                validation_images=validation,
-                train_min_share=given.train_min_share,
-            )
+            own = replace(own, epochs=given.epochs, strategy=given.strategy, train_min_share=given.train_min_share)
             seconds = 0.0
         return Planned(
             own=own,
@@ -199,14 +192,20 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
         return self.coverage.seed
 
     def restore(
-        self, run: RunRecord, plan: Plan, options: SearchOptions, space: SearchSpace, *, trained: bool
+        self,
+        run: RunRecord,
+        plan: Plan,
+        options: SearchOptions,
+        space: SearchSpace,
+        budgets: Sequence[Budget],
+        *,
+        trained: bool,
     ) -> BudgetSampler:
         self.coverage = SupernetCoverage.from_dict(run.part("method", "coverage"), run.path)
         reused = run.part("method", "reused")
         if reused:
             self._reused = ReusedSupernet.from_dict(reused, self.coverage, run.path)
         self.training = self.coverage.sampler(space)
-        budgets = [Budget.parse(text) for text in run.manifest["budgets"]]
         return CoveredSampler(space, budgets, min_share=options.min_share, coverage=self.coverage)
 
     # -- the search ----------------------------------------------------------------------------------------------
@@ -234,11 +233,7 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
     # -- nas rank ------------------------------------------------------------------------------------------------
 
     def check_ranking(self, settings: RankingSettings) -> None:
-        if settings.supernet is None:
-            raise OptionError(
-                f"--method {self.name} needs a trained supernet: give --supernet RUN, the directory of a search in "
-                f"this space by --method {self.name}."
-            )
+        check_run_given(settings, self.name, "a trained supernet")
 
     def ranked(self, task: RankingTask) -> RankedScorer:
         assert task.settings.supernet is not None, "checked before"

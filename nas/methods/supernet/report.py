@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from nas.formats import count, listing, percent, points
+from nas.methods.protocol.phases import is_finished
 from nas.methods.protocol.report import (
     Command,
     Curves,
@@ -18,7 +19,7 @@ from nas.methods.protocol.report import (
     epochs_progress,
 )
 from nas.run import RunRecord
-from nas.run.events import PhaseFinished, SupernetEpoch
+from nas.run.events import SupernetEpoch
 from nas.run.schema import check_fields
 
 _TITLE = "Did the supernet converge?"
@@ -64,7 +65,7 @@ def section(record: RunRecord) -> MethodSection:
         caption="Accuracy with shared weights of the same few networks, on the search's validation images, "
         "while the supernet was trained.",
     )
-    said = tuple(convergence(curve, ended=_is_trained(record)))
+    said = tuple(convergence(curve, ended=is_finished(record, "supernet")))
     return MethodSection(title=_TITLE, paragraphs=said, curves=curves, progress=progress, commands=commands)
 
 
@@ -141,14 +142,10 @@ def _mean(measured: Measurement, names: Sequence[str]) -> float:
     return sum(measured.accuracies[name] for name in names) / len(names)
 
 
-def _is_trained(record: RunRecord) -> bool:
-    return any(event.phase == "supernet" for event in record.events(PhaseFinished))
-
-
 def _commands(record: RunRecord) -> tuple[Command, ...]:
     """Returns how to search a lower budget with this supernet, once it is trained, if it was trained on lower ones."""
     asked_for = budgets(record)
-    if not _is_trained(record) or len(asked_for) != 1:
+    if not is_finished(record, "supernet") or len(asked_for) != 1:
         return ()
     (budget,) = asked_for
     low = record.part("method", "coverage", "low")

@@ -13,10 +13,10 @@ from nas.budget_metrics import ADDITIVE, METRICS
 from nas.data import DataInfo
 from nas.errors import BudgetError, OptionError, RunError
 from nas.methods.protocol.manifest import describe_classes
+from nas.methods.protocol.phases import is_finished
 from nas.methods.protocol.saved_run import SavedRun
 from nas.options import SearchOptions
 from nas.run import RunRecord
-from nas.run.events import PhaseFinished
 from nas.run.files import file_digest
 from nas.run.schema import check_fields
 from nas.sampling import BudgetSampler, FeasibleSet
@@ -196,8 +196,7 @@ class ReusedSupernet:
         coverage = SupernetCoverage.from_dict(run.part("method", "coverage"), run.path)
         file = newest(folder / FOLDER)
         facts = {} if file is None else read_facts(file)
-        finished = {event.phase for event in run.events(PhaseFinished)}
-        if file is None or not facts.get("ended") or FOLDER not in finished:
+        if file is None or not facts.get("ended") or not is_finished(run, FOLDER):
             raise RunError(
                 f"--supernet {path}: its supernet is not trained to the end. Finish it by nas-search --resume {path}."
             )
