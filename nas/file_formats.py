@@ -62,7 +62,7 @@ def rename_parameters(plain: Any) -> Any:
     }
 
 
-def digest_of(plain: Mapping[str, Any]) -> str:
+def digest_of(plain: object) -> str:
     """Returns 16 hexadecimal digits of SHA-256 over the canonical JSON of plain data."""
     return hashlib.sha256(canonical_json(plain).encode()).hexdigest()[:16]
 

@@ -14,12 +14,12 @@ from nas.methods.calibrated.features import FeatureGroups, FeatureScaler
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Known:
-    """What is expected of all networks from the accuracies of some.
+    """What is predicted of all networks from the accuracies of some.
 
     Attributes:
         rows: Those that were looked at.
         costs: (N,) of a full training of every row, in those of the average network.
-        expected: Log-odds of being right, of every row.
+        predicted: Logit of the accuracy, of every row.
     """
 
     rows: tuple[int, ...]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
-from nas.options.kinds import Kind
+from nas.options.kinds import Kind, flag
 
 
 class Declares(Protocol):
@@ -90,8 +90,6 @@ def not_default(owner: Declares) -> dict[str, Any]:
 
 def words_of(values: Mapping[str, Any]) -> list[str]:
     """What is typed for some options: "--batch-size 64", "--no-onnx", "--budget 4.2GFLOPs"."""
-    from nas.options.kinds import flag
-
     words: list[str] = []
     for name, value in values.items():
         if name == "budgets":

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nas.errors import OptionError
-from nas.options.declaration import check_values, declared, not_default
+from nas.options.declaration import check_values, declared
 from nas.options.kinds import flag, one_of
 from nas.registry import PlugIns, loaded
 
@@ -76,8 +76,8 @@ _ZERO_COST, _COUNTED = "nas.methods.zero_cost.method:ZeroCostMethod", "nas.metho
 _PROXY_OPTIONS = "nas.methods.zero_cost.options:ZeroCostOptions"
 
 _PROXIES = (
-    *("dss", "expressivity", "grad_norm", "nwot", "progressivity", "snip", "synflow", "trainability", "zen", "zico"),
-)
+    "dss", "expressivity", "grad_norm", "nwot", "progressivity", "snip", "synflow", "trainability", "zen", "zico",
+)  # fmt: skip
 _COUNTS = {
     "params": "number of parameters",
     "macs": "number of multiply-adds",
@@ -221,8 +221,3 @@ def methods_about() -> list[tuple[list[str], str]]:
     for name in METHODS:
         found.setdefault(METHODS[name].about, []).append(name)
     return [(names, about) for about, names in found.items()]
-
-
-def given_options(options: MethodOptions) -> dict[str, Any]:
-    """Those of a method's options that are not at their default."""
-    return not_default(options)

@@ -14,7 +14,6 @@ from nas.options.methods import (
     DEFAULT_METHOD,
     METHODS,
     MethodOptions,
-    given_options,
     method_of,
     option_owners,
 )
@@ -201,7 +200,7 @@ class SearchOptions:
     def replaced(self, **given: Any) -> SearchOptions:
         """The same options but for those given; those of the method are kept where the method stays."""
         stays = given.get("method", self.method) == self.method
-        own = given_options(self.of_method()) if stays else {}
+        own = not_default(self.of_method()) if stays else {}
         return type(self).of(**{**{name: getattr(self, name) for name in declared(self)}, **own, **given})
 
     def of_method(self) -> MethodOptions:
@@ -261,5 +260,5 @@ class SearchOptions:
         return [
             "nas-search",
             *words_of({name: given[name] for name in order}),
-            *words_of(given_options(asked.of_method())),
+            *words_of(not_default(asked.of_method())),
         ]

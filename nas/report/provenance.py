@@ -90,7 +90,7 @@ def _option(summary: Summary, name: str) -> tuple[str, str, str]:
     used = _shown(summary.setting(name))
     if name not in summary.options:
         return name, ABSENT, used
-    return "--budget" if name == "budgets" else flag(name), _shown(summary.options[name]), used
+    return flag(name), _shown(summary.options[name]), used
 
 
 def _shown(value: Any) -> str:

@@ -228,6 +228,7 @@ def _measured_share(
     within = FeasibleSet(metrics=tuple(bounds), bounds=tuple(bounds.values()))
     table = WeightTable(graph, within.metrics, [*bounds.values()], fair=False)
     window = (0,) * len(bounds), table.top
+    measures = measures_of(measured)
     tried = hits = 0
     for _ in range(_TRIES):
         options = table.sample(rng, window) or []
@@ -235,7 +236,7 @@ def _measured_share(
         if not options or not within.contains(cost):
             continue
         architecture = space.decode(space.genotype(option.choice for option in options))
-        for metric, measure in measures_of(measured).items():
+        for metric, measure in measures.items():
             cost = cost.measured(metric, measure(architecture))
         tried, hits = tried + 1, hits + all(budget.allows(cost) for budget in measured)
         if tried == _MEASURED:

@@ -10,7 +10,6 @@ choices of its own. What couples the stages are the rules and the width that one
 
 from __future__ import annotations
 
-import hashlib
 import math
 import random
 from collections.abc import Iterable, Sequence
@@ -21,13 +20,13 @@ from typing import Any, Protocol
 
 from nas.architecture import Architecture, BlockConfig, InputConfig, LayerConfig, StageConfig
 from nas.errors import SpaceError
+from nas.file_formats import digest_of
 from nas.spaces import variation
 from nas.spaces.choices import StageSpace, StemSpace
 from nas.spaces.decision_graph import Automaton, Graph
 from nas.spaces.encoder import Encoder
 from nas.spaces.genotype import Genotype, LayerChoice, StageChoice
 from nas.spaces.templates import fill, names_in
-from nas.strict_yaml import canonical_json
 
 MAX_LAYOUTS = 4096
 MANY = "*"
@@ -116,7 +115,7 @@ class SearchSpace:
     @cached_property
     def digest(self) -> str:
         """16 hexadecimal digits over all that decides the space's members; equal in every process."""
-        return hashlib.sha256(canonical_json(self.to_dict()).encode()).hexdigest()[:16]
+        return digest_of(self.to_dict())
 
     def size(self, layout: str | None = None) -> int:
         """The exact number of architectures, of one layout or of all."""

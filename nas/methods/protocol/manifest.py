@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -14,11 +13,11 @@ from nas.architecture import Architecture
 from nas.costs.count_table import source_hash
 from nas.data import DataInfo
 from nas.errors import NasError, RunError, SpaceError
+from nas.file_formats import digest_of
 from nas.networks.loading import load_architecture, load_space, space_from_dict
 from nas.progress import Progress
 from nas.run import Run, RunRecord
 from nas.spaces import SearchSpace, catalog
-from nas.strict_yaml import canonical_json
 from nas.training.checkpoint import newest, read_facts
 from nas.version import __version__
 
@@ -130,7 +129,7 @@ def _source_of(space: SearchSpace, source: str) -> str | None:
 
 def describe_classes(info: DataInfo) -> dict[str, Any]:
     """What data must share for the same weights to make sense of it."""
-    return {"channels": info.channels, "num_classes": info.num_classes, "class_names": _digest(info.class_names)}
+    return {"channels": info.channels, "num_classes": info.num_classes, "class_names": digest_of(info.class_names)}
 
 
 def _described(info: DataInfo) -> dict[str, Any]:
@@ -141,9 +140,5 @@ def _described(info: DataInfo) -> dict[str, Any]:
         "test_count": info.test_count,
         "height": info.height,
         "width": info.width,
-        "class_counts": _digest(info.class_counts),
+        "class_counts": digest_of(info.class_counts),
     }
-
-
-def _digest(plain: Any) -> str:
-    return hashlib.sha256(canonical_json(plain).encode()).hexdigest()[:16]
