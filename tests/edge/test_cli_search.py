@@ -305,6 +305,17 @@ def test_dry_run_counts_with_the_classes_and_channels_of_the_data(capsys: pytest
     assert asked["costs"] == preview.dry_run(adapted, []).costs
 
 
+def test_dry_run_counts_with_the_classes_and_channels_of_the_supernet_s_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Run.create(tmp_path / "a", {"options": {"space": "coatnet-small", "data": "digits"}}).close()
+    found: list[str] = []
+    for words in (["--data", "digits"], ["--supernet", str(tmp_path / "a")], []):
+        assert main_search(["--space", "coatnet-small", *words, "--dry-run", "--json"]) == 0
+        found.append(capsys.readouterr().out)
+    assert found[0] == found[1] != found[2]
+
+
 def test_dry_run_refuses_data_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert main_search(["--space", "coatnet-small", "--data", "nowhere", "--dry-run"]) == 2
     assert capsys.readouterr().err.startswith("There is no data at 'nowhere'")

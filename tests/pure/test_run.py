@@ -244,11 +244,14 @@ from nas.run import Run
 from nas.run.events import MethodEvent
 run = Run.open(sys.argv[1])
 read_end, write_end = os.pipe()
+ready, forked = os.pipe()
 child = os.fork()
 if child == 0:
+    os.write(forked, b"1")
     os.close(write_end)
     os.read(read_end, 1)  # outlives its parent
     os._exit(0)
+os.read(ready, 1)  # until then the child has not dropped its copy of the lock
 run.append(MethodEvent(method="tests", name="note"))
 print("open", flush=True)
 sys.stdin.readline()
