@@ -21,7 +21,8 @@ from nas.architecture import Architecture, BlockConfig, BranchConfig, StageConfi
 from nas.budget import Cost
 from nas.costs.counter import Count, count
 from nas.errors import ArchitectureError
-from nas.ops import Shape, make
+from nas.networks.network import make_part
+from nas.ops import Shape
 from nas.strict_yaml import canonical_json
 
 SHIPPED = Path(__file__).with_name("counts.json")
@@ -120,12 +121,9 @@ class CountTable:
         found = self._stored.get(key)
         if found is not None:
             return Count(*map(_tuples, found))
-        data = config.to_dict()
-        if isinstance(config, BranchConfig):
-            data = {"op": "residual", **data}
         try:
             with torch.device("meta"):
-                counted = count(make(data, shape), shape)
+                counted = count(make_part(config, shape), shape)
         except (RuntimeError, IndexError) as fault:  # of torch: blocks that do not fit one another, or beyond any size
             name = config.mixer.op if isinstance(config, BranchConfig) else config.op
             reason = " ".join(str(fault).split())[:160].rstrip(".")

@@ -8,8 +8,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from nas import ops
 from nas.architecture import Architecture, BlockConfig, LayerConfig, StageConfig
 from nas.costs import TABLE, cost
@@ -17,7 +15,7 @@ from nas.costs.profiling import layer_letter
 from nas.costs.space_costs import SpaceCosts
 from nas.errors import ArchitectureError, NasError, SpaceError, shortened
 from nas.networks.loading import load_architecture
-from nas.networks.network import Stage
+from nas.networks.network import shape_after
 from nas.ops import OPS
 from nas.spaces import SearchSpace, catalog
 from nas.spaces.derive import Shape, derive
@@ -43,16 +41,9 @@ class _Library:
     def after(self, part: BlockConfig | StageConfig, shape: Shape) -> Shape:
         # Built, but neither given memory nor run: a derivation asks for hundreds of shapes.
         try:
-            with torch.device("meta"):
-                data = part.to_dict()
-                built = (
-                    Stage(data, ops.Shape(*shape))
-                    if isinstance(part, StageConfig)
-                    else ops.make(data, ops.Shape(*shape))
-                )
+            return tuple(shape_after(part, ops.Shape(*shape)))
         except (RuntimeError, IndexError, ValueError, ZeroDivisionError) as fault:
             raise ArchitectureError(f"{' '.join(str(fault).split())[:160]} on {tuple(shape[:3])}") from None
-        return tuple(built.shape)
 
 
 def derive_data(source: str | Path | Architecture, *, name: str | None = None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nas.architecture import Architecture
+from nas.architecture import Architecture, BlockConfig, BranchConfig, LayerConfig, StageConfig
 from nas.errors import ArchitectureError
 from nas.ops.combine import Residual
 from nas.ops.spec import Shape, make
@@ -47,6 +47,26 @@ class Stage(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.layers(self.transition(x))
+
+
+def make_part(config: BlockConfig | BranchConfig | LayerConfig | StageConfig, shape: Shape) -> Any:
+    """Builds a part of a network, with fresh weights on torch's current default device, for inputs of `shape`.
+
+    Returns:
+        A module with the `shape` of its output.
+    """
+    data = config.to_dict()
+    if isinstance(config, StageConfig):
+        return Stage(data, shape)
+    if isinstance(config, LayerConfig):
+        return Layer(data, shape)
+    return make({"op": "residual", **data} if isinstance(config, BranchConfig) else data, shape)
+
+
+def shape_after(config: BlockConfig | BranchConfig | LayerConfig | StageConfig, shape: Shape) -> Shape:
+    """Returns the shape that a part of a network makes of `shape`; the part gets no memory and does not run."""
+    with torch.device("meta"):
+        return make_part(config, shape).shape
 
 
 def placed(name: str, builder: Callable[[dict[str, Any], Shape], Any], config: dict[str, Any], shape: Shape) -> Any:

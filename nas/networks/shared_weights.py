@@ -13,8 +13,8 @@ from torch import nn
 
 from nas.architecture import BlockConfig, LayerConfig
 from nas.errors import SpaceError
-from nas.networks.network import Layer
-from nas.ops import OPS, Shape, make
+from nas.networks.network import make_part
+from nas.ops import OPS, Shape
 from nas.spaces import SearchSpace
 from nas.strict_yaml import canonical_json
 
@@ -102,8 +102,7 @@ class SharedWeights(nn.Module):
         if found is None:
             slot = slot_of(place, config, shape)
             with torch.device("meta"):
-                data = config.to_dict()
-                module: nn.Module = Layer(data, shape) if isinstance(config, LayerConfig) else make(data, shape)
+                module: nn.Module = make_part(config, shape)
             names = tuple(self._bind(module, slot, place))
             found = self._skeletons[key] = (module, names)
             if len(self._skeletons) > _SKELETONS:

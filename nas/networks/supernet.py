@@ -18,15 +18,16 @@ decays them and lets their momentum run out, as it does for any weight with a ze
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
 from nas.architecture import Architecture, BlockConfig, LayerConfig
-from nas.networks.network import Layer, Network
+from nas.networks.network import Network, make_part, shape_after
 from nas.networks.shared_weights import SharedWeights, slot_of
-from nas.ops import Shape, make
+from nas.ops import Shape
 from nas.spaces import ABSENT, MANY, LayerChoice, SearchSpace
 
 
@@ -135,18 +136,13 @@ def _slots(space: SearchSpace, kept: Sequence[Collection[Any]]) -> Iterator[tupl
     seen: set[Any] = set()
 
     def add(place: str, config: BlockConfig | LayerConfig, shape: Shape) -> None:
-        def build() -> nn.Module:
-            data = config.to_dict()
-            return Layer(data, shape) if isinstance(config, LayerConfig) else make(data, shape)
-
         if (place, config, shape) not in seen:
             seen.add((place, config, shape))
-            groups.setdefault(slot_of(place, config, shape), []).append(build)
+            groups.setdefault(slot_of(place, config, shape), []).append(partial(make_part, config, shape))
 
     for values in sorted(kept[0], key=_greatness, reverse=True):
         add("stem", space.stem_block(values), entry)
-    with torch.device("meta"):
-        shape = make(space.stem_block(space.stem.combinations[0]).to_dict(), entry).shape
+    shape = shape_after(space.stem_block(space.stem.combinations[0]), entry)
     # Per source of a map (-1: the stem), its height and width, and its channels from the widest on.
     maps: dict[int, tuple[Any, ...]] = {-1: shape[1:]}
     widths: dict[int, list[int]] = {-1: sorted({space.stem.width(values) for values in kept[0]}, reverse=True)}
@@ -162,10 +158,10 @@ def _slots(space: SearchSpace, kept: Sequence[Collection[Any]]) -> Iterator[tupl
             after = before
             if transition:
                 add(f"stage{s + 1}-transition", transition, before)
-                after = _shape_after(transition, before)
+                after = shape_after(transition, before)
             add(f"stage{s + 1}-layer1", config, after)
             if s not in maps:
-                maps[s] = _shape_after(config, after)[1:]
+                maps[s] = shape_after(config, after)[1:]
         for layer in [] if walked else _further(space, s, choices):
             add(f"stage{s + 1}-layer{layer.place + 1}", space.layer_config(layer)[1], Shape(layer.width, *maps[s]))
         present = {choice.width for choice in choices if choice.op}
@@ -203,7 +199,7 @@ def _walked(
             yield place, config, shape
             key = (config, shape)
             if key not in after:
-                after[key] = _shape_after(config, shape)
+                after[key] = shape_after(config, shape)
             shape = after[key]
         maps.setdefault(s, shape[1:])
 
@@ -245,12 +241,6 @@ def _further(space: SearchSpace, s: int, choices: Collection[Any]) -> Iterator[L
 def _in_order(layers: list[LayerChoice]) -> list[LayerChoice]:
     """Each once, in the same order in every process: sets of words have another in each."""
     return sorted(set(layers), key=lambda layer: (layer.op, layer.width, str(layer.params)))
-
-
-def _shape_after(config: BlockConfig | LayerConfig, shape: Shape) -> Shape:
-    with torch.device("meta"):
-        data = config.to_dict()
-        return (Layer(data, shape) if isinstance(config, LayerConfig) else make(data, shape)).shape
 
 
 def _greatness(values: Sequence[Any]) -> list[float]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import torch
 from torch import nn
 
-from nas.architecture import BlockConfig, LayerConfig
 from nas.methods.blockwise.blocks import Blocks, Cell, Path, Piece
-from nas.networks.network import Layer
+from nas.networks.network import make_part, shape_after
 from nas.networks.shared_weights import SharedWeights, slot_of
-from nas.ops import Shape, make
+from nas.ops import Shape
 from nas.spaces import SearchSpace
 
 
@@ -107,20 +107,10 @@ def entry_shapes(space: SearchSpace, blocks: Blocks) -> dict[Cell, Shape]:
                 shape = shapes[cell]
                 for piece in path.pieces:
                     if (piece.config, shape) not in after:
-                        after[piece.config, shape] = _built(piece.config, shape).shape
+                        after[piece.config, shape] = shape_after(piece.config, shape)
                     shape = after[piece.config, shape]
                 shapes[following] = shape
     return shapes
-
-
-def _built(config: BlockConfig | LayerConfig, shape: Shape) -> Any:
-    with torch.device("meta"):
-        return _make(config, shape)
-
-
-def _make(config: BlockConfig | LayerConfig, shape: Shape) -> Any:
-    data = config.to_dict()
-    return Layer(data, shape) if isinstance(config, LayerConfig) else make(data, shape)
 
 
 def _slots(starts: Iterable[tuple[Shape, Path]]) -> Iterator[tuple[str, list[Any]]]:
@@ -135,7 +125,7 @@ def _slots(starts: Iterable[tuple[Shape, Path]]) -> Iterator[tuple[str, list[Any
         for piece in path.pieces:
             config = piece.config
             if (config, shape) not in after:
-                after[config, shape] = _built(config, shape).shape
+                after[config, shape] = shape_after(config, shape)
             following = after[config, shape]
             if (piece, shape) not in seen:
                 seen.add((piece, shape))
@@ -149,7 +139,7 @@ def _slots(starts: Iterable[tuple[Shape, Path]]) -> Iterator[tuple[str, list[Any
             for _, configs in sorted(by_widths.items(), reverse=True)
             for config in _undominated(configs)
         ]
-        yield slot, [lambda c=config, s=shape: _make(c, s) for config, shape in kept]
+        yield slot, [partial(make_part, config, shape) for config, shape in kept]
 
 
 def _undominated(configs: Mapping[Any, Shape]) -> list[Any]:
