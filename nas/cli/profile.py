@@ -95,6 +95,7 @@ def profile_lines(network: dict[str, Any], found: dict[str, Any], *, blocks: boo
             stage["name"].ljust(margin) + said, LINE, subsequent_indent=" " * margin, break_on_hyphens=False
         )
     lines += ["", f"{found['macs']:,} multiply-adds (what papers call FLOPs), {found['params']:,} parameters"]
+    lines += uncounted_lines(found.get("unsupported", {}), found.get("unsupported_reasons", {}))
     if found.get("latency"):
         latency = found["latency"]
         lines.append(
@@ -103,3 +104,11 @@ def profile_lines(network: dict[str, Any], found: dict[str, Any], *, blocks: boo
             f"{latency['runs']} runs after {latency['warmup']} to warm up; {latency['setting']}"
         )
     return lines
+
+
+def uncounted_lines(unsupported: dict[str, int], reasons: dict[str, str]) -> list[str]:
+    """Returns lines that name the work which the multiply-adds leave out; none where they leave nothing out."""
+    if not unsupported:
+        return []
+    parts = [f"{times} x {name} ({reasons.get(name, 'no formula')})" for name, times in unsupported.items()]
+    return textwrap.wrap(f"Not counted: {', '.join(parts)}", LINE, subsequent_indent="  ", break_on_hyphens=False)

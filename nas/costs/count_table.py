@@ -18,7 +18,7 @@ import torch
 
 from nas.architecture import Architecture, BlockConfig, BranchConfig, StageConfig
 from nas.budget import Cost
-from nas.costs.counter import Count, count
+from nas.costs.counter import Count, count, together
 from nas.errors import ArchitectureError
 from nas.ops import Shape, make
 from nas.strict_yaml import canonical_json
@@ -33,6 +33,7 @@ def source_hash() -> str:
     files = [
         *sorted((package / "ops").glob("*.py")),
         package / "networks" / "network.py",
+        package / "costs" / "aten_ops.py",
         package / "costs" / "counter.py",
     ]
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()[:16]
@@ -70,11 +71,12 @@ class CountTable:
         if found is None:
             parts = [] if stage.transition is None else [stage.transition]
             parts += [branch for layer in stage.layers for branch in layer.branches]
-            macs = params = 0
+            counts: list[Count] = []
             for part in parts:
-                counted = self.block(part, shape)
-                macs, params, shape = macs + counted.macs, params + counted.params, Shape(*counted.shape)
-            found = self._stages[key] = Count(macs, params, shape)
+                counts.append(self.block(part, shape))
+                shape = Shape(*counts[-1].shape)
+            macs, params = sum(each.macs for each in counts), sum(each.params for each in counts)
+            found = self._stages[key] = Count(macs, params, shape, together(*counts))
         return found
 
     def architecture(self, architecture: Architecture) -> list[tuple[str, Count]]:
@@ -115,7 +117,7 @@ class CountTable:
         key = count_key(config, shape)
         found = self._stored.get(key)
         if found is not None:
-            return Count(found[0], found[1], _tuples(found[2]))
+            return Count(found[0], found[1], _tuples(found[2]), _tuples(found[3]))
         data = config.to_dict()
         if isinstance(config, BranchConfig):
             data = {"op": "residual", **data}
@@ -129,7 +131,7 @@ class CountTable:
                 f"{name} cannot run on {tuple(shape[:3])} (channels, height, width): {reason}. Check its norm, "
                 "shortcut and sizes."
             ) from None
-        self._fresh[key] = [counted.macs, counted.params, list(counted.shape)]
+        self._fresh[key] = list(counted)
         return counted
 
 

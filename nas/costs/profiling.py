@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,10 @@ from torch.utils.benchmark import Timer
 
 from nas.architecture import Architecture, BlockConfig, LayerConfig, StageConfig
 from nas.costs.count_table import TABLE
-from nas.costs.counter import Count
+from nas.costs.counter import Count, together
 from nas.errors import OptionError
 from nas.networks.network import build
+from nas.ops import OPS
 from nas.options import check_device, check_whole
 from nas.registry import unknown
 
@@ -69,7 +70,12 @@ class Latency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """Exact multiply-adds and parameters for one image at `resolution`; the latency where it was measured."""
+    """Exact multiply-adds and parameters for one image at `resolution`; the latency where it was measured.
+
+    Attributes:
+        unsupported: Aten op -> how often it runs, of those whose work is not among the multiply-adds.
+        unsupported_reasons: Aten op -> the op of the library that runs it, and what it says of it.
+    """
 
     params: int
     macs: int
@@ -77,6 +83,8 @@ class Profile:
     layout: str
     stages: tuple[StageRow, ...]
     latency: Latency | None = None
+    unsupported: dict[str, int] = field(default_factory=dict[str, int])
+    unsupported_reasons: dict[str, str] = field(default_factory=dict[str, str])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -109,6 +117,7 @@ def profile(
     configs = [architecture.stem, *architecture.stages, architecture.head]
     counts = TABLE.architecture(architecture)
     rows = [_row(name, counted, config) for (name, counted), config in zip(counts, configs, strict=True)]
+    unsupported = dict(together(*(counted for _, counted in counts)))
     timed = None
     if latency:
         timed = measure_latency(
@@ -121,7 +130,18 @@ def profile(
         layout=layout(architecture),
         stages=tuple(rows),
         latency=timed,
+        unsupported=unsupported,
+        unsupported_reasons={name: why for name, why in uncounted_reasons(architecture).items() if name in unsupported},
     )
+
+
+def uncounted_reasons(architecture: Architecture) -> dict[str, str]:
+    """Returns why aten ops are not counted: "mamba: …" for each that an op of the network names in `uncounted`."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(set(_nested_ops(*(block for _, block in architecture.blocks())))):
+        for aten_op, reason in getattr(OPS[name], "uncounted", {}).items():
+            found.setdefault(aten_op, []).append(f"{name}: {reason}")
+    return {aten_op: "; ".join(reasons) for aten_op, reasons in found.items()}
 
 
 def measure_latency(
@@ -188,7 +208,7 @@ def stage_letter(stage: StageConfig) -> str:
 
 def layer_letter(layer: LayerConfig) -> str:
     """What a layer is: "A" if it holds attention, "M" if a Mamba mixer, else "C"."""
-    names = list(_ops(layer))
+    names = list(_nested_ops(*(branch.mixer for branch in layer.branches)))
     if any(word in name for name in names for word in ("attention", "transformer")):
         return "A"
     return "M" if any("mamba" in name for name in names) else "C"
@@ -238,8 +258,8 @@ def _words(block: BlockConfig) -> str:
     return f"{block.op} ({', '.join(shown)})" if shown else block.op
 
 
-def _ops(layer: LayerConfig) -> Iterator[str]:
-    waiting = [branch.mixer for branch in layer.branches]
+def _nested_ops(*blocks: BlockConfig) -> Iterator[str]:
+    waiting = list(blocks)
     while waiting:
         block = waiting.pop()
         yield block.op

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -94,6 +95,10 @@ class Mamba(nn.Module):
             require(self.kernel_size % 2 == 1, f"mamba: kernel_size (={self.kernel_size}) must be odd.")
 
     elastic: tuple[str, ...] = ("expand_ratio", "state", "kernel_size", "rank")
+    uncounted: ClassVar[dict[str, str]] = {
+        "mul": "products of the selective scan, elementwise: about 6 per position, channel and state",
+        "sum": "sums of the selective scan over its states",
+    }
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -67,6 +68,9 @@ class TokenMixer(nn.Module):
             require(self.kind in kinds, f"token_mixer: kind must be one of {kinds}, not {self.kind!r}.")
 
     elastic: tuple[str, ...] = ()
+    uncounted: ClassVar[dict[str, str]] = {
+        "sum": "squared lengths and totals of the performer's features: additions, and a square per number",
+    }
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()

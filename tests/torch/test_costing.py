@@ -55,7 +55,7 @@ def test_a_network_small_enough_to_count_by_hand() -> None:
 def test_one_multiply_add_counts_as_one_for_one_image() -> None:
     with torch.device("meta"):
         linear = make({"op": "conv", "width": 5, "kernel_size": 1}, Shape(3, 1, 1))
-    assert count(linear, Shape(3, 1, 1)) == (15, 20, Shape(5, 1, 1))
+    assert count(linear, Shape(3, 1, 1)) == (15, 20, Shape(5, 1, 1), ())
 
 
 def test_costs_of_a_space_are_those_of_its_networks() -> None:
