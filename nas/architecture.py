@@ -8,7 +8,6 @@ written once with `repeat`.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,9 +15,9 @@ from itertools import groupby
 from typing import Any, TypeAlias, cast
 
 from nas.errors import ArchitectureError
-from nas.strict_yaml import canonical_json, dump_yaml, parse_yaml
+from nas.file_formats import FORMAT, check_format, digest_of, upgrade
+from nas.strict_yaml import dump_yaml, parse_yaml
 
-FORMAT = 1
 MAX_LAYERS = 1000
 MAX_STAGES = 100
 Value: TypeAlias = "int | float | str | bool | BlockConfig | tuple[Value, ...] | None"
@@ -227,7 +226,7 @@ class Architecture:
     @property
     def digest(self) -> str:
         """16 hexadecimal digits of SHA-256 over the canonical JSON."""
-        return hashlib.sha256(canonical_json(self.to_dict()).encode()).hexdigest()[:16]
+        return digest_of(self.to_dict())
 
     def at_resolution(self, resolution: int) -> Architecture:
         """The same network reading images of another size."""
@@ -266,7 +265,7 @@ class Architecture:
 
     @classmethod
     def from_dict(cls, data: object) -> Architecture:
-        """Reads what `to_dict` wrote; a section `about` is for people and is passed over.
+        """Reads what `to_dict` wrote, in any format so far; a section `about` is for people and is passed over.
 
         Raises:
             ArchitectureError: If a part is missing, unknown or of the wrong type.
@@ -274,6 +273,8 @@ class Architecture:
         parts = {"format", "about", "input", "stem", "stages", "head"}
         known = _mapping(data, "architecture", parts, needed=("format", "stem", "stages", "head"))
         check_format(known["format"], "architecture", ArchitectureError)
+        if known["format"] < FORMAT:
+            known = upgrade(known)
         stages = tuple(
             StageConfig.from_dict(stage, f"stages[{i}]")
             for i, stage in enumerate(_list(known["stages"], "stages", most=MAX_STAGES))
@@ -298,15 +299,6 @@ class Architecture:
             ArchitectureError: If it is not strict YAML or not an architecture.
         """
         return cls.from_dict(parse_yaml(text, where=where, error=ArchitectureError))
-
-
-def check_format(found: object, what: str, error: type[Exception]) -> None:
-    """Refuses a file of another format than ours, saying which."""
-    if type(found) is not int:
-        raise error(f"{what} must start with 'format: {FORMAT}', not format {_short(found)}.")
-    if found != FORMAT:
-        remedy = "Upgrade hybrid-nas to read it." if found > FORMAT else f"Set 'format: {FORMAT}'."
-        raise error(f"{what} has format {found}; this version reads format {FORMAT}. {remedy}")
 
 
 def _canonical(value: Value) -> Value:

@@ -1,4 +1,4 @@
-"""Errors that a user can mend: the rule, the value and the remedy in one line.
+"""Errors that a user can fix: the rule, the value and the remedy in one line.
 
 Everything below derives from `NasError`, which the command line turns into one line on standard error and exit
 status 2. A fault of our own is an `AssertionError` or whatever Python raises, never a `NasError`.

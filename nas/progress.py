@@ -1,4 +1,4 @@
-"""How long work tells of itself. The command line draws it; everything below only reports."""
+"""How long work reports its progress. The command line displays it; everything below only reports."""
 
 from __future__ import annotations
 

@@ -21,7 +21,8 @@ from nas.errors import NasError
 from nas.export.folder import read_exported
 from nas.methods.protocol.manifest import kept_presets, kept_space
 from nas.methods.protocol.plan import Plan
-from nas.methods.supernet.reuse import Borrowed, Trained
+from nas.methods.supernet.method import SupernetPlan
+from nas.methods.supernet.reuse import ReusedSupernet, SupernetCoverage
 from nas.networks.loading import load_architecture
 from nas.networks.network import build
 from nas.options import SearchOptions
@@ -146,13 +147,14 @@ def _resume(run: Path) -> None:
         options = SearchOptions.from_dict(manifest.get("options", {}))
         for budget in manifest.get("budgets", options.budgets):
             Budget.parse(budget)
-        Plan.from_dict(manifest.get("plan", {}), run)
-        trained = Trained.from_dict(manifest.get("trained", {}), run)
-        if manifest.get("supernet"):
-            Borrowed.from_dict(manifest["supernet"], trained, run)
+        Plan.from_dict(manifest.get("plan", {}), SupernetPlan, run)
+        coverage = SupernetCoverage.from_dict(opened.part("method", "coverage"), run)
+        reused = opened.part("method", "reused")
+        if reused:
+            ReusedSupernet.from_dict(reused, coverage, run)
         for architecture in kept_presets(opened):
             assert architecture.digest
-        trained.sampler(space.adapted(resolution=trained.resolution, channels=1, num_classes=10))
+        coverage.sampler(space.adapted(resolution=coverage.resolution, channels=1, num_classes=10))
         record_resumed(opened)
 
 

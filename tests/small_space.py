@@ -15,7 +15,7 @@ SHORTCUT = {"op": "pool_project", "width": "$width", "stride": "$stride"}
 FEED_FORWARD = {"norm": {"op": "layer_norm"}, "mixer": {"op": "feed_forward", "expand_ratio": "$expand_ratio"}}
 ATTENTION = {"op": "attention", "width": "$width", "head_dim": 4}
 SMALL: dict[str, Any] = {
-    "format": 1,
+    "format": 2,
     "name": "small",
     "input": {"channels": 3, "resolution": 8},
     "stem": {"op": "conv_stem", "width": "$width"},

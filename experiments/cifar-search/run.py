@@ -122,7 +122,7 @@ def main() -> None:
     if (run / "events.jsonl").exists():
         resume(run, progress=Lines())
     else:
-        options = nas.SearchOptions.of(space="coatnet-small", out=str(run), aim=AIM, threads=args.threads, **OPTIONS)
+        options = nas.SearchOptions.of(space="coatnet-small", out=str(run), min_share=AIM, threads=args.threads, **OPTIONS)
         search(space, budgets=[budget], data=str(data), options=options, progress=Lines())
     compare(space, budget, data, run)
 

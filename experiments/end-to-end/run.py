@@ -93,7 +93,7 @@ def searched(asked: argparse.Namespace, seed: int) -> tuple[list[Trial], dict[st
     if not (folder / "events.jsonl").exists():
         data = ranking.first_images(asked.data, IMAGES, asked.work)
         options = nas.SearchOptions.of(
-            space=SPACE, seed=seed, aim=AIM, trials=asked.trials, threads=1, onnx=False, out=str(folder), **OPTIONS
+            space=SPACE, seed=seed, min_share=AIM, trials=asked.trials, threads=1, onnx=False, out=str(folder), **OPTIONS
         )
         search(space, budgets=[budget], data=str(data), options=options, progress=clock)
         clock.keep()

@@ -40,10 +40,11 @@ def transformers(space: SearchSpace, text: str) -> Architecture:
     stage = space.stages[0]
     values = dict(stage.op("A").choices)
     for each, ratio in layers:
-        if each not in values["heads"] or ratio not in values["mlp_ratio"]:
+        if each not in values["num_heads"] or ratio not in values["mlp_ratio"]:
             raise DataError(f"a layer with {each} heads and ratio {ratio} is not in the space")
     # Whole ratios are written 4.0 there and 4 here; the two are equal.
-    params = tuple((each, int(ratio) if ratio == int(ratio) else ratio) for each, ratio in layers)
+    chosen = [{"num_heads": each, "mlp_ratio": int(ratio) if ratio == int(ratio) else ratio} for each, ratio in layers]
+    params = tuple(tuple(layer[name] for name in values) for layer in chosen)
     genotype = Genotype((width,), (StageChoice("A" * len(layers), width, len(layers), params),))
     if width not in dict(space.stem.choices)["width"] or not space.valid(genotype):
         raise DataError(f"{len(layers)} layers of width {width} are not in the space")

@@ -12,60 +12,72 @@ from nas.options.kinds import Choice, Device, Text, Whole, flag, one_of
 from nas.options.methods import METHODS, methods_with_options
 from nas.options.search_options import AUGMENTS
 
+_TABLE, _SCORES, _METHODS = "the table", "what is judged", "what methods use"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankingOptions:
     """Everything that a person asks of one ranking."""
 
-    truth: str | None = option(kind=Text("CSV"), help="the table of known accuracies")
+    truth: str | None = option(kind=Text("CSV"), help="table of known accuracies", group=_TABLE)
     truth_column: str | None = option(
-        kind=Text("NAME"), help="its column of accuracies", default_help="the first of a known name"
+        kind=Text("NAME"), help="its column of accuracies", default_help="the first of a known name", group=_TABLE
+    )
+    space: str | None = option(
+        kind=Text("S"), help="space of the table's networks: a name or a YAML file; methods need it", group=_TABLE
+    )
+    arch_column: str | None = option(
+        kind=Text("NAME"), help="its column of architectures", default_help="the first of a known name", group=_TABLE
+    )
+    rows: int | None = option(
+        kind=Whole(2, 10**8, 1000), help="judge N networks sampled from the table", default_help="all", group=_TABLE
     )
     score_column: tuple[str, ...] = option(
-        (), kind=Text("NAME"), help="a column of scores, higher better; may be given several times"
-    )
-    space: str | None = option(kind=Text("S"), help="the space of the table's architectures")
-    arch_column: str | None = option(
-        kind=Text("NAME"), help="its column of architectures", default_help="the first of a known name"
+        (), kind=Text("NAME"), help="column of scores, higher is better; may be given several times", group=_SCORES
     )
     method: tuple[str, ...] = option(
-        (), kind=Choice(lambda: METHODS, "M"), help="a search method to judge; may be given several times"
+        (),
+        kind=Choice(lambda: METHODS, "M"),
+        help="method of the list below; may be given several times",
+        group=_SCORES,
+    )
+    known: int | None = option(
+        kind=Whole(2, 10**6, 32),
+        help="an additional row, predicted from the table's accuracies, for the compute of N average trainings",
+        group=_SCORES,
     )
     data: str | None = option(
         kind=Text("D"),
-        help="the images that methods use",
-        default_help="digits, or those of --supernet RUN for its weights",
+        help="images that methods use",
+        default_help="digits, or those of --supernet RUN",
+        group=_METHODS,
     )
     supernet: str | None = option(
-        kind=Text("RUN"), help="a run by --method supernet or blockwise, whose trained weights score"
-    )
-    rows: int | None = option(
-        kind=Whole(2, 10**8, 1000), help="judge N networks sampled from the table", default_help="all"
+        kind=Text("RUN"), help="run by --method supernet or blockwise, whose trained weights score", group=_METHODS
     )
     augment: str = option(
         "none",
         kind=Choice(AUGMENTS, "A"),
         help="augmentation in short trainings",
-        default_help="none, which suits few epochs; a search: auto",
-    )
-    known: int | None = option(
-        kind=Whole(2, 10**6, 32),
-        help="an additional row: predictions from accuracies of the table, for the compute of N average trainings",
+        default_help="none, which suits few epochs",
+        group=_METHODS,
     )
     work: str | None = option(
-        kind=Text("DIR"), help="where values of proxies and short trainings are kept, to continue from"
+        kind=Text("DIR"),
+        help="keep values of proxies and short trainings in DIR, to continue from",
+        group=_METHODS,
     )
-    device: str = option("auto", kind=Device(), help="auto, cpu, cuda, cuda:0 or mps")
-    threads: int = option(1, kind=Whole(1, 1024, 2), help="CPU threads of methods")
-    seed: int = option(0, kind=Whole(0, 2**32 - 1, 0), help="random seed of methods and of the bootstrap")
+    device: str = option("auto", kind=Device(), help="auto, cpu, cuda, cuda:0 or mps", group=_METHODS)
+    threads: int = option(1, kind=Whole(1, 1024, 2), help="CPU threads of methods", group=_METHODS)
+    seed: int = option(
+        0, kind=Whole(0, 2**32 - 1, 0), help="random seed of methods and of the bootstrap", group=_METHODS
+    )
 
 
-def method_option_names() -> dict[type[Any], list[str]]:
-    """The options that belong to methods and mean something in a ranking, by the class that declares them."""
-    own = declared(RankingOptions)
-    return {
-        kind: [name for name in declared(kind) if name in kind.ranking_uses and name not in own]
-        for kind in methods_with_options()
+def method_option_names() -> set[str]:
+    """The options that belong to methods and mean something in a ranking."""
+    return {name for kind in methods_with_options() for name in declared(kind) if name in kind.ranking_uses} - {
+        *declared(RankingOptions)
     }
 
 
@@ -81,13 +93,14 @@ def check_spaceless(*, methods: Sequence[str], known: int | None, score_columns:
 def check_used(given: Mapping[str, Any], methods: Sequence[str]) -> None:
     """Raises `OptionError` if an option of a ranking, given as typed, is used by nothing that was asked for."""
     uses = {name: METHODS[name].options_type().ranking_uses for name in METHODS}
+    looking = [method for method, used in uses.items() if "data" in used]
     for name in given:
         users = [method for method, used in uses.items() if name in used]
         if users and not set(users) & set(methods):
-            which = f"--method {one_of(users)}" if len(users) < 4 else "methods that look at images"
+            which = "a --method that looks at images" if users == looking else f"--method {one_of(users)}"
             raise OptionError(
-                f"{flag(name)} {given[name]} is used by {which}, and none such is asked for. Ask for one, or leave out "
-                f"{flag(name)}."
+                f"{flag(name)} {given[name]} is used by {which}, and no such method is asked for. Ask for one, or "
+                f"leave out {flag(name)}."
             )
     if "arch_column" in given and "space" not in given:
         raise OptionError(

@@ -91,7 +91,7 @@ def top_k_regret(score: Values, truth: Values, *, k: int) -> float:
     """By how much the truth of the best network misses that of the best among the `k` with the highest scores.
 
     Where more have an equal score than fit among the `k`, it is the mean over all ways to pick from them: a constant
-    score gets what `k` networks drawn at random do.
+    score gets what `k` networks sampled at random get.
     """
     scores, truths = _pairs(score, truth)
     assert k >= 1, f"k (={k}) must be at least 1"
@@ -99,11 +99,11 @@ def top_k_regret(score: Values, truth: Values, *, k: int) -> float:
     picked = min(k, len(scores))
     last = np.sort(scores)[-picked]
     sure, level = truths[scores > last], np.sort(truths[scores == last])[::-1]
-    drawn = picked - len(sure)
-    # The best of those drawn is the i-th best of the level if all before it are left out.
+    sampled = picked - len(sure)
+    # The best of those sampled is the i-th best of the level if all before it are left out.
     shares, left = np.zeros(len(level)), 1.0
-    for i in range(len(level) - drawn + 1):
-        shares[i] = left * drawn / (len(level) - i)
+    for i in range(len(level) - sampled + 1):
+        shares[i] = left * sampled / (len(level) - i)
         left -= shares[i]
     found = np.maximum(level, sure.max()) if len(sure) else level
     return float(truths.max() - shares @ found)
@@ -147,7 +147,7 @@ def _verdict(n: int, figures: Mapping[str, dict[str, float] | None], resampled: 
     score = figures["score"]
     if score is None:
         return "the score or the truth is the same for all networks, which ranks nothing"
-    outcomes: dict[str, list[str]] = {"beats": [], "cannot be told from": [], "loses to": []}
+    outcomes: dict[str, list[str]] = {"beats": [], "is not separable from": [], "loses to": []}
     for name in BASELINES:
         baseline = figures[name]
         if baseline is None:
@@ -155,11 +155,11 @@ def _verdict(n: int, figures: Mapping[str, dict[str, float] | None], resampled: 
             low, high = score["low"], score["high"]
         else:
             low, high = interval(resampled["score"] - resampled[name])
-        outcome = "beats" if low > 0 else "loses to" if high < 0 else "cannot be told from"
+        outcome = "beats" if low > 0 else "loses to" if high < 0 else "is not separable from"
         shown = "no order" if baseline is None else f"{baseline['spearman']:.2f}"
         outcomes[outcome].append(f"{name} ({shown})")
-    told = [f"{outcome} {' and '.join(names)}" for outcome, names in outcomes.items() if names]
-    return f"the score (Spearman {score['spearman']:.2f}) {' but '.join(told)}"
+    found = [f"{outcome} {' and '.join(names)}" for outcome, names in outcomes.items() if names]
+    return f"the score (Spearman {score['spearman']:.2f}) {' but '.join(found)}"
 
 
 def bootstrap_spearman(
@@ -183,8 +183,7 @@ def bootstrap_spearman(
     found = {name: np.full(resamples, math.nan) for name in values}
     for start in range(0, resamples if n > 1 else 0, _AT_ONCE):
         count = min(_AT_ONCE, resamples - start)
-        drawn = [np.bincount(generator.integers(n, size=n), minlength=n) for _ in range(count)]
-        weights = np.array(drawn, dtype=float)
+        weights = np.array([np.bincount(generator.integers(n, size=n), minlength=n) for _ in range(count)], dtype=float)
         inside: dict[str, list[np.ndarray]] = {name: [] for name in values}
         for part in within:
             truth_ranks = _ranks(truths[part], weights[:, part])

@@ -40,7 +40,7 @@ class TruthTable:
                 found.append(float(text) if text.strip() else math.nan)
             except ValueError:
                 raise DataError(
-                    f"{self.path}, line {row}: {column} must be a number, but is {text[:40]!r}. Mend the table or name "
+                    f"{self.path}, line {row}: {column} must be a number, but is {text[:40]!r}. Fix the table or name "
                     f"another column by {option}."
                 ) from None
         return found
@@ -118,6 +118,6 @@ def read_table(path: str | Path) -> TruthTable:
     for number, row in enumerate(rows[1:], start=2):
         if len(row) != len(header):
             raise DataError(
-                f"{path}, line {number}: {len(row)} cells where the header has {len(header)}. Mend the line."
+                f"{path}, line {number}: {len(row)} cells where the header has {len(header)}. Fix the line."
             )
     return TruthTable(path=path, columns={name: tuple(row[i] for row in rows[1:]) for i, name in enumerate(header)})

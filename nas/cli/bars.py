@@ -18,7 +18,7 @@ from nas.cli.meter import Meter
 
 
 class Bars:
-    """Draws on `stream`, a terminal."""
+    """Displays progress on `stream`, a terminal."""
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream

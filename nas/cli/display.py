@@ -15,7 +15,7 @@ _ENDS, _LONGEST = 60, 880
 
 
 class Display(Protocol):
-    """A `nas.progress.Progress` that also takes what it draws off the screen at the end."""
+    """A `nas.progress.Progress` that also clears its display at the end."""
 
     def start(self, phase: str, total: int, unit: str) -> None: ...
 
@@ -47,7 +47,7 @@ class Hidden:
 class Lines:
     """Plain lines for logs: at the start and end of a phase, and between them every few seconds at most.
 
-    Long phases are told of less often: a line per fiftieth of the time taken, every 5 to 60 seconds.
+    Long phases are reported less often: a line per fiftieth of the time taken, every 5 to 60 seconds.
     """
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:

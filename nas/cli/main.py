@@ -1,6 +1,6 @@
 """`nas` and `nas-search`: finds the command, runs it, and turns faults into one line and an exit status.
 
-0 done; 1 a fault of ours (with its traceback); 2 the user can mend it; 130 interrupted.
+0 done; 1 a bug (with its traceback); 2 an error that the user can fix; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ COMMANDS = {
     "report": ("nas.cli.report", "write a run's report and plots again"),
     "export": ("nas.cli.export", "export a winner of a run"),
 }
-# What a person can mend about the machine, where no message of ours says so already.
+# What a user can fix about the machine, where no message of ours says so already.
 _MENDABLE = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS),
     *(errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG),

@@ -43,7 +43,7 @@ class Meter:
 
     @property
     def left(self) -> float | None:
-        """Seconds still to go at this rate; None where it cannot be told."""
+        """Seconds still to go at this rate; None where it is unknown."""
         if self.rate is None or self.total <= 0:
             return None
         # Counted from the latest step, so that it keeps falling while a slow step runs.

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from nas.errors import OptionError
-from nas.options.declaration import Option, declared, defaults
+from nas.options.declaration import Option, declared, default_text, defaults
 from nas.options.kinds import Choice, Kind, Switch, flag, one_of
-from nas.options.methods import methods_with_options
+from nas.options.methods import methods_about, methods_with_options
 from nas.registry import closest
+
+_TEXT_COLUMN, _WIDTH = 26, 98
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Help texts that begin in one column, switches on one line."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=_TEXT_COLUMN)
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if isinstance(action, argparse.BooleanOptionalAction):
+            return "--[no-]" + action.option_strings[0].removeprefix("--")
+        return super()._format_action_invocation(action)
 
 
 class Parser(argparse.ArgumentParser):
@@ -24,8 +39,18 @@ class Parser(argparse.ArgumentParser):
             epilog=epilog,
             allow_abbrev=False,
             argument_default=argparse.SUPPRESS,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_HelpFormatter,
         )
+
+    def format_help(self) -> str:
+        # The usage that argparse writes lists every option once more.
+        words = [
+            f"[{action.metavar}]" if action.nargs == "?" else str(action.metavar)
+            for action in self._actions
+            if not action.option_strings
+        ]
+        self.usage = " ".join(["%(prog)s", *words, "[options]"])
+        return super().format_help()
 
     def error(self, message: str) -> NoReturn:
         lacking = re.fullmatch(r"argument (--\S+): expected one argument", message)
@@ -111,33 +136,48 @@ def add_declared(
         _add(groups[each.group], name, each, without[name], (helps or {}).get(name, each.help), [each.kind])
 
 
-def add_method_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of all search methods, a heading each; those that two share stand under the first."""
+def add_method_options(parser: argparse.ArgumentParser, names: Container[str] | None = None) -> None:
+    """Adds the options of all search methods, a heading for each; an option that two share stands under both.
+
+    Args:
+        names: Those of them that the command has; None for all.
+    """
+    owners = methods_with_options()
+    options = {
+        owner: {name: each for name, each in declared(owner).items() if names is None or name in names}
+        for owner in owners
+    }
     kinds: dict[str, list[Kind]] = {}
-    for owner in methods_with_options():
-        for name, each in declared(owner).items():
-            kinds.setdefault(name, []).append(each.kind)
-    added: dict[str, str] = {}
-    for owner, methods in methods_with_options().items():
-        own = declared(owner)
-        also = [f"{flag(name)}, {each.help}" for name, each in own.items() if name in added]
-        group = parser.add_argument_group(
-            f"--method {one_of(methods)}", f"Takes also {'; '.join(also)}." if also else None
-        )
+    for own in options.values():
         for name, each in own.items():
-            if name not in added:
-                added[name] = methods[0]
+            kinds.setdefault(name, []).append(each.kind)
+    added: set[str] = set()
+    for owner, own in options.items():
+        group = parser.add_argument_group(f"--method {one_of(owners[owner])}")
+        for name, each in own.items():
+            if name in added:
+                # The parser knows it already: this is a row of the help text alone.
+                group._group_actions.append(_action(name, each, defaults(owner)[name]))
+            else:
                 _add(group, name, each, defaults(owner)[name], each.help, kinds[name])
+                added.add(name)
+
+
+def methods_text() -> str:
+    """The search methods and what each scores by, for the end of a help text."""
+    lines = ["methods:"]
+    for names, about in methods_about():
+        *first, last = textwrap.wrap(", ".join(names), _WIDTH, initial_indent="  ", subsequent_indent="  ")
+        if len(last) > _TEXT_COLUMN - 2 or first:
+            first, last = [*first, last], ""
+        lines += [*first, f"{last.ljust(_TEXT_COLUMN)}{about}"]
+    return "\n".join(lines)
 
 
 def _add(
     group: argparse._ActionsContainer, name: str, each: Option, default: Any, help: str, kinds: Sequence[Kind]
 ) -> None:
-    if each.default_help or default not in (None, (), True):
-        help = f"{help} (default: {each.default_help or default})"
-    names = one_of(each.kind.known()) if isinstance(each.kind, Choice) else ""
-    if names and len(names) < 80:
-        help = f"{names}: {help}"
+    help = _help(each, default, help)
     if isinstance(each.kind, Switch):
         group.add_argument(flag(name), dest=name, action=argparse.BooleanOptionalAction, help=help)
         return
@@ -150,6 +190,19 @@ def _add(
         metavar=each.kind.metavar,
         help=help,
     )
+
+
+def _action(name: str, each: Option, default: Any) -> argparse.Action:
+    return argparse._StoreAction([flag(name)], name, metavar=each.kind.metavar, help=_help(each, default, each.help))
+
+
+def _help(each: Option, default: Any, help: str) -> str:
+    """What the option is, the names that it can have if they are few, and its default."""
+    names = one_of(each.kind.known()) if isinstance(each.kind, Choice) else ""
+    if names and len(names) < 80:
+        help = f"{help}: {names}"
+    said = default_text(each, default)
+    return (f"{help} (default: {said})" if said else help).replace("%", "%%")
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:

@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 from nas.benchmark.options import RankingOptions, check_spaceless, check_used, method_option_names
 from nas.cli.console import Console, table
-from nas.cli.parsing import add_declared
+from nas.cli.parsing import add_declared, add_method_options, methods_text
 from nas.errors import OptionError
 
 if TYPE_CHECKING:
     from nas.benchmark.ranking import Ranking
 
 DESCRIPTION = """\
-Judge scores by a table of known accuracies: rank correlations, also with MACs and parameters taken out and inside
-bands of equal MACs, inside networks whose stages convolve and attend alike, and the regret of trusting the best k. The
-baselines (parameters, MACs, depth, channels, share of layers that convolve) stand beside every score.
+Judge scores by a table of known accuracies: rank correlations (also partial, given MACs and
+parameters, within bands of equal MACs, and among networks whose stages convolve and attend alike)
+and the regret of trusting the best k. The baselines stand beside every score: parameters, MACs,
+depth, channels, and the share of layers that convolve.
 
   nas rank --truth table.csv --truth-column accuracy --score-column my_score
-  nas rank --space nats-size --truth nats_size_cifar10.csv --method nwot --method calibrated --data cifar10.npz
+  nas rank --truth table.csv --space nats-size --method nwot --method calibrated --data cifar10.npz
 
-Methods: supernet, by the weights of a run (--supernet RUN); blockwise, by the blocks of a run (--supernet RUN too);
-zero-cost proxies, alone or by their ranks together (az-nas, zero-cost); calibrated, which trains a few of the table's
-networks for a short while and fits a score to these."""
+The methods supernet and blockwise score with what a run trained (--supernet RUN); calibrated trains
+a few of the table's networks for a short while and fits its score to these."""
 
 _COLUMNS = (
     ("Spearman", "spearman"),
@@ -43,15 +43,15 @@ _INTERVALS = {"spearman": ("low", "high"), "within_band_spearman": ("within_band
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_declared(parser, RankingOptions)
-    for owner, names in method_option_names().items():
-        add_declared(parser, owner, names)
+    add_method_options(parser, method_option_names())
+    parser.epilog = methods_text()
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
     given = dict(vars(args))
     if "truth" not in given:
         raise OptionError("--truth is missing: give a CSV file with a column of accuracies.")
-    of_methods = {name for names in method_option_names().values() for name in names}
+    of_methods = method_option_names()
     options = RankingOptions(**{name: value for name, value in given.items() if name not in of_methods})
     methods = tuple(options.method)
     if options.space is None:
@@ -119,9 +119,9 @@ def ranking_lines(found: Ranking) -> list[str]:
     few = [name for name, judgement in found.scorers.items() if judgement.n < FEWEST]
     if few:
         lines += ["", f"{', '.join(few)}: judged on fewer than {FEWEST} networks, too few to say anything."]
-    told = [name for name, judgement in found.scorers.items() if judgement.known]
-    if told:
-        lines += ["", f"{', '.join(told)}: judged on the networks whose accuracies were not told, other rows on all."]
+    fitted = [name for name, judgement in found.scorers.items() if judgement.known]
+    if fitted:
+        lines += ["", f"{', '.join(fitted)}: evaluated on the networks that it was not fitted to, other rows on all."]
     if not found.baselines_known:
         lines += ["", "Without --space the table's networks cannot be counted, so no baseline stands beside the score."]
     return lines

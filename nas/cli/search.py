@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from nas.budget import Budget, format_quantity, parse_budgets
 from nas.cli.console import Console, plain, table
-from nas.cli.parsing import add_declared, add_method_options, reader
+from nas.cli.parsing import add_declared, add_method_options, methods_text, reader
 from nas.errors import OptionError
 from nas.executors import check_cluster, check_workers
-from nas.options import SearchOptions, declared, flag
+from nas.options import SearchOptions, flag, method_of
 from nas.options.kinds import Text
 
 if TYPE_CHECKING:
@@ -22,25 +22,27 @@ if TYPE_CHECKING:
     from nas.spaces import SearchSpace
 
 DESCRIPTION = """\
-Search a space for the best networks within a budget, train the best of them from scratch, and write each
-as a folder that needs nothing of this program: config, plain-torch code, weights and ONNX.
+Search a space for the best networks within a budget, train the best of them from scratch, and
+write each as a folder that needs nothing of this program: config, plain-torch code, weights, ONNX.
 
   nas-search --space coatnet-small --budget 5MFLOPs --data path/to/images
   nas-search --space coatnet --budget 4.2GFLOPs --dry-run
   nas-search --resume runs/coatnet-small-2030-01-31-1
 
-Options that are left out suit the machine and the data. FLOPs are multiply-adds, as papers write it."""
+Only --space and --budget are needed: all else is planned for the machine and the data. FLOPs are
+multiply-adds, as papers write it. Every option: docs/options.md."""
 
 FINAL = "MACs are multiply-adds, what papers call FLOPs."
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Every option of a search, as `nas.options.SearchOptions` and the methods declare them."""
-    add_declared(parser, SearchOptions, [name for name in declared(SearchOptions) if name != "objective"])
+    add_declared(parser, SearchOptions, [name for names in SearchOptions.typed().values() for name in names])
     add_method_options(parser)
     what = parser.add_argument_group("instead of a search")
-    what.add_argument("--resume", type=reader("resume", Text()), metavar="DIR", help="continue a stopped run")
-    what.add_argument("--dry-run", action="store_true", help="size and costs of the space, and what fits; no training")
+    what.add_argument("--resume", type=reader("resume", Text()), metavar="DIR", help="continue the stopped run in DIR")
+    what.add_argument("--dry-run", action="store_true", help="show size and costs of the space, and what fits")
+    parser.epilog = methods_text()
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
@@ -51,6 +53,11 @@ def run(args: argparse.Namespace, console: Console) -> None:
         workers = {name: given.pop(name) for name in ("workers", "ray", "job_timeout") if name in given}
         _resume(Path(resumed), workers, [*given, *(["dry_run"] if dry else [])], console)
         return
+    source = method_of(given)[1].data_run
+    if source is not None and "data" not in given:
+        from nas.run import data_of
+
+        given["data"] = data_of(source)
     options, budgets = read_options(given, needs_budget=not dry)
     if not dry:
         check_workers(options)
@@ -87,11 +94,6 @@ def read_options(given: dict[str, Any], *, needs_budget: bool) -> tuple[SearchOp
         raise OptionError("--budget is missing: give one such as --budget 4.2GFLOPs (or --dry-run to see what fits).")
     options = SearchOptions.of(**given)
     options.validate()
-    source = options.of_method().data_run
-    if source is not None and "data" not in given:
-        from nas.run import data_of
-
-        options = replace(options, data=data_of(source))
     return options, budgets
 
 
@@ -192,7 +194,7 @@ def dry_run_lines(found: dict[str, Any], budgets: tuple[Budget, ...], held: str)
         lines += ["", f"{_both(budgets)}: {percent(found['fits'])} of the space fits"]
         header.append("fits")
     if not found["exact"]:
-        lines.append("Medians and shares that fit are estimated from draws; all other figures are exact.")
+        lines.append("Medians and shares that fit are estimated from samples; all other figures are exact.")
     if list(found["layouts"]) == ["*"]:  # letters vary from layer to layer: there is nothing to list
         return [*lines, "", FINAL]
     return [*lines, "", *table(header, rows), "", FINAL]
@@ -253,13 +255,13 @@ def ranking_lines(ranking: dict[str, Any]) -> list[str]:
     """How well scores, and the baselines, foretold the trained accuracies."""
     if not ranking:
         return []
-    told = ", ".join(
+    correlations = ", ".join(
         f"{name} {row['spearman']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]"
         for name in ("score", "params", "macs")
         if (row := ranking.get(name)) and None not in (row.get("spearman"), row.get("low"), row.get("high"))
     )
-    told = f"Spearman with trained accuracy: {told}; " if told else ""
-    return [f"Ranking of {ranking.get('n', 0)} trained networks: {told}{ranking.get('verdict', '')}"]
+    spearman = f"Spearman with trained accuracy: {correlations}; " if correlations else ""
+    return [f"Ranking of {ranking.get('n', 0)} trained networks: {spearman}{ranking.get('verdict', '')}"]
 
 
 def _figure(value: float | None) -> str:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from nas.spaces import SearchSpace
 
 DESCRIPTION = """\
-List the search spaces with what their smallest and largest networks cost, or describe one: its stages and everything
-that may vary in them. Or write a space around a network, which is a member of it.
+List the search spaces with the costs of their smallest and largest networks, or describe one: its
+stages and everything that may vary in them. Or write a space around a network, which is a member.
 
   nas spaces
   nas spaces coatnet-small

@@ -62,12 +62,12 @@ def _show(name: str, budgets: Sequence[Budget], console: Console) -> None:
     catalog.find(name, zoo=True)  # an unknown name answers before torch is imported
     row = describe(name)
     _, about = catalog.read_architecture(name)
-    told = {key: about[key] for key in ("source", "published", "note") if key in about}
-    console.document([{**row, **told}])
+    facts = {key: about[key] for key in ("source", "published", "note") if key in about}
+    console.document([{**row, **facts}])
     for line in zoo_lines([row]):
         console.say(line)
     console.say()
-    for key, value in told.items():
+    for key, value in facts.items():
         words = ", ".join(f"{part} {given}" for part, given in value.items()) if isinstance(value, dict) else str(value)
         console.say(f"{key:<10} {words}")
     console.say(f"{'stages':<10} nas profile {name}")

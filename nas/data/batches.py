@@ -52,7 +52,7 @@ class Batches:
     arXiv:1512.03385, but mirrored at the borders instead of padded with black) and, by "crop-flip", mirrored
     sideways half of the time.
 
-    Each epoch takes one number from `generator` and draws everything else from it. Equal states thus give
+    Each epoch takes one number from `generator` and samples everything else with it. Equal states thus give
     equal bits, however far the epoch before was read, and `epoch(first_batch=k)` continues one that was
     stopped.
 

@@ -62,7 +62,7 @@ class Classes:
         if outside:
             raise DataError(
                 f"Labels must lie in 0..{len(names) - 1} for the {len(names)} class names, but {what} has"
-                f" {shown(outside)}: mend the labels or list every class."
+                f" {shown(outside)}: fix the labels or list every class."
             )
         return cls(values=tuple(values), names=_named([names[int(value)] for value in values]))
 

@@ -54,7 +54,7 @@ def require_bytes(needed: int, *, what: str) -> None:
 
 
 def available_bytes(root: Path = Path("/")) -> int | None:
-    """Memory that this process can still take, control groups considered; None where it cannot be told."""
+    """Memory that this process can still take, control groups considered; None where it is unknown."""
     found = [free for free in (_system_free(root), _group_free(root)) if free is not None]
     return min(found) if found else None
 

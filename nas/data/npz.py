@@ -135,7 +135,7 @@ def _labels(path: Path, half: str, headers: Mapping[str, _Header]) -> np.ndarray
     x, y = f"x_{half}", f"y_{half}"
     check_label_type(headers[y].shape, headers[y].dtype, what=y)
     images, labels = headers[x].shape[0], headers[y].shape[0]
-    if labels != images:  # told by the headers: labels may claim to be more than there is memory for
+    if labels != images:  # from the headers: labels may claim to be more than there is memory for
         raise DataError(
             f"{path} needs one label per image, but {x} has {images} images and {y} {labels} labels:"
             " save both from the same selection."

@@ -14,7 +14,7 @@ _SETTINGS = b"\x04"
 
 
 def find_address(given: str) -> str:
-    """HOST:PORT of the cluster that is meant, from which there is a sign of life.
+    """HOST:PORT of the cluster that is meant, once it has answered.
 
     "auto" is the one that the environment names, as inside a Ray job, or that this machine became a part of last. Ray
     would also look for processes of its own, and find those of other searches.
@@ -36,7 +36,7 @@ def find_address(given: str) -> str:
 
 
 def _check_answers(address: str) -> None:
-    """Waits a few seconds for a sign of life."""
+    """Waits a few seconds for an answer."""
     host, _, port = address.rpartition(":")
     try:
         number = int(port)

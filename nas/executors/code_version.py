@@ -52,7 +52,7 @@ def copied_package() -> Generator[Path, None, None]:
 
 
 def difference(expected: dict[str, str]) -> str | None:
-    """How this process differs from the one that expects, in a line; None if it does not."""
+    """How this process's code differs from the driver's, in a line; None if it does not."""
     own = program()
     for name, wanted in expected.items():
         if own.get(name) != wanted:

@@ -12,7 +12,7 @@ from nas.progress import Progress
 _ROW = ("epoch", "epochs", "loss", "validation_accuracy", "seconds")
 
 
-class Told:
+class FinalistRelay:
     """Passes on to `record` what is heard, and asks all trainings to stop once that fails."""
 
     def __init__(self, record: FinalistRecord, work: FinalistWork, progress: Progress) -> None:
@@ -23,7 +23,7 @@ class Told:
         self._fault: Exception | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune stores all that it is handed; nobody reads it, and a record cannot be stored
+        return {}  # Tune stores all that it is given; nobody reads it, and a record cannot be stored
 
     @property
     def must_stop(self) -> bool:

@@ -100,7 +100,7 @@ class _Seat(Generic[W]):
     task: _Try | None = None
 
 
-class Pool(Generic[W]):
+class WorkerPool(Generic[W]):
     """An `Executor` on a crew's workers.
 
     Args:

@@ -1,4 +1,4 @@
-"""What a worker process does. It is told all it needs as plain data and shared arrays, and knows nothing of Ray."""
+"""What a worker process does. It receives all it needs as plain data and shared arrays, and does not import Ray."""
 
 from __future__ import annotations
 

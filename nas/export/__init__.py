@@ -1,6 +1,6 @@
 """Winners as folders that need nothing of this package: config, plain-torch code, weights, ONNX, card."""
 
-from nas.export.exported_model import CardFacts, Product
+from nas.export.exported_model import CardFacts, ExportedModel
 from nas.export.folder import FILES, read_exported
 from nas.export.from_run import export_run
 from nas.export.source import standalone_source
@@ -9,7 +9,7 @@ from nas.export.winner import export_architecture, export_product, export_winner
 __all__ = [
     "FILES",
     "CardFacts",
-    "Product",
+    "ExportedModel",
     "export_architecture",
     "export_product",
     "export_run",

@@ -8,14 +8,14 @@ from typing import Any
 
 from nas.budget import format_quantity
 from nas.costs import Profile, profile
-from nas.export.exported_model import CardFacts, Product
+from nas.export.exported_model import CardFacts, ExportedModel
 from nas.export.folder import FILES
 from nas.version import __version__
 
 MOST_CLASSES = 100
 
 
-def card_text(product: Product, checks: Mapping[str, Any], *, files: Sequence[str], place: str) -> str:
+def card_text(product: ExportedModel, checks: Mapping[str, Any], *, files: Sequence[str], place: str) -> str:
     """The card as Markdown.
 
     Args:
@@ -37,7 +37,7 @@ def card_text(product: Product, checks: Mapping[str, Any], *, files: Sequence[st
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _opening(product: Product, whole: Profile) -> str:
+def _opening(product: ExportedModel, whole: Profile) -> str:
     facts, channels = product.facts, product.architecture.input.channels
     images = {1: "greyscale", 3: "RGB"}.get(channels, f"{channels}-channel") + " images"
     origin = f" in the space {_code(facts.space)}" if facts.space else ""
@@ -50,7 +50,7 @@ def _opening(product: Product, whole: Profile) -> str:
     return "\n\n".join([f"# {_plain(facts.title)}", text, *map(_plain, facts.notes)])
 
 
-def _figures(product: Product, whole: Profile, small: Profile) -> str:
+def _figures(product: ExportedModel, whole: Profile, small: Profile) -> str:
     facts, rows = product.facts, []
     for name, metric in (("Multiply-adds per image (“FLOPs” in papers)", "macs"), ("Parameters", "params")):
         full, part = getattr(whole, metric), getattr(small, metric)
@@ -103,7 +103,7 @@ def _stages(whole: Profile) -> str:
     return "\n".join(lines)
 
 
-def _input(product: Product) -> str:
+def _input(product: ExportedModel) -> str:
     architecture, size, class_names = product.architecture, product.trained_resolution, product.class_names
     channels = architecture.input.channels
     text = f"## Input and output\n\nFloat32 images (batch, {channels}, {size}, {size}). "
@@ -121,7 +121,7 @@ def _input(product: Product) -> str:
     return f"{text}, in this order: {shown}{more}."
 
 
-def _usage(product: Product, files: Sequence[str]) -> str:
+def _usage(product: ExportedModel, files: Sequence[str]) -> str:
     channels, size = product.architecture.input.channels, product.trained_resolution
     parts = ["## Use\n\nFrom this folder."]
     if {"model.py", "weights.safetensors"} <= set(files):
@@ -148,7 +148,7 @@ def _usage(product: Product, files: Sequence[str]) -> str:
     return "\n\n".join(parts) if len(parts) > 1 else ""
 
 
-def _retraining(product: Product, place: str) -> str:
+def _retraining(product: ExportedModel, place: str) -> str:
     size, trained_resolution = product.architecture.input.resolution, product.trained_resolution
     why = (
         f"`architecture.yaml` is the network at {_side(size)}"

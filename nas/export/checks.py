@@ -18,7 +18,7 @@ from nas.architecture import Architecture
 from nas.costs import cost
 from nas.errors import ExportError, NasError
 from nas.export.counting import fvcore_macs
-from nas.export.exported_model import Product
+from nas.export.exported_model import ExportedModel
 from nas.export.onnx_file import run_onnx
 from nas.networks.loading import load_architecture
 from nas.networks.network import Network, build
@@ -65,7 +65,7 @@ class Reference:
             logits = network(images)
         if not logits.isfinite().all():
             raise ExportError(
-                "The network gives values that are not finite, so nothing can be compared: train it anew."
+                "The network gives values that are not finite, so nothing can be compared: train it again."
             )
         return cls(seed=seed, images=images, logits=logits)
 
@@ -77,7 +77,7 @@ class Reference:
         return float((found - expected).abs().max() / expected.abs().max().clamp_min(torch.finfo(torch.float32).tiny))
 
 
-def check_config(folder: Path, product: Product, reference: Reference) -> float:
+def check_config(folder: Path, product: ExportedModel, reference: Reference) -> float:
     """Whether `architecture.yaml` is the architecture, and with `weights.safetensors` the network.
 
     Returns:

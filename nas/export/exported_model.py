@@ -41,7 +41,7 @@ class CardFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Product:
+class ExportedModel:
     """All that a folder says of its network, but for the weights.
 
     Attributes:

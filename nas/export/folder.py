@@ -18,8 +18,8 @@ from safetensors.torch import save_file
 
 from nas.costs import cost, layout
 from nas.errors import ExportError, NasError
-from nas.export.exported_model import CardFacts, Product
-from nas.networks.loading import load_architecture
+from nas.export.exported_model import CardFacts, ExportedModel
+from nas.networks.loading import is_digest_of, load_architecture
 from nas.networks.network import Network, build
 from nas.run.files import atomic_write, remove_leftovers, replacing, write_error
 from nas.strict_yaml import dump_yaml
@@ -56,7 +56,7 @@ def appearing(folder: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def write_config(folder: Path, product: Product) -> None:
+def write_config(folder: Path, product: ExportedModel) -> None:
     """Writes `architecture.yaml`, with a section `about` for people."""
     counted = cost(product.architecture)
     about: dict[str, Any] = {
@@ -72,7 +72,7 @@ def write_config(folder: Path, product: Product) -> None:
     atomic_write(folder / FILES["config"], dump_yaml({"format": plain.pop("format"), "about": about, **plain}))
 
 
-def write_weights(folder: Path, network: Network, product: Product) -> None:
+def write_weights(folder: Path, network: Network, product: ExportedModel) -> None:
     """Writes `weights.safetensors`; its metadata holds the rest of the product, each value as JSON."""
     metadata = {
         "format": "pt",
@@ -94,7 +94,7 @@ def write_weights(folder: Path, network: Network, product: Product) -> None:
         path.chmod(stat.S_IMODE((folder / FILES["config"]).stat().st_mode))
 
 
-def read_exported(folder: str | Path) -> tuple[Product, Network]:
+def read_exported(folder: str | Path) -> tuple[ExportedModel, Network]:
     """What an earlier export wrote, from its `architecture.yaml` and `weights.safetensors`.
 
     Returns:
@@ -109,12 +109,12 @@ def read_exported(folder: str | Path) -> tuple[Product, Network]:
         with safe_open(weights, "pt") as file:
             found = file.metadata() or {}
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if found["architecture"] != architecture.digest:
+        if not is_digest_of(found["architecture"], architecture, config):
             raise ExportError(f"{weights} holds the weights of another network than {config.name}.")
         read = {name: json.loads(found[name]) for name in ("trained_resolution", "mean", "std", "class_names")}
         card = json.loads(found["card"])
         facts: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in card.items()}
-        product = Product(
+        product = ExportedModel(
             architecture=architecture,
             trained_resolution=read["trained_resolution"],
             mean=tuple(read["mean"]),

@@ -14,7 +14,7 @@ from nas.architecture import Architecture
 from nas.errors import ExportError
 from nas.export.card import card_text
 from nas.export.checks import SAME, Reference, check_code, check_config, check_onnx, compare_counts
-from nas.export.exported_model import CardFacts, Product
+from nas.export.exported_model import CardFacts, ExportedModel
 from nas.export.folder import CARD, FILES, appearing, write_config, write_weights
 from nas.export.onnx_file import missing_packages, write_onnx
 from nas.export.source import standalone_source
@@ -57,7 +57,7 @@ def export_winner(
         ExportError: If the network cannot be exported or a format disagrees; no folder is left then.
         RunError: If the disk refuses.
     """
-    product = Product(
+    product = ExportedModel(
         architecture=normalise(architecture),
         trained_resolution=trained_resolution,
         mean=tuple(map(float, mean)),
@@ -83,7 +83,7 @@ def export_architecture(
         architecture: At its full resolution.
         network: Built for `trained_resolution`, which is the architecture's where not given.
     """
-    product = Product(
+    product = ExportedModel(
         architecture=normalise(architecture),
         trained_resolution=trained_resolution or architecture.input.resolution,
         facts=card or CardFacts(title=f"Network {architecture.digest}"),
@@ -92,7 +92,7 @@ def export_architecture(
 
 
 def export_product(
-    product: Product, network: Network, folder: Path, formats: Sequence[str] | None = None
+    product: ExportedModel, network: Network, folder: Path, formats: Sequence[str] | None = None
 ) -> dict[str, Any]:
     """Writes the chosen formats of a network, and its card; config, code and weights are checked in any case.
 
@@ -150,7 +150,7 @@ def _choose(formats: Sequence[str] | None) -> tuple[list[str], str | None]:
     return chosen, None if "onnx" in chosen else "It was not asked for."
 
 
-def _source(product: Product) -> str:
+def _source(product: ExportedModel) -> str:
     return standalone_source(
         product.architecture,
         trained_resolution=product.trained_resolution,
@@ -162,7 +162,7 @@ def _source(product: Product) -> str:
 
 
 def _portable(network: Network, trained: Architecture) -> Network:
-    """A copy on the CPU in float32 and eval mode, built anew from the architecture.
+    """A copy on the CPU in float32 and eval mode, re-created from the architecture.
 
     Raises:
         ExportError: If the network is not that architecture.

@@ -56,8 +56,8 @@ class Ledger(Memory):
             if self.path is not None:
                 spent = before + time.process_time() - began
                 # JSON has no infinities; as text they read back alike.
-                told = {"digest": digest, "name": name, "value": repr(value), "seconds": spent}
-                _append(self.path, "\n" * self._torn + json.dumps(told) + "\n")
+                row = {"digest": digest, "name": name, "value": repr(value), "seconds": spent}
+                _append(self.path, "\n" * self._torn + json.dumps(row) + "\n")
                 self._torn = False
             return value
 

@@ -8,7 +8,9 @@ from typing import Any
 from nas import ops
 from nas.architecture import Architecture, BlockConfig, InputConfig
 from nas.errors import ArchitectureError, SpaceError, shortened
+from nas.file_formats import digest_of_format_1
 from nas.spaces import OpChoice, SearchSpace, StageSpace, StemSpace, catalog
+from nas.strict_yaml import read_yaml
 
 
 def load_space(source: str | Path) -> SearchSpace:
@@ -35,7 +37,7 @@ def space_from_dict(plain: dict[str, Any]) -> SearchSpace:
             depths=tuple(stage["depths"]),
             ops=tuple(OpChoice(**{**op, "choices": _choices(op["choices"])}) for op in stage["ops"]),
             per_layer=stage.get("per_layer", False),
-            times=stage.get("times", int(stage.get("same", False))),
+            width_multiplier=stage.get("times", int(stage.get("same", False))),
         )
         for stage in plain["stages"]
     ]
@@ -65,6 +67,14 @@ def load_architecture(source: str | Path) -> Architecture:
         return ops.normalise(architecture)
     except ArchitectureError as fault:
         raise ArchitectureError(f"{source}: {shortened(fault)}") from None
+
+
+def is_digest_of(digest: str, architecture: Architecture, config: Path) -> bool:
+    """Whether weights that name their architecture by `digest` are of the one read from a file.
+
+    Version 0.1 named an architecture by its digest in format 1; what the weights fit is the same.
+    """
+    return digest == architecture.digest or digest == digest_of_format_1(read_yaml(config, error=ArchitectureError))
 
 
 def _choices(pairs: list[Any]) -> tuple[tuple[str, tuple[Any, ...]], ...]:

@@ -163,7 +163,7 @@ def _fixed(data: Any) -> Any:
 
 def _grouped(data: Any) -> bool:
     if isinstance(data, dict):
-        return "groups" in data or any(map(_grouped, data.values()))
+        return "groups" in data or "num_groups" in data or any(map(_grouped, data.values()))
     return isinstance(data, list) and any(map(_grouped, data))
 
 

@@ -14,7 +14,7 @@ from nas.ops.conv import pool_half, reduced
 from nas.ops.gated_position import GatedPosition
 from nas.ops.positions import TokenBias, position_bias
 from nas.ops.scopes import Windows
-from nas.ops.spec import Shape, make, op, require
+from nas.ops.spec import Shape, make, op, require, require_divisor
 
 SCOPES = ("carrier", "global", "grid", "interleaved", "shifted", "window")
 POSITIONS = ("distance", "gated", "mlp", "none", "relative")
@@ -32,11 +32,11 @@ class Attention(nn.Module):
     Args:
         width: Output channels; None for the input's.
         head_dim: Channels of q and k per head.
-        heads: None for `width / head_dim`.
+        num_heads: None for `width / head_dim`.
         value_ratio: Channels of v per head, in units of `head_dim`.
-        scope: "global"; "window" of `window` x `window` positions; "shifted" windows (Swin, arXiv:2103.14030); "grid",
-            positions a grid's step apart (MaxViT, arXiv:2204.01697); "carrier": windows, each with its own of the
-            tokens in front of the map (FasterViT, arXiv:2306.06189).
+        attention_scope: "global"; "window" of `window_size` x `window_size` positions; "shifted" windows (Swin,
+            arXiv:2103.14030); "grid", positions a grid's step apart (MaxViT, arXiv:2204.01697); "carrier": windows,
+            each with its own of the tokens in front of the map (FasterViT, arXiv:2306.06189).
         position: "relative" for a table of offsets, "distance" for one of |dy|, |dx| (LeViT), "gated" where
             each head divides itself between content and place (ConViT), "mlp" for a bias that an MLP computes from
             offsets (Swin V2), "none".
@@ -45,15 +45,16 @@ class Attention(nn.Module):
         kv_reduce: A block on the map that keys and values are taken from instead (pooling, strided convolutions).
         value_map: A block on the map that values are taken from, if not from the keys' (CvT).
         query_map: A block on the map that queries are taken from instead; with a stride, fewer positions ask.
-        queries: Who asks: "all", or the "tokens" alone, the map getting zeros (class attention, CaiT,
-            arXiv:2103.17239), or the "map" alone, the tokens getting zeros (FcaFormer's memories, arXiv:2211.07198).
+        query_source: What queries are made for: "all", or the "tokens" alone, the map getting zeros (class attention,
+            CaiT, arXiv:2103.17239), or the "map" alone, the tokens getting zeros (FcaFormer's memories,
+            arXiv:2211.07198).
         token_bias: A learned bias per head for each token that is asked about.
         qkv_norm: A norm after q, k and v each, on maps of their channels (LeViT, EfficientFormerV2).
         qkv_bias, out_bias: Whether those linear maps have biases.
         project: Whether there is an output projection; without, `width` is heads * value_ratio * head_dim.
         out_activation, out_norm: Before and after the projection.
         scale_width: Scales by width ** -0.5 instead of head_dim ** -0.5 (CvT).
-        talking: Linear maps over the heads before and after the softmax (Shazeer et al. 2020, arXiv:2003.02436).
+        talking_heads: Linear maps over the heads before and after the softmax (Shazeer et al. 2020, arXiv:2003.02436).
         value_block: A block on v's map before it is weighed (SBCFormer).
         local: A block on v's map whose result is added to what attention gives (EfficientFormerV2).
         upsample: The result is enlarged bilinearly before activation and projection (EfficientFormerV2).
@@ -63,10 +64,10 @@ class Attention(nn.Module):
     class Config:
         width: int | None = None
         head_dim: int = 32
-        heads: int | None = None
+        num_heads: int | None = None
         value_ratio: float = 1
-        scope: str = "global"
-        window: int = 7
+        attention_scope: str = "global"
+        window_size: int = 7
         position: str = "relative"
         stride: int = 1
         pool: str = "average"
@@ -74,7 +75,7 @@ class Attention(nn.Module):
         kv_reduce: Any = None
         value_map: Any = None
         query_map: Any = None
-        queries: str = "all"
+        query_source: str = "all"
         token_bias: bool = False
         qkv_norm: Any = None
         qkv_bias: bool = True
@@ -83,37 +84,33 @@ class Attention(nn.Module):
         out_bias: bool = True
         out_norm: Any = None
         scale_width: bool = False
-        talking: bool = False
+        talking_heads: bool = False
         value_block: Any = None
         local: Any = None
         upsample: int = 1
 
         def __post_init__(self) -> None:
             width, head_dim = self.width, self.head_dim
-            require(
-                self.heads is not None or width is None or width % head_dim == 0,
-                f"attention: width (={width}) must divide by head_dim (={head_dim}).",
-            )
+            if self.num_heads is None and width is not None:
+                require_divisor("attention", "head_dim", head_dim, "width", width)
             for name, kinds in (
                 ("position", POSITIONS),
-                ("scope", SCOPES),
+                ("attention_scope", SCOPES),
                 ("pool", ("average", "max")),
-                ("queries", QUERIES),
+                ("query_source", QUERIES),
             ):
                 value = getattr(self, name)
                 require(value in kinds, f"attention: {name} must be one of {kinds}, not {value!r}.")
 
-    elastic: tuple[str, ...] = ("width", "heads")
+    elastic: tuple[str, ...] = ("width", "num_heads")
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
         self.stride, self.pool, self.query_stride = config.stride, config.pool, config.query_stride
         width = config.width or shape.channels
-        require(
-            config.heads is not None or width % config.head_dim == 0,
-            f"attention: width (={width}) must divide by head_dim (={config.head_dim}).",
-        )
-        heads = config.heads or width // config.head_dim
+        if config.num_heads is None:
+            require_divisor("attention", "head_dim", config.head_dim, "width", width)
+        heads = config.num_heads or width // config.head_dim
         value_dim = round(config.head_dim * config.value_ratio)
         self.head_dim, self.value_dim, self.tokens = config.head_dim, value_dim, shape.tokens
         self.scale = width**-0.5 if config.scale_width else config.head_dim**-0.5
@@ -129,17 +126,22 @@ class Attention(nn.Module):
         self.query_map = make(config.query_map, inner) if config.query_map else nn.Identity()
         asked = getattr(self.query_map, "shape", inner)
         asked = Shape(asked.channels, *reduced(asked, config.query_stride), shape.tokens)
-        self.asking = shape.tokens if config.queries == "tokens" else None
+        self.asking = shape.tokens if config.query_source == "tokens" else None
         if self.asking is not None:
-            require(shape.tokens > 0, "attention: queries tokens needs tokens; insert them before with class_token.")
-            require(config.position == "none", "attention: queries tokens have no place; give position none.")
+            require(
+                shape.tokens > 0, "attention: query_source tokens needs tokens; insert them before with class_token."
+            )
+            require(config.position == "none", "attention: query_source tokens have no place; give position none.")
             asked = asked._replace(height=0, width=0)
-        self.skipping = shape.tokens if config.queries == "map" else 0
+        self.skipping = shape.tokens if config.query_source == "map" else 0
         if self.skipping:
             asked = asked._replace(tokens=0)
         self.token_bias = None
         if config.token_bias:
-            require(shape.tokens > 0 and config.scope == "global", "attention: token_bias needs tokens, scope global.")
+            require(
+                shape.tokens > 0 and config.attention_scope == "global",
+                "attention: token_bias needs tokens and global attention.",
+            )
             self.token_bias = TokenBias(heads, shape.tokens)
         self.kv_reduce = make(config.kv_reduce, inner) if config.kv_reduce else nn.Identity()
         given = getattr(self.kv_reduce, "shape", inner)
@@ -149,16 +151,16 @@ class Attention(nn.Module):
         valued = given if self.value_map is None else self.value_map.shape
         self.v = Projected(valued, heads * value_dim, config.qkv_norm, bias=config.qkv_bias)
         self.windows = None
-        if config.scope != "global" and config.window < max(inner.height, inner.width):
-            self.windows = Windows(config.scope, config.window, inner)
+        if config.attention_scope != "global" and config.window_size < max(inner.height, inner.width):
+            self.windows = Windows(config.attention_scope, config.window_size, inner)
             self.tokens = self.windows.tokens
         area = (self.windows.size, self.windows.size) if self.windows else (inner.height, inner.width)
         # Every so many positions ask, be it by a stride or by a block that queries come from.
         step = -(-inner.height // asked.height) if asked.height else 1
         self.bias = position_bias(config.position, heads, area, step)
         self.gated = GatedPosition(heads, Shape(heads, *area, shape.tokens)) if config.position == "gated" else None
-        self.before = nn.Linear(heads, heads) if config.talking else None
-        self.after = nn.Linear(heads, heads) if config.talking else None
+        self.before = nn.Linear(heads, heads) if config.talking_heads else None
+        self.after = nn.Linear(heads, heads) if config.talking_heads else None
         self.value_block = make(config.value_block, self.v.shape) if config.value_block else None
         self.local = make(config.local, self.v.shape) if config.local else None
         self.upsample = config.upsample

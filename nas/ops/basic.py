@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nas.ops.spec import Shape, op, require
+from nas.ops.spec import Shape, op, require, require_divisor
 
 
 class StarReLU(nn.Module):
@@ -115,18 +115,15 @@ class GroupNorm(nn.GroupNorm):
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Config:
-        groups: int = 1
+        num_groups: int = 1
         eps: float = 1e-5
         bias: bool = True
 
     elastic: tuple[str, ...] = ()
 
     def __init__(self, config: Config, shape: Shape) -> None:
-        require(
-            shape.channels % config.groups == 0,
-            f"group_norm: channels (={shape.channels}) must divide by groups (={config.groups}).",
-        )
-        super().__init__(config.groups, shape.channels, eps=config.eps)
+        require_divisor("group_norm", "num_groups", config.num_groups, "channels", shape.channels)
+        super().__init__(config.num_groups, shape.channels, eps=config.eps)
         if not config.bias:
             self.register_parameter("bias", None)
         self.shape = shape
@@ -202,11 +199,8 @@ class Conv(nn.Conv2d):
         k, s, d = config.kernel_size, config.stride, config.dilation
         pad = d * (k // 2) if config.padding is None else config.padding
         out = config.width or whole(config.expand_ratio * shape.channels, "conv: expand_ratio x channels")
-        for channels, what in ((shape.channels, "input channels"), (out, "width")):
-            require(
-                channels % config.groups == 0,
-                f"conv: {what} (={channels}) must divide by groups (={config.groups}).",
-            )
+        for channels, what in ((shape.channels, "channels"), (out, "width")):
+            require_divisor("conv", "groups", config.groups, what, channels)
         require(not shape.tokens or k == s == 1, "conv: only a 1x1 kernel works on tokens; drop them before.")
         height, width = ((size + 2 * pad - d * (k - 1) - 1) // s + 1 for size in (shape.height, shape.width))
         require(
@@ -247,8 +241,8 @@ class Pool(nn.Module):
 
     Args:
         padding: None keeps the size at stride 1.
-        count_padding: Whether padded zeros count in an average.
-        ceil: A window cut off by the edge pools what it has; otherwise there is none.
+        count_include_pad: Whether padded zeros count in an average.
+        ceil_mode: A window cut off by the edge pools what it has; otherwise there is none.
         subtract_input: Gives pool(x) - x, PoolFormer's mixer (Yu et al. 2022, arXiv:2111.11418).
     """
 
@@ -258,8 +252,8 @@ class Pool(nn.Module):
         kernel_size: int = 3
         stride: int = 1
         padding: int | None = None
-        count_padding: bool = False
-        ceil: bool = False
+        count_include_pad: bool = False
+        ceil_mode: bool = False
         subtract_input: bool = False
 
         def __post_init__(self) -> None:
@@ -274,11 +268,11 @@ class Pool(nn.Module):
         k, s = config.kernel_size, config.stride
         pad = k // 2 if config.padding is None else config.padding
         if config.kind == "max":
-            self.pool: nn.Module = nn.MaxPool2d(k, s, pad, ceil_mode=config.ceil)
+            self.pool: nn.Module = nn.MaxPool2d(k, s, pad, ceil_mode=config.ceil_mode)
         else:
-            self.pool = nn.AvgPool2d(k, s, pad, ceil_mode=config.ceil, count_include_pad=config.count_padding)
+            self.pool = nn.AvgPool2d(k, s, pad, ceil_mode=config.ceil_mode, count_include_pad=config.count_include_pad)
         self.subtract_input = config.subtract_input
-        height, width = ((size + 2 * pad - k + config.ceil * (s - 1)) // s + 1 for size in shape[1:3])
+        height, width = ((size + 2 * pad - k + config.ceil_mode * (s - 1)) // s + 1 for size in shape[1:3])
         require(min(height, width) >= 1, f"pool: a {k}x{k} window does not fit a {shape.height}x{shape.width} map.")
         self.shape = Shape(shape.channels, height, width)
 
@@ -297,7 +291,7 @@ class Upsample(nn.Module):
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Config:
-        factor: int = 2
+        scale_factor: int = 2
         mode: str = "bilinear"
 
         def __post_init__(self) -> None:
@@ -310,8 +304,8 @@ class Upsample(nn.Module):
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
         require(not shape.tokens, "upsample: tokens have no place; drop them before.")
-        self.factor, self.mode = config.factor, config.mode
-        self.shape = Shape(shape.channels, shape.height * config.factor, shape.width * config.factor)
+        self.factor, self.mode = config.scale_factor, config.mode
+        self.shape = Shape(shape.channels, shape.height * config.scale_factor, shape.width * config.scale_factor)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.mode == "nearest":

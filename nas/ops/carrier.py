@@ -2,7 +2,7 @@
 
 They travel in front of the map in the order of the picture, as a square of `side` x (H / window) tokens along each
 side. A layer mixes them among themselves (op `apart`, with `square` around an attention), then each window together
-with its own (attention of scope `carrier`).
+with its own (attention with `attention_scope: carrier`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class CarrierTokens(nn.Module):
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Config:
-        window: int = 7
+        window_size: int = 7
         side: int = 2
 
     elastic: tuple[str, ...] = ()
@@ -39,10 +39,10 @@ class CarrierTokens(nn.Module):
         require(not shape.tokens, "carrier_tokens: there are tokens already.")
         height, width = shape[1:3]
         require(
-            height == width and height % config.window == 0,
-            f"carrier_tokens: a {height}x{width} map must be square and divide into windows of {config.window}.",
+            height == width and height % config.window_size == 0,
+            f"carrier_tokens: a {height}x{width} map must be square and divide into windows of {config.window_size}.",
         )
-        count = config.side * (height // config.window)
+        count = config.side * (height // config.window_size)
         self.stride = height // count
         self.kernel_size = height - (count - 1) * self.stride
         self.mix = nn.Conv2d(shape.channels, shape.channels, 3, padding=1, groups=shape.channels)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from nas.ops.attention import Projected
-from nas.ops.spec import Shape, op, require
+from nas.ops.spec import Shape, op, require, require_divisor
 
 
 @op("channel_attention")
@@ -24,7 +24,7 @@ class ChannelAttention(nn.Module):
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Config:
-        heads: int = 8
+        num_heads: int = 8
         qkv_bias: bool = True
         out_bias: bool = True
 
@@ -33,9 +33,9 @@ class ChannelAttention(nn.Module):
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
         c = shape.channels
-        require(c % config.heads == 0, f"channel_attention: channels (={c}) must divide by heads (={config.heads}).")
-        self.heads = config.heads
-        self.temperature = nn.Parameter(torch.ones(config.heads))
+        require_divisor("channel_attention", "num_heads", config.num_heads, "channels", c)
+        self.heads = config.num_heads
+        self.temperature = nn.Parameter(torch.ones(config.num_heads))
         self.q, self.k, self.v = (Projected(shape, c, None, bias=config.qkv_bias) for _ in range(3))
         self.project = nn.Linear(c, c, bias=config.out_bias)
         self.shape = shape

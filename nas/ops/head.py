@@ -23,7 +23,7 @@ class Classifier(nn.Module):
         norm: After pooling, or before it with `norm_first`.
         before: A block on the map before all else, such as a last convolution.
         after: A block on what is pooled, (B, C, 1, 1), after the norm: a classifier with a hidden layer (MetaFormer).
-        heads: Linear maps whose logits are averaged; with pool "token" each reads a token of its own (class and
+        num_heads: Linear maps whose logits are averaged; with pool "token" each reads a token of its own (class and
             distillation token), else all read the same (LeViT, EfficientFormer).
         head_norm: A norm of its own before each linear map.
     """
@@ -37,7 +37,7 @@ class Classifier(nn.Module):
         norm_first: bool = False
         before: Any = None
         after: Any = None
-        heads: int = 1
+        num_heads: int = 1
         head_norm: Any = None
 
         def __post_init__(self) -> None:
@@ -51,10 +51,10 @@ class Classifier(nn.Module):
         super().__init__()
         self.before = make(config.before, shape) if config.before else nn.Identity()
         shape = getattr(self.before, "shape", shape)
-        needed = config.heads if config.pool == "token" else 0
+        needed = config.num_heads if config.pool == "token" else 0
         require(
             shape.tokens >= needed,
-            f"classifier: pool token with {config.heads} heads needs as many tokens, not {shape.tokens}.",
+            f"classifier: pool token with {config.num_heads} heads needs as many tokens, not {shape.tokens}.",
         )
         self.pool, self.norm_first, self.tokens = config.pool, config.norm_first, shape.tokens
         pooled = Shape(shape.channels, 1, 1)
@@ -64,10 +64,10 @@ class Classifier(nn.Module):
         self.hidden = nn.Linear(shape.channels, shape.channels) if config.hidden else nn.Identity()
         self.activation = nn.Tanh() if config.hidden else nn.Identity()
         self.norms = nn.ModuleList(
-            make(config.head_norm, pooled) for _ in range(config.heads if config.head_norm else 0)
+            make(config.head_norm, pooled) for _ in range(config.num_heads if config.head_norm else 0)
         )
         self.linear = nn.Linear(shape.channels, config.num_classes)
-        self.others = nn.ModuleList(nn.Linear(shape.channels, config.num_classes) for _ in range(config.heads - 1))
+        self.others = nn.ModuleList(nn.Linear(shape.channels, config.num_classes) for _ in range(config.num_heads - 1))
         self.shape = Shape(config.num_classes, 1, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -77,24 +77,24 @@ class Mamba(nn.Module):
 
     Args:
         expand_ratio: Channels of both halves together, in units of the input's.
-        state: Numbers that are remembered per channel.
+        d_state: Numbers that are remembered per channel.
         kernel_size: Of the convolutions along the sequence; odd.
-        rank: Channels that the step is computed from; None for a sixteenth of the input's.
-        window: Windows of `window` x `window` positions are sequences of their own; None for the whole map.
+        dt_rank: Channels that the step is computed from; None for a sixteenth of the input's.
+        window_size: Windows of that many positions along each side are sequences of their own; None for the whole map.
     """
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Config:
         expand_ratio: float = 1
-        state: int = 8
+        d_state: int = 8
         kernel_size: int = 3
-        rank: int | None = None
-        window: int | None = None
+        dt_rank: int | None = None
+        window_size: int | None = None
 
         def __post_init__(self) -> None:
             require(self.kernel_size % 2 == 1, f"mamba: kernel_size (={self.kernel_size}) must be odd.")
 
-    elastic: tuple[str, ...] = ("expand_ratio", "state", "kernel_size", "rank")
+    elastic: tuple[str, ...] = ("expand_ratio", "d_state", "kernel_size", "dt_rank")
     uncounted: ClassVar[dict[str, str]] = {
         "mul": "products of the selective scan, elementwise: about 6 per position, channel and state",
         "sum": "sums of the selective scan over its states",
@@ -105,19 +105,19 @@ class Mamba(nn.Module):
         require(not shape.tokens, "mamba: tokens have no place in the sequence; drop them before.")
         width, k = shape.channels, config.kernel_size
         half = whole(config.expand_ratio * width / 2, "mamba: half of expand_ratio x channels")
-        rank = config.rank or math.ceil(width / 16)
+        rank = config.dt_rank or math.ceil(width / 16)
         self.windows = None
-        if config.window and config.window < max(shape.height, shape.width):
-            self.windows = Windows("window", config.window, shape)
+        if config.window_size and config.window_size < max(shape.height, shape.width):
+            self.windows = Windows("window", config.window_size, shape)
         self.scanned = nn.Linear(width, half, bias=False)
         self.beside = nn.Linear(width, half, bias=False)
         self.scanned_conv = nn.Conv2d(half, half, (1, k), padding=(0, k // 2), groups=half, bias=False)
         self.beside_conv = nn.Conv2d(half, half, (1, k), padding=(0, k // 2), groups=half, bias=False)
         self.rank = nn.Linear(half, rank, bias=False)
-        self.written = nn.Linear(half, config.state, bias=False)
-        self.read = nn.Linear(half, config.state, bias=False)
+        self.written = nn.Linear(half, config.d_state, bias=False)
+        self.read = nn.Linear(half, config.d_state, bias=False)
         self.step = nn.Linear(rank, half)
-        self.rates = nn.Parameter(torch.arange(1.0, config.state + 1).log().repeat(half, 1))
+        self.rates = nn.Parameter(torch.arange(1.0, config.d_state + 1).log().repeat(half, 1))
         self.passed = nn.Parameter(torch.ones(half))
         self.project_scanned = nn.Linear(half, width, bias=False)
         self.project_beside = nn.Linear(half, width, bias=False)

@@ -68,21 +68,21 @@ class MLPPosition(nn.Module):
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Config:
-        window: int | None = None
+        window_size: int | None = None
 
     elastic: tuple[str, ...] = ()
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
         require(not shape.tokens, "mlp_position: tokens have no coordinates; use it for the map of the op apart.")
-        self.window = config.window or shape.height
-        for size in shape[1:3] if config.window else ():
+        self.window = config.window_size or shape.height
+        for size in shape[1:3] if config.window_size else ():
             require(
                 size % self.window == 0,
                 f"mlp_position: a {shape.height}x{shape.width} map does not divide into windows of {self.window}.",
             )
         require(
-            bool(config.window) or shape.height == shape.width,
+            bool(config.window_size) or shape.height == shape.width,
             f"mlp_position: a {shape.height}x{shape.width} map is no square; give a window.",
         )
         self.expand = nn.Linear(2, HIDDEN)

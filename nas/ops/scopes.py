@@ -31,7 +31,7 @@ class Windows(nn.Module):
         )
         require(
             not shape.tokens or scope == "carrier",
-            f"attention: {scope} windows cannot hold tokens; drop them before, or give scope carrier.",
+            f"attention: {scope} windows cannot hold tokens; drop them before, or give attention_scope carrier.",
         )
         # Carriers along each side of the map, and of a window.
         self.carriers = math.isqrt(shape.tokens)

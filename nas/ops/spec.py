@@ -79,3 +79,12 @@ def require(holds: bool, message: str) -> None:
     """Raises ArchitectureError with `message` unless `holds`."""
     if not holds:
         raise ArchitectureError(message)
+
+
+def require_divisor(op: str, name: str, divisor: int, of: str, total: int) -> None:
+    """Raises ArchitectureError unless `divisor` divides `total`, with the nearest numbers that do."""
+    if total % divisor:
+        below = next(number for number in range(min(divisor, total), 0, -1) if total % number == 0)
+        above = next((number for number in range(divisor, total + 1) if total % number == 0), None)
+        nearest = f"{below} or {above}" if above else f"{below}"
+        raise ArchitectureError(f"{op}: {name}={divisor} does not divide {of}={total}: use {nearest}.")

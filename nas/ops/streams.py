@@ -17,7 +17,7 @@ from torch import nn
 from nas.ops.attention import Attention
 from nas.ops.basic import activation
 from nas.ops.head import Classifier
-from nas.ops.spec import Shape, make, op, require
+from nas.ops.spec import Shape, make, op, require, require_divisor
 
 
 def together(shapes: list[Shape]) -> Shape:
@@ -83,13 +83,13 @@ class CrossStreams(nn.Module):
     map (residual, with a norm before), and comes back the same way in place of what it was.
 
     Args:
-        heads: Of attention.
+        num_heads: Of attention.
         eps: Of the norms.
     """
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Config:
-        heads: int
+        num_heads: int
         activation: str = "gelu"
         eps: float = 1e-6
 
@@ -103,17 +103,15 @@ class CrossStreams(nn.Module):
         require(all(one.tokens == 1 for one in self.streams), "cross_streams: each stream needs one class token.")
         others = [*self.streams[1:], self.streams[0]]
         for other in others:
-            require(
-                other.channels % config.heads == 0,
-                f"cross_streams: {other.channels} channels must divide by heads (={config.heads}).",
-            )
+            require_divisor("cross_streams", "num_heads", config.num_heads, "channels", other.channels)
         self.over = nn.ModuleList(
             TokenMap(one.channels, other.channels, config) for one, other in zip(self.streams, others, strict=True)
         )
         self.norms = nn.ModuleList(make({"op": "layer_norm", "eps": config.eps}, other) for other in others)
         self.attentions = nn.ModuleList(
             Attention(
-                Attention.Config(head_dim=other.channels // config.heads, position="none", queries="tokens"), other
+                Attention.Config(head_dim=other.channels // config.num_heads, position="none", query_source="tokens"),
+                other,
             )
             for other in others
         )

@@ -111,7 +111,7 @@ def sinusoids(width: int, count: int) -> torch.Tensor:
 class Position(nn.Module):
     """Adds a vector to every position, tokens included (Dosovitskiy et al. 2021, arXiv:2010.11929).
 
-    The table belongs to one resolution; `nas.model.resize_tables` fits it to another.
+    The table belongs to one resolution; `nas.networks.network.resize_tables` fits it to another.
 
     Args:
         kind: "learned", or "sinusoid" for a table that stays as it is but counts as parameters (T2T-ViT).

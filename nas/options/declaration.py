@@ -60,6 +60,13 @@ def defaults(owner: type[Declares] | Declares) -> dict[str, Any]:
     }
 
 
+def default_text(each: Option, default: Any) -> str:
+    """What a help text says of an option's default; "" where there is none."""
+    if each.default_help or default is None or default == ():
+        return each.default_help
+    return ("no", "yes")[default] if isinstance(default, bool) else str(default)
+
+
 def check_values(owner: Declares) -> None:
     """Checks the value of every option of a dataclass.
 

@@ -81,7 +81,7 @@ class Choice(Kind):
 
     def known(self) -> tuple[str, ...]:
         """The names."""
-        return self.names if isinstance(self.names, tuple) else tuple(self.names())
+        return tuple(self.names() if callable(self.names) else self.names)
 
     def check(self, name: str, value: object) -> None:
         check_choice(name, value, self.known())

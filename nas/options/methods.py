@@ -83,7 +83,7 @@ _COUNTS = {
     "macs": "number of multiply-adds",
     "depth": "number of branches of all layers",
     "channels": "sum of all layers' output channels",
-    "log_channels": "sum of their logarithms",
+    "log_channels": "sum of the logarithms of these",
     "convolutions": "share of layers that do not attend",
 }
 _ENTRIES: dict[str, MethodEntry] = {
@@ -103,7 +103,7 @@ _ENTRIES: dict[str, MethodEntry] = {
         method="nas.methods.blockwise.method:BlockwiseMethod",
         options="nas.methods.blockwise.options:BlockwiseOptions",
         report="nas.methods.blockwise.report:REPORT",
-        about="blocks that are trained and scored apart, by self-supervision or a teacher; the best sums, exactly",
+        about="sum of scores of blocks, each trained by self-supervision or by a teacher",
     ),
     "az-nas": MethodEntry(
         method=_ZERO_COST, options=_PROXY_OPTIONS, about="ranks by AZ-NAS's three proxies and multiply-adds"
@@ -181,6 +181,23 @@ def infer_method(given: Mapping[str, Any]) -> str:
     return having[0][0]
 
 
+def method_of(given: Mapping[str, Any]) -> tuple[str, MethodOptions]:
+    """The method that a search's options name, or belong to, and its own options among them.
+
+    Args:
+        given: Options of any kind by name; None is one that was not given.
+
+    Raises:
+        OptionError: If the method is unknown, or an option belongs to another one.
+    """
+    owners = option_owners()
+    own = {name: value for name, value in given.items() if name in owners and value is not None}
+    method = given.get("method")
+    if method is None:
+        method = infer_method(own)
+    return method, method_options(method, own)
+
+
 def method_options(method: str, given: Mapping[str, Any]) -> MethodOptions:
     """The options of a method from plain values.
 
@@ -196,6 +213,14 @@ def method_options(method: str, given: Mapping[str, Any]) -> MethodOptions:
                 "option. Leave out one of the two."
             )
     return kind(**given)
+
+
+def methods_about() -> list[tuple[list[str], str]]:
+    """What each method scores by, with all of the methods that say the same."""
+    found: dict[str, list[str]] = {}
+    for name in METHODS:
+        found.setdefault(METHODS[name].about, []).append(name)
+    return [(names, about) for about, names in found.items()]
 
 
 def given_options(options: MethodOptions) -> dict[str, Any]:

@@ -15,8 +15,7 @@ from nas.options.methods import (
     METHODS,
     MethodOptions,
     given_options,
-    infer_method,
-    method_options,
+    method_of,
     option_owners,
 )
 from nas.options.searchers import SEARCHERS
@@ -28,7 +27,12 @@ DTYPES = ("auto", "float32", "bfloat16")
 AUGMENTS = ("auto", "none", "crop", "crop-flip")
 ON_CORRUPT = ("skip", "refuse")
 
-_WHAT, _HOW, _MACHINE = "what to search", "how", "machine"
+_WHAT, _HOW, _TRAINING = "what to search", "how to search", "data and training"
+_RESULTS, _MACHINE = "results", "machine"
+
+
+NOT_TYPED = ("objective",)
+"""Options without a flag: of one that has one value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,40 +43,41 @@ class SearchOptions:
     """
 
     space: str = option(
-        kind=Text("S"), help="the search space: a name (`nas spaces`) or a YAML file", group=_WHAT, required=True
+        kind=Text("S"), help="search space: a name (`nas spaces` lists them) or a YAML file", group=_WHAT, required=True
     )
     budgets: tuple[str, ...] = option(
-        (), kind=Budgets(), help="4.2GFLOPs, 600MMACs, 25Mparams; may be given once per metric", group=_WHAT
+        (),
+        kind=Budgets(),
+        help="most a network may cost: 4.2GFLOPs, 600MMACs, 25Mparams; one per metric",
+        group=_WHAT,
     )
     data: str = option(
         "digits",
         kind=Text("D"),
-        help="digits, a folder with a folder of images per class, an .npz file, a folder of IDX files, or hf:NAME",
-        group=_WHAT,
+        help="images: digits, a folder of class folders, an .npz file, a folder of IDX files, or hf:NAME",
+        group=_TRAINING,
     )
     min_share: float = option(
         0.75, kind=Share("the budget", 0.75), help="least share of the budget that a network uses", group=_WHAT
     )
     resolution: int | None = option(
         kind=Whole(8, 4096, 224, "R"),
-        help="side of the square images that the budget is counted at",
+        help="image side that the budget is counted at",
         default_help="the space's own",
         group=_WHAT,
     )
-    out: str | None = option(
-        kind=Text("DIR"), help="the run directory", default_help="a fresh one in runs/", group=_WHAT
-    )
+    out: str | None = option(kind=Text("DIR"), help="run directory", default_help="a new one in runs/", group=_RESULTS)
     method: str = option(
         DEFAULT_METHOD,
         kind=Choice(lambda: METHODS, "M"),
-        help="how architectures get scores",
-        default_help=f"{DEFAULT_METHOD}, or the method that the other options belong to",
+        help="how architectures get scores, by a method of the list below",
+        default_help=f"{DEFAULT_METHOD}, or the method of the other options",
         group=_HOW,
     )
     searcher: str = option(
         "evolution", kind=Choice(lambda: SEARCHERS, "S"), help="what proposes architectures", group=_HOW
     )
-    seed: int = option(0, kind=Whole(0, 2**32 - 1, 0), help="random seed of the run", group=_HOW)
+    seed: int = option(0, kind=Whole(0, 2**32 - 1, 0), help="random seed of the run", group=_TRAINING)
     trials: int | None = option(
         kind=Whole(1, 10_000_000, 200), help="architectures to score", default_help="planned", group=_HOW
     )
@@ -82,44 +87,44 @@ class SearchOptions:
     finalist_epochs: int | None = option(
         kind=Whole(1, 1_000_000, 30), help="training epochs of each finalist", default_help="planned", group=_HOW
     )
-    metric: str = option(
-        "accuracy", kind=Choice(QUALITY_METRICS, "M"), help="what is measured on validation and test images", group=_HOW
-    )
+    metric: str = option("accuracy", kind=Choice(QUALITY_METRICS, "M"), help="measure of quality", group=_TRAINING)
     objective: str = option(
         "macs", kind=Choice(OBJECTIVES, "COST"), help="the cost on the other axis of the Pareto front", group=_HOW
     )
     train_resolution: int | None = option(
         kind=Whole(8, 4096, 64, "R"),
-        help="side of the square images that networks are trained on",
-        default_help="the images' own size where that can be afforded",
-        group=_HOW,
+        help="image side that networks are trained at",
+        default_help="the images' own if time allows",
+        group=_TRAINING,
     )
     augment: str = option(
         "auto",
         kind=Choice(AUGMENTS, "A"),
         help="augmentation of training images",
-        default_help="auto, what suits the data",
-        group=_HOW,
+        default_help="auto, by the data",
+        group=_TRAINING,
     )
     on_corrupt: str = option(
         "skip",
         kind=Choice(ON_CORRUPT, "WHAT"),
-        help="what becomes of images that cannot be read: skipped, or the data set is refused",
-        group=_HOW,
+        help="if images cannot be read, skip them or refuse the whole data set",
+        group=_TRAINING,
     )
     early_stopping: bool = option(
         True,
         kind=Switch(),
-        help="stop finalists that fall behind, where they train side by side on workers",
+        help="stop finalists that fall behind while they train side by side on workers",
         group=_HOW,
     )
     onnx: bool | None = option(
         kind=Switch(optional=True),
         help="write a model.onnx for each winner",
-        default_help="where the extra is installed",
-        group=_HOW,
+        default_help="if onnx is installed",
+        group=_RESULTS,
     )
-    device: str = option("auto", kind=Device(), help="auto, cpu, cuda, cuda:0 or mps", group=_MACHINE)
+    device: str = option(
+        "auto", kind=Device(), help="where networks train: auto, cpu, cuda, cuda:0 or mps", group=_MACHINE
+    )
     threads: int | None = option(
         kind=Whole(1, 1024, 2), help="CPU threads of training", default_help="one per core", group=_MACHINE
     )
@@ -128,31 +133,31 @@ class SearchOptions:
         kind=Whole(2, 65_536, 64),
         help="images per training step",
         default_help="by the size of the data",
-        group=_MACHINE,
+        group=_TRAINING,
     )
     dtype: str = option(
         "auto",
         kind=Choice(DTYPES, "T"),
         help="data type of the forward pass",
         default_help="auto, bfloat16 on GPUs",
-        group=_MACHINE,
+        group=_TRAINING,
     )
     workers: int | None = option(
         kind=Whole(0, 10_000, 2),
-        help="processes that score and train side by side, by Ray; 0 is this process alone",
-        default_help="this process, or as many as a cluster given by --ray has room for",
+        help="Ray worker processes that score and train side by side; 0 uses this process alone",
+        default_help="0, or what the cluster of --ray has room for",
         group=_MACHINE,
     )
     ray: str | None = option(
         kind=Cluster(),
-        help="the Ray cluster that workers run on: auto or HOST:PORT",
+        help="Ray cluster that workers run on: auto or HOST:PORT",
         default_help="this machine",
         group=_MACHINE,
     )
     job_threads: int = option(1, kind=Whole(1, 1024, 2), help="CPU threads of one scoring job", group=_MACHINE)
     job_timeout: int | None = option(
         kind=Whole(1, 10_000_000, 600, "S"),
-        help="seconds after which a worker's job is tried again",
+        help="seconds after which a job of a worker is tried again",
         default_help="many times what others took",
         group=_MACHINE,
     )
@@ -180,12 +185,18 @@ class SearchOptions:
                 raise OptionError(unknown("option", name, known, most=len(known)))
         if "space" not in given:
             raise OptionError("A search needs a space: give a name such as 'coatnet', or a YAML file.")
-        own = {name: value for name, value in given.items() if name in owners and value is not None}
-        common = {name: value for name, value in given.items() if name not in owners}
-        method = common.pop("method", None)
-        if method is None:
-            method = infer_method(own)
-        return cls(**common, method=method, method_options=method_options(method, own))
+        method, own = method_of(given)
+        common = {name: value for name, value in given.items() if name not in owners and name != "method"}
+        return cls(**common, method=method, method_options=own)
+
+    @classmethod
+    def typed(cls) -> dict[str, list[str]]:
+        """The names of the options that can be typed, by heading, in the order of a help text."""
+        groups: dict[str, list[str]] = {heading: [] for heading in (_WHAT, _HOW, _TRAINING, _MACHINE, _RESULTS)}
+        for name, each in declared(cls).items():
+            if name not in NOT_TYPED:
+                groups[each.group].append(name)
+        return groups
 
     def replaced(self, **given: Any) -> SearchOptions:
         """The same options but for those given; those of the method are kept where the method stays."""
@@ -246,7 +257,7 @@ class SearchOptions:
         """
         asked = self.replaced(**instead) if instead else self
         given = {"space": asked.space, **not_default(asked), "data": asked.data}
-        order = [name for name in declared(self) if name in given and name not in ("out", "objective")]
+        order = [name for name in declared(self) if name in given and name not in ("out", *NOT_TYPED)]
         return [
             "nas-search",
             *words_of({name: given[name] for name in order}),

@@ -18,3 +18,11 @@ SEARCHERS: PlugIns[Any] = PlugIns(
     },
 )
 """What makes a searcher, a `nas.searchers.searcher.MakesSearcher`, by name; `SEARCHERS.add(name, …)` adds one."""
+
+SEARCHERS_ABOUT = {
+    "evolution": "mutations and crossovers of the best, within the budgets",
+    "nsga2": "Optuna's NSGA-II, on score and cost",
+    "tpe": "Optuna's tree-structured Parzen estimator",
+    "random": "samples at random: the baseline of the others",
+}
+"""What each searcher of this package does, in half a line."""

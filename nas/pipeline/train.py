@@ -135,7 +135,7 @@ def _planned(architecture: Architecture, info: DataInfo, options: SearchOptions)
 def _trained(
     network: Network, data: Dataset, plan: Plan, folder: Path, options: SearchOptions, progress: Progress
 ) -> tuple[float, float, list[dict[str, Any]]]:
-    """Trains the network, then tests it once: its accuracy on search-validation and test, and what each epoch told."""
+    """Trains the network, then tests it once: accuracy on search-validation and test, and the rows of its epochs."""
     recipe = plan.recipe(epochs=plan.finalist_epochs, seed=options.seed)
     history = _History(folder / "history.json")
     with stoppable():
@@ -326,14 +326,14 @@ def _check_seen(path: Path, data: Dataset, seed: int) -> str | None:
 def _told_of(path: Path) -> tuple[dict[str, Any], Any]:
     """What exported weights say of their training, and the class names; empty where they say nothing."""
     with suppress(SafetensorError, OSError, KeyError, ValueError), safe_open(path, "pt") as file:
-        told = file.metadata() or {}
-        card, class_names = json.loads(told["card"]), json.loads(told["class_names"])
+        stored = file.metadata() or {}
+        card, class_names = json.loads(stored["card"]), json.loads(stored["class_names"])
         return (card if isinstance(card, dict) else {}), class_names
     return {}, None
 
 
 class _History:
-    """What was told of each epoch, kept in a file so that a training that goes on knows of the epochs before."""
+    """The rows of a training's epochs, kept in a file so that a resumed training has those of earlier epochs."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -344,7 +344,7 @@ class _History:
                 self.rows = list(json.loads(path.read_text())["history"])
 
     def add(self, row: dict[str, Any]) -> None:
-        """Adds an epoch; one that is trained again takes the place of what was told of it."""
+        """Adds an epoch; one that is trained again replaces its row."""
         self.rows = [known for known in self.rows if known["epoch"] < row["epoch"]] + [row]
         atomic_write(self._path, json.dumps({"format": 1, "history": self.rows}) + "\n")
 

@@ -32,7 +32,7 @@ def next_commands(summary: Summary) -> list[Command]:
     if summary.winners:
         add("Export a network again, by its rank:", "nas", "export", run, "--rank", "1")
     if summary.finished:
-        add("Make this page anew:", "nas", "report", run)
+        add("Re-create this page:", "nas", "report", run)
     lower = _lower_budget(summary)
     if lower is not None:
         options = SearchOptions.from_dict(summary.record.manifest["options"])

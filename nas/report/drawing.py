@@ -12,11 +12,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-# Okabe and Ito's colours, told apart with every common kind of colour blindness: those that show on a light
+# Okabe and Ito's colors, distinguishable with every common kind of color blindness: those that show on a light
 # page, and those that show on a dark one.
 _LIGHT = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _DARK = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00")
-# A second sign beside colour, for print and for those who see none.
+# Markers differ as well as colors, for print and for readers who do not see color.
 MARKERS = ("o", "s", "^", "D", "v", "P")
 OTHERS = ("#8A8F98", "X")
 

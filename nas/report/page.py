@@ -99,7 +99,7 @@ def _front_picture(summary: Summary) -> Picture | None:
     if not summary.complete:
         return None
     sentences = (
-        "Each sign is one network that was scored, coloured by its layout (C convolution, A attention).",
+        "Each marker is one scored network, colored by its layout (C convolution, A attention).",
         summary.score_meaning.caption,
         "The line joins the networks that no other beats in both score and cost.",
     )

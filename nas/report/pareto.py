@@ -86,13 +86,13 @@ def _scale(costs: list[float], budgets: tuple[Budget, ...], objective: str) -> t
 def _draw_trials(axes: Axes, trials: list[Trial], objective: str, factor: float, look: Look) -> list[Artist]:
     counts = Counter(trial.layout for trial in trials)
     named = sorted(layout for layout, _ in counts.most_common(len(MARKERS)))
-    signs = dict(zip(named, zip(look.colours, MARKERS, strict=True), strict=False))
+    markers = dict(zip(named, zip(look.colours, MARKERS, strict=True), strict=False))
     handles: list[Artist] = []
     for layout in [*named, None]:
-        group = [t for t in trials if t.layout == layout or (layout is None and t.layout not in signs)]
+        group = [t for t in trials if t.layout == layout or (layout is None and t.layout not in markers)]
         if not group:
             continue
-        colour, marker = signs.get(layout, OTHERS) if layout is not None else OTHERS
+        colour, marker = markers.get(layout, OTHERS) if layout is not None else OTHERS
         name = "other layouts" if layout is None else layout.lstrip("_") or "no layout"
         x = [_cost(trial, objective) / factor for trial in group]
         axes.scatter(
@@ -169,8 +169,8 @@ def _draw_budget(axes: Axes, summary: Summary, factor: float, look: Look) -> lis
     axes.axvline(bound, color=look.ink, linestyle="--", linewidth=1.2, zorder=1)
     label = f"budget, {format_quantity(budget.metric, budget.bound)}"
     handles: list[Artist] = [Line2D([], [], color=look.ink, linestyle="--", linewidth=1.2, label=label)]
-    aim = summary.setting("min_share")
-    if isinstance(aim, int | float) and 0 < aim < 1:
-        axes.axvspan(aim * bound, bound, color=look.ink, alpha=0.07, linewidth=0, zorder=0)
-        handles.append(Patch(color=look.ink, alpha=0.12, linewidth=0, label=f"aim, from {aim:.0%} of it"))
+    least = summary.setting("min_share")
+    if isinstance(least, int | float) and 0 < least < 1:
+        axes.axvspan(least * bound, bound, color=look.ink, alpha=0.07, linewidth=0, zorder=0)
+        handles.append(Patch(color=look.ink, alpha=0.12, linewidth=0, label=f"at least {least:.0%} of the budget"))
     return handles

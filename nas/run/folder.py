@@ -7,7 +7,7 @@ import platform
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, overload
+from typing import Any, Self, cast, overload
 
 from nas.errors import RunError
 from nas.run import record
@@ -34,6 +34,22 @@ class RunRecord:
         """What the run was started with, as in `run.yaml`: options, plan, versions, space_digest, budgets."""
         own = ("event", "time", "format")
         return {key: value for key, value in self._first.items() if key not in own}
+
+    def part(self, *names: str) -> dict[str, Any]:
+        """Returns a mapping inside the manifest, found name by name; empty where there is none.
+
+        Raises:
+            RunError: If there is something else in its place.
+        """
+        part = self._first
+        for name in names:
+            found: object = part.get(name) or {}
+            if not isinstance(found, dict):
+                raise RunError(
+                    f"{self.path} is damaged: its {name} is {str(found)[:40]!r}. Restore {record.NAME} from a copy."
+                )
+            part = cast("dict[str, Any]", found)
+        return part
 
     @overload
     def events(self) -> list[Event]: ...
@@ -97,7 +113,7 @@ class Run(RunRecord):
             versions = {"python": platform.python_version(), "platform": platform.platform()}
             own = {key: value for key, value in manifest.items() if key != "format"}
             fields = {**own, "versions": {**versions, **manifest.get("versions", {})}}
-            # The record goes first and whole: a folder with it can be resumed, one without it used anew.
+            # The record goes first and whole: a folder with it can be resumed, one without it can be used again.
             atomic_write(folder / record.NAME, record.encode_started(fields))
             run = cls(folder, lock)
             run._write_manifest()

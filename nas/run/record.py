@@ -77,7 +77,7 @@ def read(path: Path) -> Contents:
     """
     written, size = _parse(path)
     given: int = written[0]["format"]
-    plains = upgrade(written) if given < FORMAT else written
+    plains = _upgraded(path, written) if given < FORMAT else written
     events = [_decoded(path, number, plain) for number, plain in enumerate(plains, start=1)]
     return Contents(first=plains[0], events=events, size=size, format=given)
 
@@ -92,7 +92,7 @@ def rewrite(path: Path) -> None:
     """
     written, _ = _parse(path)
     link_or_copy(path, path.with_name(f"{path.name}.format-{written[0]['format']}"))
-    atomic_write(path, b"".join(_line({}, plain) for plain in upgrade(written)))
+    atomic_write(path, b"".join(_line({}, plain) for plain in _upgraded(path, written)))
 
 
 class EventLog:
@@ -213,6 +213,13 @@ def _parse(path: Path) -> tuple[list[Plain], int]:
         size += len(line) + 1
     _check_first(path, plains[0] if plains else None)
     return plains, size
+
+
+def _upgraded(path: Path, written: list[Plain]) -> list[Plain]:
+    try:
+        return upgrade(written)
+    except (ValueError, RecursionError) as fault:
+        raise RunError(f"{path} is damaged: {str(fault)[:80]}. Restore it from a copy.") from None
 
 
 def _plain_of(line: bytes) -> Plain | None:

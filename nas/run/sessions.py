@@ -1,7 +1,7 @@
 """How long a run has worked, over all the times that it was started and stopped.
 
 A session that was killed could not say how long it was. The next one records, as `RunResumed`, what is known: from the
-start of the session (and of the phase that was stopped) to its last sign of life.
+start of the session (and of the phase that was stopped) to its last event.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Stopping in good order: SIGINT and SIGTERM end work between its steps, never inside one.
 
-The first signal raises `KeyboardInterrupt` at once, or at the end of the `unbroken` section that it came in; whoever
-catches it saves what there is to save and raises it again. A second signal raises at once, wherever it comes.
+The first signal raises `KeyboardInterrupt` at once, or at the end of the `uninterrupted` section that it came in;
+whoever catches it saves what there is to save and raises it again. A second signal raises at once, wherever it comes.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def rearm() -> None:
 
 
 @contextmanager
-def unbroken() -> Generator[None, None, None]:
+def uninterrupted() -> Generator[None, None, None]:
     """A section that a first signal does not cut: `KeyboardInterrupt` is raised at its end."""
     if not _in_main_thread():
         yield

@@ -2,12 +2,16 @@
 
 Format 1 is that of version 0.1. Since then events have other names, a search has a method with options and a plan of
 its own where it had a scorer and a strategy beside all other options, and a run keeps its method's facts in one place.
+Architectures are of format 2, and so have other digests.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, cast
+
+from nas import file_formats
+from nas.file_formats import digest_of, digest_of_format_1, rename_parameters
 
 FORMAT = 2
 """The format that this version writes."""
@@ -30,11 +34,53 @@ def upgrade(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
     Args:
         events: Each with a text as its "event"; the first is `run_started`. Nothing else about them is relied on.
+
+    Raises:
+        ValueError, RecursionError: If an architecture or the space holds numbers that are not finite, or is nested
+            deeper than any that can be read.
     """
-    return [
-        _manifest(events[0]),
-        *({**event, "event": _KINDS.get(event["event"], event["event"])} for event in events[1:]),
-    ]
+    digests = _new_digests(events)
+    return [_manifest(events[0]), *(_event(event, digests) for event in events[1:])]
+
+
+def _event(old: dict[str, Any], digests: Mapping[str, str]) -> dict[str, Any]:
+    """Any event but the first.
+
+    Args:
+        digests: By an architecture's digest of format 1, that of format 2.
+    """
+    upgraded = _named({**old, "event": _KINDS.get(old["event"], old["event"])}, digests)
+    if isinstance(upgraded.get("trial"), dict):
+        upgraded["trial"] = _named(upgraded["trial"], digests)
+    return upgraded
+
+
+def _named(old: dict[str, Any], digests: Mapping[str, str]) -> dict[str, Any]:
+    """An event or trial whose architecture and digest are of format 2.
+
+    Of networks that were only measured, the record has no more than the digest, which stays.
+    """
+    upgraded = dict(old)
+    if _is_format_1(old.get("architecture")):
+        upgraded["architecture"] = file_formats.upgrade(old["architecture"])
+    if isinstance(old.get("digest"), str):
+        upgraded["digest"] = digests.get(old["digest"], old["digest"])
+    return upgraded
+
+
+def _new_digests(events: list[dict[str, Any]]) -> dict[str, str]:
+    """The digests of format 2 by those of format 1, of all architectures that the events hold."""
+    found: dict[str, str] = {}
+    for event in events[1:]:
+        for holder in (event, _mapping(event.get("trial"))):
+            plain = _mapping(holder.get("architecture"))
+            if _is_format_1(plain):
+                found[digest_of_format_1(plain)] = digest_of(file_formats.upgrade(plain))
+    return found
+
+
+def _is_format_1(plain: object) -> bool:
+    return _mapping(plain).get("format") == 1
 
 
 def _manifest(plain: dict[str, Any]) -> dict[str, Any]:
@@ -44,6 +90,14 @@ def _manifest(plain: dict[str, Any]) -> dict[str, Any]:
     method = "supernet" if scorer == "supernet-loss" else str(scorer)
     upgraded = {name: value for name, value in plain.items() if name not in ("trained", "supernet")}
     upgraded["format"] = FORMAT
+    if isinstance(plain.get("presets"), list):
+        presets = cast("list[Any]", plain["presets"])
+        upgraded["presets"] = [file_formats.upgrade(each) if _is_format_1(each) else each for each in presets]
+    space = _mapping(plain.get("space"))
+    if rename_parameters(space) != space:
+        upgraded |= {"space": rename_parameters(space), "space_digest": digest_of(rename_parameters(space))}
+        # The shipped space of that name, or the file, is not the same in this format; what was kept counts.
+        upgraded["space_source"] = None
     if options:
         upgraded["options"] = _options(options, method, by_loss=scorer == "supernet-loss")
     if plan:

@@ -20,7 +20,7 @@ from nas.errors import BudgetError, SpaceError
 from nas.sampling.feasible_set import FeasibleSet
 from nas.sampling.infeasible import infeasible, infeasible_together, none_found
 from nas.sampling.shortest_paths import meets_all, shortest
-from nas.sampling.weight_table import Table, Window
+from nas.sampling.weight_table import WeightTable, Window
 from nas.spaces import START, Genotype, SearchSpace
 
 MAX_TRIES = 500
@@ -41,8 +41,8 @@ class BudgetSampler:
     A bound on multiply-adds or parameters above the largest member is lowered to it, so that `min_share` means
     something in a small space.
 
-    Where a space does not list its layouts (`SearchSpace.listed`), `layouts` is `("*",)`, and sampling "by layout" is
-    by the fair measure (see `nas.spaces.decision_graph`) among the feasible members, exactly.
+    Where a space does not list its layouts (`SearchSpace.lists_layouts`), `layouts` is `("*",)`, and sampling "by
+    layout" is by the fair measure (see `nas.spaces.decision_graph`) among the feasible members, exactly.
 
     Threads may share a sampler: what it remembers is a function of its key alone.
 
@@ -82,7 +82,7 @@ class BudgetSampler:
                 bounds=tuple(lowered.get(budget.metric, budget.bound) for budget in budgets),
                 min_share=min_share,
             )
-        self._tables: dict[tuple[str, bool], Table | None] = {}
+        self._tables: dict[tuple[str, bool], WeightTable | None] = {}
         self._listed: dict[str, list[Member]] = {}
         self.layouts = tuple(layout for layout in space.layouts if self._fits(layout))
         if not self.layouts:
@@ -205,9 +205,9 @@ class BudgetSampler:
         tried = self._measured or tries
         return none_found(self.space.name, self.budgets, self.feasible.min_share, tried, self._smallest_seen)
 
-    def _table(self, layout: str, *, alike: bool = False) -> Table | None:
+    def _table(self, layout: str, *, alike: bool = False) -> WeightTable | None:
         """The table of a layout, of members all alike or by the fair measure; None if no member is within bounds."""
-        key = (layout, alike or self.space.listed)
+        key = (layout, alike or self.space.lists_layouts)
         if key not in self._tables:
             graph, metrics, bounds = (
                 self.costs.graph(layout),
@@ -216,10 +216,10 @@ class BudgetSampler:
             )
             least = [graph.remaining(metric)[START] for metric in metrics] if graph.nodes else []
             within = bool(least) and self.counted.may_still_reach([0] * len(least), least)
-            self._tables[key] = Table(graph, metrics, bounds, fair=not key[1]) if within else None
+            self._tables[key] = WeightTable(graph, metrics, bounds, fair=not key[1]) if within else None
         return self._tables[key]
 
-    def _window(self, table: Table) -> Window:
+    def _window(self, table: WeightTable) -> Window:
         """The bins of all feasible members, and of few others."""
         low: list[int] = []
         for bound, slack, lost in zip(self.counted.bounds, table.slack, table.lost, strict=True):

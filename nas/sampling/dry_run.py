@@ -16,7 +16,7 @@ from nas.options import SearchOptions
 from nas.sampling.budget_sampler import measures_of
 from nas.sampling.feasible_set import FeasibleSet
 from nas.sampling.shortest_paths import meets_all, shortest
-from nas.sampling.weight_table import Table
+from nas.sampling.weight_table import WeightTable
 from nas.spaces import END, START, Node, SearchSpace
 
 _HALF = 8_000_000
@@ -208,7 +208,7 @@ def _thin_share(graph: CostGraph, size: int, budgets: Sequence[Budget], rng: ran
         return 0.0
     if len(bounds) > 1 and not meets_all(graph, bounds):
         return 0.0
-    table = Table(graph, list(bounds), list(bounds.values()), fair=False)
+    table = WeightTable(graph, list(bounds), list(bounds.values()), fair=False)
     window = (0,) * len(bounds), table.top
     sampled = [table.sample(rng, window) or [] for _ in range(_TRIES)]
     hits = sum(
@@ -226,7 +226,7 @@ def _measured_share(
     bounds = {budget.metric: int(budget.bound) for budget in counted}
     bounds = bounds or {"macs": graph.remaining("macs", smallest=False)[START]}
     within = FeasibleSet(metrics=tuple(bounds), bounds=tuple(bounds.values()))
-    table = Table(graph, within.metrics, [*bounds.values()], fair=False)
+    table = WeightTable(graph, within.metrics, [*bounds.values()], fair=False)
     window = (0,) * len(bounds), table.top
     tried = hits = 0
     for _ in range(_TRIES):

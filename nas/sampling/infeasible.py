@@ -41,7 +41,7 @@ def none_found(
             )
     return BudgetError(
         f"No {space} network was found in {tries:,} tries that uses at least {min_share:.0%} of {joined(budgets)}. "
-        "Lower --aim."
+        "Lower --min-share."
     )
 
 

@@ -46,7 +46,7 @@ class _Fork(NamedTuple):
 Window = tuple[tuple[int, ...], tuple[int, ...]]
 
 
-class Table:
+class WeightTable:
     """Weights of the members of one layout by binned excess; all members together weigh 1.
 
     Args:

@@ -72,8 +72,8 @@ class Parameters:
                 stages.append(ABSENT)
                 continue
             # A stage whose width follows from the one before it has none of its own to choose.
-            handed = next((gene.width for gene in reversed(stages) if gene.depth), self.space.stem.width(stem))
-            width = handed * stage.times if stage.times else pick(f"stage{i}.width")
+            width_in = next((gene.width for gene in reversed(stages) if gene.depth), self.space.stem.width(stem))
+            width = width_in * stage.width_multiplier if stage.width_multiplier else pick(f"stage{i}.width")
             picked: list[tuple[str, tuple[Any, ...]]] = []
             for k in range(depth if stage.per_layer else 1):
                 place = f"stage{i}.layer{k + 1}" if stage.per_layer else f"stage{i}"
@@ -91,7 +91,7 @@ class Parameters:
             chosen[f"stage{i}.depth"] = gene.depth
             if not gene.depth:
                 continue
-            if not stage.times:
+            if not stage.width_multiplier:
                 chosen[f"stage{i}.width"] = gene.width
             for k, (letter, params) in enumerate(
                 zip(gene.op, gene.params, strict=True) if stage.per_layer else [(gene.op, gene.params)]

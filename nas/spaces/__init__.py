@@ -1,7 +1,8 @@
 """A search space: what may vary in a network, as values; membership, exact size, drawing, variation."""
 
-from nas.spaces.choices import ABSENT, Genotype, LayerChoice, OpChoice, StageChoice, StageSpace, StemSpace
+from nas.spaces.choices import OpChoice, StageSpace, StemSpace
 from nas.spaces.decision_graph import END, START, Edge, Graph, Node
+from nas.spaces.genotype import ABSENT, Genotype, LayerChoice, StageChoice
 from nas.spaces.search_space import MANY, OpRules, SearchSpace
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""What may vary in a space and what one member chose, as values."""
+"""What may vary in a space, as values: its stages, their ops, the stem."""
 
 from __future__ import annotations
 
@@ -6,53 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import product
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
+from nas.spaces.genotype import LayerChoice, StageChoice
 from nas.spaces.templates import names_in
 
 Choices: TypeAlias = "tuple[tuple[str, tuple[Any, ...]], ...]"
 """Names and values, sorted by name."""
-
-
-class StageChoice(NamedTuple):
-    """The genes of one stage.
-
-    A stage with one choice for all its layers has one letter as `op`, and `params` are values of the op's choices in
-    the order of their names. A stage with a choice per layer has one letter per layer, and `params` has one such tuple
-    per layer. `ABSENT` stands for a stage of no layers.
-    """
-
-    op: str
-    width: int
-    depth: int
-    params: tuple[Any, ...]
-
-
-ABSENT = StageChoice("", 0, 0, ())
-
-
-class LayerChoice(NamedTuple):
-    """What one layer of a stage with a choice per layer is.
-
-    Attributes:
-        stage, place: The stage's number and the layer's in it, both from 0.
-        source: The stage whose map it reads: its own, but for a first layer the last present one; -1 is the stem.
-        params: Values of the op's choices that its template uses at this place, in the order of their names.
-    """
-
-    stage: int
-    place: int
-    source: int
-    op: str
-    width: int
-    params: tuple[Any, ...]
-
-
-class Genotype(NamedTuple):
-    """One point of a space: values of the stem's choices (in order of their names), then the stages."""
-
-    stem: tuple[Any, ...]
-    stages: tuple[StageChoice, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +68,7 @@ class StageSpace:
     Attributes:
         depths: 0 among them: the stage may be absent.
         per_layer: Whether every layer has a letter and choices of its own; else the stage's layers share them.
-        times: The stage is so many times as wide as the map that it is handed; 0 where its width is chosen.
+        width_multiplier: The stage is so many times as wide as its input; 0 where its width is chosen.
     """
 
     stride: int
@@ -116,11 +76,11 @@ class StageSpace:
     depths: tuple[int, ...]
     ops: tuple[OpChoice, ...]
     per_layer: bool = False
-    times: int = 0
+    width_multiplier: int = 0
 
     def width_after(self, width_in: int, chosen: int) -> int:
-        """The stage's width: what was chosen, unless the width that it is handed decides."""
-        return width_in * self.times or chosen
+        """The stage's width: what was chosen, unless the input width decides."""
+        return width_in * self.width_multiplier or chosen
 
     @property
     def letters(self) -> str:
@@ -168,8 +128,13 @@ class StageSpace:
             "depths": self.depths,
             "ops": [op.to_dict() for op in self.ops],
             **({"per_layer": True} if self.per_layer else {}),
-            **({"same": True} if self.times == 1 else {"times": self.times} if self.times else {}),
+            **self._multiplier(),
         }
+
+    def _multiplier(self) -> dict[str, Any]:
+        if self.width_multiplier > 1:
+            return {"times": self.width_multiplier}
+        return {"same": True} if self.width_multiplier else {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ stage, the width and the source of the map at hand, and, where a rule asks for t
 and the last letter. So counting, exact sizes, drawing, cheapest and dearest members are sums over a graph without
 cycles, whatever the stages look like.
 
-Edges carry the weights of the *fair* measure: over all members alike, nearly all draws would be the deepest networks,
+Edges carry the weights of the *fair* measure: over all members alike, nearly all samples would be the deepest networks,
 since these have the most choices. Fair is uniform over each stage's depths, then over the strings of letters that the
 stage allows at that depth, then over all other choices; rules between stages (and budgets, later) condition it.
 """
@@ -22,7 +22,8 @@ from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nas.spaces.choices import ABSENT, LayerChoice, StageChoice, combinations
+from nas.spaces.choices import combinations
+from nas.spaces.genotype import ABSENT, LayerChoice, StageChoice
 
 if TYPE_CHECKING:
     from nas.spaces.search_space import SearchSpace
@@ -78,7 +79,7 @@ class Automaton:
         self._space = space
         self._known: dict[tuple[Node, str], list[Edge]] = {}
         # The strings of letters are listed only where all stages share their choice; else nodes watch over the order.
-        self._between = "" if space.listed and not watched else space.op_order
+        self._between = "" if space.lists_layouts and not watched else space.op_order
         self._totals = set(space.total_depth)
 
     def edges(self, node: Node, letter: str = "") -> list[Edge]:

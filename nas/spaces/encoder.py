@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from nas.architecture import Architecture, BlockConfig, LayerConfig, StageConfig
 from nas.errors import SpaceError
-from nas.spaces.choices import ABSENT, Genotype, LayerChoice, StageChoice, combinations
+from nas.spaces.choices import combinations
+from nas.spaces.genotype import ABSENT, Genotype, LayerChoice, StageChoice
 
 if TYPE_CHECKING:
     from nas.spaces.search_space import SearchSpace
 
 
-class Inverse:
+class Encoder:
     """What choices a space's layers come from, worked out when it is asked for."""
 
     def __init__(self, space: SearchSpace) -> None:
@@ -80,10 +81,10 @@ class Inverse:
     def beginnings(self, index: int, source: int, width_in: int) -> dict[Any, list[Any]]:
         """By transition and first layer of a stage, the choices (of depth 1, or of the first layer) that give them.
 
-        A stage that keeps its width may not say so in its layers, so there the width handed in tells choices apart.
+        A stage that keeps its width may not say so in its layers, so there the input width distinguishes choices.
         """
         stage = self._space.stages[index]
-        widths = [stage.width_after(width_in, 0)] if stage.times else stage.widths
+        widths = [stage.width_after(width_in, 0)] if stage.width_multiplier else stage.widths
         key = ("first", index, self._space.stride(index, source), *widths)
         if key not in self._known:
             found: dict[Any, list[Any]] = {}

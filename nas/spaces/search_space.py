@@ -2,7 +2,7 @@
 
 A space is a sequence of stages between a stem and a head. In most stages one *op* (a letter, such as C or A) is chosen
 with a width, a depth and the op's own choices for all layers; in a stage with `per_layer` every layer has a letter and
-choices of its own. What couples the stages are the rules and the width that one hands to the next;
+choices of its own. What couples the stages are the rules and the width that one passes to the next;
 `nas.spaces.decision_graph` has them as a graph, in which counting, drawing and proving are sums over paths.
 
 `Architecture` is the program, `Genotype` the point in the space that encodes it.
@@ -22,9 +22,10 @@ from typing import Any, Protocol
 from nas.architecture import Architecture, BlockConfig, InputConfig, LayerConfig, StageConfig
 from nas.errors import SpaceError
 from nas.spaces import variation
-from nas.spaces.choices import Genotype, LayerChoice, StageChoice, StageSpace, StemSpace
+from nas.spaces.choices import StageSpace, StemSpace
 from nas.spaces.decision_graph import Automaton, Graph
-from nas.spaces.encoder import Inverse
+from nas.spaces.encoder import Encoder
+from nas.spaces.genotype import Genotype, LayerChoice, StageChoice
 from nas.spaces.templates import fill, names_in
 from nas.strict_yaml import canonical_json
 
@@ -53,7 +54,7 @@ class SearchSpace:
         layer_order: The same as `op_order` among the layers of one stage with a choice per layer.
         total_depth: How many layers all stages together may have; empty for any number.
         contiguous: Whether no absent stage may lie between present ones.
-        ops: The op library's rules, handed in by whoever loads the space.
+        ops: The op library's rules, passed in by whoever loads the space.
     """
 
     name: str
@@ -73,14 +74,14 @@ class SearchSpace:
     # -- what it holds ------------------------------------------------------------------------------------------
 
     @cached_property
-    def listed(self) -> bool:
+    def lists_layouts(self) -> bool:
         """Whether layouts are listed: all stages share their choice among their layers, and none may be absent."""
         return not any(stage.per_layer or 0 in stage.depths for stage in self.stages)
 
     @cached_property
     def layouts(self) -> tuple[str, ...]:
-        """Every allowed string of letters, one per stage, such as CCAA; `MANY` alone if the space is not `listed`."""
-        if not self.listed:
+        """Every allowed string of letters, one per stage, such as CCAA; `MANY` alone if it lists no layouts."""
+        if not self.lists_layouts:
             return (MANY,)
         rank = {letter: i for i, letter in enumerate(self.op_order)}
         strings = [""]
@@ -92,7 +93,7 @@ class SearchSpace:
 
     def follows(self, width_in: int, width: int, stage: int | None = None) -> bool:
         """Whether a stage of `width` may follow one of `width_in`; of the given stage, whether it may be so itself."""
-        if stage is not None and self.stages[stage].times:
+        if stage is not None and self.stages[stage].width_multiplier:
             return width == self.stages[stage].width_after(width_in, 0)
         return width >= width_in or not self.growing
 
@@ -104,7 +105,7 @@ class SearchSpace:
         """The members of a layout (or of all, for `MANY`) as paths through a graph."""
         key = ("graph", layout)
         if key not in self._cache:
-            self._cache[key] = Graph(self._automaton, layout, listed=self.listed)
+            self._cache[key] = Graph(self._automaton, layout, listed=self.lists_layouts)
         return self._cache[key]
 
     @cached_property
@@ -148,7 +149,7 @@ class SearchSpace:
         Raises:
             SpaceError: If the architecture is no member, saying where it leaves the space.
         """
-        return self.inverse.encode(architecture)
+        return self.encoder.encode(architecture)
 
     def valid(self, genotype: Genotype) -> bool:
         """Whether the rules on depths, orders and widths hold."""
@@ -171,7 +172,7 @@ class SearchSpace:
 
     def layout(self, genotype: Genotype) -> str:
         """The letters of a member: one per stage (CCAA), or per layer with stages set apart (C-CC-CCA)."""
-        return ("" if self.listed else "-").join(choice.op for choice in genotype.stages)
+        return ("" if self.lists_layouts else "-").join(choice.op for choice in genotype.stages)
 
     def stem_block(self, values: tuple[Any, ...]) -> BlockConfig:
         key = ("stem", values)
@@ -251,7 +252,7 @@ class SearchSpace:
     def genotype(self, picked: Iterable[Any]) -> Genotype:
         """The genotype of the choices along a path of `graph`."""
         stem, *choices = picked
-        if self.listed:
+        if self.lists_layouts:
             return Genotype(stem, tuple(choices[:-1]))
         genes: list[StageChoice] = []
         layers: list[LayerChoice] = []
@@ -283,11 +284,11 @@ class SearchSpace:
     # -- drawing and variation ----------------------------------------------------------------------------------
 
     def sample(self, rng: random.Random, *, by: str = "layout") -> Architecture:
-        """Draws a member, without a budget.
+        """Samples a member, without a budget.
 
         Args:
-            by: "layout" draws a layout uniformly, then uniformly within it; where layouts are not listed, it draws by
-                the fair measure of `nas.spaces.decision_graph`. "architecture" draws uniformly over all architectures,
+            by: "layout" samples a layout uniformly, then uniformly within it; without listed layouts it samples by
+                the fair measure of `nas.spaces.decision_graph`. "architecture" samples uniformly over all members,
                 where the layouts with the most choices (and the greatest depths) crowd out the others.
         """
         if by not in ("layout", "architecture"):
@@ -302,8 +303,8 @@ class SearchSpace:
         return self.decode(self.sample_genotype(rng, layout, fair=by == "layout"))
 
     def sample_genotype(self, rng: random.Random, layout: str, *, fair: bool = True) -> Genotype:
-        """Draws uniformly within one layout; of `MANY`, by the fair measure if `fair`, else uniformly over all."""
-        return self.genotype(self.graph(layout).draw(rng, fair=fair and not self.listed))
+        """Samples uniformly within one layout; of `MANY`, by the fair measure if `fair`, else uniformly over all."""
+        return self.genotype(self.graph(layout).draw(rng, fair=fair and not self.lists_layouts))
 
     def mutate(self, architecture: Architecture, rng: random.Random) -> Architecture:
         """A member that differs from the given member in one gene (and in what the rules make follow from it)."""
@@ -359,9 +360,9 @@ class SearchSpace:
     # -- inside -------------------------------------------------------------------------------------------------
 
     @cached_property
-    def inverse(self) -> Inverse:
+    def encoder(self) -> Encoder:
         """What finds the choices that gave a stage its layers."""
-        return Inverse(self)
+        return Encoder(self)
 
     @cached_property
     def _cache(self) -> dict[Any, Any]:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nas.spaces.choices import ABSENT, Choices, Genotype, OpChoice, StageChoice, StageSpace
+from nas.spaces.choices import Choices, OpChoice, StageSpace
+from nas.spaces.genotype import ABSENT, Genotype, StageChoice
 
 if TYPE_CHECKING:
     from nas.spaces.search_space import SearchSpace
@@ -59,7 +60,7 @@ def crossed(space: SearchSpace, first: Genotype, second: Genotype, rng: random.R
 
 
 def following(space: SearchSpace, stem: tuple[Any, ...], genes: Sequence[StageChoice]) -> Genotype:
-    """A genotype in which stages whose width follows from the one that they are handed have that."""
+    """A genotype in which stages whose width follows from their input have that."""
     width = space.stem.width(stem)
     found: list[StageChoice] = []
     for stage, gene in zip(space.stages, genes, strict=True):
@@ -69,7 +70,7 @@ def following(space: SearchSpace, stem: tuple[Any, ...], genes: Sequence[StageCh
 
 
 def _changed(stage: StageSpace, gene: StageChoice, rng: random.Random) -> StageChoice:
-    """A stage's genes with one of them drawn anew (which may give the same)."""
+    """A stage's genes with one of them sampled again (which may give the same)."""
     if not gene.depth:
         return _resized(stage, gene, rng.choice(stage.depths), rng)
     if stage.per_layer:
@@ -94,7 +95,7 @@ def _changed_layers(stage: StageSpace, gene: StageChoice, rng: random.Random) ->
     layers = _layers(stage, gene)
     at = rng.randrange(gene.depth)
     choices = stage.op(gene.op[at]).choices_at(at)
-    kinds = ["width"] * (len(stage.widths) > 1 and not stage.times) + ["depth"] * (len(stage.depths) > 1)
+    kinds = ["width"] * (len(stage.widths) > 1 and not stage.width_multiplier) + ["depth"] * (len(stage.depths) > 1)
     kinds += ["op"] * (len(stage.ops) > 1) + ["value"] * any(len(values) > 1 for _, values in choices)
     kind = rng.choice(kinds or ["width"])
     if kind == "width":
@@ -177,7 +178,7 @@ def _layers(stage: StageSpace, gene: StageChoice) -> list[_Layer]:
 
 
 def _stage(stage: StageSpace, width: int, layers: list[_Layer], rng: random.Random) -> StageChoice:
-    """A stage of these layers; values that a layer lacks at its new place are drawn."""
+    """A stage of these layers; values that a layer lacks at its new place are sampled."""
     if not stage.per_layer:
         op: OpChoice = stage.op(layers[0].op)
         return StageChoice(op.letter, width, len(layers), _values(op.choices, layers[0].values, rng))

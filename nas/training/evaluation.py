@@ -40,7 +40,7 @@ def batch_norms(module: nn.Module) -> list[_BatchNorm]:
 
 @contextmanager
 def gathering_statistics(norms: Sequence[_BatchNorm]) -> Iterator[None]:
-    """Makes the statistics of BatchNorms anew from what flows through them within the block.
+    """Re-estimates the statistics of BatchNorms from what flows through them within the block.
 
     They are reset, then averaged over all batches alike. Afterwards these norms are in eval mode and their momenta what
     they were; the mode of everything else is the caller's affair.
@@ -67,7 +67,7 @@ def evaluate(
     metric: str = "accuracy",
     batch_size: int = 256,
 ) -> float:
-    """The share of a split that is classified rightly, from 0 to 1, or how surely it is; higher is better.
+    """The top-1 accuracy on a split, from 0 to 1, or another metric of which higher is better.
 
     Args:
         metric: "accuracy" over all images, "balanced-accuracy", the mean over classes of each one's share, or
@@ -84,7 +84,7 @@ def evaluate(
 
 
 class Tally:
-    """One metric over batches, from images classified rightly, and all, by class, or from how likely classes were."""
+    """One metric over batches, from correct and all predictions by class, or from the probabilities of the classes."""
 
     def __init__(self, classes: int, metric: str) -> None:
         self._counts = torch.zeros(2, classes, dtype=torch.int64)

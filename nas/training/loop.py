@@ -22,7 +22,7 @@ from nas.data import Batches, Dataset
 from nas.errors import RunError, TrainingError
 from nas.progress import Progress, Silent
 from nas.run import link_or_copy
-from nas.run.signals import seconds_left, unbroken
+from nas.run.signals import seconds_left, uninterrupted
 from nas.training.checkpoint import BEST, load_checkpoint, newest_readable, prune, read_facts, save_checkpoint
 from nas.training.recipe import Recipe, make_optimizer
 
@@ -38,7 +38,7 @@ class TrainingLoop:
     """Trains `module` by calling `step(images, labels, step_number)`, which leaves gradients and returns the loss.
 
     Args:
-        folder: For checkpoints: the last two, and the best where `keep_best` is told of any; None keeps none.
+        folder: For checkpoints: the last two, and the best if `keep_best` is called; None keeps none.
         after_step: Called once the optimizer has moved the weights.
         after_save: Called once a checkpoint is in the folder.
         optimizer: Over parameters of `module`; None is the recipe's AdamW.
@@ -80,7 +80,7 @@ class TrainingLoop:
         self.steps = recipe.epochs * self.steps_per_epoch
         self.done = 0
         self.facts: dict[str, Any] = {}
-        # Sum and number of this epoch's losses, and epochs that `on_epoch` has been told of.
+        # Sum and number of this epoch's losses, and the number of epochs that `on_epoch` received.
         self._loss: tuple[float, int] = (0.0, 0)
         self._told = 0
         self._ended = False
@@ -90,10 +90,10 @@ class TrainingLoop:
         """Goes back to the last readable checkpoint in the folder; whether there was one.
 
         Args:
-            progress: Is told of later checkpoints that cannot be read.
+            progress: Receives a message for later checkpoints that cannot be read.
 
         Raises:
-            RunError: If it belongs to another network, recipe or number of training images. That can be mended, and is
+            RunError: If it belongs to another network, recipe or number of training images. That can be fixed, and is
                 no failure of the training.
         """
         if self.folder is None:
@@ -127,7 +127,7 @@ class TrainingLoop:
 
     @property
     def seconds(self) -> float:
-        """Time spent in training so far, in this sitting and in those that checkpoints know of."""
+        """Time spent in training so far, in this session and in earlier ones that checkpoints record."""
         return self._clock.seconds
 
     def run(self, progress: Progress, on_epoch: Callable[[int, float, float], None]) -> None:
@@ -165,7 +165,7 @@ class TrainingLoop:
         before = _fact(path, "value")
         if before is None or value > before:
             facts = {"step": self.done, "value": value, "recipe": self.recipe.to_dict()}
-            with unbroken():
+            with uninterrupted():
                 save_checkpoint(path, self.module, None, facts)
 
     def save(self) -> None:
@@ -185,7 +185,7 @@ class TrainingLoop:
             "facts": self.facts,
         }
         path = self.folder / f"step-{self.done:08d}.safetensors"
-        with unbroken():
+        with uninterrupted():
             # Nothing will go on from the optimizer's moments, which are twice the size of the weights.
             save_checkpoint(path, self.module, None if self._ended else self.optimizer, facts)
             prune(self.folder, 1 if self._ended else _KEPT)
@@ -206,7 +206,7 @@ class TrainingLoop:
         self._generator.manual_seed(self.recipe.seed * 1_000_003 + epoch)
         for images, labels in self._batches.epoch(first_batch=first):
             began = time.monotonic()
-            with unbroken():
+            with uninterrupted():
                 self._one(images, labels)
             self._clock.step_s = time.monotonic() - began
             progress.advance(loss=f"{self._loss[0] / self._loss[1]:.3f}")
@@ -254,7 +254,7 @@ class _Clock:
     """When a training began and saved, and how long its parts take.
 
     Attributes:
-        earlier: Seconds of earlier sittings.
+        earlier: Seconds of earlier sessions.
         write_s, step_s, telling_s: What a checkpoint, a step and the end of an epoch took last; the latter is taken
             to be long until it is known.
         whole: False within a step, where the weights belong to none.

@@ -45,8 +45,8 @@ def train_network(
 
     Args:
         on_epoch: Receives {epoch, epochs, loss, validation_accuracy, seconds}; it may be called again for an epoch
-            that was told of before the training was stopped.
-        validate: Whether epochs are told of with the metric on search-validation (else None). That is measured on a
+            that it received before the training was stopped.
+        validate: Whether epochs come with the metric on search-validation (else None). That is measured on a
             copy, so the trained weights are the same either way.
         after_save: Called once a checkpoint is in the folder.
 
@@ -75,11 +75,17 @@ def train_network(
     def report(epoch: int, loss: float, seconds: float) -> None:
         if on_epoch is None:
             return
-        told = _validated(deepcopy(network), data, recipe, metric) if validate else None
-        row = {"epoch": epoch, "epochs": recipe.epochs, "loss": loss, "validation_accuracy": told, "seconds": seconds}
+        measured = _validated(deepcopy(network), data, recipe, metric) if validate else None
+        row = {
+            "epoch": epoch,
+            "epochs": recipe.epochs,
+            "loss": loss,
+            "validation_accuracy": measured,
+            "seconds": seconds,
+        }
         on_epoch(row)
-        if told is not None:
-            loop.keep_best(told)
+        if measured is not None:
+            loop.keep_best(measured)
 
     loop.run(progress, report)
     progress.finish()

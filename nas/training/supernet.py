@@ -38,10 +38,10 @@ class ArchitectureSource(Protocol):
 
 
 def layout_weights(layouts: tuple[str, ...], *, rounds: int = 400) -> list[float]:
-    """How often to draw each layout so that no op of any stage starves.
+    """How often to sample each layout so that every op of every stage gets enough updates.
 
-    Uniform draws over CCCC … AAAA would give the first stage's attention a fifth of the steps. Layouts that hold the
-    op with the fewest updates are drawn more often until each op has at least half the mean, or as near as the layouts
+    Sampling uniformly over CCCC … AAAA would give the first stage's attention a fifth of the steps. Layouts with the op
+    of the fewest updates are sampled more often until each op has at least half the mean, or as near as the layouts
     allow; otherwise the weights stay uniform.
     """
     weights = [1 / len(layouts)] * len(layouts)
@@ -64,7 +64,7 @@ class SupernetTraining:
 
     sandwich: per step a layout's largest architecture learns from the labels, its smallest and two random members from
     the largest's detached logits (Yu et al. 2020, arXiv:2003.11142; in-place distillation, Yu and Huang 2019,
-    arXiv:1903.05134). Differences: the layout is drawn first; "largest" is drawn anew from the top of the budget.
+    arXiv:1903.05134). Differences: the layout is sampled first; "largest" is sampled again from the top of the budget.
     single-path: one architecture a step learns from the labels (Guo et al. 2020, arXiv:1904.00420). It begins with one
     large network of each layout, and random members take over during the first two thirds of the steps (progressive
     shrinking, as in Once-for-All, Cai et al. 2020, arXiv:1908.09791): members learn from features that are there.
@@ -113,7 +113,7 @@ class SupernetTraining:
         Args:
             on_curve: Receives {epoch, step, images, seconds, loss, accuracies} every `watch_every` epochs and at the
                 end; the accuracies are those of `watched` on search-validation after recalibration. It may be called
-                again for an epoch that was told of before the training was stopped.
+                again for an epoch that it received before the training was stopped.
             known: Accuracies that were measured before it was stopped, by epoch and name; they are not measured again.
             on_watched: Receives (epoch, name, accuracy) of each that is measured.
         """
@@ -173,7 +173,7 @@ class SupernetTraining:
     def _large(self, rng: random.Random, layout: str) -> list[Architecture]:
         """Large networks of a layout: one, or a few with other letters where layouts are not listed."""
         space = self.supernet.space
-        if space.listed:
+        if space.lists_layouts:
             return [self.source.largest(rng, layout)]
         found: dict[str, Architecture] = {}
         for _ in range(4 * _ANCHORS):

@@ -197,7 +197,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 SMALLEST = """\
-format: 1
+format: 2
 input: {channels: 3, resolution: 8}
 stem: {op: conv_stem, width: 8}
 stages: []

@@ -59,7 +59,7 @@ ARRAYS: dict[str, tuple[Any, ...]] = {
         {"x_train": X, "y_train": Y * 7, "classes": np.array(["a", "b"])},
         "Labels must lie in 0..1",
         "y_train has 7",
-        "mend the labels",
+        "fix the labels",
     ),
     "strange": (
         {"x_train": X, "y_train": Y, "x_test": X, "y_test": Y + 1},

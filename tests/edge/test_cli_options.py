@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 from nas.cli import search
 from nas.cli.main import COMMANDS, main, main_search
 from nas.cli.parsing import Parser
-from nas.options import SearchOptions, words_of
+from nas.options import SearchOptions
 
 HEAVY = ("torch", "ray", "optuna", "pandas", "numpy", "scipy", "sklearn", "matplotlib", "rich")
 
@@ -144,20 +143,19 @@ def test_reader_that_goes_away_is_no_fault(words: list[str]) -> None:
     [
         {},
         {"data": "my images/a", "seed": 3, "min_share": 0.9, "method": "log_channels"},
-        {"budgets": ("4.2GFLOPs", "25Mparams"), "method": "blockwise", "resolution": 64, "method": "blockwise"},
+        {"budgets": ("4.2GFLOPs", "25Mparams"), "method": "blockwise", "resolution": 64},
         {"supernet": "runs/a", "early_stopping": False, "onnx": False, "workers": 2, "ray": "auto"},
         {"onnx": True, "calibrations": 5, "calibration_epochs": 2, "job_timeout": 60, "dtype": "bfloat16"},
-        {"strategy": "blockwise-distil", "teacher": "winners/1", "train_resolution": 32, "on_corrupt": "refuse"},
+        {"method": "blockwise", "teacher": "winners/1", "train_resolution": 32, "on_corrupt": "refuse"},
     ],
 )
 def test_a_search_can_be_asked_for_once_more_by_its_options_alone(asked: dict[str, Any]) -> None:
     options = SearchOptions.of(**{"space": "hytra", "budgets": ("280MFLOPs",), **asked})
-    words = words_of({**options.to_dict(), "out": "elsewhere"})
+    words = options.replaced(out="elsewhere").command()
     assert words[0] == "nas-search"
     parser = Parser("nas-search", "")
     search.add_options(parser)
     assert search.read_options(vars(parser.parse(words[1:])), needs_budget=True)[0] == options
-    other = search.read_options(
-        vars(parser.parse(words_of(options.to_dict(), budgets=("7MFLOPs",))[1:])), needs_budget=True
-    )[0]
-    assert other == replace(options, budgets=("7MFLOPs",))
+    words = options.command(budgets=("7MFLOPs",))
+    other = search.read_options(vars(parser.parse(words[1:])), needs_budget=True)[0]
+    assert other == options.replaced(budgets=("7MFLOPs",))

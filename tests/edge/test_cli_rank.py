@@ -12,19 +12,17 @@ import numpy as np
 import pytest
 
 import nas
-from nas.benchmark import ranking, scorers
+from nas.benchmark import ranking
 from nas.cli.main import main
 from nas.errors import OptionError
+from nas.methods.protocol.ranking import RankingSettings
 
 from .bad_input import complaint
 
 SPACE = ("--space", "nats-size")
 COLUMN = "--score-column good"
 UNUSED = [
-    (
-        f"{COLUMN} --supernet nowhere",
-        "--supernet nowhere is used by --method supernet, supernet-loss, blockwise, and no",
-    ),
+    (f"{COLUMN} --supernet nowhere", "--supernet nowhere is used by --method supernet or blockwise, and no"),
     (f"{COLUMN} --calibrations 5", "--calibrations 5 is used by --method calibrated"),
     (f"{COLUMN} --data nothing", "--data nothing is used by a --method that looks at images, and no"),
     (f"{COLUMN} --work kept", "--work kept is used by --method calibrated, az-nas, "),
@@ -62,11 +60,11 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture
-def settings(monkeypatch: pytest.MonkeyPatch) -> list[scorers.Settings]:
+def settings(monkeypatch: pytest.MonkeyPatch) -> list[RankingSettings]:
     """What rankings are asked for; none is carried out."""
-    asked: list[scorers.Settings] = []
+    asked: list[RankingSettings] = []
 
-    def rank(*_: Any, settings: scorers.Settings, **__: Any) -> None:
+    def rank(*_: Any, settings: RankingSettings, **__: Any) -> None:
         asked.append(settings)
         raise OptionError("This is as far as it goes here.")
 
@@ -85,18 +83,18 @@ def test_what_no_scorer_asked_for_uses_is_refused(
 
 
 @pytest.mark.parametrize("words", USED)
-def test_what_one_of_them_uses_is_handed_over(words: str, table: str, settings: list[scorers.Settings]) -> None:
+def test_what_one_of_them_uses_is_handed_over(words: str, table: str, settings: list[RankingSettings]) -> None:
     main(["rank", "--truth", table, *words.split()])
     assert len(settings) == 1
 
 
 def test_data_that_are_named_are_for_shared_weights_too_and_else_the_run_s_are(
-    table: str, settings: list[scorers.Settings]
+    table: str, settings: list[RankingSettings]
 ) -> None:
     words = ["rank", "--truth", table, *SPACE, "--method", "supernet", "--supernet", "runs/a"]
     main(words)
     main([*words, "--data", "other.npz"])
-    assert [(each.supernet_data, each.data) for each in settings] == [(None, "digits"), ("other.npz", "other.npz")]
+    assert [each.data for each in settings] == [None, "other.npz"]
 
 
 def test_a_device_that_is_not_there_is_refused_before_anything_is_read(
@@ -113,7 +111,7 @@ def test_what_is_known_is_said_and_what_it_is_worth(table: str, capsys: pytest.C
     out, err = capsys.readouterr()
     assert "1 of 9 rows have no accuracy and are left out" in err
     assert "(cost of " in out
-    assert "known: judged on the networks whose accuracies were not told, other rows on all." in out
+    assert "known: evaluated on the networks that it was not fitted to, other rows on all." in out
     assert "known: judged on fewer than 8 networks, too few to say anything." in out
     # Depth is the same for all of them, and gets what a network at random does.
     (depth,) = [line.split() for line in out.splitlines() if line.startswith("depth")]
@@ -126,7 +124,7 @@ def test_without_a_space_no_baseline_takes_a_columns_name(table: str, capsys: py
     assert main(["rank", "--truth", table, "--score-column", "params"]) == 0
     assert "params  +1.000" in capsys.readouterr().out
     assert main(["rank", *SPACE, "--truth", table, "--score-column", "params"]) == 2
-    assert "that is the name of a baseline or scorer" in capsys.readouterr().err
+    assert "that is the name of a baseline or method" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -106,21 +106,8 @@ def test_search_is_handed_the_options_and_the_budgets(stub: Callable[..., None],
 
     stub(search=search)
     out = str(tmp_path / "a")
-    words = [
-        "--data",
-        "x.npz",
-        "--out",
-        out,
-        "--trials",
-        "9",
-        "--min-share",
-        "0.5",
-        "--no-onnx",
-        "--workers",
-        "0",
-        "--quiet",
-    ]
-    assert main_search([*MAIN_JOB, "--budget", "25Mparams", *words]) == 0
+    words = ["--data", "x.npz", "--out", out, "--trials", "9", "--min-share", "0.5", "--no-onnx", "--workers", "0"]
+    assert main_search([*MAIN_JOB, "--budget", "25Mparams", *words, "--quiet"]) == 0
     [call] = calls
     assert call["space"] is SPACE
     assert call["budgets"] == (Budget.parse("4.2GFLOPs"), Budget.parse("25Mparams"))
@@ -131,7 +118,7 @@ def test_search_is_handed_the_options_and_the_budgets(stub: Callable[..., None],
         data="x.npz",
         out=out,
         trials=9,
-        aim=0.5,
+        min_share=0.5,
         onnx=False,
         workers=0,
     )
@@ -305,7 +292,7 @@ def test_dry_run_for_people(stub: Callable[..., None], capsys: pytest.CaptureFix
     assert "estimated" not in " ".join(lines)
     dry(stub, exact=False)
     assert main_search([*MAIN_JOB, "--dry-run"]) == 0
-    assert "Medians and shares that fit are estimated from draws" in capsys.readouterr().out
+    assert "Medians and shares that fit are estimated from samples" in capsys.readouterr().out
 
 
 def test_dry_run_counts_with_the_classes_and_channels_of_the_data(capsys: pytest.CaptureFixture[str]) -> None:

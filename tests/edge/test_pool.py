@@ -8,7 +8,7 @@ from itertools import count
 import pytest
 
 from nas.errors import RunError
-from nas.executors.pool import RETRIES, START_S, STARTS, Answer, Pool, TimeLimit
+from nas.executors.pool import RETRIES, START_S, STARTS, Answer, TimeLimit, WorkerPool
 from nas.jobs.executor import Job, Result
 
 # What a worker does when it is asked for a job: answers, is lost for a reason, or never answers (None).
@@ -81,8 +81,8 @@ def jobs(number: int) -> list[Job]:
     return [Job(architecture={}, seed=seed) for seed in range(number)]
 
 
-def pool(players: Players, size: int = 2, limit: float | None = None) -> Pool[int]:
-    return Pool(players, size=size, limit=TimeLimit(limit, 1.0), clock=players.clock)
+def pool(players: Players, size: int = 2, limit: float | None = None) -> WorkerPool[int]:
+    return WorkerPool(players, size=size, limit=TimeLimit(limit, 1.0), clock=players.clock)
 
 
 def run(players: Players, number: int = 5, size: int = 2, limit: float | None = None) -> list[Result]:

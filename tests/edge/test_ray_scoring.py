@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nas.methods.packing import CalibratedScoring, ZeroCostScoring
 
 from nas.architecture import Architecture
 from nas.errors import RunError
@@ -21,9 +20,12 @@ from nas.executors import open_backend
 from nas.jobs.backend import InThisProcess, ScorerSource
 from nas.jobs.executor import Job, Result
 from nas.jobs.setup import ScoringSetup
-from nas.methods.calibrated.scorer import Calibration, Measured
+from nas.methods.calibrated.calibration import Calibration
+from nas.methods.calibrated.features import FeatureGroups
+from nas.methods.calibrated.scorer import CalibratedScoring
 from nas.methods.counted import CountedScoring
 from nas.methods.supernet.scorer import SupernetScoring
+from nas.methods.zero_cost.scorer import ZeroCostScoring
 from nas.networks.supernet import Supernet
 from nas.options import SearchOptions
 from tests.torch.training_cases import member, recipe, tiny_data, tiny_space
@@ -54,7 +56,7 @@ def jobs(number: int) -> list[Job]:
 def test_scores_on_workers_are_those_in_process_bit_for_bit_and_shared_arrays_stay_as_they_were() -> None:
     import ray
 
-    from nas.executors.pool import Pool, TimeLimit
+    from nas.executors.pool import TimeLimit, WorkerPool
     from nas.executors.ray.scoring import ActorCrew
     from nas.jobs.setup import make_scorer
 
@@ -74,7 +76,7 @@ def test_scores_on_workers_are_those_in_process_bit_for_bit_and_shared_arrays_st
 
     setup = source.pack()
     crew = ActorCrew(setup, make_scorer, threads=1)
-    pool = Pool(crew, size=2, limit=TimeLimit(None, 1.0))
+    pool = WorkerPool(crew, size=2, limit=TimeLimit(None, 1.0))
     try:
         there = [result.score for result in pool.map(asked)]
     finally:
@@ -94,7 +96,7 @@ def test_scores_on_workers_are_those_in_process_bit_for_bit_and_shared_arrays_st
 
 def sources(device: str) -> dict[str, ScorerSource]:
     """A scorer of each kind, on a device that need not be here."""
-    data, nothing = tiny_data(), Calibration(reference=Measured(groups=()), digests=(), trained=())
+    data, nothing = tiny_data(), Calibration(reference=FeatureGroups(groups=()), digests=(), trained=())
     supernet = SupernetScoring(
         supernet=Supernet(SPACE, seed=3),
         data=data,
@@ -186,7 +188,9 @@ class Script:
 
     def pack(self) -> ScoringSetup:
         deeds = {digest(number): each for number, each in self.deeds.items()}
-        return ScoringSetup(facts={"folder": str(self.folder), "deeds": deeds}, arrays={})
+        return ScoringSetup(
+            make=f"{__name__}:make_actor", facts={"folder": str(self.folder), "deeds": deeds}, arrays={}
+        )
 
 
 @dataclass(frozen=True)

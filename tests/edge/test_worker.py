@@ -97,7 +97,10 @@ def test_a_process_of_another_version_is_told_from_this_one() -> None:
     assert said.endswith(", not 0.0")
     with pytest.raises(NasError, match=r"not 0\.0\. Install the same versions on every node\."):
         ScoringWorker(
-            ScoringSetup(facts={}, arrays={}), lambda _: None, program={**program(), "torch": "0.0"}, threads=1
+            ScoringSetup(make="nowhere:nothing", facts={}, arrays={}),
+            lambda _: None,
+            program={**program(), "torch": "0.0"},
+            threads=1,
         )  # type: ignore[arg-type]
 
 

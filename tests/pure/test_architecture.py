@@ -15,7 +15,7 @@ from nas.errors import ArchitectureError
 
 BRANCH = {"norm": {"op": "batch_norm"}, "mixer": {"op": "mbconv", "width": 8}}
 DATA: dict[str, Any] = {
-    "format": 1,
+    "format": 2,
     "input": {"kind": "image", "channels": 3, "resolution": 8},
     "stem": {"op": "conv_stem", "width": 8},
     "stages": [{"layers": [{"repeat": 2, "branches": [BRANCH]}]}],
@@ -109,9 +109,9 @@ def test_notes_for_people_are_passed_over() -> None:
 BAD = {
     "missing part": ({"stem": None}, "stem must be a mapping"),
     "unknown key": ({"stemm": {}}, "unknown key 'stemm'"),
-    "no format": ({"format": "1"}, "must start with 'format: 1'"),
-    "later format": ({"format": 2}, "Upgrade"),
-    "earlier format": ({"format": 0}, "Set 'format: 1'"),
+    "no format": ({"format": "1"}, "must start with 'format: 2'"),
+    "later format": ({"format": 3}, "Upgrade"),
+    "earlier format": ({"format": 0}, "Set 'format: 2'"),
     "a word for a list": ({"stages": "none"}, "stages must be a list"),
     "no mixer": ({"stages": [{"layers": [{"branches": [{"norm": {"op": "a"}}]}]}]}, "lacks 'mixer'"),
     "no branch": ({"stages": [{"layers": [{"branches": []}]}]}, "must be a list of 1"),

@@ -92,8 +92,8 @@ BAD: dict[str, tuple[Change, str]] = {
     "an even kernel": (set_at(*CONVOLUTION, "choices", "kernel_size", value=[3, 4]), "odd"),
     "head_dim does not divide": (set_at("layers", "transformer", "rest", 0, "mixer", "head_dim", value=3), "head_dim"),
     "no format": (drop("format"), "lacks 'format'"),
-    "format as text": (set_at("format", value="one"), "format: 1"),
-    "later format": (set_at("format", value=2), "Upgrade"),
+    "format as text": (set_at("format", value="one"), "format: 2"),
+    "later format": (set_at("format", value=3), "Upgrade"),
     "no name": (drop("name"), "lacks 'name'"),
     "a path for a name": (set_at("name", value="../other"), "name must be letters"),
     "a nameless op": (set_at(*STAGE, "ops", value={"CA": "convolution"}), "one letter"),
@@ -158,7 +158,7 @@ def test_a_choice_that_the_first_layer_ignores_is_refused_where_it_is_alone(tmp_
 TEXTS = {
     "a bomb": ("a: &a [x, x, x]\nb: &b [*a, *a, *a]\n", "anchors and aliases"),
     "a python tag": ("name: !!python/object/apply:os.system ['true']\n", "tag"),
-    "a key given twice": ("format: 1\nformat: 1\n", "given twice"),
+    "a key given twice": ("format: 2\nformat: 2\n", "given twice"),
     "too deep": ("a: " + "[" * 100 + "]" * 100, "nested deeper"),
     "a list": ("- 1\n", "must hold a mapping"),
     "nothing": ("", "nothing"),
@@ -211,7 +211,7 @@ def test_every_shipped_file_is_read() -> None:
     ],
 )
 def test_a_block_with_a_wrong_parameter_is_refused(tmp_path: Path, stem: dict[str, Any], words: str) -> None:
-    data = {"format": 1, "stem": stem, "stages": [], "head": {"op": "classifier"}}
+    data = {"format": 2, "stem": stem, "stages": [], "head": {"op": "classifier"}}
     with pytest.raises(NasError) as caught:
         load_architecture(write(tmp_path / "architecture.yaml", data))
     assert words in str(caught.value)

@@ -63,7 +63,7 @@ def test_pipes_and_devices_are_refused_at_once(tmp_path: Path) -> None:
 
 def test_the_folder_of_a_network_is_no_file_but_has_one(tmp_path: Path) -> None:
     (tmp_path / "winners/1").mkdir(parents=True)
-    (tmp_path / "winners/1/architecture.yaml").write_text("format: 1\n")
+    (tmp_path / "winners/1/architecture.yaml").write_text("format: 2\n")
     with pytest.raises(NasError, match=r"is a folder; .* Did you mean .*/winners/1/architecture.yaml\?"):
         read_yaml(tmp_path)
 
@@ -91,7 +91,7 @@ def test_a_preset_that_cannot_be_had_is_refused_on_loading(tmp_path: Path) -> No
 def test_layers_are_counted_before_they_are_made() -> None:
     layer = {"repeat": 1000, "branches": [{"mixer": {"op": "conv", "width": 8}}]}
     data = {
-        "format": 1,
+        "format": 2,
         "stem": {"op": "conv_stem"},
         "stages": [{"layers": [layer] * 1000}],
         "head": {"op": "classifier"},

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from nas.run import signals as stopping
-from nas.run.signals import SIGNALS, rearm, seconds_left, stoppable, unbroken
+from nas.run.signals import SIGNALS, rearm, seconds_left, stoppable, uninterrupted
 
 
 @pytest.fixture(autouse=True)
@@ -41,8 +41,8 @@ def test_a_section_is_finished_before_the_interrupt(number: signal.Signals) -> N
     done: list[str] = []
 
     def work() -> None:
-        with unbroken():
-            with unbroken():
+        with uninterrupted():
+            with uninterrupted():
                 send(number)
                 done.append("inner")
             done.append("outer")
@@ -54,7 +54,7 @@ def test_a_section_is_finished_before_the_interrupt(number: signal.Signals) -> N
             work()
         assert done == ["inner", "outer"]
         assert 0 < seconds_left() <= stopping.LIMIT_S
-        with unbroken():
+        with uninterrupted():
             done.append("what is left to save")
     assert seconds_left() == float("inf")
 
@@ -65,7 +65,7 @@ def test_a_second_signal_cuts_a_section(monkeypatch: pytest.MonkeyPatch) -> None
     done: list[str] = []
 
     def work() -> None:
-        with unbroken():
+        with uninterrupted():
             send(signal.SIGINT)
             done.append("first")
             send(signal.SIGTERM)
@@ -80,7 +80,7 @@ def test_an_echo_of_the_first_signal_is_no_second_one() -> None:
     done: list[str] = []
 
     def work() -> None:
-        with unbroken():
+        with uninterrupted():
             send(signal.SIGINT)
             send(signal.SIGINT)
             done.append("whole")
@@ -92,14 +92,14 @@ def test_an_echo_of_the_first_signal_is_no_second_one() -> None:
 
 def test_a_fault_in_a_section_does_not_swallow_the_interrupt() -> None:
     def fail() -> None:
-        with unbroken():
+        with uninterrupted():
             send(signal.SIGINT)
             raise ValueError("a fault")
 
     with stoppable():
         with pytest.raises(ValueError, match="a fault"):
             fail()
-        with pytest.raises(KeyboardInterrupt), unbroken():
+        with pytest.raises(KeyboardInterrupt), uninterrupted():
             pass
 
 
@@ -137,7 +137,7 @@ def test_other_threads_install_nothing_and_their_sections_defer_nothing() -> Non
     entered, leave = threading.Event(), threading.Event()
 
     def work() -> None:
-        with stoppable(), unbroken():
+        with stoppable(), uninterrupted():
             found.append(signal.getsignal(signal.SIGINT))
             entered.set()
             leave.wait()

@@ -34,7 +34,7 @@ def strings(stage: StageSpace, values: dict[str, int], *, ordered: bool = False)
 def growing(space: SearchSpace) -> int:
     """Ways to choose widths that do not shrink, one by one."""
     stems = [space.stem.width(values) for values in space.stem.combinations]
-    every = product(stems, *(stage.widths for stage in space.stages if not stage.times))
+    every = product(stems, *(stage.widths for stage in space.stages if not stage.width_multiplier))
     return sum(list(widths) == sorted(widths) for widths in every)
 
 

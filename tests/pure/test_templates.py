@@ -9,8 +9,9 @@ from nas.spaces.templates import fill, names_in
 
 
 def test_names_stand_for_choices_and_their_parts() -> None:
-    template = {"width": "$width", "inner": ["$width*2", {"heads": "$width/32"}], "third": "$width*2/3", "name": "gelu"}
-    assert fill(template, {"width": 96}) == {"width": 96, "inner": [192, {"heads": 3}], "third": 64, "name": "gelu"}
+    inner = ["$width*2", {"num_heads": "$width/32"}]
+    template = {"width": "$width", "inner": inner, "third": "$width*2/3", "name": "gelu"}
+    assert fill(template, {"width": 96}) == {"width": 96, "inner": [192, {"num_heads": 3}], "third": 64, "name": "gelu"}
     assert set(names_in(template)) == {"width"}
 
 

@@ -80,7 +80,7 @@ def test_whole_numbers_are_written_alike_however_they_were_given() -> None:
     [
         ({"cost": None}, "Trial 0 cannot be read"),
         ({"surprise": 1}, "Trial 0 cannot be read"),
-        ({"architecture": {"format": 1}}, "Trial 0 cannot be read: architecture lacks"),
+        ({"architecture": {"format": 2}}, "Trial 0 cannot be read: architecture lacks"),
         ({"number": "zero"}, "cannot be read"),
         ({"score": "good"}, "cannot be read"),
     ],

@@ -9,7 +9,7 @@ import torch
 
 import nas
 from nas.architecture import Architecture
-from nas.export import CardFacts, Product
+from nas.export import CardFacts, ExportedModel
 from nas.networks.network import Network
 from nas.ops import normalise
 
@@ -32,7 +32,7 @@ FACTS = CardFacts(
     data_option="my images/cifar",
 )
 CONVNEXT: dict[str, Any] = {
-    "format": 1,
+    "format": 2,
     "input": {"channels": 3, "resolution": RESOLUTION},
     "stem": {"op": "serial", "ops": [{"op": "conv", "width": 8, "kernel_size": 4, "stride": 4, "padding": 0}]},
     "stages": [
@@ -116,8 +116,8 @@ def perturbed(network: Network, seed: int = 0) -> Network:
     return network.eval()
 
 
-def product(architecture: Architecture, facts: CardFacts = FACTS) -> Product:
-    return Product(
+def product(architecture: Architecture, facts: CardFacts = FACTS) -> ExportedModel:
+    return ExportedModel(
         architecture=architecture,
         trained_resolution=TRAINED,
         mean=MEAN,

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import nas
-from nas.export import export_run
+from nas.architecture import Architecture
+from nas.export import export_run, read_exported
 from nas.report import rebuild, summarise
 from nas.run import FORMAT, Run, read_run
 from nas.run.events import (
     CalibrationTrained,
     CellScored,
+    FinalistEpoch,
+    FinalistTrained,
     MethodEvent,
     RunFinished,
     SupernetEpoch,
@@ -46,11 +53,20 @@ def test_its_events_are_those_of_the_file(name: str) -> None:
     assert len(record.events()) == len(written)
     assert not record.events(UnknownEvent)
     trials = [event["trial"] for event in written if event["event"] == "trial"]
-    assert [trial.to_dict() for trial in record.trials()] == trials
-    assert [trial.architecture.digest for trial in record.trials()] == [trial["digest"] for trial in trials]
-    assert [event.digest for event in record.events(WinnerExported)] == [
-        event["digest"] for event in written if event["event"] == "winner"
+    # Of each trial the architecture is of another format now, and has another digest; the rest is as it was.
+    upgraded = [Architecture.from_dict(trial["architecture"]) for trial in trials]
+    assert [trial.to_dict() for trial in record.trials()] == [
+        {**trial, "architecture": architecture.to_dict(), "digest": architecture.digest}
+        for trial, architecture in zip(trials, upgraded, strict=True)
     ]
+    digests = {trial["digest"]: architecture.digest for trial, architecture in zip(trials, upgraded, strict=True)}
+    for kind, tag in ((FinalistTrained, "finalist"), (WinnerExported, "winner"), (FinalistEpoch, "finalist_epoch")):
+        assert [event.digest for event in record.events(kind)] == [
+            digests[event["digest"]] for event in written if event["event"] == tag
+        ]
+    for event in (*record.events(CalibrationTrained), *record.events(FinalistTrained)):
+        assert event.digest == Architecture.from_dict(event.architecture).digest
+        assert event.architecture["format"] == 2
     [finished] = record.events(RunFinished)
     assert finished.seconds == written[-1]["seconds"]
     assert finished.time.isoformat(timespec="milliseconds") == written[-1]["time"]
@@ -85,6 +101,27 @@ def test_its_winner_can_be_exported(tmp_path: Path) -> None:
     [winner] = read_run(run).events(WinnerExported)
     assert nas.load_architecture(Path(found["path"]) / "architecture.yaml").digest == winner.digest
     assert (Path(found["path"]) / "model.py").is_file()
+
+
+def test_its_winner_gives_what_its_own_code_gives() -> None:
+    folder = RUNS / "calibrated" / "winners" / "1"
+    product, network = read_exported(folder)
+    assert product.architecture.to_yaml().startswith("format: 2\n")
+    size, channels = product.trained_resolution, product.architecture.input.channels
+    images = torch.rand((3, channels, size, size), generator=torch.Generator().manual_seed(0))
+    code = (
+        "import json, sys, torch, model\n"
+        "network = model.load('weights.safetensors').eval()\n"
+        "print(json.dumps(network(torch.tensor(json.load(sys.stdin))).tolist()))\n"
+        "assert 'nas' not in sys.modules\n"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, input=json.dumps(images.tolist()), capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": "1"},
+    )  # fmt: skip
+    assert said.returncode == 0, said.stderr
+    with torch.no_grad():
+        torch.testing.assert_close(network(images), torch.tensor(json.loads(said.stdout)), rtol=1e-5, atol=1e-6)
 
 
 def test_resumed_at_its_end_it_gives_what_it_found(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_a_score_that_is_not_finite_is_a_failure(score: float) -> None:
 
 
 def test_an_architecture_that_cannot_be_read_is_a_failure() -> None:
-    (found,) = InProcess(lambda: Scripted(lambda _: 1.0)).map([Job(architecture={"format": 1}, seed=0)])
+    (found,) = InProcess(lambda: Scripted(lambda _: 1.0)).map([Job(architecture={"format": 2}, seed=0)])
     assert found.status == "failed"
     assert (found.error or "").startswith("ArchitectureError: ")
 

@@ -9,7 +9,7 @@ import pytest
 import nas
 from nas.export import FILES, CardFacts
 from nas.export.card import card_text
-from nas.export.exported_model import Product
+from nas.export.exported_model import ExportedModel
 
 from .export_cases import CLASSES, FACTS, RESOLUTION, coatnet, product
 
@@ -22,7 +22,7 @@ CHECKS = {
 }
 
 
-def card(of: Product, **changes: object) -> str:
+def card(of: ExportedModel, **changes: object) -> str:
     return card_text(of, {**CHECKS, **changes}, files=[*FILES.values()], place="winners/1")
 
 
@@ -98,7 +98,7 @@ def test_only_files_that_are_there_are_explained() -> None:
 
 
 def test_nothing_is_claimed_that_is_not_known() -> None:
-    bare = Product(architecture=coatnet(), trained_resolution=RESOLUTION, facts=CardFacts(title="Bare"))
+    bare = ExportedModel(architecture=coatnet(), trained_resolution=RESOLUTION, facts=CardFacts(title="Bare"))
     text = card(bare)
     assert "not measured for these weights" in text
     assert "| Training | not known |" in text

@@ -178,7 +178,7 @@ def test_a_score_that_loses_to_counting_is_said_to_lose() -> None:
 
 
 def test_a_score_no_better_than_counting_cannot_be_told_from_it() -> None:
-    assert " cannot be told from params (" in report(30, score=1, params=1, macs=1)["verdict"]
+    assert " is not separable from params (" in report(30, score=1, params=1, macs=1)["verdict"]
 
 
 def test_the_verdict_tells_the_baselines_apart() -> None:
@@ -207,7 +207,9 @@ def test_a_constant_score_ranks_nothing() -> None:
 def test_a_constant_baseline_leaves_chance_to_beat() -> None:
     found = rank_statistics(range(12), range(12), params=range(12), macs=[7] * 12, seed=0, resamples=200)
     assert found["macs"] is None
-    assert found["verdict"] == ("the score (Spearman 1.00) beats macs (no order) but cannot be told from params (1.00)")
+    assert found["verdict"] == (
+        "the score (Spearman 1.00) beats macs (no order) but is not separable from params (1.00)"
+    )
     json.dumps(found, allow_nan=False)
 
 

@@ -12,9 +12,11 @@ import pytest
 
 import nas
 from nas.architecture import Architecture
+from nas.methods.calibrated.calibration import Calibration
+from nas.methods.calibrated.features import FeatureGroups, FeatureScaler
 from nas.methods.calibrated.gaussian_process import AveragedGP, select_by_variance_reduction
 from nas.methods.calibrated.kernels import NOISE, GroupedLinear, prior
-from nas.methods.calibrated.scorer import CalibratedScorer, Calibration, Frame, Measured
+from nas.methods.calibrated.scorer import CalibratedScorer
 from nas.methods.features import cost_features, stage_features, table_of
 
 from ..small_space import small_space
@@ -67,8 +69,8 @@ PROXIES: Any = Made()
 
 
 def test_groups_weigh_the_same_whatever_their_columns() -> None:
-    measured = Measured.of(members(20), PROXIES)
-    points = Frame(measured).reference
+    measured = FeatureGroups.of(members(20), PROXIES)
+    points = FeatureScaler(measured).reference
     start = 0
     for group, varying in zip(
         measured.groups, (measured.groups[0].std(0) > 0, measured.groups[1].std(0) > 1e-12, [1, 1, 0]), strict=True
@@ -80,11 +82,11 @@ def test_groups_weigh_the_same_whatever_their_columns() -> None:
 
 def test_the_point_of_a_network_depends_on_the_reference_alone() -> None:
     architectures = members(20)
-    frame = Frame(Measured.of(architectures[:12], PROXIES))
-    together = frame.points(Measured.of(architectures, PROXIES))
+    scaler = FeatureScaler(FeatureGroups.of(architectures[:12], PROXIES))
+    together = scaler.points(FeatureGroups.of(architectures, PROXIES))
     for place, each in enumerate(architectures):
-        assert frame.points(Measured.of([each], PROXIES))[0] == pytest.approx(together[place])
-    assert together[:12] == pytest.approx(frame.reference)
+        assert scaler.points(FeatureGroups.of([each], PROXIES))[0] == pytest.approx(together[place])
+    assert together[:12] == pytest.approx(scaler.reference)
     assert np.isfinite(together).all()
 
 
@@ -128,9 +130,9 @@ def test_trainings_cost_what_multiply_adds_and_steps_do() -> None:
     architectures = members(20)
     macs = np.array([nas.cost(each).macs for each in architectures], dtype=float)
     costs = macs + macs.mean() / 8
-    frame = Frame(Measured.of(architectures, PROXIES))
-    rows = frame.telling(5)
-    assert rows == select_by_variance_reduction(frame.reference, frame.widths, 5, costs)
+    scaler = FeatureScaler(FeatureGroups.of(architectures, PROXIES))
+    rows = scaler.select(5)
+    assert rows == select_by_variance_reduction(scaler.reference, scaler.widths, 5, costs)
     assert costs[rows].sum() <= 5 * costs.mean()
 
 
@@ -217,13 +219,13 @@ def test_trainings_that_all_end_alike_say_nothing() -> None:
 
 def test_a_score_follows_the_trainings_and_survives_being_written_down() -> None:
     architectures = members(40)
-    reference = Measured.of(architectures, PROXIES)
+    reference = FeatureGroups.of(architectures, PROXIES)
 
     def accuracy(architecture: Architecture) -> float:
         return 1 / (1 + math.exp(-math.log(nas.cost(architecture).params / 1e4)))
 
-    frame = Frame(reference)
-    rows = select_by_variance_reduction(frame.reference, frame.widths, 10)
+    scaler = FeatureScaler(reference)
+    rows = select_by_variance_reduction(scaler.reference, scaler.widths, 10)
     trained = tuple((row, accuracy(architectures[row])) for row in rows)
     digests = tuple(each.digest for each in architectures)
     calibration = Calibration(reference=reference, digests=digests, trained=trained)

@@ -40,7 +40,7 @@ def test_cost_equals_hooks_on_the_built_network(space: nas.SearchSpace, seed: in
 
 def test_a_network_small_enough_to_count_by_hand() -> None:
     data = {
-        "format": 1,
+        "format": 2,
         "input": {"resolution": 4},
         "stem": {"op": "conv", "width": 8, "kernel_size": 1},
         "stages": [{"layers": [{"branches": [{"mixer": {"op": "attention", "width": 8, "head_dim": 4}}]}]}],
@@ -137,7 +137,7 @@ def test_stages_that_do_not_fit_are_refused_by_number() -> None:
     architecture = load_architecture("coatnet_0").at_resolution(8)
     assert nas.cost(architecture).macs > 0
     layers = [{"branches": [{"mixer": {"op": "conv", "width": 9}}]}]
-    data = {"format": 1, "stem": {"op": "conv_stem", "width": 8}, "stages": [{"layers": layers}],
+    data = {"format": 2, "stem": {"op": "conv_stem", "width": 8}, "stages": [{"layers": layers}],
             "head": {"op": "classifier"}}  # fmt: skip
     with pytest.raises(ArchitectureError, match="stage 1"):
         nas.cost(ops.normalise(nas.Architecture.from_dict(data)))

@@ -195,7 +195,7 @@ def test_what_does_not_fit_the_memory_is_not_read(monkeypatch: pytest.MonkeyPatc
 def test_blocks_that_torch_cannot_run_are_refused_when_they_are_counted(changes: dict[str, Any], said: str) -> None:
     branch = {"mixer": {"op": "conv", "width": 8}, "shortcut": {"op": "none"}, **changes}
     data = {
-        "format": 1,
+        "format": 2,
         "input": {"resolution": 8},
         "stem": {"op": "conv_stem", "width": 8},
         "stages": [{"layers": [{"branches": [branch]}]}],

@@ -58,7 +58,7 @@ def test_a_branch_without_residual_may_change_the_shape() -> None:
 
 
 CONV = {"op": "conv", "width": 6}
-WINDOWS = {"op": "attention", "head_dim": 2, "scope": "window", "window": 5}
+WINDOWS = {"op": "attention", "head_dim": 2, "attention_scope": "window", "window_size": 5}
 
 
 @pytest.mark.parametrize(
@@ -68,9 +68,9 @@ WINDOWS = {"op": "attention", "head_dim": 2, "scope": "window", "window": 5}
             CONV,
             "stage 2 (its input 4x14x14): conv gives (6, 14, 14) (channels, height, width) but its shortcut gives (4",
         ),
-        ({"op": "attention"}, "stage 2 (its input 4x14x14): attention: width (=4) must divide by head_dim (=32)"),
+        ({"op": "attention"}, "stage 2 (its input 4x14x14): attention: head_dim=32 does not divide width=4: use 4"),
         (WINDOWS, "stage 2 (its input 4x14x14): attention: a 14x14 map does not divide into windows of 5x5"),
-        ({"op": "group_norm", "groups": 3}, "stage 2 (its input 4x14x14): group_norm: channels (=4) must divide by"),
+        ({"op": "group_norm", "num_groups": 3}, "stage 2 (its input 4x14x14): group_norm: num_groups=3 does not"),
         ({"op": "drop_tokens", "tokens": 3}, "stages[1].mixer: Unknown parameter of drop_tokens 'tokens'"),
     ],
 )
@@ -81,7 +81,7 @@ def test_stages_that_do_not_fit_are_refused_with_place_and_numbers(
     first = {"layers": [{"branches": [{"mixer": {"op": "pool"}}]}]}
     halved = {"op": "pool", "stride": 2}
     second = {"layers": [{"branches": [{"mixer": mixer}]}]}
-    data = {"format": 1, "input": {"resolution": 56}, "stem": {"op": "conv", "width": 4, "stride": 2},
+    data = {"format": 2, "input": {"resolution": 56}, "stem": {"op": "conv", "width": 4, "stride": 2},
             "stages": [{**first, "transition": halved}, second], "head": {"op": "classifier"}}  # fmt: skip
     with pytest.raises(ArchitectureError) as caught:
         user(normalise(Architecture.from_dict(data)))
@@ -90,7 +90,7 @@ def test_stages_that_do_not_fit_are_refused_with_place_and_numbers(
 
 
 def test_stem_and_head_that_do_not_fit_are_refused_by_name() -> None:
-    data: dict[str, Any] = {"format": 1, "input": {"resolution": 8}, "stem": {**CONV, "kernel_size": 99, "padding": 0},
+    data: dict[str, Any] = {"format": 2, "input": {"resolution": 8}, "stem": {**CONV, "kernel_size": 99, "padding": 0},
                             "stages": [], "head": {"op": "classifier"}}  # fmt: skip
     with pytest.raises(ArchitectureError, match=r"stem \(its input 3x8x8\): conv: a 99x99 kernel does not fit"):
         nas.build(normalise(Architecture.from_dict(data)))
@@ -102,7 +102,7 @@ def test_stem_and_head_that_do_not_fit_are_refused_by_name() -> None:
 def test_transitions_come_before_the_layers() -> None:
     transition = {"op": "conv", "width": 8, "kernel_size": 2, "stride": 2, "padding": 0}
     layers = [{"repeat": 2, "branches": [{"mixer": {"op": "depthwise_conv"}}]}]
-    data = {"format": 1, "input": {"resolution": 8}, "stem": {"op": "conv_stem", "width": 4},
+    data = {"format": 2, "input": {"resolution": 8}, "stem": {"op": "conv_stem", "width": 4},
             "stages": [{"transition": transition, "layers": layers}], "head": {"op": "classifier"}}  # fmt: skip
     network = nas.build(normalise(Architecture.from_dict(data)))
     assert network.forward_features(torch.zeros(1, 3, 8, 8)).shape == (1, 8, 2, 2)

@@ -133,8 +133,8 @@ NESTED = [
     ("attention", {"width": 8, "head_dim": 4, "position": "gated"}, {"width": 12, "head_dim": 4, "position": "gated"},
      (4, 8)),
     ("feed_forward", {"expand_ratio": 2}, {"expand_ratio": 4}, (4, 12)),
-    ("mamba", {"state": 2}, {"state": 4, "kernel_size": 5, "rank": 2}, (4, 8)),
-    ("mamba", {"state": 2}, {"state": 2, "expand_ratio": 2}, (4, 4)),
+    ("mamba", {"d_state": 2}, {"d_state": 4, "kernel_size": 5, "dt_rank": 2}, (4, 8)),
+    ("mamba", {"d_state": 2}, {"d_state": 2, "expand_ratio": 2}, (4, 4)),
     ("conv", {"width": 4, "kernel_size": 1}, {"width": 12, "kernel_size": 5}, (4, 8)),
     ("conv", {"width": 4, "stride": 2}, {"width": 8, "stride": 2, "kernel_size": 5}, (4, 8)),
     ("depthwise_conv", {"kernel_size": 3}, {"kernel_size": 7}, (4, 8)),
@@ -243,9 +243,9 @@ def test_a_window_cut_off_by_the_edge_pools_what_it_has() -> None:
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({"op": "attention", "width": 10, "head_dim": 4}, "width (=10) must divide by head_dim (=4)"),
+        ({"op": "attention", "width": 10, "head_dim": 4}, "head_dim=4 does not divide width=10: use 2 or 5"),
         ({"op": "attention", "width": 8, "head_dim": 4, "position": "absolute"}, "position must be one of"),
-        ({"op": "conv", "width": 8, "groups": 3}, "input channels (=8) must divide by groups (=3)"),
+        ({"op": "conv", "width": 8, "groups": 3}, "groups=3 does not divide channels=8: use 2 or 4"),
         ({"op": "conv", "width": 8, "kernel_size": 20, "padding": 0}, "does not fit a 10x10 map"),
         ({"op": "mbconv", "width": 8, "expand_ratio": 1.3}, "whole number of channels, not 10.4"),
         ({"op": "mbconv", "width": 6}, "whole number of channels, not 1.5"),

@@ -35,7 +35,7 @@ def attended(module: Any, asked: torch.Tensor, given: torch.Tensor, bias: torch.
 
 
 def test_interleaved_positions_attend_to_the_same_place_of_every_patch() -> None:
-    module = built(Shape(2, 6, 6), scope="interleaved", window=2, position="none")
+    module = built(Shape(2, 6, 6), attention_scope="interleaved", window_size=2, position="none")
     x = images(1, 2, 6, 6)
     found = module(x)
     for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
@@ -46,7 +46,7 @@ def test_interleaved_positions_attend_to_the_same_place_of_every_patch() -> None
 
 def test_interleaved_refuses_a_map_that_does_not_divide() -> None:
     with pytest.raises(ArchitectureError, match="7x7 map does not divide into windows of 2x2"):
-        built(Shape(2, 7, 7), scope="interleaved", window=2)
+        built(Shape(2, 7, 7), attention_scope="interleaved", window_size=2)
 
 
 def test_strided_queries_have_the_distances_of_where_they_ask() -> None:
@@ -77,7 +77,7 @@ def test_values_are_changed_before_they_are_weighed() -> None:
 
 
 def test_talking_heads_mix_before_and_after_the_softmax() -> None:
-    module = built(Shape(4, 2, 2), heads=2, position="none", talking=True)
+    module = built(Shape(4, 2, 2), num_heads=2, position="none", talking_heads=True)
     x = images(1, 4, 2, 2)
     tokens = x[0].flatten(1).T
     q, k, v = (each.linear(tokens).unflatten(1, (2, 2)).transpose(0, 1) for each in (module.q, module.k, module.v))

@@ -37,7 +37,7 @@ def parts(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_carrier_attention_is_attention_in_each_window_with_its_own_carriers() -> None:
-    config = {"op": "attention", "head_dim": 4, "scope": "carrier", "window": 3, "position": "mlp"}
+    config = {"op": "attention", "head_dim": 4, "attention_scope": "carrier", "window_size": 3, "position": "mlp"}
     module, x = moved(make(config, SHAPE)), images(SHAPE)
     carriers, places = parts(module(x))
     carriers_in, places_in = parts(x)
@@ -58,7 +58,7 @@ def test_carrier_attention_is_attention_in_each_window_with_its_own_carriers() -
 
 
 def test_carriers_are_means_of_overlapping_parts_of_the_map_in_the_order_of_the_picture() -> None:
-    module, x = moved(make({"op": "carrier_tokens", "window": 7}, Shape(3, 14, 14))), images(Shape(3, 14, 14))
+    module, x = moved(make({"op": "carrier_tokens", "window_size": 7}, Shape(3, 14, 14))), images(Shape(3, 14, 14))
     out = module(x)
     assert module.shape == (3, 14, 14, 16, ())
     assert torch.equal(out[:, :, 16:].flatten(2), x.flatten(2))
@@ -87,7 +87,7 @@ def test_bias_by_mlp_is_that_of_log_spaced_offsets() -> None:
 
 
 def test_position_by_mlp_counts_from_the_middle_of_each_window() -> None:
-    module = moved(make({"op": "mlp_position", "window": 5}, Shape(4, 10, 10)))
+    module = moved(make({"op": "mlp_position", "window_size": 5}, Shape(4, 10, 10)))
     added = module(torch.zeros(1, 4, 10, 10))[0]
     for i, j in ((0, 0), (4, 3), (7, 9), (2, 7)):
         place = torch.tensor([(i % 5 - 2) / 2, (j % 5 - 2) / 2])
@@ -111,8 +111,8 @@ def test_propagation_adds_each_carrier_to_its_part_of_the_map() -> None:
 
 
 def test_folded_positions_are_tables_with_the_same_output() -> None:
-    attention = {"op": "attention", "head_dim": 4, "scope": "carrier", "window": 3, "position": "mlp"}
-    ops = [{"op": "apart", "map": {"op": "mlp_position", "window": 3}}, attention]
+    attention = {"op": "attention", "head_dim": 4, "attention_scope": "carrier", "window_size": 3, "position": "mlp"}
+    ops = [{"op": "apart", "map": {"op": "mlp_position", "window_size": 3}}, attention]
     module, x = moved(make({"op": "serial", "ops": ops}, SHAPE)), images(SHAPE)
     folded = fold(module)
     torch.testing.assert_close(folded(x), module(x))
@@ -129,9 +129,9 @@ def test_folded_positions_are_tables_with_the_same_output() -> None:
     [
         ({"op": "carrier_tokens"}, Shape(4, 10, 10), "a 10x10 map must be square and divide into windows of 7"),
         ({"op": "square", "mixer": {"op": "identity"}}, Shape(4, 5, 1), "5 tokens make no square"),
-        ({"op": "mlp_position", "window": 4}, Shape(4, 10, 10), "does not divide into windows of 4"),
+        ({"op": "mlp_position", "window_size": 4}, Shape(4, 10, 10), "does not divide into windows of 4"),
         (
-            {"op": "attention", "head_dim": 4, "scope": "carrier", "window": 5, "position": "none"},
+            {"op": "attention", "head_dim": 4, "attention_scope": "carrier", "window_size": 5, "position": "none"},
             Shape(4, 10, 10, 3),
             "3 tokens are no square",
         ),

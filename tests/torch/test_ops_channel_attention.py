@@ -28,7 +28,7 @@ def images(shape: Shape) -> torch.Tensor:
 
 def test_channels_attend_to_the_channels_of_their_head() -> None:
     shape = Shape(6, 3, 2)
-    module, x = moved({"op": "channel_attention", "heads": 2}, shape), images(shape)
+    module, x = moved({"op": "channel_attention", "num_heads": 2}, shape), images(shape)
     tokens = x.flatten(2).transpose(1, 2)
     q, k, v = (F.linear(tokens, m.linear.weight, m.linear.bias) for m in (module.q, module.k, module.v))
     mixed = torch.zeros_like(tokens)
@@ -74,7 +74,7 @@ def test_fourier_features_are_sines_and_cosines_of_the_place() -> None:
 @pytest.mark.parametrize(
     ("node", "words"),
     [
-        ({"op": "channel_attention", "heads": 3}, "channels (=8) must divide by heads (=3)"),
+        ({"op": "channel_attention", "num_heads": 3}, "num_heads=3 does not divide channels=8: use 2 or 4"),
         ({"op": "cascade_conv", "groups": 1}, "groups (=1) must be 2 or more"),
         ({"op": "cascade_conv", "groups": 7}, "8 channels do not make 7 groups"),
         ({"op": "fourier_position", "waves": 5}, "waves (=5) must be even"),

@@ -87,7 +87,7 @@ def test_half_precision_is_scanned_in_single() -> None:
 
 
 def test_mixer_scans_one_half_and_convolves_the_other() -> None:
-    module = moved(make({"op": "mamba", "state": 4}, Shape(8, 3, 5))).double()
+    module = moved(make({"op": "mamba", "d_state": 4}, Shape(8, 3, 5))).double()
     x = drawn(2, 8, 3, 5)
     tokens = x.flatten(2).transpose(1, 2)
 
@@ -109,7 +109,7 @@ def test_mixer_scans_one_half_and_convolves_the_other() -> None:
 
 
 def test_windows_are_sequences_of_their_own() -> None:
-    module = moved(make({"op": "mamba", "window": 3}, Shape(8, 6, 6)))
+    module = moved(make({"op": "mamba", "window_size": 3}, Shape(8, 6, 6)))
     whole = make({"op": "mamba"}, Shape(8, 3, 3)).eval()
     whole.load_state_dict(module.state_dict())
     x = drawn(2, 8, 6, 6).float()
@@ -127,7 +127,7 @@ def test_what_cannot_be_built_is_refused_with_the_numbers() -> None:
     for config, shape, words in (
         ({}, Shape(7, 4, 4), "must be a whole number of channels, not 3.5"),
         ({}, Shape(8, 4, 4, 1), "drop them before"),
-        ({"window": 3}, Shape(8, 4, 4), "a 4x4 map does not divide into windows of 3x3"),
+        ({"window_size": 3}, Shape(8, 4, 4), "a 4x4 map does not divide into windows of 3x3"),
         ({"kernel_size": 4}, Shape(8, 4, 4), "kernel_size (=4) must be odd"),
     ):
         with pytest.raises(ArchitectureError) as caught:
@@ -138,7 +138,7 @@ def test_what_cannot_be_built_is_refused_with_the_numbers() -> None:
 @pytest.mark.skipif(bool(missing_packages()), reason="the extra onnx is not installed")
 def test_a_network_with_the_mixer_is_the_same_in_onnx(tmp_path: Path) -> None:
     layers = [{"branches": [{"norm": {"op": "layer_norm"}, "mixer": {"op": "mamba"}}]}]
-    data = {"format": 1, "input": {"resolution": 6}, "stem": {"op": "conv", "width": 8, "stride": 2},
+    data = {"format": 2, "input": {"resolution": 6}, "stem": {"op": "conv", "width": 8, "stride": 2},
             "stages": [{"layers": layers}], "head": {"op": "classifier", "num_classes": 5}}  # fmt: skip
     network = moved(nas.build(normalise(Architecture.from_dict(data))))
     write_onnx(network, tmp_path / "model.onnx", (3, 6, 6))

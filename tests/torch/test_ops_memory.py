@@ -23,7 +23,7 @@ def test_a_memory_is_a_coarse_copy_after_the_older_ones() -> None:
 
 def test_the_map_asks_memories_that_stay_as_they_are() -> None:
     shape = Shape(4, 2, 3, tokens=2)
-    node = {"op": "attention", "head_dim": 2, "position": "distance", "queries": "map", "token_bias": True}
+    node = {"op": "attention", "head_dim": 2, "position": "distance", "query_source": "map", "token_bias": True}
     module, x = moved(node, shape), images(shape)
     flat = x[..., 0].transpose(1, 2)
     q, k, v = (m.linear(flat).unflatten(2, (2, 2)) for m in (module.q, module.k, module.v))
@@ -48,7 +48,7 @@ def test_factors_and_biases_fit_another_resolution() -> None:
         "ops": (
             {"op": "remember", "stride": 2},
             {"op": "apart", "tokens": {"op": "position_scale"}},
-            {"op": "attention", "head_dim": 2, "position": "none", "queries": "map", "token_bias": True},
+            {"op": "attention", "head_dim": 2, "position": "none", "query_source": "map", "token_bias": True},
         ),
     }
     small, large = moved(node, Shape(4, 4, 4)), moved(node, Shape(4, 6, 6))

@@ -39,7 +39,7 @@ def test_each_stream_has_an_op_of_its_own_and_none_waits() -> None:
 
 
 def test_class_tokens_ask_the_other_streams_map() -> None:
-    module = make({"op": "cross_streams", "heads": 2, "eps": 1e-6}, BOTH)
+    module = make({"op": "cross_streams", "num_heads": 2, "eps": 1e-6}, BOTH)
     found = unpack(module(pack(streams())), SHAPES)
     for i, (own, other) in enumerate(zip(streams(), reversed(streams()), strict=True)):
         assert found[i][:, :, 1:].equal(own[:, :, 1:])
@@ -79,7 +79,7 @@ def test_a_network_of_streams_costs_what_its_parts_cost() -> None:
     mixer = {"op": "streams", "ops": [{"op": "none"}, {"op": "feed_forward", "bias": False}]}
     architecture = Architecture.from_dict(
         {
-            "format": 1,
+            "format": 2,
             "input": {"resolution": 8},
             "stem": {"op": "streams", "ops": [stream(4, 2), stream(8, 4)]},
             "stages": [{"layers": [{"repeat": 2, "branches": [{"mixer": mixer}]}]}],

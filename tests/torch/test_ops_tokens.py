@@ -39,7 +39,7 @@ def applied(projected: Any, x: torch.Tensor) -> torch.Tensor:
 
 
 def test_tokens_alone_ask_in_class_attention_and_the_map_stays() -> None:
-    module = built({"op": "attention", "head_dim": 4, "position": "none", "queries": "tokens"}, BESIDE)
+    module = built({"op": "attention", "head_dim": 4, "position": "none", "query_source": "tokens"}, BESIDE)
     x = random(BESIDE)
     places = x[..., 0].transpose(1, 2)
     q, k, v = applied(module.q, places[:, :2]), applied(module.k, places), applied(module.v, places)
@@ -119,10 +119,10 @@ def test_sinusoids_alternate_and_stay_as_they_are() -> None:
     ("node", "words"),
     [
         ({"op": "apart"}, "insert them before with class_token"),
-        ({"op": "attention", "head_dim": 4, "queries": "tokens", "position": "none"}, "needs tokens"),
-        ({"op": "attention", "head_dim": 4, "queries": "some"}, "queries must be one of"),
+        ({"op": "attention", "head_dim": 4, "query_source": "tokens", "position": "none"}, "needs tokens"),
+        ({"op": "attention", "head_dim": 4, "query_source": "some"}, "query_source must be one of"),
         ({"op": "position", "kind": "fourier"}, "kind must be one of"),
-        ({"op": "cross_streams", "heads": 2}, "there is one stream"),
+        ({"op": "cross_streams", "num_heads": 2}, "there is one stream"),
         ({"op": "stream_classifier"}, "there are no streams"),
         ({"op": "unfold", "kernel_size": 9}, "does not fit a 3x2 map"),
         ({"op": "token_mixer", "features": 99}, "features (=99) must be at most width (=64)"),

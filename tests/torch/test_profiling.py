@@ -23,7 +23,7 @@ TRANSFORMER = [
     {"norm": {"op": "layer_norm"}, "mixer": {"op": "feed_forward", "expand_ratio": 2}},
 ]
 TINY = {
-    "format": 1,
+    "format": 2,
     "input": {"channels": 3, "resolution": 8},
     "stem": {"op": "conv", "width": 8, "kernel_size": 2, "stride": 2, "padding": 0},
     "stages": [
@@ -154,4 +154,4 @@ def test_what_a_bottleneck_or_a_branch_inside_a_block_is_about_is_said() -> None
     stages = nas.profile(nas.load_architecture("bossnet_t0")).stages
     assert stages[1].ops.startswith("1 x bottleneck (of conv, activation silu, se_ratio 0.0625) + silu")
     assert "bottleneck (of attention (head_dim 64, position none, no project), activation silu)" in stages[4].ops
-    assert "> channel_attention (heads 4) >" in nas.profile(nas.load_architecture("edgenext_xxs")).stages[2].ops
+    assert "> channel_attention (num_heads 4) >" in nas.profile(nas.load_architecture("edgenext_xxs")).stages[2].ops

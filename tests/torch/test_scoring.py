@@ -13,7 +13,7 @@ from nas.methods.supernet.scorer import SupernetScorer
 from nas.methods.zero_cost.aggregated import PARTS
 from nas.methods.zero_cost.proxies import PROXIES
 from nas.networks.supernet import Supernet
-from nas.options import SCORERS as NAMES
+from nas.options import METHODS
 from nas.progress import Silent
 from nas.training import SupernetTraining, recalibrate
 from nas.training.evaluation import scoring_batches
@@ -78,8 +78,8 @@ def test_the_test_split_plays_no_part(supernet: Supernet, monkeypatch: pytest.Mo
         DATA.test.images.sub_(7)
 
 
-def test_the_options_name_the_scorers_that_there_are() -> None:
-    assert ("supernet", "supernet-loss", "calibrated", "blockwise", *PARTS, *sorted(PROXIES.names()), *COUNTS) == NAMES
+def test_the_options_name_the_methods_that_there_are() -> None:
+    assert tuple(METHODS) == ("calibrated", "supernet", "blockwise", *PARTS, *sorted(PROXIES.names()), *COUNTS)
 
 
 # -- many together ----------------------------------------------------------------------------------------------

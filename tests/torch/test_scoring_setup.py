@@ -12,14 +12,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from nas.methods.packing import CalibratedScoring, ZeroCostScoring, make_scorer
 
 from nas.data.sharing import pack_data, to_array, to_tensor, unpack_data
-from nas.jobs.setup import ScoringSetup
-from nas.methods.calibrated.scorer import Calibration, Measured, Proxies
+from nas.jobs.setup import ScoringSetup, make_scorer
+from nas.methods.calibrated.calibration import Calibration
+from nas.methods.calibrated.features import FeatureGroups, Proxies
+from nas.methods.calibrated.scorer import CalibratedScoring
 from nas.methods.counted import COUNTS, CountedScoring
 from nas.methods.supernet.scorer import SupernetScoring, shared_supernet, unpack_supernet
 from nas.methods.zero_cost.proxy_cache import ProxyValues
+from nas.methods.zero_cost.scorer import ZeroCostScoring
 from nas.networks.loading import space_from_dict
 from nas.networks.supernet import Supernet
 from nas.progress import Silent
@@ -55,7 +57,7 @@ def setup(source: SupernetScoring) -> ScoringSetup:
     arrays = {name: array.copy() for name, array in packed.arrays.items()}
     for array in arrays.values():
         array.flags.writeable = False
-    return ScoringSetup(facts=pickle.loads(pickle.dumps(packed.facts)), arrays=arrays)
+    return ScoringSetup(make=packed.make, facts=pickle.loads(pickle.dumps(packed.facts)), arrays=arrays)
 
 
 @pytest.fixture(autouse=True)
@@ -140,8 +142,7 @@ def test_the_space_and_its_choices_survive(source: SupernetScoring, setup: Scori
 def test_a_space_with_choices_per_layer_survives_too(source: SupernetScoring, name: str) -> None:
     space = layered_space(name)
     supernet = Supernet(space, seed=0).eval()
-    facts = pickle.loads(pickle.dumps(replace(source, supernet=supernet).pack().facts))
-    there = shared_supernet(ScoringSetup(facts=facts, arrays=replace(source, supernet=supernet).pack().arrays))
+    there = shared_supernet(sent(replace(source, supernet=supernet).pack()))
     assert there.choices == supernet.choices
     images = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     for seed in range(3):
@@ -189,7 +190,7 @@ def test_threads_are_as_before_once_the_block_ends() -> None:
 def sent(packed: ScoringSetup) -> ScoringSetup:
     """As another process gets it."""
     arrays = {name: array.copy() for name, array in packed.arrays.items()}
-    return ScoringSetup(facts=pickle.loads(pickle.dumps(packed.facts)), arrays=arrays)
+    return ScoringSetup(make=packed.make, facts=pickle.loads(pickle.dumps(packed.facts)), arrays=arrays)
 
 
 @pytest.mark.parametrize("name", ["nwot", "az-nas"])
@@ -209,9 +210,9 @@ def test_counts_are_the_same_elsewhere(name: str) -> None:
 
 
 def test_calibrated_scores_are_the_same_elsewhere() -> None:
-    reference = Measured.of(CANDIDATES, Proxies(ProxyValues(DATA, seed=3)))
+    reference = FeatureGroups.of(CANDIDATES, Proxies(ProxyValues(DATA, seed=3)))
     # Two of the networks were not measured before.
-    reference = Measured(groups=tuple(group[:-2] for group in reference.groups))
+    reference = FeatureGroups(groups=tuple(group[:-2] for group in reference.groups))
     digests = tuple(each.digest for each in CANDIDATES[:-2])
     trained = tuple((row, 0.3 + 0.05 * row) for row in range(len(digests)))
     calibration = Calibration(reference=reference, digests=digests, trained=trained)

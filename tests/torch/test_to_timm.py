@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 import nas
 from nas.architecture import Architecture
 from nas.errors import ArchitectureError, ExportError, OptionError
-from nas.export import CardFacts, Product
+from nas.export import CardFacts, ExportedModel
 from nas.export.folder import write_config, write_weights
 from nas.networks.timm.timm_network import TimmNetwork, taken
 from nas.ops import normalise
@@ -25,7 +25,7 @@ from .timm_import import import_timm
 from .zoo_cases import architecture
 
 SMALL = {
-    "format": 1,
+    "format": 2,
     "input": {"kind": "image", "channels": 3, "resolution": 32},
     "stem": {"op": "conv_stem", "width": 8},
     "stages": [
@@ -43,7 +43,7 @@ SMALL = {
             ],
         },
     ],
-    "head": {"op": "classifier", "num_classes": 10, "norm": {"op": "layer_norm"}, "heads": 2},
+    "head": {"op": "classifier", "num_classes": 10, "norm": {"op": "layer_norm"}, "num_heads": 2},
 }
 
 
@@ -69,7 +69,7 @@ def winner(tmp_path: Path) -> Path:
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.normal_(std=0.1)
-    product = Product(
+    product = ExportedModel(
         architecture=config,
         trained_resolution=16,
         mean=(0.1, 0.2, 0.3),

@@ -100,7 +100,7 @@ class Backbone(nn.Module):
 
 
 def attention_of_one_channel() -> Backbone:
-    attention = Attention(Attention.Config(width=1, heads=1, head_dim=1), Shape(1, 2, 2))
+    attention = Attention(Attention.Config(width=1, num_heads=1, head_dim=1), Shape(1, 2, 2))
     for parameter in attention.parameters():
         nn.init.zeros_(parameter)
     linear = {name: module for name, module in attention.named_modules() if isinstance(module, nn.Linear)}

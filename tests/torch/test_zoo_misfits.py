@@ -38,7 +38,11 @@ def resolution(pixels: int) -> Callable[[Data], None]:
 
 
 MISFITS: dict[str, tuple[str, Callable[[Data], None], list[str]]] = {
-    "width and head_dim": ("coatnet_0", mixer(2, 0, 0, width=390), ["stages[2]", "width (=390)", "head_dim (=32)"]),
+    "width and head_dim": (
+        "coatnet_0",
+        mixer(2, 0, 0, width=390),
+        ["stages[2]", "head_dim=32 does not divide width=390: use 30 or 39"],
+    ),
     "widths of two layers": ("coatnet_0", mixer(0, 1, 0, width=128), ["stage 1", "(128, 56, 56)", "(96, 56, 56)"]),
     "width of a shortcut": ("coatnet_0", shortcut(1, width=128), ["stage 2 (its input 96x56x56)", "(128, 28, 28)"]),
     "stride of a shortcut": ("coatnet_0", shortcut(1, stride=1), ["stage 2", "(192, 56, 56)"]),
@@ -49,19 +53,31 @@ MISFITS: dict[str, tuple[str, Callable[[Data], None], list[str]]] = {
     ),
     "resolution and windows": ("swin_tiny", resolution(200), ["stage 1", "50x50 map", "windows of 7x7"]),
     "resolution and grids": ("maxvit_tiny", resolution(240), ["stage 1", "60x60 map", "windows of 7x7"]),
-    "window": ("maxvit_tiny", mixer(0, 0, 1, window=6), ["stage 1", "56x56 map", "windows of 6x6"]),
+    "window": ("maxvit_tiny", mixer(0, 0, 1, window_size=6), ["stage 1", "56x56 map", "windows of 6x6"]),
     "resolution and carriers": ("fastervit_0", resolution(200), ["stage 3", "13x13 map", "windows of 7"]),
     "resolution and merging": ("lit_ti", resolution(100), ["stage 2", "25x25 map", "patches of 2x2"]),
     "resolution and upsampling": ("efficientformerv2_s0", resolution(200), ["stage 3", "(96, 14, 14)", "(96, 13, 13)"]),
     "resolution and patches": ("vit_tiny", resolution(8), ["stem (its input 3x8x8)", "16x16 kernel", "8x8 map"]),
-    "heads over channels": ("edgenext_xxs", mixer(1, 1, 0, "ops", 2, "mixer", heads=5), ["stage 2", "(=48)", "(=5)"]),
-    "heads over streams": ("crossvit_tiny", mixer(0, 0, -1, heads=7), ["stage 1", "192 channels", "(=7)"]),
+    "heads over channels": (
+        "edgenext_xxs",
+        mixer(1, 1, 0, "ops", 2, "mixer", num_heads=5),
+        ["stage 2", "num_heads=5", "channels=48: use 4 or 6"],
+    ),
+    "heads over streams": (
+        "crossvit_tiny",
+        mixer(0, 0, -1, num_heads=7),
+        ["stage 1", "num_heads=7", "channels=192: use 6 or 8"],
+    ),
     "more groups than channels": ("edgenext_xxs", mixer(1, 1, 0, "ops", 0, groups=49), ["stage 2", "48", "49"]),
-    "groups of channels": ("nextvit_small", mixer(0, 0, 0, "ops", 0, groups=5), ["stage 1", "(=96)", "(=5)"]),
+    "groups of channels": (
+        "nextvit_small",
+        mixer(0, 0, 0, "ops", 0, groups=5),
+        ["stage 1", "groups=5", "channels=96: use 4 or 6"],
+    ),
     "a depthwise change of width": (
         "fastvit_t8",
         lambda d: d["stages"][1]["transition"]["ops"][0].update(width=100),
-        ["stage 2 (its input 48x64x64)", "(=100)", "(=48)"],
+        ["stage 2 (its input 48x64x64)", "groups=48 does not divide width=100: use 25 or 50"],
     ),
     "tokens beside the map": (
         "pit_ti",

@@ -20,7 +20,7 @@ from nas.training.loop import TrainingLoop
 
 SIZE, CLASSES = 8, 3
 SPACE = """
-format: 1
+format: 2
 name: tiny
 input: {kind: image, channels: 1, resolution: 8}
 stem: {op: conv_stem, width: $width}

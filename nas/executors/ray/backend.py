@@ -13,8 +13,8 @@ import ray
 from nas.data.sharing import Arrays
 from nas.executors import check_room
 from nas.executors.code_version import copied_package
-from nas.executors.finalist_relay import Told
-from nas.executors.pool import Pool, TimeLimit
+from nas.executors.finalist_relay import FinalistRelay
+from nas.executors.pool import TimeLimit, WorkerPool
 from nas.executors.ray.scoring import ActorCrew
 from nas.executors.ray.session import gpu_share, join, node_cpus, own_ray
 from nas.executors.silence import quiet
@@ -71,11 +71,11 @@ class RayBackend:
         return {"workers": self._workers, "ray": self._cluster or "this machine"}
 
     def scoring(self, source: ScorerSource, *, threads: int, expected_s: float, data_bytes: int) -> Executor:
-        def open_pool() -> Pool[Any]:
+        def open_pool() -> WorkerPool[Any]:
             setup = source.pack()
             self._start(_bytes(setup.arrays) + data_bytes)
             crew = ActorCrew(setup, self._make, threads=threads, gpus=gpu_share(_device(setup), self._workers))
-            return Pool(crew, size=self._workers, limit=TimeLimit(self._options.job_timeout, expected_s))
+            return WorkerPool(crew, size=self._workers, limit=TimeLimit(self._options.job_timeout, expected_s))
 
         return RayExecutor(open_pool)
 
@@ -94,7 +94,7 @@ class RayBackend:
             jobs,
             work,
             setup,
-            Told(record, work, self._progress),
+            FinalistRelay(record, work, self._progress),
             side=side,
             gpus=gpu_share(jobs[0].recipe["device"], side),
             step_s=self._options.job_timeout,
@@ -115,9 +115,9 @@ class RayBackend:
 class RayExecutor:
     """An `Executor` whose workers start when the first job comes."""
 
-    def __init__(self, open_pool: Callable[[], Pool[Any]]) -> None:
+    def __init__(self, open_pool: Callable[[], WorkerPool[Any]]) -> None:
         self._open_pool = open_pool
-        self._pool: Pool[Any] | None = None
+        self._pool: WorkerPool[Any] | None = None
 
     def map(self, jobs: Iterable[Job]) -> Iterator[Result]:
         jobs = list(jobs)

@@ -19,7 +19,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from nas.errors import RunError
 from nas.executors.checkpoints import Keeper, Mirror
-from nas.executors.finalist_relay import Told
+from nas.executors.finalist_relay import FinalistRelay
 from nas.executors.ray.session import in_short
 from nas.executors.silence import environment
 from nas.executors.temp_folders import scratch
@@ -41,7 +41,7 @@ def train_by_tune(
     jobs: Sequence[FinalistJob],
     work: FinalistWork,
     setup: FinalistSetup,
-    told: Told,
+    relay: FinalistRelay,
     *,
     side: int,
     gpus: float,
@@ -78,14 +78,14 @@ def train_by_tune(
                     name="finalists",
                     storage_path=str(storage),
                     verbose=0,
-                    callbacks=[_Listener(told, jobs)],
-                    stop=lambda _, __: told.must_stop,
+                    callbacks=[_Listener(relay, jobs)],
+                    stop=lambda _, __: relay.must_stop,
                     failure_config=tune.FailureConfig(max_failures=RETRIES),
                 ),
             ).fit()
         finally:
             rearm()  # Tune has handlers of its own
-    told.end()
+    relay.end()
 
 
 def _scheduler(epochs: int, *, early_stopping: bool) -> TrialScheduler:
@@ -141,23 +141,23 @@ def _tell(row: dict[str, Any]) -> None:
 class _Listener(tune.Callback):
     """Tune's callbacks; it makes them in the process that started it."""
 
-    def __init__(self, told: Told, jobs: Sequence[FinalistJob]) -> None:
-        self._told, self._digests = told, [job.digest for job in jobs]
+    def __init__(self, relay: FinalistRelay, jobs: Sequence[FinalistJob]) -> None:
+        self._relay, self._digests = relay, [job.digest for job in jobs]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # as for `Told`
+        return {}  # as for `FinalistRelay`
 
     def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **_: Any) -> None:
-        self._told.row(self._digest(trial), result)
+        self._relay.row(self._digest(trial), result)
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
-        self._told.ended(self._digest(trial))
+        self._relay.ended(self._digest(trial))
 
     def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
-        self._told.lost(self._digest(trial), self._reason(trial))
+        self._relay.lost(self._digest(trial), self._reason(trial))
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
-        self._told.given_up(self._digest(trial), f"Given up after {RETRIES + 1} tries. {self._reason(trial)}")
+        self._relay.given_up(self._digest(trial), f"Given up after {RETRIES + 1} tries. {self._reason(trial)}")
 
     def _digest(self, trial: Any) -> str:
         return self._digests[trial.config["finalist"]]

@@ -48,7 +48,7 @@ class ActorWorker:
 
 
 class ActorCrew:
-    """A `Crew` of actors. Ray restarts none of them: a new one is told all that the old one was.
+    """A `Crew` of actors. Ray restarts none of them: a new one receives all that the old one did.
 
     Attributes:
         setup: Where the setup is in Ray's object store; every actor of a node reads the same copy of its arrays.

@@ -117,7 +117,7 @@ def _token() -> str:
 
 def _init(**given: Any) -> None:
     with warnings.catch_warnings():
-        # On what Ray will do in another version; nothing that a person here could mend.
+        # On what Ray will do in another version; nothing that the user could fix.
         warnings.simplefilter("ignore", FutureWarning)
         ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **given)
     rearm()  # Ray has a handler for SIGTERM of its own

@@ -187,7 +187,7 @@ class BlockTraining:
         return self.folder / f"block-{block + 1}"
 
     def _restore(self, supernet: BlockSupernet, block: int) -> None:
-        """Fills in the weights of a block that was trained in an earlier sitting."""
+        """Fills in the weights of a block that was trained in an earlier session."""
         folder = self._block_folder(block)
         path = newest(folder)
         if path is None:

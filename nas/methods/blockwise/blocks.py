@@ -15,15 +15,15 @@ from typing import Any, NamedTuple, Protocol
 
 from nas.architecture import BlockConfig, LayerConfig
 from nas.errors import SpaceError
-from nas.spaces.choices import Genotype, LayerChoice
 from nas.spaces.decision_graph import END, START, Node
+from nas.spaces.genotype import Genotype, LayerChoice
 from nas.spaces.search_space import SearchSpace
 
 _LAYERS_PER_BLOCK = 4
 MOST_MERGED = 100
 """Stages share a block as long as no cell has more paths: about as many as HyTra's largest, 99."""
 MOST_PATHS = 256
-"""From a state with more ways through a block than this, so many are drawn."""
+"""The most paths sampled from a state that has more ways through a block."""
 
 
 class Decision(Protocol):
@@ -93,7 +93,7 @@ class Piece(NamedTuple):
 
 
 class Path(NamedTuple):
-    """One network that a block can be: its pieces in order, and the stage and width of the map that it hands on.
+    """One network that a block can be: its pieces in order, and the stage and width of the map that it passes on.
 
     Decisions that lead to the same pieces are one path.
     """
@@ -152,17 +152,17 @@ def ways_through(options: Mapping[Node, Sequence[Decision]], nodes: Sequence[Nod
 class Blocks:
     """The cells of a space, their paths, and how paths follow one another.
 
-    Where a state has more than `most` ways through its block, so many are drawn, uniformly; the one with the fewest
+    Where a state has more than `most` ways through its block, so many are sampled, uniformly; the one with the fewest
     multiply-adds to each state at the block's end is always among them, so that any budget on these can be met.
 
     Args:
         options, nodes: The graph of decisions, such as `CostGraph`'s, its nodes from START to END.
-        seed: Of the draws.
+        seed: Of the sampling.
 
     Attributes:
         cells: Per cell, its paths, in the same order in every process; by rising block.
         moves: Per node that starts a block, the ways through it.
-        sampled: Whether some cell has paths that were not drawn.
+        sampled: Whether some cell has paths that were not sampled.
     """
 
     def __init__(
@@ -221,7 +221,7 @@ class Blocks:
         return Cell(cell.block + 1, path.source, path.width) if cell.block + 1 < self.count else None
 
     def route(self, genotype: Genotype) -> list[tuple[Cell, Path]]:
-        """The cells that a member passes, each with its path there, which may be one that was not drawn.
+        """The cells that a member passes, each with its path there, which may be one that was not sampled.
 
         Raises:
             SpaceError: If the graph lacks one of its decisions, as the bounds leave no network that takes it.
@@ -243,7 +243,7 @@ class Blocks:
     # -- inside -------------------------------------------------------------------------------------------------
 
     def _picked(self, start: Node) -> Iterator[tuple[Any, ...]]:
-        """The ways from the start of a block to its end, or those that are drawn."""
+        """The ways from the start of a block to its end, or those that are sampled."""
         if sum(self._ways[option.node] for option in self._options[start]) <= self.most:
             yield from self._all(start)
             return

@@ -1,4 +1,4 @@
-"""Ensemble bootstrapping (BossNAS, Li et al. 2021, arXiv:2103.12424): a block's paths learn to foretell their mean.
+"""Ensemble bootstrapping (BossNAS, Li et al. 2021, arXiv:2103.12424): a block's paths learn to predict their mean.
 
 Each block's shared weights are there twice: an online network that learns, and a target that follows it slowly.
 """

@@ -58,7 +58,7 @@ class CellScorer:
         """A distance per path of the cell.
 
         Args:
-            entry: The paths that lead to it; None draws others for every batch, the same in every process.
+            entry: The paths that lead to it; None samples others for every batch, the same in every process.
         """
         return self.beside(cell, (), entry=entry)[0]
 
@@ -66,12 +66,12 @@ class CellScorer:
     def beside(
         self, cell: Cell, others: Sequence[Path], *, entry: FixedEntry | None = None
     ) -> tuple[list[float], list[float]]:
-        """The distances of the cell's paths, and of other paths from the same aim, in which these have no part.
+        """The distances of the cell's paths, and of other paths from the same target, to which these do not contribute.
 
         So the distance of another path depends on no path but those of the cell.
 
         Args:
-            others: Paths from the cell's map that were not drawn for it; `lacks` says which there are weights for.
+            others: Paths from the cell's map that were not sampled for it; `lacks` says which there are weights for.
         """
         supernet = self.supernet
         own, net = supernet.blocks.cells[cell], supernet.net(cell.block)
@@ -83,7 +83,7 @@ class CellScorer:
 
     @torch.no_grad()
     def lacks(self, cell: Cell, path: Path) -> str | None:
-        """Which weights of a path there are not, as none of the paths that were drawn has them; None for no such."""
+        """Which weights of a path there are not, as none of the sampled paths has them; None for no such."""
         weights = self.target.weights(self.supernet.net(cell.block))
         try:
             for _ in weights.modules_of(path.pieces, self.supernet.shapes[cell]):

@@ -18,9 +18,9 @@ _TOGETHER = 256
 class MemberScorer:
     """The sum over a network's blocks of the standardised score of its path in its cell.
 
-    Where a cell has more paths than were drawn for it, a network's path may not be among those that the search scored.
-    It is measured then as they were, and standardised by their mean, deviation and centre: no score depends on which
-    other networks are scored.
+    Where a cell has more paths than were sampled for it, a network's path may not be among those that the search
+    scored. It is measured then as they were, and standardised by their mean, deviation and centre: no score depends
+    on which other networks are scored.
 
     Args:
         recorded: Per cell, the distances of its paths.
@@ -64,7 +64,7 @@ class MemberScorer:
         """The sum; higher is better.
 
         Raises:
-            SpaceError: If the search's budget left out a choice of the network, or no path that was drawn holds weights
+            SpaceError: If the search's budget left out a choice of the network, or no sampled path holds weights
                 for it.
             OptionError, RunError: As `prepare` does.
         """

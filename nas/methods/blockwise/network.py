@@ -50,7 +50,7 @@ class BlockWeights(SharedWeights):
 class BlockNet(nn.Module):
     """One block's network, which learns; whatever it is taught by stands beside it.
 
-    Gradients stay inside: whatever is handed in is taken as it is. BatchNorm goes by the batch at hand; its running
+    Gradients stay inside: inputs are taken as they are. BatchNorm goes by the batch at hand; its running
     statistics mean nothing before `CellScorer` makes them for a path.
     """
 

@@ -29,12 +29,12 @@ class BlockwiseOptions(MethodOptions):
     strategy: str = option(
         SIDE_BY_SIDE,
         kind=Choice((SIDE_BY_SIDE, SEQUENTIAL)),
-        help="all blocks at once, or each on the best path so far, as BossNAS was published",
+        help="train all blocks at once, or each on the best path so far as BossNAS does",
     )
     teacher: str | None = option(
         kind=Text("DIR"),
-        help="a trained network (winners/1 of a run, say) whose feature maps the blocks learn, as in DNA",
-        default_help="none: blocks learn by BossNAS's ensemble bootstrapping",
+        help="trained network (winners/1 of a run, say) whose feature maps blocks learn, as in DNA",
+        default_help="none, blocks learn by BossNAS's ensemble bootstrapping",
     )
 
     def validate(self, search: SearchOptions) -> None:

@@ -8,7 +8,7 @@ import torch
 
 from nas.data import Dataset
 from nas.errors import ArchitectureError, ExportError, OptionError, RunError
-from nas.export.exported_model import Product
+from nas.export.exported_model import ExportedModel
 from nas.export.folder import FILES, read_exported
 from nas.methods.blockwise.blocks import Blocks
 from nas.methods.blockwise.distillation import Taps, Teacher, block_ends, tapped
@@ -43,7 +43,7 @@ class TrainedTeacher:
             product, network = read_exported(folder)
         except (ExportError, ArchitectureError) as fault:
             raise OptionError(f"--teacher {folder}: {str(fault).split('. Delete')[0][:200]}. {remedy}") from None
-        self._product: Product = product
+        self._product: ExportedModel = product
         try:
             self._taps: Taps = block_ends(space, blocks.cut, product.architecture)
         except OptionError as fault:

@@ -59,7 +59,7 @@ class _Training:
         """Trains to the end, or from the last checkpoint on.
 
         Args:
-            on_curve: Receives {epoch, step, images, seconds, loss} after each epoch; again for one that was told of
+            on_curve: Receives {epoch, step, images, seconds, loss} after each epoch; again for one received
                 before the training was stopped.
         """
         self.loop.resume(progress)
@@ -100,7 +100,7 @@ class SideBySideTraining(_Training):
     """Trains all blocks at once, each on detached maps that sampled paths of the blocks before it made.
 
     A step visits one cell of each block: the one that has been visited least of those that can follow. Of the paths
-    that are drawn there, the first one's maps are handed on to the next block.
+    that are sampled there, the first one's maps are passed to the next block.
 
     Args:
         target: What they learn.

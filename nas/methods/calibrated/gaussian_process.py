@@ -59,12 +59,12 @@ def select_by_variance_reduction(
 
 
 class AveragedGP:
-    """Numbers expected of points, from those of a few: a Gaussian process.
+    """Gaussian process that predicts the numbers of all points from those of a few.
 
-    Its kernel is a linear one for each group of columns, a smooth one of all and noise. Their sizes are not settled by
-    so few numbers: what is expected is the mean over sizes drawn evenly (by logarithm, within the kernel's bounds),
-    each counting by its marginal likelihood (Rasmussen and Williams 2006, section 5.2). Why not the likeliest alone:
-    docs/decisions/0008-calibrated-score.md. With fewer than two different numbers it expects the same of all.
+    Its kernel is a linear one for each group of columns, a smooth one of all and noise. So few numbers do not determine
+    its hyperparameters: the prediction is the mean over values sampled evenly (by logarithm, within the kernel's
+    bounds), each weighted by its marginal likelihood (Rasmussen and Williams 2006, section 5.2). Decision 0008 says why
+    the likeliest alone is not used. With fewer than two different numbers it predicts the same for all.
 
     Args:
         points: (N, F) of the networks whose numbers are known.

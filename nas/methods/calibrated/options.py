@@ -20,9 +20,9 @@ class CalibratedOptions(MethodOptions):
 
     calibrations: int | None = option(
         kind=Whole(2, 10_000, 12),
-        help="short trainings, with the compute of N average ones: more of them where networks are cheap",
+        help="short trainings to fit scores to, with the compute of N average ones",
         default_help="12",
     )
     calibration_epochs: int | None = option(
-        kind=Whole(1, 1_000_000, 2), help="training epochs of each of them", default_help="planned"
+        kind=Whole(1, 1_000_000, 2), help="training epochs of each", default_help="planned; nas rank: 1"
     )

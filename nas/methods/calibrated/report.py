@@ -18,7 +18,7 @@ def section(record: RunRecord) -> MethodSection:
         rows.append((digest, "" if trial is None else trial.layout, percent(accuracy), expected))
     words = (
         "A Gaussian process on costs, structure and zero-cost proxies was fitted to these trainings; "
-        "the last column is what it then expects of the same networks."
+        "the last column is what it then predicts for the same networks."
     )
     failed = (f" {event.digest} is left out: {event.error}" for event in record.events(CalibrationFailed))
     return MethodSection(

@@ -25,7 +25,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curves:
-    """Accuracies over epochs, to be drawn into one picture.
+    """Accuracies over epochs, plotted into one picture.
 
     Attributes:
         series: Pairs of epoch and accuracy, by the name of what was measured.
@@ -119,15 +119,13 @@ def method_report(record: RunRecord) -> MethodReport:
 
 def asked(record: RunRecord) -> dict[str, Any]:
     """Returns the options as they were asked for, those of the method beside the others."""
-    options = record.manifest.get("options") or {}
-    own = options.get("method_options") or {}
+    options, own = record.part("options"), record.part("options", "method_options")
     return {**{name: value for name, value in options.items() if name != "method_options"}, **own}
 
 
 def planned(record: RunRecord) -> dict[str, Any]:
     """Returns the numbers of the plan, those of the method beside the others."""
-    plan = record.manifest.get("plan") or {}
-    own = plan.get("method") or {}
+    plan, own = record.part("plan"), record.part("plan", "method")
     return {**{name: value for name, value in plan.items() if name != "method"}, **own}
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
 
 from nas.data import Source, open_data
 from nas.errors import RunError
@@ -21,13 +19,11 @@ class SavedRun:
 
     Attributes:
         path: As it was given, for messages.
-        facts: What its method keeps, see `SearchMethod.facts`.
     """
 
     path: str
     run: RunRecord
     options: SearchOptions
-    facts: Mapping[str, Any]
 
     @classmethod
     def open(cls, path: str | Path, space: SearchSpace, method: str) -> SavedRun:
@@ -54,9 +50,7 @@ class SavedRun:
                 f"run of --method {method}, or leave out --supernet."
             )
         options = SearchOptions.from_dict(run.manifest["options"])
-        return cls(
-            path=str(path), run=run, options=options, facts=cast("dict[str, Any]", run.manifest.get("method", {}))
-        )
+        return cls(path=str(path), run=run, options=options)
 
     def plan(self, kind: type[MethodPlan]) -> Plan:
         """Its plan.

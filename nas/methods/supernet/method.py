@@ -201,10 +201,10 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
     def restore(
         self, run: RunRecord, plan: Plan, options: SearchOptions, space: SearchSpace, *, trained: bool
     ) -> BudgetSampler:
-        facts = run.manifest.get("method") or {}
-        self.coverage = SupernetCoverage.from_dict(facts.get("coverage") or {}, run.path)
-        if facts.get("reused"):
-            self._reused = ReusedSupernet.from_dict(facts["reused"], self.coverage, run.path)
+        self.coverage = SupernetCoverage.from_dict(run.part("method", "coverage"), run.path)
+        reused = run.part("method", "reused")
+        if reused:
+            self._reused = ReusedSupernet.from_dict(reused, self.coverage, run.path)
         self.training = self.coverage.sampler(space)
         budgets = [Budget.parse(text) for text in run.manifest["budgets"]]
         return CoveredSampler(space, budgets, min_share=options.min_share, coverage=self.coverage)
@@ -276,7 +276,7 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _metric(self, metric: str) -> str:
-        """What is measured with shared weights, where finalists are told apart by `metric`."""
+        """The metric measured with shared weights when finalists are compared by `metric`."""
         return "negative-loss" if self.options.scorer == "loss" else metric
 
     def _take_supernet(self, context: Context) -> Supernet:

@@ -25,17 +25,17 @@ class SupernetOptions(MethodOptions):
     )
     strategy: str | None = option(
         kind=Choice(("sandwich", "single-path")),
-        help="how it is trained: the sandwich rule, or one architecture a step",
-        default_help="single-path where the sandwich's four networks a step cannot be afforded",
+        help="how it is trained, four architectures a step or one",
+        default_help="sandwich if time allows",
     )
     scorer: str = option(
         "accuracy",
         kind=Choice(("accuracy", "loss")),
-        help="what is measured with shared weights; loss tells networks apart better on few images",
+        help="what is measured with its weights (loss separates networks better on few images)",
     )
     supernet: str | None = option(
         kind=Text("RUN"),
-        help="a run whose trained supernet is used instead of training one; --data is that run's if left out",
+        help="use the trained supernet of RUN instead of training one, and its --data",
     )
 
     def validate(self, search: SearchOptions) -> None:

@@ -19,6 +19,7 @@ from nas.methods.protocol.report import (
 )
 from nas.run import RunRecord
 from nas.run.events import PhaseFinished, SupernetEpoch
+from nas.run.schema import check_fields
 
 _TITLE = "Did the supernet converge?"
 _LEAST = 4  # measurements below which nothing is said about convergence
@@ -35,9 +36,16 @@ class Measurement:
     accuracies: Mapping[str, float]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Low:
+    """What is read of the coverage: the least of each metric that was trained on."""
+
+    low: dict[str, float]
+
+
 def section(record: RunRecord) -> MethodSection:
     """Returns the training curve with what it says, or where the supernet is from."""
-    source, commands = (record.manifest.get("method") or {}).get("reused"), _commands(record)
+    source, commands = record.part("method", "reused"), _commands(record)
     if source:
         run = source.get("source_run", "?")
         words = f"It was not trained here: it is the supernet of {run}, whose page has its curve."
@@ -121,7 +129,7 @@ def _size_pays(last: Measurement) -> list[str]:
         return []
     figures = f"the largest network is at {percent(largest)} and the smallest at {percent(smallest)}"
     if largest < smallest:
-        return [f"At epoch {last.epoch} {figures}: the largest being behind is a sign of too little training."]
+        return [f"At epoch {last.epoch} {figures}: a lower accuracy of the largest suggests too little training."]
     return [f"At epoch {last.epoch} {figures}."]
 
 
@@ -143,8 +151,9 @@ def _commands(record: RunRecord) -> tuple[Command, ...]:
     if not _is_trained(record) or len(asked_for) != 1:
         return ()
     (budget,) = asked_for
-    coverage = (record.manifest.get("method") or {}).get("coverage") or {}
-    least = coverage.get("low", {}).get(budget.metric)
+    low = record.part("method", "coverage", "low")
+    check_fields(_Low, {"low": low}, record.path)
+    least = low.get(budget.metric)
     share = max(0.75, 1.2 * least / budget.bound) if least else 1.0
     if share > 0.95:
         return ()

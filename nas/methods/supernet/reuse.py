@@ -193,7 +193,7 @@ class ReusedSupernet:
         """
         saved = SavedRun.open(path, space, "supernet")
         run, folder = saved.run, saved.run.path.absolute()
-        coverage = SupernetCoverage.from_dict(saved.facts.get("coverage", {}), run.path)
+        coverage = SupernetCoverage.from_dict(run.part("method", "coverage"), run.path)
         file = newest(folder / FOLDER)
         facts = {} if file is None else read_facts(file)
         finished = {event.phase for event in run.events(PhaseFinished)}

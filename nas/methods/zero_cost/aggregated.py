@@ -29,7 +29,7 @@ class AggregatedScorer:
 
     Args:
         name: Of `PARTS`.
-        reference: Networks to rank among; for `nas rank` those of the table, in a search a draw from its range.
+        reference: Networks to rank among; for `nas rank` those of the table, in a search a sample of its feasible set.
     """
 
     def __init__(self, name: str, values: ProxyValues, reference: Sequence[Architecture]) -> None:

@@ -43,7 +43,7 @@ class Probe:
         return list(zip(self.images.chunk(2), self.labels.chunk(2), strict=True))
 
     def generator(self) -> torch.Generator:
-        """Of draws on the CPU, the same wherever the images are."""
+        """A generator on the CPU, with the same samples wherever the images are."""
         return torch.Generator().manual_seed(self.seed)
 
     def noise(self, generator: torch.Generator) -> torch.Tensor:

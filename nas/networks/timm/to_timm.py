@@ -14,7 +14,7 @@ from torch import nn
 
 from nas.architecture import Architecture
 from nas.errors import ExportError, OptionError
-from nas.networks.loading import load_architecture
+from nas.networks.loading import is_digest_of, load_architecture
 from nas.networks.network import Network, resize_tables
 from nas.networks.timm import registered
 from nas.networks.timm.timm_network import TimmNetwork
@@ -94,7 +94,7 @@ def _read(source: str | Path | Architecture) -> tuple[Architecture, dict[str, An
     try:
         with safe_open(weights, "pt") as file:
             said = file.metadata() or {}
-        if said["architecture"] != architecture.digest:
+        if not is_digest_of(said["architecture"], architecture, folder / CONFIG):
             raise ExportError(f"{weights} holds the weights of another network than {CONFIG}.")
         found = {key: json.loads(said[key]) for key in ("trained_resolution", "mean", "std", "class_names")}
     except (OSError, SafetensorError, ValueError, KeyError) as fault:

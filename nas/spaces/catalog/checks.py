@@ -1,4 +1,4 @@
-"""What holds for a space as a whole, checked when its file is read: every member can be built and told from others."""
+"""What holds for a space as a whole, checked when its file is read: every member can be built and no two are equal."""
 
 from __future__ import annotations
 
@@ -71,17 +71,17 @@ def _check_distinct(space: SearchSpace, i: int) -> None:
     pairs: list[tuple[Any, Any]] = []
     if stage.per_layer:
         for width in stage.widths:
-            begun = space.inverse.beginnings(i, i - 1, width // (stage.times or 1))
-            pairs += [((key, stage.times and width), each) for key, found in begun.items() for each in found]
+            begun = space.encoder.beginnings(i, i - 1, width // (stage.width_multiplier or 1))
+            pairs += [((key, stage.width_multiplier and width), each) for key, found in begun.items() for each in found]
         if stage.depths[-1] > 1:
             every = sum(math.prod(len(values) for _, values in op.choices_at(1)) for op in stage.ops_at(1))
-            if len(space.inverse.continuations(i, stage.widths[0])) < every:
+            if len(space.encoder.continuations(i, stage.widths[0])) < every:
                 raise SpaceError(f"stages[{i}]: two choices give the same layer. Drop one, so that each counts once.")
     else:
         for op in stage.ops:
             # Runs may be as long as two shorter ones, so that the depth tells nothing.
             choices = [choice for choice in stage.choices(op.letter) if choice.depth == depth or op.is_run]
-            pairs += [((space.stage_config(i, each), stage.times and each.width), each) for each in choices]
+            pairs += [((space.stage_config(i, each), stage.width_multiplier and each.width), each) for each in choices]
     for config, choice in pairs:
         other = seen.setdefault(config, choice)
         if other != choice:
@@ -99,8 +99,8 @@ def _check_told_apart(space: SearchSpace, source: int) -> None:
         for op in stage.ops_at(0):
             if space.stride(i, source) > 1 and "stride" not in {*names_in(op.first), *names_in(op.transition)}:
                 raise SpaceError(f"stages[{i}], op {op.letter} may take over a stride, but its layer has no $stride.")
-        handed = [width // (stage.times or 1) for width in stage.widths]
-        for beginning in {key for width in handed for key in space.inverse.beginnings(i, source, width)}:
+        handed = [width // (stage.width_multiplier or 1) for width in stage.widths]
+        for beginning in {key for width in handed for key in space.encoder.beginnings(i, source, width)}:
             other = seen.setdefault(beginning, i)
             if other != i:
                 raise SpaceError(

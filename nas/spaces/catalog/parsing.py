@@ -1,6 +1,6 @@
 """The format of space files, read into a `SearchSpace`.
 
-format: 1
+format: 2
 name: my-space
 input: {channels: 3, resolution: 64}
 stem: {op: conv_stem, width: $width}
@@ -22,7 +22,7 @@ may be left out. The head's $width is the last map's. Products may stand where a
 `{layers: [{repeat: $count, branches: [...]}, ...]}`, and depth counts the runs. With `transition:` (a block with $width
 and $stride) before it, the first layer needs no stride.
 Stages: `per_layer: true` gives every layer a letter and values of its own, and the stage one width; `depth` with a 0 in
-it lets the stage be absent, the next present one then takes its stride over; `width: same` keeps the width handed in,
+it lets the stage be absent, the next present one then takes its stride over; `width: same` keeps the input width,
 `width: double` doubles it; `transition: false` leaves the transitions of its templates out. Of a `per_layer` stage an
 op such as `c: {layer: convolution, place: first}` is for the first layer alone, `place: rest` for all others.
 Rules:
@@ -40,8 +40,9 @@ import re
 from dataclasses import replace
 from typing import Any, cast
 
-from nas.architecture import BlockConfig, InputConfig, check_format
+from nas.architecture import BlockConfig, InputConfig
 from nas.errors import SpaceError
+from nas.file_formats import FORMAT, check_format, upgrade
 from nas.registry import unknown
 from nas.spaces import OpChoice, OpRules, SearchSpace, StageSpace, StemSpace
 from nas.spaces.catalog.checks import check_space
@@ -62,6 +63,8 @@ def parse_space(data: dict[str, Any], ops: OpRules) -> SearchSpace:
         raise SpaceError("the file holds one network, not a search space: give it to nas train or nas profile.")
     if "format" in data:
         check_format(data["format"], "a space file", SpaceError)
+        if data["format"] < FORMAT:
+            data = upgrade(data)
     keys_of(data, "the file", known, ("format", "name", "stem", "layers", "stages", "head"))
     name = text(data["name"], "name")
     if not re.fullmatch(r"\w[\w.-]*", name):
@@ -79,8 +82,8 @@ def parse_space(data: dict[str, Any], ops: OpRules) -> SearchSpace:
     if wrong:
         raise SpaceError(f"stem_choices.width must list whole numbers above 0, not {str(wrong[0])[:40]!r}.")
     # A stem whose width follows from other numbers (as of several streams) can only say what it is.
-    told = {"width"} if len(stem_choices["width"]) == 1 else set[str]()
-    unused = sorted(set(stem_choices) - set(names_in(stem_block)) - told)
+    implied = {"width"} if len(stem_choices["width"]) == 1 else set[str]()
+    unused = sorted(set(stem_choices) - set(names_in(stem_block)) - implied)
     if unused:
         raise SpaceError(f"stem_choices: choice {unused[0]!r} is not used in the stem; write ${unused[0]} there.")
     stages = listed(data["stages"], "stages", MAX_STAGES)
@@ -175,8 +178,8 @@ def _stage(data: object, where: str, templates: dict[str, Any], handed: tuple[in
     if isinstance(given, str) and not factor:
         raise SpaceError(f"{where}.width must list whole numbers, or be same or double, not {given[:40]!r}.")
     widths = tuple(width * factor for width in handed) if factor else numbers(given, f"{where}.width")
-    times = 1 if same else factor
-    if times == 1 and not set(widths) <= set(handed):
+    multiplier = 1 if same else factor
+    if multiplier == 1 and not set(widths) <= set(handed):
         raise SpaceError(f"{where}.width lists {sorted(set(widths) - set(handed))[0]}, which nothing before it has.")
     depths = numbers(known["depth"], f"{where}.depth", least=0)
     if depths[-1] == 0:
@@ -187,7 +190,9 @@ def _stage(data: object, where: str, templates: dict[str, Any], handed: tuple[in
             raise SpaceError(
                 f"{where} has {math.prod(sizes)} choices for op {op.letter}; at most {MAX_STAGE_CHOICES} are allowed."
             )
-    return StageSpace(stride=stride, widths=widths, depths=depths, ops=tuple(ops), per_layer=per_layer, times=times)
+    return StageSpace(
+        stride=stride, widths=widths, depths=depths, ops=tuple(ops), per_layer=per_layer, width_multiplier=multiplier
+    )
 
 
 def _op(letter: str, template: object, where: str, overrides: dict[str, Any], transitions: bool) -> OpChoice:

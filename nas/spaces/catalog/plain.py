@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from nas.errors import SpaceError
+from nas.file_formats import FORMAT
 from nas.registry import unknown
 
 MAX_CHOICES = 64
@@ -49,7 +50,7 @@ def keys_of(data: dict[str, Any], where: str, known: set[str], needed: tuple[str
             raise SpaceError(f"{where}: {unknown('key', key, known)}")
     for key in needed:
         if key not in data:
-            raise SpaceError(f"{where} lacks {key!r}: add {'format: 1' if key == 'format' else 'it'}.")
+            raise SpaceError(f"{where} lacks {key!r}: add {f'format: {FORMAT}' if key == 'format' else 'it'}.")
     return data
 
 

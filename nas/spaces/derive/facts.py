@@ -1,4 +1,4 @@
-"""What deriving needs to know of ops, and how wide things come out: handed in by the ring that has the op library."""
+"""What deriving needs to know of ops, and how wide things come out: passed in by the ring that has the op library."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ Segments: TypeAlias = "list[tuple[LayerConfig, int]]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class LayerRun:
     """A stage as runs of layers.
 
     Attributes:
@@ -46,7 +46,7 @@ class Run:
         return True
 
 
-def run_of(layers: tuple[LayerConfig, ...], before: Shape, after: Shape, fitting: Fitting) -> Run | None:
+def run_of(layers: tuple[LayerConfig, ...], before: Shape, after: Shape, fitting: Fitting) -> LayerRun | None:
     """A stage's layers as runs; None if they lead to no map that further runs could keep."""
     segments = [(layer, len(list(same))) for layer, same in groupby(layers)]
     for begin, period in _periods(len(segments)):
@@ -66,7 +66,7 @@ def _periods(count: int) -> list[tuple[int, int]]:
     return [*sorted(found, key=lambda pair: (sum(pair), pair)), (count, 0)]
 
 
-def _run(first: Segments, rest: Segments, units: int, width: int, fitting: Fitting) -> Run:
+def _run(first: Segments, rest: Segments, units: int, width: int, fitting: Fitting) -> LayerRun:
     choices: dict[str, list[Any]] = {}
     typical: dict[str, Any] = {}
 
@@ -97,7 +97,7 @@ def _run(first: Segments, rest: Segments, units: int, width: int, fitting: Fitti
     begin, more = written(first), written(rest) if rest else {}
     letters = {fitting.facts.letter(layer) for layer, _ in [*first, *rest]}
     letter = next(each for each in "AMC" if each in letters)
-    return Run(letter=letter, first=begin, rest=more, choices=choices, typical=typical, units=units)
+    return LayerRun(letter=letter, first=begin, rest=more, choices=choices, typical=typical, units=units)
 
 
 def _replaced(kind: Kind, values: dict[str, Any]) -> dict[str, Any]:

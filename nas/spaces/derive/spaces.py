@@ -7,10 +7,11 @@ from typing import Any
 
 from nas.architecture import Architecture
 from nas.errors import SpaceError
+from nas.file_formats import FORMAT
 from nas.spaces.derive.alternatives import alternative
 from nas.spaces.derive.facts import Fitting, OpFacts
 from nas.spaces.derive.kinds import Kind
-from nas.spaces.derive.runs import Run
+from nas.spaces.derive.runs import LayerRun
 from nas.spaces.derive.stages import Parts, parts_of
 from nas.spaces.derive.templating import steps_around, with_width
 from nas.spaces.derive.widths import Widths, widths_of
@@ -51,7 +52,7 @@ def derive(network: Architecture, facts: OpFacts, *, name: str, about: str = "")
     own = [shapes[0][0], *(parts.shape[0] for parts in stages)]
     rules = {} if own == sorted(own) else {"rules": {"widths": "any"}}
     return {
-        "format": 1,
+        "format": FORMAT,
         "name": name,
         **({"about": about} if about else {}),
         "input": network.input.to_dict(),
@@ -113,7 +114,7 @@ def _stage(
     return {**found, "depth": depths, "ops": ops}
 
 
-def _of_runs(parts: Parts, run: Run, widths: list[int] | None, templates: _Templates) -> dict[str, Any]:
+def _of_runs(parts: Parts, run: LayerRun, widths: list[int] | None, templates: _Templates) -> dict[str, Any]:
     template: dict[str, Any] = {"choices": run.choices} if run.choices else {}
     if parts.transition is not None:
         template["transition"] = parts.transition

@@ -9,7 +9,7 @@ from nas.architecture import StageConfig
 from nas.errors import ArchitectureError
 from nas.spaces.derive.facts import Fitting, Shape
 from nas.spaces.derive.kinds import Kind, fitted, kind_of, kinds_of, renamed
-from nas.spaces.derive.runs import Run, run_of
+from nas.spaces.derive.runs import LayerRun, run_of
 from nas.spaces.derive.templating import with_stride, with_width, without_stride
 
 
@@ -19,7 +19,7 @@ class Parts:
 
     Attributes:
         number: From 1.
-        entered, shape: Of the map that the stage is handed, and of the one that its layers keep.
+        entered, shape: The stage's input map, and the map that its layers keep.
         stride: How much smaller the map becomes, where the templates say `$stride`; else 1.
         transition: Template of the block before the layers.
         opening: The first layer, where it changes the map; it stands nowhere else.
@@ -36,7 +36,7 @@ class Parts:
     opening: Kind | None
     kinds: tuple[Kind, ...]
     depth: int
-    run: Run | None = None
+    run: LayerRun | None = None
 
     @property
     def shares(self) -> bool:

@@ -49,9 +49,9 @@ def with_width(data: dict[str, Any], width: int) -> dict[str, Any]:
         own = block.get("width")
         if type(own) is int:
             block["width"] = _term(own, width, MOST_PARTS)
-        heads, head_dim = block.get("heads"), block.get("head_dim", 32)
+        heads, head_dim = block.get("num_heads"), block.get("head_dim", 32)
         if block["op"] == "attention" and type(heads) is int and heads * head_dim == width:
-            block["heads"] = f"$width/{head_dim}"
+            block["num_heads"] = f"$width/{head_dim}"
         groups = block.get("groups")
         # Groups of a fixed number of channels (RegNet's and Next-ViT's rule), where the layer has such groups.
         divided = own if type(own) is int else width

@@ -18,17 +18,17 @@ _MOST_TRIED = 24
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Widths:
-    """What widths the stem and every stage may have; None for a stage that keeps the width that it is handed."""
+    """What widths the stem and every stage may have; None for a stage that keeps its input width."""
 
     stem: list[int]
     stages: list[list[int] | None]
 
     def handed(self, stage: int) -> list[int]:
-        """The widths that a stage (from 0) may be handed."""
+        """The input widths that a stage (from 0) may have."""
         return next((found for found in reversed(self.stages[:stage]) if found is not None), self.stem)
 
     def of(self, stage: int) -> list[int]:
-        """The widths of a stage, handed or its own."""
+        """The widths of a stage, its input's or its own."""
         found = self.stages[stage]
         return self.handed(stage) if found is None else found
 
@@ -45,7 +45,7 @@ def widths_of(
     keep = [_keeps_width(parts, fitting) for parts in stages]
 
     def follows(begin: int, width: int) -> bool:
-        """Whether stages (from 0) on work if they are handed this width: those that keep it, and the next."""
+        """Whether stages (from 0) on work with this input width: those that keep it, and the next."""
         for parts, same in zip(stages[begin:], keep[begin:], strict=True):
             if not same:
                 return parts.works(width, parts.shape[0], fitting)
@@ -115,12 +115,12 @@ def _nearest(target: float, own: int, works: Callable[[int], bool]) -> int | Non
 
 
 def _keeps_width(parts: Parts, fitting: Fitting) -> bool:
-    """Whether a stage's width is the one that it is handed, for it says none itself."""
+    """Whether a stage's width is its input's, as it has none of its own."""
     own = parts.shape[0]
     if parts.entered[0] != own:
         return False
     other = _nearest(0.75 * own, own, lambda w: parts.works(w, w, fitting)) or _nearest(
         1.5 * own, own, lambda w: parts.works(w, w, fitting)
     )
-    # A stage that works with the width it is handed only if that is its own, too, says nothing of its own.
+    # A stage that works with an input width only if that is its own, too, has no width of its own.
     return other is None or not parts.works(own, other, fitting)

@@ -2,7 +2,7 @@
 
 from . import Cases, With
 
-WINDOW = {"stride": 1, "window": 5}
+WINDOW = {"stride": 1, "window_size": 5}
 
 CASES: Cases = {
     "attention": (
@@ -10,18 +10,18 @@ CASES: Cases = {
         {
             "width": 24,
             "head_dim": 6,
-            "heads": 2,
+            "num_heads": 2,
             "value_ratio": 2,
-            "scope": With({**WINDOW, "scope": "window"}, "shifted"),
-            "window": With({**WINDOW, "scope": "grid"}, 2),
+            "attention_scope": With({**WINDOW, "attention_scope": "window"}, "shifted"),
+            "window_size": With({**WINDOW, "attention_scope": "grid"}, 2),
             "position": "distance",
             "stride": 1,
             "pool": "max",
             "query_stride": With({"position": "distance"}, 2),
             "kv_reduce": {"op": "conv"},
             "value_map": {"op": "conv"},
-            "token_bias": With({"stride": 1, "queries": "map"}, True, tokens=2),
-            "queries": With({"stride": 1, "position": "none"}, "tokens", tokens=2),
+            "token_bias": With({"stride": 1, "query_source": "map"}, True, tokens=2),
+            "query_source": With({"stride": 1, "position": "none"}, "tokens", tokens=2),
             "query_map": {"op": "conv"},
             "qkv_norm": {"op": "batch_norm"},
             "qkv_bias": False,
@@ -30,7 +30,7 @@ CASES: Cases = {
             "out_bias": False,
             "out_norm": {"op": "layer_norm"},
             "scale_width": True,
-            "talking": True,
+            "talking_heads": True,
             "value_block": {"op": "depthwise_conv"},
             "local": {"op": "depthwise_conv"},
             "upsample": 2,

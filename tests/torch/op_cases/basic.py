@@ -21,7 +21,7 @@ CASES: Cases = {
     ),
     "depthwise_conv": ({}, {"kernel_size": 3, "stride": 2, "dilation": 2, "multiplier": 2, "bias": False}),
     "feed_forward": ({"expand_ratio": 2}, {"expand_ratio": 1.5, "activation": "relu", "bias": False}),
-    "group_norm": ({}, {"groups": 2, "eps": 0.1, "bias": False}),
+    "group_norm": ({}, {"num_groups": 2, "eps": 0.1, "bias": False}),
     "layer_norm": ({}, {"eps": 0.1, "bias": False}),
     "pool": (
         {},
@@ -30,10 +30,10 @@ CASES: Cases = {
             "kernel_size": 5,
             "stride": 2,
             "padding": 0,
-            "count_padding": True,
-            "ceil": With({"stride": 2, "padding": 0}, True),
+            "count_include_pad": True,
+            "ceil_mode": With({"stride": 2, "padding": 0}, True),
             "subtract_input": True,
         },
     ),
-    "upsample": ({}, {"factor": 3, "mode": "nearest"}),
+    "upsample": ({}, {"scale_factor": 3, "mode": "nearest"}),
 }

@@ -10,7 +10,7 @@ CASES: Cases = {
         {"carriers": NORM, "after": AFTER},
         {"carriers": {"op": "identity"}, "after": NORM, "scale": 0.5},
     ),
-    "carrier_tokens": ({"window": 5}, {"window": 2, "side": 1}),
-    "mlp_position": ({}, {"window": 5}),
+    "carrier_tokens": ({"window_size": 5}, {"window_size": 2, "side": 1}),
+    "mlp_position": ({}, {"window_size": 5}),
     "square": ({"mixer": NORM}, {"mixer": {"op": "conv"}}),
 }

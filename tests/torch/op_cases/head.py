@@ -13,7 +13,7 @@ CASES: Cases = {
             "norm_first": With({"norm": {"op": "layer_norm"}}, True),
             "before": {"op": "feed_forward"},
             "after": {"op": "conv", "kernel_size": 1, "expand_ratio": 2},
-            "heads": 2,
+            "num_heads": 2,
             "head_norm": {"op": "batch_norm"},
         },
     ),

@@ -2,4 +2,4 @@
 
 from . import Cases
 
-CASES: Cases = {"mamba": ({}, {"expand_ratio": 2, "state": 4, "kernel_size": 5, "rank": 3, "window": 5})}
+CASES: Cases = {"mamba": ({}, {"expand_ratio": 2, "d_state": 4, "kernel_size": 5, "dt_rank": 3, "window_size": 5})}
