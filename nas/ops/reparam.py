@@ -10,7 +10,7 @@ from torch import nn
 
 from nas.ops.basic import activation
 from nas.ops.conv import ConvNorm
-from nas.ops.folding import centred, identity_kernel, scale_and_shift, with_norm
+from nas.ops.folding import centered, identity_kernel, scale_and_shift, with_norm
 from nas.ops.spec import Shape, make, op, require
 
 
@@ -83,7 +83,7 @@ class ReparamConv(nn.Module):
         conv = with_norm(self.main.conv, self.main.norm)
         if self.small is not None:
             small = with_norm(self.small.conv, self.small.norm)
-            conv.weight += centred(small.weight, conv.kernel_size)
+            conv.weight += centered(small.weight, conv.kernel_size)
             conv.bias += small.bias
         if self.identity is not None:
             add_norm(conv, self.identity)

@@ -10,9 +10,9 @@ from torch import nn
 
 import nas
 from nas.costs.counter import MacCounter
+from nas.networks.fold import fold
 from nas.networks.network import Network
 from nas.ops import Shape, make
-from nas.ops.folding import fold
 
 from .zoo_cases import architecture, perturbed
 
