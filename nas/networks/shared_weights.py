@@ -172,9 +172,9 @@ def _stored(slot: str, name: str) -> str:
 
 
 def _part(whole: torch.Size, part: torch.Size, rule: tuple[str, ...] | None) -> tuple[slice, ...]:
-    """The slices of a part: prefix along channels, centre along kernels, unless the op has a rule of its own."""
-    kinds = rule or ("prefix", "prefix", "centre", "centre")[: len(whole)]
+    """The slices of a part: prefix along channels, center along kernels, unless the op has its own rule."""
+    kinds = rule or ("prefix", "prefix", "center", "center")[: len(whole)]
     starts = (
-        (big - small) // 2 if kind == "centre" else 0 for big, small, kind in zip(whole, part, kinds, strict=True)
+        (big - small) // 2 if kind == "center" else 0 for big, small, kind in zip(whole, part, kinds, strict=True)
     )
     return tuple(slice(start, start + small) for start, small in zip(starts, part, strict=True))

@@ -1,4 +1,4 @@
-"""The op library: each operator defined once. Add yours as a module here and import it below."""
+"""The op library, in which each operator is defined once: add yours as a module here and import it below."""
 
 from nas.ops import (
     attention,

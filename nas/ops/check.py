@@ -1,4 +1,4 @@
-"""Architectures checked against the ops: known names, known parameters, the right types, one spelling.
+"""Checks of architectures against the ops: known names, known parameters, the right types, one spelling.
 
 A parameter that equals its default is dropped, so that two ways to write the same network give one digest.
 """
@@ -20,7 +20,7 @@ _MAY_BE_ZERO = ("padding",)
 
 
 def normalise(architecture: Architecture) -> Architecture:
-    """The same architecture in its one canonical spelling.
+    """Returns the same architecture in its one canonical spelling.
 
     Raises:
         ArchitectureError: If an op or parameter is unknown, missing or of the wrong type.
@@ -42,7 +42,7 @@ def normalise(architecture: Architecture) -> Architecture:
 
 @lru_cache(maxsize=4096)
 def normalise_layer(layer: LayerConfig, where: str) -> LayerConfig:
-    """A layer with every block in its canonical spelling."""
+    """Returns a layer with every block in its canonical spelling."""
 
     def block(config: BlockConfig | None, name: str) -> BlockConfig | None:
         return normalise_block(config, f"{where}.{name}") if config else None
@@ -61,7 +61,7 @@ def normalise_layer(layer: LayerConfig, where: str) -> LayerConfig:
 
 
 def normalise_block(block: BlockConfig, where: str, keep: tuple[str, ...] = ()) -> BlockConfig:
-    """A block with its parameters checked and those that equal their default (but for `keep`) dropped."""
+    """Returns a block, its parameters checked, without those that equal their default (but for `keep`)."""
     if block.op not in OPS:
         raise ArchitectureError(f"{where}: {unknown('op', block.op, OPS)}")
     config = OPS[block.op].Config
@@ -93,7 +93,7 @@ def _same(value: Value, default: Any) -> bool:
 
 
 def _typed(value: Value, hint: Any, where: str) -> Value:
-    """`value` as the declared type; nested blocks are normalised."""
+    """Returns `value` as the declared type, nested blocks normalized."""
     if isinstance(value, BlockConfig):
         if hint is not Any:
             raise ArchitectureError(f"{where} must be {_name(hint)}, not a block.")

@@ -16,7 +16,7 @@ from nas.ops.spec import Shape, make, op, require
 
 @op("reparam_conv")
 class ReparamConv(nn.Module):
-    """A sum of branches, each with a BatchNorm, that folds to one convolution; a gate and an activation after it.
+    """Sum of branches, each with a BatchNorm, that folds to one convolution, with a gate and an activation after it.
 
     MobileOne's block (Vasu et al. 2023, arXiv:2206.04040) and FastViT's large-kernel one (arXiv:2303.14189).
 
@@ -79,7 +79,7 @@ class ReparamConv(nn.Module):
         return self.activation(self.gate(y))
 
     def fold(self) -> nn.Module:
-        """The convolution that gives the same in eval mode, with what comes after it."""
+        """Returns the convolution with the same output in eval mode, and the gate and activation after it."""
         conv = with_norm(self.main.conv, self.main.norm)
         if self.small is not None:
             small = with_norm(self.small.conv, self.small.norm)
@@ -93,7 +93,7 @@ class ReparamConv(nn.Module):
 
 @op("rep_mixer")
 class RepMixer(nn.Module):
-    """Depthwise branches less a norm: FastViT's mixer (Vasu et al. 2023, arXiv:2303.14189).
+    """Depthwise branches minus a norm, FastViT's mixer (Vasu et al. 2023, arXiv:2303.14189).
 
     In a residual branch, with its layer scale, it folds to one depthwise convolution.
     """
@@ -115,14 +115,14 @@ class RepMixer(nn.Module):
         return self.mixer(x) - self.norm(x)
 
     def fold(self) -> nn.Module:
-        """The depthwise convolution that gives the same in eval mode."""
+        """Returns the depthwise convolution with the same output in eval mode."""
         # Its own parts are folded before it.
         conv = self.mixer.fold() if isinstance(self.mixer, ReparamConv) else self.mixer
         return add_norm(conv, self.norm, sign=-1)
 
 
 def add_norm(conv: Any, norm: nn.BatchNorm2d, sign: int = 1) -> Any:
-    """A convolution with a branch that only normalises added to it (or taken off it)."""
+    """Returns a convolution with a branch that only normalizes added to it, or subtracted."""
     scale, shift = scale_and_shift(norm)
     conv.weight += sign * identity_kernel(conv) * scale[:, None, None, None]
     conv.bias += sign * shift
