@@ -1,7 +1,7 @@
-"""Which aten ops have multiply-adds, by which formula, and which have none by this package's definition.
+"""Multiply-adds of aten ops: formulas for those that have some, and lists of those that have none by definition.
 
 Formulas of convolutions and batched matrix products are those of `torch.utils.flop_counter`, halved: its "FLOPs" are
-two per multiply-add. The products it lacks are added here. Whatever is in neither table is not counted and is said.
+two per multiply-add. The products it lacks are added here. Ops in neither table are reported as unsupported.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ ADDED_FORMULAS: dict[Any, Callable[..., int]] = {
     aten.vdot: _inner,
     aten.addr: _added_outer,
     aten.addbmm: _added_batch,
-    # What attention is on CPU tensors, and what torch's own counter leaves out there.
+    # Attention on CPU tensors, which torch's own counter leaves out.
     aten._scaled_dot_product_flash_attention_for_cpu: _fused_attention,
 }
 
@@ -67,7 +67,7 @@ WITHOUT_MACS: dict[str, str] = {
         _fused_rms_norm _native_batch_norm_legit _native_batch_norm_legit_no_training""",
     "Softmax is exponentials and one division each.": """
         logsumexp _log_softmax _safe_softmax _softmax""",
-    "Pooling and resampling average or pick neighbours.": """
+    "Pooling and resampling average or pick neighbors.": """
         adaptive_max_pool2d avg_pool1d avg_pool2d avg_pool3d grid_sampler_2d max_pool2d_with_indices mean
         upsample_bicubic2d upsample_bilinear2d upsample_nearest2d upsample_nearest1d upsample_linear1d
         _adaptive_avg_pool2d _upsample_bicubic2d_aa _upsample_bilinear2d_aa _upsample_nearest_exact2d""",
@@ -80,14 +80,14 @@ WITHOUT_MACS: dict[str, str] = {
     "Comparisons and choices multiply nothing.": """
         all amax amin any argmax argmin argsort bitwise_and bitwise_not bitwise_or eq ge gt isfinite le logical_and
         logical_not logical_or lt masked_fill max min ne scatter sort topk where""",
-    "Types are no numbers.": "promote_types",
+    "Types are not tensors.": "promote_types",
 }
 _NAMES_WITHOUT_MACS = frozenset(name for names in WITHOUT_MACS.values() for name in names.split())
 
 
 @lru_cache(maxsize=4096)
 def formula(packet: Any) -> Callable[..., int] | None:
-    """Returns what gives the multiply-adds of an op from its arguments and `out_val`; None where there is none."""
+    """Returns the function from an op's arguments and `out_val` to its multiply-adds; None if it has none."""
     added = ADDED_FORMULAS.get(packet)
     if added is not None:
         return added

@@ -1,4 +1,4 @@
-"""Exact multiply-adds and parameters of any module, by running it on the meta device.
+"""Exact multiply-adds and parameters of any module, found by running it on the meta device.
 
 What counts: convolutions and every matrix product, so linear layers and attention's two products too. One
 multiply-add counts as one. Elementwise work, norms, softmax and pooling do not count (CoAtNet's "FLOPs" include them:
@@ -20,7 +20,7 @@ from nas.ops import Shape
 
 
 class Count(NamedTuple):
-    """Multiply-adds for one image, parameters, and the `Shape` that comes out as plain numbers.
+    """Multiply-adds for one image, parameters, and the output's `Shape` as plain numbers.
 
     `unsupported` holds (aten op, how often it ran) of what is not among the multiply-adds, sorted by name.
     """
