@@ -146,22 +146,22 @@ class SqueezeExcite(nn.Module):
     """Squeeze-and-excitation: a gate per channel from the mean over positions (Hu et al. 2018, arXiv:1709.01507).
 
     Args:
-        width: Squeezed channels.
+        rd_channels: Squeezed channels.
     """
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Config:
-        width: int
+        rd_channels: int
         activation: str = "silu"
         gate: str = "sigmoid"
 
-    elastic: tuple[str, ...] = ("width",)
+    elastic: tuple[str, ...] = ("rd_channels",)
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
-        self.squeeze = nn.Conv2d(shape.channels, config.width, 1)
+        self.squeeze = nn.Conv2d(shape.channels, config.rd_channels, 1)
         self.activation = activation(config.activation)
-        self.excite = nn.Conv2d(config.width, shape.channels, 1)
+        self.excite = nn.Conv2d(config.rd_channels, shape.channels, 1)
         self.gate = activation(config.gate)
         self.shape = shape
 
@@ -219,7 +219,8 @@ class MBConv(nn.Module):
         self.norm2 = nn.BatchNorm2d(hidden, eps=config.eps, momentum=0.01)
         squeezed = whole(config.se_ratio * width, "mbconv: se_ratio x width") if config.se_ratio else 0
         inner = Shape(hidden, *reduced(shape, s))
-        self.squeeze_excite = SqueezeExcite(SqueezeExcite.Config(width=squeezed), inner) if squeezed else nn.Identity()
+        gate = SqueezeExcite.Config(rd_channels=squeezed) if squeezed else None
+        self.squeeze_excite = SqueezeExcite(gate, inner) if gate else nn.Identity()
         self.project = nn.Conv2d(hidden, width, 1)
         self.shape = Shape(width, *reduced(shape, s))
 
@@ -311,7 +312,7 @@ class Bottleneck(nn.Module):
 
     Args:
         mixer: At the narrow width, such as a 3x3 convolution or attention without projection.
-        ratio: Narrow width divided by `width`.
+        bottle_ratio: Narrow width divided by `width`.
         kernel_size: Of the depthwise convolution; None for none, and then there is no stride.
         se_ratio: Squeezed width divided by `width`; 0 for no squeeze-excite.
     """
@@ -320,7 +321,7 @@ class Bottleneck(nn.Module):
     class Config:
         width: int
         mixer: Any
-        ratio: float = 0.25
+        bottle_ratio: float = 0.25
         kernel_size: int | None = 3
         stride: int = 1
         activation: str = "relu"
@@ -337,7 +338,7 @@ class Bottleneck(nn.Module):
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
         k, s, width = config.kernel_size, config.stride, config.width
-        narrow = whole(config.ratio * width, "bottleneck: ratio x width")
+        narrow = whole(config.bottle_ratio * width, "bottleneck: bottle_ratio x width")
         self.reduce = nn.Conv2d(shape.channels, narrow, 1, bias=False)
         self.depthwise = nn.Conv2d(narrow, narrow, k, s, k // 2, groups=narrow) if k else nn.Identity()
         self.norm1 = nn.BatchNorm2d(narrow)
@@ -351,7 +352,7 @@ class Bottleneck(nn.Module):
         self.norm3 = nn.BatchNorm2d(width)
         squeezed = whole(config.se_ratio * width, "bottleneck: se_ratio x width") if config.se_ratio else 0
         self.squeeze_excite = (
-            SqueezeExcite(SqueezeExcite.Config(width=squeezed, activation="relu"), self.shape)
+            SqueezeExcite(SqueezeExcite.Config(rd_channels=squeezed, activation="relu"), self.shape)
             if squeezed
             else nn.Identity()
         )

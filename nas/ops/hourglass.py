@@ -14,18 +14,18 @@ from nas.ops.spec import Shape, make, op, require
 
 @op("transposed_conv")
 class TransposedConv(nn.ConvTranspose2d):
-    """Transposed depthwise convolution without overlap: each position becomes `factor` x `factor` positions."""
+    """Transposed depthwise convolution without overlap: each position becomes a square of them."""
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Config:
-        factor: int = 2
+        scale_factor: int = 2
         bias: bool = True
 
     elastic: tuple[str, ...] = ()
 
     def __init__(self, config: Config, shape: Shape) -> None:
         require(not shape.tokens, "transposed_conv: tokens have no place; drop them before.")
-        c, f = shape.channels, config.factor
+        c, f = shape.channels, config.scale_factor
         super().__init__(c, c, f, f, groups=c, bias=config.bias)
         self.shape = Shape(c, shape.height * f, shape.width * f)
 

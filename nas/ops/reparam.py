@@ -23,7 +23,7 @@ class ReparamConv(nn.Module):
     Args:
         width: Output channels; None for the input's.
         depthwise: One input channel per kernel; `width` may be a multiple of the input's.
-        small: Kernel size of a second, smaller convolution; None for none.
+        small_kernel: Kernel size of a second, smaller convolution; None for none.
         identity: A branch with the norm alone.
         gate: A block on the sum, such as squeeze_excite.
     """
@@ -34,16 +34,16 @@ class ReparamConv(nn.Module):
         kernel_size: int = 3
         stride: int = 1
         depthwise: bool = False
-        small: int | None = None
+        small_kernel: int | None = None
         identity: bool = False
         gate: Any = None
         activation: str = "none"
 
         def __post_init__(self) -> None:
-            small = 1 if self.small is None else self.small
+            small = 1 if self.small_kernel is None else self.small_kernel
             require(
                 self.kernel_size % 2 == small % 2 == 1 and small <= self.kernel_size,
-                f"reparam_conv: kernel_size (={self.kernel_size}) and small (={small}) must be odd, small no larger.",
+                f"reparam_conv: small_kernel={small} and kernel_size={self.kernel_size} must be odd and in this order.",
             )
 
     elastic: tuple[str, ...] = ("width", "kernel_size")
@@ -59,8 +59,8 @@ class ReparamConv(nn.Module):
         self.main = branch(config.kernel_size, config.stride)
         # Positions are skipped before a 1x1 convolution rather than by it: on the CPU torch 2.13 writes out of bounds
         # in the backward pass of one with a stride and few channels in channels_last.
-        self.step = config.stride if config.small == 1 else 1
-        self.small = branch(config.small, config.stride // self.step) if config.small else None
+        self.step = config.stride if config.small_kernel == 1 else 1
+        self.small = branch(config.small_kernel, config.stride // self.step) if config.small_kernel else None
         self.shape = self.main.shape
         require(
             not config.identity or self.shape == shape,
@@ -106,7 +106,7 @@ class RepMixer(nn.Module):
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
-        inner = ReparamConv.Config(kernel_size=config.kernel_size, depthwise=True, small=1, identity=True)
+        inner = ReparamConv.Config(kernel_size=config.kernel_size, depthwise=True, small_kernel=1, identity=True)
         self.mixer = ReparamConv(inner, shape)
         self.norm = nn.BatchNorm2d(shape.channels)
         self.shape = shape

@@ -176,22 +176,22 @@ class StreamClassifier(nn.Module):
 
 @op("resize")
 class Resize(nn.Module):
-    """Bicubic interpolation of a map to `times / over` of its size."""
+    """Bicubic interpolation of a map to `numerator / denominator` of its size."""
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Config:
-        times: int = 1
-        over: int = 1
+        numerator: int = 1
+        denominator: int = 1
 
     elastic: tuple[str, ...] = ()
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
         require(not shape.tokens, "resize: tokens have no place; drop them before.")
-        height, width = (size * config.times // config.over for size in shape[1:3])
+        height, width = (size * config.numerator // config.denominator for size in shape[1:3])
         require(
             min(height, width) >= 1,
-            f"resize: {config.times}/{config.over} of a {shape.height}x{shape.width} map is nothing.",
+            f"resize: {config.numerator}/{config.denominator} of a {shape.height}x{shape.width} map is nothing.",
         )
         self.shape = Shape(shape.channels, height, width)
 

@@ -28,16 +28,16 @@ class ClassToken(nn.Module):
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Config:
-        tokens: int = 1
+        num_tokens: int = 1
 
     elastic: tuple[str, ...] = ()
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
         require(not shape.tokens, "class_token: there are tokens already.")
-        self.token = nn.Parameter(torch.zeros(shape.channels, config.tokens, 1))
+        self.token = nn.Parameter(torch.zeros(shape.channels, config.num_tokens, 1))
         nn.init.trunc_normal_(self.token, std=0.02)
-        self.shape = shape._replace(tokens=config.tokens)
+        self.shape = shape._replace(tokens=config.num_tokens)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return with_tokens(self.token.expand(x.shape[0], -1, -1, -1), x)

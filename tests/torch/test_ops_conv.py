@@ -121,7 +121,7 @@ def test_fusion_refuses_an_inner_block_that_does_not_come_back() -> None:
 
 
 def test_transposed_convolution_makes_each_position_a_square() -> None:
-    up = built({"op": "transposed_conv", "factor": 3}, Shape(2, 2, 2))
+    up = built({"op": "transposed_conv", "scale_factor": 3}, Shape(2, 2, 2))
     x = images(1, 2, 2, 2)
     found = up(x)
     for c in range(2):
