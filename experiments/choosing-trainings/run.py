@@ -16,9 +16,9 @@ import numpy as np
 
 import nas
 from nas.benchmark.rank_statistics import spearman
+from nas.methods.calibrated.features import FeatureGroups, FeatureScaler
 from nas.methods.calibrated.gaussian_process import select_by_variance_reduction
 from nas.methods.calibrated.kernels import NOISE, prior
-from nas.methods.calibrated.scorer import Frame, Measured
 from nas.run import atomic_write
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -62,7 +62,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for name, members in MEMBERS.items():
         space, drawing, rng = nas.load_space(name), random.Random(0), np.random.default_rng(0)
-        frame = Frame(Measured.of([space.sample(drawing) for _ in range(members)], None))
+        frame = FeatureScaler(FeatureGroups.of([space.sample(drawing) for _ in range(members)], None))
         points, costs, kernel = frame.reference, frame.costs, prior(frame.widths)
         covariance: Any = kernel(points)  # type: ignore[operator]
         lower = np.linalg.cholesky(covariance + 1e-8 * np.eye(members))

@@ -22,6 +22,7 @@ from nas.architecture import Architecture
 from nas.benchmark.rank_statistics import rank_statistics
 from nas.data import open_data
 from nas.methods.protocol.plan import Plan
+from nas.methods.supernet.method import SupernetPlan
 from nas.pipeline.search import resume, search
 from nas.progress import Silent
 from nas.run import read_run
@@ -38,7 +39,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "results" / "cifar-search"
 BUDGET, AIM, IMAGES = "5MFLOPs", 0.9, 10_000
 # Chosen for about an hour on one thread, before any accuracy was seen.
-OPTIONS = {"epochs": 24, "trials": 96, "finalists": 4, "finalist_epochs": 10, "seed": 0}
+OPTIONS = {"method": "supernet", "epochs": 24, "trials": 96, "finalists": 4, "finalist_epochs": 10, "seed": 0}
 RANDOM_MEMBERS = 8
 # CoAtNet-0 (Dai et al. 2021, table 3): widths and depths of S0 to S4.
 COATNET_WIDTHS, COATNET_DEPTHS = (64, 96, 192, 384, 768), (2, 3, 5, 2)
@@ -102,7 +103,7 @@ def coatnet_shaped(space: SearchSpace, sampler: BudgetSampler) -> Architecture:
             for i, (letter, (w, d)) in enumerate(zip("CCAA", chosen, strict=True))
         )
         architecture = space.decode(type(space.encode(space.sample(random.Random(0))))(stem, genes))
-        if sampler.contains(nas.cost(architecture)):
+        if sampler.in_range(nas.cost(architecture)):
             best = (distance, architecture)
 
     for stem in space.stem.combinations:
@@ -122,7 +123,9 @@ def main() -> None:
     if (run / "events.jsonl").exists():
         resume(run, progress=Lines())
     else:
-        options = nas.SearchOptions.of(space="coatnet-small", out=str(run), min_share=AIM, threads=args.threads, **OPTIONS)
+        options = nas.SearchOptions.of(
+            space="coatnet-small", out=str(run), min_share=AIM, threads=args.threads, **OPTIONS
+        )
         search(space, budgets=[budget], data=str(data), options=options, progress=Lines())
     compare(space, budget, data, run)
 
@@ -130,14 +133,14 @@ def main() -> None:
 def compare(space: SearchSpace, budget: nas.Budget, data: Path, run: Path) -> None:
     """Trains the CoAtNet-shaped member and random members exactly as the finalists were, and writes the results."""
     record = read_run(run)
-    plan = Plan(**record.manifest["plan"])
+    plan = Plan.from_dict(record.manifest["plan"], SupernetPlan, run)
     torch.set_num_threads(plan.threads)
     dataset = open_data(str(data)).load(resolution=plan.train_resolution, seed=OPTIONS["seed"])
     space = space.adapted(channels=dataset.info.channels, num_classes=dataset.info.num_classes)
     sampler = BudgetSampler(space, [budget], min_share=AIM)
     rng = random.Random("random members")
     others = [("coatnet-shaped", coatnet_shaped(space, sampler))]
-    others += [(f"random {i + 1}", sampler.sample(rng).architecture) for i in range(RANDOM_MEMBERS)]
+    others += [(f"random {i + 1}", sampler.draw(rng).architecture) for i in range(RANDOM_MEMBERS)]
     rows = [
         {
             "network": f"finalist {i + 1}",
@@ -175,8 +178,8 @@ def supernet_scores(space, sampler, dataset, plan, run, architectures) -> list[f
         supernet,
         dataset,
         recipe,
-        recalibration_images=plan.recalibration_images,
-        validation_images=plan.validation_images,
+        recalibration_images=plan.of(SupernetPlan).recalibration_images,
+        validation_images=plan.of(SupernetPlan).validation_images,
     )
     return [scorer.score(architecture) for architecture in architectures]
 

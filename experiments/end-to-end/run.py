@@ -93,7 +93,14 @@ def searched(asked: argparse.Namespace, seed: int) -> tuple[list[Trial], dict[st
     if not (folder / "events.jsonl").exists():
         data = ranking.first_images(asked.data, IMAGES, asked.work)
         options = nas.SearchOptions.of(
-            space=SPACE, seed=seed, min_share=AIM, trials=asked.trials, threads=1, onnx=False, out=str(folder), **OPTIONS
+            space=SPACE,
+            seed=seed,
+            min_share=AIM,
+            trials=asked.trials,
+            threads=1,
+            onnx=False,
+            out=str(folder),
+            **OPTIONS,
         )
         search(space, budgets=[budget], data=str(data), options=options, progress=clock)
         clock.keep()
@@ -110,13 +117,10 @@ def best_scored(trials: list[Trial]) -> Architecture:
 
 def best_counted(name: str, count: int, seed: int) -> Architecture:
     """Of so many random members in range, the one with the most of what a baseline counts."""
-    sampler, rng = (
-        BudgetSampler(nas.load_space(SPACE), [nas.Budget.parse(BUDGET)], min_share=AIM),
-        random.Random(f"m-{seed}"),
-    )
+    sampler, rng = BudgetSampler(nas.load_space(SPACE), [nas.Budget.parse(BUDGET)], min_share=AIM), random.Random(f"m-{seed}")
     found: dict[str, Architecture] = {}
     while len(found) < count:
-        drawn = sampler.sample(rng).architecture
+        drawn = sampler.draw(rng).architecture
         found[drawn.digest] = drawn
     members = list(found.values())
     return max(members, key=COUNTS[name])

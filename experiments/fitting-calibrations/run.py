@@ -25,13 +25,12 @@ import nas
 from nas.architecture import Architecture
 from nas.benchmark.codecs import decode
 from nas.benchmark.rank_statistics import pearson, spearman
-from nas.benchmark.scorers import Settings, ShortTraining
 from nas.benchmark.tables import read_table
-from nas.data import open_data
+from nas.methods.calibrated.features import FeatureGroups, FeatureScaler, Proxies, logit
 from nas.methods.calibrated.gaussian_process import AveragedGP, select_by_variance_reduction
 from nas.methods.calibrated.kernels import noise, prior
-from nas.methods.calibrated.scorer import Frame, Measured, Proxies, logit
-from nas.methods.ledger import Ledger, fingerprint
+from nas.methods.calibrated.method import LedgerTraining
+from nas.methods.protocol.ranking import RankingSettings, RankingTask
 from nas.methods.zero_cost.proxy_cache import ProxyValues
 from nas.progress import Silent
 from nas.run import atomic_write
@@ -77,7 +76,9 @@ FITS: dict[str, Any] = {"likeliest sizes": Likeliest, "mean over sizes": Average
 
 
 @cache
-def trainings(work: Path, data: Path, images: int, epochs: int, seed: int) -> tuple[Frame, list[int], dict[int, float]]:
+def trainings(
+    work: Path, data: Path, images: int, epochs: int, seed: int
+) -> tuple[FeatureScaler, list[int], dict[int, float]]:
     """The hybrids of equal cost as points, the rows that a calibration trains, and log-odds of them and of ten more."""
     known = work / f"hybrid-{images}"
     known.mkdir(parents=True, exist_ok=True)
@@ -88,20 +89,21 @@ def trainings(work: Path, data: Path, images: int, epochs: int, seed: int) -> tu
 
 def trained(
     networks: Sequence[Architecture], data: Path, known: Path, epochs: int, seed: int, held: int
-) -> tuple[Frame, list[int], dict[int, float]]:
+) -> tuple[FeatureScaler, list[int], dict[int, float]]:
     """Networks as points, the rows that a calibration trains, and log-odds of them and of as many more as are held."""
-    settings = Settings(data=str(data), seed=seed, calibration_epochs=epochs, device="cpu")
-    loaded = open_data(str(data)).load(resolution=networks[0].input.resolution, seed=seed)
-    ledger = Ledger(known / "known" / fingerprint(loaded, seed=seed))
-    frame = Frame(Measured.of(networks, Proxies(ProxyValues(loaded, seed=seed, memory=ledger))))
+    settings = RankingSettings(data=str(data), seed=seed, work=known / "known", device="cpu")
+    space = nas.load_space("coatnet-small")  # methods that train ask for nothing of it
+    task = RankingTask(architectures=networks, space=space, settings=settings, progress=Silent())
+    proxies = Proxies(ProxyValues(task.data, seed=seed, memory=task.ledger))
+    frame = FeatureScaler(FeatureGroups.of(networks, proxies))
     told = select_by_variance_reduction(frame.reference, frame.widths, TOLD)
     rest = [row for row in range(len(networks)) if row not in told]
-    train = ShortTraining(loaded, settings, ledger, Silent())
+    train = LedgerTraining(task, epochs)
     rows = [*told, *random.Random(seed).sample(rest, held)]
-    return frame, told, {row: logit(train(networks[row])) for row in rows}
+    return frame, told, {row: logit(train(networks[row], "calibration")) for row in rows}
 
 
-def figures(fit: Any, frame: Frame, told: list[int], numbers: dict[int, float]) -> dict[str, float]:
+def figures(fit: Any, frame: FeatureScaler, told: list[int], numbers: dict[int, float]) -> dict[str, float]:
     """Of the trainings left out one by one, and of those that it was never told."""
     points = frame.reference
     left: list[float] = []

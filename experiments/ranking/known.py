@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from nas.architecture import Architecture
-from nas.benchmark.oracle_gp import expected_from_known
+from nas.benchmark.oracle_gp import predict_from_known
 from nas.benchmark.rank_statistics import bands, spearman, within_parts_spearman
-from nas.methods.calibrated.scorer import Frame, Measured
+from nas.methods.calibrated.features import FeatureGroups, FeatureScaler
 from nas.methods.counted import COUNTS
 from nas.methods.features import output_widths
 from nas.run import atomic_write
@@ -62,13 +62,13 @@ def told(name: str, networks: Sequence[Architecture], truth: np.ndarray) -> list
     for count in TRAININGS:
         if count > len(networks) // 2:
             continue
-        known = expected_from_known(networks, truth.tolist(), count)
+        known = predict_from_known(networks, truth.tolist(), count)
         rows = list(known.rows)
         rest = np.setdiff1d(np.arange(len(networks)), rows)
-        best = int(np.argmax(known.expected))
+        best = int(np.argmax(known.predicted))
         found.append({
             "truth": name, "networks": len(rest), "trainings": count, "known": len(rows),
-            **judged(np.array(known.expected), truth, macs, rest),
+            **judged(np.array(known.predicted), truth, macs, rest),
             "winner_macs": round(float(macs[rows].sum() / macs[best]), 2),
             "winner_trainings": round(float(known.trainings / known.costs[best]), 2),
             "regret": round(float(truth.max() - truth[best]), 4),
@@ -80,16 +80,19 @@ def told(name: str, networks: Sequence[Architecture], truth: np.ndarray) -> list
 
 def drawn(networks: Sequence[Architecture], truth: np.ndarray) -> list[dict[str, Any]]:
     """A row for each draw of candidates that what is told is chosen among; all others are judged."""
-    macs, measured = np.array([COUNTS["macs"](each) for each in networks], dtype=float), Measured.of(networks, None)
+    macs, measured = (
+        np.array([COUNTS["macs"](each) for each in networks], dtype=float),
+        FeatureGroups.of(networks, None),
+    )
     found: list[dict[str, Any]] = []
     for candidates, seed in itertools.product(CANDIDATES, range(DRAWS)):
         kept = np.array(sorted(random.Random(seed).sample(range(len(networks)), candidates)))
-        frame = Frame(Measured(groups=tuple(group[kept] for group in measured.groups)))
+        frame = FeatureScaler(FeatureGroups(groups=tuple(group[kept] for group in measured.groups)))
         points = frame.points(measured)
         for count in DRAWN_TRAININGS:
-            rows = frame.telling(count)
+            rows = frame.select(count)
             known = kept[rows]
-            expected = frame.expectation(rows, [truth[row] / 100 for row in known]).at(points)[0]
+            expected = frame.fit(rows, [truth[row] / 100 for row in known]).at(points)[0]
             rest = np.setdiff1d(np.arange(len(networks)), known)
             step = frame.costs[0] - macs[kept[0]]  # what a step costs whatever the network
             found.append({

@@ -8,6 +8,7 @@ import json
 import statistics
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ import nas
 from nas.architecture import Architecture
 from nas.benchmark.codecs import CODECS, decode
 from nas.benchmark.ranking import rank
-from nas.benchmark.scorers import Settings
 from nas.benchmark.tables import read_table
-from nas.methods.calibrated.scorer import Frame, Measured
-from nas.options import AGGREGATES, SHARED_WEIGHTS, ZERO_COST
+from nas.methods.calibrated.features import FeatureGroups, FeatureScaler
+from nas.methods.protocol.ranking import RankingSettings
+from nas.methods.zero_cost.aggregated import PARTS
+from nas.methods.zero_cost.proxies import PROXIES
 from nas.progress import Progress, Silent
 from nas.run import atomic_write, read_run
 from nas.training import fresh_network
@@ -39,6 +41,10 @@ HYBRID_IMAGES = 5 * 25_000
 VIT_PIXELS, VIT_IMAGES = 64, 50_000
 # The table's accuracies on CIFAR-100: with distillation, where size pays, and without, where it does not.
 VIT_COLUMNS = {"autoformer": "c100_kd_acc", "autoformer-base": "c100_base_acc"}
+# A supernet's two scores, each by the options that ask for it.
+SHARED_WEIGHTS = {"supernet": {"scorer": "accuracy"}, "supernet-loss": {"scorer": "loss"}}
+# What blocks' scores go by in the results: with a teacher, trained in sequence, or neither.
+DISTILLED, BLOCKS = "blockwise-distil", {"sequential": "blockwise-sequential", "side-by-side": "blockwise"}
 FIGURES = (
     "spearman", "low", "high", "kendall", "partial_spearman_given_macs", "partial_spearman_given_params",
     "partial_spearman_given_both", "within_band_spearman", "within_band_low", "within_band_high",
@@ -92,35 +98,40 @@ def main() -> None:
         table, column, seeds = asked.table, VIT_COLUMNS[asked.truth], SEEDS[:1]
     progress: Progress = Lines()
 
-    def judge(told: Path, name: str | None, settings: Settings) -> None:
+    def judge(told: Path, method: str | None, settings: RankingSettings, **options: Any) -> None:
         if not told.exists():
-            names = [] if name is None else [name]
             found = rank(
-                table, space=space, scorers=names, settings=settings, rows=rows, truth_column=column, progress=progress
+                table,
+                space=space,
+                methods=[] if method is None else [method],
+                method_options=options,
+                settings=settings,
+                rows=rows,
+                truth_column=column,
+                progress=progress,
             ).to_dict()
             atomic_write(told, json.dumps(found))
-            shown = found["scorers"][name or "known"]
+            shown = found["scorers"][method or "known"]
             print(told.stem, {key: shown[key] for key in FIGURES}, flush=True)
 
     for seed in seeds:
-        settings = Settings(
-            data=str(data),
-            seed=seed,
-            work=known / "known",
-            supernet=asked.supernet,
-            calibrations=asked.calibrations,
-            calibration_epochs=asked.epochs,
-            augment=asked.augment,
+        settings = RankingSettings(
+            data=str(data), seed=seed, work=known / "known", supernet=asked.supernet, augment=asked.augment
         )
+        calibrations = {"calibrations": asked.calibrations, "calibration_epochs": asked.epochs}
         for name in scorers(asked, seed):
             varied = "" if asked.augment == "none" else f"-{asked.augment}"
             varied += "" if asked.calibrations == 12 else f"-cost{asked.calibrations}"
             trained = f"-{asked.epochs}{varied}" if name == "calibrated" else ""
-            judge(work / f"{name}{trained}-{seed}.json", name, settings)
+            told = work / f"{name}{trained}-{seed}.json"
+            if name in SHARED_WEIGHTS:  # on the images of the supernet's own run
+                judge(told, "supernet", replace(settings, data=None), **SHARED_WEIGHTS[name])
+            else:
+                judge(told, name, settings, **calibrations)
     for run, _ in asked.blockwise:
-        judge(work / f"{block_score(run)}-0.json", "blockwise", Settings(data=str(data), supernet=run))
+        judge(work / f"{block_score(run)}-0.json", "blockwise", RankingSettings(supernet=run))
     for count in KNOWN:
-        judge(work / f"known {count}-0.json", None, Settings(known=count))
+        judge(work / f"known {count}-0.json", None, RankingSettings(known=count))
     report(asked, work, training_seconds(asked.truth, known, asked.table))
 
 
@@ -132,7 +143,7 @@ def scorers(asked: argparse.Namespace, seed: int) -> list[str]:
     calibrated = ["calibrated"] if asked.truth not in VIT_COLUMNS else []
     if seed != SEEDS[0]:
         return calibrated
-    return [*calibrated, *AGGREGATES, *ZERO_COST, *(SHARED_WEIGHTS if asked.supernet else ())]
+    return [*calibrated, *PARTS, *sorted(PROXIES.names()), *(SHARED_WEIGHTS if asked.supernet else ())]
 
 
 def first_images(path: Path, count: int, work: Path) -> Path:
@@ -175,7 +186,7 @@ def training_seconds(truth: str, known: Path, table: Path | None = None) -> floa
     if truth in VIT_COLUMNS:
         return vit_epoch_seconds(table, known)
     networks, _ = read("nats-size", table)
-    costs = Frame(Measured.of(networks, None)).costs
+    costs = FeatureScaler(FeatureGroups.of(networks, None)).costs
     cost_of = dict(zip((each.digest for each in networks), costs / costs.mean(), strict=True))
     with np.load(known / "data.npz") as arrays:
         images = len(arrays["y_train"]) * 0.9  # the rest is search-validation
@@ -212,14 +223,15 @@ def vit_epoch_seconds(table: Path, known: Path) -> float:
 def supernet_trainings(run: str, truth: str) -> float:
     """What a run's supernet trained on, in trainings of the truth: images over images."""
     manifest = read_run(Path(run)).manifest
-    plan, found = manifest["plan"], manifest["data"]["train_count"]
+    plan, found = manifest["plan"]["method"], manifest["data"]["train_count"]
     return plan["epochs"] * (found - plan["validation_images"]) / (HYBRID_IMAGES if truth == "hybrid" else NATS_IMAGES)
 
 
 def block_score(run: str) -> str:
     """What the score of a block-wise run's blocks goes by."""
-    plan = read_run(Path(run)).manifest["plan"]
-    return f"{plan['strategy']} ({plan['epochs']} epoch{'s' * (plan['epochs'] != 1)})"
+    plan = read_run(Path(run)).manifest["plan"]["method"]
+    name = DISTILLED if plan["teacher"] else BLOCKS[plan["strategy"]]
+    return f"{name} ({plan['epochs']} epoch{'s' * (plan['epochs'] != 1)})"
 
 
 def report(asked: argparse.Namespace, work: Path, training: float | None) -> None:
@@ -229,7 +241,7 @@ def report(asked: argparse.Namespace, work: Path, training: float | None) -> Non
     for path in sorted(work.glob("*-[0-9].json")):
         found, seed = json.loads(path.read_text()), int(path.stem.rpartition("-")[2])
         for name, judged in found["scorers"].items():
-            if name in ("blockwise", "known"):
+            if name in ("blockwise", "known", *SHARED_WEIGHTS):
                 name = path.stem.rpartition("-")[0]
             if name == "calibrated":
                 _, epochs, *varied = path.stem.split("-")[:-1]

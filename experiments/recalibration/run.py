@@ -24,12 +24,13 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from nas.methods.saved_scorers import scoring_of
 
 import nas
 from nas.architecture import Architecture
 from nas.benchmark.rank_statistics import spearman, top_k_regret
 from nas.data import Dataset, Split
+from nas.methods.supernet.method import SupernetMethod
+from nas.methods.supernet.options import SupernetOptions
 from nas.methods.supernet.scorer import SupernetScoring
 from nas.run import atomic_write
 from nas.training import recalibrate
@@ -99,7 +100,8 @@ def score(source: SupernetScoring, networks: Sequence[Architecture], images: int
 def measure(supernet: str, work: Path) -> None:
     """Every count of recalibration images with every draw, one draw after the other."""
     torch.set_num_threads(1)
-    source = scoring_of(supernet, nas.load_space("coatnet-small"))
+    method = SupernetMethod("supernet", SupernetOptions())
+    source = method.scoring_of(supernet, nas.load_space("coatnet-small"))
     networks, _ = truth_of_band()
     assert source.recipe.dtype == "float32"
     assert len(source.data.search_validation) == VALIDATION[-1]

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 from nas.budget import Budget
+from nas.errors import NasError
 from nas.methods.protocol.report import Command
 from nas.options import SearchOptions
 from nas.report.summary import Summary
@@ -33,9 +34,8 @@ def next_commands(summary: Summary) -> list[Command]:
         add("Export a network again, by its rank:", "nas", "export", run, "--rank", "1")
     if summary.finished:
         add("Re-create this page:", "nas", "report", run)
-    lower = _lower_budget(summary)
-    if lower is not None:
-        options = SearchOptions.from_dict(summary.record.manifest["options"])
+    lower, options = _lower_budget(summary), _readable_options(summary)
+    if lower is not None and options is not None:
         words = options.command(budgets=tuple(map(str, (lower, *summary.budgets[1:]))))
         add("Search the same way under a lower budget:", *words)
     if summary.method_section is not None:
@@ -47,6 +47,14 @@ def next_commands(summary: Summary) -> list[Command]:
 def files_beside(summary: Summary) -> list[str]:
     """Returns the names of the files in the run's folder that a reader may want."""
     return [name for name in _FILES if (summary.path / name).exists()]
+
+
+def _readable_options(summary: Summary) -> SearchOptions | None:
+    """Returns the options of a run; None where this version, or what is registered in it, has no such options."""
+    try:
+        return SearchOptions.from_dict(summary.record.part("options"))
+    except NasError:
+        return None
 
 
 def _lower_budget(summary: Summary) -> Budget | None:

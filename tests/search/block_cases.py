@@ -23,7 +23,8 @@ from ..small_space import small_data
 BUDGET = Budget.parse("40kFLOPs")
 OPTIONS = SearchOptions.of(
     space="small",
-    aim=0.6,
+    method="blockwise",
+    min_share=0.6,
     trials=8,
     epochs=1,
     finalists=1,
@@ -76,16 +77,16 @@ def few_images(path: Path) -> str:
     return str(path)
 
 
-def run_search(out: Path, strategy: str, data: str, progress: Any = None, **options: Any) -> RunRecord:
-    asked = OPTIONS.replaced(out=str(out), strategy=strategy, **options)
+def run_search(out: Path, data: str, progress: Any = None, **options: Any) -> RunRecord:
+    asked = OPTIONS.replaced(out=str(out), **options)
     nas.search(space(), budgets=[BUDGET], data=data, options=asked, progress=progress or Silent())
     return read_run(out)
 
 
-def run_blocks(out: Path, strategy: str, data: str, **options: Any) -> RunRecord:
+def run_blocks(out: Path, data: str, **options: Any) -> RunRecord:
     """The same up to the trials: blocks are trained, paths scored and the best proposed."""
     try:
-        run_search(out, strategy, data, StopAt("search", OPTIONS.trials or 1), **options)
+        run_search(out, data, StopAt("search", OPTIONS.trials or 1), **options)
     except Stopped:
         return read_run(out)
     raise AssertionError("it was not stopped")

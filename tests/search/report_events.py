@@ -84,15 +84,15 @@ def make_run(
     asked = {
         "space": "coatnet-small", "budgets": ["8MFLOPs"], "data": "digits", "seed": 7, "method": "supernet",
         "searcher": "evolution", "metric": "accuracy", "objective": "macs", "min_share": 0.75, "trials": None,
-        "epochs": None, "finalists": None, "resolution": None, "train_resolution": None, "onnx": None,
+        "finalists": None, "resolution": None, "train_resolution": None, "onnx": None,
         **(options or {}),
     }  # fmt: skip
     planned = {
         "trials": trials,
-        "epochs": epochs,
         "finalists": finalists,
         "resolution": 32,
         "train_resolution": 28,
+        "method": {"epochs": epochs},
     }
     manifest = {
         "options": asked,

@@ -9,12 +9,13 @@ import pytest
 
 import nas
 from nas.budget import parse_budgets
-from nas.pipeline.plan_summary import announcement
+from nas.options import METHODS, SearchOptions
+from nas.pipeline.plan_summary import plan_summary
 from nas.sampling.budget_sampler import BudgetSampler
 
 PLAN: Any = SimpleNamespace(
     resolution=32, train_resolution=32, trials=4, finalists=1, finalist_epochs=2, device="cpu", threads=1,
-    dtype="float32", seconds={"search": 90.0}, calibration={}, blocks={},
+    dtype="float32", seconds={"search": 90.0},
 )  # fmt: skip
 
 
@@ -38,9 +39,10 @@ PLAN: Any = SimpleNamespace(
 def test_what_networks_cost_at_least_is_said_as_it_is(budgets: list[str], said: str) -> None:
     asked = parse_budgets(budgets)
     sampler = BudgetSampler(nas.load_space("nats-size"), asked, min_share=0.75)
-    lines = announcement(
-        PLAN, method="params", sampler=sampler, budgets=asked, images=100, lender=None, details=[None, "one thing more"]
-    )
+    options = SearchOptions.of(space="nats-size", method="params")
+    method = METHODS["params"].load()("params", options.of_method())
+    first, details = method.describe(PLAN, options, images=100)
+    lines = plan_summary(PLAN, first=first, details=[*details, "one thing more"], sampler=sampler, budgets=asked)
     assert lines == [
         said,
         "one thing more",

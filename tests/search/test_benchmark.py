@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 import nas
-from nas.benchmark import judge, read_table
 from nas.benchmark.codecs import decode
+from nas.benchmark.metrics import judge
 from nas.benchmark.ranking import rank
+from nas.benchmark.tables import read_table
 from nas.errors import DataError, OptionError
 from nas.methods.counted import COUNTS
 from nas.methods.features import kinds

@@ -14,17 +14,20 @@ import pytest
 
 import nas
 from nas.architecture import Architecture
-from nas.benchmark import scorers
-from nas.benchmark.oracle_gp import expected_from_known
+from nas.benchmark.oracle_gp import predict_from_known
 from nas.benchmark.ranking import rank
-from nas.benchmark.scorers import Settings, score_all
+from nas.benchmark.scorers import Scores, make_methods, score_all
 from nas.errors import OptionError, RunError
-from nas.methods.calibrated.scorer import Frame, Measured
-from nas.methods.counted import COUNTS
+from nas.methods.calibrated import calibration
+from nas.methods.calibrated.features import FeatureGroups, FeatureScaler
+from nas.methods.counted import COUNTS, CountedMethod
+from nas.methods.protocol.ranking import RankingSettings
 from nas.methods.zero_cost.aggregated import PARTS
+from nas.methods.zero_cost.method import ZeroCostMethod
 from nas.methods.zero_cost.proxies import PROXIES
 from nas.methods.zero_cost.proxy_cache import ProxyValues
-from nas.options import AGGREGATES, COUNTED, SCORERS, SHARED_WEIGHTS, ZERO_COST, SearchOptions
+from nas.options import METHODS, SearchOptions
+from nas.spaces import SearchSpace
 
 from ..small_space import small_space
 
@@ -45,36 +48,50 @@ def table(path: Path, architectures: list[Architecture]) -> Path:
     return path
 
 
+def scores(
+    name: str,
+    architectures: list[Architecture],
+    settings: RankingSettings | None = None,
+    space: SearchSpace = SPACE,
+    **options: Any,
+) -> Scores:
+    """Those of one method."""
+    [method], settings = make_methods([name], settings or RankingSettings(), options)
+    return score_all(method, architectures, space, settings)
+
+
 def test_the_names_that_options_offer_are_those_there_are() -> None:
-    assert tuple(sorted(PROXIES.names())) == ZERO_COST
-    assert tuple(PARTS) == AGGREGATES
-    assert tuple(COUNTS) == COUNTED
+    by_class = {
+        kind: [name for name in METHODS if METHODS[name].load() is kind] for kind in (ZeroCostMethod, CountedMethod)
+    }
+    assert by_class[ZeroCostMethod] == [*PARTS, *sorted(PROXIES.names())]
+    assert by_class[CountedMethod] == [*COUNTS]
     assert set(PARTS["zero-cost"]) == set(PROXIES.names())
 
 
-@pytest.mark.parametrize("name", [name for name in SCORERS if name not in (*SHARED_WEIGHTS, "blockwise")])
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in ("supernet", "blockwise")])
 def test_a_scorer_is_finite_on_members_and_repeatable(name: str, tmp_path: Path) -> None:
     architectures = members(6)
-    first = score_all(name, architectures, SPACE, Settings(calibrations=3, work=tmp_path / "a"))
+    first = scores(name, architectures, RankingSettings(work=tmp_path / "a"), calibrations=3)
     assert all(map(math.isfinite, first.values)), first.notes
     assert len(set(first.values)) > 1
     assert first.seconds is not None
     # In another folder, so that nothing is looked up.
-    second = score_all(name, architectures, SPACE, Settings(calibrations=3, work=tmp_path / "b"))
+    second = scores(name, architectures, RankingSettings(work=tmp_path / "b"), calibrations=3)
     assert second.values == pytest.approx(first.values, rel=1e-5, abs=1e-6)
 
 
 def test_aggregates_do_not_depend_on_the_order() -> None:
     architectures = members(6)
-    forward = score_all("az-nas", architectures, SPACE, Settings()).values
-    assert score_all("az-nas", architectures[::-1], SPACE, Settings()).values[::-1] == pytest.approx(forward)
+    forward = scores("az-nas", architectures).values
+    assert scores("az-nas", architectures[::-1]).values[::-1] == pytest.approx(forward)
     assert all(value < 0 for value in forward)
 
 
 def test_a_proxy_that_fails_counts_as_the_worst(monkeypatch: pytest.MonkeyPatch) -> None:
     architectures = members(6)
-    sound = score_all("zero-cost", architectures, SPACE, Settings()).values
-    by_dss = score_all("dss", architectures, SPACE, Settings()).values
+    sound = scores("zero-cost", architectures).values
+    by_dss = scores("dss", architectures).values
     best = max(range(6), key=by_dss.__getitem__)
     made = ProxyValues.value
 
@@ -88,7 +105,7 @@ def test_a_proxy_that_fails_counts_as_the_worst(monkeypatch: pytest.MonkeyPatch)
             return told if failing else made(self, proxy, architecture) - by_dss[best]
 
         monkeypatch.setattr(ProxyValues, "value", value)
-        return score_all("zero-cost", architectures, SPACE, Settings()).values
+        return scores("zero-cost", architectures).values
 
     found = where_dss_says(math.nan)
     assert found == where_dss_says(min(by_dss) - by_dss[best] - 1)
@@ -99,12 +116,12 @@ def test_a_proxy_that_fails_counts_as_the_worst(monkeypatch: pytest.MonkeyPatch)
 
 def test_rows_are_drawn_by_the_seed_and_baselines_stand_beside(tmp_path: Path) -> None:
     path = table(tmp_path / "t.csv", members(12))
-    found = rank(path, space=SPACE, scorers=["nwot"], rows=8, settings=Settings(seed=3))
+    found = rank(path, space=SPACE, methods=["nwot"], rows=8, settings=RankingSettings(seed=3))
     assert found.n == 8
-    assert list(found.scorers) == ["nwot", *COUNTED]
+    assert list(found.scorers) == ["nwot", *COUNTS]
     assert found.scorers["nwot"].failed == 0
     assert found.scorers["params"].spearman == pytest.approx(1)
-    again = rank(path, space=SPACE, scorers=["nwot"], rows=8, settings=Settings(seed=3))
+    again = rank(path, space=SPACE, methods=["nwot"], rows=8, settings=RankingSettings(seed=3))
     assert again.scorers["nwot"].spearman == found.scorers["nwot"].spearman
 
 
@@ -116,25 +133,25 @@ def test_the_supernet_of_a_run_scores_as_its_search_did(tmp_path: Path) -> None:
     )  # fmt: skip
     nas.search(small_space(), budgets=[nas.Budget.parse("40kFLOPs")], data="digits", options=options)
     trials = nas.run.read_run(tmp_path / "run").trials()
-    settings = Settings(supernet=str(tmp_path / "run"))
-    found = score_all("supernet", [trial.architecture for trial in trials], small_space(), settings)
+    settings = RankingSettings(supernet=str(tmp_path / "run"))
+    found = scores("supernet", [trial.architecture for trial in trials], settings, small_space())
     assert found.values == [trial.score for trial in trials]
-    by_loss = score_all("supernet-loss", [trial.architecture for trial in trials], small_space(), settings).values
+    architectures, space = [trial.architecture for trial in trials], small_space()
+    by_loss = scores("supernet", architectures, settings, space, scorer="loss").values
     assert all(-5 < value < 0 for value in by_loss)
     assert len(set(by_loss)) == len(trials)
     assert len({*found.values}) > 1
-    architectures, space = [trial.architecture for trial in trials], small_space()
-    named = score_all("supernet", architectures, space, replace(settings, supernet_data="digits"))
+    named = scores("supernet", architectures, replace(settings, data="digits"), space)
     assert named.values == found.values
     # Images that say nothing of their classes: what a network gets right there is chance.
     noise = noisy(tmp_path / "noise.npz", classes=10)
-    there = score_all("supernet-loss", architectures, space, replace(settings, supernet_data=noise)).values
+    there = scores("supernet", architectures, replace(settings, data=noise), space, scorer="loss").values
     assert all(map(math.isfinite, there))
     assert not {*there} & {*by_loss}
     assert max(there) < math.log(0.1)
     others = noisy(tmp_path / "few.npz", classes=3)
     with pytest.raises(RunError, match="it was trained on 10 classes, and .*few.npz has 3. Give its own data"):
-        score_all("supernet", architectures, space, replace(settings, supernet_data=others))
+        scores("supernet", architectures, replace(settings, data=others), space)
 
 
 def noisy(path: Path, classes: int) -> str:
@@ -147,35 +164,35 @@ def noisy(path: Path, classes: int) -> str:
 def test_what_a_scorer_lacks_is_said_in_one_line(tmp_path: Path) -> None:
     path = table(tmp_path / "t.csv", members(4))
     with pytest.raises(OptionError, match="--method supernet needs a trained supernet: give --supernet RUN"):
-        rank(path, space=SPACE, scorers=["supernet"])
+        rank(path, space=SPACE, methods=["supernet"])
     with pytest.raises(OptionError, match="--method blockwise needs trained blocks: give --supernet RUN"):
-        rank(path, space=SPACE, scorers=["blockwise"])
+        rank(path, space=SPACE, methods=["blockwise"])
     with pytest.raises(OptionError, match="did you mean 'nwot'"):
-        rank(path, space=SPACE, scorers=["nwott"])
+        rank(path, space=SPACE, methods=["nwott"])
     with pytest.raises(OptionError, match="--method nwot needs --space"):
-        rank(path, scorers=["nwot"])
+        rank(path, methods=["nwot"])
     with pytest.raises(RunError, match="is not a run"):
-        rank(path, space=SPACE, scorers=["supernet"], settings=Settings(supernet=str(tmp_path)))
+        rank(path, space=SPACE, methods=["supernet"], settings=RankingSettings(supernet=str(tmp_path)))
     five = [architecture.with_classes(5) for architecture in members(4)]
     with pytest.raises(OptionError, match="has 10 classes, and the table's networks have 5"):
-        rank(table(tmp_path / "five.csv", five), space=small_space(), scorers=["nwot"])
+        rank(table(tmp_path / "five.csv", five), space=small_space(), methods=["nwot"])
 
 
 def test_what_was_computed_is_found_again_and_still_counted(tmp_path: Path) -> None:
     architectures = members(5)
-    first = score_all("calibrated", architectures, SPACE, Settings(calibrations=3, work=tmp_path))
+    first = scores("calibrated", architectures, RankingSettings(work=tmp_path), calibrations=3)
     [ledger] = tmp_path.glob("*/numbers.jsonl")
     lines = ledger.read_text().splitlines()
     assert len(lines) == 5 * len(PROXIES.names()) + 3
     assert not list(tmp_path.glob("*/*/")), "checkpoints of what is on record"
-    again = score_all("calibrated", architectures, SPACE, Settings(calibrations=3, work=tmp_path))
+    again = scores("calibrated", architectures, RankingSettings(work=tmp_path), calibrations=3)
     assert ledger.read_text().splitlines() == lines
     assert again.values == first.values
     spent = sum(json.loads(line)["seconds"] for line in lines)
     assert again.seconds is not None
     assert again.seconds >= spent > 0
     # A proxy by itself costs what it took, and nothing of the others.
-    alone = score_all("nwot", architectures, SPACE, Settings(work=tmp_path))
+    alone = scores("nwot", architectures, RankingSettings(work=tmp_path))
     known = {entry["digest"]: entry for entry in map(json.loads, lines) if entry["name"] == "nwot"}
     assert alone.values == [float(known[each.digest]["value"]) for each in architectures]
     assert ledger.read_text().splitlines() == lines
@@ -185,9 +202,9 @@ def test_a_stopped_training_goes_on_and_all_that_it_cost_is_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     architectures = members(5)
-    settings = Settings(calibrations=2, work=tmp_path)
-    whole = score_all("calibrated", architectures, SPACE, replace(settings, work=None))
-    train: Any = scorers.train_network
+    settings = RankingSettings(work=tmp_path)
+    whole = scores("calibrated", architectures, calibrations=2)
+    train: Any = calibration.train_network
 
     def stopped(*given: Any, **named: Any) -> float:
         """Ended by its first checkpoint."""
@@ -199,33 +216,36 @@ def test_a_stopped_training_goes_on_and_all_that_it_cost_is_counted(
 
         return train(*given, **{**named, "after_save": end})
 
-    monkeypatch.setattr(scorers, "train_network", stopped)
+    monkeypatch.setattr(calibration, "train_network", stopped)
     with pytest.raises(KeyboardInterrupt):
-        score_all("calibrated", architectures, SPACE, settings)
-    [kept] = tmp_path.glob(f"*/*/{scorers.SPENT}")
+        scores("calibrated", architectures, settings, calibrations=2)
+    [kept] = tmp_path.glob("*/*/cpu-seconds.txt")
     spent = float(kept.read_text())
     assert spent > 0
     kept.write_text("1000 s")
     with pytest.raises(OptionError, match="is damaged: it must hold a number of seconds. Delete"):
-        score_all("calibrated", architectures, SPACE, settings)
+        scores("calibrated", architectures, settings, calibrations=2)
     kept.write_text(f"{1000 + spent}")  # as if it had been long
     monkeypatch.undo()
-    found = score_all("calibrated", architectures, SPACE, settings)
+    found = scores("calibrated", architectures, settings, calibrations=2)
     assert found.values == whole.values
     [ledger] = tmp_path.glob("*/numbers.jsonl")
     trained = [entry for entry in map(json.loads, ledger.read_text().splitlines()) if "accuracy" in entry["name"]]
     assert [entry["seconds"] > 1000 for entry in trained] == [True, False]
     assert found.seconds is not None
     assert 1000 < found.seconds < 1000 + 600
-    again = score_all("calibrated", architectures, SPACE, settings)
+    again = scores("calibrated", architectures, settings, calibrations=2)
     assert again.seconds is not None
     assert again.seconds > 1000
 
 
 def test_trainings_with_varied_images_are_others(tmp_path: Path) -> None:
     architectures = members(4)
-    plain = Settings(calibrations=2, calibration_epochs=2, work=tmp_path)
-    found = [score_all("calibrated", architectures, SPACE, replace(plain, augment=each)) for each in ("none", "auto")]
+    trainings = {"calibrations": 2, "calibration_epochs": 2}
+    found = [
+        scores("calibrated", architectures, RankingSettings(work=tmp_path, augment=each), **trainings)
+        for each in ("none", "auto")
+    ]
     assert found[0].values != found[1].values
     [ledger] = tmp_path.glob("*/numbers.jsonl")
     names = [json.loads(line)["name"] for line in ledger.read_text().splitlines()]
@@ -235,14 +255,14 @@ def test_trainings_with_varied_images_are_others(tmp_path: Path) -> None:
 
 def test_other_images_and_a_torn_line_are_computed_anew(tmp_path: Path) -> None:
     architectures = members(3)
-    score_all("nwot", architectures, SPACE, Settings(work=tmp_path))
-    score_all("nwot", architectures, SPACE, Settings(work=tmp_path, seed=1))
+    scores("nwot", architectures, RankingSettings(work=tmp_path))
+    scores("nwot", architectures, RankingSettings(work=tmp_path, seed=1))
     assert len(list(tmp_path.glob("*/numbers.jsonl"))) == 2
     for ledger in tmp_path.glob("*/numbers.jsonl"):
         ledger.write_text(ledger.read_text()[:-20])
-    values = score_all("nwot", architectures, SPACE, Settings()).values
-    assert score_all("nwot", architectures, SPACE, Settings(work=tmp_path)).values == values
-    assert score_all("nwot", architectures, SPACE, Settings(work=tmp_path)).values == values
+    values = scores("nwot", architectures).values
+    assert scores("nwot", architectures, RankingSettings(work=tmp_path)).values == values
+    assert scores("nwot", architectures, RankingSettings(work=tmp_path)).values == values
 
 
 def test_known_accuracies_are_charged_and_not_judged(tmp_path: Path) -> None:
@@ -251,13 +271,13 @@ def test_known_accuracies_are_charged_and_not_judged(tmp_path: Path) -> None:
     largest = max(int(line.split(",")[0]) for line in lines[1:])
     shares = [f"{int(line.split(',')[0]) / largest / 2},{line.partition(',')[2]}" for line in lines[1:]]
     path.write_text("\n".join([lines[0], *shares]) + "\n")
-    found = rank(path, space=SPACE, settings=Settings(known=8))
+    found = rank(path, space=SPACE, settings=RankingSettings(known=8))
     assert next(iter(found.scorers)) == "known"
     known = found.scorers["known"]
     # As a calibration chooses: as many as cost what eight average ones do.
-    frame = Frame(Measured.of(members(20), None))
-    assert known.known == len(frame.telling(8)) >= 8
-    assert known.known_trainings == pytest.approx(frame.costs[frame.telling(8)].sum() / frame.costs.mean())
+    scaler = FeatureScaler(FeatureGroups.of(members(20), None))
+    assert known.known == len(scaler.select(8)) >= 8
+    assert known.known_trainings == pytest.approx(scaler.costs[scaler.select(8)].sum() / scaler.costs.mean())
     assert known.known_trainings <= 8
     assert known.n == 20 - known.known
     assert known.spearman is not None
@@ -266,15 +286,15 @@ def test_known_accuracies_are_charged_and_not_judged(tmp_path: Path) -> None:
     assert found.scorers["params"].known_trainings == 0
     assert found.scorers["params"].n == 20
     with pytest.raises(OptionError, match="--known 19 leaves fewer than two of 20 networks"):
-        rank(path, space=SPACE, settings=Settings(known=19))
+        rank(path, space=SPACE, settings=RankingSettings(known=19))
     with pytest.raises(OptionError, match="--known needs --space"):
-        rank(path, score_columns=["accuracy"], settings=Settings(known=4))
+        rank(path, score_columns=["accuracy"], settings=RankingSettings(known=4))
     # One network that costs as much as all others: what six of ten cost on average buys nine.
     sizes = nas.load_space("nats-size")
     cheap = sorted({sizes.sample(random.Random(i)) for i in range(300)}, key=lambda each: nas.cost(each).macs)
     with pytest.raises(OptionError, match="--known 6 leaves fewer than two of 10 networks"):
-        expected_from_known([*cheap[:9], cheap[-1]], [0.5] * 10, 6)
+        predict_from_known([*cheap[:9], cheap[-1]], [0.5] * 10, 6)
     losses = path.read_text().replace("\n0.", "\n-0.")
     path.write_text(losses)
     with pytest.raises(OptionError, match="--known needs accuracies from 0 to 1"):
-        rank(path, space=SPACE, settings=Settings(known=8))
+        rank(path, space=SPACE, settings=RankingSettings(known=8))

@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nas.methods.blockwise.phase import ORIGIN, budget_blocks
 
 import nas
 from nas.errors import OptionError, RunError
+from nas.methods.blockwise.method import ORIGIN, budget_blocks
+from nas.methods.blockwise.options import SEQUENTIAL, SIDE_BY_SIDE
 from nas.run import RunRecord, read_run
 from nas.run.events import CellScored, WinnerExported
 from nas.sampling.budget_sampler import BudgetSampler
 
 from .block_cases import BUDGET, OPTIONS, StopAt, Stopped, cells, facts, few_images, run_search, space
 
-STRATEGIES = ("blockwise", "blockwise-sequential")
+STRATEGIES = (SIDE_BY_SIDE, SEQUENTIAL)
 
 
 pytestmark = pytest.mark.usefixtures("own_threads")
@@ -33,7 +34,7 @@ def done(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, images: str
 ) -> tuple[str, RunRecord]:
     out = tmp_path_factory.mktemp("block") / "run"
-    return request.param, run_search(out, request.param, images)
+    return request.param, run_search(out, images, strategy=request.param)
 
 
 def test_the_best_sums_are_proposed_in_order_within_the_budget(done: tuple[str, RunRecord]) -> None:
@@ -46,10 +47,10 @@ def test_the_best_sums_are_proposed_in_order_within_the_budget(done: tuple[str, 
     for trial in trials:
         assert trial.origin == ORIGIN
         assert trial.complete
-        assert OPTIONS.aim * BUDGET.bound <= trial.cost.macs <= BUDGET.bound
+        assert OPTIONS.min_share * BUDGET.bound <= trial.cost.macs <= BUDGET.bound
         assert trial.cost == nas.cost(trial.architecture)
-    assert run.manifest["options"]["scorer"] == "blockwise"
-    assert run.manifest["plan"]["strategy"] == strategy
+    assert run.manifest["options"]["method"] == "blockwise"
+    assert run.manifest["plan"]["method"]["strategy"] == strategy
 
 
 def test_every_cell_is_scored_once_or_those_on_the_way_alone(done: tuple[str, RunRecord]) -> None:
@@ -58,10 +59,10 @@ def test_every_cell_is_scored_once_or_those_on_the_way_alone(done: tuple[str, Ru
     names = [event.name for event in found]
     assert len({*names}) == len(names)
     adapted = space().adapted(channels=1, num_classes=3)
-    blocks = budget_blocks(BudgetSampler(adapted, [BUDGET], min_share=OPTIONS.aim), seed=0)
+    blocks = budget_blocks(BudgetSampler(adapted, [BUDGET], min_share=OPTIONS.min_share), seed=0)
     known = {str(cell): len(paths) for cell, paths in blocks.cells.items()}
     assert {event.name: len(event.distances) for event in found}.items() <= known.items()
-    if strategy == "blockwise":
+    if strategy == SIDE_BY_SIDE:
         assert {*names} == {*known}
     else:
         assert [event.block for event in found] == [1, 2]
@@ -84,9 +85,9 @@ def test_stopped_in_every_phase_it_ends_with_the_same_trials(
     strategy, whole = done
     out = tmp_path / "run"
     # Side by side, cells are scored in a row; else each after its training, where the second has begun by then.
-    stops = [("supernet", 2), ("scoring", 2), ("search", 4)] if strategy == "blockwise" else [("supernet", 3)]
+    stops = [("supernet", 2), ("scoring", 2), ("search", 4)] if strategy == SIDE_BY_SIDE else [("supernet", 3)]
     with pytest.raises(Stopped):
-        run_search(out, strategy, images, StopAt(*stops[0]))
+        run_search(out, images, StopAt(*stops[0]), strategy=strategy)
     for stop in stops[1:]:
         with pytest.raises(Stopped):
             nas.resume(out, progress=StopAt(*stop))
@@ -112,9 +113,10 @@ def test_a_block_wise_supernet_serves_no_other_budget(done: tuple[str, RunRecord
     strategy, run = done
     page = (run.path / "report.html").read_text()
     assert "--supernet" not in page.partition("Going on from here")[2]
-    assert f"--strategy {strategy}" in page.partition("Going on from here")[2]
-    options = OPTIONS.replaced(out=str(tmp_path / "run"), supernet=str(run.path), epochs=None)
-    with pytest.raises(RunError, match="trained block by block"):
+    assert "--method blockwise" in page.partition("Going on from here")[2]
+    assert (f"--strategy {strategy}" in page.partition("Going on from here")[2]) == (strategy != SIDE_BY_SIDE)
+    options = OPTIONS.replaced(out=str(tmp_path / "run"), method="supernet", supernet=str(run.path))
+    with pytest.raises(RunError, match="it scored by --method blockwise, and weights of --method supernet are wanted"):
         nas.search(space(), budgets=[BUDGET], options=options)
     assert not (tmp_path / "run").exists()
 
@@ -122,9 +124,9 @@ def test_a_block_wise_supernet_serves_no_other_budget(done: tuple[str, RunRecord
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"method": "blockwise", "searcher": "tpe"}, "dynamic programme"),
-        ({"method": "blockwise"}, "--method blockwise"),
-        ({"method": "blockwise", "strategy": "sandwich"}, "--method blockwise"),
+        ({"searcher": "tpe"}, "by dynamic programming"),
+        ({"supernet": "runs/a"}, "--supernet runs/a is an option of --method supernet, and --method blockwise has no"),
+        ({"strategy": "sandwich"}, "Unknown value of --strategy 'sandwich'"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(changes: dict[str, Any], said: str) -> None:

@@ -13,17 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nas.methods.saved_scorers import member_scorer_of
 
 import nas
 from nas.architecture import Architecture
-from nas.benchmark.scorers import Settings, score_all
+from nas.benchmark.scorers import score_all
 from nas.budget import Budget
 from nas.errors import OptionError, RunError, SpaceError
-from nas.methods.blockwise import phase as block_phase
+from nas.methods.blockwise import method as block_method
 from nas.methods.blockwise.blocks import Blocks
 from nas.methods.blockwise.cell_scorer import CellScorer
 from nas.methods.blockwise.member_scorer import MemberScorer
+from nas.methods.blockwise.method import BlockwiseMethod
+from nas.methods.blockwise.options import BlockwiseOptions
+from nas.methods.protocol.ranking import RankingSettings
 from nas.run import RunRecord
 from nas.run.events import CellScored
 from nas.sampling.budget_sampler import BudgetSampler
@@ -31,6 +33,7 @@ from nas.sampling.budget_sampler import BudgetSampler
 from .block_cases import BUDGET, few_images, run_blocks, space
 
 WHOLE = space().adapted(channels=1, num_classes=3)
+METHOD = BlockwiseMethod("blockwise", BlockwiseOptions())
 MOST = 9
 """Few paths a cell, so that members have others."""
 
@@ -38,7 +41,7 @@ MOST = 9
 @pytest.fixture(scope="module", autouse=True)
 def few_paths() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(block_phase, "Blocks", partial(Blocks, most=MOST))
+        patch.setattr(block_method, "Blocks", partial(Blocks, most=MOST))
         yield
 
 
@@ -49,11 +52,11 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory, images: str) -> RunRecord:
-    return run_blocks(tmp_path_factory.mktemp("few") / "run", "blockwise", images)
+    return run_blocks(tmp_path_factory.mktemp("few") / "run", images)
 
 
 def opened(run: RunRecord) -> MemberScorer:
-    return member_scorer_of(run.path, space())
+    return METHOD.member_scorer_of(str(run.path), space())
 
 
 def members(count: int) -> list[Architecture]:
@@ -68,17 +71,17 @@ def unrecorded(scorer: MemberScorer, architecture: Architecture) -> int:
 
 
 def score(run: RunRecord, architectures: list[Architecture]) -> Any:
-    return score_all("blockwise", architectures, space(), Settings(supernet=str(run.path)))
+    return score_all(METHOD, architectures, space(), RankingSettings(supernet=str(run.path)))
 
 
 def test_blocks_are_judged_on_their_own_images_alone(done: RunRecord, images: str, tmp_path: Path) -> None:
     trials = done.trials()
-    settings = Settings(supernet=str(done.path), supernet_data=images)
-    found = score_all("blockwise", [trial.architecture for trial in trials], space(), settings)
+    settings = RankingSettings(supernet=str(done.path), data=images)
+    found = score_all(METHOD, [trial.architecture for trial in trials], space(), settings)
     assert found.values == [trial.score for trial in trials]
     other = few_images(tmp_path / "other.npz")
     with pytest.raises(OptionError, match="--data .*other.npz: the blocks of .* were scored on .*few.npz") as caught:
-        score_all("blockwise", members(2), space(), replace(settings, supernet_data=other))
+        score_all(METHOD, members(2), space(), replace(settings, data=other))
     assert "\n" not in str(caught.value)
 
 
@@ -103,7 +106,7 @@ def test_a_score_does_not_depend_on_what_else_is_in_the_table(done: RunRecord) -
 
 
 def test_a_network_that_the_budget_left_out_has_no_score() -> None:
-    tight = block_phase.budget_blocks(BudgetSampler(WHOLE, [Budget.parse("14kFLOPs")]), seed=0)
+    tight = block_method.budget_blocks(BudgetSampler(WHOLE, [Budget.parse("14kFLOPs")]), seed=0)
 
     def no_weights() -> CellScorer:
         raise AssertionError("no weights are asked for")
@@ -128,12 +131,12 @@ def test_runs_that_did_not_score_every_cell_are_refused(done: RunRecord, tmp_pat
     cells = [i for i, line in enumerate(lines) if json.loads(line)["event"] == "cell"]
     record.write_text("".join(lines[: cells[-1]]))
     with pytest.raises(RunError, match="not all trained and scored. Finish it by nas-search --resume"):
-        member_scorer_of(tmp_path / "part", space())
-    record.write_text("".join(lines).replace('"strategy":"blockwise"', '"strategy":"blockwise-sequential"'))
+        METHOD.member_scorer_of(str(tmp_path / "part"), space())
+    record.write_text("".join(lines).replace('"strategy":"side-by-side"', '"strategy":"sequential"'))
     with pytest.raises(RunError, match="only the paths on its way. Give a run by --method blockwise"):
-        member_scorer_of(tmp_path / "part", space())
+        METHOD.member_scorer_of(str(tmp_path / "part"), space())
     with pytest.raises(RunError, match="its space is small"):
-        member_scorer_of(done.path, nas.load_space("coatnet-small"))
+        METHOD.member_scorer_of(str(done.path), nas.load_space("coatnet-small"))
 
 
 def test_weights_that_are_not_those_of_the_record_are_noticed(done: RunRecord, tmp_path: Path) -> None:
@@ -144,6 +147,6 @@ def test_weights_that_are_not_those_of_the_record_are_noticed(done: RunRecord, t
         if line["event"] == "cell":
             line["distances"] = [1.5 * each for each in line["distances"]]
     record.write_text("".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines))
-    scorer = member_scorer_of(tmp_path / "run", space())
+    scorer = METHOD.member_scorer_of(str(tmp_path / "run"), space())
     with pytest.raises(RunError, match="no longer those on record"):
         scorer.prepare([each for each in members(12) if unrecorded(scorer, each)])

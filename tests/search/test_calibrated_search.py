@@ -12,9 +12,9 @@ import torch
 
 import nas
 from nas.errors import OptionError, RunError, TrainingError
-from nas.methods.calibrated import phase as calibration_phase
-from nas.methods.calibrated.scorer import Frame
-from nas.methods.protocol import plan
+from nas.methods.calibrated import calibration
+from nas.methods.calibrated.features import FeatureScaler
+from nas.methods.zero_cost import planning
 from nas.networks.network import Network
 from nas.options import SearchOptions
 from nas.pipeline.search import resume
@@ -111,7 +111,7 @@ def stopped(kind: type[Event], count: int) -> Generator[None, None, None]:
 def few_references() -> Iterator[None]:
     """As on a machine that can afford few: 24 networks are measured and not 128."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(plan, "_PROXY_IMAGES", 10**9)
+        patched.setattr(planning, "PROXY_IMAGES", 10**9)
         yield
 
 
@@ -168,8 +168,8 @@ def test_what_was_trained_stays_what_it_is_calibrated_by(
     path = tmp_path / "run"
     with stopped(TrialScored, 4):
         search(path, **CALIBRATED)
-    asked = Frame.telling
-    monkeypatch.setattr(Frame, "telling", lambda self, count: asked(self, count + 2)[::-1])
+    asked = FeatureScaler.select
+    monkeypatch.setattr(FeatureScaler, "select", lambda self, count: asked(self, count + 2)[::-1])
     resume(path)
     assert told(path, CalibrationTrained) == told(whole, CalibrationTrained)
     assert trials(path) == trials(whole)
@@ -181,7 +181,7 @@ def test_a_training_that_diverges_is_recorded_and_passed_over(
 ) -> None:
     path, progress = tmp_path / "run", Notes()
     trainings = Trainings("calibration 2 of 3")
-    monkeypatch.setattr(calibration_phase, "train_network", trainings)
+    monkeypatch.setattr(calibration, "train_network", trainings)
     with stopped(TrialScored, 4):
         search(path, progress=progress, **CALIBRATED)
     first, second, third = told(whole, CalibrationTrained)
@@ -205,7 +205,7 @@ def test_a_training_that_diverges_is_recorded_and_passed_over(
 
 def test_too_few_trainings_end_a_search_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, trainings = tmp_path / "run", Trainings("calibration 1 of 3", "calibration 3 of 3")
-    monkeypatch.setattr(calibration_phase, "train_network", trainings)
+    monkeypatch.setattr(calibration, "train_network", trainings)
     for _ in range(2):
         with pytest.raises(TrainingError) as caught:
             search(path, **CALIBRATED) if not path.exists() else resume(path)
@@ -243,7 +243,7 @@ def test_networks_that_it_would_not_draw_are_refused(tmp_path: Path) -> None:
         "".join(line.replace(digest, "0" * len(digest)) if '"calibrated"' in line[:80] else line for line in lines)
     )
     assert told(path, CalibrationTrained)[0].digest != digest
-    with pytest.raises(RunError, match="networks were trained that this version does not draw. Start a new run"):
+    with pytest.raises(RunError, match="networks were trained that this version does not sample. Start a new run"):
         resume(path)
 
 
@@ -270,19 +270,28 @@ def test_a_search_may_score_by_counting(tmp_path: Path) -> None:
     assert not told(tmp_path / "run", ProxiesMeasured)
 
 
-def test_its_run_has_no_supernet_to_lend(whole: Path, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="it scored by calibrated and has no supernet"):
+def test_its_run_has_no_supernet_to_reuse(whole: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="it scored by --method calibrated, and weights of --method supernet are wanted"):
         search(tmp_path / "run", **OPTIONS, supernet=str(whole))
 
 
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"method": "calibrated", "strategy": "sandwich"}, "--strategy sandwich is about a supernet"),
-        ({"method": "nwot", "epochs": 3}, "--epochs 3 is about a supernet, and --method nwot trains none"),
-        ({"method": "calibrated", "supernet": "runs/a"}, "--supernet runs/a is about a supernet"),
-        ({"method": "nwot", "calibrations": 4}, "--calibrations 4 goes with --method calibrated alone"),
-        ({"method": "supernet", "calibration_epochs": 4}, "--calibration-epochs 4 goes with --method calibrated alone"),
+        (
+            {"method": "calibrated", "strategy": "sandwich"},
+            "--strategy sandwich is an option of --method supernet or blockwise, and",
+        ),
+        (
+            {"method": "nwot", "epochs": 3},
+            "--epochs 3 is an option of --method supernet or blockwise, and --method nwot",
+        ),
+        ({"method": "calibrated", "supernet": "runs/a"}, "--supernet runs/a is an option of --method supernet, and"),
+        (
+            {"method": "nwot", "calibrations": 4},
+            "--calibrations 4 is an option of --method calibrated, and --method nwot",
+        ),
+        ({"method": "supernet", "calibration_epochs": 4}, "--calibration-epochs 4 is an option of --method calibrated"),
         ({"method": "calibrated", "calibrations": 1}, "--calibrations must be a whole number from 2"),
     ],
 )

@@ -9,14 +9,16 @@ from typing import Any
 
 import pytest
 import torch
-from nas.methods.saved_scorers import member_scorer_of
 
 import nas
-from nas.benchmark.scorers import Settings, score_all
+from nas.benchmark.scorers import score_all
 from nas.data import open_data
 from nas.errors import OptionError, RunError
 from nas.export import CardFacts, export_winner
 from nas.methods.blockwise.cell_scorer import standardised
+from nas.methods.blockwise.method import BlockwiseMethod
+from nas.methods.blockwise.options import SEQUENTIAL, BlockwiseOptions
+from nas.methods.protocol.ranking import RankingSettings
 from nas.progress import Silent
 from nas.run import RunRecord, read_run
 from nas.run.events import SupernetEpoch
@@ -25,7 +27,7 @@ from nas.training import Recipe, fresh_network, train_network
 from .block_cases import OPTIONS, StopAt, Stopped, cells, facts, few_images, run_blocks, run_search, space
 
 WHOLE = space().adapted(channels=1, num_classes=3)
-DISTIL = "blockwise-distil"
+METHOD = BlockwiseMethod("blockwise", BlockwiseOptions())
 
 
 pytestmark = pytest.mark.usefixtures("own_threads")
@@ -67,11 +69,11 @@ def teacher(tmp_path_factory: pytest.TempPathFactory, images: str) -> str:
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory, images: str, teacher: str) -> RunRecord:
-    return run_blocks(tmp_path_factory.mktemp("distil") / "run", DISTIL, images, teacher=teacher, epochs=3)
+    return run_blocks(tmp_path_factory.mktemp("distil") / "run", images, teacher=teacher, epochs=3)
 
 
 def test_the_best_sums_of_errors_are_proposed_and_the_plan_names_the_teacher(done: RunRecord, teacher: str) -> None:
-    trials, plan = done.trials(), done.manifest["plan"]
+    trials, plan = done.trials(), done.manifest["plan"]["method"]
     scores = [trial.score or 0.0 for trial in trials]
     assert len(trials) == OPTIONS.trials
     assert scores == sorted(scores, reverse=True)
@@ -86,7 +88,7 @@ def test_the_best_sums_of_errors_are_proposed_and_the_plan_names_the_teacher(don
 def test_stopped_it_ends_with_the_same_trials(done: RunRecord, tmp_path: Path, images: str, teacher: str) -> None:
     out = tmp_path / "run"
     with pytest.raises(Stopped):
-        run_search(out, DISTIL, images, StopAt("supernet", 4), teacher=teacher, epochs=3)
+        run_search(out, images, StopAt("supernet", 4), teacher=teacher, epochs=3)
     for stop in (StopAt("scoring", 2), StopAt("search", OPTIONS.trials or 1)):
         with pytest.raises(Stopped):
             nas.resume(out, progress=stop)
@@ -98,7 +100,7 @@ def test_stopped_it_ends_with_the_same_trials(done: RunRecord, tmp_path: Path, i
 def test_a_run_goes_on_with_its_own_teacher_alone(tmp_path: Path, images: str) -> None:
     mine = write_teacher(tmp_path / "teacher", images)
     with pytest.raises(Stopped):
-        run_search(tmp_path / "run", DISTIL, images, StopAt("supernet", 1), teacher=mine)
+        run_search(tmp_path / "run", images, StopAt("supernet", 1), teacher=mine)
     shutil.rmtree(mine)
     with pytest.raises(RunError, match="cannot go on without its teacher"):
         nas.resume(tmp_path / "run")
@@ -109,13 +111,13 @@ def test_a_run_goes_on_with_its_own_teacher_alone(tmp_path: Path, images: str) -
 
 def test_nas_rank_gives_the_sums_of_the_search(done: RunRecord) -> None:
     trials = done.trials()
-    settings = Settings(supernet=str(done.path))
-    found = score_all("blockwise", [trial.architecture for trial in trials], space(), settings)
+    settings = RankingSettings(supernet=str(done.path))
+    found = score_all(METHOD, [trial.architecture for trial in trials], space(), settings)
     assert found.values == [trial.score for trial in trials]
 
 
 def test_a_path_that_is_not_on_record_is_measured_by_the_teacher_again(done: RunRecord) -> None:
-    scorer, trial = member_scorer_of(done.path, space()), done.trials()[0]
+    scorer, trial = METHOD.member_scorer_of(str(done.path), space()), done.trials()[0]
     first, *_ = scorer.blocks.route(scorer.blocks.space.encode(trial.architecture))
     scorer._scores.pop(first)
     assert scorer.score(trial.architecture) == pytest.approx(trial.score, rel=1e-6)
@@ -125,7 +127,7 @@ def test_a_path_that_is_not_on_record_is_measured_by_the_teacher_again(done: Run
 def test_teachers_that_cannot_teach_are_refused(tmp_path: Path, images: str, teacher: str) -> None:
     def refused(said: str, **changes: Any) -> None:
         with pytest.raises(OptionError, match=said):
-            run_search(tmp_path / "run", DISTIL, images, **changes)
+            run_search(tmp_path / "run", images, **changes)
         assert not (tmp_path / "run").exists()
 
     refused("it has no architecture.yaml. Give a folder with", teacher=str(tmp_path))
@@ -138,10 +140,9 @@ def test_teachers_that_cannot_teach_are_refused(tmp_path: Path, images: str, tea
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"strategy": DISTIL}, "needs a teacher: give --teacher FOLDER"),
-        ({"method": "blockwise", "teacher": "x"}, "--teacher x goes with --method blockwise alone"),
-        ({"teacher": "x"}, "--teacher x goes with --method blockwise alone"),
-        ({"strategy": DISTIL, "teacher": " "}, "--teacher must be a name or a path"),
+        ({"strategy": SEQUENTIAL, "teacher": "x"}, "--teacher x --strategy sequential: with a teacher all blocks are"),
+        ({"method": "supernet", "teacher": "x"}, "--teacher x is an option of --method blockwise, and --method supern"),
+        ({"teacher": " "}, "--teacher must be a name or a path"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(changes: dict[str, Any], said: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 import nas
 from nas.architecture import Architecture
 from nas.budget import Budget
-from nas.options import SEARCHERS as NAMES
+from nas.options import SEARCHERS
 from nas.sampling.budget_sampler import BudgetSampler
 from nas.sampling.enumeration import members
 from nas.searchers.optuna_searchers import Parameters
@@ -64,7 +64,7 @@ def run(searcher: str, name: str, *, seed: int = 0) -> list[Trial]:
 
 
 @pytest.mark.parametrize("name", SPACE_NAMES)
-@pytest.mark.parametrize("searcher", NAMES)
+@pytest.mark.parametrize("searcher", [*SEARCHERS])
 def test_proposals_are_new_members_in_range_and_the_same_for_the_same_seed(searcher: str, name: str) -> None:
     space, sampler = SPACES[name], SAMPLERS[name]
     trials = run(searcher, name)

@@ -38,7 +38,6 @@ from nas.run.events import (
     UpdateCounts,
     WinnerExported,
 )
-from nas.searchers.searcher import SEARCHERS, make_searcher
 from nas.trial import Trial
 
 from ..event_cases import timeless
@@ -132,7 +131,7 @@ def copy(done: Done, to: Path, *, trials_kept: int | None = None, torn: bool = F
 def test_winners_are_within_the_budget_and_use_what_they_should_of_it(done: Done) -> None:
     assert done.result.winners
     for winner in done.result.winners:
-        assert OPTIONS.aim * BUDGET.bound <= winner.macs <= BUDGET.bound
+        assert OPTIONS.min_share * BUDGET.bound <= winner.macs <= BUDGET.bound
         architecture = nas.load_architecture(Path(winner.path) / "architecture.yaml")
         assert architecture.digest == winner.digest
         cost = nas.cost(architecture)
@@ -144,11 +143,11 @@ def test_winners_are_a_front_ranked_by_training(done: Done) -> None:
     assert [winner.rank for winner in done.result.winners] == [*range(1, len(macs) + 1)]
     assert macs == sorted(macs, reverse=True)
     finalists = {event.digest: event for event in read_run(done.path).events(FinalistTrained)}
-    accuracies = [finalists[winner.digest]["validation_accuracy"] for winner in done.result.winners]
+    accuracies = [finalists[winner.digest].validation_accuracy for winner in done.result.winners]
     assert accuracies == sorted(accuracies, reverse=True)
     assert accuracies[0] == max(event.validation_accuracy for event in finalists.values())
     for winner in done.result.winners:
-        assert winner.test_accuracy == finalists[winner.digest]["test_accuracy"]
+        assert winner.test_accuracy == finalists[winner.digest].test_accuracy
 
 
 def test_every_file_of_a_run_is_there(done: Done) -> None:
@@ -177,7 +176,7 @@ def test_no_trial_is_over_the_budget_or_seen_twice(done: Done) -> None:
     assert [trial.number for trial in found] == [*range(OPTIONS.trials or 0)]
     assert max(Counter(trial.architecture for trial in found).values()) == 1
     for trial in found:
-        assert OPTIONS.aim * BUDGET.bound <= trial.cost.macs <= BUDGET.bound
+        assert OPTIONS.min_share * BUDGET.bound <= trial.cost.macs <= BUDGET.bound
         assert trial.complete
         assert trial.score is not None
         assert 0 <= trial.score <= 1
@@ -350,14 +349,3 @@ def test_ranks_that_are_not_there_are_refused(done: Done, tmp_path: Path) -> Non
     path = copy(done, tmp_path / "b", trials_kept=3)
     with pytest.raises(RunError, match="has no winners yet"):
         export_run(path)
-
-
-# -- names ----------------------------------------------------------------------------------------------------
-
-
-def test_the_options_name_the_searchers_that_there_are() -> None:
-    from nas.options import SEARCHERS as NAMES
-    from nas.sampling.budget_sampler import BudgetSampler
-
-    make_searcher("random", BudgetSampler(nas.load_space("coatnet-small")), seed=0)
-    assert sorted(NAMES) == sorted(SEARCHERS.names())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +14,12 @@ from nas.budget import Cost
 from nas.costs import misfit
 from nas.data import DataInfo
 from nas.errors import OptionError
-from nas.methods.protocol import plan as plans
-from nas.methods.protocol.plan import Plan, make_plan
-from nas.options import SearchOptions
+from nas.methods.calibrated.method import CalibratedPlan
+from nas.methods.protocol.plan import Plan
+from nas.methods.supernet.method import SupernetPlan
+from nas.options import METHODS, SearchOptions
+from nas.pipeline import plan as plans
+from nas.pipeline.plan import make_plan
 
 OPTIONS = SearchOptions.of(space="coatnet", threads=2, device="cpu")
 
@@ -40,7 +44,9 @@ def info(side: int = 8, train: int = 1797, channels: int = 1, glyphs: bool = Tru
 def planned(options: SearchOptions = OPTIONS, data: DataInfo | None = None, **given: int) -> Plan:
     macs = given.pop("macs", 4_000_000_000)
     where: dict[str, Any] = {"resolution": 224, "stride": 32, **given}
-    return make_plan(options, data or info(), **where, cost=Cost(macs=macs, params=25_000_000))
+    method = METHODS[options.method].load()(options.method, options.of_method())
+    cost = Cost(macs=macs, params=25_000_000)
+    return make_plan(options, data or info(), **where, cost=cost, phase=method.phase, plan_method=method.plan)
 
 
 @pytest.fixture
@@ -53,7 +59,7 @@ def test_the_same_question_has_the_same_plan() -> None:
 
 
 def test_a_plan_survives_being_written_down() -> None:
-    assert Plan(**planned().to_dict()) == planned()
+    assert Plan.from_dict(planned().to_dict(), CalibratedPlan, Path("here")) == planned()
 
 
 @pytest.mark.parametrize(
@@ -73,7 +79,9 @@ def test_a_plan_survives_being_written_down() -> None:
     ],
 )
 def test_what_a_person_gives_is_what_is_planned(name: str, value: Any) -> None:
-    assert getattr(planned(OPTIONS.replaced(**{name: value})), name) == value
+    options = SearchOptions.of(**{"space": "coatnet", "threads": 2, "device": "cpu", name: value})
+    plan = planned(options)
+    assert getattr(plan.method if hasattr(plan.method, name) else plan, name) == value
 
 
 def test_no_more_finalists_than_trials() -> None:
@@ -94,22 +102,25 @@ def test_images_are_never_enlarged_beyond_what_is_counted() -> None:
 
 @pytest.mark.parametrize("train", [60, 1797, 50_000, 1_300_000])
 @pytest.mark.parametrize("macs", [1_000_000, 4_000_000_000])
-@pytest.mark.parametrize(("scorer", "phase"), [("auto", "calibration"), ("supernet", "supernet")])
-def test_every_figure_is_usable(train: int, macs: int, scorer: str, phase: str) -> None:
-    plan = planned(OPTIONS.replaced(method=scorer), data=info(side=224, train=train, channels=3), macs=macs)
-    for field in fields(plan):
-        value = getattr(plan, field.name)
-        if isinstance(value, int | float):
-            assert value > 0, field.name
+@pytest.mark.parametrize(("method", "phase"), [("calibrated", "calibration"), ("supernet", "supernet")])
+def test_every_figure_is_usable(train: int, macs: int, method: str, phase: str) -> None:
+    plan = planned(OPTIONS.replaced(method=method), data=info(side=224, train=train, channels=3), macs=macs)
+    for part in (plan, plan.method):
+        for field in fields(part):
+            value = getattr(part, field.name)
+            if isinstance(value, int | float):
+                assert value > 0, field.name
     assert set(plan.seconds) == {phase, "search", "finalists"}
-    assert plan.watch_every <= plan.epochs
+    if isinstance(plan.method, SupernetPlan):
+        assert plan.method.watch_every <= plan.method.epochs
     assert plan.population <= max(plan.trials, 4)
 
 
-@pytest.mark.parametrize(("scorer", "images"), [("supernet", 5000), ("supernet-loss", 1000)])
+@pytest.mark.parametrize(("scorer", "images"), [("accuracy", 5000), ("loss", 1000)])
 def test_a_supernet_scores_on_as_many_images_as_its_metric_needs(scorer: str, images: int) -> None:
-    assert planned(OPTIONS.replaced(method=scorer), info(train=50_000)).validation_images == images
-    assert planned(OPTIONS.replaced(method=scorer), info(train=1000)).validation_images == 200
+    options = OPTIONS.replaced(method="supernet", scorer=scorer)
+    assert planned(options, info(train=50_000)).of(SupernetPlan).validation_images == images
+    assert planned(options, info(train=1000)).of(SupernetPlan).validation_images == 200
 
 
 def test_more_cores_never_plan_less_work() -> None:

@@ -116,7 +116,7 @@ def test_a_finished_run_offers_training_exporting_and_another_budget(tmp_path: P
     assert f"nas train {run}/winners/1/architecture.yaml --data 'my images'" in text
     assert f"nas export {run} --rank 1" in text
     lower = re.search(
-        r"nas-search --space coatnet-small --budget (\S+) --data 'my images' --seed 7 --method supernet", text
+        r"nas-search --space coatnet-small --budget (\S+) --data 'my images' --method supernet --seed 7", text
     )
     assert lower is not None
     bound, cheapest = nas.Budget.parse(lower[1]).bound, min(t.cost.macs for t in read_run(run).trials() if t.complete)

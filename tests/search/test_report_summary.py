@@ -7,6 +7,7 @@ from nas.methods.supernet.report import Measurement, convergence, measurements
 from nas.report import Summary, summarise
 from nas.report.summary import stage_depths, stage_widths
 from nas.run import Run, read_run
+from nas.run.events import FinalistTrained, PhaseFinished, PhaseInterrupted, PhaseStarted, SupernetEpoch
 
 from .report_events import architecture, make_run
 
@@ -36,7 +37,9 @@ def test_a_finalist_in_training_counts_with_the_epochs_it_has(tmp_path: Path) ->
 def test_a_finalist_finds_its_trial_by_number_where_its_digest_is_another(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", until="search", trials=30)
     with Run.open(run) as open_run:
-        open_run.append("finalist", digest="trained at 64 pixels", number=7, validation_accuracy=0.5)
+        open_run.append(
+            FinalistTrained(digest="trained at 64 pixels", number=7, validation_accuracy=0.5, test_accuracy=0.5)
+        )
     (candidate,) = summary_of(run).candidates
     assert candidate.trial is not None
     assert candidate.trial.number == 7
@@ -46,15 +49,15 @@ def test_a_finalist_finds_its_trial_by_number_where_its_digest_is_another(tmp_pa
 def test_phases_that_were_stopped_and_resumed_add_up(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", until="created")
     with Run.open(run) as open_run:
-        open_run.append("phase_started", phase="supernet")
-        open_run.append("phase_finished", phase="supernet", seconds=5.0)
-        open_run.append("phase_started", phase="search")
-        open_run.append("interrupted", phase="search")
+        open_run.append(PhaseStarted(phase="supernet"))
+        open_run.append(PhaseFinished(phase="supernet", seconds=5.0))
+        open_run.append(PhaseStarted(phase="search"))
+        open_run.append(PhaseInterrupted(phase="search"))
         assert summary_of(run).phase == "search"
-        open_run.append("phase_started", phase="search")
-        open_run.append("phase_finished", phase="search", seconds=2.0)
-        open_run.append("phase_started", phase="search")
-        open_run.append("phase_finished", phase="search", seconds=3.0)
+        open_run.append(PhaseStarted(phase="search"))
+        open_run.append(PhaseFinished(phase="search", seconds=2.0))
+        open_run.append(PhaseStarted(phase="search"))
+        open_run.append(PhaseFinished(phase="search", seconds=3.0))
     phases = {phase.name: phase for phase in summary_of(run).phases}
     assert {name: phase.seconds for name, phase in phases.items()} == {"supernet": 5.0, "search": 5.0}
     assert phases["search"].finished
@@ -64,7 +67,7 @@ def test_epochs_that_were_trained_again_count_once(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", until="created")
     with Run.open(run) as open_run:
         for epoch, accuracy in ((1, 0.1), (2, 0.2), (2, 0.3), (3, 0.4)):
-            open_run.append("curve", epoch=epoch, step=epoch * 10, accuracies={"largest": accuracy})
+            open_run.append(SupernetEpoch(epoch=epoch, step=epoch * 10, accuracies={"largest": accuracy}))
     assert [measured.accuracies["largest"] for measured in measurements(read_run(run))] == [0.1, 0.3, 0.4]
 
 

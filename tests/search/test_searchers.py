@@ -18,19 +18,19 @@ import nas
 from nas.architecture import Architecture
 from nas.budget import Budget
 from nas.errors import OptionError
-from nas.options import SEARCHERS as NAMES
+from nas.options import SEARCHERS, SearchOptions
 from nas.sampling.budget_sampler import BudgetSampler
 from nas.sampling.enumeration import members
 from nas.searchers.evolution import fitnesses
 from nas.searchers.optuna_searchers import Parameters
-from nas.searchers.searcher import SEARCHERS, START, Proposal, Searcher, make_searcher
+from nas.searchers.searcher import START, Proposal, Searcher, make_searcher
 from nas.spaces import Genotype
 from nas.trial import Trial
 
 SPACE = nas.load_space("coatnet-small")
 SAMPLER = BudgetSampler(SPACE, [Budget.parse("5MFLOPs")], min_share=0.75)
 BATCH, BATCHES = 8, 4
-LEARNERS = [name for name in NAMES if name != "random"]
+LEARNERS = [name for name in SEARCHERS if name != "random"]
 
 
 def score(architecture: Architecture) -> float:
@@ -72,11 +72,11 @@ def run(searcher: Searcher, *, batches: int = BATCHES, size: int = BATCH, fail: 
 
 def digests() -> list[str]:
     """Of the proposals of every searcher, learnt ones among them."""
-    runs = [run(make_searcher(name, SAMPLER, seed=5), batches=3) for name in NAMES]
+    runs = [run(make_searcher(name, SAMPLER, seed=5), batches=3) for name in SEARCHERS]
     return [trial.architecture.digest for trials in runs for trial in trials]
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(scope="module", params=[*SEARCHERS])
 def recorded(request: pytest.FixtureRequest) -> tuple[str, list[Trial]]:
     """A searcher's name and an uninterrupted search of it."""
     return request.param, run(make_searcher(request.param, SAMPLER, seed=3))
@@ -92,9 +92,10 @@ def small_range() -> BudgetSampler:
 # -- every searcher ---------------------------------------------------------------------------------------------
 
 
-def test_the_names_of_the_options_are_the_searchers() -> None:
-    make_searcher("random", SAMPLER, seed=0)
-    assert set(SEARCHERS.names()) == set(NAMES)
+def test_every_name_that_options_take_makes_a_searcher() -> None:
+    for name in SEARCHERS:
+        SearchOptions.of(space="small", searcher=name).validate()
+        assert make_searcher(name, SAMPLER, seed=0).ask(1, 0)
 
 
 def test_an_unknown_searcher_is_answered_with_the_nearest_name() -> None:
@@ -160,7 +161,7 @@ def test_a_batch_interrupted_half_way_is_proposed_again_as_it_was(recorded: tupl
     assert [p.architecture for p in rebuilt.ask(5, 3)] == again[:5]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*SEARCHERS])
 def test_what_others_tried_before_is_not_proposed(name: str, small_range: BudgetSampler) -> None:
     everything = [draw for layout in small_range.layouts for draw in members(small_range, layout)]
     told = [Proposal(architecture=d.architecture, origin="", cost=d.cost, layout=d.layout) for d in everything[:-6]]
@@ -170,7 +171,7 @@ def test_what_others_tried_before_is_not_proposed(name: str, small_range: Budget
     assert {p.architecture for p in found} == {draw.architecture for draw in everything[-6:]}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*SEARCHERS])
 def test_fewer_come_back_only_when_the_range_is_exhausted(name: str, small_range: BudgetSampler) -> None:
     everything = [draw.architecture for layout in small_range.layouts for draw in members(small_range, layout)]
     searcher = make_searcher(name, small_range, seed=1)
@@ -181,7 +182,7 @@ def test_fewer_come_back_only_when_the_range_is_exhausted(name: str, small_range
     assert searcher.ask(size, 3) == []
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*SEARCHERS])
 def test_presets_in_range_are_proposed_first_and_once(name: str) -> None:
     rng = random.Random(7)
     fitting = [SAMPLER.sample(rng).architecture for _ in range(3)]
@@ -194,7 +195,7 @@ def test_presets_in_range_are_proposed_first_and_once(name: str) -> None:
     assert [p.origin for p in searcher.ask(3, 1)] == ["preset", "random", "random"]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*SEARCHERS])
 def test_failed_trials_are_neither_learnt_from_nor_proposed_again(name: str) -> None:
     trials = run(make_searcher(name, SAMPLER, seed=0), batches=3, fail=True)
     assert {trial.origin for trial in trials} == {"random"}
@@ -221,7 +222,7 @@ def test_evolution_finds_better_networks_than_chance() -> None:
     assert max(t.score or 0 for t in learnt) > max(t.score or 0 for t in blind)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*SEARCHERS])
 def test_no_global_state_is_touched(name: str, capfd: pytest.CaptureFixture[str]) -> None:
     before = random.getstate(), str(np.random.get_state()), optuna.logging.get_verbosity()
     run(make_searcher(name, SAMPLER, seed=0), batches=3)
@@ -249,14 +250,14 @@ def test_without_an_aim_small_good_networks_are_found(name: str) -> None:
 
 @pytest.mark.parametrize("min_share", [0.0, 0.8])
 @pytest.mark.parametrize("budgets", [["2MFLOPs"], ["2MFLOPs", "40Kparams"]])
-def test_listing_gives_every_member_in_range_once(budgets: list[str], aim: float) -> None:
+def test_listing_gives_every_member_in_range_once(budgets: list[str], min_share: float) -> None:
     few = {(1, ()), (1, (3,))}  # depth 1, and of kernels only the smallest
     kept = [{(8,), (16,)}] + [
         {c for op in stage.ops for c in stage.choices(op.letter) if (c.depth, c.params[1:]) in few and c.width <= 64}
         for stage in SPACE.stages
     ]
     narrow = SPACE.restricted(kept)
-    sampler = BudgetSampler(narrow, [Budget.parse(text) for text in budgets], min_share=aim)
+    sampler = BudgetSampler(narrow, [Budget.parse(text) for text in budgets], min_share=min_share)
     listed = [draw.architecture for layout in sampler.layouts for draw in members(sampler, layout)]
     choices = [[c for op in stage.ops for c in stage.choices(op.letter)] for stage in narrow.stages]
     genotypes = (Genotype(stem, stages) for stem in narrow.stem.combinations for stages in product(*choices))

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 import nas
 from nas.budget import Budget, Cost
 from nas.errors import BudgetError, RunError
-from nas.methods.supernet.reuse import CoveredSampler, Trained, check_trained, left_out
+from nas.methods.supernet.reuse import CoveredSampler, SupernetCoverage, check_covered, uncovered
 from nas.networks.supernet import Supernet
 from nas.run import data_of, read_run
 from nas.run.events import SupernetEpoch, SupernetReused, TrialScored, WinnerExported
@@ -32,13 +32,13 @@ def budgets(*texts: str) -> list[Budget]:
     return [Budget.parse(text) for text in texts]
 
 
-def trained_on(*texts: str, floor: float = 0.5, space: SearchSpace = SPACE) -> Trained:
-    sampler = BudgetSampler(space, budgets(*texts), aim=floor)
-    high = dict(zip(sampler.metrics, sampler.bounds, strict=True))
-    return Trained(
+def trained_on(*texts: str, min_share: float = 0.5, space: SearchSpace = SPACE) -> SupernetCoverage:
+    sampler = BudgetSampler(space, budgets(*texts), min_share=min_share)
+    high = dict(zip(sampler.feasible.metrics, sampler.feasible.bounds, strict=True))
+    return SupernetCoverage(
         budgets=texts,
-        floor=floor,
-        low={metric: -int(-floor * bound // 1) for metric, bound in high.items()},
+        train_min_share=min_share,
+        low={metric: -int(-min_share * bound // 1) for metric, bound in high.items()},
         high=high,
         layouts=sampler.layouts,
         resolution=8,
@@ -62,19 +62,19 @@ def trained_on(*texts: str, floor: float = 0.5, space: SearchSpace = SPACE) -> T
         ([], ["40kFLOPs"], 0.75),
     ],
 )
-def test_exactly_what_was_trained_and_is_in_range_is_drawn(before: list[str], now: list[str], aim: float) -> None:
+def test_exactly_what_was_trained_and_is_in_range_is_drawn(before: list[str], now: list[str], min_share: float) -> None:
     space = small_space()
     trained = trained_on(*before)
-    check_trained(trained, budgets(*now), trained.sampler(space), "a")
-    sampler = CoveredSampler(space, budgets(*now), aim=aim, trained=trained)
-    old, new = trained.sampler(space), BudgetSampler(space, budgets(*now), aim=aim)
+    check_covered(trained, budgets(*now), trained.sampler(space), "a")
+    sampler = CoveredSampler(space, budgets(*now), min_share=min_share, coverage=trained)
+    old, new = trained.sampler(space), BudgetSampler(space, budgets(*now), min_share=min_share)
     costs = [sampler.costs.cost(point) for point in listed(space)]
-    assert any(map(sampler.in_range, costs))
+    assert any(map(sampler.contains, costs))
     for point, cost in zip(listed(space), costs, strict=True):
         # A layout that has members in both ranges only apart is searched for nothing; none here.
-        assert sampler.in_range(cost) == (old.in_range(cost) and new.in_range(cost)), space.decode(point)
+        assert sampler.contains(cost) == (old.contains(cost) and new.contains(cost)), space.decode(point)
     rng = random.Random(0)
-    assert all(sampler.in_range(sampler.draw(rng).cost) for _ in range(50))
+    assert all(sampler.contains(sampler.sample(rng).cost) for _ in range(50))
 
 
 @pytest.mark.parametrize(("before", "now"), [(["50kFLOPs"], ["30kFLOPs"]), ([], ["40kFLOPs", "3kparams"])])
@@ -82,8 +82,8 @@ def test_the_supernet_holds_weights_for_all_that_can_be_proposed(before: list[st
     space = small_space()
     trained = trained_on(*before)
     supernet = Supernet(space, choices=trained.sampler(space).feasible_choices())
-    sampler = CoveredSampler(space, budgets(*now), aim=0.75, trained=trained)
-    found = [p for p in listed(space) if sampler.in_range(sampler.costs.cost(p)) and space.layout(p) in sampler.layouts]
+    sampler = CoveredSampler(space, budgets(*now), min_share=0.75, coverage=trained)
+    found = [p for p in listed(space) if sampler.contains(sampler.costs.cost(p)) and space.layout(p) in sampler.layouts]
     assert found
     for point in found:
         list(supernet.path(space.decode(point)))
@@ -104,21 +104,21 @@ def test_a_budget_that_was_not_trained_for_is_refused_with_the_range(
 ) -> None:
     trained = trained_on(*before)
     with pytest.raises(BudgetError, match=said) as caught:
-        check_trained(trained, budgets(*now), trained.sampler(SPACE), "runs/a")
+        check_covered(trained, budgets(*now), trained.sampler(SPACE), "runs/a")
     assert "runs/a" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_bound_above_the_whole_space_asks_for_no_more_than_the_space() -> None:
     trained = trained_on("900MFLOPs")
-    check_trained(trained, budgets("800MFLOPs"), trained.sampler(SPACE), "a")
-    check_trained(trained, budgets("3kparams"), trained.sampler(SPACE), "a")
+    check_covered(trained, budgets("800MFLOPs"), trained.sampler(SPACE), "a")
+    check_covered(trained, budgets("3kparams"), trained.sampler(SPACE), "a")
 
 
 def test_what_is_left_out_below_the_trained_range_is_said() -> None:
     trained = trained_on("40kFLOPs")
-    assert left_out(trained, budgets("30kFLOPs"), 0.75) is None
-    said = left_out(trained, budgets("24kFLOPs"), 0.75)
+    assert uncovered(trained, budgets("30kFLOPs"), 0.75) is None
+    said = uncovered(trained, budgets("24kFLOPs"), 0.75)
     assert said is not None
     assert "20KFLOPs to 40KFLOPs" in said
     assert "24KFLOPs" in said
@@ -126,45 +126,45 @@ def test_what_is_left_out_below_the_trained_range_is_said() -> None:
 
 def test_a_range_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     trained = trained_on("40kFLOPs", "3kparams")
-    assert Trained.from_dict(trained.to_dict(), tmp_path) == trained
-    assert trained.covers(Cost(macs=40_000, params=1))
-    assert not trained.covers(Cost(macs=40_001, params=1))
-    assert not trained.covers(Cost(macs=19_999, params=1_499))
+    assert SupernetCoverage.from_dict(trained.to_dict(), tmp_path) == trained
+    assert trained.feasible.contains(Cost(macs=40_000, params=1))
+    assert not trained.feasible.contains(Cost(macs=40_001, params=1))
+    assert not trained.feasible.contains(Cost(macs=19_999, params=1_499))
     with pytest.raises(RunError, match="did not record what its supernet was trained on"):
-        Trained.from_dict({}, tmp_path)
+        SupernetCoverage.from_dict({}, tmp_path)
 
 
 @pytest.mark.parametrize("change", [{"low": {"mac": 1}}, {"high": {"latency_s": 5}}, {"low": {"macs": 1, "$x": 2}}])
 def test_a_range_in_metrics_that_there_are_not_is_damage(tmp_path: Path, change: dict[str, Any]) -> None:
-    with pytest.raises(RunError, match="is damaged: its supernet's range is in"):
-        Trained.from_dict({**trained_on("20KMACs").to_dict(), **change}, tmp_path)
+    with pytest.raises(RunError, match="is damaged: its supernet's coverage is in"):
+        SupernetCoverage.from_dict({**trained_on("20KMACs").to_dict(), **change}, tmp_path)
 
 
 # -- runs -----------------------------------------------------------------------------------------------------
 
 
 def test_another_budget_is_searched_without_training(server: Server, whole: Path, tmp_path: Path) -> None:
-    lender = Path(shutil.copytree(whole, tmp_path / "lender"))
+    source = Path(shutil.copytree(whole, tmp_path / "source"))
     run = tmp_path / "run"
-    changes: dict[str, Any] = {"supernet": str(lender), "budgets": ["40kFLOPs"], "epochs": None, "strategy": None}
-    # The seed settles draws, but data stays divided as the supernet knows it.
+    changes: dict[str, Any] = {"supernet": str(source), "budgets": ["40kFLOPs"], "epochs": None, "strategy": None}
+    # The seed decides what is sampled, but data stays divided as the supernet knows it.
     changes["seed"] = 7
     assert server.do("search", run, ("event:trial", 3, "half"), **changes) == -signal.SIGKILL
-    [mine], [theirs] = ((path / "supernet").glob("step-*") for path in (run, lender))
+    [mine], [theirs] = ((path / "supernet").glob("step-*") for path in (run, source))
     assert mine.stat().st_ino == theirs.stat().st_ino
-    shutil.rmtree(lender)
+    shutil.rmtree(source)
     assert server.do("resume", run) == 0
     record = read_run(run)
     assert not record.events(SupernetEpoch)
     assert [event.step for event in record.events(SupernetReused)] == [4]
     assert len(record.trials()) == 6
     assert all(30_000 <= trial.cost.macs <= 40_000 for trial in record.trials())
-    assert record.manifest["trained"] == read_run(whole).manifest["trained"]
-    assert record.manifest["trained"]["seed"] == 0
+    assert record.manifest["method"]["coverage"] == read_run(whole).manifest["method"]["coverage"]
+    assert record.manifest["method"]["coverage"]["seed"] == 0
     tensors = load_file(mine)
     assert all(tensor.equal(tensors[name]) for name, tensor in load_file(whole / "supernet" / mine.name).items())
     assert record.events(WinnerExported)
-    # A run that borrowed can lend, and what is proposed twice scores the same.
+    # A run that reused a supernet can be a source, and what is proposed twice scores the same.
     again = tmp_path / "again"
     assert server.do("search", again, **{**changes, "supernet": str(run)}) == 0
     assert recorded(read_run(again), TrialScored) == recorded(record, TrialScored)
@@ -215,7 +215,7 @@ def test_what_does_not_go_with_the_supernet_is_refused_before_there_is_a_folder(
         assert not (tmp_path / "run").exists()
 
 
-def test_data_left_out_is_the_lender_s(whole: Path) -> None:
+def test_data_left_out_is_that_of_the_source_run(whole: Path) -> None:
     assert data_of(whole) == "digits"
     with pytest.raises(RunError, match="There is no run"):
         nas.search(SPACE, budgets=budgets("50kFLOPs"), options=nas.SearchOptions.of(space="small", supernet="gone"))
