@@ -84,7 +84,7 @@ def derive_space(source: str | Path | Architecture, *, name: str | None = None) 
 
 def _derived(source: str | Path | Architecture, name: str | None) -> tuple[dict[str, Any], SearchSpace]:
     called = "network" if isinstance(source, Architecture) else Path(source).stem
-    network = ops.normalise(source) if isinstance(source, Architecture) else load_architecture(source)
+    network = ops.normalize(source) if isinstance(source, Architecture) else load_architecture(source)
     wanted = cost(network)
     about = f"Derived from {called}: its depths, widths, kernels and expansions vary around its own."
     name = name or re.sub(r"[^\w.-]", "-", f"{called}-space")[:80]

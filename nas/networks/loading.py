@@ -64,7 +64,7 @@ def load_architecture(source: str | Path) -> Architecture:
     """
     architecture, _ = catalog.read_architecture(source)
     try:
-        return ops.normalise(architecture)
+        return ops.normalize(architecture)
     except ArchitectureError as fault:
         raise ArchitectureError(f"{source}: {shortened(fault)}") from None
 

@@ -19,7 +19,7 @@ _LARGEST = 2**20
 _MAY_BE_ZERO = ("padding",)
 
 
-def normalise(architecture: Architecture) -> Architecture:
+def normalize(architecture: Architecture) -> Architecture:
     """Returns the same architecture in its one canonical spelling.
 
     Raises:
@@ -27,30 +27,30 @@ def normalise(architecture: Architecture) -> Architecture:
     """
     stages = tuple(
         StageConfig(
-            layers=tuple(normalise_layer(layer, f"stages[{s}]") for layer in stage.layers),
-            transition=normalise_block(stage.transition, f"stages[{s}].transition") if stage.transition else None,
+            layers=tuple(normalize_layer(layer, f"stages[{s}]") for layer in stage.layers),
+            transition=normalize_block(stage.transition, f"stages[{s}].transition") if stage.transition else None,
         )
         for s, stage in enumerate(architecture.stages)
     )
-    head = normalise_block(architecture.head, "head", keep=("num_classes",))
+    head = normalize_block(architecture.head, "head", keep=("num_classes",))
     if not isinstance(head.get("num_classes"), int):
         raise ArchitectureError(f"head: op {head.op!r} gives no classes; use one with num_classes, such as classifier.")
     return Architecture(
-        input=architecture.input, stem=normalise_block(architecture.stem, "stem"), stages=stages, head=head
+        input=architecture.input, stem=normalize_block(architecture.stem, "stem"), stages=stages, head=head
     )
 
 
 @lru_cache(maxsize=4096)
-def normalise_layer(layer: LayerConfig, where: str) -> LayerConfig:
+def normalize_layer(layer: LayerConfig, where: str) -> LayerConfig:
     """Returns a layer with every block in its canonical spelling."""
 
     def block(config: BlockConfig | None, name: str) -> BlockConfig | None:
-        return normalise_block(config, f"{where}.{name}") if config else None
+        return normalize_block(config, f"{where}.{name}") if config else None
 
     return LayerConfig(
         branches=tuple(
             BranchConfig(
-                mixer=normalise_block(branch.mixer, f"{where}.mixer"),
+                mixer=normalize_block(branch.mixer, f"{where}.mixer"),
                 norm=block(branch.norm, "norm"),
                 shortcut=block(branch.shortcut, "shortcut"),
                 scale=branch.scale,
@@ -60,7 +60,7 @@ def normalise_layer(layer: LayerConfig, where: str) -> LayerConfig:
     )
 
 
-def normalise_block(block: BlockConfig, where: str, keep: tuple[str, ...] = ()) -> BlockConfig:
+def normalize_block(block: BlockConfig, where: str, keep: tuple[str, ...] = ()) -> BlockConfig:
     """Returns a block, its parameters checked, without those that equal their default (but for `keep`)."""
     if block.op not in OPS:
         raise ArchitectureError(f"{where}: {unknown('op', block.op, OPS)}")
@@ -97,7 +97,7 @@ def _typed(value: Value, hint: Any, where: str) -> Value:
     if isinstance(value, BlockConfig):
         if hint is not Any:
             raise ArchitectureError(f"{where} must be {_name(hint)}, not a block.")
-        return normalise_block(value, where)
+        return normalize_block(value, where)
     if isinstance(value, tuple):
         if typing.get_origin(hint) is not tuple:
             raise ArchitectureError(f"{where} must be {_name(hint)}, not a list.")

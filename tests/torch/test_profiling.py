@@ -12,7 +12,7 @@ import nas
 from nas.architecture import Architecture
 from nas.costs import layout, profile
 from nas.errors import OptionError
-from nas.ops import normalise
+from nas.ops import normalize
 
 TRANSFORMER = [
     {
@@ -51,7 +51,7 @@ TINY = {
 
 
 def tiny() -> Architecture:
-    return normalise(Architecture.from_dict(TINY))
+    return normalize(Architecture.from_dict(TINY))
 
 
 def test_rows_hold_counts_made_by_hand() -> None:

@@ -18,7 +18,7 @@ from nas.networks.loading import is_digest_of, load_architecture
 from nas.networks.network import Network, resize_tables
 from nas.networks.timm import registered
 from nas.networks.timm.timm_network import TimmNetwork
-from nas.ops import normalise
+from nas.ops import normalize
 from nas.spaces.catalog import zoo_names
 
 # ImageNet's, the default of timm's models.
@@ -81,7 +81,7 @@ def _timm_models() -> Any:
 def _read(source: str | Path | Architecture) -> tuple[Architecture, dict[str, Any]]:
     """Returns an architecture at the resolution of its weights, and the facts on record about them."""
     if isinstance(source, Architecture):
-        return normalise(source), {}
+        return normalize(source), {}
     folder = Path(source)
     if str(source) in zoo_names() or not folder.is_dir():
         return load_architecture(source), {}
