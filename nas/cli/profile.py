@@ -95,7 +95,8 @@ def profile_lines(network: dict[str, Any], found: dict[str, Any], *, blocks: boo
             stage["name"].ljust(margin) + said, LINE, subsequent_indent=" " * margin, break_on_hyphens=False
         )
     lines += ["", f"{found['macs']:,} multiply-adds (what papers call FLOPs), {found['params']:,} parameters"]
-    lines += uncounted_lines(found.get("unsupported", {}), found.get("unsupported_reasons", {}))
+    if found["unsupported"]:
+        lines += textwrap.wrap(_not_counted(found["unsupported"], found["reasons"]), LINE, subsequent_indent="  ")
     if found.get("latency"):
         latency = found["latency"]
         lines.append(
@@ -106,9 +107,9 @@ def profile_lines(network: dict[str, Any], found: dict[str, Any], *, blocks: boo
     return lines
 
 
-def uncounted_lines(unsupported: dict[str, int], reasons: dict[str, str]) -> list[str]:
-    """Returns lines that name the work which the multiply-adds leave out; none where they leave nothing out."""
-    if not unsupported:
-        return []
-    parts = [f"{times} x {name} ({reasons.get(name, 'no formula')})" for name, times in unsupported.items()]
-    return textwrap.wrap(f"Not counted: {', '.join(parts)}", LINE, subsequent_indent="  ", break_on_hyphens=False)
+def _not_counted(unsupported: dict[str, int], reasons: dict[str, str]) -> str:
+    """Returns a line on the work that is not in the count: "Not counted: 2 x exp (mamba: elementwise scan)"."""
+    groups: dict[str, list[str]] = {}
+    for name, calls in sorted(unsupported.items(), key=lambda item: (-item[1], item[0])):
+        groups.setdefault(reasons.get(name, "no formula"), []).append(f"{calls} x {name}")
+    return "Not counted: " + "; ".join(f"{', '.join(ops)} ({reason})" for reason, ops in groups.items())

@@ -1,117 +1,127 @@
-"""Multiply-adds of aten ops: formulas for those that have some, and lists of those that have none by definition.
+"""What the counter knows about aten's ops: which multiply matrices, and which have no multiply-adds by definition.
 
-Formulas of convolutions and batched matrix products are those of `torch.utils.flop_counter`, halved: its "FLOPs" are
-two per multiply-add. The products it lacks are added here. Ops in neither table are reported as unsupported.
+An op that is in neither table is unsupported, and whoever shows a count says so.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from functools import lru_cache
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
-aten = torch.ops.aten
+NO_MULTIPLY_ADDS: dict[str, frozenset[str]] = {
+    "views give the same numbers another shape": frozenset(
+        "_reshape_alias _unsafe_view alias as_strided detach diagonal expand narrow permute reshape select slice split "
+        "split_with_sizes squeeze swapaxes t transpose unbind unfold unsafe_chunk unsafe_split unsafe_split_with_sizes "
+        "unsqueeze view view_as_real".split()
+    ),
+    "copies move numbers or look them up": frozenset(
+        "_to_copy cat channel_shuffle clone col2im constant_pad_nd contiguous copy embedding flip gather im2col index "
+        "index_copy index_put index_select lift_fresh masked_fill masked_scatter pixel_shuffle pixel_unshuffle "
+        "reflection_pad1d reflection_pad2d repeat repeat_interleave replication_pad1d replication_pad2d roll rot90 "
+        "scatter select_scatter slice_scatter stack take tril triu where".split()
+    ),
+    "new tensors have nothing to multiply": frozenset(
+        "arange empty empty_like empty_strided eye fill full full_like linspace new_empty new_full new_ones new_zeros "
+        "ones ones_like promote_types scalar_tensor zero zeros zeros_like".split()
+    ),
+    "random numbers are sampled in training alone": frozenset(
+        "bernoulli native_dropout normal rand rand_like randint randn randn_like randperm uniform".split()
+    ),
+    "norms are a scale and a shift per number, left out by convention": frozenset(
+        "_batch_norm_no_update _batch_norm_with_update _fused_rms_norm _native_batch_norm_legit "
+        "_native_batch_norm_legit_no_training cudnn_batch_norm linalg_vector_norm miopen_batch_norm native_batch_norm "
+        "native_group_norm native_layer_norm norm std std_mean var var_mean".split()
+    ),
+    "softmax normalizes, left out by convention": frozenset(
+        "_log_softmax _masked_softmax _safe_softmax _softmax".split()
+    ),
+    "pooling averages or picks": frozenset(
+        "_adaptive_avg_pool2d adaptive_max_pool2d amax amin aminmax avg_pool1d avg_pool2d max max_pool2d "
+        "max_pool2d_with_indices mean min".split()
+    ),
+    "resizing interpolates between a few neighbors": frozenset(
+        "_upsample_bicubic2d_aa _upsample_bilinear2d_aa grid_sampler_2d upsample_bicubic2d upsample_bilinear2d "
+        "upsample_linear1d upsample_nearest1d upsample_nearest2d".split()
+    ),
+    "activations work on each number alone": frozenset(
+        "_prelu_kernel celu clamp clamp_max clamp_min elu gelu glu hardshrink hardsigmoid hardswish hardtanh "
+        "leaky_relu log_sigmoid_forward mish relu relu6 selu sigmoid silu softplus softshrink tanh threshold".split()
+    ),
+    "shortcuts, scales, gates and position tables are elementwise arithmetic": frozenset(
+        "abs add addcmul ceil cos div floor floor_divide fmod lerp log log10 log1p log2 maximum minimum mul neg pow "
+        "reciprocal remainder round rsqrt rsub sign sin sqrt square sub trunc".split()
+    ),
+    "comparisons decide": frozenset(
+        "all any argmax argmin argsort bitwise_and bitwise_not bitwise_or bitwise_xor eq equal ge gt isfinite isinf "
+        "isnan le logical_and logical_not logical_or logical_xor lt ne nonzero sort topk".split()
+    ),
+}
+"""Per reason, aten's ops that have no multiply-adds by the package's definition; an in-place op goes by the same name.
+
+What an op of the library does with them may still be its main work, as a scan's products are: such an op declares them
+`uncounted`.
+"""
 
 
-def _matrix_vector(matrix: torch.Tensor, vector: torch.Tensor, **_: Any) -> int:
-    return matrix.numel()
-
-
-def _added_matrix_vector(bias: torch.Tensor, matrix: torch.Tensor, vector: torch.Tensor, **_: Any) -> int:
-    return matrix.numel()
-
-
-def _inner(first: torch.Tensor, second: torch.Tensor, **_: Any) -> int:
-    return first.numel()
-
-
-def _added_outer(bias: torch.Tensor, first: torch.Tensor, second: torch.Tensor, **_: Any) -> int:
-    return first.numel() * second.numel()
-
-
-def _added_batch(bias: torch.Tensor, first: torch.Tensor, second: torch.Tensor, **_: Any) -> int:
-    return first.numel() * second.shape[2]
-
-
-def _fused_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, *_: Any, **__: Any) -> int:
-    return sdpa_flop_count(q.shape, k.shape, v.shape) // 2
-
-
-ADDED_FORMULAS: dict[Any, Callable[..., int]] = {
-    aten.mv: _matrix_vector,
-    aten.addmv: _added_matrix_vector,
-    aten.dot: _inner,
-    aten.vdot: _inner,
-    aten.addr: _added_outer,
-    aten.addbmm: _added_batch,
+# Matrix products that torch's registry has no formula for, in multiply-adds.
+_PRODUCTS: dict[str, Callable[..., int]] = {
+    "mv": lambda matrix, vector: matrix.numel(),
+    "addmv": lambda added, matrix, vector: matrix.numel(),
+    "dot": lambda left, right: left.numel(),
+    "vdot": lambda left, right: left.numel(),
+    "addr": lambda added, column, row: column.numel() * row.numel(),
+    "addbmm": lambda added, left, right: left.numel() * right.shape[2],
+    "_addmm_activation": lambda added, left, right: left.numel() * right.shape[1],
     # Attention on CPU tensors, which torch's own counter leaves out.
-    aten._scaled_dot_product_flash_attention_for_cpu: _fused_attention,
+    "_scaled_dot_product_flash_attention_for_cpu": lambda q, k, v, *_: sdpa_flop_count(q.shape, k.shape, v.shape) // 2,
 }
-
-# Reason -> names of ops without multiply-adds; the in-place form of an op is the same op.
-WITHOUT_MACS: dict[str, str] = {
-    "Views and copies move numbers.": """
-        alias as_strided cat clone col2im constant_pad_nd contiguous copy detach diagonal embedding expand flip gather
-        im2col index index_select lift_fresh narrow permute pixel_shuffle pixel_unshuffle reflection_pad2d repeat
-        repeat_interleave replication_pad2d reshape roll select slice split split_with_sizes squeeze stack t to
-        transpose tril triu unbind unfold unsafe_split unsqueeze view _reshape_alias _to_copy _unsafe_view""",
-    "New tensors hold constants or random numbers.": """
-        arange bernoulli empty empty_like eye exponential fill full full_like linspace new_empty new_full new_ones
-        new_zeros normal ones ones_like rand randn scalar_tensor trunc_normal uniform zero zeros zeros_like""",
-    "Norms scale each number by statistics, once.": """
-        linalg_vector_norm native_batch_norm native_group_norm native_layer_norm norm std std_mean var var_mean
-        _fused_rms_norm _native_batch_norm_legit _native_batch_norm_legit_no_training""",
-    "Softmax is exponentials and one division each.": """
-        logsumexp _log_softmax _safe_softmax _softmax""",
-    "Pooling and resampling average or pick neighbors.": """
-        adaptive_max_pool2d avg_pool1d avg_pool2d avg_pool3d grid_sampler_2d max_pool2d_with_indices mean
-        upsample_bicubic2d upsample_bilinear2d upsample_nearest2d upsample_nearest1d upsample_linear1d
-        _adaptive_avg_pool2d _upsample_bicubic2d_aa _upsample_bilinear2d_aa _upsample_nearest_exact2d""",
-    "Activations are functions of one number.": """
-        celu elu gelu glu hardsigmoid hardswish hardtanh leaky_relu log_sigmoid_forward mish native_dropout relu relu6
-        sigmoid silu softplus tanh threshold _prelu_kernel""",
-    "Sums and functions of numbers at the same place are one operation each; `mul`: see `is_outer_product`.": """
-        abs add ceil clamp clamp_max clamp_min cos div erf exp exp2 expm1 floor log log1p log2 maximum minimum mul neg
-        pow reciprocal round rsqrt rsub sign sin sqrt square sub""",
-    "Comparisons and choices multiply nothing.": """
-        all amax amin any argmax argmin argsort bitwise_and bitwise_not bitwise_or eq ge gt isfinite le logical_and
-        logical_not logical_or lt masked_fill max min ne scatter sort topk where""",
-    "Types are not tensors.": "promote_types",
-}
-_NAMES_WITHOUT_MACS = frozenset(name for names in WITHOUT_MACS.values() for name in names.split())
+_FREE = frozenset[str]().union(*NO_MULTIPLY_ADDS.values())
 
 
-@lru_cache(maxsize=4096)
-def formula(packet: Any) -> Callable[..., int] | None:
-    """Returns the function from an op's arguments and `out_val` to its multiply-adds; None if it has none."""
-    added = ADDED_FORMULAS.get(packet)
-    if added is not None:
-        return added
-    flops = flop_registry.get(packet)
-    return None if flops is None else lambda *args, **kwargs: flops(*args, **kwargs) // 2
+class AtenOp(NamedTuple):
+    """An op as the counter treats it.
 
-
-@lru_cache(maxsize=4096)
-def name_of(packet: Any) -> str:
-    """Returns an op's name, such as `mul`, which is that of its in-place form too."""
-    return packet.__name__.rstrip("_")
-
-
-@lru_cache(maxsize=4096)
-def has_no_macs(packet: Any) -> bool:
-    """Returns whether an op has no multiply-adds by definition, whatever its arguments."""
-    return name_of(packet) in _NAMES_WITHOUT_MACS
-
-
-def is_outer_product(packet: Any, args: tuple[Any, ...], out: Any) -> bool:
-    """Returns whether an op multiplies every number of one tensor with every one of another.
-
-    That is the first half of a matrix product written out; a scale or a gate has the shape of what it scales.
+    Attributes:
+        name: Aten's, without overload and without the underscore of in-place ops: "cumsum".
+        macs: Its multiply-adds from its arguments and its output; None if it has no formula.
+        free: Whether it has no multiply-adds by definition.
     """
-    if packet is not aten.mul or not isinstance(args[1], torch.Tensor):
+
+    name: str
+    macs: Callable[[Any, Any, Any], int] | None
+    free: bool
+
+
+@cache
+def aten_op(func: Any) -> AtenOp:
+    """Returns how the counter treats an overload that torch dispatches."""
+    packet = func._overloadpacket
+    name = packet.__name__
+    if name.endswith("_") and not name.endswith("__"):
+        name = name[:-1]
+    if func.namespace != "aten":
+        name = f"{func.namespace}.{name}"
+    return AtenOp(name, _formula(packet, name), name in _FREE)
+
+
+def is_outer_product(name: str, args: Any, out: Any) -> bool:
+    """Returns whether a product pairs every number of one tensor with every one of another.
+
+    That is half of a matrix product written out (the other is `sum`); a scale or a gate has the shape of its input.
+    """
+    if name != "mul" or not isinstance(args[1], torch.Tensor):
         return False
-    return math.prod(out.shape) > max(args[0].numel(), args[1].numel())
+    return out.numel() > max(args[0].numel(), args[1].numel())
+
+
+def _formula(packet: Any, name: str) -> Callable[[Any, Any, Any], int] | None:
+    flops, product = flop_registry.get(packet), _PRODUCTS.get(name)
+    if flops is not None:
+        return lambda args, kwargs, out: flops(*args, **kwargs, out_val=out) // 2
+    if product is not None:
+        return lambda args, kwargs, out: product(*(value for value in args if isinstance(value, torch.Tensor)))
+    return None

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import tempfile
+from collections import Counter
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import torch
 
 from nas.architecture import Architecture, BlockConfig, BranchConfig, StageConfig
 from nas.budget import Cost
-from nas.costs.counter import Count, count, together
+from nas.costs.counter import Count, count
 from nas.errors import ArchitectureError
 from nas.ops import Shape, make
 from nas.strict_yaml import canonical_json
@@ -71,12 +72,13 @@ class CountTable:
         if found is None:
             parts = [] if stage.transition is None else [stage.transition]
             parts += [branch for layer in stage.layers for branch in layer.branches]
-            counts: list[Count] = []
+            macs = params = 0
+            unsupported: Counter[str] = Counter()
             for part in parts:
-                counts.append(self.block(part, shape))
-                shape = Shape(*counts[-1].shape)
-            macs, params = sum(each.macs for each in counts), sum(each.params for each in counts)
-            found = self._stages[key] = Count(macs, params, shape, together(*counts))
+                counted = self.block(part, shape)
+                macs, params, shape = macs + counted.macs, params + counted.params, Shape(*counted.shape)
+                unsupported.update(dict(counted.unsupported))
+            found = self._stages[key] = Count(macs, params, shape, tuple(sorted(unsupported.items())))
         return found
 
     def architecture(self, architecture: Architecture) -> list[tuple[str, Count]]:
@@ -117,7 +119,7 @@ class CountTable:
         key = count_key(config, shape)
         found = self._stored.get(key)
         if found is not None:
-            return Count(found[0], found[1], _tuples(found[2]), _tuples(found[3]))
+            return Count(*map(_tuples, found))
         data = config.to_dict()
         if isinstance(config, BranchConfig):
             data = {"op": "residual", **data}

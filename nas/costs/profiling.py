@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from torch.utils.benchmark import Timer
 
 from nas.architecture import Architecture, BlockConfig, LayerConfig, StageConfig
 from nas.costs.count_table import TABLE
-from nas.costs.counter import Count, together
+from nas.costs.counter import Count, uncounted
 from nas.errors import OptionError
 from nas.networks.network import build
 from nas.ops import OPS
@@ -73,8 +74,8 @@ class Profile:
     """Exact multiply-adds and parameters for one image at `resolution`; the latency where it was measured.
 
     Attributes:
-        unsupported: Aten op -> how often it runs, of those whose work is not among the multiply-adds.
-        unsupported_reasons: Aten op -> the op of the library that runs it, and what it says of it.
+        unsupported: Calls of each aten op whose work is not in `macs`, by name.
+        reasons: Why, for those that an op of the network declares: "mamba: elementwise selective scan".
     """
 
     params: int
@@ -82,9 +83,9 @@ class Profile:
     resolution: int
     layout: str
     stages: tuple[StageRow, ...]
+    unsupported: dict[str, int]
+    reasons: dict[str, str]
     latency: Latency | None = None
-    unsupported: dict[str, int] = field(default_factory=dict[str, int])
-    unsupported_reasons: dict[str, str] = field(default_factory=dict[str, str])
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the profile as plain JSON."""
@@ -117,31 +118,24 @@ def profile(
     configs = [architecture.stem, *architecture.stages, architecture.head]
     counts = TABLE.architecture(architecture)
     rows = [_row(name, counted, config) for (name, counted), config in zip(counts, configs, strict=True)]
-    unsupported = dict(together(*(counted for _, counted in counts)))
     timed = None
     if latency:
         timed = measure_latency(
             architecture, batch_size=batch_size, threads=threads, device=device, dtype=dtype, repeats=repeats
         )
+    unsupported: Counter[str] = Counter()
+    for _, counted in counts:
+        unsupported.update(dict(counted.unsupported))
     return Profile(
         params=sum(row.params for row in rows),
         macs=sum(row.macs for row in rows),
         resolution=architecture.input.resolution,
         layout=layout(architecture),
         stages=tuple(rows),
+        unsupported=dict(sorted(unsupported.items())),
+        reasons=_reasons(architecture, unsupported),
         latency=timed,
-        unsupported=unsupported,
-        unsupported_reasons={name: why for name, why in uncounted_reasons(architecture).items() if name in unsupported},
     )
-
-
-def uncounted_reasons(architecture: Architecture) -> dict[str, str]:
-    """Returns why aten ops are not counted: "mamba: …" for each that an op of the network names in `uncounted`."""
-    found: dict[str, list[str]] = {}
-    for name in sorted(set(_nested_ops(*(block for _, block in architecture.blocks())))):
-        for aten_op, reason in getattr(OPS[name], "uncounted", {}).items():
-            found.setdefault(aten_op, []).append(f"{name}: {reason}")
-    return {aten_op: "; ".join(reasons) for aten_op, reasons in found.items()}
 
 
 def measure_latency(
@@ -208,7 +202,7 @@ def stage_letter(stage: StageConfig) -> str:
 
 def layer_letter(layer: LayerConfig) -> str:
     """Returns "A" for a layer that holds attention, "M" for one with a Mamba mixer, else "C"."""
-    names = list(_nested_ops(*(branch.mixer for branch in layer.branches)))
+    names = list(_ops(branch.mixer for branch in layer.branches))
     if any(word in name for name in names for word in ("attention", "transformer")):
         return "A"
     return "M" if any("mamba" in name for name in names) else "C"
@@ -258,7 +252,23 @@ def _words(block: BlockConfig) -> str:
     return f"{block.op} ({', '.join(shown)})" if shown else block.op
 
 
-def _nested_ops(*blocks: BlockConfig) -> Iterator[str]:
+def _reasons(architecture: Architecture, unsupported: Iterable[str]) -> dict[str, str]:
+    """Returns what the network's ops declare of aten ops that are not counted."""
+    blocks = [architecture.stem, architecture.head]
+    for stage in architecture.stages:
+        blocks += [stage.transition] if stage.transition else []
+        for branch in (branch for layer in stage.layers for branch in layer.branches):
+            blocks += [block for block in (branch.norm, branch.mixer, branch.shortcut) if block]
+    found: dict[str, list[str]] = {name: [] for name in sorted(unsupported)}
+    for op in dict.fromkeys(_ops(blocks)):
+        for name, reason in uncounted(OPS[op]).items():
+            if name in found:
+                found[name].append(f"{op}: {reason}")
+    return {name: "; ".join(reasons) for name, reasons in found.items() if reasons}
+
+
+def _ops(blocks: Iterable[BlockConfig]) -> Iterator[str]:
+    """Yields the names of the ops of blocks, and of all blocks inside them."""
     waiting = list(blocks)
     while waiting:
         block = waiting.pop()

@@ -95,10 +95,7 @@ class Mamba(nn.Module):
             require(self.kernel_size % 2 == 1, f"mamba: kernel_size (={self.kernel_size}) must be odd.")
 
     elastic: tuple[str, ...] = ("expand_ratio", "d_state", "kernel_size", "dt_rank")
-    uncounted: ClassVar[dict[str, str]] = {
-        "mul": "products of the selective scan, elementwise: about 6 per position, channel and state",
-        "sum": "sums of the selective scan over its states",
-    }
+    uncounted: ClassVar[dict[str, str]] = dict.fromkeys(("add", "exp", "mul", "sum"), "elementwise selective scan")
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()

@@ -68,9 +68,7 @@ class TokenMixer(nn.Module):
             require(self.kind in kinds, f"token_mixer: kind must be one of {kinds}, not {self.kind!r}.")
 
     elastic: tuple[str, ...] = ()
-    uncounted: ClassVar[dict[str, str]] = {
-        "sum": "squared lengths and totals of the performer's features: additions, and a square per number",
-    }
+    uncounted: ClassVar[dict[str, str]] = dict.fromkeys(("exp", "sum"), "random features of the performer")
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()

@@ -12,9 +12,9 @@
         def __init__(self, config: Config, shape: Shape) -> None: ...   # sets self.shape, the output's
         def forward(self, x: torch.Tensor) -> torch.Tensor: ...        # (B, *shape) -> (B, *self.shape)
 
-An op with work that is neither a convolution nor a matrix product says so, and counts then name it as not counted:
+An op whose main work is neither a convolution nor a matrix product says so, and counts then name it as not counted:
 
-        uncounted: ClassVar[dict[str, str]] = {"cumsum": "elementwise scan"}   # aten op -> reason
+        uncounted: ClassVar[dict[str, str]] = {"cumsum": "elementwise scan"}   # per aten op, the reason
 
 Everything else is derived from it: the standalone model, the exact cost (by running it on the meta device), the
 supernet (`elastic` names the parameters over which weights are shared) and the exported source.

@@ -21,6 +21,8 @@ class Profile:
     macs: int
     stages: list[dict[str, Any]]
     latency: dict[str, Any] | None
+    unsupported: dict[str, int]
+    reasons: dict[str, str]
 
 
 PROFILE = Profile(
@@ -38,6 +40,8 @@ PROFILE = Profile(
         }
     ],
     latency={"median_s": 0.0123, "iqr_s": 0.0004, "runs": 30, "warmup": 5, "setting": "cpu, float32"},
+    unsupported={},
+    reasons={},
 )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from nas.file_formats import digest_of, digest_of_format_1
 from nas.run import FORMAT, upgrade
 
 OLD: list[dict[str, Any]] = [
@@ -72,6 +73,42 @@ def test_what_proxies_were_planned_to_take_is_a_part_of_the_search() -> None:
     plan = {"calibration": {"reference": 24}, "seconds": {"calibration": 2.0, "search": 3.0}}
     first = upgrade.upgrade([{"event": "run_started", "options": {"scorer": "nwot"}, "plan": plan}])[0]
     assert first["plan"] == {"seconds": {"search": 5.0}, "method": {"reference": 24}}
+
+
+def network(format: int, **params: Any) -> dict[str, Any]:
+    return {"format": format, "stem": {"op": "conv_stem", "width": 8}, "head": {"op": "classifier", **params}}
+
+
+def test_architectures_are_of_format_2_and_every_event_names_them_by_their_new_digests() -> None:
+    old, new = network(1, heads=2), network(2, num_heads=2)
+    before, after = digest_of_format_1(old), digest_of(new)
+    plain = [
+        {"event": "run_started", "presets": [old]},
+        {"event": "measured", "digest": "0123456789abcdef"},
+        {"event": "measured", "digest": before},
+        {"event": "calibrated", "digest": before, "architecture": old},
+        {"event": "trial", "trial": {"digest": before, "number": 0, "architecture": old}},
+        {"event": "winner", "digest": before, "rank": 1},
+    ]
+    assert upgrade.upgrade(plain)[0]["presets"] == [new]
+    assert upgrade.upgrade(plain)[1:] == [
+        {"event": "measured", "digest": "0123456789abcdef"},
+        {"event": "measured", "digest": after},
+        {"event": "calibrated", "digest": after, "architecture": new},
+        {"event": "trial", "trial": {"digest": after, "number": 0, "architecture": new}},
+        {"event": "winner", "digest": after, "rank": 1},
+    ]
+
+
+def test_a_space_whose_parameters_are_renamed_is_the_one_that_was_kept() -> None:
+    old: dict[str, Any] = {"stem": {"block": {"op": "group_norm", "groups": "$groups"}, "choices": [["groups", [2]]]}}
+    new: dict[str, Any] = {
+        "stem": {"block": {"op": "group_norm", "num_groups": "$groups"}, "choices": [["groups", [2]]]}
+    }
+    kept = {"event": "run_started", "space_source": "levit", "space_digest": digest_of(old), "space": old}
+    assert upgrade.upgrade([kept])[0] == {
+        "event": "run_started", "format": 2, "space_source": None, "space_digest": digest_of(new), "space": new,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("manifest", [{}, {"options": None}, {"options": {}, "plan": 5}])

@@ -126,7 +126,7 @@ def test_latency_is_measured_in_the_dtype_asked_for() -> None:
 
 def test_profile_is_plain_json() -> None:
     found = json.loads(json.dumps(profile(tiny(), latency=True, repeats=1).to_dict()))
-    known = {"params", "macs", "resolution", "layout", "stages", "latency", "unsupported", "unsupported_reasons"}
+    known = {"params", "macs", "resolution", "layout", "stages", "latency", "unsupported", "reasons"}
     assert known == set(found)
     assert isinstance(found["macs"], int)
     assert found["stages"][0]["output"] == [8, 4, 4]
