@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from nas.version import __version__
+from nas.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from nas.architecture import Architecture
@@ -40,7 +40,6 @@ __all__ = [
     "SearchSpace",
     "Supernet",
     "Trial",
-    "__version__",
     "build",
     "cost",
     "derive_space",

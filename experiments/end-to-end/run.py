@@ -116,11 +116,9 @@ def best_scored(trials: list[Trial]) -> Architecture:
 
 
 def best_counted(name: str, count: int, seed: int) -> Architecture:
-    """Of so many random members in range, the one with the most of what a baseline counts."""
-    sampler, rng = (
-        BudgetSampler(nas.load_space(SPACE), [nas.Budget.parse(BUDGET)], min_share=AIM),
-        random.Random(f"m-{seed}"),
-    )
+    """Of so many random feasible members, the one with the most of what a baseline counts."""
+    sampler = BudgetSampler(nas.load_space(SPACE), [nas.Budget.parse(BUDGET)], min_share=AIM)
+    rng = random.Random(f"m-{seed}")
     found: dict[str, Architecture] = {}
     while len(found) < count:
         drawn = sampler.draw(rng).architecture

@@ -159,7 +159,7 @@ def test_a_run_is_not_resumed_with_a_space_that_has_changed(server: Server, tmp_
     [
         ('"ops":"', '"ops":"x', "was made by another version of the ops"),
         ('"train_count":1797', '"train_count":1796', "train count was 1796, is 1797"),
-        ('"floor":', '"ground":', "was planned by another version"),
+        ('"train_min_share":', '"least":', "was planned by another version"),
     ],
 )
 def test_a_run_is_not_resumed_with_other_ops_or_data(
