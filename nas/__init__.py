@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from nas.costs import cost, profile
     from nas.costs.derived_spaces import derive_space
     from nas.errors import NasError
+    from nas.networks.fold import fold
     from nas.networks.loading import load_architecture, load_space
     from nas.networks.network import build
     from nas.networks.supernet import Supernet
     from nas.networks.timm import from_timm, to_timm
-    from nas.ops.folding import fold
     from nas.options import SearchOptions, register_method
     from nas.pipeline.search import SearchResult, resume, search
     from nas.progress import Progress
@@ -71,7 +71,7 @@ _HOMES = {
     "cost": "nas.costs",
     "derive_space": "nas.costs.derived_spaces",
     "dry_run": "nas.sampling.dry_run",
-    "fold": "nas.ops.folding",
+    "fold": "nas.networks.fold",
     "from_timm": "nas.networks.timm",
     "load_architecture": "nas.networks.loading",
     "load_space": "nas.networks.loading",

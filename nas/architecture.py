@@ -1,8 +1,8 @@
-"""One concrete network, as plain values: input, stem, stages of layers of residual branches, head.
+"""Architectures as plain values: input, stem, stages of layers of residual branches, head.
 
 The grammar is the same for every hybrid: a stage is an optional transition and a list of layers, a layer is a list of
-residual branches, a branch is `shortcut(x) + scale * mixer(norm(x))`. What a block computes is the business of
-`nas.ops`; here it is a name with parameters. In memory every layer is spelt out; in YAML a run of equal layers is
+residual branches, a branch is `shortcut(x) + scale * mixer(norm(x))`. What a block computes is defined in
+`nas.ops`; here it is a name with parameters. In memory every layer is spelled out; in YAML a run of equal layers is
 written once with `repeat`.
 """
 
@@ -25,7 +25,7 @@ Value: TypeAlias = "int | float | str | bool | BlockConfig | tuple[Value, ...] |
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputConfig:
-    """What the network reads: `channels` maps of `resolution` x `resolution` pixels."""
+    """Input of the network: `channels` maps of `resolution` x `resolution` pixels."""
 
     kind: str = "image"
     channels: int = 3
@@ -49,14 +49,14 @@ class InputConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockConfig:
-    """An op's name and its parameters, sorted by name; a parameter may itself be a block or a tuple of blocks.
+    """Block: an op's name and its parameters, sorted by name, which may be blocks or tuples of blocks themselves.
 
     Whole floats are kept as int, since 4 and 4.0 are equal but would be written, and so digested, differently.
     """
 
     op: str
     params: tuple[tuple[str, Value], ...] = ()
-    # Search asks for hashes of the same few blocks millions of times.
+    # Searches hash the same few blocks millions of times.
     _hash: int = field(init=False, repr=False, compare=False, default=0)
 
     def __post_init__(self) -> None:
@@ -80,7 +80,7 @@ class BlockConfig:
         return next((value for name, value in self.params if name == key), default)
 
     def having(self, changes: Mapping[str, Value]) -> BlockConfig:
-        """The same block with some parameters set anew."""
+        """Returns the same block with some parameters changed."""
         return BlockConfig(op=self.op, params=tuple({**dict(self.params), **changes}.items()))
 
     def to_dict(self) -> dict[str, Any]:
@@ -103,11 +103,11 @@ class BlockConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BranchConfig:
-    """`shortcut(x) + scale * mixer(norm(x))`.
+    """Residual branch `shortcut(x) + scale * mixer(norm(x))`.
 
     Attributes:
         mixer: What the branch computes.
-        norm: Normalisation before the mixer; None for none.
+        norm: Normalization before the mixer; None for none.
         shortcut: None for the identity; the op `none` for a branch without residual connection.
         scale: Initial value of a learned scale per channel (layer scale); None for none.
     """
@@ -163,7 +163,7 @@ class LayerConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageConfig:
-    """A run of layers at one resolution, after an optional transition to it."""
+    """Layers at one resolution, after an optional transition to it."""
 
     layers: tuple[LayerConfig, ...]
     transition: BlockConfig | None = None
@@ -207,7 +207,7 @@ class StageConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
-    """One concrete network. Complete by itself: it names no search space.
+    """Architecture of one network, complete by itself: it names no search space.
 
     Equal architectures have equal `digest`s, in every process and on every machine.
     """
@@ -229,19 +229,19 @@ class Architecture:
         return digest_of(self.to_dict())
 
     def at_resolution(self, resolution: int) -> Architecture:
-        """The same network reading images of another size."""
+        """Returns the same network for images of another size."""
         return replace(self, input=replace(self.input, resolution=resolution))
 
     def with_channels(self, channels: int) -> Architecture:
-        """The same network reading images of another number of channels."""
+        """Returns the same network for images of another number of channels."""
         return replace(self, input=replace(self.input, channels=channels))
 
     def with_classes(self, num_classes: int) -> Architecture:
-        """The same network for another number of classes."""
+        """Returns the same network for another number of classes."""
         return replace(self, head=self.head.having({"num_classes": num_classes}))
 
     def blocks(self) -> Iterator[tuple[str, BlockConfig]]:
-        """Every block with its place, such as `stages[2].layers[0].branches[1].mixer`; nested blocks are not listed."""
+        """Yields every block but nested ones with its place, such as `stages[2].layers[0].branches[1].mixer`."""
         yield "stem", self.stem
         for s, stage in enumerate(self.stages):
             if stage.transition:
@@ -265,7 +265,7 @@ class Architecture:
 
     @classmethod
     def from_dict(cls, data: object) -> Architecture:
-        """Reads what `to_dict` wrote, in any format so far; a section `about` is for people and is passed over.
+        """Reads what `to_dict` wrote, in any format so far; a section `about` is for people and is ignored.
 
         Raises:
             ArchitectureError: If a part is missing, unknown or of the wrong type.

@@ -86,7 +86,7 @@ CHANGES: dict[str, dict[str, Any]] = {
         "rules": {},
         "head": {"op": "classifier", "num_classes": 5, "hidden": False, "before": {
             "op": "reparam_conv", "width": "$width * 2", "depthwise": True,
-            "gate": {"op": "squeeze_excite", "width": "$width / 4"}}},
+            "gate": {"op": "squeeze_excite", "rd_channels": "$width / 4"}}},
     },
     # One width for the whole network, all layers in one stage.
     "equal": {

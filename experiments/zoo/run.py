@@ -13,7 +13,7 @@ from typing import Any
 import nas
 from nas.costs import layout
 from nas.networks.timm import FAMILIES
-from nas.ops import normalise
+from nas.ops import normalize
 from nas.spaces.catalog import read_architecture, zoo_names
 
 # Provenance is shared by all experiments, one folder up; the independent counts are what the tests hold the zoo to.
@@ -70,7 +70,7 @@ class Row:
 def row(name: str, expected: Expected | None, timm: str) -> Row:
     """Our counts of a network beside the others'."""
     read, about = read_architecture(name)
-    architecture = normalise(read)
+    architecture = normalize(read)
     cost = nas.cost(architecture)
     published: dict[str, Any] = about.get("published", {})
     params_m, flops_g = published.get("params_m"), published.get("flops_g")

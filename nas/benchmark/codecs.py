@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from nas.architecture import Architecture
 from nas.errors import DataError, NasError
-from nas.ops import normalise
+from nas.ops import normalize
 from nas.spaces import Genotype, SearchSpace, StageChoice
 
 Decoder = Callable[[SearchSpace, str], Architecture]
@@ -53,7 +53,7 @@ def transformers(space: SearchSpace, text: str) -> Architecture:
 
 def plain(space: SearchSpace, text: str) -> Architecture:
     """An architecture as JSON, as this program writes it."""
-    architecture = normalise(Architecture.from_dict(json.loads(text)))
+    architecture = normalize(Architecture.from_dict(json.loads(text)))
     space.encode(architecture)
     return architecture
 

@@ -101,7 +101,7 @@ def describe(name: str) -> dict[str, Any]:
     from nas.spaces import catalog
 
     read, about = catalog.read_architecture(name)
-    spent = cost(ops.normalise(read))
+    spent = cost(ops.normalize(read))
     return {
         "name": name,
         "family": about.get("family"),

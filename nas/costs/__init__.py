@@ -1,4 +1,4 @@
-"""What a network costs: exact multiply-adds and parameters, measured latency."""
+"""Costs of networks: exact multiply-adds and parameters, measured latency."""
 
 from nas.costs.count_table import TABLE, cost, source_hash
 from nas.costs.profiling import Latency, Profile, StageRow, layout, profile

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import torch
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
 NO_MULTIPLY_ADDS: dict[str, frozenset[str]] = {
     "views give the same numbers another shape": frozenset(
@@ -39,9 +39,9 @@ NO_MULTIPLY_ADDS: dict[str, frozenset[str]] = {
     "softmax normalizes, left out by convention": frozenset(
         "_log_softmax _masked_softmax _safe_softmax _softmax".split()
     ),
-    "pooling and reductions add without a weight": frozenset(
+    "pooling averages or picks": frozenset(
         "_adaptive_avg_pool2d adaptive_max_pool2d amax amin aminmax avg_pool1d avg_pool2d max max_pool2d "
-        "max_pool2d_with_indices mean min sum".split()
+        "max_pool2d_with_indices mean min".split()
     ),
     "resizing interpolates between a few neighbors": frozenset(
         "_upsample_bicubic2d_aa _upsample_bilinear2d_aa grid_sampler_2d upsample_bicubic2d upsample_bilinear2d "
@@ -76,6 +76,8 @@ _PRODUCTS: dict[str, Callable[..., int]] = {
     "addr": lambda added, column, row: column.numel() * row.numel(),
     "addbmm": lambda added, left, right: left.numel() * right.shape[2],
     "_addmm_activation": lambda added, left, right: left.numel() * right.shape[1],
+    # Attention on CPU tensors, which torch's own counter leaves out.
+    "_scaled_dot_product_flash_attention_for_cpu": lambda q, k, v, *_: sdpa_flop_count(q.shape, k.shape, v.shape) // 2,
 }
 _FREE = frozenset[str]().union(*NO_MULTIPLY_ADDS.values())
 
@@ -104,6 +106,16 @@ def aten_op(func: Any) -> AtenOp:
     if func.namespace != "aten":
         name = f"{func.namespace}.{name}"
     return AtenOp(name, _formula(packet, name), name in _FREE)
+
+
+def is_outer_product(name: str, args: Any, out: Any) -> bool:
+    """Returns whether a product pairs every number of one tensor with every one of another.
+
+    That is half of a matrix product written out (the other is `sum`); a scale or a gate has the shape of its input.
+    """
+    if name != "mul" or not isinstance(args[1], torch.Tensor):
+        return False
+    return out.numel() > max(args[0].numel(), args[1].numel())
 
 
 def _formula(packet: Any, name: str) -> Callable[[Any, Any, Any], int] | None:

@@ -1,4 +1,4 @@
-"""Costs as sums of look-ups: every branch is counted once and remembered, in memory and on disk.
+"""Costs as sums of cached counts: every branch is counted once and remembered, in memory and on disk.
 
 A count depends on the op's source, so the files are keyed by a hash of it. Counts of the shipped spaces come with the
 package (`counts.json`, made by `python -m nas.costs.ship`); others go to the user's cache folder.
@@ -30,7 +30,7 @@ SHIPPED = Path(__file__).with_name("counts.json")
 
 @lru_cache(maxsize=1)
 def source_hash() -> str:
-    """A hash of the source that counts depend on: the op library, the model's grammar, the counter."""
+    """Returns a hash of the source that counts depend on: the op library, the network's grammar, the counter."""
     package = Path(__file__).parents[1]
     files = [
         *sorted((package / "ops").glob("*.py")),
@@ -42,7 +42,7 @@ def source_hash() -> str:
 
 
 def cache_file() -> Path:
-    """Where counts are kept between runs: under $NAS_CACHE, else the user's cache folder."""
+    """Returns the file that keeps counts between runs: under $NAS_CACHE, else the user's cache folder."""
     root = (
         os.environ.get("NAS_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hybrid-nas"
     )
@@ -50,7 +50,7 @@ def cache_file() -> Path:
 
 
 class CountTable:
-    """Remembers the counts of branches and blocks by config and input shape."""
+    """Cache of the counts of branches and blocks by config and input shape."""
 
     def __init__(self) -> None:
         self._blocks: dict[tuple[Any, Shape], Count] = {}
@@ -59,7 +59,7 @@ class CountTable:
         self._fresh: dict[str, list[Any]] = {}
 
     def block(self, config: BlockConfig | BranchConfig, shape: Shape) -> Count:
-        """Counts one block, or one branch with its norm and shortcut, for one image of `shape`."""
+        """Returns the count of one block, or one branch with its norm and shortcut, for one image of `shape`."""
         key = (config, shape)
         found = self._blocks.get(key)
         if found is None:
@@ -67,7 +67,7 @@ class CountTable:
         return found
 
     def stage(self, stage: StageConfig, shape: Shape) -> Count:
-        """Counts one stage."""
+        """Returns the count of one stage."""
         key = (stage, shape)
         found = self._stages.get(key)
         if found is None:
@@ -83,7 +83,7 @@ class CountTable:
         return found
 
     def architecture(self, architecture: Architecture) -> list[tuple[str, Count]]:
-        """Counts the stem, every stage and the head."""
+        """Returns the counts of the stem, every stage and the head, with their names."""
         size = architecture.input.resolution
         shape = Shape(architecture.input.channels, size, size)
         parts: list[tuple[str, BlockConfig | StageConfig]] = [("stem", architecture.stem)]
@@ -136,12 +136,12 @@ class CountTable:
 
 
 def _tuples(items: Any) -> Any:
-    """Nested lists, as JSON has them, as tuples."""
+    """Returns nested lists, as JSON has them, as tuples."""
     return tuple(_tuples(item) for item in items) if isinstance(items, list) else items
 
 
 def count_key(config: BlockConfig | BranchConfig, shape: Shape) -> str:
-    """The name of a count on disk."""
+    """Returns the name of a count on disk."""
     return hashlib.sha256(canonical_json([config.to_dict(), list(shape)]).encode()).hexdigest()[:20]
 
 
@@ -149,7 +149,7 @@ TABLE = CountTable()
 
 
 def cost(architecture: Architecture) -> Cost:
-    """Exact multiply-adds (attention included, one image at the architecture's resolution) and parameters.
+    """Returns exact multiply-adds (attention included, one image at its resolution) and parameters of an architecture.
 
     Raises:
         ArchitectureError: If the stages do not fit one another, naming the stage and the numbers.

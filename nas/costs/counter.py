@@ -2,8 +2,9 @@
 
 What counts: convolutions and every matrix product, so linear layers and attention's two products too. One
 multiply-add counts as one. Elementwise work, norms, softmax and pooling do not count (CoAtNet's "FLOPs" include them:
-2.9 to 0.9 % on top); `nas.costs.aten_ops` lists them. What neither has a formula nor is listed there is counted by its
-name, and so is what a module's class declares as its own uncounted work. The formulas are those of
+2.9 to 0.9 % on top); `nas.costs.aten_ops` lists them. Whatever neither has a formula nor is listed there (scans, matrix
+products written out as products and sums) is counted by its name, and so is what a module's class declares as its own
+uncounted work. The formulas are those of
 `torch.utils.flop_counter`; its own mode attributes counts to modules by hooks, which a sum over thousands of branches
 does not need.
 """
@@ -18,12 +19,12 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nas.costs.aten_ops import aten_op
+from nas.costs.aten_ops import aten_op, is_outer_product
 from nas.ops import Shape
 
 
 class Count(NamedTuple):
-    """Multiply-adds for one image, parameters, and the `Shape` that comes out as plain numbers.
+    """Multiply-adds for one image, parameters, and the output's `Shape` as plain numbers.
 
     Attributes:
         unsupported: Name and number of calls of each aten op whose work is not in `macs`, in order of names.
@@ -75,7 +76,7 @@ class MacCounter(TorchDispatchMode):
         name, macs, free = aten_op(func)
         if macs is not None:
             self.macs += macs(args, kwargs, out)
-        elif not free or name in self._declared[-1]:
+        elif not free or name in self._declared[-1] or is_outer_product(name, args, out):
             self.unsupported[name] += 1
         return out
 

@@ -1,4 +1,4 @@
-"""Search spaces derived from networks, checked: loaded as a file would be, with the network a member of equal cost."""
+"""Search spaces derived from networks, checked as a file would be, with the network a member of equal cost."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from nas.spaces import SearchSpace, catalog
 from nas.spaces.derive import Shape, derive
 
 _TRIED = 2
-"""Members drawn to be counted, beside the network itself, before a derived space is handed out."""
+"""Members sampled and counted, beside the network itself, before a derived space is returned."""
 
 
 class _Library:
-    """The op library as `nas.spaces.derive` asks for it."""
+    """Op library as `nas.spaces.derive` asks for it."""
 
     def elastic(self, op: str) -> tuple[str, ...]:
         return getattr(OPS[op], "elastic", ())
@@ -39,7 +39,7 @@ class _Library:
         return layer_letter(layer)
 
     def after(self, part: BlockConfig | StageConfig, shape: Shape) -> Shape:
-        # Built, but neither given memory nor run: a derivation asks for hundreds of shapes.
+        # Built, but neither given memory nor run: a derivation needs hundreds of shapes.
         try:
             return tuple(shape_after(part, ops.Shape(*shape)))
         except (RuntimeError, IndexError, ValueError, ZeroDivisionError) as fault:
@@ -47,7 +47,7 @@ class _Library:
 
 
 def derive_data(source: str | Path | Architecture, *, name: str | None = None) -> dict[str, Any]:
-    """The data of a space file around a network, checked as `derive_space` does.
+    """Returns the data of a space file around a network, checked as by `derive_space`.
 
     Args:
         source: A zoo name, a path to an architecture's file, or an architecture.
@@ -57,7 +57,7 @@ def derive_data(source: str | Path | Architecture, *, name: str | None = None) -
 
 
 def derive_space(source: str | Path | Architecture, *, name: str | None = None) -> SearchSpace:
-    """A search space around a network, of which the network is a member.
+    """Returns a search space around a network, of which the network is a member.
 
     Depths, widths, kernels, expansions and the choice between convolution and attention vary as far as the network's
     family allows; `docs/decisions/0006-derived-spaces.md` says how.
@@ -75,7 +75,7 @@ def derive_space(source: str | Path | Architecture, *, name: str | None = None) 
 
 def _derived(source: str | Path | Architecture, name: str | None) -> tuple[dict[str, Any], SearchSpace]:
     called = "network" if isinstance(source, Architecture) else Path(source).stem
-    network = ops.normalise(source) if isinstance(source, Architecture) else load_architecture(source)
+    network = ops.normalize(source) if isinstance(source, Architecture) else load_architecture(source)
     wanted = cost(network)
     about = f"Derived from {called}: its depths, widths, kernels and expansions vary around its own."
     name = name or re.sub(r"[^\w.-]", "-", f"{called}-space")[:80]

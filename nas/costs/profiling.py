@@ -1,4 +1,4 @@
-"""What one network costs, stage by stage, and how long it takes on this machine."""
+"""Profile of one network: its costs, stage by stage, and its latency on this machine."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from nas.registry import unknown
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 WARM_UP = 7
 SHORTEST_S, LONGEST_S = 0.2, 60.0
-# The width stands at the end of the line, and only a stage's first layer has the stride; the rest is detail.
+# The width is at the end of the line, and only a stage's first layer has the stride; the rest is detail.
 UNSAID = ("bias", "eps", "momentum", "num_classes", "out_bias", "qkv_bias", "stride", "width")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageRow:
-    """The stem, one stage or the head.
+    """Costs of the stem, one stage or the head.
 
     Attributes:
-        ops: What it is made of, for people: "5 x attention + feed_forward, width 384".
+        ops: Its ops, for people: "5 x attention + feed_forward, width 384".
         letter: "C", "A" or "M", or one letter per layer where they differ; "" for the stem and the head.
         depth: Number of layers; 0 for the stem and the head.
-        width: Channels that come out.
+        width: Output channels.
         macs, params: Exact, for one image.
-        output: Channels, height and width that come out.
+        output: Channels, height and width of its output.
     """
 
     name: str
@@ -54,12 +54,12 @@ class StageRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """Seconds of one forward pass of a whole batch.
+    """Latency of one forward pass of a whole batch, in seconds.
 
     Attributes:
         median_s, iqr_s: Median and interquartile range over the runs.
         runs: Timed forward passes, after `warmup` that were not.
-        setting: What was measured, on what.
+        setting: Device, threads, dtype, batch and versions that it holds for.
     """
 
     median_s: float
@@ -88,7 +88,7 @@ class Profile:
     latency: Latency | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON."""
+        """Returns the profile as plain JSON."""
         return {
             **asdict(self),
             "stages": [{**asdict(row), "output": list(row.output)} for row in self.stages],
@@ -105,7 +105,7 @@ def profile(
     dtype: str = "float32",
     repeats: int = 30,
 ) -> Profile:
-    """What a network costs per stage; with `latency`, how long it takes here.
+    """Returns what a network costs per stage and, with `latency`, its latency on this machine.
 
     Args:
         architecture: Counted and timed at its own resolution.
@@ -113,7 +113,7 @@ def profile(
 
     Raises:
         ArchitectureError: If its stages do not fit one another.
-        OptionError: If an option of the latency means nothing, or there is no such device.
+        OptionError: If an option of the latency is invalid, or there is no such device.
     """
     configs = [architecture.stem, *architecture.stages, architecture.head]
     counts = TABLE.architecture(architecture)
@@ -147,7 +147,7 @@ def measure_latency(
     dtype: str = "float32",
     repeats: int = 30,
 ) -> Latency:
-    """Times forward passes of a freshly built network in eval and inference mode.
+    """Measures forward passes of a freshly built network in eval and inference mode.
 
     Weights do not change how long a pass takes, so fresh ones serve. Nothing is compiled and BatchNorm is not
     folded into the convolutions: this is the network as `nas.build` gives it.
@@ -161,7 +161,7 @@ def measure_latency(
             a minute.
 
     Raises:
-        OptionError: If one of these means nothing, or there is no such device.
+        OptionError: If one of these is invalid, or there is no such device.
     """
     check_whole("batch_size", batch_size, 1, 65_536, 16)
     check_whole("threads", threads, 1, 1024, 2)
@@ -190,18 +190,18 @@ def measure_latency(
 
 
 def layout(architecture: Architecture) -> str:
-    """The letters of the stages: "C-C-A-A"; a stage of both kinds has one letter per layer: "C-CCA"."""
+    """Returns the letters of the stages: "C-C-A-A"; a stage of both kinds has one letter per layer: "C-CCA"."""
     return "-".join(stage_letter(stage) for stage in architecture.stages)
 
 
 def stage_letter(stage: StageConfig) -> str:
-    """What a stage is: "A" if all its layers hold attention, "M" a Mamba mixer, "C" neither; else one per layer."""
+    """Returns "A" for a stage whose layers all hold attention, "M" Mamba mixers, "C" neither; else one per layer."""
     letters = [layer_letter(layer) for layer in stage.layers]
     return letters[0] if len(set(letters)) == 1 else "".join(letters)
 
 
 def layer_letter(layer: LayerConfig) -> str:
-    """What a layer is: "A" if it holds attention, "M" if a Mamba mixer, else "C"."""
+    """Returns "A" for a layer that holds attention, "M" for one with a Mamba mixer, else "C"."""
     names = list(_ops(branch.mixer for branch in layer.branches))
     if any(word in name for name in names for word in ("attention", "transformer")):
         return "A"
@@ -209,7 +209,7 @@ def layer_letter(layer: LayerConfig) -> str:
 
 
 def describe_stage(stage: StageConfig, width: int) -> str:
-    """One line for people: "conv (kernel_size 2), then 5 x attention + feed_forward, width 384"."""
+    """Returns one line for people: "conv (kernel_size 2), then 5 x attention + feed_forward, width 384"."""
     start = f"{_words(stage.transition)}, then " if stage.transition else ""
     labels = [" + ".join(_words(branch.mixer) for branch in layer.branches) for layer in stage.layers]
     runs = ", ".join(f"{len(list(run))} x {label}" for label, run in groupby(labels)) or "no layers"

@@ -1,4 +1,4 @@
-"""Counts every choice of the shipped spaces and networks into `counts.json`: run it after an op has changed.
+"""Counts every choice of the shipped spaces and networks into `counts.json`; to be run after an op has changed.
 
 python -m nas.costs.ship
 """
@@ -14,7 +14,7 @@ from nas.spaces import catalog
 
 
 def ship() -> int:
-    """Writes the file and says how many counts it holds."""
+    """Writes the file and returns how many counts it holds."""
     table: CountTable = TABLE
     table._stored = {}
     for name in catalog.space_names():

@@ -1,4 +1,4 @@
-"""Batches of a split: shuffled, augmented and normalised, the whole batch at a time."""
+"""Batches of a split: shuffled, augmented and normalized, the whole batch at a time."""
 
 from __future__ import annotations
 

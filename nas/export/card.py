@@ -128,7 +128,7 @@ def _usage(product: ExportedModel, files: Sequence[str]) -> str:
         parts.append(
             f"With torch and nothing else:\n\n```python\nimport torch\nimport model\n\n"
             f'network = model.load("weights.safetensors")  # at {_side(2 * size)}: resolution={2 * size}\n'
-            f"images = torch.rand(1, {channels}, {size}, {size})  # yours, normalised as above\n"
+            f"images = torch.rand(1, {channels}, {size}, {size})  # yours, normalized as above\n"
             f"with torch.inference_mode():\n    classes = network(images).argmax(1)\n```"
         )
     if "model.onnx" in files:

@@ -15,7 +15,7 @@ from nas.errors import ExportError
 from nas.export import standalone
 from nas.export.closure import Binding, Definition, gather
 from nas.networks.network import Network, resize_tables
-from nas.ops import OPS, normalise
+from nas.ops import OPS, normalize
 from nas.version import __version__
 
 WIDTH = 120
@@ -56,7 +56,7 @@ def standalone_source(
     Raises:
         ExportError: If the source of an op cannot be copied.
     """
-    architecture = normalise(architecture)
+    architecture = normalize(architecture)
     used = [OPS[name] for name in sorted(set(op_names(architecture.to_dict())))]
     functions = [standalone.read_weights, standalone.build, standalone.load]
     gathered = gather([Network, resize_tables, *used, *functions], leave=CONSTANTS)

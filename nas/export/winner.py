@@ -19,7 +19,7 @@ from nas.export.folder import CARD, FILES, appearing, write_config, write_weight
 from nas.export.onnx_file import missing_packages, write_onnx
 from nas.export.source import standalone_source
 from nas.networks.network import Network, build
-from nas.ops import normalise
+from nas.ops import normalize
 from nas.options import check_choice
 from nas.options.export_formats import EXPORT_FORMATS
 from nas.run.files import atomic_write, replacing
@@ -58,7 +58,7 @@ def export_winner(
         RunError: If the disk refuses.
     """
     product = ExportedModel(
-        architecture=normalise(architecture),
+        architecture=normalize(architecture),
         trained_resolution=trained_resolution,
         mean=tuple(map(float, mean)),
         std=tuple(map(float, std)),
@@ -84,7 +84,7 @@ def export_architecture(
         network: Built for `trained_resolution`, which is the architecture's where not given.
     """
     product = ExportedModel(
-        architecture=normalise(architecture),
+        architecture=normalize(architecture),
         trained_resolution=trained_resolution or architecture.input.resolution,
         facts=card or CardFacts(title=f"Network {architecture.digest}"),
     )

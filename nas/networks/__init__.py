@@ -1,1 +1,1 @@
-"""Networks: built from architectures, with weights of their own or shared ones; timm's, in and out."""
+"""Networks built from architectures, with their own or shared weights, folded, and exchanged with timm."""

@@ -1,4 +1,4 @@
-"""Spaces and architectures as users load them: read by `nas.spaces.catalog`, checked against the op library."""
+"""Loading of spaces and architectures: read by `nas.spaces.catalog`, checked against the op library."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from nas.strict_yaml import read_yaml
 
 
 def load_space(source: str | Path) -> SearchSpace:
-    """A search space by the name of a shipped one or the path of a YAML file.
+    """Loads a search space by the name of a shipped one or the path of a YAML file.
 
     Raises:
-        SpaceError: If it is unknown or not well-formed, or names a preset that cannot be had.
+        SpaceError: If it is unknown or not well-formed, or names a preset that cannot be loaded.
     """
     space = catalog.read_space(source, ops)
     for name in space.presets:  # now, and not when they are first needed: after hours of training
@@ -29,7 +29,7 @@ def load_space(source: str | Path) -> SearchSpace:
 
 
 def space_from_dict(plain: dict[str, Any]) -> SearchSpace:
-    """The space whose `to_dict` is given, with the same members and digest."""
+    """Returns the space whose `to_dict` is given, with the same members and digest."""
     stages = [
         StageSpace(
             stride=stage["stride"],
@@ -57,20 +57,20 @@ def space_from_dict(plain: dict[str, Any]) -> SearchSpace:
 
 
 def load_architecture(source: str | Path) -> Architecture:
-    """An architecture by zoo name or path, in its canonical spelling.
+    """Loads an architecture by zoo name or path, in its canonical spelling.
 
     Raises:
         ArchitectureError: If it is unknown or not well-formed.
     """
     architecture, _ = catalog.read_architecture(source)
     try:
-        return ops.normalise(architecture)
+        return ops.normalize(architecture)
     except ArchitectureError as fault:
         raise ArchitectureError(f"{source}: {shortened(fault)}") from None
 
 
 def is_digest_of(digest: str, architecture: Architecture, config: Path) -> bool:
-    """Whether weights that name their architecture by `digest` are of the one read from a file.
+    """Returns whether weights that name their architecture by `digest` are of the one read from a file.
 
     Version 0.1 named an architecture by its digest in format 1; what the weights fit is the same.
     """

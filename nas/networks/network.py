@@ -1,4 +1,4 @@
-"""A network built from an architecture: the grammar of stages, layers and residual branches as modules.
+"""Networks built from architectures: the grammar of stages, layers and residual branches as modules.
 
 `Network` reads plain dictionaries, so that its source, copied into an exported `model.py`, needs nothing else of this
 package.
@@ -31,7 +31,7 @@ class Layer(nn.Sequential):
 
 
 class Stage(nn.Module):
-    """An optional transition to a new resolution or width, then layers."""
+    """Layers after an optional transition to a new resolution or width."""
 
     def __init__(self, config: dict[str, Any], shape: Shape) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ def shape_after(config: BlockConfig | BranchConfig | LayerConfig | StageConfig, 
 
 
 def placed(name: str, builder: Callable[[dict[str, Any], Shape], Any], config: dict[str, Any], shape: Shape) -> Any:
-    """What `builder` makes; if it cannot, the fault says which part of the network, and what comes into it."""
+    """Returns what `builder` makes; its error names the part of the network and the shape of its input."""
     try:
         return builder(config, shape)
     except ArchitectureError as fault:
@@ -78,7 +78,7 @@ def placed(name: str, builder: Callable[[dict[str, Any], Shape], Any], config: d
 
 
 class Network(nn.Module):
-    """A whole classifier: (B, channels, resolution, resolution) -> (B, num_classes).
+    """Classifier built from an architecture: (B, channels, resolution, resolution) -> (B, num_classes).
 
     Args:
         config: An architecture as plain data (`Architecture.to_dict()`).
@@ -98,7 +98,7 @@ class Network(nn.Module):
         self.head = placed("head", make, config["head"], shape)
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        """The feature map before the head: (B, C, H, W)."""
+        """Returns the feature map before the head: (B, C, H, W)."""
         x = self.stem(x)
         for stage in self.stages:
             x = stage(x)
@@ -109,7 +109,7 @@ class Network(nn.Module):
 
 
 def resize_tables(state: dict[str, torch.Tensor], network: nn.Module) -> dict[str, torch.Tensor]:
-    """A state dict fitted to a network for another resolution: each position table is resized by its own module."""
+    """Returns a state dict for another resolution, in which each module resizes its own position tables."""
     fitted = dict(state)
     for path, module in network.named_modules():
         resize = getattr(module, "resized", None)
@@ -122,7 +122,7 @@ def resize_tables(state: dict[str, torch.Tensor], network: nn.Module) -> dict[st
 
 
 def build(architecture: Architecture) -> Network:
-    """The network that an architecture describes, with fresh weights, in channels_last memory format.
+    """Builds the network that an architecture describes, with fresh weights, in channels_last memory format.
 
     Returns:
         A plain `nn.Module`: (B, channels, resolution, resolution) -> (B, num_classes).

@@ -1,4 +1,4 @@
-"""Tensors that many modules share: each is stored at its largest, and a smaller module is views of a part of it."""
+"""Tensors that many modules share: each is stored at its largest shape, and smaller modules are views of parts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SKELETONS = 4096
 
 
 class SharedWeights(nn.Module):
-    """Storage for layers and blocks in their places; see `nas.networks.supernet` for what is shared and what is not."""
+    """Storage for weights of layers and blocks by place; `nas.networks.supernet` says what is shared."""
 
     def __init__(self, space: SearchSpace) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class SharedWeights(nn.Module):
     # -- one training step --------------------------------------------------------------------------------------
 
     def backward(self, loss: torch.Tensor) -> None:
-        """`loss.backward()`, without torch's remark that gradients which are views lie apart in memory."""
+        """Runs `loss.backward()` without torch's warning that gradients which are views are not contiguous."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="grad and param do not obey the gradient layout contract")
             loss.backward()
@@ -50,7 +50,7 @@ class SharedWeights(nn.Module):
         return sorted(self._touched)
 
     def clear_gradients(self) -> None:
-        """Zeroes the gradients that took part and forgets who did."""
+        """Zeroes the gradients of the parameters that took part since the last call."""
         for name in self._touched:
             self._gradients[name].zero_()
         self._touched.clear()
@@ -144,7 +144,7 @@ class SharedWeights(nn.Module):
 
 
 def slot_of(place: str, config: BlockConfig | LayerConfig, shape: Shape) -> str:
-    """Where a block's weights are kept: its place and all of its config that is not elastic."""
+    """Returns the name of a block's storage: its place and all of its config that is not elastic."""
     data = config.to_dict()
     # A prefix of a grouped convolution's channels belongs to other groups, so these share nothing.
     kind = {**data, "channels": shape.channels} if _grouped(data) else _fixed(data)
@@ -153,7 +153,7 @@ def slot_of(place: str, config: BlockConfig | LayerConfig, shape: Shape) -> str:
 
 
 def _fixed(data: Any) -> Any:
-    """Plain data of a layer or block without the elastic parameters of its ops."""
+    """Returns plain data of a layer or block without the elastic parameters of its ops."""
     if isinstance(data, dict):
         elastic = OPS[data["op"]].elastic if "op" in data else ()
         return {key: _fixed(value) for key, value in data.items() if key not in elastic}
@@ -171,9 +171,9 @@ def _stored(slot: str, name: str) -> str:
 
 
 def _part(whole: torch.Size, part: torch.Size, rule: tuple[str, ...] | None) -> tuple[slice, ...]:
-    """The slices of a part: prefix along channels, centre along kernels, unless the op has a rule of its own."""
-    kinds = rule or ("prefix", "prefix", "centre", "centre")[: len(whole)]
+    """Returns the slices of a part: prefix along channels, center along kernels, unless the op has its own rule."""
+    kinds = rule or ("prefix", "prefix", "center", "center")[: len(whole)]
     starts = (
-        (big - small) // 2 if kind == "centre" else 0 for big, small, kind in zip(whole, part, kinds, strict=True)
+        (big - small) // 2 if kind == "center" else 0 for big, small, kind in zip(whole, part, kinds, strict=True)
     )
     return tuple(slice(start, start + small) for start, small in zip(starts, part, strict=True))

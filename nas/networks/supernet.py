@@ -1,11 +1,11 @@
-"""Shared weights for a whole space: every network of it is a part of the same tensors.
+"""Supernet: shared weights for a whole space, of which every network is a part.
 
 For each place in a network (stem, stage and layer index, head) and each kind of layer there, the supernet stores every
 parameter at the largest shape that any member needs. A member's layer is the same class as in a standalone network, a
 *skeleton* whose parameters are leaf views of that storage and whose gradients are views of its gradient: no second,
 dynamic implementation of any op, and no copy of a weight. Which part a smaller layer uses follows from the shapes: a
-prefix along channels, the centre along kernels and position tables (weight entanglement as in AutoFormer, Chen et al.
-2021, arXiv:2107.00651; centred kernels as in Once-for-All, Cai et al. 2020, arXiv:1908.09791).
+prefix along channels, the center along kernels and position tables (weight entanglement as in AutoFormer, Chen et al.
+2021, arXiv:2107.00651; centered kernels as in Once-for-All, Cai et al. 2020, arXiv:1908.09791).
 
 Layers share weights only where they differ in nothing but their ops' `elastic` parameters, so convolution and
 attention, or strides one and two, have weights of their own.
@@ -32,7 +32,7 @@ from nas.spaces import ABSENT, MANY, LayerChoice, SearchSpace
 
 
 class Supernet(SharedWeights):
-    """Shared weights of all architectures of `space`.
+    """Supernet that holds the shared weights of all architectures of `space`.
 
     Args:
         space: Its resolution is the one that the supernet is trained and called at (`space.adapted(resolution=…)`).
@@ -67,7 +67,7 @@ class Supernet(SharedWeights):
         return x
 
     def path(self, architecture: Architecture) -> Iterator[tuple[str, nn.Module]]:
-        """The member's modules in order, each with its name in a standalone `Network`.
+        """Yields the member's modules in order, each with its name in a standalone `Network`.
 
         In training with gradients enabled, their weights count as taking part in the current step.
         """
@@ -88,7 +88,7 @@ class Supernet(SharedWeights):
         yield "head", self._skeleton("head", self.space.head_block(shape.channels), shape)
 
     def extract(self, architecture: Architecture) -> Network:
-        """The member as a standalone network with a copy of its weights and BatchNorm statistics, on their device.
+        """Returns the member as a standalone network with copies of its weights and BatchNorm statistics.
 
         Its output equals `forward`'s bit for bit. Recalibrate its BatchNorm before trusting it in eval mode.
         """
@@ -106,7 +106,7 @@ class Supernet(SharedWeights):
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _places(self, architecture: Architecture) -> Sequence[int]:
-        """Which stages of the space an architecture's stages are: not the same where stages may be absent."""
+        """Returns which stages of the space an architecture's stages are, since stages may be absent."""
         if not any(0 in stage.depths for stage in self.space.stages):
             return range(len(architecture.stages))
         return [i for i, gene in enumerate(self.space.encode(architecture).stages) if gene.depth]
@@ -126,7 +126,7 @@ def _all_choices(space: SearchSpace) -> list[Collection[Any]]:
 
 
 def _slots(space: SearchSpace, kept: Sequence[Collection[Any]]) -> Iterator[tuple[str, list[Any]]]:
-    """Every slot with builders of the layers that may stand there, the largest ones first.
+    """Returns every slot with builders of the layers that it may hold, the largest ones first.
 
     A tensor is taken from the first builder that has it at its largest, so that few are built for real.
     """
@@ -182,7 +182,7 @@ def _walked(
     widths: list[int],
     maps: dict[int, tuple[Any, ...]],
 ) -> Iterator[tuple[str, BlockConfig | LayerConfig, Shape]]:
-    """Every block of a stage whose layers come in runs, with its place and the map that it reads.
+    """Yields every block of a stage whose layers come in runs, with its place and the map that it reads.
 
     Inside a run layers may change the map, and where each stands depends on how long the runs are.
     """
@@ -207,7 +207,7 @@ def _walked(
 def _entered(
     space: SearchSpace, s: int, choices: Collection[Any], sources: list[int], widths: dict[int, list[int]]
 ) -> Iterator[tuple[LayerChoice, int]]:
-    """First layers of a stage with the widths that they may be handed, the largest first."""
+    """Yields first layers of a stage with the input widths that they may have, the largest first."""
     for source in sources:
         firsts = [
             LayerChoice(s, 0, source, choice.op, choice.width, choice.params)
@@ -216,18 +216,18 @@ def _entered(
         ]
         kinds = {layer: _kind(space, layer) for layer in _in_order(firsts)}
 
-        def handed(layer: LayerChoice, of: list[int] = widths[source]) -> list[int]:
+        def input_widths(layer: LayerChoice, of: list[int] = widths[source]) -> list[int]:
             return [width for width in of if space.follows(width, layer.width, s)]
 
         for layer in _undominated(kinds):
-            yield from ((layer, width) for width in handed(layer)[:1])
-        # A shortcut's projection exists only where the width changes, so every change is looked at.
+            yield from ((layer, width) for width in input_widths(layer)[:1])
+        # A shortcut's projection exists only where the width changes, so every change counts.
         for layer in {(kind, layer.width): layer for layer, kind in kinds.items()}.values():
-            yield from ((layer, width) for width in handed(layer))
+            yield from ((layer, width) for width in input_widths(layer))
 
 
 def _further(space: SearchSpace, s: int, choices: Collection[Any]) -> Iterator[LayerChoice]:
-    """Layers of a stage after its first that decide the shapes of its weights, the largest ones first."""
+    """Yields layers of a stage after its first that decide the shapes of its weights, the largest ones first."""
     for place in range(1, space.stages[s].depths[-1]):
         layers: list[LayerChoice] = []
         for choice in choices:
@@ -239,7 +239,7 @@ def _further(space: SearchSpace, s: int, choices: Collection[Any]) -> Iterator[L
 
 
 def _in_order(layers: list[LayerChoice]) -> list[LayerChoice]:
-    """Each once, in the same order in every process: sets of words have another in each."""
+    """Returns each item once, in the same order in every process, which sets of strings do not have."""
     return sorted(set(layers), key=lambda layer: (layer.op, layer.width, str(layer.params)))
 
 
@@ -248,12 +248,12 @@ def _greatness(values: Sequence[Any]) -> list[float]:
 
 
 def _kind(space: SearchSpace, layer: LayerChoice) -> Any:
-    """What layers have in common that share weights: all of them that is not elastic."""
+    """Returns what layers that share weights have in common: all that is not elastic."""
     return tuple(slot_of("", config, Shape(layer.width, 0, 0)) for config in space.layer_config(layer) if config)
 
 
 def _undominated(kinds: dict[LayerChoice, Any]) -> list[LayerChoice]:
-    """The layers of each kind that no other exceeds in width and every number, in falling order."""
+    """Returns the layers of each kind that no other exceeds in width and every number, in falling order."""
     found: list[tuple[Any, list[float], LayerChoice]] = []
     for layer in sorted(kinds, key=lambda c: (c.width, _greatness(c.params)), reverse=True):
         size = [layer.width, *_greatness(layer.params)]

@@ -1,4 +1,4 @@
-"""The op library: each operator defined once. Add yours as a module here and import it below."""
+"""The op library, in which each operator is defined once: add yours as a module here and import it below."""
 
 from nas.ops import (
     attention,
@@ -27,7 +27,7 @@ from nas.ops import (
     streams,
     tokens,
 )
-from nas.ops.check import normalise, normalise_block, normalise_layer
+from nas.ops.check import normalize, normalize_block, normalize_layer
 from nas.ops.spec import OPS, Shape, make, op
 
 __all__ = [
@@ -51,9 +51,9 @@ __all__ = [
     "mamba",
     "memory",
     "mlp_position",
-    "normalise",
-    "normalise_block",
-    "normalise_layer",
+    "normalize",
+    "normalize_block",
+    "normalize_layer",
     "op",
     "patches",
     "positions",

@@ -1,4 +1,4 @@
-"""The attention side: one multi-head self-attention; scope, projections, K/V reduction, bias and extras are options."""
+"""Multi-head self-attention, once: its scope, projections, key and value reduction, bias and extras are options."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ QUERIES = ("all", "map", "tokens")
 
 @op("attention")
 class Attention(nn.Module):
-    """Multi-head self-attention: softmax(q k^T * scale + bias) v, projected.
+    """Multi-head self-attention computes softmax(q k^T * scale + bias) v and projects it.
 
-    By default CoAtNet's (Dai et al. 2021, arXiv:2106.04803): global, with a relative position bias, the input pooled
-    before q, k and v where it has a stride. q, k and v are kept apart, not fused, so that a prefix of each is a
+    The defaults are CoAtNet's (Dai et al. 2021, arXiv:2106.04803): global, with a relative position bias, pooled before
+    q, k and v where there is a stride. q, k and v are kept apart, not fused, so that a prefix of each is a
     narrower attention with the same heads. With tokens beside the map, all of them attend to one another.
 
     Args:
@@ -38,20 +38,20 @@ class Attention(nn.Module):
             arXiv:2103.14030); "grid", positions a grid's step apart (MaxViT, arXiv:2204.01697); "carrier": windows,
             each with its own of the tokens in front of the map (FasterViT, arXiv:2306.06189).
         position: "relative" for a table of offsets, "distance" for one of |dy|, |dx| (LeViT), "gated" where
-            each head divides itself between content and place (ConViT), "mlp" for a bias that an MLP computes from
+            each head mixes content and position (ConViT), "mlp" for a bias that an MLP computes from
             offsets (Swin V2), "none".
-        stride, pool: The input is pooled ("average" or "max") before all three.
-        query_stride: Only every so many positions ask (LeViT's downsampling); keys and values stay.
+        stride, pool: How the input is pooled ("average" or "max") before q, k and v.
+        query_stride: Stride of the positions that are queries (LeViT's downsampling); keys and values stay.
         kv_reduce: A block on the map that keys and values are taken from instead (pooling, strided convolutions).
         value_map: A block on the map that values are taken from, if not from the keys' (CvT).
-        query_map: A block on the map that queries are taken from instead; with a stride, fewer positions ask.
-        query_source: What queries are made for: "all", or the "tokens" alone, the map getting zeros (class attention,
+        query_map: A block on the map that queries are taken from instead; with a stride, there are fewer queries.
+        query_source: What queries are taken from: "all", or the "tokens" alone, the map getting zeros (class attention,
             CaiT, arXiv:2103.17239), or the "map" alone, the tokens getting zeros (FcaFormer's memories,
             arXiv:2211.07198).
-        token_bias: A learned bias per head for each token that is asked about.
+        token_bias: A learned bias per head for each token among the keys.
         qkv_norm: A norm after q, k and v each, on maps of their channels (LeViT, EfficientFormerV2).
         qkv_bias, out_bias: Whether those linear maps have biases.
-        project: Whether there is an output projection; without, `width` is heads * value_ratio * head_dim.
+        project: Whether there is an output projection; without, `width` is num_heads * value_ratio * head_dim.
         out_activation, out_norm: Before and after the projection.
         scale_width: Scales by width ** -0.5 instead of head_dim ** -0.5 (CvT).
         talking_heads: Linear maps over the heads before and after the softmax (Shazeer et al. 2020, arXiv:2003.02436).
@@ -123,19 +123,7 @@ class Attention(nn.Module):
             not shape.tokens or config.stride == config.query_stride == 1,
             "attention: tokens cannot be pooled; drop them before, or give no stride.",
         )
-        self.query_map = make(config.query_map, inner) if config.query_map else nn.Identity()
-        asked = getattr(self.query_map, "shape", inner)
-        asked = Shape(asked.channels, *reduced(asked, config.query_stride), shape.tokens)
-        self.asking = shape.tokens if config.query_source == "tokens" else None
-        if self.asking is not None:
-            require(
-                shape.tokens > 0, "attention: query_source tokens needs tokens; insert them before with class_token."
-            )
-            require(config.position == "none", "attention: query_source tokens have no place; give position none.")
-            asked = asked._replace(height=0, width=0)
-        self.skipping = shape.tokens if config.query_source == "map" else 0
-        if self.skipping:
-            asked = asked._replace(tokens=0)
+        queries = self._query_shape(config, inner)
         self.token_bias = None
         if config.token_bias:
             require(
@@ -144,19 +132,19 @@ class Attention(nn.Module):
             )
             self.token_bias = TokenBias(heads, shape.tokens)
         self.kv_reduce = make(config.kv_reduce, inner) if config.kv_reduce else nn.Identity()
-        given = getattr(self.kv_reduce, "shape", inner)
-        self.q = Projected(asked, heads * config.head_dim, config.qkv_norm, bias=config.qkv_bias)
-        self.k = Projected(given, heads * config.head_dim, config.qkv_norm, bias=config.qkv_bias)
+        keys = getattr(self.kv_reduce, "shape", inner)
+        self.q = Projected(queries, heads * config.head_dim, config.qkv_norm, bias=config.qkv_bias)
+        self.k = Projected(keys, heads * config.head_dim, config.qkv_norm, bias=config.qkv_bias)
         self.value_map = make(config.value_map, inner) if config.value_map else None
-        valued = given if self.value_map is None else self.value_map.shape
-        self.v = Projected(valued, heads * value_dim, config.qkv_norm, bias=config.qkv_bias)
+        values = keys if self.value_map is None else self.value_map.shape
+        self.v = Projected(values, heads * value_dim, config.qkv_norm, bias=config.qkv_bias)
         self.windows = None
         if config.attention_scope != "global" and config.window_size < max(inner.height, inner.width):
             self.windows = Windows(config.attention_scope, config.window_size, inner)
             self.tokens = self.windows.tokens
         area = (self.windows.size, self.windows.size) if self.windows else (inner.height, inner.width)
-        # Every so many positions ask, be it by a stride or by a block that queries come from.
-        step = -(-inner.height // asked.height) if asked.height else 1
+        # Queries may be fewer than positions by a stride or by a block that they come from.
+        step = -(-inner.height // queries.height) if queries.height else 1
         self.bias = position_bias(config.position, heads, area, step)
         self.gated = GatedPosition(heads, Shape(heads, *area, shape.tokens)) if config.position == "gated" else None
         self.before = nn.Linear(heads, heads) if config.talking_heads else None
@@ -164,27 +152,43 @@ class Attention(nn.Module):
         self.value_block = make(config.value_block, self.v.shape) if config.value_block else None
         self.local = make(config.local, self.v.shape) if config.local else None
         self.upsample = config.upsample
-        mixed = Shape(heads * value_dim, asked.height * config.upsample, asked.width * config.upsample, shape.tokens)
+        height, width_out = queries.height * config.upsample, queries.width * config.upsample
+        mixed = Shape(heads * value_dim, height, width_out, shape.tokens)
         self.activation = activation(config.out_activation)
         self.project = (
             Projected(mixed, width, config.out_norm, bias=config.out_bias) if config.project else nn.Identity()
         )
-        self.inside = asked
         self.shape = mixed._replace(channels=width)
-        if self.asking is not None:
+        if self.query_tokens is not None:
             self.shape = inner._replace(channels=width)
+
+    def _query_shape(self, config: Config, inner: Shape) -> Shape:
+        """Sets what decides which positions and tokens are queries, and returns their shape."""
+        self.query_map = make(config.query_map, inner) if config.query_map else nn.Identity()
+        queries = getattr(self.query_map, "shape", inner)
+        queries = Shape(queries.channels, *reduced(queries, config.query_stride), inner.tokens)
+        self.query_tokens = inner.tokens if config.query_source == "tokens" else None
+        if self.query_tokens is not None:
+            require(
+                inner.tokens > 0, "attention: query_source tokens needs tokens; insert them before with class_token."
+            )
+            require(config.position == "none", "attention: query_source tokens have no place; give position none.")
+            queries = queries._replace(height=0, width=0)
+        self.skipped_tokens = inner.tokens if config.query_source == "map" else 0
+        return queries._replace(tokens=0) if self.skipped_tokens else queries
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.stride > 1:
             x = pool_half(x, self.stride, self.pool)
-        asked, given = self.query_map(x), self.kv_reduce(x)
+        queries, keys = self.query_map(x), self.kv_reduce(x)
         if self.query_stride > 1:
-            asked = asked[:, :, :: self.query_stride, :: self.query_stride]
-        if self.asking is not None:
-            asked = asked[:, :, : self.asking]
-        if self.skipping:
-            asked = asked[:, :, self.skipping :]
-        q, k, v = self.q(asked), self.k(given), self.v(given if self.value_map is None else self.value_map(x))
+            queries = queries[:, :, :: self.query_stride, :: self.query_stride]
+        if self.query_tokens is not None:
+            queries = queries[:, :, : self.query_tokens]
+        if self.skipped_tokens:
+            queries = queries[:, :, self.skipped_tokens :]
+        values = keys if self.value_map is None else self.value_map(x)
+        q, k, v = self.q(queries), self.k(keys), self.v(values)
         if self.value_block is not None:
             v = self.value_block(v)
         mixed = self.mix(q, k, v)
@@ -193,12 +197,12 @@ class Attention(nn.Module):
         if self.upsample > 1:
             mixed = F.interpolate(mixed, self.shape[1:3], mode="bilinear", align_corners=False)
         mixed = self.project(self.activation(mixed))
-        if self.skipping:
-            mixed = F.pad(mixed, (0, 0, self.skipping, 0))
-        return mixed if self.asking is None else F.pad(mixed, (0, 0, 0, self.shape.height * self.shape.width))
+        if self.skipped_tokens:
+            mixed = F.pad(mixed, (0, 0, self.skipped_tokens, 0))
+        return mixed if self.query_tokens is None else F.pad(mixed, (0, 0, 0, self.shape.height * self.shape.width))
 
     def mix(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """Attention among maps: q (B, heads * head_dim, *), k the same elsewhere, v (B, heads * value_dim, *)."""
+        """Returns attention among maps: q and k (B, heads * head_dim, *), v (B, heads * value_dim, *)."""
         if self.windows is not None:
             q, k, v = (self.windows.divide(each) for each in (q, k, v))
         size = q.shape[2:]
@@ -223,12 +227,12 @@ class Attention(nn.Module):
         return mixed if self.windows is None else self.windows.join(mixed)
 
     def placed(self, bias: torch.Tensor) -> torch.Tensor:
-        """The bias of map positions; tokens have none."""
-        return F.pad(bias, (self.tokens, 0, self.tokens - self.skipping, 0)) if self.tokens else bias
+        """Returns the bias of map positions with zeros for the tokens."""
+        return F.pad(bias, (self.tokens, 0, self.tokens - self.skipped_tokens, 0)) if self.tokens else bias
 
 
 class Projected(nn.Module):
-    """A linear map over channels, and a norm after it if given: (B, C, *) -> (B, width, *)."""
+    """Linear map over channels with an optional norm after it: (B, C, *) -> (B, width, *)."""
 
     normed: tuple[tuple[str, str], ...] = (("linear", "norm"),)
 

@@ -12,7 +12,7 @@ from nas.ops.spec import Shape, op, require, require_divisor
 
 
 class StarReLU(nn.Module):
-    """scale * relu(x)^2 + shift with two learned numbers (Yu et al. 2022, arXiv:2210.13452)."""
+    """Activation scale * relu(x)^2 + shift with two learned numbers (Yu et al. 2022, arXiv:2210.13452)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class StarReLU(nn.Module):
 
 
 class SquaredReLU(nn.Module):
-    """relu(x)^2 (So et al. 2021, arXiv:2109.08668)."""
+    """Activation relu(x)^2 (So et al. 2021, arXiv:2109.08668)."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return F.relu(x) ** 2
@@ -47,13 +47,13 @@ ACTIVATIONS = {
 
 
 def activation(name: str) -> nn.Module:
-    """A new activation module by name."""
+    """Returns a new activation module by name."""
     require(name in ACTIVATIONS, f"activation must be one of {', '.join(ACTIVATIONS)}, not {name!r}.")
     return ACTIVATIONS[name]()
 
 
 def whole(value: float, what: str) -> int:
-    """`value` as an int; a width that is not whole cannot be built."""
+    """Returns `value` as an int, since a width that is not whole cannot be built."""
     require(
         abs(value - round(value)) < 1e-6 and value >= 1,
         f"{what} must be a whole number of channels, not {value:g}.",
@@ -63,7 +63,7 @@ def whole(value: float, what: str) -> int:
 
 @op("batch_norm")
 class BatchNorm(nn.BatchNorm2d):
-    """Batch normalisation over a feature map (Ioffe and Szegedy 2015).
+    """Batch normalization over a feature map (Ioffe and Szegedy 2015).
 
     `momentum` is torch's: 0.01 is what TensorFlow and CoAtNet call 0.99.
     """
@@ -82,7 +82,7 @@ class BatchNorm(nn.BatchNorm2d):
 
 @op("layer_norm")
 class LayerNorm(nn.LayerNorm):
-    """Layer normalisation over the channels of each position (Ba et al. 2016); (B, C, H, W) in and out.
+    """Layer normalization over the channels of each position (Ba et al. 2016); (B, C, H, W) in and out.
 
     Args:
         bias: Whether it also shifts (MetaFormer's norms only scale).
@@ -107,7 +107,7 @@ class LayerNorm(nn.LayerNorm):
 
 @op("group_norm")
 class GroupNorm(nn.GroupNorm):
-    """Group normalisation (Wu and He 2018, arXiv:1803.08494); one group is PoolFormer's norm over the whole map.
+    """Group normalization (Wu and He 2018, arXiv:1803.08494); one group is PoolFormer's norm over the whole map.
 
     Args:
         bias: Whether it also shifts (MetaFormer's norms only scale).
@@ -131,7 +131,7 @@ class GroupNorm(nn.GroupNorm):
 
 @op("channel_scale")
 class ChannelScale(nn.Module):
-    """A learned factor per channel, at first one: as a shortcut MetaFormer's residual scale (arXiv:2210.13452)."""
+    """Learned factor per channel that starts at one; as a shortcut MetaFormer's residual scale (arXiv:2210.13452)."""
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Config:
@@ -150,7 +150,7 @@ class ChannelScale(nn.Module):
 
 @op("activation")
 class Activation(nn.Module):
-    """An activation as a block of its own."""
+    """Activation as a block of its own."""
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Config:
@@ -169,7 +169,7 @@ class Activation(nn.Module):
 
 @op("conv")
 class Conv(nn.Conv2d):
-    """Plain convolution.
+    """Plain convolution, padded to keep the size at stride 1 by default.
 
     Args:
         width: Output channels; None for `expand_ratio` times the input's.
@@ -213,7 +213,7 @@ class Conv(nn.Conv2d):
 
 @op("depthwise_conv")
 class DepthwiseConv(nn.Conv2d):
-    """One kernel per channel (`multiplier` per channel), padded to keep the size at stride 1."""
+    """Depthwise convolution, `multiplier` kernels per channel, padded to keep the size at stride 1."""
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Config:
@@ -230,14 +230,14 @@ class DepthwiseConv(nn.Conv2d):
 
     def __init__(self, config: Config, shape: Shape) -> None:
         c, k, s, d = shape.channels, config.kernel_size, config.stride, config.dilation
-        require(not shape.tokens, "depthwise_conv: tokens have no neighbours; drop them before.")
+        require(not shape.tokens, "depthwise_conv: tokens have no neighbors; drop them before.")
         super().__init__(c, c * config.multiplier, k, s, d * (k // 2), d, groups=c, bias=config.bias)
         self.shape = Shape(c * config.multiplier, -(-shape.height // s), -(-shape.width // s))
 
 
 @op("pool")
 class Pool(nn.Module):
-    """Average or max pooling.
+    """Average or max pooling, padded to keep the size at stride 1 by default.
 
     Args:
         padding: None keeps the size at stride 1.
@@ -264,7 +264,7 @@ class Pool(nn.Module):
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
-        require(not shape.tokens, "pool: tokens have no neighbours; drop them before.")
+        require(not shape.tokens, "pool: tokens have no neighbors; drop them before.")
         k, s = config.kernel_size, config.stride
         pad = k // 2 if config.padding is None else config.padding
         if config.kind == "max":
@@ -283,7 +283,7 @@ class Pool(nn.Module):
 
 @op("upsample")
 class Upsample(nn.Module):
-    """A map enlarged by a whole factor.
+    """Upsampling of a map by a whole factor.
 
     Args:
         mode: "bilinear" or "nearest".
@@ -315,7 +315,7 @@ class Upsample(nn.Module):
 
 @op("feed_forward")
 class FeedForward(nn.Module):
-    """Two linear maps over the channels of each position with an activation between them."""
+    """Feed-forward: two linear maps over the channels of each position with an activation between them."""
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Config:

@@ -1,4 +1,4 @@
-"""Carrier tokens: a few per window, by which windows hear of one another (FasterViT, arXiv:2306.06189).
+"""Carrier tokens: a few per window, through which windows exchange information (FasterViT, arXiv:2306.06189).
 
 They travel in front of the map in the order of the picture, as a square of `side` x (H / window) tokens along each
 side. A layer mixes them among themselves (op `apart`, with `square` around an attention), then each window together
@@ -21,7 +21,7 @@ from nas.ops.tokens import map_of, with_tokens
 
 @op("carrier_tokens")
 class CarrierTokens(nn.Module):
-    """Puts `side` x `side` carriers per window before the map: means of what a 3x3 depthwise convolution gives.
+    """Puts `side` x `side` carriers per window before the map: pooled output of a 3x3 depthwise convolution.
 
     Raises:
         ArchitectureError: If the map does not divide into windows.
@@ -55,7 +55,7 @@ class CarrierTokens(nn.Module):
 
 @op("square")
 class Square(nn.Module):
-    """A block on tokens that lie in a square: (B, C, N * N, 1) in and out, (B, C, N, N) for the block."""
+    """Block applied to tokens arranged as a square: (B, C, N * N, 1) in and out, (B, C, N, N) for the block."""
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Config:
@@ -81,7 +81,7 @@ class Square(nn.Module):
 
 @op("carrier_propagation")
 class CarrierPropagation(nn.Module):
-    """A layer at whose end the carriers are added to their windows, one learned scale serving twice (FasterViT-3 up).
+    """Layer that ends by adding the carriers to their windows, with one learned scale used twice (FasterViT-3 up).
 
     With c the carriers and m the map: c = c + scale * carriers(c), then (c, m) = after(c, m), then
     m = m + scale * c spread over c's window.
@@ -129,5 +129,5 @@ class CarrierPropagation(nn.Module):
         return with_tokens(x[:, :, :count], map_of(x, self.before) + self.scaled(spread))
 
     def scaled(self, x: torch.Tensor) -> torch.Tensor:
-        """The carriers' learned scale on anything with their channels."""
+        """Returns anything with the carriers' channels times their learned scale."""
         return x if self.scale is None else x * self.scale[:, None, None]

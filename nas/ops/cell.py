@@ -16,7 +16,7 @@ _EDGE = re.compile(r"(none|skip_connect|nor_conv_1x1|nor_conv_3x3|avg_pool_3x3)~
 
 @op("cell")
 class Cell(nn.Module):
-    """A NAS-Bench-201 cell (Dong and Yang 2020, arXiv:2001.00326): each node sums edges from the nodes before it.
+    """NAS-Bench-201 cell (Dong and Yang 2020, arXiv:2001.00326), whose nodes sum edges from the nodes before them.
 
     Args:
         width: Output channels of every node but the input.
@@ -67,7 +67,7 @@ class Cell(nn.Module):
 
 @op("basic_block")
 class BasicBlock(nn.Module):
-    """A residual block of two 3x3 convolutions, ReLU first (He et al. 2016), its shortcut average pooling and 1x1.
+    """Residual block of two 3x3 convolutions, ReLU first (He et al. 2016), with average pooling and 1x1 as shortcut.
 
     It is what NAS-Bench-201 reduces resolution with; unlike a branch it has the shortcut inside.
     """
@@ -93,7 +93,7 @@ class BasicBlock(nn.Module):
 
 
 def relu_conv_norm(channels: int, width: int, kernel_size: int, stride: int = 1) -> nn.Sequential:
-    """ReLU, convolution without bias, BatchNorm."""
+    """Returns ReLU, convolution without bias and BatchNorm in a row."""
     return nn.Sequential(
         nn.ReLU(),
         nn.Conv2d(channels, width, kernel_size, stride, kernel_size // 2, bias=False),

@@ -1,4 +1,4 @@
-"""Attention among channels instead of positions, and what EdgeNeXt has beside it."""
+"""Attention among channels instead of positions, and EdgeNeXt's other mixers."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class ChannelAttention(nn.Module):
 
 @op("cascade_conv")
 class CascadeConv(nn.Module):
-    """Depthwise convolutions in a cascade over groups of channels: each group adds to what the next one sees.
+    """Cascade of depthwise convolutions over groups of channels: each group's output is added to the next one's input.
 
     EdgeNeXt's split encoder (Maaz et al. 2022, arXiv:2206.10589), after Res2Net (arXiv:1904.01169). The last group,
     the smaller one where channels do not divide evenly, passes unchanged.
@@ -77,7 +77,7 @@ class CascadeConv(nn.Module):
         require(
             last > 0, f"cascade_conv: {shape.channels} channels do not make {config.groups} groups; take fewer groups."
         )
-        require(not shape.tokens, "cascade_conv: tokens have no neighbours; drop them before.")
+        require(not shape.tokens, "cascade_conv: tokens have no neighbors; drop them before.")
         self.sizes = [size] * (config.groups - 1) + [last]
         self.convs = nn.ModuleList(nn.Conv2d(size, size, k, 1, k // 2, groups=size) for _ in self.sizes[1:])
         self.shape = shape
@@ -126,7 +126,7 @@ class FourierPosition(nn.Module):
         return x + self.project(torch.cat([rows, columns])[None])
 
     def features(self, size: int, like: torch.Tensor) -> torch.Tensor:
-        """(waves, size): a sine and a cosine of each length in turn, at places 1 to `size` of `size`."""
+        """Returns (waves, size): a sine and a cosine of each length in turn, at places 1 to `size` of `size`."""
         places = torch.arange(1, size + 1, device=like.device, dtype=torch.float32) * (2 * math.pi / (size + 1e-6))
         steps = torch.arange(self.waves // 2, device=like.device, dtype=torch.float32) * (2 / self.waves)
         angles = places / self.temperature ** steps[:, None]

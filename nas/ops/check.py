@@ -1,4 +1,4 @@
-"""Architectures checked against the ops: known names, known parameters, the right types, one spelling.
+"""Checks of architectures against the ops: known names, known parameters, the right types, one spelling.
 
 A parameter that equals its default is dropped, so that two ways to write the same network give one digest.
 """
@@ -19,38 +19,38 @@ _LARGEST = 2**20
 _MAY_BE_ZERO = ("padding",)
 
 
-def normalise(architecture: Architecture) -> Architecture:
-    """The same architecture in its one canonical spelling.
+def normalize(architecture: Architecture) -> Architecture:
+    """Returns the same architecture in its one canonical spelling.
 
     Raises:
         ArchitectureError: If an op or parameter is unknown, missing or of the wrong type.
     """
     stages = tuple(
         StageConfig(
-            layers=tuple(normalise_layer(layer, f"stages[{s}]") for layer in stage.layers),
-            transition=normalise_block(stage.transition, f"stages[{s}].transition") if stage.transition else None,
+            layers=tuple(normalize_layer(layer, f"stages[{s}]") for layer in stage.layers),
+            transition=normalize_block(stage.transition, f"stages[{s}].transition") if stage.transition else None,
         )
         for s, stage in enumerate(architecture.stages)
     )
-    head = normalise_block(architecture.head, "head", keep=("num_classes",))
+    head = normalize_block(architecture.head, "head", keep=("num_classes",))
     if not isinstance(head.get("num_classes"), int):
         raise ArchitectureError(f"head: op {head.op!r} gives no classes; use one with num_classes, such as classifier.")
     return Architecture(
-        input=architecture.input, stem=normalise_block(architecture.stem, "stem"), stages=stages, head=head
+        input=architecture.input, stem=normalize_block(architecture.stem, "stem"), stages=stages, head=head
     )
 
 
 @lru_cache(maxsize=4096)
-def normalise_layer(layer: LayerConfig, where: str) -> LayerConfig:
-    """A layer with every block in its canonical spelling."""
+def normalize_layer(layer: LayerConfig, where: str) -> LayerConfig:
+    """Returns a layer with every block in its canonical spelling."""
 
     def block(config: BlockConfig | None, name: str) -> BlockConfig | None:
-        return normalise_block(config, f"{where}.{name}") if config else None
+        return normalize_block(config, f"{where}.{name}") if config else None
 
     return LayerConfig(
         branches=tuple(
             BranchConfig(
-                mixer=normalise_block(branch.mixer, f"{where}.mixer"),
+                mixer=normalize_block(branch.mixer, f"{where}.mixer"),
                 norm=block(branch.norm, "norm"),
                 shortcut=block(branch.shortcut, "shortcut"),
                 scale=branch.scale,
@@ -60,8 +60,8 @@ def normalise_layer(layer: LayerConfig, where: str) -> LayerConfig:
     )
 
 
-def normalise_block(block: BlockConfig, where: str, keep: tuple[str, ...] = ()) -> BlockConfig:
-    """A block with its parameters checked and those that equal their default (but for `keep`) dropped."""
+def normalize_block(block: BlockConfig, where: str, keep: tuple[str, ...] = ()) -> BlockConfig:
+    """Returns a block, its parameters checked, without those that equal their default (but for `keep`)."""
     if block.op not in OPS:
         raise ArchitectureError(f"{where}: {unknown('op', block.op, OPS)}")
     config = OPS[block.op].Config
@@ -93,11 +93,11 @@ def _same(value: Value, default: Any) -> bool:
 
 
 def _typed(value: Value, hint: Any, where: str) -> Value:
-    """`value` as the declared type; nested blocks are normalised."""
+    """Returns `value` as the declared type, nested blocks normalized."""
     if isinstance(value, BlockConfig):
         if hint is not Any:
             raise ArchitectureError(f"{where} must be {_name(hint)}, not a block.")
-        return normalise_block(value, where)
+        return normalize_block(value, where)
     if isinstance(value, tuple):
         if typing.get_origin(hint) is not tuple:
             raise ArchitectureError(f"{where} must be {_name(hint)}, not a list.")

@@ -14,7 +14,7 @@ from nas.ops.spec import Shape, make, op, require
 
 @op("serial")
 class Serial(nn.Sequential):
-    """Blocks applied one after another, and the whole of them `repeat` times, with weights of its own each time."""
+    """Blocks applied one after another, `repeat` times, with their own weights each time."""
 
     takes_streams = True
 
@@ -36,7 +36,7 @@ class Serial(nn.Sequential):
 
 @op("identity")
 class Identity(nn.Identity):
-    """The input itself."""
+    """Identity, which returns its input."""
 
     takes_streams = True
 
@@ -53,7 +53,7 @@ class Identity(nn.Identity):
 
 @op("none")
 class NoShortcut(nn.Module):
-    """As a shortcut: no residual connection."""
+    """Zero: as a shortcut it means no residual connection."""
 
     takes_streams = True
 
@@ -73,7 +73,7 @@ class NoShortcut(nn.Module):
 
 @op("residual")
 class Residual(nn.Module):
-    """`shortcut(x) + scale * mixer(norm(x))`: a branch of a layer, or a block within a block.
+    """Residual branch `shortcut(x) + scale * mixer(norm(x))`, of a layer or within a block.
 
     Args:
         norm: Before the mixer; None for none.
@@ -115,7 +115,7 @@ class Residual(nn.Module):
 
 
 class Elementwise(nn.Module):
-    """Several blocks of the same input; their results, all of one shape, become one by `function`, in order."""
+    """Blocks of the same input whose outputs, all of one shape, are combined by `function` in order."""
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Config:
@@ -138,21 +138,21 @@ class Elementwise(nn.Module):
 
 @op("sum")
 class Sum(Elementwise):
-    """The sum of several blocks of the same input."""
+    """Sum of several blocks of the same input."""
 
     function = staticmethod(torch.add)
 
 
 @op("product")
 class Product(Elementwise):
-    """The elementwise product of several blocks of the same input: gates."""
+    """Elementwise product of several blocks of the same input, as in gates."""
 
     function = staticmethod(torch.mul)
 
 
 @op("concat")
 class Concat(nn.Module):
-    """The channels of several blocks of the same input, one after another."""
+    """Concatenation of the channels of several blocks of the same input."""
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Config:
@@ -171,7 +171,7 @@ class Concat(nn.Module):
 
 @op("split")
 class Split(nn.Module):
-    """Channels divided among blocks by `shares`, their results one after another.
+    """Channels divided among blocks by `shares` and their outputs concatenated.
 
     Args:
         shares: A whole number per block; of C channels it gets C * share / sum(shares).
@@ -202,14 +202,14 @@ class Split(nn.Module):
 
 
 def same_shape(name: str, blocks: nn.ModuleList) -> Shape:
-    """The one shape that all blocks give."""
+    """Returns the one shape that all blocks have as output."""
     shapes: list[Any] = [block.shape for block in blocks]
-    require(len(set(shapes)) == 1, f"{name}: its blocks must give one shape, not {', '.join(map(str, shapes))}.")
+    require(len(set(shapes)) == 1, f"{name}: its blocks must have one output shape, not {', '.join(map(str, shapes))}.")
     return shapes[0]
 
 
 def joined_shape(name: str, blocks: nn.ModuleList) -> Shape:
-    """The shape of the blocks' results, channel after channel."""
+    """Returns the shape of the blocks' concatenated outputs."""
     shapes: list[Any] = [block.shape for block in blocks]
     require(
         len({shape[1:] for shape in shapes}) == 1,

@@ -1,4 +1,4 @@
-"""The convolution side: stem, inverted residual, bottleneck, shortcuts."""
+"""Blocks of convolutions: stem, inverted residual, bottleneck, shortcuts."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from nas.ops.spec import Shape, make, op, require
 
 
 def pool_half(x: torch.Tensor, stride: int, kind: str) -> torch.Tensor:
-    """Pools non-overlapping `stride` x `stride` windows; a window cut off by the edge pools what it has."""
+    """Pools non-overlapping `stride` x `stride` windows; a window cut off by the edge pools the positions it has."""
     pool = F.avg_pool2d if kind == "average" else F.max_pool2d
     return pool(x, stride, ceil_mode=True)
 
 
 def reduced(shape: Shape, stride: int) -> tuple[int, int]:
-    """Height and width after a stride, rounded up."""
+    """Returns height and width after a stride, rounded up."""
     return -(-shape.height // stride), -(-shape.width // stride)
 
 
@@ -28,7 +28,7 @@ PADDINGS = ("centre", "same")
 
 
 class SameConv(nn.Conv2d):
-    """A convolution padded as TensorFlow's "same": an odd padding's larger half lies at the end, not at the start."""
+    """Convolution padded as TensorFlow's "same": the larger half of an odd padding is at the end, not at the start."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         pads: list[int] = []
@@ -39,7 +39,7 @@ class SameConv(nn.Conv2d):
 
 
 def padded_conv(padding: str, *sizes: int, groups: int = 1, bias: bool = True) -> nn.Conv2d:
-    """A convolution of the given channels in and out, kernel size and stride, padded by one of `PADDINGS`."""
+    """Returns a convolution of the given channels in and out, kernel size and stride, padded by one of `PADDINGS`."""
     require(padding in PADDINGS, f"padding must be one of {PADDINGS}, not {padding!r}.")
     if padding == "same":
         return SameConv(*sizes, groups=groups, bias=bias)
@@ -50,7 +50,7 @@ def padded_conv(padding: str, *sizes: int, groups: int = 1, bias: bool = True) -
 class ConvStem(nn.Module):
     """CoAtNet's stem S0 (Dai et al. 2021, arXiv:2106.04803): conv, BN, activation, conv; all biased.
 
-    Nothing follows the last convolution, since the next block normalises first.
+    Nothing follows the last convolution, since the next block normalizes first.
 
     Args:
         bias: Whether the convolutions have biases (Astroformer's and timm's CoAtNet have none).
@@ -87,7 +87,7 @@ class ConvStem(nn.Module):
 
 @op("conv_norm")
 class ConvNorm(nn.Module):
-    """Convolution without bias, BatchNorm, activation: what most convolutional stems and branches are made of.
+    """Convolution without bias, BatchNorm and activation, the unit of most convolutional stems and branches.
 
     Args:
         width: Output channels; None for `expand_ratio` times the input's.
@@ -143,25 +143,25 @@ class ConvNorm(nn.Module):
 
 @op("squeeze_excite")
 class SqueezeExcite(nn.Module):
-    """Channel gate from the mean over positions (Hu et al. 2018, arXiv:1709.01507).
+    """Squeeze-and-excitation: a gate per channel from the mean over positions (Hu et al. 2018, arXiv:1709.01507).
 
     Args:
-        width: Squeezed channels.
+        rd_channels: Squeezed channels.
     """
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Config:
-        width: int
+        rd_channels: int
         activation: str = "silu"
         gate: str = "sigmoid"
 
-    elastic: tuple[str, ...] = ("width",)
+    elastic: tuple[str, ...] = ("rd_channels",)
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
-        self.squeeze = nn.Conv2d(shape.channels, config.width, 1)
+        self.squeeze = nn.Conv2d(shape.channels, config.rd_channels, 1)
         self.activation = activation(config.activation)
-        self.excite = nn.Conv2d(config.width, shape.channels, 1)
+        self.excite = nn.Conv2d(config.rd_channels, shape.channels, 1)
         self.gate = activation(config.gate)
         self.shape = shape
 
@@ -219,7 +219,8 @@ class MBConv(nn.Module):
         self.norm2 = nn.BatchNorm2d(hidden, eps=config.eps, momentum=0.01)
         squeezed = whole(config.se_ratio * width, "mbconv: se_ratio x width") if config.se_ratio else 0
         inner = Shape(hidden, *reduced(shape, s))
-        self.squeeze_excite = SqueezeExcite(SqueezeExcite.Config(width=squeezed), inner) if squeezed else nn.Identity()
+        gate = SqueezeExcite.Config(rd_channels=squeezed) if squeezed else None
+        self.squeeze_excite = SqueezeExcite(gate, inner) if gate else nn.Identity()
         self.project = nn.Conv2d(hidden, width, 1)
         self.shape = Shape(width, *reduced(shape, s))
 
@@ -231,7 +232,7 @@ class MBConv(nn.Module):
 
 @op("pool_project")
 class PoolProject(nn.Module):
-    """Shortcut of a downsampling block: pool, then a 1x1 convolution where the width changes.
+    """Shortcut of a downsampling block: pooling, then a 1x1 convolution where the width changes.
 
     Args:
         norm: After the convolution, which then has no bias (ResNet-D, He et al. 2019, arXiv:1812.01187).
@@ -311,7 +312,7 @@ class Bottleneck(nn.Module):
 
     Args:
         mixer: At the narrow width, such as a 3x3 convolution or attention without projection.
-        ratio: Narrow width divided by `width`.
+        bottle_ratio: Narrow width divided by `width`.
         kernel_size: Of the depthwise convolution; None for none, and then there is no stride.
         se_ratio: Squeezed width divided by `width`; 0 for no squeeze-excite.
     """
@@ -320,7 +321,7 @@ class Bottleneck(nn.Module):
     class Config:
         width: int
         mixer: Any
-        ratio: float = 0.25
+        bottle_ratio: float = 0.25
         kernel_size: int | None = 3
         stride: int = 1
         activation: str = "relu"
@@ -337,7 +338,7 @@ class Bottleneck(nn.Module):
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
         k, s, width = config.kernel_size, config.stride, config.width
-        narrow = whole(config.ratio * width, "bottleneck: ratio x width")
+        narrow = whole(config.bottle_ratio * width, "bottleneck: bottle_ratio x width")
         self.reduce = nn.Conv2d(shape.channels, narrow, 1, bias=False)
         self.depthwise = nn.Conv2d(narrow, narrow, k, s, k // 2, groups=narrow) if k else nn.Identity()
         self.norm1 = nn.BatchNorm2d(narrow)
@@ -351,7 +352,7 @@ class Bottleneck(nn.Module):
         self.norm3 = nn.BatchNorm2d(width)
         squeezed = whole(config.se_ratio * width, "bottleneck: se_ratio x width") if config.se_ratio else 0
         self.squeeze_excite = (
-            SqueezeExcite(SqueezeExcite.Config(width=squeezed, activation="relu"), self.shape)
+            SqueezeExcite(SqueezeExcite.Config(rd_channels=squeezed, activation="relu"), self.shape)
             if squeezed
             else nn.Identity()
         )

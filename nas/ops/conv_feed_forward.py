@@ -1,4 +1,4 @@
-"""Feed-forward branches made of convolutions: a block before them, another between them, norms within."""
+"""Feed-forward branches of 1x1 convolutions, with optional blocks before and between them and norms."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from nas.ops.spec import Shape, make, op
 
 @op("conv_feed_forward")
 class ConvFeedForward(nn.Module):
-    """1x1 convolution that widens, norm, activation, [a middle block, norm, activation,] 1x1 convolution, norm.
+    """Wide 1x1 convolution, norm, activation, [a middle block, norm, activation,] 1x1 convolution, norm.
 
-    As it stands LeViT's and EfficientFormer's (arXiv:2104.01136, arXiv:2206.01191); with a depthwise middle
+    With the defaults LeViT's and EfficientFormer's (arXiv:2104.01136, arXiv:2206.01191); with a depthwise middle
     EfficientFormerV2's (arXiv:2212.08059) and the inverted residual of MobileNetV2 (Sandler et al. 2018,
     arXiv:1801.04381); with a grouped 3x3 middle Visformer's (arXiv:2104.12533); with a depthwise block `before` it
     FastViT's (arXiv:2303.14189). (B, C, H, W) -> (B, width, H / stride, W / stride), the stride being the blocks' own.

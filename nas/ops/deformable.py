@@ -1,4 +1,4 @@
-"""Merging of neighbouring positions that looks where it learns to look."""
+"""Merging of neighboring positions, read at learned offsets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nas.ops.spec import Shape, op, require
 
 @op("deformable_merge")
 class DeformableMerge(nn.Module):
-    """Patches of k x k positions made one each, every one of them read from a learned offset away.
+    """Merging of k x k positions into one, each of them read at a learned offset.
 
     The deformable token merging of LIT (Pan et al. 2022, arXiv:2105.14217): a deformable convolution (Dai et al. 2017,
     arXiv:1703.06211) without overlap. A convolution of each patch gives its k * k offsets (dy, dx), zero at first;
@@ -31,7 +31,7 @@ class DeformableMerge(nn.Module):
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
         k = self.kernel_size = config.kernel_size
-        require(not shape.tokens, "deformable_merge: tokens have no neighbours; drop them before.")
+        require(not shape.tokens, "deformable_merge: tokens have no neighbors; drop them before.")
         require(
             shape.height % k == 0 and shape.width % k == 0,
             f"deformable_merge: a {shape.height}x{shape.width} map does not divide into patches of {k}x{k}.",

@@ -1,4 +1,4 @@
-"""Attention that each head divides between content and place."""
+"""Attention weights that each head mixes from content and position."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from nas.ops.spec import Shape, require
 
 
 class GatedPosition(nn.Module):
-    """Gated positional weights (ConViT, d'Ascoli et al. 2021, arXiv:2103.10697).
+    """Gated positional attention weights (ConViT, d'Ascoli et al. 2021, arXiv:2103.10697).
 
-    Each head heeds what content says for a learned share and, for the rest, what the offset between two positions of
-    a map alone says: the softmax of a linear map of (dx, dy, dx^2 + dy^2).
+    Each head takes a learned share of its weights from content and the rest from the offset between two positions of
+    a map: the softmax of a linear map of (dx, dy, dx^2 + dy^2).
     """
 
     def __init__(self, heads: int, shape: Shape) -> None:
@@ -21,7 +21,7 @@ class GatedPosition(nn.Module):
         self.size = shape.height, shape.width
         self.offsets = nn.Linear(3, heads)
         self.gate = nn.Parameter(torch.ones(heads))
-        # The heads start as the taps of a convolution: each looks at one neighbour.
+        # The heads start as the taps of a convolution, each at one neighbor.
         side = max(1, int(heads**0.5))
         with torch.no_grad():
             for head in range(min(heads, side * side)):
@@ -30,7 +30,7 @@ class GatedPosition(nn.Module):
                 self.offsets.weight[head] = torch.tensor(taps)
 
     def forward(self, weights: torch.Tensor) -> torch.Tensor:
-        """(B, heads, N, N) of content, each row adding up to one, as the same of content and place."""
+        """Mixes weights by content (B, heads, N, N), whose rows sum to one, with those by position."""
         rows, columns = (torch.arange(n, device=weights.device, dtype=weights.dtype) for n in self.size)
         dy = (rows - rows[:, None])[:, None, :, None]
         dx = (columns - columns[:, None])[None, :, None, :]

@@ -1,4 +1,4 @@
-"""Mixers that multiply what they see by what they see."""
+"""Mixers with gates computed from their own input, and mixers that see the whole map."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nas.ops.spec import Shape, op, require
 
 @op("gated_feed_forward")
 class GatedFeedForward(nn.Module):
-    """project(value(x) * activation(gate(x))) over the channels of each position.
+    """Gated feed-forward project(value(x) * activation(gate(x))) over the channels of each position.
 
     ParCNetV2's bifurcate gate unit (Xu et al. 2022, arXiv:2211.07157), after GLU (Shazeer 2020, arXiv:2002.05202).
 
@@ -48,7 +48,7 @@ class GatedFeedForward(nn.Module):
 
 @op("wave")
 class Wave(nn.Module):
-    """Amplitudes and phases multiplied, the strongest channel's added everywhere, channels turned pair by pair.
+    """Product of amplitudes and phases, with the strongest channel's added to all, and pairs of channels rotated.
 
     With t = activation(phase(x)) and w = amplitude(x): w * t + w[m] * t[m], where m is the channel in which x is
     largest at that position; then channels 2i and 2i + 1, read as a complex number, times a learned one. SpaRTAN's
@@ -87,7 +87,7 @@ class Wave(nn.Module):
 
 @op("less_mean")
 class LessMean(nn.Module):
-    """The input less its mean over positions: what a channel has of detail (MogaNet, Li et al., arXiv:2211.03295)."""
+    """Input minus its mean over positions, a channel's detail (MogaNet, Li et al., arXiv:2211.03295)."""
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Config:
@@ -105,7 +105,7 @@ class LessMean(nn.Module):
 
 @op("oversize_conv")
 class OversizeConv(nn.Module):
-    """Depthwise convolutions along the columns and then the rows, as long as to see all from everywhere.
+    """Depthwise convolutions along columns and then rows, long enough that each position sees the whole map.
 
     ParCNetV2's (Xu et al. 2022, arXiv:2211.07157). Zeros around the map tell positions.
 
@@ -126,7 +126,7 @@ class OversizeConv(nn.Module):
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
-        require(not shape.tokens, "oversize_conv: tokens have no neighbours; drop them before.")
+        require(not shape.tokens, "oversize_conv: tokens have no neighbors; drop them before.")
         tall, wide = (config.kernel_size or 2 * size - 1 for size in shape[1:3])
         self.columns = LineConv(shape.channels, (tall, 1), bias=config.bias)
         self.rows = LineConv(shape.channels, (1, wide), bias=config.bias)
@@ -137,11 +137,11 @@ class OversizeConv(nn.Module):
 
 
 class LineConv(nn.Conv2d):
-    """A depthwise convolution along one axis; its kernel can be stretched."""
+    """Depthwise convolution along one axis, whose kernel can be resized."""
 
     def __init__(self, channels: int, size: tuple[int, int], *, bias: bool) -> None:
         super().__init__(channels, channels, size, padding=(size[0] // 2, size[1] // 2), groups=channels, bias=bias)
 
     def resized(self, name: str, found: torch.Tensor) -> torch.Tensor:
-        """A kernel made for another map, for this one."""
+        """Returns a kernel for another map size resized to this one."""
         return F.interpolate(found, self.weight.shape[2:], mode="bilinear", align_corners=True)

@@ -13,7 +13,7 @@ from nas.ops.spec import Shape, make, op, require
 
 @op("classifier")
 class Classifier(nn.Module):
-    """Pool, norm, optional hidden tanh layer, linear: (B, *shape.tensor) -> (B, num_classes).
+    """Classifier: pool, norm, optional hidden tanh layer, linear; (B, *shape.tensor) -> (B, num_classes).
 
     CoAtNet has the hidden layer (as wide as its input) in its authors' code; its published parameter counts need it.
 
@@ -76,7 +76,7 @@ class Classifier(nn.Module):
         return logits[0] if len(logits) == 1 else torch.stack(logits).mean(0)
 
     def features(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """What each linear map reads: (B, C)."""
+        """Returns what each linear map reads: (B, C)."""
         x = self.before(x)
         if self.norm_first:
             x = self.norm(x)
@@ -93,7 +93,7 @@ class Classifier(nn.Module):
         return features
 
     def pooled(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """What the heads read: (B, C, 1, 1) each, one for all heads or one per head."""
+        """Returns the pooled features (B, C, 1, 1), one for all linear maps or one for each."""
         if self.pool == "token":
             return [x[:, :, i : i + 1] for i in range(1 + len(self.others))]
         if self.tokens and self.pool == "mean":

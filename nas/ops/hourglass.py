@@ -1,4 +1,4 @@
-"""Blocks that think at a lower resolution and come back: the way up, and how both resolutions join."""
+"""Blocks that work at a lower resolution: upsampling again, and fusing both resolutions."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from nas.ops.spec import Shape, make, op, require
 
 @op("transposed_conv")
 class TransposedConv(nn.ConvTranspose2d):
-    """Each position made a square of `factor` x `factor`: a transposed convolution without overlap, per channel."""
+    """Transposed depthwise convolution without overlap: each position becomes a square of them."""
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Config:
-        factor: int = 2
+        scale_factor: int = 2
         bias: bool = True
 
     elastic: tuple[str, ...] = ()
 
     def __init__(self, config: Config, shape: Shape) -> None:
         require(not shape.tokens, "transposed_conv: tokens have no place; drop them before.")
-        c, f = shape.channels, config.factor
+        c, f = shape.channels, config.scale_factor
         super().__init__(c, c, f, f, groups=c, bias=config.bias)
         self.shape = Shape(c, shape.height * f, shape.width * f)
 
 
 @op("gated_fusion")
 class GatedFusion(nn.Module):
-    """A block's result gates its own input, and both are joined (SBCFormer, Lu et al. 2024, arXiv:2311.03747).
+    """Block whose output gates its own input, fused with it (SBCFormer, Lu et al. 2024, arXiv:2311.03747).
 
     With y = inner(x): a 1x1 convolution of y and x * gate(BN(1x1 convolution of y)), side by side, and BN. The inner
     block may go to a lower resolution, but must come back: (B, C, H, W) in and out.

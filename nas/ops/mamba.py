@@ -18,10 +18,10 @@ FASTEST, SLOWEST = 1e-3, 1e-1
 
 
 def linear_scan(decay: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
-    """All states of h[t] = decay[t] * h[t - 1] + given[t], h[-1] = 0, along the last axis.
+    """Returns all states of h[t] = decay[t] * h[t - 1] + given[t], h[-1] = 0, along the last axis.
 
-    Pairs of steps are joined to one until one is left, and undone again: about three multiplications per element and
-    2 log2(L) steps, where a loop would take L. No division, so decays may be as small as they like.
+    Pairs of steps are merged into one until one is left, and expanded again: about three multiplications per element
+    and 2 log2(L) steps, where a loop would take L. There is no division, so that decays may be arbitrarily small.
     """
     length = given.shape[-1]
     if length == 1:
@@ -32,7 +32,7 @@ def linear_scan(decay: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
         decay, given = F.pad(decay, (0, 1)), F.pad(given, (0, 1))
     first, second = given[..., 0::2], given[..., 1::2]
     joined = linear_scan(decay[..., 0::2] * decay[..., 1::2], decay[..., 1::2] * first + second)
-    # What `joined` says is the state after every second step; the others follow from the one before.
+    # `joined` has the state after every second step; the others follow from the one before.
     before = F.pad(joined[..., :-1], (1, 0))
     states = torch.stack([decay[..., 0::2] * before + first, joined], -1).flatten(-2)
     return states[..., :length]
@@ -46,7 +46,7 @@ def selective_scan(
     read: torch.Tensor,
     passed: torch.Tensor,
 ) -> torch.Tensor:
-    """A state-space model whose step, input and output maps depend on the input (Gu and Dao 2023, arXiv:2312.00752).
+    """Runs a state-space model whose step, input and output maps depend on the input (Gu and Dao, arXiv:2312.00752).
 
     h[t] = exp(step[t] * rates) * h[t - 1] + step[t] * written[t] * x[t];  y[t] = read[t] . h[t] + passed * x[t]
 
@@ -72,12 +72,12 @@ class Mamba(nn.Module):
     """MambaVision's mixer (Hatamizadeh and Kautz 2024, arXiv:2407.08083): half the channels scanned, half convolved.
 
     One half: depthwise convolution along the sequence, SiLU, selective scan. The other: the same without the scan.
-    Both joined by a linear map. Convolutions are centred, not causal. Step, input and output maps are kept apart, not
+    A linear map joins both. Convolutions are centered, not causal. Step, input and output maps are kept apart, not
     fused, so that a prefix of each is a narrower mixer. As in the authors' code, the step's bias counts twice.
 
     Args:
         expand_ratio: Channels of both halves together, in units of the input's.
-        d_state: Numbers that are remembered per channel.
+        d_state: Size of the state per channel.
         kernel_size: Of the convolutions along the sequence; odd.
         dt_rank: Channels that the step is computed from; None for a sixteenth of the input's.
         window_size: Windows of that many positions along each side are sequences of their own; None for the whole map.

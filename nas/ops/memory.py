@@ -15,7 +15,7 @@ from nas.ops.tokens import map_of, with_tokens
 
 @op("remember")
 class Remember(nn.Module):
-    """Puts a coarse copy of the map after the tokens there are: a strided depthwise convolution of it.
+    """Appends tokens that are a coarse copy of the map, by a strided depthwise convolution.
 
     (B, C, T + H * W, 1) or, at first, (B, C, H, W) -> (B, C, T + t + H * W, 1) with t = ceil(H / s) * ceil(W / s).
     """
@@ -49,7 +49,7 @@ class Remember(nn.Module):
 
 @op("position_scale")
 class PositionScale(nn.Module):
-    """A learned factor per position, all channels alike, at first one: how much each memory counts."""
+    """Learned factor per position, the same for all channels, that starts at one and weighs each memory."""
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Config:
@@ -66,6 +66,6 @@ class PositionScale(nn.Module):
         return x * self.factors
 
     def resized(self, name: str, found: torch.Tensor) -> torch.Tensor:
-        """Factors of another number of positions, for this one."""
+        """Returns the factors of another number of positions resized to this one."""
         size = self.factors.shape
         return F.interpolate(found[None, None], size, mode="bilinear", align_corners=True)[0, 0]

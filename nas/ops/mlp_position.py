@@ -1,4 +1,4 @@
-"""Positions that a small network computes from coordinates, so that no table belongs to one resolution."""
+"""Position biases and embeddings that an MLP computes from coordinates, for any resolution."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HIDDEN = 512
 
 
 class MLPBias(nn.Module):
-    """Attention's bias from log-spaced offsets (Swin V2, Liu et al. 2022, arXiv:2111.09883): 16 * sigmoid(MLP(offset)).
+    """Attention bias from log-spaced offsets (Swin V2, Liu et al. 2022, arXiv:2111.09883): 16 * sigmoid(MLP(offset)).
 
     Gives (heads, H * W, H * W): entry [h, i, j] is that of the offset from position j to position i.
     """
@@ -36,12 +36,12 @@ class MLPBias(nn.Module):
         return 16 * pairs.flatten(3).flatten(1, 2).sigmoid()
 
     def fold(self) -> nn.Module:
-        """The bias itself, which no longer changes once training is over."""
+        """Returns the bias as a constant, since it no longer changes after training."""
         return Constant(self())
 
 
 class Constant(nn.Module):
-    """A table that was computed once, in the place of what computes it, or of what adds it."""
+    """Table computed once, in place of the module that computes it or adds it."""
 
     def __init__(self, table: torch.Tensor) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Constant(nn.Module):
 
 
 def offsets(size: int, like: torch.Tensor) -> torch.Tensor:
-    """From 1 - size to size - 1, brought to -8 to 8 and then to logarithms, -1.06 to 1.06."""
+    """Returns offsets 1 - size to size - 1, scaled to -8 to 8 and then to logarithms, -1.06 to 1.06."""
     steps = torch.arange(1 - size, size, device=like.device, dtype=like.dtype)
     steps = 8 * steps / max(size - 1, 1)
     return steps.sign() * (steps.abs() + 1).log2() / 3
@@ -60,7 +60,7 @@ def offsets(size: int, like: torch.Tensor) -> torch.Tensor:
 
 @op("mlp_position")
 class MLPPosition(nn.Module):
-    """Adds to each position what an MLP makes of its coordinates (FasterViT, Hatamizadeh 2024, arXiv:2306.06189).
+    """Adds to each position an MLP of its coordinates (FasterViT, Hatamizadeh 2024, arXiv:2306.06189).
 
     Args:
         window: Coordinates count from the middle of windows of `window` x `window`; None for the whole map.
@@ -83,7 +83,7 @@ class MLPPosition(nn.Module):
             )
         require(
             bool(config.window_size) or shape.height == shape.width,
-            f"mlp_position: a {shape.height}x{shape.width} map is no square; give a window.",
+            f"mlp_position: a {shape.height}x{shape.width} map is not square: give window.",
         )
         self.expand = nn.Linear(2, HIDDEN)
         self.project = nn.Linear(HIDDEN, shape.channels, bias=False)
@@ -93,7 +93,7 @@ class MLPPosition(nn.Module):
         return x + self.table()
 
     def table(self) -> torch.Tensor:
-        """What is added: (channels, height, width)."""
+        """Returns what is added: (channels, height, width)."""
         weight, size = self.expand.weight, self.window
         steps = torch.arange(size, device=weight.device, dtype=weight.dtype)
         steps = (steps - size // 2) / max(size // 2, 1)
@@ -102,5 +102,5 @@ class MLPPosition(nn.Module):
         return table.repeat(1, self.shape.height // size, self.shape.width // size)
 
     def fold(self) -> nn.Module:
-        """The addition of the table itself."""
+        """Returns the addition of the table as a constant."""
         return Constant(self.table())

@@ -14,7 +14,7 @@ from nas.ops.spec import Shape, op, require
 
 @op("unfold")
 class Unfold(nn.Module):
-    """The pixels of each patch as channels: (B, C, H, W) -> (B, C * k * k, H', W'), k * k of every channel in a row.
+    """Unfolding of each patch into channels: (B, C, H, W) -> (B, C * k * k, H', W'), k * k of every channel in a row.
 
     With kernel and stride 2 it is the first half of Swin's patch merging (Liu et al. 2021, arXiv:2103.14030), with
     overlap T2T-ViT's soft split (Yuan et al. 2021, arXiv:2101.11986). Nothing is learned.
@@ -30,7 +30,7 @@ class Unfold(nn.Module):
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
-        require(not shape.tokens, "unfold: tokens have no neighbours; drop them before.")
+        require(not shape.tokens, "unfold: tokens have no neighbors; drop them before.")
         self.kernel_size, self.stride, self.padding = k, stride, padding = (
             config.kernel_size,
             config.stride,
@@ -47,7 +47,7 @@ class Unfold(nn.Module):
 
 @op("token_mixer")
 class TokenMixer(nn.Module):
-    """T2T-ViT's narrowing mixer: v + projection of (weights v), one head (Yuan et al. 2021, arXiv:2101.11986).
+    """Narrowing mixer of T2T-ViT: v + projection of (weights v), one head (Yuan et al. 2021, arXiv:2101.11986).
 
     q, k and v are linear maps to `width` channels; the shortcut starts at v, since the input is wider.
 
@@ -68,7 +68,7 @@ class TokenMixer(nn.Module):
             require(self.kind in kinds, f"token_mixer: kind must be one of {kinds}, not {self.kind!r}.")
 
     elastic: tuple[str, ...] = ()
-    uncounted: ClassVar[dict[str, str]] = {"exp": "random features of the performer"}
+    uncounted: ClassVar[dict[str, str]] = dict.fromkeys(("exp", "sum"), "random features of the performer")
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
@@ -92,16 +92,16 @@ class TokenMixer(nn.Module):
         return (v + self.project(mixed)).transpose(1, 2).unflatten(2, self.shape.tensor[1:])
 
     def softmax(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """(B, N, width) each; the same out."""
+        """Returns softmax attention of q, k and v, (B, N, width) each."""
         return (q * self.scale @ k.transpose(1, 2)).softmax(2) @ v
 
     def performer(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
-        """Softmax attention through positive random features: linear in the number of positions."""
+        """Returns softmax attention approximated by positive random features, linear in the number of positions."""
         q, k = positive_features(q, directions), positive_features(k, directions)
         total = q @ k.sum(1)[:, :, None]
         return q @ (k.transpose(1, 2) @ v) / (total + 1e-8)
 
 
 def positive_features(x: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
-    """exp(w x - |x|^2 / 2) / sqrt(m): (B, N, width) -> (B, N, m), whose products are near exp(x y)."""
+    """Returns exp(w x - |x|^2 / 2) / sqrt(m): (B, N, width) -> (B, N, m), whose products are near exp(x y)."""
     return (F.linear(x, directions) - x.square().sum(2, keepdim=True) / 2).exp() * directions.shape[0] ** -0.5

@@ -1,4 +1,4 @@
-"""Biases that attention adds to its logits: what position alone says of how much one place heeds another."""
+"""Biases that attention adds to its logits, which depend on positions alone."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from nas.ops.spec import require
 
 
 class RelativeBias(nn.Module):
-    """A table of (2H - 1) x (2W - 1) offsets per head (CoAtNet; Swin, Liu et al. 2021, arXiv:2103.14030).
+    """Relative position bias: a table of (2H - 1) x (2W - 1) offsets per head (CoAtNet; Swin, arXiv:2103.14030).
 
     Gives (heads, H * W, H * W): entry [h, i, j] is that of the offset from position j to position i.
     """
 
-    # Which part of the table a smaller map uses: offsets lie around the centre.
-    parts: ClassVar[dict[str, tuple[str, ...]]] = {"table": ("prefix", "centre", "centre")}
+    # The part of the table that a smaller map uses: offsets lie around the center.
+    parts: ClassVar[dict[str, tuple[str, ...]]] = {"table": ("prefix", "center", "center")}
 
     def __init__(self, heads: int, size: tuple[int, int]) -> None:
         super().__init__()
@@ -30,12 +30,12 @@ class RelativeBias(nn.Module):
         return offsets_as_pairs(self.table).flatten(3).flatten(1, 2)
 
     def resized(self, name: str, found: torch.Tensor) -> torch.Tensor:
-        """A table made for another size, for this one."""
+        """Returns a table of another size resized to this one."""
         return F.interpolate(found[None], self.table.shape[1:], mode="bilinear", align_corners=True)[0]
 
 
 class DistanceBias(nn.Module):
-    """A table of H x W distances (|dy|, |dx|) per head (LeViT, Graham et al. 2021, arXiv:2104.01136).
+    """Distance bias: a table of H x W distances (|dy|, |dx|) per head (LeViT, Graham et al. 2021, arXiv:2104.01136).
 
     Gives (heads, queries, H * W), where the queries are every `stride`-th position.
     """
@@ -53,12 +53,12 @@ class DistanceBias(nn.Module):
         return pairs.flatten(3).flatten(1, 2)
 
     def resized(self, name: str, found: torch.Tensor) -> torch.Tensor:
-        """Distances made for another size, for this one."""
+        """Returns distances of another size resized to this one."""
         return F.interpolate(found[None], self.distances.shape[1:], mode="bilinear", align_corners=True)[0]
 
 
 class TokenBias(nn.Module):
-    """A number per head and token: how much the token is heeded. Gives (heads, 1, keys), zero for the map's keys."""
+    """Bias per head and token among the keys: (heads, 1, keys), zero for the map's keys."""
 
     def __init__(self, heads: int, tokens: int) -> None:
         super().__init__()
@@ -68,19 +68,19 @@ class TokenBias(nn.Module):
         return F.pad(self.heed[:, None], (0, keys - self.heed.shape[1]))
 
     def resized(self, name: str, found: torch.Tensor) -> torch.Tensor:
-        """Biases of another number of tokens, for this one."""
+        """Returns the biases of another number of tokens resized to this one."""
         return F.interpolate(found[None], self.heed.shape[1], mode="linear", align_corners=True)[0]
 
 
 def offsets_as_pairs(table: torch.Tensor) -> torch.Tensor:
-    """(heads, 2H - 1, 2W - 1) offsets as (heads, H, W, H, W): [h, i, j, k, l] is that of (i - k, j - l)."""
+    """Returns (heads, 2H - 1, 2W - 1) offsets as (heads, H, W, H, W): [h, i, j, k, l] is that of (i - k, j - l)."""
     height, width = ((size + 1) // 2 for size in table.shape[1:])
     # Entry i is the window of the table that starts at i, read backwards: no index tensor needed.
     return table.unfold(1, height, 1).unfold(2, width, 1).flip(3, 4)
 
 
 def position_bias(kind: str, heads: int, size: tuple[int, int], query_stride: int) -> nn.Module | None:
-    """The bias of a kind for attention among a map of `size`, or None for a kind that adds nothing."""
+    """Returns the bias of a kind for attention among a map of `size`, or None for a kind that adds nothing."""
     if kind in ("gated", "none"):
         return None
     if kind == "distance":

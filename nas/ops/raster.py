@@ -1,4 +1,4 @@
-"""Maps read row by row, as one sequence."""
+"""Pooling of maps read row by row as one sequence."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nas.ops.spec import Shape, op, require
 
 @op("raster_pool")
 class RasterPool(nn.Module):
-    """Averages runs of `length` positions, row by row: (B, C, H, W) -> (B, C, H * W // length, 1).
+    """Average pooling of runs of `length` positions, row by row: (B, C, H, W) -> (B, C, H * W // length, 1).
 
     How Next-ViT (Li et al. 2022, arXiv:2207.05501) reduces keys and values: it pools the sequence, so a run is a piece
     of a row or of several rows rather than a square. Positions that fill no run are left out.

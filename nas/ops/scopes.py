@@ -11,11 +11,11 @@ from nas.ops.spec import Shape, require
 
 
 class Windows(nn.Module):
-    """Divides maps into windows that are attended to apart, and joins them again.
+    """Divides maps into windows for separate attention and joins them again.
 
     Args:
-        scope: "window" for neighbouring positions; "shifted" for windows moved by half their size over the edge, where
-            positions that are no neighbours do not see each other (Swin); "grid" for positions `H / size` apart;
+        scope: "window" for neighboring positions; "shifted" for windows moved by half their size over the edge, where
+            positions that are not neighbors do not see each other (Swin); "grid" for positions `H / size` apart;
             "interleaved" for positions `size` apart, as many as there are (MobileViT).
         size: Positions along each side of a window.
         shape: Of the maps.
@@ -49,7 +49,7 @@ class Windows(nn.Module):
         self.shift = size // 2 if scope == "shifted" else 0
 
     def mask(self, x: torch.Tensor) -> torch.Tensor:
-        """(windows, N, N): 0 where two positions of a shifted window are neighbours, -100 where they are not."""
+        """Returns (windows, N, N): 0 where two positions of a shifted window are neighbors, -100 where they are not."""
         rows, columns = (torch.arange(n, device=x.device) for n in (self.height, self.width))
         rows, columns = (
             (i >= n - self.size).long() + (i >= n - self.shift).long()
@@ -60,11 +60,11 @@ class Windows(nn.Module):
 
     @property
     def tokens(self) -> int:
-        """Tokens in front of each window."""
+        """Number of tokens in front of each window."""
         return self.side**2
 
     def cut(self, x: torch.Tensor, size: int | None = None) -> torch.Tensor:
-        """(B, C, H, W) -> (B * windows, C, size, size)."""
+        """Cuts a map into windows: (B, C, H, W) -> (B * windows, C, size, size)."""
         s = size or self.size
         rows, columns = self.height // self.size, self.width // self.size
         if self.grid:
@@ -74,7 +74,7 @@ class Windows(nn.Module):
         return x.flatten(0, 2)
 
     def divide(self, x: torch.Tensor) -> torch.Tensor:
-        """A map's windows: (B, C, H, W) -> (B * windows, C, size, size); with tokens (…, tokens + size * size, 1)."""
+        """Returns a map's windows: (B * windows, C, size, size); with tokens (…, tokens + size * size, 1)."""
         if self.carriers:
             carriers = x[:, :, : self.carriers**2].flatten(2).unflatten(2, (self.carriers, self.carriers))
             places = x[:, :, self.carriers**2 :].flatten(2).unflatten(2, (self.height, self.width))
@@ -85,7 +85,7 @@ class Windows(nn.Module):
         return self.cut(x)
 
     def join(self, x: torch.Tensor) -> torch.Tensor:
-        """The map of its windows: what `divide` divided."""
+        """Returns the map of its windows, the inverse of `divide`."""
         if self.carriers:
             x = x.flatten(2)
             carriers = self.joined(x[:, :, : self.tokens].unflatten(2, (self.side, self.side)))
@@ -95,14 +95,14 @@ class Windows(nn.Module):
         return x.roll((self.shift, self.shift), (2, 3)) if self.shift else x
 
     def joined(self, x: torch.Tensor) -> torch.Tensor:
-        """(B * windows, C, s, s) -> (B, C, H / size * s, W / size * s)."""
+        """Joins windows to a map: (B * windows, C, s, s) -> (B, C, H / size * s, W / size * s)."""
         rows, columns = self.height // self.size, self.width // self.size
         x = x.unflatten(0, (-1, rows, columns))
         x = x.permute(0, 3, 4, 1, 5, 2) if self.grid else x.permute(0, 3, 1, 4, 2, 5)
         return x.flatten(4, 5).flatten(2, 3)
 
     def masked(self, logits: torch.Tensor) -> torch.Tensor:
-        """Logits (B * windows, heads, N, N) with positions of other regions far below the rest."""
+        """Returns logits (B * windows, heads, N, N) with those between different regions far below the rest."""
         if not self.shift:
             return logits
         mask = self.mask(logits)

@@ -1,4 +1,4 @@
-"""How an op is defined: once, as a module with a typed config.
+"""Definition of ops: each once, as a module with a typed config.
 
     @op("mbconv")
     class MBConv(nn.Module):
@@ -34,11 +34,11 @@ OPS: dict[str, Any] = {}
 
 
 class Shape(NamedTuple):
-    """What flows between ops, without its batch axis: a feature map, and tokens beside it where a network has them.
+    """Shape of what flows between ops, without its batch axis: a feature map, and tokens beside it if there are any.
 
     Without tokens the tensor is (B, channels, height, width). With tokens (class tokens, carriers, memories) it is
-    (B, channels, tokens + height * width, 1): the tokens first, then the map's positions row by row. Whatever works on
-    each position alone (norms over channels, 1x1 convolutions, feed-forward) needs no case of its own.
+    (B, channels, tokens + height * width, 1): the tokens first, then the map's positions row by row. Ops that
+    work on each position alone (norms over channels, 1x1 convolutions, feed-forward) need no special case.
 
     A network of parallel streams (CrossViT) has them one after another in a tensor (B, numbers, 1, 1); `streams` are
     their shapes. Only ops with `takes_streams` know of them.
@@ -52,14 +52,14 @@ class Shape(NamedTuple):
 
     @property
     def tensor(self) -> tuple[int, int, int]:
-        """The tensor's axes after the batch."""
+        """Sizes of the tensor's axes after the batch."""
         if self.tokens:
             return self.channels, self.tokens + self.height * self.width, 1
         return self.channels, self.height, self.width
 
 
 def op(name: str) -> Callable[[Kind], Kind]:
-    """Files an op under the name that configs use for it."""
+    """Registers an op under the name that configs use for it."""
 
     def file(kind: Kind) -> Kind:
         OPS[name] = kind

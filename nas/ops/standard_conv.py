@@ -1,4 +1,4 @@
-"""Convolutions whose weights are brought to mean zero and variance one before use."""
+"""Convolutions whose weights are standardized to mean zero and variance one before use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nas.ops.spec import Shape, op
 
 @op("standard_conv")
 class StandardConv(SameConv):
-    """Weight-standardised convolution without bias (Qiao et al. 2019, arXiv:1903.10520), padded as TensorFlow's "same".
+    """Weight-standardized convolution without bias (Qiao et al. 2019, arXiv:1903.10520), padded as TensorFlow's "same".
 
     Of BiT's ResNets (arXiv:1912.11370), which R50+ViT has before its encoder: (B, C, H, W) -> (B, width, H/s, W/s).
     """

@@ -1,4 +1,4 @@
-"""Parallel streams: several maps of different width and size, mixed apart and told of one another now and then.
+"""Parallel streams: several maps of different width and size that are mixed apart and exchange information.
 
 A network of streams passes one tensor from op to op, as all networks do: the streams' numbers one after another, as
 (B, numbers, 1, 1), with their shapes in `Shape.streams`.
@@ -21,29 +21,29 @@ from nas.ops.spec import Shape, make, op, require, require_divisor
 
 
 def together(shapes: list[Shape]) -> Shape:
-    """The shape of streams in one tensor."""
+    """Returns the shape of streams in one tensor."""
     return Shape(sum(math.prod(shape.tensor) for shape in shapes), 1, 1, 0, tuple(tuple(shape) for shape in shapes))
 
 
 def streams_of(shape: Shape) -> list[Shape]:
-    """The shapes of a tensor's streams."""
+    """Returns the shapes of a tensor's streams."""
     return [Shape(*stream) for stream in shape.streams]
 
 
 def pack(streams: list[torch.Tensor]) -> torch.Tensor:
-    """Tensors (B, …) in one (B, numbers, 1, 1)."""
+    """Returns tensors (B, …) in one (B, numbers, 1, 1)."""
     return torch.cat([stream.flatten(1) for stream in streams], 1)[:, :, None, None]
 
 
 def unpack(x: torch.Tensor, shapes: list[Shape]) -> list[torch.Tensor]:
-    """The streams in one tensor, each in its own shape."""
+    """Returns the streams in one tensor, each in its own shape."""
     parts = x.flatten(1).split([math.prod(shape.tensor) for shape in shapes], 1)
     return [part.unflatten(1, shape.tensor) for part, shape in zip(parts, shapes, strict=True)]
 
 
 @op("streams")
 class Streams(nn.Module):
-    """A block for each stream (CrossViT, Chen et al. 2021, arXiv:2103.14899). On a map, it starts the streams from it.
+    """One block for each stream (CrossViT, Chen et al. 2021, arXiv:2103.14899); on a map, each starts a stream from it.
 
     Args:
         ops: One per stream. As a mixer `none` gives zeros: that stream waits in a residual branch.
@@ -77,7 +77,7 @@ class Streams(nn.Module):
 
 @op("cross_streams")
 class CrossStreams(nn.Module):
-    """Each stream's class token asks the next stream's map (CrossViT, Chen et al. 2021, arXiv:2103.14899).
+    """Cross-attention of each stream's class token to the next stream's map (CrossViT, arXiv:2103.14899).
 
     The token goes through norm, activation and a linear map to the other's width, attends there to itself and the
     map (residual, with a norm before), and comes back the same way in place of what it was.
@@ -133,7 +133,7 @@ class CrossStreams(nn.Module):
 
 
 class TokenMap(nn.Module):
-    """Norm, activation, linear map: (B, C, T, 1) -> (B, width, T, 1)."""
+    """Norm, activation and linear map on tokens: (B, C, T, 1) -> (B, width, T, 1)."""
 
     def __init__(self, channels: int, width: int, config: CrossStreams.Config) -> None:
         super().__init__()
@@ -147,7 +147,7 @@ class TokenMap(nn.Module):
 
 @op("stream_classifier")
 class StreamClassifier(nn.Module):
-    """A linear classifier on each stream's class token, their logits averaged: (B, numbers, 1, 1) -> (B, num_classes).
+    """Linear classifier on each stream's class token, logits averaged: (B, numbers, 1, 1) -> (B, num_classes).
 
     Args:
         norm: Of each token, before its linear map.
@@ -176,22 +176,22 @@ class StreamClassifier(nn.Module):
 
 @op("resize")
 class Resize(nn.Module):
-    """A map brought to `times / over` of its size by bicubic interpolation."""
+    """Bicubic interpolation of a map to `numerator / denominator` of its size."""
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Config:
-        times: int = 1
-        over: int = 1
+        numerator: int = 1
+        denominator: int = 1
 
     elastic: tuple[str, ...] = ()
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
         require(not shape.tokens, "resize: tokens have no place; drop them before.")
-        height, width = (size * config.times // config.over for size in shape[1:3])
+        height, width = (size * config.numerator // config.denominator for size in shape[1:3])
         require(
             min(height, width) >= 1,
-            f"resize: {config.times}/{config.over} of a {shape.height}x{shape.width} map is nothing.",
+            f"resize: {config.numerator}/{config.denominator} of a {shape.height}x{shape.width} map is nothing.",
         )
         self.shape = Shape(shape.channels, height, width)
 

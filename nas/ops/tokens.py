@@ -1,4 +1,4 @@
-"""Tokens beside the map, and positions that are added to it."""
+"""Tokens beside the map, and position embeddings."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from nas.ops.spec import Shape, make, op, require
 
 
 def with_tokens(tokens: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """Tokens (B, C, T, 1) in front of a map (B, C, H, W), as (B, C, T + H * W, 1)."""
+    """Returns tokens (B, C, T, 1) in front of a map (B, C, H, W), as (B, C, T + H * W, 1)."""
     return torch.cat([tokens, x.flatten(2)[..., None]], 2)
 
 
 def map_of(x: torch.Tensor, shape: Shape) -> torch.Tensor:
-    """The map (B, C, H, W) of a tensor that may have tokens in front."""
+    """Returns the map (B, C, H, W) of a tensor that may have tokens in front."""
     return x[:, :, shape.tokens :, 0].unflatten(2, shape[1:3]) if shape.tokens else x
 
 
 @op("class_token")
 class ClassToken(nn.Module):
-    """Puts learned tokens in front of the map: one to classify by, a second to distil by (DeiT, arXiv:2012.12877)."""
+    """Learned tokens in front of the map: a class token, and a distillation token (DeiT, arXiv:2012.12877)."""
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Config:
-        tokens: int = 1
+        num_tokens: int = 1
 
     elastic: tuple[str, ...] = ()
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
         require(not shape.tokens, "class_token: there are tokens already.")
-        self.token = nn.Parameter(torch.zeros(shape.channels, config.tokens, 1))
+        self.token = nn.Parameter(torch.zeros(shape.channels, config.num_tokens, 1))
         nn.init.trunc_normal_(self.token, std=0.02)
-        self.shape = shape._replace(tokens=config.tokens)
+        self.shape = shape._replace(tokens=config.num_tokens)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return with_tokens(self.token.expand(x.shape[0], -1, -1, -1), x)
@@ -45,7 +45,7 @@ class ClassToken(nn.Module):
 
 @op("drop_tokens")
 class DropTokens(nn.Module):
-    """Leaves the map alone: (B, C, T + H * W, 1) -> (B, C, H, W)."""
+    """Drops the tokens and returns the map: (B, C, T + H * W, 1) -> (B, C, H, W)."""
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Config:
@@ -101,7 +101,7 @@ class Apart(nn.Module):
 
 
 def sinusoids(width: int, count: int) -> torch.Tensor:
-    """(width, count): sines and cosines of falling frequency (Vaswani et al. 2017, arXiv:1706.03762)."""
+    """Returns (width, count): sines and cosines of falling frequency (Vaswani et al. 2017, arXiv:1706.03762)."""
     channels = torch.arange(width, dtype=torch.float64)[:, None]
     angles = torch.arange(count, dtype=torch.float64) * 10000 ** (-2 * (channels // 2) / width)
     return torch.where(channels % 2 == 0, angles.sin(), angles.cos()).float()
@@ -109,7 +109,7 @@ def sinusoids(width: int, count: int) -> torch.Tensor:
 
 @op("position")
 class Position(nn.Module):
-    """Adds a vector to every position, tokens included (Dosovitskiy et al. 2021, arXiv:2010.11929).
+    """Adds a position embedding to every position, tokens included (Dosovitskiy et al. 2021, arXiv:2010.11929).
 
     The table belongs to one resolution; `nas.networks.network.resize_tables` fits it to another.
 
@@ -136,7 +136,7 @@ class Position(nn.Module):
             nn.init.trunc_normal_(self.embedding, std=0.02)
 
     def fixed(self) -> torch.Tensor:
-        """The sinusoids of this shape."""
+        """Returns the sinusoids of this shape."""
         channels, rows, columns = self.shape.tensor
         return sinusoids(channels, rows * columns).unflatten(1, (rows, columns))
 
@@ -144,7 +144,7 @@ class Position(nn.Module):
         return x + self.embedding
 
     def resized(self, name: str, found: torch.Tensor) -> torch.Tensor:
-        """Positions made for another map, for this one; the tokens' stay."""
+        """Returns the embedding of another map size resized to this one; the tokens' stay."""
         if not self.learned:
             return self.fixed().to(found)
         tokens = found[:, : self.shape.tokens]

@@ -36,9 +36,9 @@ MANY = "*"
 class OpRules(Protocol):
     """What a space needs to know of ops: their canonical spelling, and whether parameters make sense."""
 
-    def normalise_block(self, block: BlockConfig, where: str) -> BlockConfig: ...
+    def normalize_block(self, block: BlockConfig, where: str) -> BlockConfig: ...
 
-    def normalise_layer(self, layer: LayerConfig, where: str) -> LayerConfig: ...
+    def normalize_layer(self, layer: LayerConfig, where: str) -> LayerConfig: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +177,7 @@ class SearchSpace:
         key = ("stem", values)
         if key not in self._cache:
             names = {name: value for (name, _), value in zip(self.stem.choices, values, strict=True)}
-            self._cache[key] = self.ops.normalise_block(BlockConfig.from_dict(fill(self.stem.block, names)), "stem")
+            self._cache[key] = self.ops.normalize_block(BlockConfig.from_dict(fill(self.stem.block, names)), "stem")
         return self._cache[key]
 
     def head_block(self, width: int) -> BlockConfig:
@@ -188,7 +188,7 @@ class SearchSpace:
         if key not in self._cache:
             block = BlockConfig.from_dict(fill(self.head.to_dict(), {"width": width}), "head")
             classes = {"num_classes": block.get("num_classes")}
-            self._cache[key] = self.ops.normalise_block(block, f"{self.name}, head").having(classes)
+            self._cache[key] = self.ops.normalize_block(block, f"{self.name}, head").having(classes)
         return self._cache[key]
 
     @cached_property
@@ -244,8 +244,8 @@ class SearchSpace:
             transition = None
             if op.transition and first:
                 block = BlockConfig.from_dict(fill(op.transition, names), f"{where}, transition")
-                transition = self.ops.normalise_block(block, f"{where}, transition")
-            found = self._cache[key] = transition, tuple(self.ops.normalise_layer(layer, where) for layer in run)
+                transition = self.ops.normalize_block(block, f"{where}, transition")
+            found = self._cache[key] = transition, tuple(self.ops.normalize_layer(layer, where) for layer in run)
         return found
 
     def genotype(self, picked: Iterable[Any]) -> Genotype:

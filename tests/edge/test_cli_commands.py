@@ -42,6 +42,8 @@ PROFILE = Profile(
         }
     ],
     latency={"median_s": 0.0123, "iqr_s": 0.0004, "runs": 30, "warmup": 5, "setting": "cpu, float32"},
+    unsupported={},
+    reasons={},
 )
 
 

@@ -329,7 +329,7 @@ def test_the_head_and_doubled_widths_follow_the_last_stage() -> None:
         width, depths = point.stem[0], [gene.depth for gene in point.stages]
         last = width * 2 ** (len([d for d in depths if d]) - 1)
         before: Any = architecture.head["before"]
-        assert (before["width"], before["gate"]["width"]) == (2 * last, last // 4 or 1)
+        assert (before["width"], before["gate"]["rd_channels"]) == (2 * last, last // 4 or 1)
         assert [gene.width for gene in point.stages if gene.depth][-1] == last
         seen.add((width, last))
         other = architecture.head.having({"before": before.having({"width": 4 * last})})

@@ -14,7 +14,7 @@ import pytest
 import nas
 from nas.architecture import Architecture
 from nas.networks.loading import space_from_dict
-from nas.ops import normalise
+from nas.ops import normalize
 from nas.spaces import SearchSpace, StageSpace
 
 from ..shipped_spaces import NAMES, whole_space
@@ -83,7 +83,7 @@ def test_samples_are_members_and_survive_yaml_and_json(name: str) -> None:
         assert space.valid(point)
         assert space.decode(point) == architecture
         for text in (architecture.to_yaml(), json.dumps(architecture.to_dict())):
-            found = normalise(Architecture.from_yaml(text))
+            found = normalize(Architecture.from_yaml(text))
             assert (found, found.digest) == (architecture, architecture.digest)
             assert space.encode(found) == point
 

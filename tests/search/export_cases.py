@@ -11,7 +11,7 @@ import nas
 from nas.architecture import Architecture
 from nas.export import CardFacts, ExportedModel
 from nas.networks.network import Network
-from nas.ops import normalise
+from nas.ops import normalize
 
 # The second is rounded up on the way down: 18, 9, 5, 5, 3.
 RESOLUTION, TRAINED = 32, 18
@@ -83,7 +83,7 @@ CONVNEXT: dict[str, Any] = {
 
 
 def convnext() -> Architecture:
-    return normalise(Architecture.from_dict(CONVNEXT))
+    return normalize(Architecture.from_dict(CONVNEXT))
 
 
 def coatnet(layout: str = "CCAA", tries: int = 40) -> Architecture:
@@ -98,7 +98,7 @@ def mixed() -> Architecture:
     """Everything in one: stages C, C, A, A as CoAtNet has them, then one in ConvNeXt's style."""
     first, last = coatnet().to_dict(), convnext().to_dict()
     stage = {"transition": last["stages"][1]["transition"], "layers": last["stages"][0]["layers"]}
-    return normalise(Architecture.from_dict({**first, "stages": [*first["stages"], stage]}))
+    return normalize(Architecture.from_dict({**first, "stages": [*first["stages"], stage]}))
 
 
 def perturbed(network: Network, seed: int = 0) -> Network:

@@ -46,7 +46,7 @@ def test_a_network_small_enough_to_count_by_hand() -> None:
         "stages": [{"layers": [{"branches": [{"mixer": {"op": "attention", "width": 8, "head_dim": 4}}]}]}],
         "head": {"op": "classifier", "num_classes": 5, "hidden": False},
     }
-    found = nas.cost(ops.normalise(nas.Architecture.from_dict(data)))
+    found = nas.cost(ops.normalize(nas.Architecture.from_dict(data)))
     attention = 4 * 16 * 8 * 8 + 2 * 16 * 16 * 8
     assert found.macs == 16 * 3 * 8 + attention + 8 * 5
     assert found.params == (3 * 8 + 8) + (4 * (64 + 8) + 2 * 7 * 7) + (8 * 5 + 5)
@@ -140,7 +140,7 @@ def test_stages_that_do_not_fit_are_refused_by_number() -> None:
     data = {"format": 2, "stem": {"op": "conv_stem", "width": 8}, "stages": [{"layers": layers}],
             "head": {"op": "classifier"}}  # fmt: skip
     with pytest.raises(ArchitectureError, match="stage 1"):
-        nas.cost(ops.normalise(nas.Architecture.from_dict(data)))
+        nas.cost(ops.normalize(nas.Architecture.from_dict(data)))
 
 
 def test_templates_that_break_the_chain_are_refused() -> None:

@@ -10,9 +10,9 @@ from torch import nn
 
 import nas
 from nas.costs.counter import MacCounter
+from nas.networks.fold import fold
 from nas.networks.network import Network
 from nas.ops import Shape, make
-from nas.ops.folding import fold
 
 from .zoo_cases import architecture, perturbed
 
@@ -79,12 +79,12 @@ def test_folding_leaves_the_network_itself_alone() -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
 
 
-REPARAM = {"op": "reparam_conv", "small": 1, "identity": True, "activation": "gelu"}
+REPARAM = {"op": "reparam_conv", "small_kernel": 1, "identity": True, "activation": "gelu"}
 NODES: list[dict[str, Any]] = [
     REPARAM,
-    {**REPARAM, "depthwise": True, "kernel_size": 5, "small": 3},
-    {"op": "reparam_conv", "width": 16, "depthwise": True, "kernel_size": 7, "small": 3, "stride": 2},
-    {**REPARAM, "gate": {"op": "squeeze_excite", "width": 4}},
+    {**REPARAM, "depthwise": True, "kernel_size": 5, "small_kernel": 3},
+    {"op": "reparam_conv", "width": 16, "depthwise": True, "kernel_size": 7, "small_kernel": 3, "stride": 2},
+    {**REPARAM, "gate": {"op": "squeeze_excite", "rd_channels": 4}},
     {"op": "residual", "mixer": {"op": "rep_mixer"}, "scale": 0.5},
     {"op": "residual", "mixer": {"op": "depthwise_conv"}},
     {"op": "residual", "mixer": {"op": "conv", "bias": False, "dilation": 2}, "scale": 0.5},

@@ -14,7 +14,7 @@ import nas
 from nas.architecture import Architecture
 from nas.errors import ArchitectureError
 from nas.networks.network import Network, resize_tables
-from nas.ops import Shape, make, normalise
+from nas.ops import Shape, make, normalize
 
 from ..small_space import small_space
 
@@ -84,7 +84,7 @@ def test_stages_that_do_not_fit_are_refused_with_place_and_numbers(
     data = {"format": 2, "input": {"resolution": 56}, "stem": {"op": "conv", "width": 4, "stride": 2},
             "stages": [{**first, "transition": halved}, second], "head": {"op": "classifier"}}  # fmt: skip
     with pytest.raises(ArchitectureError) as caught:
-        user(normalise(Architecture.from_dict(data)))
+        user(normalize(Architecture.from_dict(data)))
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -93,10 +93,10 @@ def test_stem_and_head_that_do_not_fit_are_refused_by_name() -> None:
     data: dict[str, Any] = {"format": 2, "input": {"resolution": 8}, "stem": {**CONV, "kernel_size": 99, "padding": 0},
                             "stages": [], "head": {"op": "classifier"}}  # fmt: skip
     with pytest.raises(ArchitectureError, match=r"stem \(its input 3x8x8\): conv: a 99x99 kernel does not fit"):
-        nas.build(normalise(Architecture.from_dict(data)))
+        nas.build(normalize(Architecture.from_dict(data)))
     data |= {"stem": CONV, "head": {"op": "classifier", "pool": "token"}}
     with pytest.raises(ArchitectureError, match=r"head \(its input 6x8x8\): classifier: pool token"):
-        nas.cost(normalise(Architecture.from_dict(data)))
+        nas.cost(normalize(Architecture.from_dict(data)))
 
 
 def test_transitions_come_before_the_layers() -> None:
@@ -104,7 +104,7 @@ def test_transitions_come_before_the_layers() -> None:
     layers = [{"repeat": 2, "branches": [{"mixer": {"op": "depthwise_conv"}}]}]
     data = {"format": 2, "input": {"resolution": 8}, "stem": {"op": "conv_stem", "width": 4},
             "stages": [{"transition": transition, "layers": layers}], "head": {"op": "classifier"}}  # fmt: skip
-    network = nas.build(normalise(Architecture.from_dict(data)))
+    network = nas.build(normalize(Architecture.from_dict(data)))
     assert network.forward_features(torch.zeros(1, 3, 8, 8)).shape == (1, 8, 2, 2)
     assert len(network.stages[0].layers) == 2  # type: ignore[arg-type]
 

@@ -17,7 +17,7 @@ from torch import nn
 from nas.architecture import BlockConfig
 from nas.costs.counter import count
 from nas.errors import ArchitectureError
-from nas.ops import OPS, Shape, make, normalise_block
+from nas.ops import OPS, Shape, make, normalize_block
 from nas.ops.positions import RelativeBias
 from nas.ops.streams import together
 
@@ -46,7 +46,7 @@ def images(shape: Shape = SHAPE, batch: int = 2) -> torch.Tensor:
 
 def built(op: str, config: dict[str, Any], shape: Shape = SHAPE) -> Any:
     """An op whose weights depend on their shapes alone, norms' included."""
-    block = normalise_block(BlockConfig.from_dict({"op": op, **config}), "test")
+    block = normalize_block(BlockConfig.from_dict({"op": op, **config}), "test")
     module = make(block.to_dict(), shape)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -112,8 +112,8 @@ def test_every_parameter_changes_the_model(op: str, name: str) -> None:
 def test_parameters_at_their_default_are_not_spelt_out(op: str) -> None:
     config, _ = OPS_VARIED[op]
     defaults = {f.name: f.default for f in dataclasses.fields(OPS[op].Config) if f.default is not dataclasses.MISSING}
-    spelt_out = normalise_block(BlockConfig.from_dict({"op": op, **defaults, **config}), "test")
-    assert spelt_out == normalise_block(BlockConfig.from_dict({"op": op, **config}), "test")
+    spelt_out = normalize_block(BlockConfig.from_dict({"op": op, **defaults, **config}), "test")
+    assert spelt_out == normalize_block(BlockConfig.from_dict({"op": op, **config}), "test")
 
 
 # (op, the small op's config, the large op's, input channels of each): the large one holds the small one as a part.
@@ -157,8 +157,8 @@ NESTED = [
     ("conv_feed_forward", {"width": 4, "expand_ratio": 2, "middle": {"op": "depthwise_conv", "kernel_size": 3}},
      {"width": 8, "middle": {"op": "depthwise_conv", "kernel_size": 5}}, (4, 8)),
     ("cascade_conv", {"groups": 2}, {"groups": 2, "kernel_size": 5}, (4, 4)),
-    ("reparam_conv", {"width": 4, "stride": 2, "small": 1}, {"width": 8, "stride": 2, "small": 1, "kernel_size": 5},
-     (4, 8)),
+    ("reparam_conv", {"width": 4, "stride": 2, "small_kernel": 1},
+     {"width": 8, "stride": 2, "small_kernel": 1, "kernel_size": 5}, (4, 8)),
     ("reparam_conv", {"width": 8, "depthwise": True}, {"width": 16, "depthwise": True, "kernel_size": 5}, (4, 8)),
     ("rep_mixer", {}, {"kernel_size": 7}, (4, 8)),
     ("gated_feed_forward", {"expand_ratio": 2}, {"expand_ratio": 3}, (4, 8)),
@@ -257,7 +257,7 @@ def test_a_window_cut_off_by_the_edge_pools_what_it_has() -> None:
 )
 def test_what_cannot_be_built_is_refused_with_the_numbers(config: dict[str, Any], words: str) -> None:
     with pytest.raises(ArchitectureError) as caught:
-        make(normalise_block(BlockConfig.from_dict(config), "test").to_dict(), SHAPE)
+        make(normalize_block(BlockConfig.from_dict(config), "test").to_dict(), SHAPE)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 

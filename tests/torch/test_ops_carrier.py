@@ -11,8 +11,8 @@ import torch.nn.functional as F
 
 from nas.costs.counter import MacCounter
 from nas.errors import ArchitectureError
+from nas.networks.fold import fold
 from nas.ops import Shape, make
-from nas.ops.folding import fold
 from nas.ops.mlp_position import MLPBias
 
 # Two by two windows of 3 x 3 positions, each with 2 x 2 carriers.

@@ -11,12 +11,12 @@ from torch import nn
 
 from nas.architecture import BlockConfig
 from nas.errors import ArchitectureError
-from nas.ops import Shape, make, normalise_block
+from nas.ops import Shape, make, normalize_block
 
 
 def built(node: dict[str, Any], shape: Shape) -> Any:
     """An op with random weights, BatchNorm statistics included, in eval mode."""
-    module = make(normalise_block(BlockConfig.from_dict(node), "test").to_dict(), shape).eval()
+    module = make(normalize_block(BlockConfig.from_dict(node), "test").to_dict(), shape).eval()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, tensor in module.state_dict().items():
@@ -121,7 +121,7 @@ def test_fusion_refuses_an_inner_block_that_does_not_come_back() -> None:
 
 
 def test_transposed_convolution_makes_each_position_a_square() -> None:
-    up = built({"op": "transposed_conv", "factor": 3}, Shape(2, 2, 2))
+    up = built({"op": "transposed_conv", "scale_factor": 3}, Shape(2, 2, 2))
     x = images(1, 2, 2, 2)
     found = up(x)
     for c in range(2):

@@ -13,7 +13,7 @@ import nas
 from nas.architecture import Architecture
 from nas.errors import ArchitectureError
 from nas.export.onnx_file import missing_packages, run_onnx, write_onnx
-from nas.ops import Shape, make, normalise
+from nas.ops import Shape, make, normalize
 from nas.ops.mamba import linear_scan, selective_scan
 
 
@@ -140,7 +140,7 @@ def test_a_network_with_the_mixer_is_the_same_in_onnx(tmp_path: Path) -> None:
     layers = [{"branches": [{"norm": {"op": "layer_norm"}, "mixer": {"op": "mamba"}}]}]
     data = {"format": 2, "input": {"resolution": 6}, "stem": {"op": "conv", "width": 8, "stride": 2},
             "stages": [{"layers": layers}], "head": {"op": "classifier", "num_classes": 5}}  # fmt: skip
-    network = moved(nas.build(normalise(Architecture.from_dict(data))))
+    network = moved(nas.build(normalize(Architecture.from_dict(data))))
     write_onnx(network, tmp_path / "model.onnx", (3, 6, 6))
     images = drawn(3, 3, 6, 6).float()
     with torch.inference_mode():

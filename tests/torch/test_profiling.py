@@ -12,7 +12,7 @@ import nas
 from nas.architecture import Architecture
 from nas.costs import layout, profile
 from nas.errors import OptionError
-from nas.ops import normalise
+from nas.ops import normalize
 
 TRANSFORMER = [
     {
@@ -51,7 +51,7 @@ TINY = {
 
 
 def tiny() -> Architecture:
-    return normalise(Architecture.from_dict(TINY))
+    return normalize(Architecture.from_dict(TINY))
 
 
 def test_rows_hold_counts_made_by_hand() -> None:
@@ -126,7 +126,8 @@ def test_latency_is_measured_in_the_dtype_asked_for() -> None:
 
 def test_profile_is_plain_json() -> None:
     found = json.loads(json.dumps(profile(tiny(), latency=True, repeats=1).to_dict()))
-    assert {"params", "macs", "resolution", "layout", "stages", "latency", "unsupported", "reasons"} == set(found)
+    known = {"params", "macs", "resolution", "layout", "stages", "latency", "unsupported", "reasons"}
+    assert known == set(found)
     assert isinstance(found["macs"], int)
     assert found["stages"][0]["output"] == [8, 4, 4]
     assert profile(tiny()).to_dict()["latency"] is None

@@ -147,7 +147,7 @@ def test_the_largest_member_that_is_zero_outside_a_part_is_the_small_member(layo
 
 
 def test_a_part_of_a_layer_norm_is_the_narrow_norm(supernet: nas.Supernet) -> None:
-    """It normalises over its own channels: with a prefix of the weights, not as a zero-padded wide one would."""
+    """It normalizes over its own channels: with a prefix of the weights, not as a zero-padded wide one would."""
     narrow = SPACE.decode(Genotype((4,), (StageChoice("A", 4, 1, (1,)), StageChoice("A", 8, 1, (1,)))))
     modules = dict(supernet.path(narrow))
     norm: Any = modules["stages.0.layers.0"][0].norm  # type: ignore[index]

@@ -18,7 +18,7 @@ from nas.errors import ArchitectureError, ExportError, OptionError
 from nas.export import CardFacts, ExportedModel
 from nas.export.folder import write_config, write_weights
 from nas.networks.timm.timm_network import TimmNetwork, taken
-from nas.ops import normalise
+from nas.ops import normalize
 from nas.spaces.catalog import zoo_names
 
 from .timm_import import import_timm
@@ -53,7 +53,7 @@ def timm() -> ModuleType:
 
 
 def small() -> Architecture:
-    return normalise(Architecture.from_dict(SMALL))
+    return normalize(Architecture.from_dict(SMALL))
 
 
 @pytest.fixture

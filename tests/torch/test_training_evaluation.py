@@ -18,7 +18,7 @@ DATA = tiny_data()
 
 
 class Brightness(nn.Module):
-    """Says "dark", "grey" or "bright" by two thresholds on the mean of the normalised image."""
+    """Says "dark", "grey" or "bright" by two thresholds on the mean of the normalized image."""
 
     def __init__(self, low: float, high: float) -> None:
         super().__init__()

@@ -13,7 +13,7 @@ _LEAST_AREA, _MOST_RATIO, _JITTER = 0.3, 4 / 3, 0.4
 
 
 def random_view(images: torch.Tensor, generator: torch.Generator, *, augment: Augment) -> torch.Tensor:
-    """One view of each of (B, C, R, R) normalised images, of the same shape.
+    """One view of each of (B, C, R, R) normalized images, of the same shape.
 
     A random part of at least 0.3 of the area, at most 4:3, scaled to the whole square; mirrored half the time where
     `augment` is "crop-flip"; contrast, brightness and (in colour) each channel changed by up to 0.4. With "none" only

@@ -28,7 +28,7 @@ ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Hardswish)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Probe:
-    """A few training images, normalised: (N, C, R, R) float with labels (N,), and the seed of all noise."""
+    """A few training images, normalized: (N, C, R, R) float with labels (N,), and the seed of all noise."""
 
     images: torch.Tensor
     labels: torch.Tensor
@@ -120,7 +120,7 @@ def absolute_gradients(network: Network, probe: Probe, *, linear: bool) -> Absol
 
 
 def entropies(network: Network, probe: Probe) -> list[float]:
-    """Per layer, the entropy of the normalised eigenvalues of its features' covariance over images and positions.
+    """Per layer, the entropy of the normalized eigenvalues of its features' covariance over images and positions.
 
     The images are noise.
     """

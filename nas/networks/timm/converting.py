@@ -1,4 +1,4 @@
-"""Pieces that the families' conversions share."""
+"""Functions that the families' conversions of weights share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ State = dict[str, torch.Tensor]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """How timm's weights of one family become ours.
+    """Conversion of timm's weights of one family to ours.
 
     Attributes:
         names: timm's model names -> the zoo's, smallest first.
@@ -29,13 +29,13 @@ class Family:
     classifier: str = field(default="head.fc.weight")
 
     def classes(self, state: State) -> int | None:
-        """The number of classes that the given weights tell apart."""
+        """Returns the number of classes of the given weights."""
         found = state.get(self.classifier)
         return None if found is None else found.shape[0]
 
 
 def renamed(state: State, rules: Sequence[tuple[str, str]]) -> State:
-    """A state dict with each name rewritten by the first rule (pattern, replacement) that matches all of it.
+    """Returns a state dict with each name rewritten by the first rule (pattern, replacement) that matches all of it.
 
     Names that no rule matches are left out.
     """
@@ -50,12 +50,12 @@ def renamed(state: State, rules: Sequence[tuple[str, str]]) -> State:
 
 
 def split_qkv(tensor: torch.Tensor, sizes: Sequence[int] | None = None) -> list[torch.Tensor]:
-    """A fused q, k, v tensor divided along its first axis, in thirds or by sizes."""
+    """Splits a fused q, k, v tensor along its first axis, in thirds or by sizes."""
     return list(tensor.split(list(sizes) if sizes else tensor.shape[0] // 3))
 
 
 def split_qkv_by_head(tensor: torch.Tensor, heads: int, sizes: Sequence[int]) -> list[torch.Tensor]:
-    """A fused tensor whose first axis is heads x (q, k, v) divided into q, k and v with their heads in a row.
+    """Splits a fused tensor whose first axis is heads x (q, k, v) into q, k and v with their heads in a row.
 
     Args:
         sizes: Channels of q, k and v per head.
@@ -67,7 +67,7 @@ def split_qkv_by_head(tensor: torch.Tensor, heads: int, sizes: Sequence[int]) ->
 def divided(
     state: State, network: Network, *, fused: str = "qkv", parts: Sequence[str] = ("q", "k", "v"), by_head: bool = False
 ) -> State:
-    """Fused projections of attention divided among ours, whatever they hold (weight, bias, a norm's numbers).
+    """Splits fused projections of attention among ours, whatever they hold (weight, bias, a norm's numbers).
 
     `a.b.qkv.linear.weight` becomes `a.b.q.linear.weight` and so on, `a.b` being attention of `network`.
 
@@ -95,17 +95,17 @@ def divided(
 
 
 def as_linear(tensor: torch.Tensor) -> torch.Tensor:
-    """A 1x1 convolution's weight (out, in, 1, 1) as a linear map's (out, in); others unchanged."""
+    """Returns a 1x1 convolution's weight (out, in, 1, 1) as a linear map's (out, in); others unchanged."""
     return tensor.flatten(1) if tensor.ndim == 4 else tensor
 
 
 def as_conv(tensor: torch.Tensor) -> torch.Tensor:
-    """A linear map's weight (out, in) as a 1x1 convolution's (out, in, 1, 1); others unchanged."""
+    """Returns a linear map's weight (out, in) as a 1x1 convolution's (out, in, 1, 1); others unchanged."""
     return tensor[:, :, None, None] if tensor.ndim == 2 else tensor
 
 
 def unflattened(converted: State, network: Network, ending: str) -> State:
-    """Tensors of names that end so, kept flat elsewhere (tables of positions), in the shape of ours."""
+    """Returns tensors whose names end so, which are flat in timm (position tables), in the shape of ours."""
     own = network.state_dict()
     return {
         name: tensor.reshape(own[name].shape) if name.endswith(ending) and name in own else tensor
@@ -114,7 +114,7 @@ def unflattened(converted: State, network: Network, ending: str) -> State:
 
 
 def fitted(converted: State, network: Network) -> State:
-    """Tensors of ours that are equal but for axes of length one (1x1 convolutions and linear maps) brought to shape."""
+    """Returns tensors that differ from ours by axes of length one alone (1x1 convolutions, linear maps) reshaped."""
     own = network.state_dict()
     return {
         name: tensor.reshape(own[name].shape)

@@ -1,4 +1,4 @@
-"""What `nas.to_timm` has registered: timm looks for a model's default_cfg in the module that the model comes from."""
+"""Models that `nas.to_timm` registered: timm looks for a model's default_cfg in the module that defines it."""
 
 from __future__ import annotations
 

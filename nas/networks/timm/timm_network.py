@@ -1,4 +1,4 @@
-"""A network with the methods that timm's factory, feature extraction and training script ask a model for.
+"""Networks with the methods that timm's factory, feature extraction and training script need of a model.
 
 It has the parameters of `nas.networks.network.Network` under the same names, so that weights go either way. Nothing
 here needs timm.
@@ -26,7 +26,7 @@ Indices = int | Sequence[int] | None
 
 
 class TimmNetwork(Network):
-    """A classifier as timm has them: (B, in_chans, img_size, img_size) -> (B, num_classes).
+    """Classifier with timm's interface: (B, in_chans, img_size, img_size) -> (B, num_classes).
 
     Args:
         num_classes: None for the architecture's; 0 for none, and features (B, num_features) instead of logits.
@@ -66,18 +66,18 @@ class TimmNetwork(Network):
             self.reset_classifier(0)
 
     def classifiers(self) -> list[Any]:
-        """The classifiers of the head; those of parallel streams are several."""
+        """Returns the classifiers of the head, several for parallel streams."""
         return [module for module in self.head.modules() if isinstance(module, Classifier)]
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        """What the last stage gives: (B, C, H, W), or with tokens (B, C, T + H * W, 1)."""
+        """Returns the last stage's output: (B, C, H, W), or with tokens (B, C, T + H * W, 1)."""
         x = self.stem(x)
         for stage in self.stages:
             x = self._run(stage, x)
         return x
 
     def forward_head(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
-        """Logits of what `forward_features` gives, or with `pre_logits` what the classifier reads, (B, C)."""
+        """Returns logits of the output of `forward_features`, or its input (B, C) with `pre_logits`."""
         if not pre_logits:
             return self.head(x)
         if not isinstance(self.head, Classifier):
@@ -97,7 +97,7 @@ class TimmNetwork(Network):
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
     ) -> Any:
-        """The maps (B, C, H, W) that some stages give, without their tokens; and what the last one gives.
+        """Returns the last stage's output and the maps (B, C, H, W) of some stages, without their tokens.
 
         Args:
             indices: Of stages; the last so many for a number, all for None.
@@ -120,7 +120,7 @@ class TimmNetwork(Network):
     def prune_intermediate_layers(
         self, indices: Indices = 1, prune_norm: bool = False, prune_head: bool = True
     ) -> list[int]:
-        """Drops the stages after the last wanted one, and the head; the indices that stay."""
+        """Drops the stages after the last wanted one, and the head; returns the indices that stay."""
         wanted = taken(len(self.stages), indices)
         self.stages = self.stages[: max(wanted) + 1]
         if prune_head:
@@ -128,12 +128,12 @@ class TimmNetwork(Network):
         return wanted
 
     def get_classifier(self) -> nn.Module:
-        """The linear map that gives the logits, or the head where it has several."""
+        """Returns the linear map that computes the logits, or the head if it has several."""
         linears = [linear for head in self.classifiers() for linear in (head.linear, *head.others)]
         return linears[0] if len(linears) == 1 else self.head
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """New linear maps for another number of classes; 0 for none."""
+        """Replaces the linear maps by new ones for another number of classes; 0 for none."""
         if global_pool is not None:
             raise OptionError(f"global_pool (={global_pool!r}) cannot be chosen: the head pools in its own way.")
         heads = self.classifiers()
@@ -150,18 +150,18 @@ class TimmNetwork(Network):
         self._drop_features()
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Whether stages are computed anew in the backward pass, to save memory."""
+        """Sets whether stages are recomputed in the backward pass, to save memory."""
         self.grad_checkpointing = enable
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """Regular expressions that sort parameters by depth, for learning rates that fall with it."""
+        """Returns regular expressions that group parameters by depth, for layer-wise learning rate decay."""
         if coarse:
             return {"stem": r"^stem", "blocks": [(r"^stages\.(\d+)", None), (r"^head", (99999,))]}
         blocks = [(r"^stages\.(\d+)\.transition", (0,)), (r"^stages\.(\d+)\.layers\.(\d+)", None), (r"^head", (99999,))]
         return {"stem": r"^stem", "blocks": blocks}
 
     def no_weight_decay(self) -> set[str]:
-        """Tables of positions and tokens, which are no weights of anything; norms and biases timm leaves out itself."""
+        """Returns the names of position tables and tokens; timm leaves out norms and biases itself."""
         names: set[str] = set()
         for path, module in self.named_modules():
             if hasattr(module, "resized") and not isinstance(module, nn.Conv2d):
@@ -193,7 +193,7 @@ class TimmNetwork(Network):
 
 
 class Dropped:
-    """Dropout of what a module reads."""
+    """Dropout of a module's input."""
 
     def __init__(self, rate: float) -> None:
         self.rate = rate
@@ -203,7 +203,7 @@ class Dropped:
 
 
 class DroppedPath:
-    """Stochastic depth of what a module gives: nothing for some images of a batch, more for the others."""
+    """Stochastic depth of a module's output: zero for some images of a batch, scaled up for the others."""
 
     def __init__(self, rate: float) -> None:
         self.rate = rate
@@ -216,7 +216,7 @@ class DroppedPath:
 
 
 def square(size: int | tuple[int, int]) -> int:
-    """The side of square images.
+    """Returns the side of square images.
 
     Raises:
         OptionError: If they are not square.
@@ -228,7 +228,7 @@ def square(size: int | tuple[int, int]) -> int:
 
 
 def taken(count: int, indices: Indices) -> list[int]:
-    """Indices of stages, none negative.
+    """Returns indices of stages without negative ones.
 
     Raises:
         OptionError: If there is no such stage.

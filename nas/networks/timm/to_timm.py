@@ -1,4 +1,4 @@
-"""Networks of ours under names that timm knows."""
+"""Registration of our networks as timm models."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from nas.networks.loading import is_digest_of, load_architecture
 from nas.networks.network import Network, resize_tables
 from nas.networks.timm import registered
 from nas.networks.timm.timm_network import TimmNetwork
-from nas.ops import normalise
+from nas.ops import normalize
 from nas.spaces.catalog import zoo_names
 
-# ImageNet's, which timm's models are for unless they say otherwise.
+# ImageNet's, the default of timm's models.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CONFIG, WEIGHTS = "architecture.yaml", "weights.safetensors"
 
@@ -61,7 +61,7 @@ def to_timm(source: str | Path | Architecture, *, name: str | None = None) -> st
         network = TimmNetwork(architecture)
     registered.default_cfgs[name] = _default_cfg(network, architecture, found)
     with warnings.catch_warnings():
-        # That the same name is registered anew, by a second call, is what was asked for.
+        # A second call may register the same name again.
         warnings.filterwarnings("ignore", message="Overwriting", category=UserWarning)
         models.register_model(_entrypoint(name, architecture))
     return name
@@ -79,9 +79,9 @@ def _timm_models() -> Any:
 
 
 def _read(source: str | Path | Architecture) -> tuple[Architecture, dict[str, Any]]:
-    """An architecture at the resolution of its weights, and what is known of those."""
+    """Returns an architecture at the resolution of its weights, and the facts on record about them."""
     if isinstance(source, Architecture):
-        return normalise(source), {}
+        return normalize(source), {}
     folder = Path(source)
     if str(source) in zoo_names() or not folder.is_dir():
         return load_architecture(source), {}
@@ -105,7 +105,7 @@ def _read(source: str | Path | Architecture) -> tuple[Architecture, dict[str, An
 
 
 def _default_cfg(network: TimmNetwork, architecture: Architecture, found: dict[str, Any]) -> dict[str, Any]:
-    """What timm wants to know of a model beside its function."""
+    """Returns timm's default_cfg of a model."""
     size, channels = architecture.input.resolution, architecture.input.channels
     linears, first = [], []
     for path, module in network.named_modules():
@@ -137,7 +137,7 @@ def _one_or_all(names: list[str]) -> str | tuple[str, ...] | None:
 
 
 def _entrypoint(name: str, architecture: Architecture) -> Callable[..., nn.Module]:
-    """The function that timm calls for a model."""
+    """Returns the function that timm calls to create a model."""
 
     def create(pretrained: bool = False, **kwargs: Any) -> nn.Module:
         from timm.models import build_model_with_cfg

@@ -1,7 +1,7 @@
-"""timm's weights in networks of the zoo, so that work can start from pretrained ones.
+"""timm's pretrained weights in networks of the zoo.
 
 Each family has a module here that says which timm models are which of our networks, and how the tensors of one are
-named, split and shaped in the other. timm itself is never imported: a model or a state dict is handed in.
+named, split and shaped in the other. timm itself is never imported: a model or a state dict is given.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from nas.registry import unknown
 
 
 def zoo_name(timm_name: str) -> str:
-    """The zoo's name of a timm model, such as `levit_256` for `levit_256.fb_dist_in1k`.
+    """Returns the zoo's name of a timm model, such as `levit_256` for `levit_256.fb_dist_in1k`.
 
     Raises:
         ArchitectureError: If the zoo has no such network whose weights are known to fit.
@@ -29,7 +29,7 @@ def zoo_name(timm_name: str) -> str:
 
 
 def from_timm(name: str, weights: nn.Module | Mapping[str, torch.Tensor]) -> Network:
-    """A network of the zoo with the weights of a timm model, in eval mode.
+    """Returns a network of the zoo with the weights of a timm model, in eval mode.
 
     Args:
         name: timm's name of the model, with or without its tag.
@@ -59,7 +59,7 @@ def from_timm(name: str, weights: nn.Module | Mapping[str, torch.Tensor]) -> Net
 
 
 def check_fit(name: str, converted: Mapping[str, torch.Tensor], own: Mapping[str, Any]) -> None:
-    """Refuses weights that leave a tensor of ours unset, have one too many, or another shape."""
+    """Refuses weights that lack a tensor of ours, have one too many, or one of another shape."""
     for key in sorted({*converted, *own}):
         if key not in converted or key not in own or converted[key].shape != own[key].shape:
             there = tuple(converted[key].shape) if key in converted else "missing"

@@ -122,7 +122,7 @@ def _head(data: object, ops: OpRules) -> BlockConfig:
             wrong = sorted(names - {"width"})[0]
             raise SpaceError(f"head: {unknown('choice', wrong, {'width'})} The head has no choices of its own.")
         return block.having(classes)  # its numbers are known, and checked, when the width is
-    return ops.normalise_block(block.having(classes), "head").having(classes)
+    return ops.normalize_block(block.having(classes), "head").having(classes)
 
 
 def _stages(data: list[Any], templates: dict[str, Any], widths: list[int], *, same: bool) -> tuple[StageSpace, ...]:

@@ -47,8 +47,9 @@ def with_width(data: dict[str, Any], width: int) -> dict[str, Any]:
     found = copy.deepcopy(data)
     for _, block in nodes(found):
         own = block.get("width")
-        if type(own) is int:
-            block["width"] = _term(own, width, MOST_PARTS)
+        for name in ("width", "rd_channels"):
+            if type(block.get(name)) is int:
+                block[name] = _term(block[name], width, MOST_PARTS)
         heads, head_dim = block.get("num_heads"), block.get("head_dim", 32)
         if block["op"] == "attention" and type(heads) is int and heads * head_dim == width:
             block["num_heads"] = f"$width/{head_dim}"

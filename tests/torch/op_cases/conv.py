@@ -8,7 +8,7 @@ CASES: Cases = {
         {
             "width": 24,
             "mixer": {"op": "attention", "head_dim": 2, "project": False},
-            "ratio": 0.5,
+            "bottle_ratio": 0.5,
             "kernel_size": 5,
             "stride": 1,
             "activation": "silu",
@@ -60,5 +60,5 @@ CASES: Cases = {
         },
     ),
     "pool_project": ({"width": 12}, {"width": 16, "stride": 1, "pool": "max", "norm": {"op": "batch_norm"}}),
-    "squeeze_excite": ({"width": 2}, {"width": 4, "activation": "relu", "gate": "hardsigmoid"}),
+    "squeeze_excite": ({"rd_channels": 2}, {"rd_channels": 4, "activation": "relu", "gate": "hardsigmoid"}),
 }

@@ -4,5 +4,5 @@ from . import Cases
 
 CASES: Cases = {
     "gated_fusion": ({"inner": {"op": "conv"}}, {"inner": {"op": "activation"}, "gate": "relu"}),
-    "transposed_conv": ({}, {"factor": 3, "bias": False}),
+    "transposed_conv": ({}, {"scale_factor": 3, "bias": False}),
 }

@@ -7,7 +7,7 @@ CASES: Cases = {
         {},
         {"map": {"op": "none"}, "tokens": {"op": "feed_forward"}},
     ),
-    "class_token": ({}, {"tokens": 2}),
+    "class_token": ({}, {"num_tokens": 2}),
     "drop_tokens": ({}, {}),
     "position": ({}, {"kind": "sinusoid"}),
 }

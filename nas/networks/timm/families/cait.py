@@ -8,7 +8,7 @@ from nas.networks.timm.families.encoders import encoded, places, tokens
 
 
 def convert(state: State, network: Network) -> State:
-    """Weights of timm's CaiT as ours; its last two blocks change the class token alone."""
+    """Converts timm's CaiT; its last two blocks change the class token alone."""
     blocks = (
         (r"blocks\.(\d+)", r"stages.0.layers.\1"),
         (r"blocks_token_only\.(\d+)", r"stages.1.layers.\1"),

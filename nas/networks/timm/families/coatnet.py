@@ -20,7 +20,7 @@ HEAD = (
 
 
 def mbconv(theirs: str, ours: str) -> tuple[tuple[str, str], ...]:
-    """Rules for an inverted residual: where it is there, a pattern of two groups, and here."""
+    """Returns rules for an inverted residual at `theirs`, a pattern of two groups, and `ours`."""
     return (
         (rf"{theirs}\.shortcut\.expand\.{LINEAR}", rf"{ours}.shortcut.project.\3"),
         (rf"{theirs}\.pre_norm\.{NORM}", rf"{ours}.norm.\3"),
@@ -51,7 +51,7 @@ RULES = (
 
 
 def convert(state: State, network: Network) -> State:
-    """From timm's CoAtNet to ours: tables of offsets with the heads first."""
+    """Converts timm's CoAtNet: tables of offsets with the heads first."""
     found = divided(renamed(state, RULES), network, by_head=True)
     found = {
         name: tensor.T.unflatten(1, (round(len(tensor) ** 0.5), -1)) if name.endswith("bias.table") else tensor

@@ -8,7 +8,7 @@ from nas.networks.timm.families.encoders import encoded, places, tokens
 
 
 def convert(state: State, network: Network) -> State:
-    """Weights of timm's ConViT as ours: ten blocks before its class token, two after it."""
+    """Converts timm's ConViT: ten blocks before its class token, two after it."""
     blocks = ((r"blocks\.(\d)", r"stages.0.layers.\1"), (r"blocks\.1(\d)", r"stages.1.layers.\1"))
     found = encoded(state, network, blocks)
     found["stem.1.embedding"] = places(state["pos_embed"])

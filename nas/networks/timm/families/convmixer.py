@@ -15,7 +15,7 @@ RULES = (
 
 
 def convert(state: State, network: Network) -> State:
-    """The ConvMixer of timm as ours."""
+    """Converts timm's ConvMixer."""
     return renamed(state, RULES)
 
 

@@ -19,7 +19,7 @@ RULES = (
 
 
 def convert(state: State, network: Network) -> State:
-    """The ConvNeXt of timm as ours; its small ones have 1x1 convolutions for linear maps."""
+    """Converts timm's ConvNeXt, whose small ones have 1x1 convolutions for linear maps."""
     return fitted(renamed(state, RULES), network)
 
 

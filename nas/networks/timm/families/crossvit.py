@@ -12,7 +12,7 @@ RULES = (
     (r"norm\.(\d)\.(.*)", r"head.classifiers.\1.norm.\2"),
     (r"head\.(\d)\.(.*)", r"head.classifiers.\1.linear.\2"),
 )
-# Of the branch in which the streams see one another.
+# Of the branch with cross-attention between the streams.
 CROSS = (
     (r"projs\.(\d)\.0\.(.*)", r"over.\1.norm.\2"),
     (r"projs\.(\d)\.2\.(.*)", r"over.\1.linear.\2"),
@@ -25,7 +25,7 @@ CROSS = (
 
 
 def convert(state: State, network: Network) -> State:
-    """Weights of timm's CrossViT as ours, with patches of one convolution or (dagger) of three."""
+    """Converts timm's CrossViT, with patches of one convolution or (dagger) of three."""
     cross = max(int(name.split(".")[4]) for name in network.state_dict() if name.startswith("stages.0.layers.0."))
     moved: State = {}
     for name, tensor in state.items():

@@ -1,4 +1,4 @@
-"""DeiT (arXiv:2012.12877): ViT, with or without a token to distil by."""
+"""DeiT (arXiv:2012.12877): ViT, with or without a distillation token."""
 
 from __future__ import annotations
 

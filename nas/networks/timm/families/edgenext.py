@@ -29,7 +29,7 @@ RULES = (
 
 
 def convert(state: State, network: Network) -> State:
-    """The EdgeNeXt of timm as ours."""
+    """Converts timm's EdgeNeXt."""
     found: State = {}
     for name, tensor in renamed(state, RULES).items():
         # Counted from the end of the layer's blocks, since only some have a position.

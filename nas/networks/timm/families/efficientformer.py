@@ -35,7 +35,7 @@ RULES = (
 
 
 def convert(state: State, network: Network) -> State:
-    """From timm's EfficientFormer to ours."""
+    """Converts timm's EfficientFormer."""
     found = {}
     depth = len(network.stages[-1].layers)  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]: a Stage
     for name, tensor in state.items():
@@ -51,7 +51,7 @@ def convert(state: State, network: Network) -> State:
 
 
 def _flattened(state: State, blocks: str, depth: int) -> int:
-    """The place of timm's flattening among the blocks of a stage, which holds nothing; beyond them where none is."""
+    """Returns the index of timm's flattening among a stage's blocks, or one beyond them if there is none."""
     return next((i for i in range(depth) if f"{blocks}.{i}.ls1.gamma" not in state), len(state))
 
 

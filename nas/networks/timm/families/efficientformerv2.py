@@ -10,7 +10,7 @@ from nas.networks.timm.families.efficientformer import BLOCK, HEAD, LAYER, LINEA
 
 
 def normed(theirs: str, ours: str, linear: str, norm: str = "norm") -> tuple[tuple[str, str], ...]:
-    """Rules for a convolution and its norm; the last group of `theirs` and of `ours` is not yet counted."""
+    """Returns rules for a convolution and its norm; the last group of `theirs` and of `ours` is not yet counted."""
     last = f"\\{re.compile(theirs).groups + 1}"
     return (
         (rf"{theirs}\.conv\.{LINEAR}", f"{ours}.{linear}.{last}"),
@@ -19,7 +19,7 @@ def normed(theirs: str, ours: str, linear: str, norm: str = "norm") -> tuple[tup
 
 
 def attention(theirs: str, ours: str) -> tuple[tuple[str, str], ...]:
-    """Rules for the parts that both kinds of attention have."""
+    """Returns rules for the parts that both kinds of attention have."""
     return (
         (rf"{theirs}\.attention_biases", f"{ours}.bias.distances"),
         *normed(rf"{theirs}\.q(?:\.proj)?", f"{ours}.q", "linear"),
@@ -53,7 +53,7 @@ RULES = (
 
 
 def convert(state: State, network: Network) -> State:
-    """From timm's EfficientFormerV2 to ours."""
+    """Converts timm's EfficientFormerV2."""
     own = network.state_dict()
     found = {}
     for name, tensor in renamed(state, RULES).items():

@@ -1,4 +1,4 @@
-"""What timm's transformer encoders (ViT, DeiT, PiT, CaiT, ConViT, Swin, CrossViT) have in common."""
+"""Conversion that timm's transformer encoders (ViT, DeiT, PiT, CaiT, ConViT, Swin, CrossViT) share."""
 
 from __future__ import annotations
 
@@ -63,11 +63,11 @@ def encoded(
 
 
 def tokens(*tensors: torch.Tensor) -> torch.Tensor:
-    """Class and distillation tokens, (1, T, C) each, as (C, T, 1)."""
+    """Returns class and distillation tokens, (1, T, C) each, as (C, T, 1)."""
     return torch.cat(tensors, 1)[0].T[..., None]
 
 
 def places(tensor: torch.Tensor) -> torch.Tensor:
-    """Positions of a map alone, (1, H * W, C), as (C, H, W)."""
+    """Returns position embeddings of a map without tokens, (1, H * W, C), as (C, H, W)."""
     side = round(tensor.shape[1] ** 0.5)
     return tensor[0].T.unflatten(1, (side, side))

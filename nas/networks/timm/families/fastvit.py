@@ -1,4 +1,4 @@
-"""FastViT as it trains, with its branches (arXiv:2303.14189); `nas.fold` then makes its deploy graph."""
+"""FastViT with its training branches (arXiv:2303.14189); `nas.fold` makes its deploy graph."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ RULES = (
 
 
 def convert(state: State, network: Network) -> State:
-    """The FastViT of timm as ours."""
+    """Converts timm's FastViT."""
     named = renamed(state, BRANCHES)
     found = renamed({name.replace(".blocks.", ".layers."): tensor for name, tensor in named.items()}, RULES)
     return fitted(divided(found, network), network)

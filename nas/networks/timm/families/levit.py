@@ -30,7 +30,7 @@ RULES = (
 
 
 def convert(state: State, network: Network) -> State:
-    """From timm's LeViT with two heads to ours."""
+    """Converts timm's LeViT with two heads."""
     found = renamed({_placed(name): tensor for name, tensor in state.items()}, RULES)
     found = divided(found, network, by_head=True)
     found = divided(found, network, fused="kv", parts=("k", "v"), by_head=True)
@@ -38,7 +38,7 @@ def convert(state: State, network: Network) -> State:
 
 
 def _placed(name: str) -> str:
-    """From timm's convolution of the stem, or block, to ours: from the second stage on, the first layer downsamples."""
+    """Converts a name of timm's stem or block to ours: from the second stage on, the first layer downsamples."""
     name = re.sub(r"^stem\.conv(\d)", lambda match: f"stem.{int(match[1]) - 1}", name)
     match = re.fullmatch(r"stages\.(\d)\.(?:blocks\.(\d+)|downsample)\.(.*)", name)
     if not match:

@@ -11,7 +11,7 @@ LAYER = r"stages.\1.layers.\2"
 
 
 def transformer(theirs: str, first: int) -> tuple[tuple[str, str], ...]:
-    """Rules for attention and feed-forward, ours from branch `first` on."""
+    """Returns rules for attention and feed-forward, ours from branch `first` on."""
     block, attention, feed_forward = rf"{BLOCK}\.{theirs}", rf"{LAYER}.{first}", rf"{LAYER}.{first + 1}"
     return (
         (rf"{block}\.norm1\.{LINEAR}", rf"{attention}.norm.\3"),
@@ -34,7 +34,7 @@ RULES = (
 
 
 def convert(state: State, network: Network) -> State:
-    """From timm's MaxViT to ours: its tables hold offsets from query to key, ours from key to query."""
+    """Converts timm's MaxViT: its tables hold offsets from query to key, ours from key to query."""
     found = divided(renamed(state, RULES), network)
     found = {name: tensor.flip(1, 2) if name.endswith("bias.table") else tensor for name, tensor in found.items()}
     return fitted(found, network)

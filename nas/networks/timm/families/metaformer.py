@@ -28,7 +28,7 @@ RULES = (
 
 
 def convert(state: State, network: Network) -> State:
-    """The MetaFormer of timm as ours."""
+    """Converts timm's MetaFormers."""
     first = dict(network.named_modules())
     found: State = {}
     for name, tensor in state.items():
@@ -47,7 +47,7 @@ def convert(state: State, network: Network) -> State:
 
 
 def _placed(name: str) -> str:
-    """The norms and scales that timm numbers as those of our branches."""
+    """Converts the norms and scales that timm numbers to those of our branches."""
     name = name.replace(".blocks.", ".layers.")
     name = re.sub(r"\.layer_scale([12])\.scale", lambda match: f".{int(match[1]) - 1}.scale", name)
     name = re.sub(r"\.res_scale([12])\.scale", lambda match: f".{int(match[1]) - 1}.shortcut.scale", name)
@@ -55,7 +55,7 @@ def _placed(name: str) -> str:
 
 
 def family(kind: str, sizes: tuple[str, ...], classifier: str = "head.fc.weight") -> Family:
-    """The family of one kind of mixer."""
+    """Returns the family of one kind of mixer."""
     return Family(names={f"{kind}_{s}": f"{kind}_{s}" for s in sizes}, convert=convert, classifier=classifier)
 
 

@@ -39,14 +39,14 @@ RULES = (
 
 
 def convert(state: State, network: Network) -> State:
-    """From timm's MobileViT to ours."""
+    """Converts timm's MobileViT."""
     found = {_counted(name): tensor for name, tensor in state.items()}
     found = {name.replace("final_conv", "head.before"): tensor for name, tensor in renamed(found, RULES).items()}
     return fitted(divided(found, network), network)
 
 
 def _counted(name: str) -> str:
-    """From timm's transformer block to our two residual branches, counted through."""
+    """Converts a name of timm's transformer block to that of our two residual branches."""
 
     def branches(match: re.Match[str]) -> str:
         return f".{2 * int(match[1]) + (match[2] in ('norm2', 'mlp'))}.{match[2]}."

@@ -9,7 +9,7 @@ _MHCA = {"group_conv3x3": 0, "norm": 1, "projection": 3}
 
 
 def convert(state: State, network: Network) -> State:
-    """The timm network's tensors under our names: its blocks are our layers, each part of them one of our branches."""
+    """Converts timm's Next-ViT: its blocks are our layers, each part of them one of our branches."""
     found: State = {}
     for name, tensor in state.items():
         if name.startswith("stem."):
@@ -25,7 +25,7 @@ def convert(state: State, network: Network) -> State:
 
 
 def _block(part: State, stage: int, block: int) -> State:
-    """One block: the change of width is the stage's transition, or a branch of its own."""
+    """Converts one block: the change of width is the stage's transition, or a branch of its own."""
     embeds = "patch_embed.conv.weight" in part
     layer = f"stages.{stage}.layers.{block}."
     first = int(embeds and block > 0)

@@ -13,7 +13,7 @@ RULES = (
 
 
 def convert(state: State, network: Network) -> State:
-    """Weights of timm's PiT with one or two tokens as ours."""
+    """Converts timm's PiT with one or two tokens."""
     blocks = ((r"transformers\.(\d)\.blocks\.(\d+)", r"stages.\1.layers.\2"),)
     found = fitted(encoded(state, network, blocks, RULES), network)
     found["stem.1.embedding"] = state["pos_embed"][0]

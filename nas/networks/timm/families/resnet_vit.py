@@ -22,7 +22,7 @@ RULES = (
 
 
 def convert(state: State, network: Network) -> State:
-    """Weights of timm's hybrid of ResNet and ViT as ours."""
+    """Converts timm's hybrid of ResNet and ViT."""
     last = len(network.stages) - 1
     rules = (*RULES, (r"patch_embed\.proj\.(.*)", rf"stages.{last}.transition.0.\1"))
     found = encoded(state, network, ((r"blocks\.(\d+)", rf"stages.{last}.layers.\1"),), rules)

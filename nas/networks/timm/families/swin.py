@@ -17,7 +17,7 @@ RULES = (
 
 
 def convert(state: State, network: Network) -> State:
-    """Weights of timm's Swin as ours."""
+    """Converts timm's Swin."""
     moved = {name: merged(tensor) if ".downsample." in name else tensor for name, tensor in state.items()}
     found = encoded(moved, network, ((r"layers\.(\d)\.blocks\.(\d+)", r"stages.\1.layers.\2"),), RULES)
     for name, tensor in found.items():
@@ -28,10 +28,10 @@ def convert(state: State, network: Network) -> State:
 
 
 def merged(tensor: torch.Tensor) -> torch.Tensor:
-    """The last axis, four neighbours (column, row, channel), in the order (channel, row, column)."""
-    neighbours = tensor.unflatten(-1, (2, 2, -1))
-    last = neighbours.ndim - 1
-    return neighbours.permute(*range(last - 2), last, last - 1, last - 2).flatten(-3)
+    """Reorders the last axis, four neighbors (column, row, channel), to (channel, row, column)."""
+    neighbors = tensor.unflatten(-1, (2, 2, -1))
+    last = neighbors.ndim - 1
+    return neighbors.permute(*range(last - 2), last, last - 1, last - 2).flatten(-3)
 
 
 FAMILY = Family(

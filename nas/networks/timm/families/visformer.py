@@ -34,7 +34,7 @@ COUNTED = re.compile(r"^(stage|patch_embed|pos_embed)(\d)")
 
 
 def convert(state: State, network: Network) -> State:
-    """From timm's Visformer to ours: its stages are counted from one."""
+    """Converts timm's Visformer, whose stages are counted from one."""
     found = {COUNTED.sub(lambda m: f"{m[1]}{int(m[2]) - 1}", name): tensor for name, tensor in state.items()}
     return fitted(divided(renamed(found, RULES), network), network)
 

@@ -8,7 +8,7 @@ from nas.networks.timm.families.encoders import encoded, tokens
 
 
 def convert(state: State, network: Network) -> State:
-    """Weights of timm's vision transformer with one or two tokens as ours."""
+    """Converts timm's vision transformer with one or two tokens."""
     found = encoded(state, network, ((r"blocks\.(\d+)", r"stages.0.layers.\1"),))
     kinds = [state[name] for name in ("cls_token", "dist_token") if name in state]
     found["stem.1.token"] = tokens(*kinds)
