@@ -46,7 +46,7 @@ class ArrayPart:
         step = max(CHUNK_VALUES // (array[0].size or 1), 1)
         for start in range(0, len(array), step):
             pixels = torch.from_numpy(eight_bit(array[start : start + step], what=self.what))
-            yield Chunk(start=start, images=centre_square(pixels, resolution), failed={})
+            yield Chunk(start=start, images=center_square(pixels, resolution), failed={})
 
 
 def image_shape(shape: tuple[int, ...], *, what: str) -> tuple[int, int, int]:
@@ -101,12 +101,12 @@ def eight_bit(pixels: np.ndarray, *, what: str) -> np.ndarray:
     if low < 0 or high > 1:
         raise DataError(
             f"Float pixels must lie in [0, 1], but {what} has {low:.4g} to {high:.4g}: divide by 255, undo"
-            " a normalisation, or save uint8."
+            " a normalization, or save uint8."
         )
     return np.rint(pixels.astype(np.float32, copy=False) * 255).astype(np.uint8)
 
 
-def centre_square(pixels: Tensor, resolution: int) -> Tensor:
+def center_square(pixels: Tensor, resolution: int) -> Tensor:
     """Centre squares scaled to `resolution`: shrinking is antialiased, enlarging bilinear.
 
     Args:

@@ -17,7 +17,7 @@ ELEMENTWISE = ("aten::batch_norm", "aten::layer_norm", "aten::group_norm", "aten
 def fvcore_macs(config: dict[str, Any]) -> int:
     """Multiply-adds of one image through a network, by `fvcore.nn.FlopCountAnalysis`.
 
-    fvcore traces the network on the CPU and counts by its own table; left to itself it counts normalisation
+    fvcore traces the network on the CPU and counts by its own table; left to itself it counts normalization
     too and misses fused attention.
 
     Args:

@@ -20,7 +20,7 @@ def draw_curves(curves: Curves, look: Look | None = None) -> bytes:
         handles += axes.plot(
             [epoch for epoch, _ in series],
             [accuracy for _, accuracy in series],
-            color=look.colours[i % len(look.colours)],
+            color=look.colors[i % len(look.colors)],
             linestyle=_STYLES[i % len(_STYLES)],
             linewidth=1.8,
             marker="o" if len(series) <= 12 else "",

@@ -1,4 +1,4 @@
-"""How every picture of a report looks: colours, sizes, axes; PNG without touching pyplot's global state."""
+"""How every picture of a report looks: colors, sizes, axes; PNG without touching pyplot's global state."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Look:
         return "#16191d" if self.dark else "#ffffff"
 
     @property
-    def colours(self) -> tuple[str, ...]:
+    def colors(self) -> tuple[str, ...]:
         return _DARK if self.dark else _LIGHT
 
     @property
@@ -60,7 +60,7 @@ class Look:
 
 
 def new_figure(look: Look) -> tuple[Figure, Axes]:
-    """An empty figure with one pair of axes in the page's colours."""
+    """An empty figure with one pair of axes in the page's colors."""
     figure = Figure(figsize=look.inches, layout="constrained", facecolor=look.background)
     FigureCanvasAgg(figure)
     axes = figure.add_subplot(facecolor=look.background)

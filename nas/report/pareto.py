@@ -86,20 +86,20 @@ def _scale(costs: list[float], budgets: tuple[Budget, ...], objective: str) -> t
 def _draw_trials(axes: Axes, trials: list[Trial], objective: str, factor: float, look: Look) -> list[Artist]:
     counts = Counter(trial.layout for trial in trials)
     named = sorted(layout for layout, _ in counts.most_common(len(MARKERS)))
-    markers = dict(zip(named, zip(look.colours, MARKERS, strict=True), strict=False))
+    markers = dict(zip(named, zip(look.colors, MARKERS, strict=True), strict=False))
     handles: list[Artist] = []
     for layout in [*named, None]:
         group = [t for t in trials if t.layout == layout or (layout is None and t.layout not in markers)]
         if not group:
             continue
-        colour, marker = markers.get(layout, OTHERS) if layout is not None else OTHERS
+        color, marker = markers.get(layout, OTHERS) if layout is not None else OTHERS
         name = "other layouts" if layout is None else layout.lstrip("_") or "no layout"
         x = [_cost(trial, objective) / factor for trial in group]
         axes.scatter(
             x,
             [t.score or 0.0 for t in group],
             s=24,
-            c=colour,
+            c=color,
             marker=marker,
             alpha=0.75 if look.dark else 0.55,
             linewidths=0,
@@ -111,7 +111,7 @@ def _draw_trials(axes: Axes, trials: list[Trial], objective: str, factor: float,
                 [],
                 linestyle="",
                 marker=marker,
-                color=colour,
+                color=color,
                 markersize=6,
                 label=f"{name} ({len(group)})",
             )

@@ -26,8 +26,6 @@ class Profile:
 
 
 PROFILE = Profile(
-    unsupported={},
-    reasons={},
     params=25_036_948,
     macs=4_142_000_000,
     stages=[

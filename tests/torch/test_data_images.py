@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from nas.data.arrays import centre_square, channels_last, eight_bit, image_shape
+from nas.data.arrays import center_square, channels_last, eight_bit, image_shape
 from nas.data.images import UnreadableImageError, decode, glance
 from nas.errors import DataError
 
@@ -89,19 +89,19 @@ def test_broken_exif_data_does_not_make_an_image_unreadable():
 
 
 @pytest.mark.parametrize("size", [(12, 4), (4, 12)])
-def test_the_centre_square_is_kept(size):
+def test_the_center_square_is_kept(size):
     image = solid("L", 0, size)
     width, height = size
     image.paste(255, ((width - 4) // 2, (height - 4) // 2, (width + 4) // 2, (height + 4) // 2))
     assert (decode(encoded(image), resolution=4, channels=1) == 255).all()
-    assert (centre_square(torch.from_numpy(np.array(image)[None, ..., None]), 4) == 255).all()
+    assert (center_square(torch.from_numpy(np.array(image)[None, ..., None]), 4) == 255).all()
 
 
 def test_shrinking_is_antialiased_in_files_and_arrays_alike():
     stripes = np.zeros((64, 64), dtype=np.uint8)
     stripes[:, ::2] = 255
     from_file = decode(encoded(Image.fromarray(stripes)), resolution=8, channels=1)
-    from_array = centre_square(torch.from_numpy(stripes)[None, ..., None], 8)[0].numpy()
+    from_array = center_square(torch.from_numpy(stripes)[None, ..., None], 8)[0].numpy()
     assert np.abs(from_file[1:-1, 1:-1].astype(int) - 127).max() <= 2
     assert np.abs(from_file.astype(int) - from_array.astype(int)).max() <= 1
 
@@ -109,7 +109,7 @@ def test_shrinking_is_antialiased_in_files_and_arrays_alike():
 def test_small_images_are_enlarged_bilinearly_in_files_and_arrays_alike():
     ramp = np.array([[0, 100], [100, 200]], dtype=np.uint8)
     from_file = decode(encoded(Image.fromarray(ramp)), resolution=4, channels=1)
-    from_array = centre_square(torch.from_numpy(ramp)[None, ..., None], 4)[0].numpy()
+    from_array = center_square(torch.from_numpy(ramp)[None, ..., None], 4)[0].numpy()
     assert from_file[0, :, 0].tolist() == [0, 25, 75, 100]
     assert np.abs(from_file.astype(int) - from_array.astype(int)).max() <= 1
 

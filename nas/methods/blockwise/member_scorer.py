@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from nas.architecture import Architecture
 from nas.errors import OptionError, RunError, SpaceError
 from nas.methods.blockwise.blocks import Blocks, Cell, Path
-from nas.methods.blockwise.cell_scorer import CellScorer, standardised
+from nas.methods.blockwise.cell_scorer import CellScorer, standardized
 
 _APART = 0.05
 """How far distances that are measured again may be from those on record: other machines round otherwise."""
@@ -16,10 +16,10 @@ _TOGETHER = 256
 
 
 class MemberScorer:
-    """The sum over a network's blocks of the standardised score of its path in its cell.
+    """The sum over a network's blocks of the standardized score of its path in its cell.
 
     Where a cell has more paths than were sampled for it, a network's path may not be among those that the search
-    scored. It is measured then as they were, and standardised by their mean, deviation and centre: no score depends
+    scored. It is measured then as they were, and standardized by their mean, deviation and centre: no score depends
     on which other networks are scored.
 
     Args:
@@ -35,7 +35,7 @@ class MemberScorer:
         self._scores: dict[tuple[Cell, Path], float] = {}
         for cell, distances in recorded.items():
             paths = blocks.cells[cell]
-            self._scores |= {(cell, path): s for path, s in zip(paths, standardised(distances), strict=True)}
+            self._scores |= {(cell, path): s for path, s in zip(paths, standardized(distances), strict=True)}
 
     def prepare(self, architectures: Sequence[Architecture]) -> int:
         """Measures the paths of these that are not on record, those of a cell together, and says how many there were.
@@ -90,7 +90,7 @@ class MemberScorer:
                 f"The distances of {cell} are no longer those on record: weights, images or ops have changed. Start a "
                 "new run."
             )
-        scores = standardised(recorded, found)
+        scores = standardized(recorded, found)
         self._scores |= {(cell, path): score for path, score in zip(paths, scores, strict=True)}
 
     def _route(self, architecture: Architecture) -> list[tuple[Cell, Path]]:

@@ -1,0 +1,123 @@
+"""A user's own method at the command line: its options, its scores, a stopped run of it, and its scores on workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import nas
+from nas.run import read_run
+
+ROOT = Path(nas.__file__).resolve().parents[1]
+MODULE = """
+import os
+import random
+import sys
+from dataclasses import dataclass
+
+import nas
+from nas.cli.main import main_search
+from nas.jobs.setup import ScoringSetup
+from nas.methods.protocol.search_method import SearchMethod
+from nas.options import MethodOptions
+from nas.options.declaration import option
+from nas.options.kinds import Whole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LuckOptions(MethodOptions):
+    luck: int = option(7, kind=Whole(0, 99, 7), help="number that scores are sampled by")
+
+
+class LuckyScoring:
+    def __init__(self, luck):
+        self.luck = luck
+        self.scored = 0
+
+    def score(self, architecture):
+        self.scored += 1
+        if self.scored > int(os.environ.get("STOP_AFTER", 10**6)):
+            raise KeyboardInterrupt
+        return random.Random(f"{self.luck} {architecture.digest}").random()
+
+    def make(self):
+        return self
+
+    def pack(self):
+        return ScoringSetup(make="lucky:unpack", facts={"luck": self.luck}, arrays={})
+
+
+def unpack(setup):
+    return LuckyScoring(setup.facts["luck"])
+
+
+class Lucky(SearchMethod):
+    def scorer(self, context, trained):
+        return LuckyScoring(self.options.luck)
+
+
+nas.register_method("lucky", Lucky, options=LuckOptions, about="luck alone")
+if __name__ == "__main__":
+    sys.exit(main_search())
+"""
+SEARCH = shlex.split(
+    "--space coatnet-small --budget 5MFLOPs --data digits --method lucky --luck 5 --trials 8 --finalists 1 "
+    "--finalist-epochs 1 --train-resolution 16 --batch-size 64 --threads 1 --device cpu --no-onnx"
+)
+
+
+def run(home: Path, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
+    (home / "lucky.py").write_text(MODULE)
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{home}", "OMP_NUM_THREADS": "1", **more}
+    command = [sys.executable, "-c", "import sys, lucky; sys.exit(lucky.main_search())", *words]
+    return subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, check=False)
+
+
+def scores(folder: Path) -> list[tuple[str, float | None]]:
+    return [(trial.architecture.digest, trial.score) for trial in read_run(folder).trials()]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(home: Path) -> subprocess.CompletedProcess[str]:
+    return run(home, *SEARCH, "--out", "undisturbed", "--json")
+
+
+def test_its_options_are_shown_checked_and_used(
+    home: Path, undisturbed: subprocess.CompletedProcess[str]
+) -> None:
+    assert "number that scores are sampled by" in run(home, "--help").stdout
+    refused = run(home, *SEARCH, "--luck", "100", "--out", "refused")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "--luck" in refused.stderr
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    assert len(json.loads(undisturbed.stdout)["winners"]) == 1
+    assert (home / "undisturbed" / "winners" / "1" / "model.py").exists()
+    assert len({score for _, score in scores(home / "undisturbed")}) == 8
+
+
+@pytest.mark.usefixtures("undisturbed")
+def test_a_stopped_run_of_it_goes_on_to_the_same_result(home: Path) -> None:
+    stopped = run(home, *SEARCH, "--out", "stopped", STOP_AFTER="5")
+    assert stopped.returncode == 130, stopped.stderr
+    assert len(scores(home / "stopped")) < 8
+    assert run(home, "--resume", "stopped").returncode == 0
+    assert scores(home / "stopped") == scores(home / "undisturbed")
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("undisturbed")
+def test_on_a_worker_it_gives_the_scores_it_gives_in_process(home: Path) -> None:
+    ran = run(home, *SEARCH, "--workers", "1", "--out", "workers")
+    assert ran.returncode == 0, ran.stderr
+    assert scores(home / "workers") == scores(home / "undisturbed")
