@@ -93,9 +93,7 @@ def undisturbed(home: Path) -> subprocess.CompletedProcess[str]:
     return run(home, *SEARCH, "--out", "undisturbed", "--json")
 
 
-def test_its_options_are_shown_checked_and_used(
-    home: Path, undisturbed: subprocess.CompletedProcess[str]
-) -> None:
+def test_its_options_are_shown_checked_and_used(home: Path, undisturbed: subprocess.CompletedProcess[str]) -> None:
     assert "number that scores are sampled by" in run(home, "--help").stdout
     refused = run(home, *SEARCH, "--luck", "100", "--out", "refused")
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)

@@ -15,7 +15,7 @@ from nas.benchmark.scorers import score_all
 from nas.data import open_data
 from nas.errors import OptionError, RunError
 from nas.export import CardFacts, export_winner
-from nas.methods.blockwise.cell_scorer import standardised
+from nas.methods.blockwise.cell_scorer import standardized
 from nas.methods.blockwise.method import BlockwiseMethod
 from nas.methods.blockwise.options import SEQUENTIAL, BlockwiseOptions
 from nas.methods.protocol.ranking import RankingSettings
@@ -78,7 +78,7 @@ def test_the_best_sums_of_errors_are_proposed_and_the_plan_names_the_teacher(don
     assert len(trials) == OPTIONS.trials
     assert scores == sorted(scores, reverse=True)
     assert all(distance > 0 for _, distances in cells(done) for distance in distances)
-    assert all(len({*standardised(distances)}) > 1 for _, distances in cells(done))
+    assert all(len({*standardized(distances)}) > 1 for _, distances in cells(done))
     assert plan["teacher"]["path"] == teacher
     assert plan["teacher"]["architecture"] == nas.load_architecture(Path(teacher) / "architecture.yaml").digest
     losses = [event.loss for event in done.events(SupernetEpoch)]

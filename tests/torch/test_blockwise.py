@@ -21,7 +21,7 @@ from nas import ops
 from nas.costs import SpaceCosts
 from nas.methods.blockwise.blocks import Blocks
 from nas.methods.blockwise.bootstrapping import BootstrappedNet, Bootstrapping, Heads, bootstrapping_recipe
-from nas.methods.blockwise.cell_scorer import CellScorer, standardised
+from nas.methods.blockwise.cell_scorer import CellScorer, standardized
 from nas.methods.blockwise.losses import bootstrapping_loss, ensemble, momentum_at
 from nas.methods.blockwise.network import BlockSupernet
 from nas.methods.blockwise.training import FixedEntry, SequentialTraining, SideBySideTraining, run_entry
@@ -316,14 +316,14 @@ def test_weights_that_no_drawn_path_has_are_named() -> None:
     assert "stage1-layer9" in str(scorer(whole).lacks(cell, deeper))
 
 
-def test_scores_are_standardised_within_a_cell_and_turned_round() -> None:
-    found = standardised([1.0, 2.0, 3.0, 6.0])
+def test_scores_are_standardized_within_a_cell_and_turned_round() -> None:
+    found = standardized([1.0, 2.0, 3.0, 6.0])
     assert sum(found) == pytest.approx(0)
     assert sum(value**2 for value in found) / 4 == pytest.approx(1)
     assert found == sorted(found, reverse=True)
-    assert standardised([5.0]) == [0.0]
-    assert standardised([0.7, 0.7]) == [0.0, 0.0]
-    assert standardised([1.0, 2.0, 3.0, 6.0], [6.0, 3.0]) == [found[3], found[2]]
+    assert standardized([5.0]) == [0.0]
+    assert standardized([0.7, 0.7]) == [0.0, 0.0]
+    assert standardized([1.0, 2.0, 3.0, 6.0], [6.0, 3.0]) == [found[3], found[2]]
 
 
 def printed_scores() -> str:

@@ -63,7 +63,7 @@ def test_directions_are_orthogonal_and_their_kernel_is_near_that_of_softmax() ->
     torch.testing.assert_close(module.directions @ module.directions.T, 64 * torch.eye(64), rtol=1e-4, atol=1e-3)
 
 
-def test_standardised_weights_have_mean_zero_and_variance_one() -> None:
+def test_standardized_weights_have_mean_zero_and_variance_one() -> None:
     module = make({"op": "standard_conv", "width": 3, "stride": 2}, Shape(5, 4, 4))
     weight = module.weight.detach()
     weight = torch.stack([(each - each.mean()) / each.std(correction=0) for each in weight])

@@ -121,7 +121,7 @@ class CellScorer:
         return chain[::-1]
 
 
-def standardised(distances: Sequence[float], others: Sequence[float] | None = None) -> list[float]:
+def standardized(distances: Sequence[float], others: Sequence[float] | None = None) -> list[float]:
     """Scores of the paths of one cell: their distances turned round, with mean 0 and standard deviation 1.
 
     Paths of different cells can be added up then. Where all are alike (or alone), the scores are 0.

@@ -1,7 +1,7 @@
 """Block-wise distillation (DNA, Li et al. 2020, arXiv:1911.13053): a block's paths learn to give a teacher's maps.
 
 The teacher is a trained network. What it makes at the end of the part of it that corresponds to a block, each channel
-standardised over training images, is what every path of the block is to give: through a learned 1x1 convolution to the
+standardized over training images, is what every path of the block is to give: through a learned 1x1 convolution to the
 teacher's channels, and averaged to the smaller of the two grids. There is one such convolution for each width that a
 path may end in, the teacher's own too, or paths of that width would be measured by another rule than the rest of their
 cell. Unlike in DNA, the map that a block starts from is not the teacher's but, as in all our block-wise searches, one
@@ -84,7 +84,7 @@ class Teacher:
         network: For the images that the blocks are trained on, on the same device; it is frozen.
         taps: Where it has what each block is to give.
         mean, std: Per channel, what the network was trained on images less, and over; empty: as `data`.
-        data: The images of the training; the first of them give the statistics by which maps are standardised.
+        data: The images of the training; the first of them give the statistics by which maps are standardized.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Teacher:
 
     @torch.no_grad()
     def maps(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Its map (B, C, H, W) for each block, standardised, of images that are prepared as the training's are."""
+        """Its map (B, C, H, W) for each block, standardized, of images that are prepared as the training's are."""
         raw = self._raw(images)
         return tuple((x - m) / d for x, m, d in zip(raw, self._mean, self._deviation, strict=True))
 

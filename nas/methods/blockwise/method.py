@@ -28,7 +28,7 @@ from nas.methods.blockwise.block_training import (
 )
 from nas.methods.blockwise.blocks import Blocks, Cell, partition
 from nas.methods.blockwise.bootstrapping import Heads
-from nas.methods.blockwise.cell_scorer import CellScorer, standardised
+from nas.methods.blockwise.cell_scorer import CellScorer, standardized
 from nas.methods.blockwise.distillation import Projections
 from nas.methods.blockwise.member_scorer import MemberScorer
 from nas.methods.blockwise.network import BlockSupernet
@@ -263,13 +263,13 @@ def budget_blocks(sampler: BudgetSampler, *, seed: int) -> Blocks:
 
 
 def propose_best(context: Context, blocks: Blocks, distances: Mapping[Cell, Sequence[float]]) -> list[Trial]:
-    """The feasible architectures with the best sums of standardised scores, best first; returns all trials, in order.
+    """The feasible architectures with the best sums of standardized scores, best first; returns all trials, in order.
 
     Raises:
         BudgetError: If no feasible member is made of scored paths.
     """
     run, plan, sampler, progress = context.run, context.plan, context.sampler, context.progress
-    scores = {cell: standardised(found) for cell, found in distances.items()}
+    scores = {cell: standardized(found) for cell, found in distances.items()}
     trials = run.trials()
     seen: set[Any] = set()
     progress.start("search", plan.trials, "networks")

@@ -63,7 +63,7 @@ class FeatureGroups:
 class FeatureScaler:
     """Networks as points beside reference networks: equal weight for each group, whatever its number of columns.
 
-    Columns are standardised by the reference. A proxy enters by its normal score among the reference, since the sizes
+    Columns are standardized by the reference. A proxy enters by its normal score among the reference, since the sizes
     of proxies say little and some are infinite. So the point of a network depends on no other network than these.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Weight-standardised convolutions."""
+"""Weight-standardized convolutions."""
 
 from . import Cases
 
