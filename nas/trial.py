@@ -15,6 +15,10 @@ Status: TypeAlias = Literal["complete", "failed"]
 STATUSES: tuple[Status, ...] = ("complete", "failed")
 
 
+CHOSEN_BY = {"score": "score", "params": "most parameters", "log_channels": "most channels", "random": "at random"}
+"""What makes a trial a finalist, for people."""
+
+
 def trial_seed(seed: int, number: int) -> int:
     """Returns what the scoring of a trial is seeded with, by the search's seed and the trial's place."""
     return seed * 100_003 + number

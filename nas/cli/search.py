@@ -16,6 +16,7 @@ from nas.errors import OptionError
 from nas.executors import check_cluster, check_workers
 from nas.options import SearchOptions, flag, method_of
 from nas.options.kinds import Text
+from nas.trial import CHOSEN_BY
 
 if TYPE_CHECKING:
     from nas.pipeline.search import SearchResult
@@ -33,6 +34,11 @@ Only --space and --budget are needed: all else is planned for the machine and th
 multiply-adds, as papers write it. Every option: docs/options.md."""
 
 FINAL = "MACs are multiply-adds, what papers call FLOPs."
+_WINNER = (
+    *("rank", "path", "digest", "macs", "params", "score", "validation_accuracy", "validation_error"),
+    *("test_accuracy", "on_front", "chosen_by"),
+)
+"""What the JSON document says of a winner."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -218,10 +224,7 @@ def _both(budgets: tuple[Budget, ...]) -> str:
 
 def _show(result: SearchResult, console: Console) -> None:
     found = plain(result)
-    winners = [
-        {key: winner[key] for key in ("rank", "path", "digest", "macs", "params", "score", "test_accuracy")}
-        for winner in found["winners"]
-    ]
+    winners = [{key: winner[key] for key in _WINNER} for winner in found["winners"]]
     console.document({"run": found["run"], "ranking": found["ranking"], "winners": winners})
     for line in result_lines(found["run"], found["ranking"], winners):
         console.say(line)
@@ -231,17 +234,21 @@ def result_lines(run: str, ranking: dict[str, Any], winners: list[dict[str, Any]
     """What a search found, for people: the winners, what the scores are worth, and what to do next."""
     rows = [
         [
-            str(winner["rank"]),
+            f"{winner['rank']}{'*' if winner['on_front'] else ''}",
+            with_error(winner["validation_accuracy"], winner["validation_error"]),
             _figure(winner["test_accuracy"]),
             _figure(winner["score"]),
+            CHOSEN_BY.get(winner["chosen_by"], winner["chosen_by"]),
             format_quantity("macs", winner["macs"]),
             format_quantity("params", winner["params"]),
             winner["path"],
         ]
         for winner in winners
     ]
-    lines = ["", *table(["rank", "test accuracy", "score", "MACs", "params", "folder"], rows, left=(0, 5))]
-    lines += ["", FINAL, *ranking_lines(ranking), ""]
+    header = ["rank", "validation accuracy", "test accuracy", "score", "chosen by", "MACs", "params", "folder"]
+    lines = ["", *table(header, rows, left=(0, 4, 7))]
+    lines += ["", "Ranks are by validation accuracy, with its standard error; * marks the front of accuracy and MACs."]
+    lines += [FINAL, *ranking_lines(ranking), ""]
     if winners:
         best = shlex.quote(winners[0]["path"])
         lines += [
@@ -262,6 +269,11 @@ def ranking_lines(ranking: dict[str, Any]) -> list[str]:
     )
     spearman = f"Spearman with trained accuracy: {correlations}; " if correlations else ""
     return [f"Ranking of {ranking.get('n', 0)} trained networks: {spearman}{ranking.get('verdict', '')}"]
+
+
+def with_error(value: float | None, error: float | None) -> str:
+    """An accuracy and its standard error, as "0.8041 ± 0.0160"."""
+    return _figure(value) if value is None or error is None else f"{value:.4f} ± {error:.4f}"
 
 
 def _figure(value: float | None) -> str:

@@ -1,41 +1,64 @@
-"""The last phase: the winners among the finalists, written as folders that need nothing of this program."""
+"""The last phase: the finalists, best first, written as folders that need nothing of this program."""
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
 
 from nas.data.dataset import describe_data
 from nas.export import CardFacts, export_winner
 from nas.methods.protocol.context import Context
-from nas.pipeline.finalists import Finalist, winners
+from nas.pipeline.finalists import Finalist, on_front
 from nas.run.events import WinnerExported
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Winner:
-    """A network that the search exported; `path` holds its files."""
+    """A finalist that the search exported; `path` holds its files.
+
+    Attributes:
+        rank: By accuracy on search-validation, from 1.
+        validation_error: Standard error of the validation accuracy.
+        on_front: Whether no other finalist is as accurate and costs no more.
+        chosen_by: What made it a finalist: "score", the name of a count, or "random".
+    """
 
     rank: int
     path: str
     digest: str
     macs: int
     params: int
-    score: float
+    score: float | None
+    validation_accuracy: float | None
+    validation_error: float | None
     test_accuracy: float
+    on_front: bool
+    chosen_by: str
+
+    @classmethod
+    def of(cls, event: WinnerExported, path: Path) -> Winner:
+        """The winner that an event recorded.
+
+        Args:
+            path: The run.
+        """
+        names = [each.name for each in fields(cls) if each.name != "path"]
+        return cls(path=str(path / event.path), **{name: getattr(event, name) for name in names})
 
 
 def export_winners(context: Context, finalists: Sequence[Finalist]) -> list[Winner]:
-    """Exports the front of the finalists, best first; a winner that is on record and on disk is left as it is."""
+    """Exports all finalists, best first; a winner that is on record and on disk is left as it is."""
     run, data, progress = context.run, context.data, context.progress
-    recorded = {event.rank for event in run.events(WinnerExported)}
+    recorded = {event.rank: event for event in run.events(WinnerExported)}
     found = []
-    front = winners(finalists)
-    progress.start("export", len(front), "networks")
-    for rank, finalist in enumerate(front, start=1):
+    progress.start("export", len(finalists), "networks")
+    for rank, (finalist, front) in enumerate(zip(finalists, on_front(finalists), strict=True), start=1):
         trial, folder = finalist.trial, run.path / "winners" / str(rank)
-        if rank not in recorded or not folder.exists():
+        event = recorded.get(rank)
+        if event is None or not folder.exists():
             checks = export_winner(
                 folder,
                 finalist.network,
@@ -47,33 +70,31 @@ def export_winners(context: Context, finalists: Sequence[Finalist]) -> list[Winn
                 card=_card(context, finalist, rank),
                 onnx=context.options.onnx is not False,
             )
-            run.append(
-                WinnerExported(
-                    rank=rank,
-                    # Relative to the run, which may be moved or looked at from elsewhere.
-                    path=f"winners/{rank}",
-                    digest=trial.architecture.digest,
-                    checks=checks,
-                    macs=trial.cost.macs,
-                    params=trial.cost.params,
-                    score=float(trial.score or 0.0),
-                    test_accuracy=finalist.test_accuracy,
-                )
-            )
-        found.append(
-            Winner(
+            event = WinnerExported(
                 rank=rank,
-                path=str(folder),
+                # Relative to the run, which may be moved or looked at from elsewhere.
+                path=f"winners/{rank}",
                 digest=trial.architecture.digest,
+                checks=checks,
                 macs=trial.cost.macs,
                 params=trial.cost.params,
-                score=float(trial.score or 0.0),
+                score=trial.score,
                 test_accuracy=finalist.test_accuracy,
+                on_front=front,
+                validation_accuracy=finalist.validation_accuracy,
+                validation_error=standard_error(finalist.validation_accuracy, len(data.search_validation)),
+                chosen_by=finalist.chosen_by,
             )
-        )
+            run.append(event)
+        found.append(Winner.of(event, run.path))
         progress.advance()
     progress.finish()
     return found
+
+
+def standard_error(accuracy: float, images: int) -> float:
+    """Of an accuracy measured on so many images, by the binomial distribution."""
+    return math.sqrt(max(0.0, accuracy * (1 - accuracy)) / max(1, images))
 
 
 def _card(context: Context, finalist: Finalist, rank: int) -> CardFacts:

@@ -12,9 +12,10 @@ from nas.errors import TrainingError
 from nas.jobs.backend import FinalistJob, FinalistWork
 from nas.methods.protocol.context import Context
 from nas.networks.network import Network
+from nas.pipeline.portfolio import SCORE, Pick
 from nas.run.events import FinalistEpoch, FinalistFailed, FinalistRetried, FinalistStopped, FinalistTrained
 from nas.training import evaluate, fresh_network, train_network
-from nas.trial import Trial, pareto_front
+from nas.trial import Trial
 
 FOLDER = "finalists"
 
@@ -24,28 +25,19 @@ class Finalist:
     """A trial whose architecture was trained from scratch.
 
     Attributes:
+        chosen_by: What made it a finalist: "score", the name of a count, or "random".
         validation_accuracy: On search-validation; it decides the ranks.
         test_accuracy: On the test split, read once; it decides nothing.
     """
 
     trial: Trial
+    chosen_by: str = SCORE
     validation_accuracy: float
     test_accuracy: float
     network: Network
 
 
-def choose_finalists(trials: Sequence[Trial], count: int) -> list[Trial]:
-    """The score-cost front from its best score down, then the best scores that are left."""
-    front = pareto_front(trials)[::-1]
-    chosen = {trial.number: trial for trial in front[:count]}
-    for trial in sorted((t for t in trials if t.complete), key=lambda t: (-(t.score or 0.0), t.number)):
-        if len(chosen) >= count:
-            break
-        chosen.setdefault(trial.number, trial)
-    return sorted(chosen.values(), key=lambda t: (-(t.score or 0.0), t.number))
-
-
-def train_finalists(context: Context, trials: Sequence[Trial]) -> list[Finalist]:
+def train_finalists(context: Context, picks: Sequence[Pick]) -> list[Finalist]:
     """Trains every finalist that the run has not recorded as trained, and tests each once.
 
     The backend trains what it can, side by side; this process goes on from the checkpoints that are there then. A
@@ -55,7 +47,8 @@ def train_finalists(context: Context, trials: Sequence[Trial]) -> list[Finalist]
         TrainingError: If none could be trained.
     """
     plan, seed = context.plan, context.options.seed
-    record = _Record(context, trials)
+    trials = [pick.trial for pick in picks]
+    record = _Record(context, picks)
     recipe = plan.recipe(epochs=plan.finalist_epochs, seed=seed)
     recorded = {event.digest for event in context.run.events(FinalistTrained)}
     jobs = [
@@ -93,9 +86,10 @@ class _Record:
         ended: Digests of those that failed or were stopped.
     """
 
-    def __init__(self, context: Context, trials: Sequence[Trial]) -> None:
-        self.context, self.trials, self._run = context, trials, context.run
-        self._numbers = {trial.architecture.digest: trial.number for trial in trials}
+    def __init__(self, context: Context, picks: Sequence[Pick]) -> None:
+        self.context, self.picks, self._run = context, picks, context.run
+        self.trials = [pick.trial for pick in picks]
+        self._numbers = {trial.architecture.digest: trial.number for trial in self.trials}
         # A training that goes on from a checkpoint sees some epochs again; they are on record.
         self._known = {(event.digest, event.epoch) for event in self._run.events(FinalistEpoch)}
 
@@ -146,7 +140,8 @@ class _Record:
 
 def _finish(record: _Record, place: int) -> Finalist | None:
     """Trains what is left of a finalist's training, tests it and records it, if that was not done; None if it fails."""
-    context, trial = record.context, record.trials[place - 1]
+    context, pick = record.context, record.picks[place - 1]
+    trial = pick.trial
     run, data, plan, progress = context.run, context.data, context.plan, context.progress
     seed, metric, digest = context.options.seed, context.options.metric, trial.architecture.digest
     recipe = plan.recipe(epochs=plan.finalist_epochs, seed=seed)
@@ -181,35 +176,44 @@ def _finish(record: _Record, place: int) -> Finalist | None:
             seconds=max(record.seconds(digest), time.monotonic() - began),
             resolution=plan.train_resolution,
             architecture=trial.architecture.to_dict(),
+            chosen_by=pick.chosen_by,
+            validation_count=len(data.search_validation),
         )
         run.append(event)
     progress.note(
         f"Finalist {place} of {len(record.trials)} ({trial.layout}, {trial.cost.macs / 1e6:,.1f} MMACs): "
-        f"search-validation {event.validation_accuracy:.4f}, score {trial.score or 0.0:.4f}"
+        f"search-validation {event.validation_accuracy:.4f}, {_why(pick)}"
     )
     return Finalist(
         trial=trial,
+        chosen_by=pick.chosen_by,
         validation_accuracy=event.validation_accuracy,
         test_accuracy=event.test_accuracy,
         network=network,
     )
 
 
+def _why(pick: Pick) -> str:
+    score = "no score" if pick.trial.score is None else f"score {pick.trial.score:.4f}"
+    return score if pick.chosen_by == SCORE else f"{score}, chosen by {pick.chosen_by}"
+
+
 def ranking(finalists: Sequence[Finalist], *, seed: int) -> dict[str, Any]:
-    """How well the score, and params and MACs alone, foretold the trained networks' test accuracies."""
+    """How well the score, and params and MACs alone, predict the trained networks' test accuracies."""
+    scored = [f for f in finalists if f.trial.score is not None]
     return rank_statistics(
-        [float(f.trial.score or 0.0) for f in finalists],
-        [f.test_accuracy for f in finalists],
-        params=[f.trial.cost.params for f in finalists],
-        macs=[f.trial.cost.macs for f in finalists],
+        [float(f.trial.score or 0.0) for f in scored],
+        [f.test_accuracy for f in scored],
+        params=[f.trial.cost.params for f in scored],
+        macs=[f.trial.cost.macs for f in scored],
         seed=seed,
     )
 
 
-def winners(finalists: Sequence[Finalist]) -> list[Finalist]:
-    """The finalists that no other beats in both trained accuracy and multiply-adds, best accuracy first."""
-    front: list[Finalist] = []
+def on_front(finalists: Sequence[Finalist]) -> list[bool]:
+    """Per finalist, in order of rank, whether no other is as accurate and costs no more."""
+    marks, least = list[bool](), float("inf")
     for finalist in finalists:
-        if not front or finalist.trial.cost.macs < front[-1].trial.cost.macs:
-            front.append(finalist)
-    return front
+        marks.append(finalist.trial.cost.macs < least)
+        least = min(least, finalist.trial.cost.macs)
+    return marks

@@ -33,9 +33,10 @@ from nas.options import METHODS, SearchOptions
 from nas.pipeline import disk
 from nas.pipeline.candidates import search_candidates
 from nas.pipeline.export_winners import Winner, export_winners
-from nas.pipeline.finalists import choose_finalists, ranking, train_finalists
+from nas.pipeline.finalists import ranking, train_finalists
 from nas.pipeline.plan import make_plan
 from nas.pipeline.plan_summary import plan_summary
+from nas.pipeline.portfolio import choose_finalists, portfolio
 from nas.progress import Progress, Silent
 from nas.run import Run, check_out, data_of, default_folder
 from nas.run.events import RankingEvaluated, RunFinished, WinnerExported
@@ -219,6 +220,13 @@ class SearchPipeline:
             budgets=self.budgets,
             sampler=self.sampler,
             presets=kept_presets(run),
+            portfolio=portfolio(
+                self.sampler,
+                self.plan.finalists,
+                method=self.options.method,
+                trials=self.plan.trials,
+                seed=self.options.seed,
+            ),
             data=self.dataset,
             plan=self.plan,
             options=self.options,
@@ -226,8 +234,10 @@ class SearchPipeline:
             backend=self.backend,
         )
         trials = run.trials() if is_finished(run, "search") else self._search(context)
-        chosen = choose_finalists(trials, self.plan.finalists)
-        finalists = do_phase(run, "finalists", lambda: train_finalists(context, chosen))
+        picks = choose_finalists(
+            trials, self.plan.finalists, fixed=context.portfolio, spans_costs=self.options.min_share == 0
+        )
+        finalists = do_phase(run, "finalists", lambda: train_finalists(context, picks))
         found = ranking(finalists, seed=self.options.seed)
         if not run.events(RankingEvaluated):
             run.append(RankingEvaluated(**found))
@@ -243,8 +253,9 @@ class SearchPipeline:
         trained: Any = None
         if method.phase is not None:
             trained = do_phase(run, method.phase, lambda: method.train(context))
-        # What was trained for scoring is on record now, and may be proposed first.
-        context = replace(context, presets=(*method.first_proposals(run), *context.presets))
+        # Finalists need a score whatever it is; and what was trained for scoring is on record now.
+        first = (*context.portfolio.values(), *method.first_proposals(run))
+        context = replace(context, presets=(*first, *context.presets))
         return do_phase(
             run,
             "search",
@@ -275,14 +286,10 @@ def _finished(run: Run) -> SearchResult | None:
     if not all((run.path / event.path).is_dir() for event in winners.values()):
         return None
     _rebuild(run)
-    names = ("rank", "digest", "macs", "params", "score", "test_accuracy")
     return SearchResult(
         run=str(run.path),
         ranking=found.statistics(),
-        winners=[
-            Winner(path=str(run.path / event.path), **{name: getattr(event, name) for name in names})
-            for _, event in sorted(winners.items())
-        ],
+        winners=[Winner.of(event, run.path) for _, event in sorted(winners.items())],
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from nas.budget import Cost, format_quantity
 from nas.formats import count, listing, percent
 from nas.report.summary import Candidate, Summary, cost_words, stage_depths, stage_widths
-from nas.trial import Trial
+from nas.trial import CHOSEN_BY, Trial
 
 _FLOPS = "what papers call FLOPs"
 
@@ -28,6 +28,8 @@ class NetworkRow:
     macs: int | None
     params: int | None
     score: str
+    chosen_by: str
+    on_front: bool
     validation: str
     test_accuracy: float | None
     folder: str | None
@@ -153,6 +155,8 @@ def _row(summary: Summary, candidate: Candidate) -> NetworkRow:
         macs=candidate.macs,
         params=candidate.params,
         score=summary.score(candidate.score),
+        chosen_by=CHOSEN_BY.get(candidate.chosen_by, candidate.chosen_by),
+        on_front=candidate.on_front,
         validation=_validation(candidate),
         test_accuracy=candidate.test_accuracy,
         folder=path,
@@ -172,4 +176,6 @@ def _validation(candidate: Candidate) -> str:
     if candidate.epochs and candidate.epochs_done < candidate.epochs:
         at = f"{percent(candidate.validation_accuracy)} " if candidate.validation_accuracy is not None else ""
         return f"{at}(epoch {candidate.epochs_done} of {candidate.epochs})"
-    return percent(candidate.validation_accuracy)
+    if candidate.validation_accuracy is None or candidate.validation_error is None:
+        return percent(candidate.validation_accuracy)
+    return f"{percent(candidate.validation_accuracy)} ± {100 * candidate.validation_error:.1f}"

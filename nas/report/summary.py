@@ -47,6 +47,9 @@ class Candidate:
 
     Attributes:
         rank: Place among the winners from 1, None for a finalist that was not exported.
+        on_front: Whether no other winner is as accurate and costs no more.
+        chosen_by: What made it a finalist.
+        validation_error: Standard error of the validation accuracy.
         epochs_done, epochs: How far its training is.
         path: Its folder, relative to the run where it is inside.
     """
@@ -58,7 +61,10 @@ class Candidate:
     params: int | None
     score: float | None
     validation_accuracy: float | None
+    validation_error: float | None
     test_accuracy: float | None
+    on_front: bool
+    chosen_by: str
     resolution: int | None
     epochs_done: int
     epochs: int | None
@@ -266,7 +272,10 @@ def _candidates(record: RunRecord, trials: list[Trial]) -> list[Candidate]:
                 params=known.get("params"),
                 score=known.get("score"),
                 validation_accuracy=known.get("validation_accuracy"),
+                validation_error=known.get("validation_error"),
                 test_accuracy=known.get("test_accuracy"),
+                on_front=winner is not None and winner.on_front,
+                chosen_by=known.get("chosen_by", "score"),
                 resolution=known.get("resolution"),
                 epochs_done=int(done or 0),
                 epochs=planned_epochs,

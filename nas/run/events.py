@@ -257,6 +257,8 @@ class FinalistTrained(Event, frozen=True, kw_only=True, tag="finalist"):
     Attributes:
         digest, number: Of its trial, whose `score`, `macs` and `params` it repeats.
         resolution: What it was trained at.
+        chosen_by: What made it a finalist: "score", the name of a count, or "random".
+        validation_count: The images that its validation accuracy is of.
     """
 
     digest: str
@@ -270,6 +272,8 @@ class FinalistTrained(Event, frozen=True, kw_only=True, tag="finalist"):
     seconds: Number | None = None
     resolution: Count | None = None
     architecture: Plain = {}
+    chosen_by: str = "score"
+    validation_count: Count | None = None
 
 
 class FinalistFailed(Event, frozen=True, kw_only=True, tag="finalist_failed"):
@@ -320,9 +324,12 @@ class WinnerExported(Event, frozen=True, kw_only=True, tag="winner"):
     """A winner's folder is complete; recorded by the export phase.
 
     Attributes:
-        rank: From 1.
+        rank: By accuracy on search-validation, from 1.
         path: Relative to the run.
         checks: How far the exported formats agree.
+        on_front: Whether no other finalist is as accurate and costs no more.
+        validation_error: Standard error of `validation_accuracy`, by the number of its images.
+        chosen_by: What made it a finalist.
     """
 
     rank: Count
@@ -330,9 +337,13 @@ class WinnerExported(Event, frozen=True, kw_only=True, tag="winner"):
     path: str
     macs: Count
     params: Count
-    score: Number
+    score: Number | None
     test_accuracy: Number
     checks: Plain = {}
+    on_front: bool = True
+    validation_accuracy: Number | None = None
+    validation_error: Number | None = None
+    chosen_by: str = "score"
 
 
 # -- reading --------------------------------------------------------------------------------------------------

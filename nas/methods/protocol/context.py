@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nas.architecture import Architecture
@@ -24,6 +25,7 @@ class Context:
         space: At the resolution that budgets are counted at, with the data's channels and classes.
         sampler: The architectures that may be proposed: feasible, and such that the method can score them.
         presets: Architectures that are proposed first.
+        portfolio: Architectures that are finalists whatever their scores, by what chose them.
         backend: Where scoring and the finalists' training run.
     """
 
@@ -32,6 +34,7 @@ class Context:
     budgets: tuple[Budget, ...]
     sampler: BudgetSampler
     presets: tuple[Architecture, ...]
+    portfolio: Mapping[str, Architecture]
     data: Dataset
     plan: Plan
     options: SearchOptions

@@ -1,0 +1,117 @@
+"""The finalists that no score chooses: what counting would have found, and one network at random.
+
+Only training says what a score is worth. A run whose finalists were all chosen by the score cannot tell: its winner
+may be worse than the largest network that fits, and its ranking check looks at the top of one order alone. So some
+finalists are chosen by counting and by chance, and training decides between them and those of the score.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from nas.architecture import Architecture
+from nas.methods.counted import COUNTS
+from nas.sampling import BudgetSampler
+from nas.searchers.searcher import make_searcher
+from nas.trial import Trial, pareto_front, trial_seed
+
+BASELINES = ("params", "log_channels")
+"""The counts whose largest feasible network is a finalist."""
+SCORE, RANDOM = "score", "random"
+_LEAST_COUNTED, _BATCH = 256, 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pick:
+    """A finalist, and what chose it: "score", the name of a count, or "random"."""
+
+    trial: Trial
+    chosen_by: str
+
+
+def portfolio(
+    sampler: BudgetSampler, finalists: int, *, method: str, trials: int, seed: int
+) -> dict[str, Architecture]:
+    """Architectures that are finalists whatever their scores, by what chose them, at most `finalists` - 1.
+
+    The best by score comes first among the finalists; then the largest feasible network by each of `BASELINES`, found
+    as a search by that count finds it, with as many trials or more; then a feasible network sampled by layout.
+
+    Args:
+        method: The search method; a count that it scores by itself is left out.
+        trials: Of the search.
+    """
+    wanted: list[tuple[str, Callable[[], Architecture]]] = [
+        (name, lambda name=name: _largest(sampler, name, max(_LEAST_COUNTED, trials), seed))
+        for name in BASELINES
+        if name != method
+    ]
+    wanted.append((RANDOM, lambda: sampler.sample(random.Random(f"finalist-{seed}")).architecture))
+    found: dict[str, Architecture] = {}
+    for name, choose in wanted:
+        if len(found) >= finalists - 1:
+            break
+        architecture = choose()
+        if architecture not in found.values():
+            found[name] = architecture
+    return found
+
+
+def choose_finalists(
+    trials: Sequence[Trial],
+    count: int,
+    *,
+    fixed: Mapping[str, Architecture] | None = None,
+    spans_costs: bool = False,
+) -> list[Pick]:
+    """The best trial by score, the portfolio, then more by score.
+
+    Args:
+        fixed: As `portfolio` returned it; what is among the trials takes part, whether or not it could be scored.
+        spans_costs: Whether the trials cost very different amounts, so that the score-cost front goes before others.
+
+    Returns:
+        At most `count`, by falling score.
+    """
+    by_score = sorted((t for t in trials if t.complete), key=lambda t: (-(t.score or 0.0), t.number))
+    front = pareto_front(trials)[::-1] if spans_costs else []
+    places = {trial.architecture: trial for trial in trials}
+    given = [(name, places[each]) for name, each in (fixed or {}).items() if each in places]
+    picks: dict[int, Pick] = {}
+    for name, trial in (*((SCORE, t) for t in by_score[:1]), *given, *((SCORE, t) for t in (*front, *by_score))):
+        if len(picks) >= count:
+            break
+        picks.setdefault(trial.number, Pick(trial=trial, chosen_by=name))
+    return sorted(picks.values(), key=lambda pick: (-_score(pick.trial), pick.trial.number))
+
+
+def _score(trial: Trial) -> float:
+    return float("-inf") if trial.score is None else trial.score
+
+
+def _largest(sampler: BudgetSampler, name: str, trials: int, seed: int) -> Architecture:
+    """The architecture of the highest count that evolution finds."""
+    searcher, counted = make_searcher("evolution", sampler, seed=seed), list[Trial]()
+    for batch in range(-(-trials // _BATCH)):
+        fresh = [
+            Trial(
+                number=len(counted) + place,
+                architecture=proposal.architecture,
+                cost=proposal.cost,
+                status="complete",
+                score=float(COUNTS[name](proposal.architecture)),
+                seed=trial_seed(seed, len(counted) + place),
+                seconds=0.0,
+                layout=proposal.layout,
+                origin=proposal.origin,
+                batch=batch,
+            )
+            for place, proposal in enumerate(searcher.ask(_BATCH, batch))
+        ]
+        if not fresh:
+            break
+        counted += fresh
+        searcher.tell(fresh)
+    return max(counted, key=lambda trial: (trial.score or 0.0, -trial.number)).architecture
