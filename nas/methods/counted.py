@@ -12,6 +12,7 @@ from nas.jobs.backend import ScorerSource
 from nas.jobs.setup import ScoringSetup
 from nas.methods.features import attending, depth, log_channels, output_widths
 from nas.methods.protocol.context import Context
+from nas.methods.protocol.plan import Plan
 from nas.methods.protocol.ranking import RankingTask
 from nas.methods.protocol.search_method import RankedScorer, SearchMethod
 from nas.options import MethodOptions
@@ -32,6 +33,10 @@ COUNTS: Mapping[str, Callable[[Architecture], float]] = {
 }
 """params, macs: Exact. depth: Branches of all layers. channels, log_channels: The sum, over stem and layers, of output
 channels, or of their logarithms. convolutions: The share of layers that do not attend."""
+
+
+BASELINES = ("params", "log_channels")
+"""The counts whose largest feasible network is a finalist of every search."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +69,9 @@ def unpack(setup: ScoringSetup) -> CountedScoring:
 
 class CountedMethod(SearchMethod[MethodOptions]):
     """Scores by counting: the baselines that every other method has to beat, and methods for those who trust them."""
+
+    def count(self, plan: Plan) -> str | None:
+        return self.name
 
     def scorer(self, context: Context, trained: Any) -> ScorerSource:
         return CountedScoring(name=self.name)

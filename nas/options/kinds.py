@@ -72,6 +72,38 @@ class Whole(Kind):
         return f"{self.low:,} to {self.high:,}"
 
 
+_UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
+
+
+@dataclass(frozen=True, slots=True)
+class Duration(Kind):
+    """Seconds as a whole number; written with or without a unit, as 90, 90s, 20min, 2h or 1h30min.
+
+    Attributes:
+        low: The least that makes sense, in seconds.
+    """
+
+    low: int
+    metavar: str = "T"
+
+    def check(self, name: str, value: object) -> None:
+        if type(value) is not int or not self.low <= value <= 10_000 * _UNITS["d"]:
+            raise OptionError(f"{flag(name)} must be at least {self.low} seconds, not {value!r}: write 20min or 2h.")
+
+    def read(self, name: str, word: str) -> int:
+        if re.fullmatch(r"[0-9]{1,12}", word):
+            word += "s"
+        parts = re.findall(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(s|min|h|d)", word)
+        if not parts or "".join(number + unit for number, unit in parts) != word:
+            raise OptionError(f"{flag(name)} {word}: give a time with its unit, such as 90s, 20min, 2h or 1h30min.")
+        seconds = round(sum(float(number) * _UNITS[unit] for number, unit in parts))
+        self.check(name, seconds)
+        return seconds
+
+    def describe(self) -> str:
+        return "seconds, or 20min, 2h, 1h30min"
+
+
 @dataclass(frozen=True, slots=True)
 class Choice(Kind):
     """One of some names, or of those that `names` gives when it is asked: plug-ins may add to them."""

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from nas.errors import OptionError
 from nas.options.declaration import check_values, declared, not_default, option, words_of
-from nas.options.kinds import Budgets, Choice, Cluster, Device, Share, Switch, Text, Whole
+from nas.options.kinds import Budgets, Choice, Cluster, Device, Duration, Share, Switch, Text, Whole
 from nas.options.methods import (
     DEFAULT_METHOD,
     METHODS,
@@ -79,6 +79,12 @@ class SearchOptions:
     seed: int = option(0, kind=Whole(0, 2**32 - 1, 0), help="random seed of the run", group=_TRAINING)
     trials: int | None = option(
         kind=Whole(1, 10_000_000, 200), help="architectures to score", default_help="planned", group=_HOW
+    )
+    time: int | None = option(
+        kind=Duration(30),
+        help="time to plan the search for, such as 20min or 2h, by how fast this machine trains",
+        default_help="planned by the size of the data",
+        group=_HOW,
     )
     finalists: int | None = option(
         kind=Whole(1, 1_000, 8), help="architectures to train from scratch", default_help="planned", group=_HOW

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from nas.benchmark.rank_statistics import rank_statistics
@@ -68,6 +70,7 @@ def train_finalists(context: Context, picks: Sequence[Pick]) -> list[Finalist]:
         threads=plan.threads,
         early_stopping=context.options.early_stopping,
     )
+    _drop_others(work.folder, {trial.architecture.digest for trial in trials})
     context.backend.train(jobs, work, record)
     placed = list(enumerate(trials, start=1))
     finished = [f for place, t in placed if t.architecture.digest not in record.ended and (f := _finish(record, place))]
@@ -77,6 +80,13 @@ def train_finalists(context: Context, picks: Sequence[Pick]) -> list[Finalist]:
     if not finished:
         raise TrainingError("No finalist could be trained; events.jsonl has the reasons. Try --dtype float32.")
     return sorted(finished, key=lambda f: (-f.validation_accuracy, f.trial.cost.macs, f.trial.number))
+
+
+def _drop_others(folder: Path, digests: set[str]) -> None:
+    """Deletes the checkpoints of networks that were trained for a calibration and are no finalists."""
+    for found in folder.iterdir() if folder.is_dir() else ():
+        if found.is_dir() and found.name not in digests:
+            shutil.rmtree(found, ignore_errors=True)
 
 
 class _Record:

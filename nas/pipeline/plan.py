@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from nas.budget import Cost
 from nas.data import DataInfo, choose_augment
 from nas.errors import OptionError
 from nas.machine import available_cores
 from nas.methods.protocol.plan import (
-    FINALISTS_SHARE,
+    FINALISTS,
     SEARCH_SHARE,
+    TRAINING_SHARE,
     MethodPlan,
     Plan,
     Planned,
@@ -20,10 +23,17 @@ from nas.methods.protocol.plan import (
     within,
 )
 from nas.options import SearchOptions
-from nas.training import learning_rate_for
+from nas.training import Recipe, learning_rate_for
 from nas.training.device import choose_device, choose_dtype
 
-_SMALL_DATA, _SHORT_SECONDS, _LONG_SECONDS = 5000, 480.0, 3600.0
+_SMALL_DATA, _SHORT_SECONDS, _LONG_SECONDS = 5000, 720.0, 3600.0
+_STARTING_S, _EXPORT_S, _ONNX_S = 6.0, 2.0, 3.0
+"""What a search takes for itself on a CPU: reading data, tables and the report; each export, with ONNX or without."""
+_LEAST_S = 20.0
+_UNMEASURED_S = 60.0
+"""Searches below this are over before it would pay to measure how long they take."""
+Measure: TypeAlias = Callable[[int, Recipe], float]
+"""The images a second that typical networks train at, at an image side and by a recipe."""
 
 
 def make_plan(
@@ -35,7 +45,9 @@ def make_plan(
     cost: Cost,
     misfit: Callable[[int], str | None] = lambda _: None,
     phase: str | None = None,
+    training_share: float = TRAINING_SHARE,
     plan_method: Callable[[Workload], Planned] = lambda _: Planned(own=MethodPlan(), trial_seconds=0.0, trials=1),
+    measure: Measure | None = None,
 ) -> Plan:
     """Plans a search, or the training of one network (`nas train` reads what concerns finalists).
 
@@ -44,70 +56,114 @@ def make_plan(
         stride: How many times smaller the last feature map is than the image.
         cost: Of a typical feasible network, at that resolution.
         misfit: Says of an image side why networks cannot be built for it, such as windows that do not divide a map.
-        phase: What the method trains first.
+        phase: What the method trains first; `training_share` is the share of the time for it.
         plan_method: The method's part of the plan.
+        measure: Measures how fast this machine trains; for `--time`, and for what long searches say they take.
 
     Raises:
         OptionError: If a device or resolution cannot be had.
     """
-    device = choose_device(options.device)
-    threads, gpu = options.threads or available_cores(), device.startswith("cuda")
-    images = max(1, round(info.train_count * 0.8))
-    seconds = _SHORT_SECONDS if images < _SMALL_DATA else _LONG_SECONDS
-
-    def rate_at(side: int, threads: int = threads) -> float:
-        return images_per_second(cost.macs * (side / resolution) ** 2, gpu=gpu, threads=threads)
-
+    machine = _Machine.of(options, info, resolution, cost)
+    overhead = _overhead(options, FINALISTS)
+    seconds = machine.seconds if options.time is None else max(_LEAST_S, options.time - overhead)
     size = options.train_resolution or _train_resolution(
-        info, resolution, stride, epochs=lambda side: rate_at(side) * seconds / images
+        info, resolution, stride, epochs=lambda side: machine.rate(side) * seconds / machine.images
     )
     if size != resolution:
         size = _fitting(size, misfit, given=options.train_resolution is not None)
-    rate = rate_at(size)
-    finalists, finalist_epochs = _finalists(options, seconds * FINALISTS_SHARE * rate / images)
-    planned = plan_method(
-        Workload(
-            options=options,
-            images=images,
-            train_count=info.train_count,
-            seconds=seconds,
-            rate=rate,
-            scoring_rate=rate_at(size, options.job_threads),
-            gpu=gpu,
-            finalist_epochs=finalist_epochs,
-        )
+    recipe = machine.recipe
+    measured = None if measure is None or options.time is None else measure(size, recipe)
+    rate = measured or machine.rate(size)
+    workload = Workload(
+        options=options,
+        images=machine.images,
+        train_count=info.train_count,
+        seconds=seconds,
+        training_share=training_share,
+        rate=rate,
+        scoring_rate=rate * machine.rate(size, options.job_threads) / machine.rate(size),
+        gpu=machine.gpu,
     )
-    finalists, finalist_epochs = planned.finalists or (finalists, finalist_epochs)
+    planned = plan_method(workload)
+    finalists, finalist_epochs = planned.finalists or workload.finalists(workload.finalists_affordable)
     each = planned.trial_seconds
-    trials = options.trials or planned.trials or within(round(seconds * SEARCH_SHARE / each), 24, 240)
-    batch_size = options.batch_size or (32 if images < 3000 else 64 if images < 20_000 else 128)
+    trials = options.trials or planned.trials or within(round(seconds * SEARCH_SHARE / max(each, 1e-9)), 24, 240)
+    finalists = min(finalists, trials)
+    at_once = min(finalists, options.workers or 1)
+    spent = {
+        **({} if phase is None else {phase: planned.training_seconds}),
+        "search": planned.setup_seconds + trials * each / (options.workers or 1),
+        "finalists": finalists * (finalist_epochs + workload.validating) * machine.images / rate / at_once,
+    }
+    if measured is None and measure is not None and sum(spent.values()) > _UNMEASURED_S:
+        measured = measure(size, recipe)
+        spent = {name: value * rate / measured for name, value in spent.items()}
     return Plan(
-        device=device,
-        dtype=choose_dtype(options.dtype, device),
-        threads=threads,
+        device=machine.device,
+        dtype=recipe.dtype,
+        threads=machine.threads,
         job_threads=options.job_threads,
         resolution=resolution,
         train_resolution=size,
-        batch_size=batch_size,
+        batch_size=recipe.batch_size,
         trials=trials,
         population=min(16, max(4, trials // 6)),
-        finalists=min(finalists, trials),
+        finalists=finalists,
         finalist_epochs=finalist_epochs,
-        learning_rate=learning_rate_for(cost.params, batch_size),
-        augment=choose_augment(options.augment, info),
-        seconds={
-            **({} if phase is None else {phase: planned.training_seconds}),
-            "search": planned.setup_seconds + trials * each / (options.workers or 1),
-            "finalists": finalists * finalist_epochs * images / rate,
-        },
+        learning_rate=recipe.learning_rate,
+        augment=recipe.augment,
+        seconds={**spent, "export": _overhead(options, finalists)},
+        images_per_second=measured,
         method=planned.own,
     )
 
 
-def _finalists(options: SearchOptions, affordable: float) -> tuple[int, int]:
-    """How many finalists, and epochs of each, given the epochs that all together can be trained for."""
-    count = options.finalists or (8 if affordable / 8 >= 10 else 3)
-    return count, options.finalist_epochs or within(round(affordable / count), 6, 60)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Machine:
+    """What options, data and machine come to before any method is asked.
+
+    Attributes:
+        seconds: That a search of so many images is planned to take.
+        rate: The images a second in training at an image side, on all threads or on so many, by rule of thumb.
+    """
+
+    device: str
+    threads: int
+    images: int
+    seconds: float
+    recipe: Recipe
+    rate: Callable[..., float]
+
+    @property
+    def gpu(self) -> bool:
+        return self.device.startswith("cuda")
+
+    @classmethod
+    def of(cls, options: SearchOptions, info: DataInfo, resolution: int, cost: Cost) -> _Machine:
+        device = choose_device(options.device)
+        threads, gpu = options.threads or available_cores(), device.startswith("cuda")
+        images = max(1, round(info.train_count * 0.8))
+        batch_size = options.batch_size or (32 if images < 3000 else 64 if images < 20_000 else 128)
+
+        def rate(side: int, threads: int = threads) -> float:
+            return images_per_second(cost.macs * (side / resolution) ** 2, gpu=gpu, threads=threads)
+
+        recipe = Recipe(
+            epochs=1,
+            batch_size=batch_size,
+            learning_rate=learning_rate_for(cost.params, batch_size),
+            augment=choose_augment(options.augment, info),
+            dtype=choose_dtype(options.dtype, device),
+            device=device,
+            seed=options.seed,
+        )
+        seconds = _SHORT_SECONDS if images < _SMALL_DATA else _LONG_SECONDS
+        return cls(device=device, threads=threads, images=images, seconds=seconds, recipe=recipe, rate=rate)
+
+
+def _overhead(options: SearchOptions, finalists: int) -> float:
+    """Seconds that belong to no phase of training or scoring: starting, exports, the report."""
+    return _STARTING_S + finalists * (_EXPORT_S + (0.0 if options.onnx is False else _ONNX_S))
 
 
 def _train_resolution(info: DataInfo, counted: int, stride: int, *, epochs: Callable[[int], float]) -> int:

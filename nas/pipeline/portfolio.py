@@ -12,13 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nas.architecture import Architecture
-from nas.methods.counted import COUNTS
+from nas.methods.counted import BASELINES, COUNTS
 from nas.sampling import BudgetSampler
 from nas.searchers.searcher import make_searcher
 from nas.trial import Trial, pareto_front, trial_seed
 
-BASELINES = ("params", "log_channels")
-"""The counts whose largest feasible network is a finalist."""
 SCORE, RANDOM = "score", "random"
 _LEAST_COUNTED, _BATCH = 256, 32
 
@@ -32,7 +30,7 @@ class Pick:
 
 
 def portfolio(
-    sampler: BudgetSampler, finalists: int, *, method: str, trials: int, seed: int
+    sampler: BudgetSampler, finalists: int, *, count: str | None, trials: int, seed: int
 ) -> dict[str, Architecture]:
     """Architectures that are finalists whatever their scores, by what chose them, at most `finalists` - 1.
 
@@ -40,13 +38,13 @@ def portfolio(
     as a search by that count finds it, with as many trials or more; then a feasible network sampled by layout.
 
     Args:
-        method: The search method; a count that it scores by itself is left out.
+        count: What the search scores by, if that is a count: the score finds its best itself.
         trials: Of the search.
     """
     wanted: list[tuple[str, Callable[[], Architecture]]] = [
         (name, lambda name=name: _largest(sampler, name, max(_LEAST_COUNTED, trials), seed))
         for name in BASELINES
-        if name != method
+        if name != count
     ]
     wanted.append((RANDOM, lambda: sampler.sample(random.Random(f"finalist-{seed}")).architecture))
     found: dict[str, Architecture] = {}

@@ -11,11 +11,13 @@ from typing import Any
 
 import torch
 
+from nas.architecture import Architecture
 from nas.budget import Budget, check_budgets
 from nas.costs import TABLE, misfit
 from nas.data import Dataset, Source, open_data
 from nas.errors import OptionError
 from nas.jobs.backend import Backend, InThisProcess
+from nas.machine import available_cores
 from nas.methods.protocol.context import Context
 from nas.methods.protocol.manifest import (
     check_data,
@@ -27,7 +29,7 @@ from nas.methods.protocol.manifest import (
     resolved_data,
 )
 from nas.methods.protocol.phases import do_phase, is_finished
-from nas.methods.protocol.plan import Plan
+from nas.methods.protocol.plan import FINALISTS, Plan
 from nas.methods.protocol.search_method import SearchMethod
 from nas.options import METHODS, SearchOptions
 from nas.pipeline import disk
@@ -44,6 +46,9 @@ from nas.run.sessions import earlier_seconds, record_resumed
 from nas.run.signals import stoppable
 from nas.sampling import BudgetSampler
 from nas.spaces import SearchSpace
+from nas.training import Recipe
+from nas.training.speed import measure_images_per_second
+from nas.training.threads import threads_set
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +146,7 @@ class SearchPipeline:
 
     plan: Plan
     sampler: BudgetSampler
+    portfolio: dict[str, Architecture]
     dataset: Dataset
 
     def __init__(
@@ -176,11 +182,17 @@ class SearchPipeline:
             cost=self.sampler.sample(random.Random(0)).cost,
             misfit=lambda size: misfit(self.space.adapted(resolution=size)),
             phase=method.phase,
+            training_share=method.training_share,
             plan_method=method.plan,
+            measure=self._measured_rate,
         )
         TABLE.save()
         torch.set_num_threads(self.plan.threads)
         self.plan = method.prepare(self.plan, options, self.sampler)
+        plan = self.plan
+        self.portfolio = portfolio(
+            self.sampler, plan.finalists, count=method.count(plan), trials=plan.trials, seed=options.seed
+        )
         needed = disk.most_bytes(self.plan, method, self.sampler, at_once=int(self.backend.facts().get("workers", 0)))
         self._load(source, folder, needed)
         return {
@@ -189,6 +201,7 @@ class SearchPipeline:
             "seed": options.seed,
             "budgets": [str(budget) for budget in self.budgets],
             **kept,
+            "portfolio": {name: each.to_dict() for name, each in self.portfolio.items()},
             "method": method.facts(),
             "disk_bytes": needed,
             "workers": self.backend.facts(),
@@ -206,6 +219,8 @@ class SearchPipeline:
         )
         trained = method.phase is None or is_finished(run, method.phase)
         self.sampler = method.restore(run, self.plan, options, self.space, self.budgets, trained=trained)
+        kept: dict[str, Any] = manifest.get("portfolio", {})
+        self.portfolio = {name: Architecture.from_dict(each) for name, each in kept.items()}
         torch.set_num_threads(self.plan.threads)
         planned: dict[str, Any] = manifest.get("disk_bytes", {})
         left = {name: most for name, most in planned.items() if type(most) is int and not is_finished(run, name)}
@@ -220,13 +235,7 @@ class SearchPipeline:
             budgets=self.budgets,
             sampler=self.sampler,
             presets=kept_presets(run),
-            portfolio=portfolio(
-                self.sampler,
-                self.plan.finalists,
-                method=self.options.method,
-                trials=self.plan.trials,
-                seed=self.options.seed,
-            ),
+            portfolio=self.portfolio,
             data=self.dataset,
             plan=self.plan,
             options=self.options,
@@ -261,6 +270,13 @@ class SearchPipeline:
             "search",
             lambda: method.search(context, trained, lambda source: search_candidates(context, source)),
         )
+
+    def _measured_rate(self, side: int, recipe: Recipe) -> float:
+        """The images a second in training, over networks such as the finalists will be."""
+        seed = self.options.seed
+        finalists = portfolio(self.sampler, FINALISTS, count=None, trials=1, seed=seed).values()
+        with threads_set(self.options.threads or available_cores()):
+            return measure_images_per_second([each.at_resolution(side) for each in finalists], recipe)
 
     def _load(self, source: Source, folder: Path, needed_by_phase: dict[str, int]) -> None:
         """Reads the data, once it is known that the disk has room, and says what is about to be done."""

@@ -47,6 +47,7 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
         options, plan: What was asked for, and what that came to on the machine and data.
         space, space_digest, space_source: The search space, its digest, and the name or file it was loaded from.
         presets: The architectures that the space names.
+        portfolio: Architectures that are finalists whatever their scores, by what chose them.
         method: What the search method keeps of itself, `SearchMethod.facts`.
         disk_bytes: The most that each phase writes.
         workers: Where jobs run.
@@ -62,6 +63,7 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
     space_digest: str | None = None
     space_source: str | None = None
     presets: list[Plain] = []
+    portfolio: Plain = {}
     data: Plain = {}
     method: Plain = {}
     disk_bytes: Plain = {}
@@ -187,13 +189,33 @@ class ProxiesMeasured(Event, frozen=True, kw_only=True, tag="measured"):
 
 
 class CalibrationTrained(Event, frozen=True, kw_only=True, tag="calibrated"):
-    """One network was trained briefly; recorded by the calibrated method, which fits its scores to such accuracies."""
+    """One network was trained up to an epoch; recorded by the calibrated method, which fits its scores to the longest.
+
+    Attributes:
+        epochs: From the first; they are the first of a finalist's training.
+        seconds: Of that training so far.
+    """
 
     digest: str
     accuracy: Number
     architecture: Plain
     epochs: Count = 0
     seconds: Number = 0.0
+
+
+class CalibrationOrder(Event, frozen=True, kw_only=True, tag="calibration_order"):
+    """How far the order of networks had settled; recorded by the calibrated method after half of its trainings.
+
+    Attributes:
+        networks, epochs: Of those trainings.
+        spearman: Of their accuracies half-way and at the end.
+        settled: False where they train twice as long because of it.
+    """
+
+    networks: Count
+    epochs: Count
+    spearman: Number
+    settled: bool
 
 
 class CalibrationFailed(Event, frozen=True, kw_only=True, tag="calibration_failed"):
@@ -372,7 +394,7 @@ KINDS: dict[str, type[Event]] = {
         *(RunStarted, RunResumed, PhaseStarted, PhaseFinished, PhaseInterrupted, RunFinished),
         *(TrialScored, ScoringRetried),
         *(SupernetEpoch, SupernetAccuracy, UpdateCounts, SupernetReused),
-        *(ProxiesMeasured, CalibrationTrained, CalibrationFailed, CellScored, MethodEvent),
+        *(ProxiesMeasured, CalibrationTrained, CalibrationOrder, CalibrationFailed, CellScored, MethodEvent),
         *(FinalistEpoch, FinalistTrained, FinalistFailed, FinalistStopped, FinalistRetried),
         *(RankingEvaluated, WinnerExported),
     )

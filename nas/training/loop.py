@@ -130,8 +130,10 @@ class TrainingLoop:
         """Time spent in training so far, in this session and in earlier ones that checkpoints record."""
         return self._clock.seconds
 
-    def run(self, progress: Progress, on_epoch: Callable[[int, float, float], None]) -> None:
-        """Trains to the end. Interrupted, it writes a checkpoint of the last whole step.
+    def run(
+        self, progress: Progress, on_epoch: Callable[[int, float, float], None], *, until: int | None = None
+    ) -> None:
+        """Trains to the end, or up to the epoch `until`. Interrupted, it writes a checkpoint of the last whole step.
 
         Args:
             on_epoch: Called after each epoch with (epochs done, mean loss, seconds of training so far). What it puts
@@ -148,6 +150,9 @@ class TrainingLoop:
                 epoch = self.done // self.steps_per_epoch
                 if epoch > self._told and self.done % self.steps_per_epoch == 0:
                     self._end_epoch(epoch, on_epoch)
+                if until is not None and self._told >= until and self.done < self.steps:
+                    self._pause()
+                    break
                 if self.done < self.steps:
                     self._train_epoch(progress)
                 elif self._told >= self.recipe.epochs:
@@ -156,6 +161,12 @@ class TrainingLoop:
         except KeyboardInterrupt:
             self._save_in_haste()
             raise
+
+    def _pause(self) -> None:
+        """Keeps one checkpoint, from which the training goes on if it ever does."""
+        if self.folder is not None:
+            self.save()
+            prune(self.folder, 1)
 
     def keep_best(self, value: float) -> None:
         """Keeps the weights as they are now as `best.safetensors` if `value` is higher than that of those kept."""

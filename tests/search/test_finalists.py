@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ import pytest
 import nas
 from nas.architecture import Architecture
 from nas.budget import Cost
-from nas.pipeline.finalists import Finalist, choose_finalists, ranking, winners
+from nas.pipeline.export_winners import standard_error
+from nas.pipeline.finalists import Finalist, on_front, ranking
 from nas.trial import Trial
 
 ANY = nas.load_architecture("coatnet_0")
@@ -34,53 +36,24 @@ def finalist(number: int, accuracy: float, macs: int, test: float = 0.5, score: 
     return Finalist(trial=trial(number, score, macs), validation_accuracy=accuracy, test_accuracy=test, network=network)
 
 
-# The front is 0, 2 and 4; 1 and 3 are beaten, 5 failed.
-TRIALS = [
-    trial(0, 0.5, 10),
-    trial(1, 0.45, 20),
-    trial(2, 0.6, 30),
-    trial(3, 0.58, 40),
-    trial(4, 0.7, 50),
-    trial(5, None, 5),
-]
-
-
-@pytest.mark.parametrize(
-    ("count", "numbers"),
-    [
-        (1, [4]),
-        (2, [4, 2]),
-        (3, [4, 2, 0]),
-        (4, [4, 2, 3, 0]),
-        (5, [4, 2, 3, 0, 1]),
-        (9, [4, 2, 3, 0, 1]),
-    ],
-)
-def test_the_front_goes_first_then_the_best_scores(count: int, numbers: list[int]) -> None:
-    assert [each.number for each in choose_finalists(TRIALS, count)] == numbers
-
-
-def test_the_choice_does_not_depend_on_the_order_of_trials() -> None:
-    assert choose_finalists(TRIALS[::-1], 4) == choose_finalists(TRIALS, 4)
-
-
-def test_of_equal_scores_the_earlier_trial_is_chosen() -> None:
-    equal = [trial(i, 0.5, 10) for i in range(4)]
-    assert [each.number for each in choose_finalists(equal[::-1], 2)] == [0, 1]
-
-
-def test_nobody_is_chosen_of_failed_trials() -> None:
-    assert choose_finalists([trial(0, None, 1)], 3) == []
-
-
-def test_winners_are_those_that_no_other_beats_in_accuracy_and_cost() -> None:
+def test_the_front_is_those_that_no_other_beats_in_accuracy_and_cost() -> None:
     ranked = [finalist(0, 0.9, 50), finalist(1, 0.85, 60), finalist(2, 0.8, 30), finalist(3, 0.7, 30)]
-    assert [each.trial.number for each in winners(ranked)] == [0, 2]
+    assert on_front(ranked) == [True, False, True, False]
 
 
-def test_a_cheapest_best_network_wins_alone() -> None:
-    ranked = [finalist(0, 0.9, 10), finalist(1, 0.9, 20), finalist(2, 0.8, 30)]
-    assert [each.trial.number for each in winners(ranked)] == [0]
+def test_a_cheapest_best_network_is_the_front_alone() -> None:
+    assert on_front([finalist(0, 0.9, 10), finalist(1, 0.9, 20), finalist(2, 0.8, 30)]) == [True, False, False]
+
+
+def test_a_finalist_without_a_score_is_left_out_of_the_ranking() -> None:
+    finalists = [finalist(i, 0.0, macs=100 - i, test=0.1 * i, score=0.2 + 0.05 * i) for i in range(9)]
+    unscored = replace(finalists[0], trial=trial(20, None, 7), test_accuracy=0.99)
+    assert ranking([*finalists, unscored], seed=0) == ranking(finalists, seed=0)
+
+
+@pytest.mark.parametrize(("accuracy", "images", "error"), [(0.5, 100, 0.05), (0.8, 288, 0.02357), (1.0, 10, 0.0)])
+def test_the_standard_error_is_that_of_a_share(accuracy: float, images: int, error: float) -> None:
+    assert math.isclose(standard_error(accuracy, images), error, abs_tol=1e-5)
 
 
 def test_the_ranking_holds_scores_and_baselines_against_test_accuracies() -> None:

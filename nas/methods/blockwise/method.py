@@ -36,7 +36,7 @@ from nas.methods.blockwise.options import SEQUENTIAL, BlockwiseOptions
 from nas.methods.blockwise.teacher import TrainedTeacher, planned_teacher
 from nas.methods.protocol.context import Context
 from nas.methods.protocol.manifest import check_data, resolved_data
-from nas.methods.protocol.plan import Plan, Planned, Workload, within
+from nas.methods.protocol.plan import TRAINING_SHARE, Plan, Planned, Workload, within
 from nas.methods.protocol.ranking import RankingSettings, RankingTask
 from nas.methods.protocol.saved_run import SavedRun, check_run_given
 from nas.methods.protocol.search_method import MethodDisk, RankedScorer, SearchMethod
@@ -58,6 +58,7 @@ class BlockwiseMethod(SearchMethod[BlockwiseOptions]):
     """Scores the paths through each block of a space, and proposes the architectures with the best sums."""
 
     phase = FOLDER
+    training_share = TRAINING_SHARE
     plan_type = BlockwisePlan
     blocks: Blocks
 
@@ -75,7 +76,7 @@ class BlockwiseMethod(SearchMethod[BlockwiseOptions]):
 
     def plan(self, workload: Workload) -> Planned:
         """Blocks train for so many epochs each; where one epoch is more than can be afforded, on fewer images."""
-        options, own = workload.options, self.options
+        own = self.options
         gpu, images, rate = workload.gpu, workload.images, workload.rate
         held_out = min(5000, max(1, round(workload.train_count * 0.2)))
         recalibration, validation = (512, min(2048, held_out)) if gpu else (256, min(512, held_out))
@@ -87,9 +88,6 @@ class BlockwiseMethod(SearchMethod[BlockwiseOptions]):
         epochs = own.epochs or within(round(affordable), 1, 60)
         fewer = min(images, max(_LEAST_IMAGES, round(affordable * images)))
         used = images if own.epochs or affordable >= 1 else fewer
-        left = workload.finalists_affordable
-        finalists = options.finalists or (8 if left / 8 >= 10 else 3 if left >= 6 else 1)
-        finalist_epochs = options.finalist_epochs or within(round(left / finalists), 2, 60)
         return Planned(
             own=BlockwisePlan(
                 epochs=epochs,
@@ -106,7 +104,6 @@ class BlockwiseMethod(SearchMethod[BlockwiseOptions]):
             training_seconds=(epochs * passes * used + self.blocks.networks * (recalibration + validation) / 3) / rate,
             trial_seconds=0.01,
             trials=200,
-            finalists=(finalists, finalist_epochs),
         )
 
     def prepare(self, plan: Plan, options: SearchOptions, sampler: BudgetSampler) -> Plan:

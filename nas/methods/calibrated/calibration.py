@@ -18,6 +18,8 @@ from nas.data import Dataset
 from nas.methods.calibrated.features import FeatureGroups, FeatureScaler
 from nas.methods.calibrated.gaussian_process import AveragedGP
 from nas.progress import Progress
+from nas.run import RunRecord
+from nas.run.events import CalibrationTrained
 from nas.training import Recipe, fresh_network, train_network
 
 Train = Callable[[Architecture, str], float | None]
@@ -62,31 +64,40 @@ class Calibration:
         return self.scaler.fit(rows, accuracies)
 
 
+def chosen_rows(reference: FeatureGroups, trainings: int, *, first: Sequence[int] = ()) -> list[int]:
+    """The reference networks to train: those that reduce variance most, after some that are trained in any case.
+
+    Args:
+        trainings: The compute that may be spent, in trainings of the average network.
+    """
+    others = FeatureScaler(reference).select(max(1, trainings - len(first)))
+    return list(dict.fromkeys([*first, *others]))
+
+
 def calibrate(
-    networks: Sequence[Architecture],
-    reference: FeatureGroups,
-    train: Train,
-    *,
-    trainings: int,
-    rows: Sequence[int] | None = None,
+    networks: Sequence[Architecture], reference: FeatureGroups, train: Train, rows: Sequence[int]
 ) -> Calibration:
-    """Trains the networks that reduce variance most, one after another.
+    """Trains the networks of some rows, one after another.
 
     Args:
         networks: The reference networks.
         reference: Their features.
-        trainings: The compute that may be spent, in trainings of the average network.
-        rows: Those that were chosen before, by whatever rule; None chooses.
     """
-    chosen = FeatureScaler(reference).select(trainings) if rows is None else rows
     trained: list[tuple[int, float]] = []
-    for number, row in enumerate(chosen, start=1):
-        accuracy = train(networks[row], f"calibration {number} of {len(chosen)}")
+    for number, row in enumerate(rows, start=1):
+        accuracy = train(networks[row], f"calibration {number} of {len(rows)}")
         if accuracy is not None:
             trained.append((row, accuracy))
     return Calibration(
         reference=reference, digests=tuple(network.digest for network in networks), trained=tuple(trained)
     )
+
+
+def longest_trainings(record: RunRecord) -> list[CalibrationTrained]:
+    """Of the trainings that a run has on record, those of the most epochs, which scores are fitted to."""
+    events = record.events(CalibrationTrained)
+    most = max((event.epochs for event in events), default=0)
+    return [event for event in events if event.epochs == most]
 
 
 def train_shortly(
@@ -98,9 +109,13 @@ def train_shortly(
     phase: str,
     folder: Path | None,
     metric: str = "accuracy",
+    until: int | None = None,
     after_save: Callable[[], None] | None = None,
 ) -> float:
     """Trains a network from scratch, or from its last checkpoint in `folder`; its accuracy on search-validation.
+
+    Args:
+        until: As for `train_network`.
 
     Raises:
         TrainingError: If the loss stops being a finite number.
@@ -113,5 +128,6 @@ def train_shortly(
         phase=phase,
         folder=folder,
         metric=metric,
+        until=until,
         after_save=after_save,
     )

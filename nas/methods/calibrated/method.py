@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,46 +15,40 @@ from nas.data import Augment, choose_augment
 from nas.errors import OptionError, RunError, TrainingError
 from nas.jobs.backend import ScorerSource
 from nas.jobs.executor import Scorer
-from nas.methods.calibrated.calibration import Calibration, calibrate, train_shortly
+from nas.methods.calibrated.calibration import Calibration, calibrate, chosen_rows, longest_trainings, train_shortly
 from nas.methods.calibrated.features import FeatureGroups, Proxies
 from nas.methods.calibrated.options import CalibratedOptions
+from nas.methods.calibrated.planning import (
+    FALLBACK,
+    FEWEST,
+    TRAININGS,
+    CalibratedPlan,
+    least_epochs,
+    plan_calibration,
+)
 from nas.methods.calibrated.scorer import CalibratedScorer, CalibratedScoring
+from nas.methods.counted import CountedScoring
 from nas.methods.protocol.context import Context
 from nas.methods.protocol.phases import is_finished
-from nas.methods.protocol.plan import MethodPlan, Plan, Planned, Workload, within
+from nas.methods.protocol.plan import TRAINING_SHARE, Plan, Planned, Workload
 from nas.methods.protocol.ranking import RankingTask
 from nas.methods.protocol.search_method import MethodDisk, RankedScorer, SearchMethod
 from nas.methods.reference import reference_networks
-from nas.methods.zero_cost.planning import proxy_seconds, reference_count
 from nas.methods.zero_cost.proxies import PROXIES
 from nas.methods.zero_cost.proxy_cache import ProxyValues
 from nas.options import SearchOptions
 from nas.run import Run, RunRecord
-from nas.run.events import CalibrationFailed, CalibrationTrained, ProxiesMeasured
+from nas.run.events import CalibrationFailed, CalibrationOrder, CalibrationTrained, ProxiesMeasured
 from nas.run.files import atomic_write
 from nas.training import Recipe, learning_rate_for
 from nas.training.checkpoint import newest, read_facts
 from nas.training.threads import threads_set
 
-FOLDER = "calibration"
+FOLDER, FINALISTS = "calibration", "finalists"
+SETTLED = 0.8
+"""Spearman's correlation of the networks' order half-way with that at the end, from which it counts as settled."""
 _FEWEST = 2
-_TRAININGS = 12
 _CPU_SECONDS = "cpu-seconds.txt"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CalibratedPlan(MethodPlan):
-    """The plan of a calibration.
-
-    Attributes:
-        reference: Networks that are measured, of which some are trained.
-        trainings: The compute that trainings may spend, in those of the average reference network.
-        epochs: Of each training.
-    """
-
-    reference: int
-    trainings: int
-    epochs: int
 
 
 class CalibratedMethod(SearchMethod[CalibratedOptions]):
@@ -64,68 +58,85 @@ class CalibratedMethod(SearchMethod[CalibratedOptions]):
     """
 
     phase = FOLDER
+    training_share = TRAINING_SHARE
     plan_type = CalibratedPlan
 
     # -- planning ------------------------------------------------------------------------------------------------
 
     def plan(self, workload: Workload) -> Planned:
-        reference, each = reference_count(workload), proxy_seconds(workload)
-        trainings = self.options.calibrations or _TRAININGS
-        most = max(1, workload.finalist_epochs // 2)
-        affordable = round(0.75 * workload.affordable / (trainings * workload.images))
-        epochs = self.options.calibration_epochs or within(affordable, 1, most)
-        own = CalibratedPlan(reference=reference, trainings=min(trainings, reference), epochs=epochs)
-        training = own.trainings * epochs * workload.images / workload.rate
-        return Planned(own=own, training_seconds=reference * each + training, trial_seconds=each)
+        return plan_calibration(workload, self.options)
 
     def describe(self, plan: Plan, options: SearchOptions, *, images: int) -> tuple[str, list[str]]:
         own = plan.of(CalibratedPlan)
+        if not own.trainings:
+            reason = (
+                f"Scores are counted parameters: there is no time to train {FEWEST} networks for "
+                f"{least_epochs(plan.finalist_epochs)} epochs, a sixth of the finalists', and shorter trainings would "
+                "mislead. A longer --time, or --calibrations, trains some."
+            )
+            return f"Scores: {FALLBACK}, counted", [reason]
         first = (
-            f"Scores: {self.name}, by trainings of {own.epochs} epoch{'s' * (own.epochs != 1)} of {images:,} images "
+            f"Scores: {self.name}, by the first {own.epochs} of {plan.finalist_epochs} epochs of {images:,} images, "
             f"with the compute of {own.trainings} of {own.reference} networks"
         )
         return first, []
 
+    def count(self, plan: Plan) -> str | None:
+        return None if plan.of(CalibratedPlan).trainings else FALLBACK
+
     def disk(self, plan: Plan, *, network: int) -> MethodDisk:
-        # One network at a time, with three checkpoints of weights and two moments; they go once its accuracy is on
-        # record.
-        return MethodDisk(training=3 * 3 * network)
+        # A checkpoint of each, of weights and two moments, remains for those that become finalists; of the one that
+        # trains there are three.
+        kept = 3 * network * plan.of(CalibratedPlan).trainings
+        return MethodDisk(training=kept + 2 * 3 * network, kept=kept)
 
     # -- searching -----------------------------------------------------------------------------------------------
 
-    def train(self, context: Context) -> Calibration:
+    def train(self, context: Context) -> Calibration | None:
         """Measures and trains what the run has not on record yet, and continues from the last checkpoint.
 
         A training that fails is recorded and passed over, as a finalist's is; the others go on.
+
+        Returns:
+            None where the plan trains nothing.
 
         Raises:
             TrainingError: If trainings failed and fewer than two are left.
         """
         plan, seed, own = context.plan, context.options.seed, context.plan.of(CalibratedPlan)
-        networks = reference_networks(context.sampler, own.reference, seed=seed)
+        if not own.trainings:
+            return None
+        # Those that will be finalists whatever their scores cost nothing, since they go on from here.
+        fixed = list(context.portfolio.values())
+        networks = list(dict.fromkeys([*fixed, *reference_networks(context.sampler, own.reference, seed=seed)]))
         proxies = Proxies(ProxyValues(context.data, seed=seed, device=plan.proxy_device))
         with threads_set(plan.job_threads):
             reference = _measure(context, networks, proxies)
         training = _RecordedTraining(context)
-        # An earlier version may have chosen others; what was scored by these stays so.
-        rows = _places(context.run, networks, list(training.known)) if is_finished(context.run, FOLDER) else None
-        found = calibrate(networks, reference, training, trainings=own.trainings, rows=rows)
-        attempted = len(found.trained) + len(training.failed)
-        if len(found.trained) < min(_FEWEST, attempted):
+        if is_finished(context.run, FOLDER):
+            # An earlier version may have chosen others; what was scored by these stays so.
+            trained = training.longest(_places(context.run, networks, training.digests))
+        else:
+            rows = chosen_rows(reference, own.trainings, first=range(len(fixed)))
+            trained = _until_settled(context, networks, rows, training)
+        attempted = len(trained) + len(training.failed)
+        if len(trained) < min(_FEWEST, attempted):
             # What a run is made with is settled: to continue it would fail again.
             raise TrainingError(
-                f"A calibration needs {_FEWEST} trained networks, and {len(found.trained)} of {attempted} could be "
+                f"A calibration needs {_FEWEST} trained networks, and {len(trained)} of {attempted} could be "
                 "trained; events.jsonl has the reasons. Start a new run with --dtype float32 or another --batch-size."
             )
-        return found
+        return Calibration(reference=reference, digests=tuple(each.digest for each in networks), trained=tuple(trained))
 
-    def scorer(self, context: Context, trained: Calibration) -> ScorerSource:
+    def scorer(self, context: Context, trained: Calibration | None) -> ScorerSource:
+        if trained is None:
+            return CountedScoring(name=FALLBACK)
         device = context.plan.proxy_device
         return CalibratedScoring(calibration=trained, data=context.data, seed=context.options.seed, device=device)
 
     def first_proposals(self, run: RunRecord) -> tuple[Architecture, ...]:
         """The networks of the calibration, the best first, so that the best of them may become finalists."""
-        found = sorted(run.events(CalibrationTrained), key=lambda event: -event.accuracy)
+        found = sorted(longest_trainings(run), key=lambda event: -event.accuracy)
         return tuple(Architecture.from_dict(event.architecture) for event in found)
 
     # -- nas rank ------------------------------------------------------------------------------------------------
@@ -138,8 +149,8 @@ class CalibratedMethod(SearchMethod[CalibratedOptions]):
             proxies = Proxies(ProxyValues(data, seed=settings.seed, device=settings.device, memory=task.ledger))
             networks = task.architectures
             reference = FeatureGroups.of(networks, proxies, progress=task.progress)
-            trainings = self.options.calibrations or _TRAININGS
-            found = calibrate(networks, reference, LedgerTraining(task, epochs), trainings=trainings)
+            rows = chosen_rows(reference, self.options.calibrations or TRAININGS)
+            found = calibrate(networks, reference, LedgerTraining(task, epochs), rows)
             shown = ", ".join(f"{accuracy:.3f}" for _, accuracy in found.trained)
             count = len(found.trained)
             notes.append(f"{count} networks were trained for {epochs} epoch{'s' * (epochs != 1)}: {shown}")
@@ -149,61 +160,117 @@ class CalibratedMethod(SearchMethod[CalibratedOptions]):
 
 
 class _RecordedTraining:
-    """Short trainings of a search: on record once they are done, and not done again.
+    """Trainings of a search's networks, up to some epoch: on record once they are there, and not done again.
+
+    They are the first epochs of a finalist's training, in a finalist's folder, so that a finalist goes on from them.
 
     Attributes:
-        known: Accuracies by digest.
         failed: Digests of those that failed.
     """
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self.known = {event.digest: event.accuracy for event in context.run.events(CalibrationTrained)}
+        self._known = {(event.digest, event.epochs): event.accuracy for event in context.run.events(CalibrationTrained)}
         self.failed = {event.digest for event in context.run.events(CalibrationFailed)}
 
-    def __call__(self, architecture: Architecture, phase: str) -> float | None:
-        digest = architecture.digest
-        if digest not in self.known and digest not in self.failed:
-            accuracy = self._train(architecture, phase)
-            if accuracy is None:
-                self.failed.add(digest)
-            else:
-                self.known[digest] = accuracy
-        return self.known.get(digest)
+    @property
+    def digests(self) -> list[str]:
+        return list(dict.fromkeys(digest for digest, _ in self._known))
 
-    def _train(self, architecture: Architecture, phase: str) -> float | None:
+    def longest(self, rows: Mapping[str, int]) -> list[tuple[int, float]]:
+        """The rows of those that were trained longest, with their accuracies."""
+        most = max(epochs for _, epochs in self._known)
+        return [(rows[digest], accuracy) for (digest, epochs), accuracy in self._known.items() if epochs == most]
+
+    def __call__(self, architecture: Architecture, phase: str, epochs: int) -> float | None:
+        """The accuracy after so many epochs, or None where the training fails."""
+        key = architecture.digest, epochs
+        if key not in self._known and architecture.digest not in self.failed:
+            accuracy = self._train(architecture, phase, epochs)
+            if accuracy is None:
+                self.failed.add(architecture.digest)
+            else:
+                self._known[key] = accuracy
+        return None if architecture.digest in self.failed else self._known[key]
+
+    def _train(self, architecture: Architecture, phase: str, epochs: int) -> float | None:
         context = self._context
-        run, plan, options, progress = context.run, context.plan, context.options, context.progress
-        digest, epochs = architecture.digest, plan.of(CalibratedPlan).epochs
-        folder = run.path / FOLDER / digest
+        run, plan, options = context.run, context.plan, context.options
+        digest = architecture.digest
+        folder = run.path / FINALISTS / digest
         earlier, began = _seconds_so_far(folder), time.monotonic()
         try:
             accuracy = train_shortly(
                 architecture,
                 context.data,
-                plan.recipe(epochs=epochs, seed=options.seed),
-                progress=progress,
+                plan.recipe(epochs=plan.finalist_epochs, seed=options.seed),
+                progress=context.progress,
                 phase=phase,
                 folder=folder,
                 metric=options.metric,
+                until=epochs,
             )
         except TrainingError as fault:
-            accuracy = None
             run.append(CalibrationFailed(digest=digest, error=str(fault), seconds=earlier + time.monotonic() - began))
-            progress.note(f"The training for {phase} failed and is left out: {fault}")
-        else:
-            run.append(
-                CalibrationTrained(
-                    digest=digest,
-                    accuracy=accuracy,
-                    epochs=epochs,
-                    seconds=earlier + time.monotonic() - began,
-                    architecture=architecture.to_dict(),
-                )
+            context.progress.note(f"The training for {phase} failed and is left out: {fault}")
+            return None
+        seconds = earlier + time.monotonic() - began
+        run.append(
+            CalibrationTrained(
+                digest=digest, accuracy=accuracy, epochs=epochs, seconds=seconds, architecture=architecture.to_dict()
             )
-            progress.note(f"Trained for {phase}: {accuracy:.4f} after {epochs} epoch{'s' * (epochs != 1)}")
-        shutil.rmtree(folder, ignore_errors=True)  # what it was for is on record
+        )
         return accuracy
+
+
+def _until_settled(
+    context: Context, networks: Sequence[Architecture], rows: Sequence[int], training: _RecordedTraining
+) -> list[tuple[int, float]]:
+    """Trains the networks of some rows for the planned epochs; or half of them twice as long, where their order moves.
+
+    Whether it moves is seen on that half, by its order half-way.
+
+    Returns:
+        The rows of those that could be trained, with their accuracies.
+    """
+    plan, own = context.plan, context.plan.of(CalibratedPlan)
+    first = rows[: max(FEWEST, -(-len(rows) // 2))]
+
+    def train(some: Sequence[int], epochs: int, *, place: int = 0) -> list[tuple[int, float]]:
+        found: list[tuple[int, float]] = []
+        for number, row in enumerate(some, start=place + 1):
+            phase = f"calibration {number} of {len(rows)}"
+            accuracy = training(networks[row], phase, epochs)
+            if accuracy is not None:
+                found.append((row, accuracy))
+                context.progress.note(f"Trained for {phase}: {accuracy:.4f} after {epochs} epoch{'s' * (epochs != 1)}")
+        return found
+
+    halfway = own.epochs // 2
+    before = {} if not halfway else {row: training(networks[row], "calibration", halfway) for row in first}
+    found = train(first, own.epochs)
+    order = _spearman([before[row] or 0.0 for row, _ in found], [a for _, a in found]) if halfway else math.nan
+    longer = 2 * own.epochs
+    moves = order < SETTLED and longer <= plan.finalist_epochs
+    if not math.isnan(order) and not context.run.events(CalibrationOrder):
+        context.run.append(CalibrationOrder(networks=len(found), epochs=own.epochs, spearman=order, settled=not moves))
+        said = "has not settled: they train twice as long, and no others" if moves else "has settled"
+        if order < SETTLED and not moves:
+            said = f"has not settled, and finalists train for {plan.finalist_epochs} epochs alone"
+        epochs = f"after {halfway} and {own.epochs} epochs"
+        context.progress.note(f"Spearman of {len(found)} networks {epochs}: {order:.2f}; their order {said}")
+    if moves:
+        return train(first, longer)
+    return found + train(rows[len(first) :], own.epochs, place=len(first))
+
+
+def _spearman(first: Sequence[float], second: Sequence[float]) -> float:
+    """Spearman's rank correlation; NaN below three pairs or where one side is constant."""
+    from scipy.stats import spearmanr
+
+    if len(first) < 3 or len(set(first)) == 1 or len(set(second)) == 1:
+        return math.nan
+    return float(spearmanr(first, second)[0])  # pyright: ignore[reportArgumentType]
 
 
 class LedgerTraining:
@@ -287,11 +354,11 @@ def _numbers(run: Run, plain: list[float | str]) -> list[float]:
     return found
 
 
-def _places(run: Run, networks: list[Architecture], digests: list[str]) -> list[int]:
+def _places(run: Run, networks: list[Architecture], digests: list[str]) -> dict[str, int]:
     places = {network.digest: row for row, network in enumerate(networks)}
     if any(digest not in places for digest in digests):
         raise RunError(f"{run.path}: networks were trained that this version does not sample. Start a new run.")
-    return [places[digest] for digest in digests]
+    return places
 
 
 def _seconds_so_far(folder: Path) -> float:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from nas.formats import count, percent
+from nas.methods.calibrated.calibration import longest_trainings
 from nas.methods.protocol.report import MethodReport, MethodSection, ScoreMeaning, Table
 from nas.run import RunRecord
-from nas.run.events import CalibrationFailed, CalibrationTrained
+from nas.run.events import CalibrationFailed
 
 
 def section(record: RunRecord) -> MethodSection:
@@ -40,7 +41,7 @@ def score_meaning(record: RunRecord) -> ScoreMeaning:
 
 def _trainings(record: RunRecord) -> list[tuple[str, float]]:
     """Returns digest and accuracy of each network that was trained shortly."""
-    return [(event.digest, event.accuracy) for event in record.events(CalibrationTrained)]
+    return [(event.digest, event.accuracy) for event in longest_trainings(record)]
 
 
 REPORT = MethodReport(section=section, score_meaning=score_meaning, phases=("calibration",))

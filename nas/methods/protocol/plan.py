@@ -1,8 +1,9 @@
 """The plan of a search: every number that the user left open, for this machine and this data.
 
-A plan follows from the options, the data's size, the space and the number of cores alone, never from a timing, so the
-same command on a like machine does the same work. The rates below are what one core and one GPU were seen to train
-at; they decide how much work is planned, not what any result says.
+Without `--time` a plan's work follows from the options, the data's size, the space and the number of cores alone,
+never from a timing, so the same command on a like machine does the same work. The rates below are what one core and
+one GPU were seen to train at; they decide how much work is planned, not what any result says. With `--time` the work
+follows from the rate that was measured, which is on record: a resumed run keeps its plan.
 """
 
 from __future__ import annotations
@@ -18,11 +19,17 @@ from nas.options import SearchOptions
 from nas.run.schema import check_fields
 from nas.training import Recipe
 from nas.training.device import choose_device
+from nas.training.standalone import RECALIBRATION_IMAGES
 
 # Multiply-adds of training (three times the forward's) a second: small layers leave most of a core idle.
 _CPU_RATE, _GPU_RATE, _RATE_AT = 9e9, 2e12, 5e6
-TRAINING_SHARE, SEARCH_SHARE, FINALISTS_SHARE = 0.4, 0.15, 0.45
-"""Of the time planned for a search: what its method trains first, the search, the finalists."""
+TRAINING_SHARE, SEARCH_SHARE = 0.4, 0.15
+"""Of the time planned for a search: what its method trains first, if anything, and the search; finalists have the
+rest."""
+FEWEST_FINALISTS, FINALISTS, MOST_FINALISTS = 2, 4, 8
+"""By score, by either count, at random; with more time more by score, with less the best by score and by parameters."""
+LEAST_EPOCHS, MOST_EPOCHS = 6, 60
+"""Of a finalist where the user says nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +49,7 @@ class Plan:
         population: Architectures that are proposed, and observed, together.
         job_threads: CPU threads of one scoring job.
         seconds: What each phase is expected to take.
+        images_per_second: The rate of training that was measured for this plan; None where none was.
         method: The method's own numbers.
     """
 
@@ -59,6 +67,7 @@ class Plan:
     learning_rate: float
     augment: Augment
     seconds: dict[str, float]
+    images_per_second: float | None
     method: MethodPlan
 
     def of(self, kind: type[P]) -> P:
@@ -117,31 +126,50 @@ class Workload:
     Attributes:
         images: Training images, about.
         train_count: Those given for training, before search-validation is taken out.
-        seconds: How long the search may take in all.
+        seconds: How long the search may take, from its method's training to its finalists'.
+        training_share: Of that, what the method trains before the search may take.
         rate: Images a second in training, with all threads.
         scoring_rate: The same on the threads of one scoring job, whatever the number of workers: that must not decide
             which networks are looked at.
-        finalist_epochs: Of each finalist, unless the method plans them itself.
     """
 
     options: SearchOptions
     images: int
     train_count: int
     seconds: float
+    training_share: float
     rate: float
     scoring_rate: float
     gpu: bool
-    finalist_epochs: int
 
     @property
     def affordable(self) -> float:
         """Images that can be trained on before the search."""
-        return self.seconds * TRAINING_SHARE * self.rate
+        return self.seconds * self.training_share * self.rate
 
     @property
     def finalists_affordable(self) -> float:
         """Epochs that can be given to all finalists together."""
-        return self.seconds * FINALISTS_SHARE * self.rate / self.images
+        return self.seconds * (1 - self.training_share - SEARCH_SHARE) * self.rate / self.images
+
+    @property
+    def validating(self) -> float:
+        """The epochs that one validation of a trained network costs, BatchNorm recalibrated before it."""
+        held_out = self.train_count - self.images
+        return (min(RECALIBRATION_IMAGES, self.images) + held_out) / (3 * self.images)
+
+    def finalists(self, affordable: float) -> tuple[int, int]:
+        """The number of finalists and the epochs of each, given the epochs that can be spent on all together."""
+        if self.options.finalists is None:
+            enough = int(affordable / (LEAST_EPOCHS + self.validating))
+            many = affordable / MOST_FINALISTS >= 1.5 * LEAST_EPOCHS + self.validating
+            count = MOST_FINALISTS if many else within(enough, FEWEST_FINALISTS, FINALISTS)
+        else:
+            count = self.options.finalists
+        # Without --time there is no promise to keep, and fewer epochs would say little.
+        least = LEAST_EPOCHS if self.options.time is None else 1
+        epochs = within(int(affordable / count - self.validating), least, MOST_EPOCHS)
+        return count, self.options.finalist_epochs or epochs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +182,7 @@ class Planned:
         setup_seconds: Of what it does before it scores the first architecture.
         trial_seconds: Of scoring one architecture.
         trials: Architectures to score where the user says nothing; None is as many as can be afforded.
-        finalists: Their number and epochs where the user says nothing; None is what a search plans otherwise.
+        finalists: Their number and the epochs of each; None is what a search plans otherwise.
     """
 
     own: MethodPlan

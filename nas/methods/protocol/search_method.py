@@ -61,12 +61,14 @@ class SearchMethod(ABC, Generic[O]):
 
     Attributes:
         phase: The name of what it trains first; None for nothing.
+        training_share: Of the time of a search, what it plans to train for before the search.
         plan_type: The class of its own numbers in a plan.
         name: That it is registered under.
         options: Its own options.
     """
 
     phase: ClassVar[str | None] = None
+    training_share: ClassVar[float] = 0.0
     plan_type: ClassVar[type[MethodPlan]] = MethodPlan
     name: str
     options: O
@@ -104,6 +106,10 @@ class SearchMethod(ABC, Generic[O]):
     def plan(self, workload: Workload) -> Planned:
         """The method's part of the plan."""
         return Planned(own=self.plan_type(), trial_seconds=0.01)
+
+    def count(self, plan: Plan) -> str | None:
+        """The name of the count that its scores are, of `nas.methods.counted.COUNTS`; None if they are no count."""
+        return None
 
     def prepare(self, plan: Plan, options: SearchOptions, sampler: BudgetSampler) -> Plan:
         """Makes ready what a new run needs before anything is recorded; returns the plan with what that decides.

@@ -15,7 +15,7 @@ from nas.errors import RunError
 from nas.jobs.backend import ScorerSource
 from nas.methods.protocol.context import Context
 from nas.methods.protocol.manifest import check_program
-from nas.methods.protocol.plan import MethodPlan, Plan, Planned, Workload, within
+from nas.methods.protocol.plan import TRAINING_SHARE, MethodPlan, Plan, Planned, Workload, within
 from nas.methods.protocol.ranking import RankingSettings, RankingTask
 from nas.methods.protocol.saved_run import SavedRun, check_run_given
 from nas.methods.protocol.search_method import MethodDisk, RankedScorer, SearchMethod
@@ -85,6 +85,7 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
     """Scores by validation accuracy, or loss, with a supernet's weights, BatchNorm recalibrated for each network."""
 
     phase = FOLDER
+    training_share = TRAINING_SHARE
     plan_type = SupernetPlan
     coverage: SupernetCoverage
     training: BudgetSampler

@@ -13,7 +13,7 @@ from nas.methods.protocol.search_method import RankedScorer, SearchMethod
 from nas.methods.reference import reference_networks
 from nas.methods.zero_cost.aggregated import PARTS
 from nas.methods.zero_cost.options import ZeroCostOptions
-from nas.methods.zero_cost.planning import proxy_seconds, reference_count
+from nas.methods.zero_cost.planning import REFERENCE_SHARE, proxy_seconds, reference_count
 from nas.methods.zero_cost.proxy_cache import ProxyValues
 from nas.methods.zero_cost.scorer import ZeroCostScoring, proxy_scorer
 
@@ -33,6 +33,7 @@ class ZeroCostMethod(SearchMethod[ZeroCostOptions]):
     """Scores by functions of a network at its initial weights and a few training images; nothing is trained."""
 
     plan_type = ZeroCostPlan
+    training_share = REFERENCE_SHARE
 
     def plan(self, workload: Workload) -> Planned:
         reference, each = reference_count(workload), proxy_seconds(workload)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from nas.methods.protocol.plan import Workload, within
 
+REFERENCE_SHARE = 0.1
+"""Of the time of a search, what measuring reference networks may take."""
 PROXY_IMAGES = 400
 """All zero-cost proxies of one network took as long as training it on so many images, or fewer."""
 
@@ -14,5 +16,5 @@ def proxy_seconds(workload: Workload) -> float:
 
 
 def reference_count(workload: Workload) -> int:
-    """How many reference networks can be measured in a quarter of the time before the search."""
-    return within(round(0.25 * workload.affordable / PROXY_IMAGES), 24, 128)
+    """How many reference networks can be measured in their share of the time."""
+    return within(round(workload.seconds * REFERENCE_SHARE * workload.rate / PROXY_IMAGES), 24, 128)
