@@ -13,7 +13,7 @@ from nas.jobs.backend import FinalistJob, FinalistWork
 from nas.methods.protocol.context import Context
 from nas.networks.network import Network
 from nas.run.events import FinalistEpoch, FinalistFailed, FinalistRetried, FinalistStopped, FinalistTrained
-from nas.training import evaluate, fresh_network, train_network
+from nas.training import Recipe, evaluate, fresh_network, train_network
 from nas.trial import Trial, pareto_front
 
 FOLDER = "finalists"
@@ -54,16 +54,15 @@ def train_finalists(context: Context, trials: Sequence[Trial]) -> list[Finalist]
     Raises:
         TrainingError: If none could be trained.
     """
-    plan, seed = context.plan, context.options.seed
+    plan = context.plan
     record = _Record(context, trials)
-    recipe = plan.recipe(epochs=plan.finalist_epochs, seed=seed)
     recorded = {event.digest for event in context.run.events(FinalistTrained)}
     jobs = [
         FinalistJob(
             number=trial.number,
             digest=trial.architecture.digest,
             architecture=trial.architecture.at_resolution(plan.train_resolution).to_dict(),
-            recipe=recipe.to_dict(),
+            recipe=_recipe(context, trial).to_dict(),
             metric=context.options.metric,
         )
         for trial in trials
@@ -149,7 +148,7 @@ def _finish(record: _Record, place: int) -> Finalist | None:
     context, trial = record.context, record.trials[place - 1]
     run, data, plan, progress = context.run, context.data, context.plan, context.progress
     seed, metric, digest = context.options.seed, context.options.metric, trial.architecture.digest
-    recipe = plan.recipe(epochs=plan.finalist_epochs, seed=seed)
+    recipe = _recipe(context, trial)
     network = fresh_network(trial.architecture.at_resolution(plan.train_resolution), seed=seed)
     began = time.monotonic()
     try:
@@ -178,6 +177,7 @@ def _finish(record: _Record, place: int) -> Finalist | None:
             macs=trial.cost.macs,
             params=trial.cost.params,
             epochs=plan.finalist_epochs,
+            learning_rate=recipe.learning_rate,
             seconds=max(record.seconds(digest), time.monotonic() - began),
             resolution=plan.train_resolution,
             architecture=trial.architecture.to_dict(),
@@ -193,6 +193,12 @@ def _finish(record: _Record, place: int) -> Finalist | None:
         test_accuracy=event.test_accuracy,
         network=network,
     )
+
+
+def _recipe(context: Context, trial: Trial) -> Recipe:
+    """The recipe by which `nas train` would train the network of a trial."""
+    plan = context.plan
+    return plan.recipe(epochs=plan.finalist_epochs, seed=context.options.seed, params=trial.cost.params)
 
 
 def ranking(finalists: Sequence[Finalist], *, seed: int) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable
+from statistics import median_low
 
 from nas.budget import Cost
 from nas.data import DataInfo, choose_augment
@@ -20,9 +22,12 @@ from nas.methods.protocol.plan import (
     within,
 )
 from nas.options import SearchOptions
+from nas.sampling.budget_sampler import BudgetSampler
 from nas.training import learning_rate_for
 from nas.training.device import choose_device, choose_dtype
 
+# An odd number: few, since a budget may be measured.
+_TYPICAL = 9
 _SMALL_DATA, _SHORT_SECONDS, _LONG_SECONDS = 5000, 480.0, 3600.0
 
 
@@ -102,6 +107,13 @@ def make_plan(
         },
         method=planned.own,
     )
+
+
+def typical_cost(sampler: BudgetSampler) -> Cost:
+    """The median multiply-adds and the median parameters of a few feasible architectures, the same at every call."""
+    rng = random.Random(0)
+    costs = [sampler.sample(rng).cost for _ in range(_TYPICAL)]
+    return Cost(macs=median_low(cost.macs for cost in costs), params=median_low(cost.params for cost in costs))
 
 
 def _finalists(options: SearchOptions, affordable: float) -> tuple[int, int]:

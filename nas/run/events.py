@@ -187,12 +187,17 @@ class ProxiesMeasured(Event, frozen=True, kw_only=True, tag="measured"):
 
 
 class CalibrationTrained(Event, frozen=True, kw_only=True, tag="calibrated"):
-    """One network was trained briefly; recorded by the calibrated method, which fits its scores to such accuracies."""
+    """One network was trained briefly; recorded by the calibrated method, which fits its scores to such accuracies.
+
+    Attributes:
+        learning_rate: At its peak; None where an earlier version trained it.
+    """
 
     digest: str
     accuracy: Number
     architecture: Plain
     epochs: Count = 0
+    learning_rate: Number | None = None
     seconds: Number = 0.0
 
 
@@ -257,6 +262,7 @@ class FinalistTrained(Event, frozen=True, kw_only=True, tag="finalist"):
     Attributes:
         digest, number: Of its trial, whose `score`, `macs` and `params` it repeats.
         resolution: What it was trained at.
+        learning_rate: At its peak; None where an earlier version trained it.
     """
 
     digest: str
@@ -267,6 +273,7 @@ class FinalistTrained(Event, frozen=True, kw_only=True, tag="finalist"):
     macs: Count | None = None
     params: Count | None = None
     epochs: Count | None = None
+    learning_rate: Number | None = None
     seconds: Number | None = None
     resolution: Count | None = None
     architecture: Plain = {}

@@ -31,7 +31,7 @@ from nas.run.events import (
     RankingEvaluated,
     TrialScored,
 )
-from nas.training import train_network
+from nas.training import learning_rate_for, train_network
 from nas.training.checkpoint import newest
 from nas.training.loop import TrainingLoop
 
@@ -145,6 +145,13 @@ def test_networks_are_trained_for_calibration_then_proposed_first_and_no_superne
     assert "What the scores are calibrated by" in page
     table = page.partition(best[0].digest)[2]
     assert f"{found[0].score:.1%}".replace("%", " %") in table.partition("</tr>")[0]
+
+
+def test_each_network_has_the_learning_rate_of_its_own_size(whole: Path) -> None:
+    events = [*told(whole, CalibrationTrained), *told(whole, FinalistTrained)]
+    params = [nas.cost(nas.Architecture.from_dict(event.architecture)).params for event in events]
+    assert [event.learning_rate for event in events] == [learning_rate_for(count, 256) for count in params]
+    assert len({event.learning_rate for event in events}) > 1
 
 
 @pytest.mark.usefixtures("unexported")

@@ -176,12 +176,13 @@ class _RecordedTraining:
         run, plan, options, progress = context.run, context.plan, context.options, context.progress
         digest, epochs = architecture.digest, plan.of(CalibratedPlan).epochs
         folder = run.path / FOLDER / digest
+        recipe = plan.recipe(epochs=epochs, seed=options.seed, params=cost(architecture).params)
         earlier, began = _seconds_so_far(folder), time.monotonic()
         try:
             accuracy = train_shortly(
                 architecture,
                 context.data,
-                plan.recipe(epochs=epochs, seed=options.seed),
+                recipe,
                 progress=progress,
                 phase=phase,
                 folder=folder,
@@ -197,6 +198,7 @@ class _RecordedTraining:
                     digest=digest,
                     accuracy=accuracy,
                     epochs=epochs,
+                    learning_rate=recipe.learning_rate,
                     seconds=earlier + time.monotonic() - began,
                     architecture=architecture.to_dict(),
                 )
