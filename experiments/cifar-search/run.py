@@ -189,10 +189,10 @@ def train_one(name, architecture, score, space, dataset, plan, folder) -> dict: 
     kept = folder / f"{architecture.digest}.json"
     if kept.exists():
         return json.loads(kept.read_text())
-    recipe = plan.recipe(epochs=plan.finalist_epochs, seed=OPTIONS["seed"])
+    cost = nas.cost(architecture)
+    recipe = plan.recipe(epochs=plan.finalist_epochs, seed=OPTIONS["seed"], params=cost.params)
     network = fresh_network(architecture.at_resolution(plan.train_resolution), seed=OPTIONS["seed"])
     validation = train_network(network, dataset, recipe, progress=Silent(), folder=folder / architecture.digest)
-    cost = nas.cost(architecture)
     row = {
         "network": name,
         "digest": architecture.digest,

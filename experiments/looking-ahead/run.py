@@ -62,7 +62,7 @@ class Networks:
         self.reached: dict[int, dict[int, float]] = {epochs: each[2] for epochs, each in found.items()}
         # The truth's trainings, in epochs of these images.
         seen = ranking.HYBRID_IMAGES if name == "hybrid" else ranking.NATS_IMAGES
-        self.truth_epochs = seen / (0.9 * images)
+        self.truth_epochs = seen / ranking.training_images(data)
 
     def near(self, epochs: int) -> AveragedGP:
         """What the told ones reached after so many epochs makes expected of all."""

@@ -20,6 +20,7 @@ from nas.architecture import Architecture
 from nas.benchmark.codecs import CODECS, decode
 from nas.benchmark.ranking import rank
 from nas.benchmark.tables import read_table
+from nas.data import open_data
 from nas.methods.calibrated.features import FeatureGroups, FeatureScaler
 from nas.methods.protocol.ranking import RankingSettings
 from nas.methods.zero_cost.aggregated import PARTS
@@ -188,8 +189,7 @@ def training_seconds(truth: str, known: Path, table: Path | None = None) -> floa
     networks, _ = read("nats-size", table)
     costs = FeatureScaler(FeatureGroups.of(networks, None)).costs
     cost_of = dict(zip((each.digest for each in networks), costs / costs.mean(), strict=True))
-    with np.load(known / "data.npz") as arrays:
-        images = len(arrays["y_train"]) * 0.9  # the rest is search-validation
+    images = training_images(known / "data.npz")
     seconds, trained = 0.0, 0.0
     for path in known.glob("known/*/numbers.jsonl"):
         for entry in map(json.loads, path.open()):
@@ -199,6 +199,11 @@ def training_seconds(truth: str, known: Path, table: Path | None = None) -> floa
                 seconds += entry["seconds"]
                 trained += int(epochs) * images * cost_of[entry["digest"]]
     return seconds / trained * NATS_IMAGES if trained else None
+
+
+def training_images(data: Path) -> int:
+    """How many of the images for training are left for it once search-validation has been taken out."""
+    return len(open_data(str(data)).load(resolution=32, seed=SEEDS[0]).train)
 
 
 def vit_epoch_seconds(table: Path, known: Path) -> float:

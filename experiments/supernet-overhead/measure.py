@@ -37,7 +37,7 @@ class InSupernet:
 
     def __init__(self, supernet: nas.Supernet, architecture: nas.Architecture, recipe: Recipe) -> None:
         self.supernet, self.architecture = supernet, architecture
-        self.optimizer = make_optimizer(supernet.named_parameters(), recipe)
+        self.optimizer = make_optimizer(supernet, recipe)
 
     def learn(self, x: torch.Tensor, labels: torch.Tensor) -> None:
         self.supernet.train()
@@ -58,7 +58,7 @@ class Alone:
 
     def __init__(self, supernet: nas.Supernet, architecture: nas.Architecture, recipe: Recipe) -> None:
         self.network = supernet.extract(architecture)
-        self.optimizer = make_optimizer(self.network.named_parameters(), recipe)
+        self.optimizer = make_optimizer(self.network, recipe)
 
     def learn(self, x: torch.Tensor, labels: torch.Tensor) -> None:
         self.network.train()

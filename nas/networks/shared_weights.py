@@ -14,6 +14,7 @@ from torch import nn
 from nas.architecture import BlockConfig, LayerConfig
 from nas.errors import SpaceError
 from nas.networks.network import make_part
+from nas.networks.weight_decay import no_weight_decay
 from nas.ops import OPS, Shape
 from nas.spaces import SearchSpace
 from nas.strict_yaml import canonical_json
@@ -22,11 +23,16 @@ _SKELETONS = 4096
 
 
 class SharedWeights(nn.Module):
-    """Storage for weights of layers and blocks by place; `nas.networks.supernet` says what is shared."""
+    """Storage for weights of layers and blocks by place; `nas.networks.supernet` says what is shared.
+
+    Attributes:
+        no_decay: Parameters that the ops leave out of weight decay.
+    """
 
     def __init__(self, space: SearchSpace) -> None:
         super().__init__()
         self.space = space
+        self.no_decay: set[str] = set()
         self._gradients: dict[str, torch.Tensor] = {}
         self._touched: set[str] = set()
         self._skeletons: OrderedDict[Any, tuple[nn.Module, tuple[str, ...]]] = OrderedDict()
@@ -77,11 +83,12 @@ class SharedWeights(nn.Module):
                         largest[name] = (tensor.shape, build)
                     old = bounds.setdefault(name, list(tensor.shape))
                     bounds[name] = [max(pair) for pair in zip(old, tensor.shape, strict=True)]
-        built: dict[int, nn.Module] = {}
+        built: dict[int, tuple[nn.Module, set[str]]] = {}
         for name, (_, build) in largest.items():
             if id(build) not in built:
-                built[id(build)] = build()
-            module = built[id(build)]
+                fresh = build()
+                built[id(build)] = fresh, no_weight_decay(fresh)
+            module, spared = built[id(build)]
             tensor = module.state_dict()[name].clone()
             if list(tensor.shape) != bounds[name]:
                 # One choice is the widest and another expands the most, and no choice does both: torch's default for
@@ -93,6 +100,8 @@ class SharedWeights(nn.Module):
                 tensor = torch.empty(tensor.shape, memory_format=torch.channels_last).copy_(tensor)
             if any(name == found for found, _ in module.named_parameters()):
                 self.register_parameter(_stored(slot, name), nn.Parameter(tensor))
+                if name in spared:
+                    self.no_decay.add(_stored(slot, name))
             else:
                 self.register_buffer(_stored(slot, name), tensor)
 

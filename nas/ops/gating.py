@@ -61,6 +61,7 @@ class Wave(nn.Module):
         activation: str = "gelu"
 
     elastic: tuple[str, ...] = ("expand_ratio",)
+    no_decay: tuple[str, ...] = ("turn",)
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()

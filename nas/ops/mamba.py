@@ -95,6 +95,7 @@ class Mamba(nn.Module):
             require(self.kernel_size % 2 == 1, f"mamba: kernel_size (={self.kernel_size}) must be odd.")
 
     elastic: tuple[str, ...] = ("expand_ratio", "d_state", "kernel_size", "dt_rank")
+    no_decay: tuple[str, ...] = ("rates",)
     uncounted: ClassVar[dict[str, str]] = dict.fromkeys(("add", "exp", "mul", "sum"), "elementwise selective scan")
 
     def __init__(self, config: Config, shape: Shape) -> None:

@@ -56,6 +56,7 @@ class PositionScale(nn.Module):
         pass
 
     elastic: tuple[str, ...] = ()
+    no_decay: tuple[str, ...] = ("factors",)
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()

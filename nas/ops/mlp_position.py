@@ -19,6 +19,8 @@ class MLPBias(nn.Module):
     Gives (heads, H * W, H * W): entry [h, i, j] is that of the offset from position j to position i.
     """
 
+    no_decay: tuple[str, ...] = ("expand.weight", "project.weight")
+
     def __init__(self, heads: int, size: tuple[int, int]) -> None:
         super().__init__()
         self.size = size
@@ -42,6 +44,8 @@ class MLPBias(nn.Module):
 
 class Constant(nn.Module):
     """Table computed once, in place of the module that computes it or adds it."""
+
+    no_decay: tuple[str, ...] = ("table",)
 
     def __init__(self, table: torch.Tensor) -> None:
         super().__init__()

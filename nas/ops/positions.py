@@ -20,6 +20,7 @@ class RelativeBias(nn.Module):
 
     # The part of the table that a smaller map uses: offsets lie around the center.
     parts: ClassVar[dict[str, tuple[str, ...]]] = {"table": ("prefix", "center", "center")}
+    no_decay: tuple[str, ...] = ("table",)
 
     def __init__(self, heads: int, size: tuple[int, int]) -> None:
         super().__init__()
@@ -40,6 +41,8 @@ class DistanceBias(nn.Module):
     Gives (heads, queries, H * W), where the queries are every `stride`-th position.
     """
 
+    no_decay: tuple[str, ...] = ("distances",)
+
     def __init__(self, heads: int, size: tuple[int, int], stride: int = 1) -> None:
         super().__init__()
         self.stride = stride
@@ -59,6 +62,8 @@ class DistanceBias(nn.Module):
 
 class TokenBias(nn.Module):
     """Bias per head and token among the keys: (heads, 1, keys), zero for the map's keys."""
+
+    no_decay: tuple[str, ...] = ("heed",)
 
     def __init__(self, heads: int, tokens: int) -> None:
         super().__init__()

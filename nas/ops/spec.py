@@ -16,6 +16,11 @@ An op whose main work is neither a convolution nor a matrix product says so, and
 
         uncounted: ClassVar[dict[str, str]] = {"cumsum": "elementwise scan"}   # per aten op, the reason
 
+Parameters with two axes or more that weight decay leaves alone are listed by the module that has them, as timm's
+`no_weight_decay` does for a network (fewer axes: norms, biases and scales never decay):
+
+        no_decay: tuple[str, ...] = ("table",)
+
 Everything else is derived from it: the standalone model, the exact cost (by running it on the meta device), the
 supernet (`elastic` names the parameters over which weights are shared) and the exported source.
 """

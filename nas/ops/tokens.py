@@ -31,6 +31,7 @@ class ClassToken(nn.Module):
         num_tokens: int = 1
 
     elastic: tuple[str, ...] = ()
+    no_decay: tuple[str, ...] = ("token",)
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
@@ -126,6 +127,7 @@ class Position(nn.Module):
             require(self.kind in kinds, f"position: kind must be one of {kinds}, not {self.kind!r}.")
 
     elastic: tuple[str, ...] = ()
+    no_decay: tuple[str, ...] = ("embedding",)
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()

@@ -16,7 +16,7 @@ from nas.methods.protocol.context import Context
 from nas.networks.network import Network
 from nas.pipeline.portfolio import SCORE, Pick
 from nas.run.events import FinalistEpoch, FinalistFailed, FinalistRetried, FinalistStopped, FinalistTrained
-from nas.training import evaluate, fresh_network, train_network
+from nas.training import Recipe, evaluate, fresh_network, train_network
 from nas.trial import Trial
 
 FOLDER = "finalists"
@@ -48,17 +48,15 @@ def train_finalists(context: Context, picks: Sequence[Pick]) -> list[Finalist]:
     Raises:
         TrainingError: If none could be trained.
     """
-    plan, seed = context.plan, context.options.seed
-    trials = [pick.trial for pick in picks]
+    plan, trials = context.plan, [pick.trial for pick in picks]
     record = _Record(context, picks)
-    recipe = plan.recipe(epochs=plan.finalist_epochs, seed=seed)
     recorded = {event.digest for event in context.run.events(FinalistTrained)}
     jobs = [
         FinalistJob(
             number=trial.number,
             digest=trial.architecture.digest,
             architecture=trial.architecture.at_resolution(plan.train_resolution).to_dict(),
-            recipe=recipe.to_dict(),
+            recipe=_recipe(context, trial).to_dict(),
             metric=context.options.metric,
         )
         for trial in trials
@@ -154,7 +152,7 @@ def _finish(record: _Record, place: int) -> Finalist | None:
     trial = pick.trial
     run, data, plan, progress = context.run, context.data, context.plan, context.progress
     seed, metric, digest = context.options.seed, context.options.metric, trial.architecture.digest
-    recipe = plan.recipe(epochs=plan.finalist_epochs, seed=seed)
+    recipe = _recipe(context, trial)
     network = fresh_network(trial.architecture.at_resolution(plan.train_resolution), seed=seed)
     began = time.monotonic()
     try:
@@ -183,6 +181,7 @@ def _finish(record: _Record, place: int) -> Finalist | None:
             macs=trial.cost.macs,
             params=trial.cost.params,
             epochs=plan.finalist_epochs,
+            learning_rate=recipe.learning_rate,
             seconds=max(record.seconds(digest), time.monotonic() - began),
             resolution=plan.train_resolution,
             architecture=trial.architecture.to_dict(),
@@ -206,6 +205,12 @@ def _finish(record: _Record, place: int) -> Finalist | None:
 def _why(pick: Pick) -> str:
     score = "no score" if pick.trial.score is None else f"score {pick.trial.score:.4f}"
     return score if pick.chosen_by == SCORE else f"{score}, chosen by {pick.chosen_by}"
+
+
+def _recipe(context: Context, trial: Trial) -> Recipe:
+    """The recipe by which `nas train` would train the network of a trial."""
+    plan = context.plan
+    return plan.recipe(epochs=plan.finalist_epochs, seed=context.options.seed, params=trial.cost.params)
 
 
 def ranking(finalists: Sequence[Finalist], *, seed: int) -> dict[str, Any]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import median_low
 from typing import TypeAlias
 
 from nas.budget import Cost
@@ -23,9 +25,12 @@ from nas.methods.protocol.plan import (
     within,
 )
 from nas.options import SearchOptions
+from nas.sampling.budget_sampler import BudgetSampler
 from nas.training import Recipe, learning_rate_for
 from nas.training.device import choose_device, choose_dtype
 
+# An odd number: few, since a budget may be measured.
+_TYPICAL = 9
 _SMALL_DATA, _SHORT_SECONDS, _LONG_SECONDS = 5000, 720.0, 3600.0
 _STARTING_S, _EXPORT_S, _ONNX_S = 6.0, 2.0, 3.0
 """What a search takes for itself on a CPU: reading data, tables and the report; each export, with ONNX or without."""
@@ -164,6 +169,13 @@ class _Machine:
 def _overhead(options: SearchOptions, finalists: int) -> float:
     """Seconds that belong to no phase of training or scoring: starting, exports, the report."""
     return _STARTING_S + finalists * (_EXPORT_S + (0.0 if options.onnx is False else _ONNX_S))
+
+
+def typical_cost(sampler: BudgetSampler) -> Cost:
+    """The median multiply-adds and the median parameters of a few feasible architectures, the same at every call."""
+    rng = random.Random(0)
+    costs = [sampler.sample(rng).cost for _ in range(_TYPICAL)]
+    return Cost(macs=median_low(cost.macs for cost in costs), params=median_low(cost.params for cost in costs))
 
 
 def _train_resolution(info: DataInfo, counted: int, stride: int, *, epochs: Callable[[int], float]) -> int:

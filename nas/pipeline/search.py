@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -36,7 +35,7 @@ from nas.pipeline import disk
 from nas.pipeline.candidates import search_candidates
 from nas.pipeline.export_winners import Winner, export_winners
 from nas.pipeline.finalists import ranking, train_finalists
-from nas.pipeline.plan import make_plan
+from nas.pipeline.plan import make_plan, typical_cost
 from nas.pipeline.plan_summary import plan_summary
 from nas.pipeline.portfolio import choose_finalists, portfolio
 from nas.progress import Progress, Silent
@@ -179,7 +178,7 @@ class SearchPipeline:
             source.info,
             resolution=self.space.input.resolution,
             stride=self.sampler.costs.total_stride,
-            cost=self.sampler.sample(random.Random(0)).cost,
+            cost=typical_cost(self.sampler),
             misfit=lambda size: misfit(self.space.adapted(resolution=size)),
             phase=method.phase,
             training_share=method.training_share,

@@ -29,7 +29,7 @@ from nas.progress import Progress, Silent
 from nas.run import atomic_write
 from nas.run.files import check_writable, file_digest, is_leftover, make_folder
 from nas.run.signals import stoppable
-from nas.training import evaluate, fresh_network, train_network
+from nas.training import Recipe, evaluate, fresh_network, train_network
 from nas.training.checkpoint import newest
 
 _OURS = ("checkpoints", "history.json", "inputs.json", "network", "training.json")
@@ -80,7 +80,8 @@ def train(
     spent = cost(architecture)
     _announce(network, spent, data, plan, folder, progress)
     inputs.keep()
-    validation, test, history = _trained(network, data, plan, folder, options, progress)
+    recipe = plan.recipe(epochs=plan.finalist_epochs, seed=options.seed, params=spent.params)
+    validation, test, history = _trained(network, data, recipe, folder, options, progress)
     found = {
         "out": str(folder / "network"),
         "digest": architecture.digest,
@@ -133,10 +134,9 @@ def _planned(architecture: Architecture, info: DataInfo, options: SearchOptions)
 
 
 def _trained(
-    network: Network, data: Dataset, plan: Plan, folder: Path, options: SearchOptions, progress: Progress
+    network: Network, data: Dataset, recipe: Recipe, folder: Path, options: SearchOptions, progress: Progress
 ) -> tuple[float, float, list[dict[str, Any]]]:
     """Trains the network, then tests it once: accuracy on search-validation and test, and the rows of its epochs."""
-    recipe = plan.recipe(epochs=plan.finalist_epochs, seed=options.seed)
     history = _History(folder / "history.json")
     with stoppable():
         validation = train_network(

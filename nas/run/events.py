@@ -194,12 +194,14 @@ class CalibrationTrained(Event, frozen=True, kw_only=True, tag="calibrated"):
     Attributes:
         epochs: From the first; they are the first of a finalist's training.
         seconds: Of that training so far.
+        learning_rate: At its peak; None where an earlier version trained it.
     """
 
     digest: str
     accuracy: Number
     architecture: Plain
     epochs: Count = 0
+    learning_rate: Number | None = None
     seconds: Number = 0.0
 
 
@@ -281,6 +283,7 @@ class FinalistTrained(Event, frozen=True, kw_only=True, tag="finalist"):
         resolution: What it was trained at.
         chosen_by: What made it a finalist: "score", the name of a count, or "random".
         validation_count: The images that its validation accuracy is of.
+        learning_rate: At its peak; None where an earlier version trained it.
     """
 
     digest: str
@@ -291,6 +294,7 @@ class FinalistTrained(Event, frozen=True, kw_only=True, tag="finalist"):
     macs: Count | None = None
     params: Count | None = None
     epochs: Count | None = None
+    learning_rate: Number | None = None
     seconds: Number | None = None
     resolution: Count | None = None
     architecture: Plain = {}

@@ -12,28 +12,29 @@ MOMENTUM = "momentum"
 
 
 class Lars(torch.optim.Optimizer):
-    """For tensors with two axes or more, gradients are scaled to `trust` times the tensor's length, decay included.
+    """Momentum steps of decaying parameters, their gradients scaled to `trust` times the tensor's length with decay.
 
-    Norms, biases and scales take plain momentum steps, without decay. A tensor whose gradient is None keeps its
-    momentum and is left alone.
+    Parameters that do not decay take plain momentum steps. A tensor whose gradient is None keeps its momentum and is
+    left alone.
 
     Args:
+        decaying, spared: As `nas.networks.weight_decay.decay_groups` returns them.
         trust: The length of a step with a learning rate of one, as a share of the tensor's length. You et al. have
             0.001 for trainings of many epochs.
     """
 
     def __init__(
         self,
-        parameters: Iterable[nn.Parameter],
+        decaying: Iterable[nn.Parameter],
+        spared: Iterable[nn.Parameter],
         *,
         lr: float,
         momentum: float = 0.9,
         weight_decay: float = 1e-6,
         trust: float = 0.001,
     ) -> None:
-        super().__init__(
-            list(parameters), {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust}
-        )
+        groups = [{"params": list(decaying), "scaled": True}, {"params": list(spared), "scaled": False}]
+        super().__init__(groups, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -47,7 +48,7 @@ class Lars(torch.optim.Optimizer):
     def _move(self, parameter: nn.Parameter, group: dict[str, Any]) -> None:
         change = parameter.grad
         assert change is not None
-        if parameter.ndim >= 2:
+        if group["scaled"]:
             change = change.add(parameter, alpha=group["weight_decay"])
             length, pull = parameter.norm(), change.norm()
             ratio = torch.where((length > 0) & (pull > 0), group["trust"] * length / pull, torch.ones_like(length))

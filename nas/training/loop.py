@@ -61,7 +61,7 @@ class TrainingLoop:
     ) -> None:
         self.module, self.data, self.recipe, self.folder = module, data, recipe, folder
         self._step, self._after_step, self._after_save = step, after_step, after_save
-        self.optimizer = optimizer or make_optimizer(module.named_parameters(), recipe)
+        self.optimizer = optimizer or make_optimizer(module, recipe)
         self._generator = torch.Generator()
         train = data.train if recipe.device == "cpu" else data.train.to(recipe.device)
         self._images = len(train)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 from torch import nn
 
 from nas.data import Augment
+from nas.networks.weight_decay import decay_groups
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,7 @@ class Recipe:
 
     Attributes:
         learning_rate: At its peak, after `warmup` of all steps.
-        weight_decay: On weights with two axes or more; norms, biases and scales have none.
+        weight_decay: On all parameters but those that `nas.networks.weight_decay.no_weight_decay` names.
         clip_norm: Gradients longer than this are scaled down to it.
         beta2: How slowly AdamW's second moment forgets. Shared weights see gradients of another network at every
             step, which the usual 0.999 averages over far too long a past.
@@ -62,16 +62,11 @@ def learning_rate_for(params: int, batch_size: int) -> float:
     return 2e-3 * math.sqrt(batch_size / 64) * min(1.0, (max(1, params) / 1e5) ** -0.3)
 
 
-def make_optimizer(parameters: Iterable[tuple[str, nn.Parameter]], recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW over named parameters, without decay on those with fewer than two axes."""
-    groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
-    for name, parameter in parameters:
-        groups[parameter.ndim >= 2 and not name.endswith("table")].append(parameter)
+def make_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW over a module's trainable parameters, without decay on those that it leaves alone."""
+    decaying, spared = decay_groups(module)
     return torch.optim.AdamW(
-        [
-            {"params": groups[True], "weight_decay": recipe.weight_decay},
-            {"params": groups[False], "weight_decay": 0.0},
-        ],
+        [{"params": decaying, "weight_decay": recipe.weight_decay}, {"params": spared, "weight_decay": 0.0}],
         lr=recipe.learning_rate,
         betas=(0.9, recipe.beta2),
         fused=True,

@@ -14,6 +14,7 @@ import nas
 from nas.errors import OptionError, RunError, TrainingError
 from nas.methods.calibrated import calibration
 from nas.methods.calibrated.features import FeatureScaler
+from nas.methods.protocol import plan as plans
 from nas.methods.zero_cost import planning
 from nas.networks.network import Network
 from nas.options import SearchOptions
@@ -145,6 +146,17 @@ def test_networks_are_trained_for_calibration_then_proposed_first_and_no_superne
     assert "What the scores are calibrated by" in page
     table = page.partition(best[0].digest)[2]
     assert f"{found[0].score:.1%}".replace("%", " %") in table.partition("</tr>")[0]
+
+
+@pytest.mark.usefixtures("unexported")
+def test_each_network_has_the_learning_rate_of_its_own_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Networks as small as these would all have the same.
+    monkeypatch.setattr(plans, "learning_rate_for", lambda params, batch_size: 1e-7 * params + 1e-3 * batch_size / 256)
+    search(tmp_path / "run", **CALIBRATED)
+    events = [*told(tmp_path / "run", CalibrationTrained), *told(tmp_path / "run", FinalistTrained)]
+    params = [nas.cost(nas.Architecture.from_dict(event.architecture)).params for event in events]
+    assert [event.learning_rate for event in events] == [1e-7 * count + 1e-3 for count in params]
+    assert len({event.learning_rate for event in events}) > 1
 
 
 @pytest.mark.usefixtures("unexported")

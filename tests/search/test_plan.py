@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 import nas
-from nas.budget import Cost
+from nas.budget import Budget, Cost
 from nas.costs import misfit
 from nas.data import DataInfo
 from nas.errors import OptionError
@@ -19,7 +20,11 @@ from nas.methods.protocol.plan import Plan
 from nas.methods.supernet.method import SupernetPlan
 from nas.options import METHODS, SearchOptions
 from nas.pipeline import plan as plans
-from nas.pipeline.plan import make_plan
+from nas.pipeline.plan import make_plan, typical_cost
+from nas.sampling.budget_sampler import BudgetSampler
+from nas.training import learning_rate_for
+
+from ..small_space import small_space
 
 OPTIONS = SearchOptions.of(space="coatnet", threads=2, device="cpu")
 
@@ -161,6 +166,23 @@ def test_a_recipe_has_the_plan_s_figures() -> None:
     assert (recipe.epochs, recipe.seed) == (4, 9)
     for name in ("batch_size", "learning_rate", "augment", "dtype", "device"):
         assert getattr(recipe, name) == getattr(plan, name)
+
+
+def test_a_network_trained_alone_has_the_learning_rate_of_its_size() -> None:
+    plan = planned()
+    small, large = (plan.recipe(epochs=4, seed=9, params=params) for params in (100_000, 3_200_000))
+    assert small.learning_rate == learning_rate_for(100_000, plan.batch_size)
+    assert large.learning_rate == pytest.approx(small.learning_rate * 32**-0.3)
+    assert large.learning_rate != plan.learning_rate
+
+
+def test_a_typical_cost_is_the_median_of_feasible_ones() -> None:
+    sampler = BudgetSampler(small_space(), [Budget.parse("40kFLOPs")])
+    rng = random.Random(0)
+    costs = [sampler.sample(rng).cost for _ in range(9)]
+    assert typical_cost(sampler) == typical_cost(sampler)
+    assert typical_cost(sampler).macs == sorted(cost.macs for cost in costs)[4]
+    assert typical_cost(sampler).params == sorted(cost.params for cost in costs)[4]
 
 
 def test_a_size_that_windows_do_not_divide_is_not_planned_and_refused_where_it_is_given() -> None:

@@ -95,7 +95,7 @@ def test_the_target_stays_more_and_more() -> None:
 def test_lars_steps_in_proportion_to_each_tensors_length() -> None:
     weight, bias = nn.Parameter(torch.tensor([[3.0, 4.0]])), nn.Parameter(torch.tensor([1.0]))
     still = nn.Parameter(torch.ones(2, 2))
-    optimizer = Lars([weight, bias, still], lr=0.5, momentum=0.9, weight_decay=0.0, trust=0.02)
+    optimizer = Lars([weight, still], [bias], lr=0.5, momentum=0.9, weight_decay=0.0, trust=0.02)
     for _ in range(2):
         weight.grad, bias.grad = torch.tensor([[0.0, 10.0]]), torch.tensor([2.0])
         optimizer.step()

@@ -30,7 +30,7 @@ def network(width: int = 4) -> nn.Sequential:
 
 def trained(steps: int = 3) -> tuple[nn.Sequential, torch.optim.AdamW]:
     built = network()
-    optimizer = make_optimizer(built.named_parameters(), recipe())
+    optimizer = make_optimizer(built, recipe())
     for _ in range(steps):
         advance(built, optimizer)
     return built, optimizer
@@ -48,7 +48,7 @@ def test_weights_buffers_moments_and_facts_come_back(tmp_path: Path) -> None:
     facts = {"step": 3, "facts": {"updates": {"stage 1 C": 4}}, "seconds": 0.1}
     save_checkpoint(tmp_path / "a.safetensors", built, optimizer, facts)
     other = network()
-    restored = make_optimizer(other.named_parameters(), recipe())
+    restored = make_optimizer(other, recipe())
     assert load_checkpoint(tmp_path / "a.safetensors", other, restored) == facts
     assert read_facts(tmp_path / "a.safetensors") == facts
     assert same_tensors(other.state_dict(), built.state_dict())
@@ -62,7 +62,7 @@ def test_training_goes_on_as_if_never_stopped(tmp_path: Path) -> None:
     built, optimizer = trained()
     save_checkpoint(tmp_path / "a.safetensors", built, optimizer, {})
     other = network()
-    restored = make_optimizer(other.named_parameters(), recipe())
+    restored = make_optimizer(other, recipe())
     load_checkpoint(tmp_path / "a.safetensors", other, restored)
     for each in ((built, optimizer), (other, restored)):
         advance(*each)
@@ -72,13 +72,13 @@ def test_training_goes_on_as_if_never_stopped(tmp_path: Path) -> None:
 
 def test_parameters_that_never_took_part_have_no_moments(tmp_path: Path) -> None:
     built = network()
-    optimizer = make_optimizer(built.named_parameters(), recipe())
+    optimizer = make_optimizer(built, recipe())
     first = next(built.parameters())
     first.grad = torch.ones_like(first)
     optimizer.step()
     save_checkpoint(tmp_path / "a.safetensors", built, optimizer, {})
     other = network()
-    restored = make_optimizer(other.named_parameters(), recipe())
+    restored = make_optimizer(other, recipe())
     load_checkpoint(tmp_path / "a.safetensors", other, restored)
     assert list(restored.state) == [next(other.parameters())]
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from nas.ops.positions import RelativeBias
 from nas.training.recipe import make_optimizer
 
 from .training_cases import recipe
@@ -27,11 +28,10 @@ def test_a_training_of_one_step_has_a_learning_rate() -> None:
     assert recipe(learning_rate=0.3).learning_rate_at(0, 1) == pytest.approx(0.3)
 
 
-def test_only_weights_with_two_axes_decay_and_tables_do_not() -> None:
-    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Linear(2, 2))
-    network.register_parameter("table", nn.Parameter(torch.zeros(1, 3, 3)))
+def test_weights_decay_but_those_that_their_op_spares_do_not() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Linear(2, 2), RelativeBias(2, (2, 2)))
     given = recipe(weight_decay=0.07)
-    optimizer = make_optimizer(network.named_parameters(), given)
+    optimizer = make_optimizer(network, given)
     decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     found = {name: decay[id(parameter)] for name, parameter in network.named_parameters()}
     assert {name for name, value in found.items() if value == 0.07} == {"0.weight", "2.weight"}

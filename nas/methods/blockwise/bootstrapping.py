@@ -21,6 +21,7 @@ from nas.methods.blockwise.losses import bootstrapping_loss, ensemble
 from nas.methods.blockwise.network import BlockNet, BlockWeights
 from nas.methods.blockwise.target import Batch, Maps, recalibrated
 from nas.methods.blockwise.views import random_view
+from nas.networks.weight_decay import decay_groups
 from nas.ops import Shape
 from nas.spaces import SearchSpace
 from nas.training import Recipe
@@ -157,8 +158,7 @@ class Bootstrapping:
         self._augment: Augment = augment
 
     def optimizer(self, trained: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-        learning = [p for p in trained.parameters() if p.requires_grad]
-        return Lars(learning, lr=recipe.learning_rate, weight_decay=_DECAY, trust=_TRUST)
+        return Lars(*decay_groups(trained), lr=recipe.learning_rate, weight_decay=_DECAY, trust=_TRUST)
 
     def batch(self, images: torch.Tensor, generator: torch.Generator) -> Batch:
         first = random_view(images, generator, augment=self._augment)

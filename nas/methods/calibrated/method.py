@@ -198,12 +198,13 @@ class _RecordedTraining:
         run, plan, options = context.run, context.plan, context.options
         digest = architecture.digest
         folder = run.path / FINALISTS / digest
+        recipe = plan.recipe(epochs=plan.finalist_epochs, seed=options.seed, params=cost(architecture).params)
         earlier, began = _seconds_so_far(folder), time.monotonic()
         try:
             accuracy = train_shortly(
                 architecture,
                 context.data,
-                plan.recipe(epochs=plan.finalist_epochs, seed=options.seed),
+                recipe,
                 progress=context.progress,
                 phase=phase,
                 folder=folder,
@@ -214,10 +215,14 @@ class _RecordedTraining:
             run.append(CalibrationFailed(digest=digest, error=str(fault), seconds=earlier + time.monotonic() - began))
             context.progress.note(f"The training for {phase} failed and is left out: {fault}")
             return None
-        seconds = earlier + time.monotonic() - began
         run.append(
             CalibrationTrained(
-                digest=digest, accuracy=accuracy, epochs=epochs, seconds=seconds, architecture=architecture.to_dict()
+                digest=digest,
+                accuracy=accuracy,
+                epochs=epochs,
+                learning_rate=recipe.learning_rate,
+                seconds=earlier + time.monotonic() - began,
+                architecture=architecture.to_dict(),
             )
         )
         return accuracy

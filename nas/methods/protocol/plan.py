@@ -17,7 +17,7 @@ from nas.data import Augment
 from nas.errors import RunError
 from nas.options import SearchOptions
 from nas.run.schema import check_fields
-from nas.training import Recipe
+from nas.training import Recipe, learning_rate_for
 from nas.training.device import choose_device
 from nas.training.standalone import RECALIBRATION_IMAGES
 
@@ -48,6 +48,7 @@ class Plan:
         resolution: What budgets are counted at; `train_resolution` is what networks are trained and scored at.
         population: Architectures that are proposed, and observed, together.
         job_threads: CPU threads of one scoring job.
+        learning_rate: Of weights that networks share; a network trained alone has its own.
         seconds: What each phase is expected to take.
         images_per_second: The rate of training that was measured for this plan; None where none was.
         method: The method's own numbers.
@@ -106,12 +107,18 @@ class Plan:
         """Where zero-cost proxies are computed; some need float64, which MPS lacks."""
         return self.device if self.device.startswith("cuda") else "cpu"
 
-    def recipe(self, *, epochs: int, seed: int) -> Recipe:
-        """The recipe for whatever is trained in this search."""
+    def recipe(self, *, epochs: int, seed: int, params: int | None = None) -> Recipe:
+        """The recipe for whatever is trained in this search.
+
+        Args:
+            params: Of the network that is trained alone, whose learning rate follows from its size; None for weights
+                that networks share.
+        """
+        own = self.learning_rate if params is None else learning_rate_for(params, self.batch_size)
         return Recipe(
             epochs=epochs,
             batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
+            learning_rate=own,
             augment=self.augment,
             dtype=self.dtype,
             device=self.device,

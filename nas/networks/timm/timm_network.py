@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from nas.architecture import Architecture
 from nas.errors import OptionError
 from nas.networks.network import Network
+from nas.networks.weight_decay import no_weight_decay
 from nas.ops.combine import NoShortcut, Residual
 from nas.ops.head import Classifier
 from nas.ops.spec import Shape
@@ -161,12 +162,8 @@ class TimmNetwork(Network):
         return {"stem": r"^stem", "blocks": blocks}
 
     def no_weight_decay(self) -> set[str]:
-        """Returns the names of position tables and tokens; timm leaves out norms and biases itself."""
-        names: set[str] = set()
-        for path, module in self.named_modules():
-            if hasattr(module, "resized") and not isinstance(module, nn.Conv2d):
-                names |= {f"{path}.{own}" for own, _ in module.named_parameters(recurse=False)}
-        return names | {name for name, _ in self.named_parameters() if name.endswith(".token")}
+        """Returns the names of the parameters that do not decay in our own trainings either."""
+        return no_weight_decay(self)
 
     def _run(self, stage: nn.Module, x: torch.Tensor) -> torch.Tensor:
         if self.grad_checkpointing and self.training and torch.is_grad_enabled():
