@@ -128,7 +128,7 @@ def vanilla(network: Network, generator: torch.Generator) -> Network:
     copied = copy.deepcopy(network)
     for module in [*copied.modules()]:
         if isinstance(module, BasicBlock):
-            module.shortcut = NoShortcut(NoShortcut.Config(), module.shape)
+            module.shortcut = NoShortcut(NoShortcut.Config(), module.shape)  # type: ignore[assignment]
         elif isinstance(module, Residual) and not _gives_zeros(module.mixer):
             module.shortcut, module.scale = NoShortcut(NoShortcut.Config(), module.shape), None
         elif isinstance(module, Cell):
