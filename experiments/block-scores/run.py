@@ -38,7 +38,7 @@ from tables import write_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS, TRUTH = ROOT / "results" / "block-scores", ROOT / "results" / "hybrid-truth" / "truth.csv"
-BUDGET, PIXELS, IMAGES = "5.3MFLOPs", 32, 256
+BUDGET, PIXELS, IMAGES = "5.3MFLOPs", 32, 128
 TARGETS = {STANDARDIZED: Bootstrapping, BOSSNAS: PublishedBootstrapping}
 # Either distance under both rules, so that it shows which of the two matters.
 SUMS = (STANDARDIZED, BOSSNAS)
