@@ -80,6 +80,9 @@ def main() -> None:
     parser.add_argument("--augment", default="none", help="how images vary in these trainings, as in `nas rank`")
     parser.add_argument("--seeds", type=int, default=len(SEEDS), help="of `calibrated`; all else has one")
     parser.add_argument("--images", type=int, default=IMAGES, help="training images that scores may use")
+    parser.add_argument(
+        "--only", nargs="+", choices=sorted([*PARTS, *PROXIES.names()]), help="judge these, and replace their rows"
+    )
     asked = parser.parse_args()
     # What is computed for the ViTs serves both of their truths, and what is for NATS-Bench's 200 serves them all.
     known = asked.work / f"{asked.truth.partition('-')[0]}-{asked.images}"
@@ -129,6 +132,9 @@ def main() -> None:
                 judge(told, "supernet", replace(settings, data=None), **SHARED_WEIGHTS[name])
             else:
                 judge(told, name, settings, **calibrations)
+    if asked.only:
+        replace_rows(asked, work)
+        return
     for run, _ in asked.blockwise:
         judge(work / f"{block_score(run)}-0.json", "blockwise", RankingSettings(supernet=run))
     for count in KNOWN:
@@ -138,6 +144,8 @@ def main() -> None:
 
 def scorers(asked: argparse.Namespace, seed: int) -> list[str]:
     """Those that are judged with a seed; but for `calibrated`, one is enough."""
+    if asked.only:
+        return asked.only if seed == SEEDS[0] else []
     if asked.truth == "nats-all":
         return []
     # AutoFormer's accuracies are of another data set, which no short training of ours can speak for.
@@ -241,6 +249,27 @@ def block_score(run: str) -> str:
 
 def report(asked: argparse.Namespace, work: Path, training: float | None) -> None:
     """Writes `results/ranking/<truth>.csv` and its summary."""
+    csv_path, json_path = result_files(asked)
+    write_rows(csv_path, ordered(judged_rows(asked, work, training)))
+    summary = {**provenance(command()), "images": asked.images, "training_cpu_seconds": training}
+    atomic_write(json_path, json.dumps(summary, indent=1) + "\n")
+
+
+def replace_rows(asked: argparse.Namespace, work: Path) -> None:
+    """The same where a few scores were judged again: their rows change, and `again` in the summary names them."""
+    csv_path, json_path = result_files(asked)
+    summary = json.loads(json_path.read_text())
+    rows = judged_rows(asked, work, summary["training_cpu_seconds"])
+    again = {row["score"] for row in rows}
+    with csv_path.open() as file:
+        others = [row for row in csv.DictReader(file) if row["score"] not in again]
+    write_rows(csv_path, ordered([*others, *rows]))
+    summary["again"] = {**provenance(command()), "scores": sorted(again)}
+    atomic_write(json_path, json.dumps(summary, indent=1) + "\n")
+
+
+def judged_rows(asked: argparse.Namespace, work: Path, training: float | None) -> list[dict[str, Any]]:
+    """One row per score and seed that has been judged."""
     rows: list[dict[str, Any]] = []
     blocks = {block_score(run): float(seconds) for run, seconds in asked.blockwise}
     for path in sorted(work.glob("*-[0-9].json")):
@@ -254,6 +283,8 @@ def report(asked: argparse.Namespace, work: Path, training: float | None) -> Non
                     "cost", "for the cost of "
                 )
                 name = f"calibrated ({words})"
+            if asked.only and name not in asked.only:
+                continue  # baselines, which are with every score
             if seed == SEEDS[0] or name.startswith("calibrated"):
                 row = {"score": name, "seed": seed, **{key: _short(judged[key]) for key in FIGURES}}
                 spent = judged["seconds"] / training if training and judged["seconds"] else None
@@ -264,16 +295,24 @@ def report(asked: argparse.Namespace, work: Path, training: float | None) -> Non
                 row["trainings"] = _short(None if spent is None else judged["known_trainings"] + spent)
                 if not any(r["score"] == name and r["seed"] == seed for r in rows):
                     rows.append(row)
-    rows.sort(key=lambda row: (-(row["spearman"] if isinstance(row["spearman"], float) else -1), row["score"]))
+    return rows
+
+
+def ordered(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The best rank correlation first."""
+    return sorted(rows, key=lambda row: (-float(row["spearman"] if row["spearman"] != "" else -1), row["score"]))
+
+
+def result_files(asked: argparse.Namespace) -> tuple[Path, Path]:
+    """The table of a truth and its summary."""
     name = asked.truth + ("" if asked.images == IMAGES else f"-{asked.images}")
-    write_rows(RESULTS / f"{name}.csv", rows)
+    return RESULTS / f"{name}.csv", RESULTS / f"{name}.json"
+
+
+def command() -> str:
+    """What was typed, without the folders of one machine."""
     typed = (Path(each).name if "/" in each else each for each in sys.argv[1:])
-    summary = {
-        **provenance(f"python experiments/ranking/run.py {' '.join(typed)}"),
-        "images": asked.images,
-        "training_cpu_seconds": training,
-    }
-    atomic_write(RESULTS / f"{name}.json", json.dumps(summary, indent=1) + "\n")
+    return f"python experiments/ranking/run.py {' '.join(typed)}"
 
 
 def _short(value: Any) -> Any:

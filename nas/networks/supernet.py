@@ -5,7 +5,8 @@ parameter at the largest shape that any member needs. A member's layer is the sa
 *skeleton* whose parameters are leaf views of that storage and whose gradients are views of its gradient: no second,
 dynamic implementation of any op, and no copy of a weight. Which part a smaller layer uses follows from the shapes: a
 prefix along channels, the center along kernels and position tables (weight entanglement as in AutoFormer, Chen et al.
-2021, arXiv:2107.00651; centered kernels as in Once-for-All, Cai et al. 2020, arXiv:1908.09791).
+2021, arXiv:2107.00651; centered kernels as in Once-for-All, Cai et al. 2020, arXiv:1908.09791, but without its learned
+transforms: a smaller kernel is the center of the larger one as it is).
 
 Layers share weights only where they differ in nothing but their ops' `elastic` parameters, so convolution and
 attention, or strides one and two, have weights of their own.

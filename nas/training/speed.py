@@ -28,7 +28,7 @@ def measure_images_per_second(architectures: Sequence[Architecture], recipe: Rec
 
 def _seconds_per_image(architecture: Architecture, recipe: Recipe) -> float:
     network = fresh_network(architecture, seed=0).to(recipe.device)
-    optimizer, step = make_optimizer(network.named_parameters(), recipe), training_step(network, recipe)
+    optimizer, step = make_optimizer(network, recipe), training_step(network, recipe)
     side, count = architecture.input.resolution, recipe.batch_size
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(count, architecture.input.channels, side, side, generator=generator)

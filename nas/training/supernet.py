@@ -67,7 +67,8 @@ class SupernetTraining:
     arXiv:1903.05134). Differences: the layout is sampled first; "largest" is sampled again from the top of the budget.
     single-path: one architecture a step learns from the labels (Guo et al. 2020, arXiv:1904.00420). It begins with one
     large network of each layout, and random members take over during the first two thirds of the steps (progressive
-    shrinking, as in Once-for-All, Cai et al. 2020, arXiv:1908.09791): members learn from features that are there.
+    shrinking, as in Once-for-All, Cai et al. 2020, arXiv:1908.09791, whose learned kernel transforms are not there):
+    members learn from features that are there.
 
     Args:
         strategy: "sandwich" or "single-path".

@@ -24,7 +24,7 @@ from nas.methods.blockwise.blocks import Blocks
 from nas.methods.blockwise.cell_scorer import CellScorer
 from nas.methods.blockwise.member_scorer import MemberScorer
 from nas.methods.blockwise.method import BlockwiseMethod
-from nas.methods.blockwise.options import BlockwiseOptions
+from nas.methods.blockwise.options import BOSSNAS, BlockwiseOptions
 from nas.methods.protocol.ranking import RankingSettings
 from nas.run import RunRecord
 from nas.run.events import CellScored
@@ -91,6 +91,25 @@ def test_a_network_of_recorded_paths_has_the_sum_that_the_search_gave_it(done: R
     found = score(done, [trial.architecture for trial in trials])
     assert found.values == [trial.score for trial in trials]
     assert found.notes[0].startswith("0 paths were measured")
+
+
+def test_published_scores_are_searched_and_ranked_by_as_raw_sums(images: str, tmp_path: Path, done: RunRecord) -> None:
+    run = run_blocks(tmp_path / "published", images, path_score=BOSSNAS)
+    assert run.manifest["plan"]["method"]["path_score"] == BOSSNAS
+    trials = run.trials()
+    scores = [trial.score or 0.0 for trial in trials]
+    assert scores == sorted(scores, reverse=True)
+    distances = {event.name: event.distances for event in run.events(CellScored)}
+    scorer = opened(run)
+    for trial in trials:
+        route = scorer.blocks.route(scorer.blocks.space.encode(trial.architecture))
+        found = [distances[str(cell)][scorer.blocks.cells[cell].index(path)] for cell, path in route]
+        assert all(0 <= each <= 8 for each in found)
+        assert trial.score == pytest.approx(-sum(found))
+    every = members(12)
+    assert any(unrecorded(scorer, each) for each in every)
+    assert score(run, [trial.architecture for trial in trials] + every).values[: len(trials)] == scores
+    assert [event.distances for event in done.events(CellScored)] != [*distances.values()]
 
 
 def test_a_score_does_not_depend_on_what_else_is_in_the_table(done: RunRecord) -> None:

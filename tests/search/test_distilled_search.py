@@ -17,7 +17,7 @@ from nas.errors import OptionError, RunError
 from nas.export import CardFacts, export_winner
 from nas.methods.blockwise.cell_scorer import standardized
 from nas.methods.blockwise.method import BlockwiseMethod
-from nas.methods.blockwise.options import SEQUENTIAL, BlockwiseOptions
+from nas.methods.blockwise.options import BOSSNAS, SEQUENTIAL, BlockwiseOptions
 from nas.methods.protocol.ranking import RankingSettings
 from nas.progress import Silent
 from nas.run import RunRecord, read_run
@@ -141,6 +141,10 @@ def test_teachers_that_cannot_teach_are_refused(tmp_path: Path, images: str, tea
     ("changes", "said"),
     [
         ({"strategy": SEQUENTIAL, "teacher": "x"}, "--teacher x --strategy sequential: with a teacher all blocks are"),
+        (
+            {"path_score": BOSSNAS, "teacher": "x"},
+            "--teacher x --path-score bossnas: with a teacher paths are scored by",
+        ),
         ({"method": "supernet", "teacher": "x"}, "--teacher x is an option of --method blockwise, and --method supern"),
         ({"teacher": " "}, "--teacher must be a name or a path"),
     ],

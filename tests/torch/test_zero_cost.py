@@ -14,11 +14,13 @@ from torch import nn
 import nas
 from nas.architecture import Architecture
 from nas.data import open_data
-from nas.methods.zero_cost.probing import Probe, Probed
+from nas.methods.zero_cost.probing import NonlinearityInputs, Probe, Probed
 from nas.methods.zero_cost.proxies import PROXIES
 from nas.methods.zero_cost.proxy_cache import ProxyValues, ZeroCostScorer
 from nas.ops import Shape
 from nas.ops.attention import Attention
+from nas.ops.basic import ACTIVATIONS, activation
+from nas.ops.mamba import Mamba
 from nas.training import fresh_network
 
 from ..small_space import small_space
@@ -185,13 +187,35 @@ def test_no_proxy_fails_on_a_network_whose_signals_overflow(name: str, monkeypat
     assert isinstance(value, float)
 
 
-def test_nwot_sees_the_signs_of_smooth_activations() -> None:
-    images = torch.tensor([1.0, 2.0, -1.0]).view(3, 1, 1, 1)
-    for activation in (nn.ReLU(), nn.GELU(), nn.SiLU()):
-        network = Line(activation)
-        found = by_hand("nwot", network, images[1:], torch.zeros(2, dtype=torch.long))
-        # Patterns 0 and 1: the kernel is the identity, and the logarithm of its determinant 0.
-        assert found == pytest.approx(0)
+@pytest.mark.parametrize("name", [name for name in ACTIVATIONS if name != "none"])
+def test_nwot_sees_the_signs_of_every_activation_of_the_library(name: str) -> None:
+    images = torch.tensor([2.0, -1.0]).view(2, 1, 1, 1)
+    found = by_hand("nwot", Line(activation(name)), images, torch.zeros(2, dtype=torch.long))
+    # Patterns 0 and 1: the kernel is the identity, and the logarithm of its determinant 0.
+    assert found == pytest.approx(0)
+
+
+def test_nwot_of_a_linear_network_sees_nothing() -> None:
+    images = torch.tensor([2.0, -1.0]).view(2, 1, 1, 1)
+    assert by_hand("nwot", Line(activation("none")), images, torch.zeros(2, dtype=torch.long)) == -math.inf
+
+
+def test_nwot_sees_nonlinearities_that_no_module_computes() -> None:
+    # Mamba's SiLU and softplus are functions: without them nothing in this network has a sign.
+    torch.manual_seed(0)
+    network = Backbone(Mamba(Mamba.Config(), Shape(4, 4, 4)))
+    images = torch.randn(3, 4, 4, 4, generator=torch.Generator().manual_seed(0))
+    seen: list[tuple[int, ...]] = []
+    with NonlinearityInputs(lambda x: seen.append(tuple(x.shape))), torch.no_grad():
+        network(images)
+    assert len(seen) == 3
+    assert math.isfinite(by_hand("nwot", network, images, torch.zeros(3, dtype=torch.long)))
+
+
+@pytest.mark.parametrize("name", ["caformer_s18", "convformer_s18", "poolformerv2_s12"])
+def test_nwot_is_finite_on_published_networks_of_squared_relus(name: str) -> None:
+    network = fresh_network(nas.load_architecture(name).at_resolution(32), seed=0)
+    assert math.isfinite(PROXIES["nwot"](Probed(network, large_probe())))
 
 
 def test_zico_needs_gradients_that_agree_between_batches() -> None:

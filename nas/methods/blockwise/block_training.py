@@ -13,10 +13,11 @@ from nas.data import Dataset
 from nas.errors import BudgetError, RunError, TrainingError
 from nas.methods.blockwise.best_first import best_first
 from nas.methods.blockwise.blocks import Blocks, Cell
-from nas.methods.blockwise.bootstrapping import Bootstrapping, bootstrapping_recipe
+from nas.methods.blockwise.bootstrapping import Bootstrapping, PublishedBootstrapping, bootstrapping_recipe
 from nas.methods.blockwise.cell_scorer import CellScorer
 from nas.methods.blockwise.distillation import Distillation
 from nas.methods.blockwise.network import BlockSupernet
+from nas.methods.blockwise.options import BOSSNAS, STANDARDIZED
 from nas.methods.blockwise.target import Target
 from nas.methods.blockwise.teacher import TrainedTeacher
 from nas.methods.blockwise.training import SequentialTraining, SideBySideTraining
@@ -42,6 +43,7 @@ class BlockwisePlan(MethodPlan):
         images: That train.
         hidden, features: Widths of projector and predictor; 0 with a teacher.
         teacher: Its `path`, and the digests of its `architecture` and of its weights, `sha256`; empty without one.
+        path_score: How paths are scored, as the option has it.
     """
 
     epochs: int
@@ -53,15 +55,19 @@ class BlockwisePlan(MethodPlan):
     recalibration_images: int
     validation_images: int
     teacher: dict[str, str] = field(default_factory=dict[str, str])
+    path_score: str = STANDARDIZED
 
 
 def block_target(data: Dataset, plan: Plan, teacher: TrainedTeacher | None) -> Target:
-    """What blocks learn.
+    """What blocks learn, and how their paths are measured.
 
     Args:
         data: What they are trained on.
     """
-    return Bootstrapping(plan.augment) if teacher is None else Distillation(teacher.ready(data, plan.device))
+    if teacher is not None:
+        return Distillation(teacher.ready(data, plan.device))
+    kind = PublishedBootstrapping if plan.of(BlockwisePlan).path_score == BOSSNAS else Bootstrapping
+    return kind(plan.augment)
 
 
 def recorded(run: RunRecord, blocks: Blocks) -> Distances:

@@ -19,7 +19,7 @@ from nas.data import Augment
 from nas.methods.blockwise.blocks import Path
 from nas.methods.blockwise.losses import bootstrapping_loss, ensemble
 from nas.methods.blockwise.network import BlockNet, BlockWeights
-from nas.methods.blockwise.target import Batch, Maps, recalibrated
+from nas.methods.blockwise.target import Batch, Maps, Reader, recalibrated
 from nas.methods.blockwise.views import random_view
 from nas.networks.weight_decay import decay_groups
 from nas.ops import Shape
@@ -184,18 +184,60 @@ class Bootstrapping:
     def goals(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return ()
 
-    def weights(self, net: BlockNet) -> BlockWeights:
-        return _bootstrapped(net).target
+    def measured_views(self, images: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
+        return (images,)
 
-    def reading(self, net: BlockNet, known: Maps, asked: Maps, goals: Maps) -> torch.Tensor:
-        """A path's projections, scaled to length one: (images, features) in float64."""
-        projected = recalibrated(_bootstrapped(net).target_projector, known, asked)[1]
-        return F.normalize(torch.cat(projected).double(), dim=1).cpu()
+    def readers(self, net: BlockNet) -> list[Reader]:
+        """The target network alone: a path's projections, scaled to length one, (images, features) in float64."""
+        learnt = _bootstrapped(net)
 
-    def distances(self, readings: Sequence[torch.Tensor], drawn: int) -> list[float]:
+        def read(known: Maps, asked: Maps, _: Maps) -> torch.Tensor:
+            projected = recalibrated(learnt.target_projector, known, asked)[1]
+            return F.normalize(torch.cat(projected).double(), dim=1).cpu()
+
+        return [Reader(learnt.target, read)]
+
+    def distances(self, readings: Sequence[Sequence[torch.Tensor]], drawn: int) -> list[float]:
         """The mean over the images of the squared distance to the centre, the mean over the cell's own paths."""
-        centre = torch.stack([*readings[:drawn]]).mean(0)
-        return [float(((each - centre) ** 2).sum(1).mean()) for each in readings]
+        [projected] = readings
+        centre = torch.stack([*projected[:drawn]]).mean(0)
+        return [float(((each - centre) ** 2).sum(1).mean()) for each in projected]
+
+
+class PublishedBootstrapping(Bootstrapping):
+    """The same training, and the distance that BossNAS ranks by in its authors' code.
+
+    A path's online network predicts from one view of an image where the centre is in another, and the other way
+    round: 4 - 2 cos(p1, T2) - 2 cos(p2, T1), the mean over the images, from 0 to 8. The centre T of a view is the mean
+    over the cell's own paths of the target network's projections, of the length that they have (in training it is of
+    those of length one). The predictor's BatchNorm goes by the statistics of training, all others by the path's own.
+    """
+
+    def measured_views(self, images: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
+        return self.batch(images, generator).views
+
+    def readers(self, net: BlockNet) -> list[Reader]:
+        """The online network's predictions and the target network's projections: (2, images, features) in float64."""
+        learnt = _bootstrapped(net)
+
+        def predict(known: Maps, asked: Maps, _: Maps) -> torch.Tensor:
+            learnt.predictor.eval()
+            return _by_view([learnt.predictor(x) for x in recalibrated(learnt.projector, known, asked)[1]])
+
+        def project(known: Maps, asked: Maps, _: Maps) -> torch.Tensor:
+            return _by_view(recalibrated(learnt.target_projector, known, asked)[1])
+
+        return [Reader(learnt.online, predict), Reader(learnt.target, project)]
+
+    def distances(self, readings: Sequence[Sequence[torch.Tensor]], drawn: int) -> list[float]:
+        predicted, projected = readings
+        first, second = torch.stack([*projected[:drawn]]).mean(0)
+        return [4 + float(bootstrapping_loss((p[0], p[1]), (first, second))) for p in predicted]
+
+
+def _by_view(batches: Maps) -> torch.Tensor:
+    """Vectors of batches, where the two views of each follow one another: (2, images, features) in float64."""
+    return torch.stack([torch.cat(batches[0::2]), torch.cat(batches[1::2])]).double().cpu()
 
 
 def _bootstrapped(net: BlockNet) -> BootstrappedNet:

@@ -10,8 +10,9 @@ import torch
 from nas.data import Batches, Dataset, Split
 from nas.errors import SpaceError
 from nas.methods.blockwise.blocks import Cell, Path, Piece
-from nas.methods.blockwise.network import BlockNet, BlockSupernet
-from nas.methods.blockwise.target import Maps, Target, recalibrated
+from nas.methods.blockwise.network import BlockSupernet
+from nas.methods.blockwise.options import BOSSNAS
+from nas.methods.blockwise.target import Maps, Reader, Target, recalibrated
 from nas.methods.blockwise.training import FixedEntry, run_entry
 from nas.methods.prefix_tree import PrefixTree
 from nas.ops import Shape
@@ -77,14 +78,15 @@ class CellScorer:
         own, net = supernet.blocks.cells[cell], supernet.net(cell.block)
         with self.recipe.autocast():
             (known, _), (asked, goals) = (self._entered(cell, split, entry) for split in self._splits)
-            readings = _walk(self.target, net, [*own, *others], supernet.shapes[cell], known, asked, goals)
+            every, shape = [*own, *others], supernet.shapes[cell]
+            readings = [_walk(reader, every, shape, known, asked, goals) for reader in self.target.readers(net)]
         found = self.target.distances(readings, len(own))
         return found[: len(own)], found[len(own) :]
 
     @torch.no_grad()
     def lacks(self, cell: Cell, path: Path) -> str | None:
         """Which weights of a path there are not, as none of the sampled paths has them; None for no such."""
-        weights = self.target.weights(self.supernet.net(cell.block))
+        weights = self.target.readers(self.supernet.net(cell.block))[0].weights
         try:
             for _ in weights.modules_of(path.pieces, self.supernet.shapes[cell]):
                 pass
@@ -93,7 +95,9 @@ class CellScorer:
         return None
 
     def _entered(self, cell: Cell, split: Split, entry: FixedEntry | None) -> tuple[Maps, Maps]:
-        """The maps that the cell starts from, batch by batch, and what a teacher would have its block make of them."""
+        """The maps that the cell starts from, batch by batch and view by view, and what a teacher would have its block
+        make of them.
+        """
         data = self.data
         batches = Batches(
             split,
@@ -107,7 +111,9 @@ class CellScorer:
         goals: Maps = []
         for k, (images, _) in enumerate(batches):
             chain = self._drawn(cell, random.Random(f"entry-{self.seed}-{cell}-{k}")) if entry is None else entry
-            found.append(run_entry(self.supernet, chain, images))
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + k)
+            views = self.target.measured_views(images, generator)
+            found += [run_entry(self.supernet, chain, view) for view in views]
             goals += self.target.goals(images)[cell.block : cell.block + 1]
         return found, goals
 
@@ -119,6 +125,18 @@ class CellScorer:
             chain.append((before, rng.choice(self._leading[cell][before])))
             cell = before
         return chain[::-1]
+
+
+def path_scores(kind: str, distances: Sequence[float], others: Sequence[float] | None = None) -> list[float]:
+    """Scores of the paths of one cell, to be added up over cells; higher is better.
+
+    Args:
+        kind: "standardized", or "bossnas": the distances turned round, as they are.
+        others: Distances to give scores instead, beside the cell's own `distances`.
+    """
+    if kind == BOSSNAS:
+        return [-each for each in (distances if others is None else others)]
+    return standardized(distances, others)
 
 
 def standardized(distances: Sequence[float], others: Sequence[float] | None = None) -> list[float]:
@@ -138,23 +156,22 @@ def standardized(distances: Sequence[float], others: Sequence[float] | None = No
 
 
 def _walk(
-    target: Target,
-    net: BlockNet,
+    reader: Reader,
     paths: Sequence[Path],
     shape: Shape,
     recalibration: Maps,
     validation: Maps,
     goals: Maps,
 ) -> list[torch.Tensor]:
-    """The target's reading of every path."""
-    root, weights = PrefixTree[Piece].of(path.pieces for path in paths), target.weights(net)
+    """Returns the reading of every path."""
+    root = PrefixTree[Piece].of(path.pieces for path in paths)
     found: dict[int, torch.Tensor] = {}
 
     def visit(tree: PrefixTree[Piece], shape: Shape, known: Maps, asked: Maps) -> None:
         if tree.ends:
-            found.update(dict.fromkeys(tree.ends, target.reading(net, known, asked, goals)))
+            found.update(dict.fromkeys(tree.ends, reader.read(known, asked, goals)))
         for piece, branch in tree.branches.items():
-            [module] = weights.modules_of([piece], shape)
+            [module] = reader.weights.modules_of([piece], shape)
             visit(branch, module.shape, *recalibrated(module, known, asked))
 
     visit(root, shape, recalibration, validation)

@@ -23,8 +23,8 @@ from nas.architecture import Architecture
 from nas.data import Batches, Dataset
 from nas.errors import OptionError, SpaceError
 from nas.methods.blockwise.blocks import Partition, Path
-from nas.methods.blockwise.network import BlockNet, BlockWeights
-from nas.methods.blockwise.target import Batch, Maps
+from nas.methods.blockwise.network import BlockNet
+from nas.methods.blockwise.target import Batch, Maps, Reader
 from nas.networks.network import Network, Stage
 from nas.ops import Shape
 from nas.spaces import SearchSpace
@@ -204,17 +204,22 @@ class Distillation:
     def goals(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return self._teacher.maps(images)
 
-    def weights(self, net: BlockNet) -> BlockWeights:
-        return net.online
+    def measured_views(self, images: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
+        return (images,)
 
-    def reading(self, net: BlockNet, known: Maps, asked: Maps, goals: Maps) -> torch.Tensor:
-        """A path's error, the mean over the images."""
-        errors = [_distilled(net).errors(x, goal) for x, goal in zip(asked, goals, strict=True)]
-        return torch.cat(errors).double().mean().cpu()
+    def readers(self, net: BlockNet) -> list[Reader]:
+        """The online network: a path's error, the mean over the images."""
 
-    def distances(self, readings: Sequence[torch.Tensor], drawn: int) -> list[float]:
+        def read(_: Maps, asked: Maps, goals: Maps) -> torch.Tensor:
+            errors = [_distilled(net).errors(x, goal) for x, goal in zip(asked, goals, strict=True)]
+            return torch.cat(errors).double().mean().cpu()
+
+        return [Reader(net.online, read)]
+
+    def distances(self, readings: Sequence[Sequence[torch.Tensor]], drawn: int) -> list[float]:
         """The errors; each is of one path alone."""
-        return [float(each) for each in readings]
+        [errors] = readings
+        return [float(each) for each in errors]
 
 
 def _distilled(net: BlockNet) -> DistilledNet:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from nas.architecture import Architecture
 from nas.errors import OptionError, RunError, SpaceError
 from nas.methods.blockwise.blocks import Blocks, Cell, Path
-from nas.methods.blockwise.cell_scorer import CellScorer, standardized
+from nas.methods.blockwise.cell_scorer import CellScorer, path_scores
+from nas.methods.blockwise.options import STANDARDIZED
 
 _APART = 0.05
 """How far distances that are measured again may be from those on record: other machines round otherwise."""
@@ -16,26 +17,32 @@ _TOGETHER = 256
 
 
 class MemberScorer:
-    """The sum over a network's blocks of the standardized score of its path in its cell.
+    """The sum over a network's blocks of the score of its path in its cell.
 
     Where a cell has more paths than were sampled for it, a network's path may not be among those that the search
-    scored. It is measured then as they were, and standardized by their mean, deviation and centre: no score depends
-    on which other networks are scored.
+    scored. It is measured then as they were, by their centre, and where scores are standardized by their mean and
+    deviation: no score depends on which other networks are scored.
 
     Args:
         recorded: Per cell, the distances of its paths.
         open_cells: Gives what measures paths that are not among these; called when there is the first.
+        path_score: How these became the scores that the search went by.
     """
 
     def __init__(
-        self, blocks: Blocks, recorded: Mapping[Cell, Sequence[float]], open_cells: Callable[[], CellScorer]
+        self,
+        blocks: Blocks,
+        recorded: Mapping[Cell, Sequence[float]],
+        open_cells: Callable[[], CellScorer],
+        *,
+        path_score: str = STANDARDIZED,
     ) -> None:
-        self.blocks, self._recorded, self._open = blocks, recorded, open_cells
+        self.blocks, self._recorded, self._open, self._kind = blocks, recorded, open_cells, path_score
         self._cells: CellScorer | None = None
         self._scores: dict[tuple[Cell, Path], float] = {}
         for cell, distances in recorded.items():
             paths = blocks.cells[cell]
-            self._scores |= {(cell, path): s for path, s in zip(paths, standardized(distances), strict=True)}
+            self._scores |= {(cell, path): s for path, s in zip(paths, self._scored(distances), strict=True)}
 
     def prepare(self, architectures: Sequence[Architecture]) -> int:
         """Measures the paths of these that are not on record, those of a cell together, and says how many there were.
@@ -90,8 +97,11 @@ class MemberScorer:
                 f"The distances of {cell} are no longer those on record: weights, images or ops have changed. Start a "
                 "new run."
             )
-        scores = standardized(recorded, found)
+        scores = self._scored(recorded, found)
         self._scores |= {(cell, path): score for path, score in zip(paths, scores, strict=True)}
+
+    def _scored(self, distances: Sequence[float], others: Sequence[float] | None = None) -> list[float]:
+        return path_scores(self._kind, distances, others)
 
     def _route(self, architecture: Architecture) -> list[tuple[Cell, Path]]:
         space = self.blocks.space

@@ -28,7 +28,7 @@ from nas.methods.blockwise.block_training import (
 )
 from nas.methods.blockwise.blocks import Blocks, Cell, partition
 from nas.methods.blockwise.bootstrapping import Heads
-from nas.methods.blockwise.cell_scorer import CellScorer, standardized
+from nas.methods.blockwise.cell_scorer import CellScorer, path_scores
 from nas.methods.blockwise.distillation import Projections
 from nas.methods.blockwise.member_scorer import MemberScorer
 from nas.methods.blockwise.network import BlockSupernet
@@ -99,6 +99,7 @@ class BlockwiseMethod(SearchMethod[BlockwiseOptions]):
                 features=0 if distils else 256,
                 recalibration_images=recalibration,
                 validation_images=validation,
+                path_score=own.path_score,
             ),
             # As many whole networks cost what scoring all paths does.
             training_seconds=(epochs * passes * used + self.blocks.networks * (recalibration + validation) / 3) / rate,
@@ -227,7 +228,7 @@ class BlockwiseMethod(SearchMethod[BlockwiseOptions]):
             target = block_target(images, plan, self._teacher)
             return cell_scorer(supernet, target, images, recipe, own, seed=seed)
 
-        return MemberScorer(blocks, distances, open_cells)
+        return MemberScorer(blocks, distances, open_cells, path_score=own.path_score)
 
     # -- inside --------------------------------------------------------------------------------------------------
 
@@ -260,13 +261,14 @@ def budget_blocks(sampler: BudgetSampler, *, seed: int) -> Blocks:
 
 
 def propose_best(context: Context, blocks: Blocks, distances: Mapping[Cell, Sequence[float]]) -> list[Trial]:
-    """The feasible architectures with the best sums of standardized scores, best first; returns all trials, in order.
+    """The feasible architectures with the best sums of their paths' scores, best first; returns all trials, in order.
 
     Raises:
         BudgetError: If no feasible member is made of scored paths.
     """
     run, plan, sampler, progress = context.run, context.plan, context.sampler, context.progress
-    scores = {cell: standardized(found) for cell, found in distances.items()}
+    kind = plan.of(BlockwisePlan).path_score
+    scores = {cell: path_scores(kind, found) for cell, found in distances.items()}
     trials = run.trials()
     seen: set[Any] = set()
     progress.start("search", plan.trials, "networks")

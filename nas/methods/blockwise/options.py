@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nas.options.search_options import SearchOptions
 
 SIDE_BY_SIDE, SEQUENTIAL = "side-by-side", "sequential"
+STANDARDIZED, BOSSNAS = "standardized", "bossnas"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,12 @@ class BlockwiseOptions(MethodOptions):
         SIDE_BY_SIDE,
         kind=Choice((SIDE_BY_SIDE, SEQUENTIAL)),
         help="train all blocks at once, or each on the best path so far as BossNAS does",
+    )
+    path_score: str = option(
+        STANDARDIZED,
+        kind=Choice((STANDARDIZED, BOSSNAS)),
+        help="a path's score: how near its target network's projections are to the mean of all, standardized within a "
+        "cell; or how well its online network predicts that mean from another view, as BossNAS has it",
     )
     teacher: str | None = option(
         kind=Text("DIR"),
@@ -48,6 +55,12 @@ class BlockwiseOptions(MethodOptions):
             raise OptionError(
                 f"--teacher {self.teacher} --strategy {SEQUENTIAL}: with a teacher all blocks are trained side by "
                 "side. Leave out one of the two."
+            )
+
+        if self.teacher is not None and self.path_score == BOSSNAS:
+            raise OptionError(
+                f"--teacher {self.teacher} --path-score {BOSSNAS}: with a teacher paths are scored by how well they "
+                "give its maps. Leave out one of the two."
             )
 
     def absolute(self) -> BlockwiseOptions:

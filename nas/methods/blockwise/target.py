@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
@@ -28,6 +28,20 @@ class Batch(NamedTuple):
 
     views: tuple[torch.Tensor, ...]
     goals: tuple[torch.Tensor, ...] = ()
+
+
+class Reader(NamedTuple):
+    """One of the networks that a path is measured with.
+
+    Attributes:
+        weights: The network's.
+        read: Returns what is to be known of a path for its distance. It takes the maps that the path makes of the
+            images for BatchNorm's statistics, those of the images to measure on, and a teacher's of the latter (empty
+            without one).
+    """
+
+    weights: BlockWeights
+    read: Callable[[Maps, Maps, Maps], torch.Tensor]
 
 
 class Target(Protocol):
@@ -66,24 +80,20 @@ class Target(Protocol):
         """As `Batch.goals`, for images as they are."""
         ...
 
-    def weights(self, net: BlockNet) -> BlockWeights:
-        """Those that a path is measured with."""
+    def measured_views(self, images: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
+        """What paths are measured on instead of a batch of images; one after another where there are several."""
         ...
 
-    def reading(self, net: BlockNet, known: Maps, asked: Maps, goals: Maps) -> torch.Tensor:
-        """What is to be known of a path for its distance.
-
-        Args:
-            known, asked: The maps that it makes of the images for BatchNorm's statistics, and of those to measure on.
-            goals: A teacher's, of the latter; empty without one.
-        """
+    def readers(self, net: BlockNet) -> list[Reader]:
+        """The networks that a path is measured with."""
         ...
 
-    def distances(self, readings: Sequence[torch.Tensor], drawn: int) -> list[float]:
-        """How far each path is from what it should give; lower is better.
+    def distances(self, readings: Sequence[Sequence[torch.Tensor]], drawn: int) -> list[float]:
+        """Returns how far each path is from what it should give; lower is better.
 
         Args:
-            drawn: So many of the readings, the first, are of the cell's own paths; others must not change anything.
+            readings: Per reader, one of every path.
+            drawn: So many of the paths, the first, are the cell's own; others must not change anything.
         """
         ...
 

@@ -15,6 +15,8 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from nas.networks.network import Network
+from nas.ops.cell import BasicBlock, Cell
+from nas.ops.combine import NoShortcut, Residual
 
 T = TypeVar("T")
 AbsoluteGradients: TypeAlias = tuple[Network, list[tuple[nn.Module, torch.Tensor, torch.Tensor]]]
@@ -22,8 +24,14 @@ AbsoluteGradients: TypeAlias = tuple[Network, list[tuple[nn.Module, torch.Tensor
 
 BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
 NORMS = (*BATCH_NORMS, nn.LayerNorm, nn.GroupNorm)
-# Every kind that an activation op builds, smooth ones included: where the input's sign decides, or nearly.
-ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Hardswish)
+# All that the op library's nonlinearities come to, as modules or called as functions: the sign of the input decides, or
+# nearly (of the saturating ones too: which side of the middle). Softmax is none, since it has no sign.
+NONLINEARITIES = frozenset(
+    {
+        *(F.relu, torch.relu, torch.Tensor.relu, F.relu6, F.hardtanh, F.gelu, F.silu, F.hardswish, F.softplus),
+        *(F.hardsigmoid, F.sigmoid, torch.sigmoid, torch.Tensor.sigmoid, F.tanh, torch.tanh, torch.Tensor.tanh),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -91,6 +99,68 @@ class UniformAttention(TorchFunctionMode):
             return func(*args, **(kwargs or {}))
         logits, axis = args[0], args[1] if len(args) > 1 else kwargs["dim"]
         return torch.full_like(logits, 1 / logits.shape[axis], requires_grad=False)
+
+
+class NonlinearityInputs(TorchFunctionMode):
+    """While it is on, `note(input)` is called for every nonlinearity, whether a module computes it or a function."""
+
+    def __init__(self, note: Callable[[torch.Tensor], None]) -> None:
+        super().__init__()
+        self._note = note
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in NONLINEARITIES:
+            self._note(args[0] if args else kwargs["input"])  # before, as it may work in place
+        return func(*args, **kwargs)
+
+
+def vanilla(network: Network, generator: torch.Generator) -> Network:
+    """Returns a copy as Zen-score looks at it (Lin et al. 2021, arXiv:2102.01063): fresh weights, no shortcuts.
+
+    Weights of convolutions and linear maps are drawn from N(0, 1) and their biases are 0, BatchNorms neither scale nor
+    shift; all other parameters are as they were. A shortcut is what goes past a branch: that of `residual` and of
+    `basic_block`, projected or not, and an edge of a `cell` that skips beside others. A branch's layer scale, which
+    weighs it against its shortcut, goes too. A branch one part of which gives zeros (the op `none`: a stream that
+    waits, a map that only its tokens look at) keeps both, since that part has no other way. What an op adds to its
+    own input inside is left as it is.
+    """
+    copied = copy.deepcopy(network)
+    for module in [*copied.modules()]:
+        if isinstance(module, BasicBlock):
+            module.shortcut = NoShortcut(NoShortcut.Config(), module.shape)  # type: ignore[assignment]
+        elif isinstance(module, Residual) and not _gives_zeros(module.mixer):
+            module.shortcut, module.scale = NoShortcut(NoShortcut.Config(), module.shape), None
+        elif isinstance(module, Cell):
+            _cut_skips(module)
+    with torch.no_grad():
+        for module, weight in weights(copied):
+            weight.copy_(torch.randn(weight.shape, generator=generator))
+            if isinstance(module.bias, torch.Tensor):
+                module.bias.zero_()
+        for module in copied.modules():
+            if isinstance(module, BATCH_NORMS) and module.affine:
+                module.weight.fill_(1)
+                module.bias.zero_()
+    return copied
+
+
+def _gives_zeros(mixer: nn.Module) -> bool:
+    """Whether some part of a mixer is the op `none`, other than as the shortcut of a branch inside."""
+    return any(
+        isinstance(module, NoShortcut) and name.rpartition(".")[2] != "shortcut"
+        for name, module in mixer.named_modules()
+    )
+
+
+def _cut_skips(cell: Cell) -> None:
+    for edges in cell.nodes:
+        assert isinstance(edges, nn.ModuleList)
+        skips = [not any(isinstance(part, nn.ReLU | nn.AvgPool2d) for part in edge.modules()) for edge in edges]
+        if not all(skips):
+            for number, skip in enumerate(skips):
+                if skip:
+                    edges[number] = NoShortcut(NoShortcut.Config(), cell.shape)
 
 
 def absolute_gradients(network: Network, probe: Probe, *, linear: bool) -> AbsoluteGradients:

@@ -15,15 +15,15 @@ import torch
 from torch import nn
 
 from nas.methods.zero_cost.probing import (
-    ACTIVATIONS,
     BATCH_NORMS,
-    NORMS,
+    NonlinearityInputs,
     Probed,
     absolute_gradients,
     entropies,
     layers,
     loss_gradients,
     mean_jacobian,
+    vanilla,
     watching,
     weights,
 )
@@ -85,44 +85,48 @@ def dss(probed: Probed) -> float:
 def nwot(probed: Probed) -> float:
     """Log-determinant of how alike images' activation patterns are (Mellor et al. 2021, arXiv:2006.04647).
 
-    The pattern is the sign of every activation's input, of GELU, SiLU and hardswish as of ReLU.
+    The pattern is the sign of the input of every nonlinearity that the op library has, of smooth and saturating ones
+    (GELU, SiLU, squared ReLU, sigmoid, …) as of ReLU.
     """
     network, images = probed.network, probed.probe.images
     count = len(images)
     kernel = torch.zeros(count, count, dtype=torch.float64, device=images.device)
 
-    def note(_: nn.Module, x: torch.Tensor, __: torch.Tensor) -> None:
+    def note(x: torch.Tensor) -> None:
         if x.shape[0] == count:  # windows fold space into the batch; their patterns are of parts of images
             signs = (x.detach().flatten(1) > 0).double()
             kernel.add_(signs @ signs.T + (1 - signs) @ (1 - signs).T)
 
-    found = [module for module in network.modules() if isinstance(module, ACTIVATIONS)]
-    with watching(found, note), torch.no_grad():
+    with NonlinearityInputs(note), torch.no_grad():
         network.train()(images)
     return torch.linalg.slogdet(kernel).logabsdet.item()
 
 
 @PROXIES.register("zen")
 def zen(probed: Probed) -> float:
-    """Zen-score: log of how far features move with the input, plus what the norms took out (Lin et al. 2021,
-    arXiv:2102.01063), for noise images. A LayerNorm takes out the spread over channels as a BatchNorm does that over
-    images.
+    """Zen-score: log of how far features move with the input, plus the log of what BatchNorms divided by (Lin et al.
+    2021, arXiv:2102.01063).
+
+    As the paper has it: weights from N(0, 1), no shortcuts (`vanilla` says which), noise for images, moved by 0.01 of
+    other noise; the distance is the sum of absolute differences over the last map, its mean over the images. Of the
+    norms BatchNorms alone enter, as in the paper's networks: what a LayerNorm takes out is not put back, so that
+    networks with unlike norms are not compared fairly. Once, where the authors' code averages 32 draws.
     """
-    network, probe, generator = probed.network, probed.probe, probed.probe.generator()
+    probe, generator = probed.probe, probed.probe.generator()
+    network = vanilla(probed.network, generator).train()
     noise = probe.noise(generator)
     moved = noise + 0.01 * probe.noise(generator)
     scales: list[float] = []
 
-    def note(module: nn.Module, x: torch.Tensor, _: torch.Tensor) -> None:
-        axes = (0, *range(2, x.ndim)) if isinstance(module, BATCH_NORMS) else (1,)
-        scales.append(0.5 * math.log(max(x.detach().var(axes, unbiased=False).mean().item(), 1e-24)))
+    def note(_: nn.Module, x: torch.Tensor, __: torch.Tensor) -> None:
+        variance = x.detach().var((0, *range(2, x.ndim)), unbiased=False).mean().item()
+        scales.append(0.5 * math.log(max(variance, 1e-24)))
 
-    norms = [module for module in network.modules() if isinstance(module, NORMS)]
+    norms = [module for module in network.modules() if isinstance(module, BATCH_NORMS)]
     with torch.no_grad():
-        network.train()
         with watching(norms, note):
             first = network.forward_features(noise)
-        distance = (first - network.forward_features(moved)).abs().mean().item()
+        distance = (first - network.forward_features(moved)).double().abs().flatten(1).sum(1).mean().item()
     return math.log(distance) + sum(scales) if distance > 0 else -math.inf
 
 
