@@ -256,12 +256,17 @@ def ranking_lines(ranking: dict[str, Any]) -> list[str]:
     if not ranking:
         return []
     correlations = ", ".join(
-        f"{name} {row['spearman']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]"
+        f"{name} {row['spearman']:+.2f}{_interval(row)}"
         for name in ("score", "params", "macs")
-        if (row := ranking.get(name)) and None not in (row.get("spearman"), row.get("low"), row.get("high"))
+        if (row := ranking.get(name)) and row.get("spearman") is not None
     )
     spearman = f"Spearman with trained accuracy: {correlations}; " if correlations else ""
     return [f"Ranking of {ranking.get('n', 0)} trained networks: {spearman}{ranking.get('verdict', '')}"]
+
+
+def _interval(row: dict[str, Any]) -> str:
+    low, high = row.get("low"), row.get("high")
+    return "" if low is None or high is None else f" [{low:+.2f}, {high:+.2f}]"
 
 
 def _figure(value: float | None) -> str:
