@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from nas.benchmark.rank_statistics import (
-    FEWEST,
     Values,
     bands,
     bootstrap_spearman,
@@ -136,7 +135,7 @@ def _figures(
 
     def resampled(parts: list[np.ndarray] | None = None) -> tuple[float, float]:
         found = bootstrap_spearman({"score": values}, truths, seed=seed, resamples=resamples, parts=parts)
-        return interval(found["score"]) if len(values) >= FEWEST else (math.nan, math.nan)
+        return interval(found["score"], len(values))
 
     def within(name: str, parts: list[np.ndarray]) -> dict[str, float]:
         low, high = resampled(parts) if parts else (math.nan, math.nan)

@@ -123,7 +123,7 @@ def rank_statistics(
     Returns:
         `n`; `verdict`, half a sentence without a full stop; and for each of `score`, `params` and `macs` its
         `spearman` and `kendall` with `low` and `high`, the 95 % percentile interval of Spearman's by bootstrap over
-        networks, or None where the correlation is undefined.
+        networks (None below eight of them), or None where the correlation is undefined.
 
     The verdict compares correlations within the same resamples: score and baselines are measured on the same networks,
     so the interval of their *difference* is what tells, and it is narrower than the two intervals side by side suggest.
@@ -132,16 +132,16 @@ def rank_statistics(
     values = {name: _pairs(of, truth)[0] for name, of in predictors.items()}
     truths = _pairs(truth, truth)[0]
     resampled = bootstrap_spearman(values, truths, seed=seed, resamples=resamples)
-    figures: dict[str, dict[str, float] | None] = {}
+    figures: dict[str, dict[str, Any] | None] = {}
     for name, of in values.items():
         rho = spearman(of, truths)
-        low, high = interval(resampled[name])
+        low, high = (None if math.isnan(end) else end for end in interval(resampled[name], len(truths)))
         known = {"spearman": rho, "kendall": kendall(of, truths), "low": low, "high": high}
-        figures[name] = None if any(map(math.isnan, known.values())) else known
+        figures[name] = None if math.isnan(rho) else known
     return {"n": len(truths), "verdict": _verdict(len(truths), figures, resampled), **figures}
 
 
-def _verdict(n: int, figures: Mapping[str, dict[str, float] | None], resampled: Mapping[str, np.ndarray]) -> str:
+def _verdict(n: int, figures: Mapping[str, dict[str, Any] | None], resampled: Mapping[str, np.ndarray]) -> str:
     if n < FEWEST:
         return "too few to judge"
     score = figures["score"]
@@ -154,7 +154,7 @@ def _verdict(n: int, figures: Mapping[str, dict[str, float] | None], resampled: 
             # A constant baseline orders nothing; what remains is to do better than chance.
             low, high = score["low"], score["high"]
         else:
-            low, high = interval(resampled["score"] - resampled[name])
+            low, high = interval(resampled["score"] - resampled[name], n)
         outcome = "beats" if low > 0 else "loses to" if high < 0 else "is not separable from"
         shown = "no order" if baseline is None else f"{baseline['spearman']:.2f}"
         outcomes[outcome].append(f"{name} ({shown})")
@@ -225,10 +225,14 @@ def _mean_of_defined(values: np.ndarray) -> np.ndarray:
     return np.where(count > 0, np.where(defined, values, 0.0).sum(0) / np.maximum(count, 1), math.nan)
 
 
-def interval(values: np.ndarray) -> tuple[float, float]:
-    """The middle 95 % of what is defined; NaN twice if nothing is."""
+def interval(values: np.ndarray, n: int) -> tuple[float, float]:
+    """The middle 95 % of what is defined among resamples of `n` networks.
+
+    NaN twice if nothing is, or below eight networks: so few resample into hardly anything but themselves, and two that
+    are in order would say "+1 to +1".
+    """
     defined = values[~np.isnan(values)]
-    if not len(defined):
+    if n < FEWEST or not len(defined):
         return math.nan, math.nan
     low, high = np.percentile(defined, [2.5, 97.5])
     return float(low), float(high)

@@ -16,7 +16,7 @@ from nas.errors import OptionError
 from nas.executors import check_cluster, check_workers
 from nas.options import SearchOptions, flag, method_of
 from nas.options.kinds import Text
-from nas.trial import CHOSEN_BY
+from nas.trial import CHOSEN_BY, compare_choices
 
 if TYPE_CHECKING:
     from nas.pipeline.search import SearchResult
@@ -248,7 +248,10 @@ def result_lines(run: str, ranking: dict[str, Any], winners: list[dict[str, Any]
     header = ["rank", "validation accuracy", "test accuracy", "score", "chosen by", "MACs", "params", "folder"]
     lines = ["", *table(header, rows, left=(0, 4, 7))]
     lines += ["", "Ranks are by validation accuracy, with its standard error; * marks the front of accuracy and MACs."]
-    lines += [FINAL, *ranking_lines(ranking), ""]
+    compared = compare_choices(
+        (winner["chosen_by"], winner["validation_accuracy"], winner["validation_error"]) for winner in winners
+    )
+    lines += [FINAL, *ranking_lines(ranking), *([compared] if compared else []), ""]
     if winners:
         best = shlex.quote(winners[0]["path"])
         lines += [
@@ -263,9 +266,9 @@ def ranking_lines(ranking: dict[str, Any]) -> list[str]:
     if not ranking:
         return []
     correlations = ", ".join(
-        f"{name} {row['spearman']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]"
+        f"{name} {row['spearman']:+.2f}{_interval(row)}"
         for name in ("score", "params", "macs")
-        if (row := ranking.get(name)) and None not in (row.get("spearman"), row.get("low"), row.get("high"))
+        if (row := ranking.get(name)) and row.get("spearman") is not None
     )
     spearman = f"Spearman with trained accuracy: {correlations}; " if correlations else ""
     return [f"Ranking of {ranking.get('n', 0)} trained networks: {spearman}{ranking.get('verdict', '')}"]
@@ -274,6 +277,11 @@ def ranking_lines(ranking: dict[str, Any]) -> list[str]:
 def with_error(value: float | None, error: float | None) -> str:
     """An accuracy and its standard error, as "0.8041 ± 0.0160"."""
     return _figure(value) if value is None or error is None else f"{value:.4f} ± {error:.4f}"
+
+
+def _interval(row: dict[str, Any]) -> str:
+    low, high = row.get("low"), row.get("high")
+    return "" if low is None or high is None else f" [{low:+.2f}, {high:+.2f}]"
 
 
 def _figure(value: float | None) -> str:

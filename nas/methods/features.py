@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from nas.architecture import Architecture
+from nas.architecture import Architecture, BlockConfig, StageConfig
 from nas.costs import TABLE, cost
+from nas.costs.counter import Count
+from nas.ops import Shape
+
+_CONTAINERS = ("serial", "residual", "sum", "product", "concat", "split")
 
 
 def output_widths(architecture: Architecture) -> list[int]:
-    """Output channels of the stem and of every layer; a stage without layers counts as one."""
+    """Output channels of the stem and of every layer; a stage without layers counts as one.
+
+    A layer made of containers (`serial`, `residual`, `sum`, `product`, `concat`, `split`) counts as the blocks in them
+    that do multiply-adds, one after another; of blocks side by side the longest row, which ends as wide as all.
+    """
     rows = TABLE.architecture(architecture)
-    found = [rows[0][1].shape[0]]
-    for stage, (_, counted) in zip(architecture.stages, rows[1:], strict=False):
-        found += [counted.shape[0]] * max(1, len(stage.layers))
-    return found
+    return [rows[0][1].shape[0], *(width for widths in _stage_widths(architecture, rows) for width in widths)]
 
 
 def log_channels(architecture: Architecture) -> float:
@@ -27,8 +32,15 @@ def log_channels(architecture: Architecture) -> float:
 
 
 def depth(architecture: Architecture) -> int:
-    """Branches of all layers."""
-    return sum(len(layer.branches) for stage in architecture.stages for layer in stage.layers)
+    """Branches of all layers; one made of containers counts as many as there are blocks in them, one after another."""
+    rows = TABLE.architecture(architecture)
+    stages = zip(architecture.stages, rows, strict=False)  # the row before a stage has the shape that enters it
+    return sum(
+        max(1, len(inside))
+        for stage, (_, before) in stages
+        for layer in _inside_stage(stage, before)
+        for inside in layer
+    )
 
 
 def attending(architecture: Architecture) -> list[list[bool]]:
@@ -58,18 +70,19 @@ def cost_features(architecture: Architecture) -> list[float]:
 def stage_features(architecture: Architecture) -> list[float]:
     """Six numbers a stage, the stem's log-width before them.
 
-    Of a stage: its layers, log of output channels, share of its layers that attend, mean kernel size of its mixers,
-    and the shares of the network's multiply-adds and parameters that it holds.
+    Of a stage: its layers, their mean log of output channels (both as in `output_widths`), share of its layers that
+    attend, mean kernel size of its mixers, and the shares of the network's multiply-adds and parameters that it holds.
     """
     rows = TABLE.architecture(architecture)
     macs, params = (max(1, sum(getattr(row, name) for _, row in rows)) for name in ("macs", "params"))
     found = [math.log(rows[0][1].shape[0])]
-    stages = zip(architecture.stages, rows[1:], attending(architecture), strict=False)
-    for stage, (_, counted), attends in stages:
+    widths = _stage_widths(architecture, rows)
+    stages = zip(architecture.stages, rows[1:], attending(architecture), widths, strict=False)
+    for stage, (_, counted), attends, wide in stages:
         kernels = [float(value) for layer in stage.layers for value in _values(layer.to_dict(), "kernel_size")]
         found += [
-            float(len(stage.layers)),
-            math.log(counted.shape[0]),
+            float(len(wide) if stage.layers else 0),
+            sum(map(math.log, wide)) / len(wide),
             sum(attends) / max(1, len(attends)),
             sum(kernels) / len(kernels) if kernels else 0.0,
             counted.macs / macs,
@@ -82,6 +95,59 @@ def table_of(rows: Sequence[Sequence[float]]) -> np.ndarray:
     """Rows of features as an array (N, F); shorter ones, of networks with fewer stages, end with zeros."""
     width = max(map(len, rows), default=0)
     return np.array([[*row, *[0.0] * (width - len(row))] for row in rows], dtype=float)
+
+
+def _stage_widths(architecture: Architecture, rows: Sequence[tuple[str, Count]]) -> list[list[int]]:
+    """Per stage, the output channels of its layers, or of the blocks inside a layer's containers."""
+    found: list[list[int]] = []
+    for stage, (_, before), (_, after) in zip(architecture.stages, rows, rows[1:], strict=False):
+        widths: list[int] = []
+        for layer in _inside_stage(stage, before):
+            widths += [width for inside in layer for width in inside] or [after.shape[0]]
+        found.append(widths or [after.shape[0]])
+    return found
+
+
+def _inside_stage(stage: StageConfig, before: Count) -> list[list[list[int]]]:
+    """Per layer and branch of a stage, the output channels of the blocks inside the branch's containers."""
+    shape = Shape(*before.shape)
+    if stage.transition is not None:
+        shape = Shape(*TABLE.block(stage.transition, shape).shape)
+    found: list[list[list[int]]] = []
+    for layer in stage.layers:
+        inside: list[list[int]] = []
+        for branch in layer.branches:
+            inside.append(_inside(branch.mixer, shape) if branch.mixer.op in _CONTAINERS else [])
+            shape = Shape(*TABLE.block(branch, shape).shape)
+        found.append(inside)
+    return found
+
+
+def _inside(block: BlockConfig, shape: Shape) -> list[int]:
+    """Output channels of the blocks with multiply-adds that a block consists of, one after another."""
+    counted = TABLE.block(block, shape)
+    if block.op not in _CONTAINERS:
+        return [counted.shape[0]] if counted.macs else []
+    if block.op == "residual":
+        return _inside(cast("BlockConfig", block["mixer"]), shape)
+    ops = cast("tuple[BlockConfig, ...]", block["ops"])
+    if block.op == "serial":
+        found: list[int] = []
+        for op in ops * cast("int", block.get("repeat", 1)):
+            found += _inside(op, shape)
+            shape = Shape(*TABLE.block(op, shape).shape)
+        return found
+    longest = max((_inside(op, part) for op, part in zip(ops, _parts(block, shape), strict=True)), key=len)
+    return [*longest[:-1], counted.shape[0]] if longest else []
+
+
+def _parts(block: BlockConfig, shape: Shape) -> list[Shape]:
+    """What each of the blocks side by side gets: all channels, or its share of them."""
+    ops = cast("tuple[BlockConfig, ...]", block["ops"])
+    if block.op != "split":
+        return [shape] * len(ops)
+    shares = cast("tuple[int, ...]", block["shares"])
+    return [shape._replace(channels=shape.channels * share // sum(shares)) for share in shares]
 
 
 def _values(data: Any, name: str) -> Iterator[Any]:

@@ -112,4 +112,5 @@ def _card(context: Context, finalist: Finalist, rank: int) -> CardFacts:
         test_count=len(data.test),
         command=shlex.join(options.command(budgets=budgets)),
         data_option=options.data,
+        notes=tuple(context.run.manifest.get("cautions", ())),
     )

@@ -32,6 +32,7 @@ from nas.methods.protocol.plan import FINALISTS, Plan
 from nas.methods.protocol.search_method import SearchMethod
 from nas.options import METHODS, SearchOptions
 from nas.pipeline import disk
+from nas.pipeline.attention_maps import attention_caution
 from nas.pipeline.candidates import search_candidates
 from nas.pipeline.export_winners import Winner, export_winners
 from nas.pipeline.finalists import ranking, train_finalists
@@ -146,6 +147,7 @@ class SearchPipeline:
     plan: Plan
     sampler: BudgetSampler
     portfolio: dict[str, Architecture]
+    cautions: list[str]
     dataset: Dataset
 
     def __init__(
@@ -187,8 +189,9 @@ class SearchPipeline:
         )
         TABLE.save()
         torch.set_num_threads(self.plan.threads)
-        self.plan = method.prepare(self.plan, options, self.sampler)
-        plan = self.plan
+        self.plan = plan = method.prepare(self.plan, options, self.sampler)
+        caution = attention_caution(self.sampler, resolution=plan.resolution, train_resolution=plan.train_resolution)
+        self.cautions = [] if caution is None else [caution]
         self.portfolio = portfolio(
             self.sampler, plan.finalists, count=method.count(plan), trials=plan.trials, seed=options.seed
         )
@@ -200,6 +203,7 @@ class SearchPipeline:
             "seed": options.seed,
             "budgets": [str(budget) for budget in self.budgets],
             **kept,
+            "cautions": self.cautions,
             "portfolio": {name: each.to_dict() for name, each in self.portfolio.items()},
             "method": method.facts(),
             "disk_bytes": needed,
@@ -218,6 +222,7 @@ class SearchPipeline:
         )
         trained = method.phase is None or is_finished(run, method.phase)
         self.sampler = method.restore(run, self.plan, options, self.space, self.budgets, trained=trained)
+        self.cautions = manifest.get("cautions", [])
         kept: dict[str, Any] = manifest.get("portfolio", {})
         self.portfolio = {name: Architecture.from_dict(each) for name, each in kept.items()}
         torch.set_num_threads(self.plan.threads)
@@ -287,6 +292,7 @@ class SearchPipeline:
             progress=self.progress,
         )
         first, details = self.method.describe(self.plan, self.options, images=len(self.dataset.train))
+        details = [*self.cautions, *details]
         for line in plan_summary(self.plan, first=first, details=details, sampler=self.sampler, budgets=self.budgets):
             self.progress.note(line)
         self.progress.note(f"Disk: at most {disk.megabytes(needed)} in {folder}, {disk.megabytes(free)} free")

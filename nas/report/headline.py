@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from nas.budget import Cost, format_quantity
 from nas.formats import count, listing, percent
 from nas.report.summary import Candidate, Summary, cost_words, stage_depths, stage_widths
-from nas.trial import CHOSEN_BY, Trial
+from nas.trial import CHOSEN_BY, Trial, compare_choices
 
 _FLOPS = "what papers call FLOPs"
 
@@ -38,9 +38,16 @@ class NetworkRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Headline:
-    """One sentence with the best network, the state of an unfinished run, and winners before other finalists."""
+    """One sentence with the best network, the state of an unfinished run, and winners before other finalists.
+
+    Attributes:
+        compared: What the score's finalists reached beside those of counting and chance; may be empty.
+        cautions: What the run cannot tell.
+    """
 
     answer: str
+    compared: str
+    cautions: list[str]
     state: str | None
     accuracy: str
     networks: list[NetworkRow]
@@ -50,6 +57,10 @@ def headline(summary: Summary) -> Headline:
     """Returns what a reader wants to know first."""
     return Headline(
         answer=_answer(summary),
+        compared=compare_choices(
+            (each.chosen_by, each.validation_accuracy, each.validation_error) for each in summary.winners
+        ),
+        cautions=summary.cautions,
         state=None if summary.finished else _state(summary),
         accuracy=summary.accuracy,
         networks=[_row(summary, candidate) for candidate in summary.candidates],

@@ -153,6 +153,11 @@ class Summary:
         return self.record.path
 
     @property
+    def cautions(self) -> list[str]:
+        """Sentences on what the run cannot tell."""
+        return [str(each) for each in self.record.manifest.get("cautions", [])]
+
+    @property
     def complete(self) -> list[Trial]:
         return [trial for trial in self.trials if trial.complete]
 

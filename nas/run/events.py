@@ -47,6 +47,7 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
         options, plan: What was asked for, and what that came to on the machine and data.
         space, space_digest, space_source: The search space, its digest, and the name or file it was loaded from.
         presets: The architectures that the space names.
+        cautions: Sentences on what the run cannot tell.
         portfolio: Architectures that are finalists whatever their scores, by what chose them.
         method: What the search method keeps of itself, `SearchMethod.facts`.
         disk_bytes: The most that each phase writes.
@@ -63,6 +64,7 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
     space_digest: str | None = None
     space_source: str | None = None
     presets: list[Plain] = []
+    cautions: list[str] = []
     portfolio: Plain = {}
     data: Plain = {}
     method: Plain = {}

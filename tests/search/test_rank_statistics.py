@@ -191,6 +191,13 @@ def test_few_networks_are_not_judged() -> None:
     assert report(8, score=0.1, params=5, macs=5)["verdict"] != "too few to judge"
 
 
+def test_few_networks_have_no_interval() -> None:
+    few, enough = (report(n, score=0.1, params=5, macs=5)["score"] for n in (7, 8))
+    assert few["spearman"] > 0.5
+    assert few["low"] is few["high"] is None
+    assert enough["low"] <= enough["spearman"] <= enough["high"]
+
+
 @pytest.mark.parametrize("n", [0, 1, 2, 3])
 def test_hardly_any_networks_still_give_a_report(n: int) -> None:
     found = report(n, score=1, params=1, macs=1)

@@ -17,7 +17,7 @@ from nas.methods.calibrated.features import FeatureGroups, FeatureScaler
 from nas.methods.calibrated.gaussian_process import AveragedGP, select_by_variance_reduction
 from nas.methods.calibrated.kernels import NOISE, GroupedLinear, prior
 from nas.methods.calibrated.scorer import CalibratedScorer
-from nas.methods.features import cost_features, stage_features, table_of
+from nas.methods.features import cost_features, depth, output_widths, stage_features, table_of
 
 from ..small_space import small_space
 
@@ -48,6 +48,42 @@ def test_stages_as_features_tell_attention_and_kernels_apart() -> None:
             assert share == float(attends)
             letters[attends] = letters.get(attends, 0) + 1
     assert set(letters) == {True, False}
+
+
+def mbconv(width: int, expand_ratio: int) -> dict[str, Any]:
+    """An MBConv of published form, written out."""
+    opening = [{"op": "conv", "width": width * expand_ratio, "kernel_size": 1}, {"op": "activation"}]
+    return {
+        "op": "residual",
+        "mixer": {
+            "op": "serial",
+            "ops": [*opening, {"op": "depthwise_conv"}, {"op": "conv", "width": width, "kernel_size": 1}],
+        },
+    }
+
+
+def one_layer(mixer: dict[str, Any]) -> Architecture:
+    """Of a stem of 8 channels, one layer with the mixer, and a classifier."""
+    branch = {"mixer": mixer, "shortcut": {"op": "none"}}
+    return Architecture.from_dict({
+        "format": 2, "input": {"kind": "image", "channels": 3, "resolution": 32},
+        "stem": {"op": "conv", "width": 8}, "stages": [{"layers": [{"branches": [branch]}]}],
+        "head": {"op": "classifier", "num_classes": 10},
+    })  # fmt: skip
+
+
+def test_depth_and_channels_are_those_of_the_blocks_inside_containers() -> None:
+    narrow, wide = mbconv(8, 2), mbconv(8, 6)
+    assert output_widths(one_layer({"op": "serial", "ops": [narrow]})) == [8, 16, 16, 8]
+    assert output_widths(one_layer({"op": "serial", "ops": [wide]})) == [8, 48, 48, 8]
+    thrice = one_layer({"op": "serial", "ops": [narrow, {"op": "batch_norm"}], "repeat": 3})
+    assert depth(thrice) == 9
+    assert stage_features(thrice)[1] == 9
+    beside = one_layer({"op": "concat", "ops": [narrow, {"op": "conv", "width": 24}, {"op": "identity"}]})
+    assert output_widths(beside) == [8, 16, 16, 8 + 24 + 8]
+    halves = one_layer({"op": "split", "shares": [1, 3], "ops": [{"op": "depthwise_conv"}, {"op": "identity"}]})
+    assert output_widths(halves) == [8, 8]
+    assert depth(one_layer({"op": "batch_norm"})) == 1
 
 
 def test_shorter_rows_end_with_zeros() -> None:

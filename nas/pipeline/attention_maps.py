@@ -1,0 +1,40 @@
+"""Whether attention has anything to attend to at the resolution that networks are trained at."""
+
+from __future__ import annotations
+
+import math
+import random
+
+from nas.costs import TABLE
+from nas.methods.features import attending
+from nas.sampling import BudgetSampler
+
+LEAST_SIDE = 7
+"""Rows and columns of positions below which a convolution sees nearly as much as attention does."""
+_MOST_LAYOUTS = 32
+
+
+def attention_caution(sampler: BudgetSampler, *, resolution: int, train_resolution: int) -> str | None:
+    """A sentence where an attention stage would see fewer than 7x7 positions; None where none does.
+
+    Args:
+        resolution: What budgets are counted at.
+    """
+    rng, smallest = random.Random(0), dict[int, int]()
+    for layout in sampler.layouts[:_MOST_LAYOUTS]:
+        architecture = sampler.sample(rng, layout=layout).architecture
+        rows = TABLE.architecture(architecture)[1:]
+        for number, (stage, (_, counted)) in enumerate(zip(attending(architecture), rows, strict=False), start=1):
+            if any(stage):
+                smallest[number] = counted.shape[1]
+    found = {number: math.ceil(side * train_resolution / resolution) for number, side in smallest.items()}
+    few = {number: side for number, side in found.items() if side < LEAST_SIDE}
+    if not few:
+        return None
+    seen = ", ".join(f"{side}x{side} in stage {number}" for number, side in sorted(few.items()))
+    wanted = max(math.ceil(LEAST_SIDE * resolution / smallest[number]) for number in few)
+    remedy = f"--train-resolution {wanted} shows it all" if wanted <= resolution else "A larger --resolution shows more"
+    return (
+        f"At {train_resolution} pixels attention sees few positions ({seen}; below {LEAST_SIDE}x{LEAST_SIDE} a "
+        f"convolution sees nearly as much), so accuracies say little of what it is worth. {remedy}."
+    )
