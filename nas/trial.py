@@ -32,7 +32,8 @@ def compare_choices(found: Iterable[tuple[str, float | None, float | None]]) -> 
             best[kind] = accuracy, error or 0.0
     if "score" not in best or len(best) < 2:
         return ""
-    (score, error), others = best.pop("score"), []
+    score, error = best.pop("score")
+    others: list[str] = []
     for kind, (accuracy, other) in best.items():
         name = "at random" if kind == "random" else "by counting"
         others.append(f"{name} {accuracy:.4f} ({score - accuracy:+.4f} ± {math.hypot(error, other):.4f})")

@@ -19,6 +19,7 @@ from nas.options.kinds import Text
 from nas.trial import CHOSEN_BY, compare_choices
 
 if TYPE_CHECKING:
+    from nas.methods.protocol.plan import Plan
     from nas.pipeline.search import SearchResult
     from nas.spaces import SearchSpace
 
@@ -70,7 +71,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
         check_cluster(options)
     space = _load_space(options.space)
     if dry:
-        _dry_run(_for_data(space, options) if "data" in given else space, budgets, options, console)
+        with_data = "data" in given
+        _dry_run(_for_data(space, options) if with_data else space, budgets, options, console, with_data=with_data)
         return
     from nas.executors import open_backend
     from nas.pipeline.search import search
@@ -150,11 +152,14 @@ def _for_data(space: SearchSpace, options: SearchOptions) -> SearchSpace:
     return space.adapted(channels=info.channels, num_classes=info.num_classes)
 
 
-def _dry_run(space: SearchSpace, budgets: tuple[Budget, ...], options: SearchOptions, console: Console) -> None:
+def _dry_run(
+    space: SearchSpace, budgets: tuple[Budget, ...], options: SearchOptions, console: Console, *, with_data: bool
+) -> None:
     from nas.sampling.dry_run import dry_run
     from nas.sampling.infeasible import infeasible, nothing_fits
 
     found = plain(dry_run(space, budgets, options, random.Random(options.seed)))
+    outline = _outline(space, budgets, options) if with_data and budgets and found["fits"] else None
     console.document(
         {
             "space": {key: found[key] for key in ("name", "digest", "size")},
@@ -162,10 +167,13 @@ def _dry_run(space: SearchSpace, budgets: tuple[Budget, ...], options: SearchOpt
             "fits": found["fits"],
             "layouts": found["layouts"],
             "exact": found["exact"],
+            "plan": outline and outline[1].to_dict(),
         }
     )
     pixels, classes = options.resolution or space.input.resolution, space.head.get("num_classes")
     for line in dry_run_lines(found, budgets, f"{pixels} x {pixels} pixels, {classes} classes"):
+        console.say(line)
+    for line in ["", *outline[0]] if outline else []:
         console.say(line)
     for budget in budgets:
         costs = found["costs"].get(budget.metric)
@@ -180,6 +188,15 @@ def _dry_run(space: SearchSpace, budgets: tuple[Budget, ...], options: SearchOpt
             )
     if not found["fits"]:
         raise nothing_fits(space.name, budgets)
+
+
+def _outline(space: SearchSpace, budgets: tuple[Budget, ...], options: SearchOptions) -> tuple[list[str], Plan]:
+    """What the search would do and how long that takes, by the rate that is measured now."""
+    from nas.jobs.backend import InThisProcess
+    from nas.pipeline.search import SearchPipeline
+    from nas.progress import Silent
+
+    return SearchPipeline(space, budgets, options, Silent(), InThisProcess()).outline()
 
 
 def dry_run_lines(found: dict[str, Any], budgets: tuple[Budget, ...], held: str) -> list[str]:

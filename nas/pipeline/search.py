@@ -166,6 +166,31 @@ class SearchPipeline:
         """Plans a new run and reads its data; returns the run's manifest."""
         self.backend.prepare()
         check_out(folder)  # the rest may take minutes
+        source, kept = self._plan()
+        needed = disk.most_bytes(
+            self.plan, self.method, self.sampler, at_once=int(self.backend.facts().get("workers", 0))
+        )
+        self._load(source, folder, needed)
+        return {
+            "options": self.options.to_dict(),
+            "plan": self.plan.to_dict(),
+            "seed": self.options.seed,
+            "budgets": [str(budget) for budget in self.budgets],
+            **kept,
+            "cautions": self.cautions,
+            "portfolio": {name: each.to_dict() for name, each in self.portfolio.items()},
+            "method": self.method.facts(),
+            "disk_bytes": needed,
+            "workers": self.backend.facts(),
+        }
+
+    def outline(self) -> tuple[list[str], Plan]:
+        """What a new run would do, in lines for people, and its plan; nothing is written or trained."""
+        source, _ = self._plan()
+        return self._summary(round(source.info.train_count * 0.8)), self.plan
+
+    def _plan(self) -> tuple[Source, dict[str, Any]]:
+        """Plans a new run; returns its data, and what the manifest says of space and data."""
         method, space = self.method, self.space
         options = self.options = method.open_source(space, self.options, self.progress)
         source = open_data(options.data, on_corrupt=options.on_corrupt)  # type: ignore[arg-type]
@@ -195,20 +220,7 @@ class SearchPipeline:
         self.portfolio = portfolio(
             self.sampler, plan.finalists, count=method.count(plan), trials=plan.trials, seed=options.seed
         )
-        needed = disk.most_bytes(self.plan, method, self.sampler, at_once=int(self.backend.facts().get("workers", 0)))
-        self._load(source, folder, needed)
-        return {
-            "options": options.to_dict(),
-            "plan": self.plan.to_dict(),
-            "seed": options.seed,
-            "budgets": [str(budget) for budget in self.budgets],
-            **kept,
-            "cautions": self.cautions,
-            "portfolio": {name: each.to_dict() for name, each in self.portfolio.items()},
-            "method": method.facts(),
-            "disk_bytes": needed,
-            "workers": self.backend.facts(),
-        }
+        return source, kept
 
     def restore(self, run: Run) -> None:
         """Takes up the plan of a run, and reads its data."""
@@ -291,11 +303,14 @@ class SearchPipeline:
             seed=self.method.data_seed(self.options.seed),
             progress=self.progress,
         )
-        first, details = self.method.describe(self.plan, self.options, images=len(self.dataset.train))
-        details = [*self.cautions, *details]
-        for line in plan_summary(self.plan, first=first, details=details, sampler=self.sampler, budgets=self.budgets):
+        for line in self._summary(len(self.dataset.train)):
             self.progress.note(line)
         self.progress.note(f"Disk: at most {disk.megabytes(needed)} in {folder}, {disk.megabytes(free)} free")
+
+    def _summary(self, images: int) -> list[str]:
+        first, details = self.method.describe(self.plan, self.options, images=images)
+        details = [*self.cautions, *details]
+        return plan_summary(self.plan, first=first, details=details, sampler=self.sampler, budgets=self.budgets)
 
 
 def _finished(run: Run) -> SearchResult | None:

@@ -140,7 +140,8 @@ def test_networks_are_trained_for_calibration_then_proposed_first_and_no_superne
         "export",
     ]
     assert not (whole / "supernet").exists()
-    assert not list((whole / "calibration").glob("*")), "checkpoints of short trainings are gone once on record"
+    kept = [each.name for each in (whole / "finalists").iterdir()]
+    assert kept == [event.digest for event in told(whole, FinalistTrained)], "others' checkpoints are gone"
     assert (whole / "winners" / "1" / "model.py").exists()
     page = (whole / "report.html").read_text()
     assert "What the scores are calibrated by" in page
@@ -208,7 +209,6 @@ def test_a_training_that_diverges_is_recorded_and_passed_over(
     assert len(found) == 6
     assert all(trial.complete for trial in found)
     assert {trial.architecture.digest for trial in found[:2]} == {first.digest, third.digest}
-    assert not list((path / "calibration").glob("*"))
     rebuild(path)
     page = (path / "report.html").read_text()
     assert "trainings of 2 networks reached" in page
@@ -237,7 +237,8 @@ def test_the_seconds_of_a_training_are_those_of_all_sittings(tmp_path: Path, mon
         patched.setattr(TrainingLoop, "seconds", 3600.0)
         with pytest.raises(KeyboardInterrupt):
             search(path, progress=Watching("calibration 2 of 3"), **CALIBRATED)
-    [left] = (path / "calibration").glob("*")
+    digest = [event.digest for event in told(path, CalibrationTrained)]
+    [left] = [each for each in (path / "finalists").iterdir() if each.name not in digest]
     assert newest(left) is not None
     resume(path)
     first, second, third = (event.seconds for event in read_run(path).events(CalibrationTrained))

@@ -22,8 +22,8 @@ from nas.methods.calibrated.planning import (
     FALLBACK,
     FEWEST,
     TRAININGS,
+    WORTH_IT,
     CalibratedPlan,
-    least_epochs,
     plan_calibration,
 )
 from nas.methods.calibrated.scorer import CalibratedScorer, CalibratedScoring
@@ -70,9 +70,9 @@ class CalibratedMethod(SearchMethod[CalibratedOptions]):
         own = plan.of(CalibratedPlan)
         if not own.trainings:
             reason = (
-                f"Scores are counted parameters: there is no time to train {FEWEST} networks for "
-                f"{least_epochs(plan.finalist_epochs)} epochs, a sixth of the finalists', and shorter trainings would "
-                "mislead. A longer --time, or --calibrations, trains some."
+                f"Scores are counted parameters: beside finalists of {WORTH_IT} epochs or more, there is no time to "
+                f"train {FEWEST} networks for a sixth of theirs, and shorter trainings mislead. A longer --time, or "
+                "--calibrations, trains some."
             )
             return f"Scores: {FALLBACK}, counted", [reason]
         first = (

@@ -28,7 +28,7 @@ FALLBACK = "params"
 """The count that is the score where nothing can be trained for long enough."""
 _FINALISTS_PART = 0.85
 """Of the epochs that finalists and calibration share, where the user says nothing."""
-_WORTH_IT = 2 * LEAST_SHARE
+WORTH_IT = 2 * LEAST_SHARE
 """Epochs of a finalist below which a calibration would take too much of them: its trainings have two epochs, so that
 their order can be compared with that after one."""
 VALIDATIONS = 2
@@ -79,7 +79,7 @@ def plan_calibration(workload: Workload, asked: CalibratedOptions) -> Planned:
         left_for_each = int((rest - wanted * validating) / max(1, wanted - free))
         epochs = max(least_epochs(finalist_epochs), min(most, left_for_each))
     trainings = asked.calibrations or within(int((rest + free * epochs) / (epochs + validating)), 0, TRAININGS)
-    if not asks and (trainings < FEWEST or finalist_epochs < _WORTH_IT):
+    if not asks and (trainings < FEWEST or finalist_epochs < WORTH_IT):
         return Planned(
             own=CalibratedPlan(reference=reference, trainings=0, epochs=0),
             trial_seconds=0.01,
