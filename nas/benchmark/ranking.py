@@ -17,6 +17,7 @@ from nas.benchmark.options import check_spaceless
 from nas.benchmark.oracle_gp import predict_from_known
 from nas.benchmark.scorers import Scores, make_methods, score_all
 from nas.benchmark.tables import TruthTable, read_table
+from nas.benchmark.whole import WHOLE_NAMES, read_whole
 from nas.errors import OptionError
 from nas.methods.counted import COUNTS
 from nas.methods.features import kinds
@@ -33,7 +34,8 @@ class Ranking:
 
     Attributes:
         scorers: Name -> judgement, scores first, then the baselines.
-        baselines_known: Whether the table's networks could be counted; without a space they cannot.
+        baselines_known: Whether the table's networks were read and counted.
+        family_column: The column of families, if there is one.
     """
 
     table: str
@@ -41,6 +43,7 @@ class Ranking:
     n: int
     scorers: dict[str, Judgement]
     baselines_known: bool
+    family_column: str | None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -48,6 +51,7 @@ class Ranking:
             "truth_column": self.truth_column,
             "n": self.n,
             "baselines_known": self.baselines_known,
+            "family_column": self.family_column,
             "scorers": {name: judgement.to_dict() for name, judgement in self.scorers.items()},
         }
 
@@ -59,18 +63,22 @@ def rank(
     truth_column: str | None = None,
     score_columns: Sequence[str] = (),
     arch_column: str | None = None,
+    family_column: str | None = None,
     methods: Sequence[str] = (),
     method_options: Mapping[str, Any] | None = None,
     settings: RankingSettings | None = None,
     rows: int | None = None,
     progress: Progress | None = None,
 ) -> Ranking:
-    """Judges columns of a truth table and search methods, and with a space the baselines beside them.
+    """Judges columns of a truth table and search methods, and beside them the baselines where networks are read.
+
+    They are read where a space, a method or `arch_column` is given.
 
     Args:
         score_columns: Columns whose numbers are scores, higher better.
-        space: What the table's architectures are members of; its baselines are counted then.
-        methods: Of `nas.options.METHODS`; they need a space.
+        space: What the table's architectures are members of; None where they are whole: zoo names, paths, JSON.
+        family_column: Names of families; inside each is ranked too. None is `family`, if there is one.
+        methods: Of `nas.options.METHODS`; some need a space.
         method_options: Options of methods, each for those that have it.
         settings: What the methods need; its seed is also the bootstrap's.
         rows: Judges so many networks of the table, sampled by the seed; None is all.
@@ -83,18 +91,20 @@ def rank(
     table = read_table(truth)
     column = table.truth_column(truth_column)
     if space is None:
-        check_spaceless(methods=methods, known=settings.known, score_columns=score_columns)
+        check_spaceless(methods=methods, known=settings.known, score_columns=score_columns, arch_column=arch_column)
+    reads = space is not None or bool(methods) or arch_column is not None
+    family = table.family_column(family_column)
     kept, truths = _truths(table, column, rows, settings.seed, progress)
     columns = {name: table.numbers(name, "--score-column") for name in score_columns}
     found = {name: Scores(values=[values[i] for i in kept], seconds=None) for name, values in columns.items()}
-    clashes = [] if space is None else sorted(set(found) & {*COUNTS, KNOWN, *methods})
+    clashes = [] if not reads else sorted(set(found) & {*COUNTS, KNOWN, *methods})
     if clashes:
         raise OptionError(
             f"--score-column {clashes[0]}: that is the name of a baseline or method. Rename the column in the table."
         )
     counts: dict[str, list[float]] = {}
-    groups: list[str] | None = None
-    if space is not None:
+    parts: dict[str, list[str]] = {} if family is None else {"families": [table.columns[family][i] for i in kept]}
+    if reads:
         architectures = _architectures(table, space, arch_column, kept)
         for method in judged_methods:
             found[method.name] = score_all(method, architectures, space, settings, progress)
@@ -104,15 +114,16 @@ def rank(
             found[KNOWN] = _from_known(architectures, truths, settings.known)
         began = time.process_time()
         counts = {name: [float(of(each)) for each in architectures] for name, of in COUNTS.items()}
-        groups = [kinds(each) for each in architectures]
+        parts["kinds"] = [kinds(each) for each in architectures]
         seconds = time.process_time() - began
         found |= {name: Scores(values=values, seconds=seconds) for name, values in counts.items()}
     return Ranking(
         table=str(table.path),
         truth_column=column,
         n=len(truths),
-        scorers=_judged(found, truths, counts, groups, settings.seed, progress),
+        scorers=_judged(found, truths, counts, parts, settings.seed, progress),
         baselines_known=bool(counts),
+        family_column=family,
     )
 
 
@@ -148,7 +159,7 @@ def _judged(
     found: Mapping[str, Scores],
     truths: Sequence[float],
     counts: Mapping[str, list[float]],
-    groups: Sequence[str] | None,
+    parts: Mapping[str, Sequence[str]],
     seed: int,
     progress: Progress,
 ) -> dict[str, Judgement]:
@@ -164,7 +175,7 @@ def _judged(
             [truths[i] for i in asked],
             macs=macs,
             params=params,
-            kinds=None if groups is None else [groups[i] for i in asked],
+            **{name: [of[i] for i in asked] for name, of in parts.items()},
             known=len(scores.observed),
             known_trainings=scores.known_trainings,
             seconds=scores.seconds,
@@ -183,8 +194,10 @@ def _sampled(rows: list[int], count: int | None, seed: int) -> list[int]:
 
 
 def _architectures(
-    table: TruthTable, space: SearchSpace, arch_column: str | None, kept: list[int]
+    table: TruthTable, space: SearchSpace | None, arch_column: str | None, kept: list[int]
 ) -> list[Architecture]:
+    if space is None:
+        return read_whole(table, table.architecture_column(arch_column, WHOLE_NAMES), kept)
     texts = table.column(table.architecture_column(arch_column), "--arch-column")
     decoded = decode(space, texts, str(table.path))
     return [decoded[i] for i in kept]
