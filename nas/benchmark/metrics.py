@@ -187,7 +187,7 @@ def _by_family(values: np.ndarray, truths: np.ndarray, families: Sequence[str]) 
     found: dict[str, FamilyFigures] = {}
     for places in groups(families):
         inside = spearman(values[places], truths[places])
-        found[families[places[0]]] = FamilyFigures(n=len(places), spearman=None if math.isnan(inside) else inside)
+        found[families[int(places[0])]] = FamilyFigures(n=len(places), spearman=None if math.isnan(inside) else inside)
     return found
 
 

@@ -22,6 +22,7 @@ from nas.errors import OptionError
 from nas.methods.counted import COUNTS
 from nas.methods.features import kinds
 from nas.methods.protocol.ranking import RankingSettings
+from nas.methods.protocol.search_method import SearchMethod
 from nas.progress import Progress, Silent
 from nas.spaces import SearchSpace
 
@@ -106,10 +107,7 @@ def rank(
     parts: dict[str, list[str]] = {} if family is None else {"families": [table.columns[family][i] for i in kept]}
     if reads:
         architectures = _architectures(table, space, arch_column, kept)
-        for method in judged_methods:
-            found[method.name] = score_all(method, architectures, space, settings, progress)
-            for note in found[method.name].notes:
-                progress.note(f"{method.name}: {note}")
+        found |= _scored(judged_methods, architectures, space, settings, progress)
         if settings.known is not None:
             found[KNOWN] = _from_known(architectures, truths, settings.known)
         began = time.process_time()
@@ -141,6 +139,22 @@ def _truths(
     if unknown:
         progress.note(f"{unknown} of {len(known)} rows have no {column} and are left out")
     return kept, [known[i] for i in kept]
+
+
+def _scored(
+    methods: Sequence[SearchMethod[Any]],
+    architectures: Sequence[Architecture],
+    space: SearchSpace | None,
+    settings: RankingSettings,
+    progress: Progress,
+) -> dict[str, Scores]:
+    """The scores of every method; what each did is noted."""
+    found: dict[str, Scores] = {}
+    for method in methods:
+        found[method.name] = score_all(method, architectures, space, settings, progress)
+        for note in found[method.name].notes:
+            progress.note(f"{method.name}: {note}")
+    return found
 
 
 def _from_known(architectures: Sequence[Architecture], truths: Sequence[float], count: int) -> Scores:
@@ -175,7 +189,8 @@ def _judged(
             [truths[i] for i in asked],
             macs=macs,
             params=params,
-            **{name: [of[i] for i in asked] for name, of in parts.items()},
+            kinds=[parts["kinds"][i] for i in asked] if "kinds" in parts else None,
+            families=[parts["families"][i] for i in asked] if "families" in parts else None,
             known=len(scores.observed),
             known_trainings=scores.known_trainings,
             seconds=scores.seconds,

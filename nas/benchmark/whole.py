@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from nas.architecture import Architecture
 from nas.benchmark.tables import TruthTable
 from nas.data import open_data
-from nas.errors import DataError, NasError, OptionError, shortened
+from nas.errors import DataError, NasError, OptionError
 from nas.methods.protocol.ranking import RankingSettings
 from nas.networks.loading import load_architecture
 from nas.ops import normalize
@@ -33,7 +33,7 @@ def read_whole(table: TruthTable, column: str, rows: Sequence[int]) -> list[Arch
             else:
                 found.append(load_architecture(text if text in known else table.path.parent / text))
         except (NasError, ValueError, TypeError, OSError, RecursionError) as fault:  # the last: JSON nested too deep
-            reason = shortened(fault)[:160].rstrip(".")
+            reason = " ".join(str(fault).split())[:160].rstrip(".")
             raise DataError(
                 f"{table.path}, line {row + 2}: {column} {text[:60]!r} is no architecture: {reason}. Write a name of "
                 "`nas zoo`, a path to an architecture.yaml from the table's folder on, or JSON; or name another column "

@@ -46,21 +46,24 @@ class InvertedResidual(nn.Module):
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
         k, s, width, c = config.kernel_size, config.stride, config.width, shape.channels
-        norm = {"eps": config.eps, "momentum": config.momentum}
+
+        def norm(channels: int) -> nn.BatchNorm2d:
+            return nn.BatchNorm2d(channels, eps=config.eps, momentum=config.momentum)
+
         hidden = whole(config.expand_ratio * c, "inverted_residual: expand_ratio x channels")
         expands = config.expand_ratio != 1
         self.expand = nn.Conv2d(c, hidden, 1, bias=False) if expands else nn.Identity()
-        self.norm1 = nn.BatchNorm2d(hidden, **norm) if expands else nn.Identity()
+        self.norm1 = norm(hidden) if expands else nn.Identity()
         self.activation1 = activation(config.activation if expands else "none")
         self.depthwise = nn.Conv2d(hidden, hidden, k, s, k // 2, groups=hidden, bias=False)
-        self.norm2 = nn.BatchNorm2d(hidden, **norm)
+        self.norm2 = norm(hidden)
         self.activation2 = activation(config.activation)
         squeezed = whole(config.se_ratio * c, "inverted_residual: se_ratio x channels") if config.se_ratio else 0
         gate = SqueezeExcite.Config(rd_channels=squeezed, activation=config.activation) if squeezed else None
         inner = Shape(hidden, *reduced(shape, s))
         self.squeeze_excite = SqueezeExcite(gate, inner) if gate else nn.Identity()
         self.project = nn.Conv2d(hidden, width, 1, bias=False)
-        self.norm3 = nn.BatchNorm2d(width, **norm)
+        self.norm3 = norm(width)
         self.shape = inner._replace(channels=width)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -133,6 +133,7 @@ def test_a_family_s_figures_leave_out_what_has_no_score() -> None:
     truth = [float(i) for i in range(9)]
     found = judge([math.nan, *truth[1:]], truth, families=["a"] * 5 + ["b"] * 4)
     assert {name: each.n for name, each in found.families.items()} == {"a": 4, "b": 4}
+    assert judge(truth, truth, families=[""] * 5 + ["b"] * 4).families.keys() == {"b"}
     constant = judge([1.0] * 4, truth[:4], families=["a"] * 4)
     assert constant.families["a"].spearman is None
     assert constant.within_family_spearman is None
