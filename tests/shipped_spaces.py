@@ -15,7 +15,7 @@ NAMES = catalog.space_names()
 # Windows of 7 positions; everything else runs on 32 pixels.
 RESOLUTIONS = {"maxvit": 28}
 # Widths divided, as far as heads allow: fewer numbers show the same.
-NARROWED = {"ascan": 2, "fastvit": 2, "hytra": 4, "levit": 2}
+NARROWED = {"ascan": 2, "fastvit": 2, "hytra": 4, "levit": 2, "mbconv": 2}
 
 
 def cut_data(name: str) -> dict[str, Any]:
@@ -25,7 +25,10 @@ def cut_data(name: str) -> dict[str, Any]:
     data["head"]["num_classes"] = 5
     data.pop("presets", None)
     less = NARROWED.get(name, 1)
-    data["stem_choices"] = {key: [v // less for v in values[:2]] for key, values in data["stem_choices"].items()}
+    data["stem_choices"] = {
+        key: [v // less if isinstance(v, int) else v for v in values[:2]]
+        for key, values in data["stem_choices"].items()
+    }
     for layer in data["layers"].values():
         layer["choices"] = {key: ends(values) for key, values in layer.get("choices", {}).items()}
     for stage in data["stages"]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from nas.architecture import Architecture
+from nas.benchmark.row_codecs import inverted_residuals, pooling_transformer
 from nas.errors import DataError, NasError
 from nas.ops import normalize
 from nas.spaces import Genotype, SearchSpace, StageChoice
@@ -58,7 +59,12 @@ def plain(space: SearchSpace, text: str) -> Architecture:
     return architecture
 
 
-CODECS: dict[str, Decoder] = {"autoformer": transformers, "nats-size": widths}
+CODECS: dict[str, Decoder] = {
+    "autoformer": transformers,
+    "mbconv": inverted_residuals,
+    "nats-size": widths,
+    "pit": pooling_transformer,
+}
 
 
 def decode(space: SearchSpace, texts: tuple[str, ...], where: str) -> list[Architecture]:

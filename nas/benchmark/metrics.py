@@ -28,6 +28,14 @@ TOP = (1, 5, 10, 50)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FamilyFigures:
+    """One predictor inside one family."""
+
+    n: int
+    spearman: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
     """One predictor against the truth; None where a figure is undefined or cannot be known.
 
@@ -40,6 +48,8 @@ class Judgement:
         within_band_spearman: Mean inside bands of multiply-adds that hold equally many networks.
         within_kind_spearman: Mean inside groups of networks whose stages attend and convolve alike, of four or more
             networks: what is left once it is known that one op is better than the other.
+        within_family_spearman: The same inside the families that a table names.
+        families: Family of four or more networks -> how many have a score, and Spearman's correlation among these.
         top_k_regret: k -> what the best of the k networks with the highest scores lacks to the best of all, those
             without a score included.
         n: Networks with both a score and a truth.
@@ -63,6 +73,10 @@ class Judgement:
     within_kind_spearman: float | None
     within_kind_low: float | None
     within_kind_high: float | None
+    within_family_spearman: float | None
+    within_family_low: float | None
+    within_family_high: float | None
+    families: Mapping[str, FamilyFigures] = field(default_factory=dict)
     top_k_regret: Mapping[str, float] = field(default_factory=dict)
     n: int = 0
     failed: int = 0
@@ -81,6 +95,7 @@ def judge(
     macs: Values | None = None,
     params: Values | None = None,
     kinds: Sequence[str] | None = None,
+    families: Sequence[str] | None = None,
     known: int = 0,
     known_trainings: float = 0.0,
     seconds: float | None = None,
@@ -93,7 +108,7 @@ def judge(
     Args:
         scores: Higher should be better.
         truth: Known accuracies, all finite.
-        macs, params, kinds: Of the same networks, where they are known.
+        macs, params, kinds, families: Of the same networks, where they are known.
     """
     given, true = np.asarray(scores, dtype=float), np.asarray(truth, dtype=float)
     kept = np.isfinite(given)
@@ -111,11 +126,15 @@ def judge(
     }
     if len(values) < 2:
         return Judgement(**dict.fromkeys(_FIGURES), **known_of)
-    groups_of = None if kinds is None else [kind for kind, has in zip(kinds, kept, strict=True) if has]
-    figures = _figures(values, truths, costs, groups_of, seed=seed, resamples=resamples, band_count=band_count)
+    parts = {
+        name: None if of is None else [each for each, has in zip(of, kept, strict=True) if has]
+        for name, of in (("kind", kinds), ("family", families))
+    }
+    figures = _figures(values, truths, costs, parts, seed=seed, resamples=resamples, band_count=band_count)
     missed = float(true.max() - truths.max())  # where the best has no score
     return Judgement(
         **{name: None if math.isnan(value) else value for name, value in figures.items()},
+        families=_by_family(values, truths, parts["family"] or ()),
         top_k_regret={str(k): missed + top_k_regret(values, truths, k=k) for k in TOP if k <= len(values)},
         **known_of,
     )
@@ -125,7 +144,7 @@ def _figures(
     values: np.ndarray,
     truths: np.ndarray,
     costs: Mapping[str, np.ndarray | None],
-    kinds: Sequence[str] | None,
+    parts_of: Mapping[str, Sequence[str] | None],
     *,
     seed: int,
     resamples: int,
@@ -159,12 +178,21 @@ def _figures(
         "partial_spearman_given_both": partial(by_macs, by_params),
         # Bands of fewer than four networks say nothing.
         **within("band", [] if by_macs is None else bands(by_macs, max(1, min(band_count, len(values) // 4)))),
-        **within("kind", [] if kinds is None else groups(kinds)),
+        **{key: value for name, of in parts_of.items() for key, value in within(name, groups(of or ())).items()},
     }
+
+
+def _by_family(values: np.ndarray, truths: np.ndarray, families: Sequence[str]) -> dict[str, FamilyFigures]:
+    found: dict[str, FamilyFigures] = {}
+    for places in groups(families):
+        inside = spearman(values[places], truths[places])
+        found[families[int(places[0])]] = FamilyFigures(n=len(places), spearman=None if math.isnan(inside) else inside)
+    return found
 
 
 _FIGURES = (
     "spearman", "low", "high", "kendall", "pearson", "partial_spearman_given_macs", "partial_spearman_given_params",
     "partial_spearman_given_both", "within_band_spearman", "within_band_low", "within_band_high",
     "within_kind_spearman", "within_kind_low", "within_kind_high",
+    "within_family_spearman", "within_family_low", "within_family_high",
 )  # fmt: skip

@@ -24,10 +24,19 @@ class RankingOptions:
         kind=Text("NAME"), help="its column of accuracies", default_help="the first of a known name", group=_TABLE
     )
     space: str | None = option(
-        kind=Text("S"), help="space of the table's networks: a name or a YAML file; methods need it", group=_TABLE
+        kind=Text("S"),
+        help="space of the table's networks: a name or a YAML file",
+        default_help="none: rows are zoo names, or paths from the table's folder on",
+        group=_TABLE,
     )
     arch_column: str | None = option(
         kind=Text("NAME"), help="its column of architectures", default_help="the first of a known name", group=_TABLE
+    )
+    family_column: str | None = option(
+        kind=Text("NAME"),
+        help="its column of families, inside which is ranked too",
+        default_help="family, if there is one",
+        group=_TABLE,
     )
     rows: int | None = option(
         kind=Whole(2, 10**8, 1000), help="judge N networks sampled from the table", default_help="all", group=_TABLE
@@ -55,6 +64,12 @@ class RankingOptions:
     supernet: str | None = option(
         kind=Text("RUN"), help="run by --method supernet or blockwise, whose trained weights score", group=_METHODS
     )
+    resolution: int | None = option(
+        kind=Whole(8, 4096, 64),
+        help="pixels at which zero-cost methods see the networks",
+        default_help="the networks' own",
+        group=_METHODS,
+    )
     augment: str = option(
         "none",
         kind=Choice(AUGMENTS, "A"),
@@ -81,13 +96,16 @@ def method_option_names() -> set[str]:
     }
 
 
-def check_spaceless(*, methods: Sequence[str], known: int | None, score_columns: Sequence[str]) -> None:
+def check_spaceless(
+    *, methods: Sequence[str], known: int | None, score_columns: Sequence[str], arch_column: str | None
+) -> None:
     """Raises `OptionError` unless a ranking without a space has something to judge and nothing that needs one."""
-    needing = f"--method {methods[0]}" if methods else "--known" if known is not None else None
-    if needing is not None:
-        raise OptionError(f"{needing} needs --space: the one that the table's networks are members of.")
-    if not score_columns:
-        raise OptionError("Nothing to judge: name a column by --score-column, or give --space and a --method.")
+    needing = [f"--method {name}" for name in methods if METHODS[name].options_type().ranking_needs_space]
+    needing += [] if known is None else ["--known"]
+    if needing:
+        raise OptionError(f"{needing[0]} needs --space: the one that the table's networks are members of.")
+    if not (score_columns or methods or arch_column):
+        raise OptionError("Nothing to judge: name a column by --score-column, ask for a --method, or give --space.")
 
 
 def check_used(given: Mapping[str, Any], methods: Sequence[str]) -> None:
@@ -102,8 +120,3 @@ def check_used(given: Mapping[str, Any], methods: Sequence[str]) -> None:
                 f"{flag(name)} {given[name]} is used by {which}, and no such method is asked for. Ask for one, or "
                 f"leave out {flag(name)}."
             )
-    if "arch_column" in given and "space" not in given:
-        raise OptionError(
-            f"--arch-column {given['arch_column']} is used with --space: without one no architecture is read. Give the "
-            "space that they are members of, or leave out --arch-column."
-        )

@@ -81,9 +81,9 @@ def bands(values: Values, count: int) -> list[np.ndarray]:
 
 
 def groups(names: Sequence[str], *, least: int = 4) -> list[np.ndarray]:
-    """Places of the networks that go by the same name, of each name with at least `least` of them."""
+    """Places of the networks that go by the same name, of each name with at least `least` of them; "" is no name."""
     all_names = np.asarray(names)
-    members = [np.flatnonzero(all_names == name) for name in dict.fromkeys(names)]
+    members = [np.flatnonzero(all_names == name) for name in dict.fromkeys(names) if name]
     return [each for each in members if len(each) >= least]
 
 

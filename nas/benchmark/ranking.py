@@ -17,10 +17,12 @@ from nas.benchmark.options import check_spaceless
 from nas.benchmark.oracle_gp import predict_from_known
 from nas.benchmark.scorers import Scores, make_methods, score_all
 from nas.benchmark.tables import TruthTable, read_table
+from nas.benchmark.whole import WHOLE_NAMES, read_whole
 from nas.errors import OptionError
 from nas.methods.counted import COUNTS
 from nas.methods.features import kinds
 from nas.methods.protocol.ranking import RankingSettings
+from nas.methods.protocol.search_method import SearchMethod
 from nas.progress import Progress, Silent
 from nas.spaces import SearchSpace
 
@@ -33,7 +35,8 @@ class Ranking:
 
     Attributes:
         scorers: Name -> judgement, scores first, then the baselines.
-        baselines_known: Whether the table's networks could be counted; without a space they cannot.
+        baselines_known: Whether the table's networks were read and counted.
+        family_column: The column of families, if there is one.
     """
 
     table: str
@@ -41,6 +44,7 @@ class Ranking:
     n: int
     scorers: dict[str, Judgement]
     baselines_known: bool
+    family_column: str | None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -48,6 +52,7 @@ class Ranking:
             "truth_column": self.truth_column,
             "n": self.n,
             "baselines_known": self.baselines_known,
+            "family_column": self.family_column,
             "scorers": {name: judgement.to_dict() for name, judgement in self.scorers.items()},
         }
 
@@ -59,18 +64,22 @@ def rank(
     truth_column: str | None = None,
     score_columns: Sequence[str] = (),
     arch_column: str | None = None,
+    family_column: str | None = None,
     methods: Sequence[str] = (),
     method_options: Mapping[str, Any] | None = None,
     settings: RankingSettings | None = None,
     rows: int | None = None,
     progress: Progress | None = None,
 ) -> Ranking:
-    """Judges columns of a truth table and search methods, and with a space the baselines beside them.
+    """Judges columns of a truth table and search methods, and beside them the baselines where networks are read.
+
+    They are read where a space, a method or `arch_column` is given.
 
     Args:
         score_columns: Columns whose numbers are scores, higher better.
-        space: What the table's architectures are members of; its baselines are counted then.
-        methods: Of `nas.options.METHODS`; they need a space.
+        space: What the table's architectures are members of; None where they are whole: zoo names, paths, JSON.
+        family_column: Names of families; inside each is ranked too. None is `family`, if there is one.
+        methods: Of `nas.options.METHODS`; some need a space.
         method_options: Options of methods, each for those that have it.
         settings: What the methods need; its seed is also the bootstrap's.
         rows: Judges so many networks of the table, sampled by the seed; None is all.
@@ -83,36 +92,36 @@ def rank(
     table = read_table(truth)
     column = table.truth_column(truth_column)
     if space is None:
-        check_spaceless(methods=methods, known=settings.known, score_columns=score_columns)
+        check_spaceless(methods=methods, known=settings.known, score_columns=score_columns, arch_column=arch_column)
+    reads = space is not None or bool(methods) or arch_column is not None
+    family = table.family_column(family_column)
     kept, truths = _truths(table, column, rows, settings.seed, progress)
     columns = {name: table.numbers(name, "--score-column") for name in score_columns}
     found = {name: Scores(values=[values[i] for i in kept], seconds=None) for name, values in columns.items()}
-    clashes = [] if space is None else sorted(set(found) & {*COUNTS, KNOWN, *methods})
+    clashes = [] if not reads else sorted(set(found) & {*COUNTS, KNOWN, *methods})
     if clashes:
         raise OptionError(
             f"--score-column {clashes[0]}: that is the name of a baseline or method. Rename the column in the table."
         )
     counts: dict[str, list[float]] = {}
-    groups: list[str] | None = None
-    if space is not None:
+    parts: dict[str, list[str]] = {} if family is None else {"families": [table.columns[family][i] for i in kept]}
+    if reads:
         architectures = _architectures(table, space, arch_column, kept)
-        for method in judged_methods:
-            found[method.name] = score_all(method, architectures, space, settings, progress)
-            for note in found[method.name].notes:
-                progress.note(f"{method.name}: {note}")
+        found |= _scored(judged_methods, architectures, space, settings, progress)
         if settings.known is not None:
             found[KNOWN] = _from_known(architectures, truths, settings.known)
         began = time.process_time()
         counts = {name: [float(of(each)) for each in architectures] for name, of in COUNTS.items()}
-        groups = [kinds(each) for each in architectures]
+        parts["kinds"] = [kinds(each) for each in architectures]
         seconds = time.process_time() - began
         found |= {name: Scores(values=values, seconds=seconds) for name, values in counts.items()}
     return Ranking(
         table=str(table.path),
         truth_column=column,
         n=len(truths),
-        scorers=_judged(found, truths, counts, groups, settings.seed, progress),
+        scorers=_judged(found, truths, counts, parts, settings.seed, progress),
         baselines_known=bool(counts),
+        family_column=family,
     )
 
 
@@ -132,6 +141,22 @@ def _truths(
     return kept, [known[i] for i in kept]
 
 
+def _scored(
+    methods: Sequence[SearchMethod[Any]],
+    architectures: Sequence[Architecture],
+    space: SearchSpace | None,
+    settings: RankingSettings,
+    progress: Progress,
+) -> dict[str, Scores]:
+    """The scores of every method; what each did is noted."""
+    found: dict[str, Scores] = {}
+    for method in methods:
+        found[method.name] = score_all(method, architectures, space, settings, progress)
+        for note in found[method.name].notes:
+            progress.note(f"{method.name}: {note}")
+    return found
+
+
 def _from_known(architectures: Sequence[Architecture], truths: Sequence[float], count: int) -> Scores:
     """The row of predictions from known accuracies."""
     began = time.process_time()
@@ -148,7 +173,7 @@ def _judged(
     found: Mapping[str, Scores],
     truths: Sequence[float],
     counts: Mapping[str, list[float]],
-    groups: Sequence[str] | None,
+    parts: Mapping[str, Sequence[str]],
     seed: int,
     progress: Progress,
 ) -> dict[str, Judgement]:
@@ -164,7 +189,8 @@ def _judged(
             [truths[i] for i in asked],
             macs=macs,
             params=params,
-            kinds=None if groups is None else [groups[i] for i in asked],
+            kinds=[parts["kinds"][i] for i in asked] if "kinds" in parts else None,
+            families=[parts["families"][i] for i in asked] if "families" in parts else None,
             known=len(scores.observed),
             known_trainings=scores.known_trainings,
             seconds=scores.seconds,
@@ -183,8 +209,10 @@ def _sampled(rows: list[int], count: int | None, seed: int) -> list[int]:
 
 
 def _architectures(
-    table: TruthTable, space: SearchSpace, arch_column: str | None, kept: list[int]
+    table: TruthTable, space: SearchSpace | None, arch_column: str | None, kept: list[int]
 ) -> list[Architecture]:
+    if space is None:
+        return read_whole(table, table.architecture_column(arch_column, WHOLE_NAMES), kept)
     texts = table.column(table.architecture_column(arch_column), "--arch-column")
     decoded = decode(space, texts, str(table.path))
     return [decoded[i] for i in kept]

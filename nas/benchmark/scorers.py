@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nas.architecture import Architecture
+from nas.benchmark.whole import as_seen
 from nas.jobs.executor import InProcess, Job
 from nas.methods.protocol.ranking import RankingSettings, RankingTask
 from nas.methods.protocol.search_method import SearchMethod
@@ -61,17 +62,22 @@ def make_methods(
 def score_all(
     method: SearchMethod[Any],
     architectures: Sequence[Architecture],
-    space: SearchSpace,
+    space: SearchSpace | None,
     settings: RankingSettings,
     progress: Progress | None = None,
 ) -> Scores:
     """Scores networks by one method, on `settings.threads` CPU threads.
+
+    Args:
+        space: What they are members of; None for whole networks of no space in common.
 
     Raises:
         NasError: If the scorer cannot be made; a network that cannot be scored is NaN.
     """
     progress = progress or Silent()
     began = time.process_time()
+    if "resolution" in type(method.options).ranking_uses:
+        architectures = as_seen(architectures, settings, whole=space is None)
     task = RankingTask(architectures=architectures, space=space, settings=settings, progress=progress)
     with threads_set(settings.threads):
         ranked = method.ranked(task)

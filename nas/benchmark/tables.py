@@ -76,9 +76,16 @@ class TruthTable:
         """The column of accuracies: the one asked for, or the only one of a known name."""
         return self._pick(asked, TRUTH_NAMES, "accuracies", "--truth-column")
 
-    def architecture_column(self, asked: str | None) -> str:
-        """The column that says which network a row is about."""
-        return self._pick(asked, ARCHITECTURE_NAMES, "architectures", "--arch-column")
+    def architecture_column(self, asked: str | None, names: Sequence[str] = ARCHITECTURE_NAMES) -> str:
+        """The column that says which network a row is about: the one asked for, or the first of these names."""
+        return self._pick(asked, names, "architectures", "--arch-column")
+
+    def family_column(self, asked: str | None) -> str | None:
+        """The column of families: the one asked for, else `family` if there is one."""
+        if asked is None:
+            return "family" if "family" in self.columns else None
+        self.column(asked, "--family-column")
+        return asked
 
     def _pick(self, asked: str | None, names: Sequence[str], what: str, option: str) -> str:
         if asked is not None:

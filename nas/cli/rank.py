@@ -23,6 +23,10 @@ depth, channels, and the share of layers that convolve.
 
   nas rank --truth table.csv --truth-column accuracy --score-column my_score
   nas rank --truth table.csv --space nats-size --method nwot --method calibrated --data cifar10.npz
+  nas rank --truth published.csv --method params --method nwot --resolution 64
+
+Without --space rows are whole networks: names of `nas zoo`, or paths to an architecture.yaml. Where
+a table has a column of families, networks are ranked inside each of them, too.
 
 The methods supernet and blockwise score with what a run trained (--supernet RUN); calibrated trains
 a few of the table's networks for a short while and fits its score to these."""
@@ -36,6 +40,7 @@ _COLUMNS = (
     ("given both", "partial_spearman_given_both"),
     ("in MAC bands", "within_band_spearman"),
     ("in kinds", "within_kind_spearman"),
+    ("in families", "within_family_spearman"),
 )
 # Figures whose intervals are shown too, and what these go by; the document has those inside kinds as well.
 _INTERVALS = {"spearman": ("low", "high"), "within_band_spearman": ("within_band_low", "within_band_high")}
@@ -55,7 +60,12 @@ def run(args: argparse.Namespace, console: Console) -> None:
     options = RankingOptions(**{name: value for name, value in given.items() if name not in of_methods})
     methods = tuple(options.method)
     if options.space is None:
-        check_spaceless(methods=methods, known=options.known, score_columns=options.score_column)
+        check_spaceless(
+            methods=methods,
+            known=options.known,
+            score_columns=options.score_column,
+            arch_column=options.arch_column,
+        )
     check_used(given, methods)
     space = None
     if options.space is not None:
@@ -80,11 +90,13 @@ def run(args: argparse.Namespace, console: Console) -> None:
         truth_column=options.truth_column,
         score_columns=options.score_column,
         arch_column=options.arch_column,
+        family_column=options.family_column,
         methods=methods,
         method_options={name: value for name, value in given.items() if name in of_methods},
         settings=RankingSettings(
             data=options.data,
             supernet=options.supernet,
+            resolution=options.resolution,
             augment=options.augment,
             known=options.known,
             work=None if options.work is None else Path(options.work),
@@ -104,10 +116,11 @@ def ranking_lines(found: Ranking) -> list[str]:
     """A ranking for people."""
     from nas.benchmark.rank_statistics import FEWEST
 
+    columns = [each for each in _COLUMNS if found.family_column or each[1] != "within_family_spearman"]
     rows: list[list[str]] = []
     for name, judgement in found.scorers.items():
         figures = judgement.to_dict()
-        shown = [_figure(figures[key], *(figures[end] for end in _INTERVALS.get(key, ()))) for _, key in _COLUMNS]
+        shown = [_figure(figures[key], *(figures[end] for end in _INTERVALS.get(key, ()))) for _, key in columns]
         took = figures["seconds"]
         count = str(judgement.n) + (f" ({judgement.failed} failed)" if judgement.failed else "")
         spent = "-" if took is None else f"{took:.1f}"
@@ -115,7 +128,8 @@ def ranking_lines(found: Ranking) -> list[str]:
             spent += f" and {judgement.known} trainings (cost of {judgement.known_trainings:.1f} average ones)"
         rows.append([name, *shown, count, _regret(figures["top_k_regret"]), spent])
     lines = [f"{found.n:,} networks of {found.table}, truth {found.truth_column}", ""]
-    lines += table(["", *(title for title, _ in _COLUMNS), "n", "regret of the best 1, 10", "CPU s"], rows)
+    lines += table(["", *(title for title, _ in columns), "n", "regret of the best 1, 10", "CPU s"], rows)
+    lines += _family_lines(found)
     few = [name for name, judgement in found.scorers.items() if judgement.n < FEWEST]
     if few:
         lines += ["", f"{', '.join(few)}: judged on fewer than {FEWEST} networks, too few to say anything."]
@@ -123,8 +137,21 @@ def ranking_lines(found: Ranking) -> list[str]:
     if fitted:
         lines += ["", f"{', '.join(fitted)}: evaluated on the networks that it was not fitted to, other rows on all."]
     if not found.baselines_known:
-        lines += ["", "Without --space the table's networks cannot be counted, so no baseline stands beside the score."]
+        lines += ["", "No network was read, so no baseline stands beside the score: give --space or --arch-column."]
     return lines
+
+
+def _family_lines(found: Ranking) -> list[str]:
+    """Spearman's correlation inside each family of four or more networks, per predictor."""
+    sizes = {name: each.n for judgement in found.scorers.values() for name, each in judgement.families.items()}
+    if not sizes:
+        return []
+    rows = [
+        [name, *(_figure(of[family].spearman) if family in of else "-" for family in sizes)]
+        for name, of in ((name, judgement.families) for name, judgement in found.scorers.items())
+    ]
+    title = f"Spearman inside each {found.family_column} of four or more networks (n)"
+    return ["", title, "", *table(["", *(f"{name} ({n})" for name, n in sizes.items())], rows)]
 
 
 def _figure(value: float | None, low: float | None = None, high: float | None = None) -> str:

@@ -52,6 +52,7 @@ def space_from_dict(plain: dict[str, Any]) -> SearchSpace:
         layer_order=plain.get("layer_order", ""),
         total_depth=tuple(plain.get("total_depth", ())),
         contiguous=plain.get("contiguous", False),
+        multiples=plain.get("multiples", False),
         ops=ops,
     )
 

@@ -171,7 +171,9 @@ def _fixed(data: Any) -> Any:
 
 def _grouped(data: Any) -> bool:
     if isinstance(data, dict):
-        return "groups" in data or "num_groups" in data or any(map(_grouped, data.values()))
+        # Which input channel a depthwise convolution's output reads depends on both widths where it widens.
+        widens = data.get("op") == "depthwise_conv" and "width" in data
+        return widens or "groups" in data or "num_groups" in data or any(map(_grouped, data.values()))
     return isinstance(data, list) and any(map(_grouped, data))
 
 

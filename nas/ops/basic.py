@@ -213,10 +213,15 @@ class Conv(nn.Conv2d):
 
 @op("depthwise_conv")
 class DepthwiseConv(nn.Conv2d):
-    """Depthwise convolution, `multiplier` kernels per channel, padded to keep the size at stride 1."""
+    """Depthwise convolution, one or several kernels per channel, padded to keep the size at stride 1.
+
+    Args:
+        width: Output channels, a multiple of the input's; None for `multiplier` times the input's.
+    """
 
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Config:
+        width: int | None = None
         kernel_size: int = 7
         stride: int = 1
         dilation: int = 1
@@ -231,8 +236,10 @@ class DepthwiseConv(nn.Conv2d):
     def __init__(self, config: Config, shape: Shape) -> None:
         c, k, s, d = shape.channels, config.kernel_size, config.stride, config.dilation
         require(not shape.tokens, "depthwise_conv: tokens have no neighbors; drop them before.")
-        super().__init__(c, c * config.multiplier, k, s, d * (k // 2), d, groups=c, bias=config.bias)
-        self.shape = Shape(c * config.multiplier, -(-shape.height // s), -(-shape.width // s))
+        width = config.width or c * config.multiplier
+        require_divisor("depthwise_conv", "channels", c, "width", width)
+        super().__init__(c, width, k, s, d * (k // 2), d, groups=c, bias=config.bias)
+        self.shape = Shape(width, -(-shape.height // s), -(-shape.width // s))
 
 
 @op("pool")

@@ -21,9 +21,11 @@ class MethodOptions:
 
     Attributes:
         ranking_uses: The options of `nas rank` that the method uses there.
+        ranking_needs_space: Whether it scores members of one space alone.
     """
 
     ranking_uses: ClassVar[frozenset[str]] = frozenset()
+    ranking_needs_space: ClassVar[bool] = False
 
     def validate(self, search: SearchOptions) -> None:
         """Checks every value, and what the options say together with those of the search.

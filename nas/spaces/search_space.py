@@ -50,6 +50,7 @@ class SearchSpace:
             any order. Of a stage with a choice per layer, its first and its last letter count.
         head: Its parameters may say `$width`; see `head_block`.
         growing: Whether widths must not shrink from the stem to the last stage.
+        multiples: Whether every width must be a multiple of the one before it.
         layer_order: The same as `op_order` among the layers of one stage with a choice per layer.
         total_depth: How many layers all stages together may have; empty for any number.
         contiguous: Whether no absent stage may lie between present ones.
@@ -66,6 +67,7 @@ class SearchSpace:
     layer_order: str = ""
     total_depth: tuple[int, ...] = ()
     contiguous: bool = False
+    multiples: bool = False
     presets: tuple[str, ...] = ()
     about: str = ""
     ops: OpRules = field(repr=False, compare=False, hash=False)
@@ -94,6 +96,8 @@ class SearchSpace:
         """Whether a stage of `width` may follow one of `width_in`; of the given stage, whether it may be so itself."""
         if stage is not None and self.stages[stage].width_multiplier:
             return width == self.stages[stage].width_after(width_in, 0)
+        if self.multiples:
+            return width % width_in == 0
         return width >= width_in or not self.growing
 
     def stride(self, stage: int, source: int) -> int:
@@ -343,7 +347,12 @@ class SearchSpace:
 
     def to_dict(self) -> dict[str, Any]:
         """All that decides the members, as plain data (the digest's input; not the format of space files)."""
-        rules = {"layer_order": self.layer_order, "total_depth": self.total_depth, "contiguous": self.contiguous}
+        rules = {
+            "layer_order": self.layer_order,
+            "total_depth": self.total_depth,
+            "contiguous": self.contiguous,
+            "multiples": self.multiples,
+        }
         return {
             "name": self.name,
             "input": self.input.to_dict(),

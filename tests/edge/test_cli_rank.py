@@ -27,7 +27,7 @@ UNUSED = [
     (f"{COLUMN} --data nothing", "--data nothing is used by a --method that looks at images, and no"),
     (f"{COLUMN} --work kept", "--work kept is used by --method calibrated, az-nas, "),
     (f"{COLUMN} --device cpu", "--device cpu is used by --method calibrated, az-nas, "),
-    (f"{COLUMN} --arch-column arch", "--arch-column arch is used with --space"),
+    (f"{COLUMN} --resolution 64", "--resolution 64 is used by --method az-nas, "),
     ("--space nats-size --data nothing", "--data nothing is used by a --method that looks at images, and no"),
     ("--space nats-size --method params --data nothing", "--data nothing is used by a --method that looks at images"),
     ("--space nats-size --known 4 --calibrations 5", "--calibrations 5 is used by --method calibrated"),
@@ -42,6 +42,8 @@ UNUSED = [
 USED = [
     f"{COLUMN} --seed 3 --rows 4",
     "--space nats-size --arch-column arch --known 4 --seed 1",
+    f"{COLUMN} --arch-column arch",
+    "--method params --method nwot --resolution 64 --data digits --family-column arch",
     "--space nats-size --method nwot --data digits --work kept --seed 1 --threads 1 --device cpu",
     "--space nats-size --method calibrated --calibrations 5 --calibration-epochs 2 --work kept --data digits",
     "--space nats-size --method calibrated --calibration-epochs 9 --augment auto",

@@ -102,7 +102,7 @@ BAD: dict[str, tuple[Change, str]] = {
     "letters missing in the order": (set_at("rules", "op_order", value="C"), "op_order (=C)"),
     "letters twice in the order": (set_at("rules", "op_order", value="CAC"), "op_order (=CAC)"),
     "unknown rule": (set_at("rules", "order", value="CA"), "did you mean 'op_order'"),
-    "unknown growth": (set_at("rules", "widths", value="shrinking"), "growing, any or equal"),
+    "unknown growth": (set_at("rules", "widths", value="shrinking"), "growing, any, multiples or equal"),
     "no width that may follow": (set_at("stages", 1, "width", value=[2]), "head_dim"),
     "no member": (set_at("stem_choices", "width", value=[16]), "No architecture is left"),
     "a stem without width": (set_at("stem_choices", value={"kernel_size": [3]}), "must have a width"),

@@ -56,6 +56,15 @@ def test_spaces_hold_as_many_networks_as_their_files_say() -> None:
     convolutions = _product(strings(stage, {"C": 6}) for stage in space.stages[:2])
     mixed = _product(strings(stage, {"C": 6, "A": 6}, ordered=True) for stage in space.stages[2:])
     assert space.size() == growing(space) * convolutions * mixed
+    space = whole_space(
+        "pit"
+    )  # every width a multiple of the one before; 3 depths, 5 head widths, 4 heads, 4 expansions
+    stems, (_, *others) = [values[-1] for values in space.stem.combinations], space.stages
+    chains = sum(b % a == c % b == 0 for a, b, c in product(stems, *(stage.widths for stage in others)))
+    assert space.size() == chains * (3 * 5 * 4 * 4) ** 3
+    space = whole_space("mbconv")  # 3 kernels, 4 expansions, with or without squeeze-excite; silu from some layer on
+    every = [sum(depths) for depths in product(range(1, 5), repeat=6)]
+    assert space.size() == growing(space) * sum(24**depth * (depth + 2) for depth in every)
 
 
 def _product(numbers: object) -> int:

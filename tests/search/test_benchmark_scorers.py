@@ -169,8 +169,10 @@ def test_what_a_scorer_lacks_is_said_in_one_line(tmp_path: Path) -> None:
         rank(path, space=SPACE, methods=["blockwise"])
     with pytest.raises(OptionError, match="did you mean 'nwot'"):
         rank(path, space=SPACE, methods=["nwott"])
-    with pytest.raises(OptionError, match="--method nwot needs --space"):
-        rank(path, methods=["nwot"])
+    with pytest.raises(OptionError, match="--method calibrated needs --space"):
+        rank(path, methods=["params", "calibrated"])
+    with pytest.raises(OptionError, match="Nothing to judge"):
+        rank(path)
     with pytest.raises(RunError, match="is not a run"):
         rank(path, space=SPACE, methods=["supernet"], settings=RankingSettings(supernet=str(tmp_path)))
     five = [architecture.with_classes(5) for architecture in members(4)]

@@ -81,7 +81,7 @@ MISFITS: dict[str, tuple[str, Callable[[Data], None], list[str]]] = {
     ),
     "tokens beside the map": (
         "pit_ti",
-        lambda d: d["stages"][1]["transition"]["map"].update(multiplier=3),
+        lambda d: d["stages"][1]["transition"]["map"].update(width=192),
         ["stage 2 (its input 64x27x27)", "192 channels", "(128, 1, 1)"],
     ),
     "a part of a width": ("bossnet_t0", mixer(2, 0, 0, width=1022), ["stage 3", "255.5"]),

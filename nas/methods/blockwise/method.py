@@ -173,6 +173,7 @@ class BlockwiseMethod(SearchMethod[BlockwiseOptions]):
     def ranked(self, task: RankingTask) -> RankedScorer:
         path = task.settings.supernet
         assert path is not None, "checked before"
+        assert task.space is not None, "checked before"
         members = self.member_scorer_of(path, task.space, task.settings.data)
         measured = members.prepare(task.architectures)
         return RankedScorer(make=lambda: members, notes=[f"{measured} paths were measured that {path} had not scored"])

@@ -23,6 +23,7 @@ class BlockwiseOptions(MethodOptions):
     """How the blocks are trained, and what they learn."""
 
     ranking_uses: ClassVar[frozenset[str]] = frozenset({"data", "supernet"})
+    ranking_needs_space: ClassVar[bool] = True
 
     epochs: int | None = option(
         kind=Whole(1, 1_000_000, 30), help="training epochs of each block", default_help="planned"

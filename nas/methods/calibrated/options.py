@@ -17,6 +17,7 @@ class CalibratedOptions(MethodOptions):
     ranking_uses: ClassVar[frozenset[str]] = frozenset(
         {"data", "calibrations", "calibration_epochs", "augment", "work", "device"}
     )
+    ranking_needs_space: ClassVar[bool] = True
 
     calibrations: int | None = option(
         kind=Whole(2, 10_000, 12),

@@ -23,6 +23,7 @@ class RankingSettings:
         data: As `--data`; what proxies are computed on and short trainings train on. None is digits, or the data of
             the run whose weights are used.
         supernet: The run whose trained weights `supernet` and `blockwise` score with.
+        resolution: Pixels at which proxies see the networks; None is the networks' own.
         augment: Augmentation of short trainings.
         known: The compute of known accuracies, in trainings of the average network, for a row of its own; None has no
             such row.
@@ -35,6 +36,7 @@ class RankingSettings:
 
     data: str | None = None
     supernet: str | None = None
+    resolution: int | None = None
     augment: str = "none"
     known: int | None = None
     work: Path | None = None
@@ -45,10 +47,14 @@ class RankingSettings:
 
 @dataclass(kw_only=True, eq=False)
 class RankingTask:
-    """The networks of a table, and what there is to score them with; data are read when they are first asked for."""
+    """The networks of a table, and what there is to score them with; data are read when they are first asked for.
+
+    Attributes:
+        space: What all are members of; None for networks of no space in common.
+    """
 
     architectures: Sequence[Architecture]
-    space: SearchSpace
+    space: SearchSpace | None
     settings: RankingSettings
     progress: Progress
 

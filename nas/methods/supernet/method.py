@@ -238,6 +238,7 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
 
     def ranked(self, task: RankingTask) -> RankedScorer:
         assert task.settings.supernet is not None, "checked before"
+        assert task.space is not None, "checked before"
         return RankedScorer(make=self.scoring_of(task.settings.supernet, task.space, task.settings.data).make)
 
     def scoring_of(self, path: str | Path, space: SearchSpace, data: str | None = None) -> SupernetScoring:

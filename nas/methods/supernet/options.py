@@ -19,6 +19,7 @@ class SupernetOptions(MethodOptions):
     """How the supernet is trained and what is measured with its weights."""
 
     ranking_uses: ClassVar[frozenset[str]] = frozenset({"data", "supernet", "scorer"})
+    ranking_needs_space: ClassVar[bool] = True
 
     epochs: int | None = option(
         kind=Whole(1, 1_000_000, 30), help="training epochs of the supernet", default_help="planned"

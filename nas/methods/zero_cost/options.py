@@ -12,4 +12,4 @@ from nas.options.methods import MethodOptions
 class ZeroCostOptions(MethodOptions):
     """No options."""
 
-    ranking_uses: ClassVar[frozenset[str]] = frozenset({"data", "work", "device"})
+    ranking_uses: ClassVar[frozenset[str]] = frozenset({"data", "resolution", "work", "device"})

@@ -28,7 +28,7 @@ op such as `c: {layer: convolution, place: first}` is for the first layer alone,
 Rules:
   op_order      no letter before one that precedes it here, from stage to stage; of a per-layer stage its ends count
   layer_order   the same from layer to layer inside per-layer stages
-  widths        growing (the default), any, or equal: all stages have the stem's
+  widths        growing (the default), any, multiples (each of the one before), or equal: all stages have the stem's
   total_depth   how many layers all stages together have: a number or a list
   stages        any (the default), or contiguous: no absent stage between present ones
 """
@@ -90,8 +90,8 @@ def parse_space(data: dict[str, Any], ops: OpRules) -> SearchSpace:
     rules = mapping(data.get("rules", {}), "rules")
     keys_of(rules, "rules", {"op_order", "widths", "layer_order", "total_depth", "stages"})
     widths, presence = rules.get("widths", "growing"), rules.get("stages", "any")
-    if widths not in ("growing", "any", "equal"):
-        raise SpaceError(f"rules.widths must be growing, any or equal, not {widths!r}.")
+    if widths not in ("growing", "any", "multiples", "equal"):
+        raise SpaceError(f"rules.widths must be growing, any, multiples or equal, not {widths!r}.")
     if presence not in ("any", "contiguous"):
         raise SpaceError(f"rules.stages must be any or contiguous, not {presence!r}.")
     space = SearchSpace(
@@ -106,6 +106,7 @@ def parse_space(data: dict[str, Any], ops: OpRules) -> SearchSpace:
         layer_order=text(rules.get("layer_order", ""), "rules.layer_order"),
         total_depth=numbers(rules["total_depth"], "rules.total_depth") if "total_depth" in rules else (),
         contiguous=presence == "contiguous",
+        multiples=widths == "multiples",
         presets=tuple(text(p, "presets") for p in listed(data.get("presets", []), "presets", 100, least=0)),
         ops=ops,
     )

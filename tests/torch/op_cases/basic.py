@@ -19,7 +19,10 @@ CASES: Cases = {
             "bias": False,
         },
     ),
-    "depthwise_conv": ({}, {"kernel_size": 3, "stride": 2, "dilation": 2, "multiplier": 2, "bias": False}),
+    "depthwise_conv": (
+        {},
+        {"width": 24, "kernel_size": 3, "stride": 2, "dilation": 2, "multiplier": 2, "bias": False},
+    ),
     "feed_forward": ({"expand_ratio": 2}, {"expand_ratio": 1.5, "activation": "relu", "bias": False}),
     "group_norm": ({}, {"num_groups": 2, "eps": 0.1, "bias": False}),
     "layer_norm": ({}, {"eps": 0.1, "bias": False}),
