@@ -91,10 +91,9 @@ class SharedWeights(nn.Module):
             module, spared = built[id(build)]
             tensor = module.state_dict()[name].clone()
             if list(tensor.shape) != bounds[name]:
-                # One choice is the widest and another expands the most, and no choice does both: torch's default for
-                # linear maps and convolutions, at the shape that holds either.
-                tensor = torch.empty(bounds[name])
-                tensor.uniform_(-1, 1).mul_(tensor[0].numel() ** -0.5)
+                # One choice is the widest and another expands the most, and no choice does both: normal at the shape
+                # that holds either, with the mean and deviation that the op gave the larger of them.
+                tensor = torch.empty(bounds[name]).normal_().mul_(tensor.std(correction=0)).add_(tensor.mean())
             if tensor.ndim == 4:
                 # So that a part of a kernel has channels_last strides too, and the same convolution is picked for it.
                 tensor = torch.empty(tensor.shape, memory_format=torch.channels_last).copy_(tensor)

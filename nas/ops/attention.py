@@ -12,6 +12,7 @@ from torch import nn
 from nas.ops.basic import activation
 from nas.ops.conv import pool_half, reduced
 from nas.ops.gated_position import GatedPosition
+from nas.ops.initialization import linear
 from nas.ops.positions import TokenBias, position_bias
 from nas.ops.scopes import Windows
 from nas.ops.spec import Shape, make, op, require, require_divisor
@@ -103,6 +104,7 @@ class Attention(nn.Module):
                 require(value in kinds, f"attention: {name} must be one of {kinds}, not {value!r}.")
 
     elastic: tuple[str, ...] = ("width", "num_heads")
+    ends_in = "project"
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
@@ -235,11 +237,12 @@ class Projected(nn.Module):
     """Linear map over channels with an optional norm after it: (B, C, *) -> (B, width, *)."""
 
     normed: tuple[tuple[str, str], ...] = (("linear", "norm"),)
+    ends_in = "norm"
 
     def __init__(self, shape: Shape, width: int, norm: Any, *, bias: bool) -> None:
         super().__init__()
         self.shape = shape._replace(channels=width)
-        self.linear = nn.Linear(shape.channels, width, bias=bias)
+        self.linear = linear(shape.channels, width, bias=bias)
         self.norm = make(norm, self.shape) if norm else nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

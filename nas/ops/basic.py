@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from nas.ops.initialization import linear
 from nas.ops.spec import Shape, op, require, require_divisor
 
 
@@ -335,9 +336,9 @@ class FeedForward(nn.Module):
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
         hidden = whole(config.expand_ratio * shape.channels, "feed_forward: expand_ratio x channels")
-        self.expand = nn.Linear(shape.channels, hidden, bias=config.bias)
+        self.expand = linear(shape.channels, hidden, bias=config.bias)
         self.activation = activation(config.activation)
-        self.project = nn.Linear(hidden, shape.channels, bias=config.bias)
+        self.project = linear(hidden, shape.channels, bias=config.bias)
         self.shape = shape
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

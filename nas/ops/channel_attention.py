@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from nas.ops.attention import Projected
+from nas.ops.initialization import linear
 from nas.ops.spec import Shape, op, require, require_divisor
 
 
@@ -37,7 +38,7 @@ class ChannelAttention(nn.Module):
         self.heads = config.num_heads
         self.temperature = nn.Parameter(torch.ones(config.num_heads))
         self.q, self.k, self.v = (Projected(shape, c, None, bias=config.qkv_bias) for _ in range(3))
-        self.project = nn.Linear(c, c, bias=config.out_bias)
+        self.project = linear(c, c, bias=config.out_bias)
         self.shape = shape
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

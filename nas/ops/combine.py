@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from nas.ops.initialization import zero_gamma
 from nas.ops.spec import Shape, make, op, require
 
 
@@ -106,6 +107,8 @@ class Residual(nn.Module):
             f"{joined[:3]}: give the branch a shortcut that changes both alike, such as pool_project.",
         )
         self.scale = nn.Parameter(torch.full((self.shape.channels,), float(config.scale))) if config.scale else None
+        if not plain and self.scale is None:
+            zero_gamma(self.mixer)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.mixer(self.norm(x))

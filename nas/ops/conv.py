@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from nas.ops.basic import Conv, activation, whole
+from nas.ops.initialization import fan_out
 from nas.ops.spec import Shape, make, op, require
 
 
@@ -79,6 +80,7 @@ class ConvStem(nn.Module):
         self.norm = nn.BatchNorm2d(width, eps=config.eps, momentum=0.01)
         self.activation = activation(config.activation)
         self.second = padded_conv(config.padding, width, width, k, 1, bias=bias)
+        fan_out(self.first, self.second)
         self.shape = Shape(width, *reduced(shape, config.stride))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -136,6 +138,7 @@ class ConvNorm(nn.Module):
         self.shape = self.conv.shape
         self.norm = nn.BatchNorm2d(self.shape.channels, eps=config.eps, momentum=config.momentum)
         self.activation = activation(config.activation)
+        self.ends_in = "norm" if config.activation == "none" else None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.activation(self.norm(self.conv(x)))
@@ -163,6 +166,7 @@ class SqueezeExcite(nn.Module):
         self.activation = activation(config.activation)
         self.excite = nn.Conv2d(config.rd_channels, shape.channels, 1)
         self.gate = activation(config.gate)
+        fan_out(self.squeeze, self.excite)
         self.shape = shape
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -222,6 +226,7 @@ class MBConv(nn.Module):
         gate = SqueezeExcite.Config(rd_channels=squeezed) if squeezed else None
         self.squeeze_excite = SqueezeExcite(gate, inner) if gate else nn.Identity()
         self.project = nn.Conv2d(hidden, width, 1)
+        fan_out(self.expand, self.depthwise, self.project)
         self.shape = Shape(width, *reduced(shape, s))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -258,6 +263,7 @@ class PoolProject(nn.Module):
         changes = config.width != shape.channels
         bias = config.norm is None
         self.project = nn.Conv2d(shape.channels, config.width, 1, bias=bias) if changes else nn.Identity()
+        fan_out(self.project)
         self.norm = make(config.norm, self.shape) if changes and config.norm else nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -334,6 +340,7 @@ class Bottleneck(nn.Module):
 
     elastic: tuple[str, ...] = ("width", "kernel_size")
     normed: tuple[tuple[str, str], ...] = (("depthwise", "norm1"), ("project", "norm3"))
+    ends_in = "norm3"
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()

@@ -44,6 +44,7 @@ class ConvFeedForward(nn.Module):
 
     elastic: tuple[str, ...] = ("width", "expand_ratio")
     normed: tuple[tuple[str, str], ...] = (("expand", "norm"), ("middle", "middle_norm"), ("project", "out_norm"))
+    ends_in = "out_norm"
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from nas.ops.basic import activation, whole
+from nas.ops.initialization import linear
 from nas.ops.spec import Shape, op, require
 
 
@@ -35,10 +36,10 @@ class GatedFeedForward(nn.Module):
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
         hidden = whole(config.expand_ratio * shape.channels, "gated_feed_forward: expand_ratio x channels")
-        self.value = nn.Linear(shape.channels, hidden, bias=config.bias)
-        self.gate = nn.Linear(shape.channels, hidden, bias=config.bias)
+        self.value = linear(shape.channels, hidden, bias=config.bias)
+        self.gate = linear(shape.channels, hidden, bias=config.bias)
         self.activation = activation(config.activation)
-        self.project = nn.Linear(hidden, shape.channels, bias=config.out_bias)
+        self.project = linear(hidden, shape.channels, bias=config.out_bias)
         self.shape = shape
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from nas.ops.initialization import linear
 from nas.ops.spec import Shape, make, op, require
 
 
@@ -61,13 +62,13 @@ class Classifier(nn.Module):
         self.norm = make(config.norm, shape if config.norm_first else pooled) if config.norm else nn.Identity()
         self.after = make(config.after, pooled) if config.after else nn.Identity()
         pooled = shape = getattr(self.after, "shape", pooled)
-        self.hidden = nn.Linear(shape.channels, shape.channels) if config.hidden else nn.Identity()
+        self.hidden = linear(shape.channels, shape.channels) if config.hidden else nn.Identity()
         self.activation = nn.Tanh() if config.hidden else nn.Identity()
         self.norms = nn.ModuleList(
             make(config.head_norm, pooled) for _ in range(config.num_heads if config.head_norm else 0)
         )
-        self.linear = nn.Linear(shape.channels, config.num_classes)
-        self.others = nn.ModuleList(nn.Linear(shape.channels, config.num_classes) for _ in range(config.num_heads - 1))
+        self.linear = linear(shape.channels, config.num_classes)
+        self.others = nn.ModuleList(linear(shape.channels, config.num_classes) for _ in range(config.num_heads - 1))
         self.shape = Shape(config.num_classes, 1, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from nas.ops.initialization import linear
 from nas.ops.spec import Shape, op, require
 
 
@@ -73,8 +74,8 @@ class TokenMixer(nn.Module):
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
         performer, width = config.kind == "performer", config.width
-        self.q, self.k, self.v = (nn.Linear(shape.channels, width, bias=performer) for _ in range(3))
-        self.project = nn.Linear(width, width)
+        self.q, self.k, self.v = (linear(shape.channels, width, bias=performer) for _ in range(3))
+        self.project = linear(width, width)
         self.scale = shape.channels**-0.5
         self.directions = None
         if performer:

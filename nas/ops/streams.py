@@ -17,6 +17,7 @@ from torch import nn
 from nas.ops.attention import Attention
 from nas.ops.basic import activation
 from nas.ops.head import Classifier
+from nas.ops.initialization import linear
 from nas.ops.spec import Shape, make, op, require, require_divisor
 
 
@@ -139,7 +140,7 @@ class TokenMap(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(channels, eps=config.eps)
         self.activation = activation(config.activation)
-        self.linear = nn.Linear(channels, width)
+        self.linear = linear(channels, width)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.linear(self.activation(self.norm(x.permute(0, 2, 3, 1)))).permute(0, 3, 1, 2)

@@ -11,6 +11,7 @@ from nas.architecture import Architecture
 from nas.data import Batches, Dataset
 from nas.methods.zero_cost.probing import Probe, Probed
 from nas.methods.zero_cost.proxies import PROXIES
+from nas.ops.initialization import open_branches
 from nas.training import fresh_network
 
 PROBE_IMAGES = 64
@@ -76,6 +77,7 @@ class ProxyValues:
     def _make(self, proxy: str, architecture: Architecture) -> float:
         if self._last is None or self._last[0] != architecture.digest:
             network = fresh_network(architecture.at_resolution(self._resolution), seed=self._seed)
+            open_branches(network)
             self._last = (architecture.digest, Probed(network.to(self._device), self._probe))
         try:
             with torch.enable_grad():
