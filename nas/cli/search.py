@@ -223,11 +223,18 @@ def _show(result: SearchResult, console: Console) -> None:
         for winner in found["winners"]
     ]
     console.document({"run": found["run"], "ranking": found["ranking"], "winners": winners})
-    for line in result_lines(found["run"], found["ranking"], winners):
+    from nas.methods.protocol.report import method_report
+    from nas.run import read_run
+
+    record = read_run(Path(found["run"]))
+    name = method_report(record).score_meaning(record).axis_label
+    for line in result_lines(found["run"], found["ranking"], winners, score_name=name):
         console.say(line)
 
 
-def result_lines(run: str, ranking: dict[str, Any], winners: list[dict[str, Any]]) -> list[str]:
+def result_lines(
+    run: str, ranking: dict[str, Any], winners: list[dict[str, Any]], *, score_name: str = "score"
+) -> list[str]:
     """What a search found, for people: the winners, what the scores are worth, and what to do next."""
     rows = [
         [
@@ -240,7 +247,7 @@ def result_lines(run: str, ranking: dict[str, Any], winners: list[dict[str, Any]
         ]
         for winner in winners
     ]
-    lines = ["", *table(["rank", "test accuracy", "score", "MACs", "params", "folder"], rows, left=(0, 5))]
+    lines = ["", *table(["rank", "test accuracy", score_name, "MACs", "params", "folder"], rows, left=(0, 5))]
     lines += ["", FINAL, *ranking_lines(ranking), ""]
     if winners:
         best = shlex.quote(winners[0]["path"])

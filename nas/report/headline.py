@@ -41,6 +41,7 @@ class Headline:
     answer: str
     state: str | None
     accuracy: str
+    score_name: str
     networks: list[NetworkRow]
 
 
@@ -50,6 +51,7 @@ def headline(summary: Summary) -> Headline:
         answer=_answer(summary),
         state=None if summary.finished else _state(summary),
         accuracy=summary.accuracy,
+        score_name=summary.score_name,
         networks=[_row(summary, candidate) for candidate in summary.candidates],
     )
 

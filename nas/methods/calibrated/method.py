@@ -15,9 +15,10 @@ from nas.data import Augment, choose_augment
 from nas.errors import OptionError, RunError, TrainingError
 from nas.jobs.backend import ScorerSource
 from nas.jobs.executor import Scorer
-from nas.methods.calibrated.calibration import Calibration, calibrate, train_shortly
+from nas.methods.calibrated.calibration import Calibration, calibrate, leave_one_out, train_shortly
 from nas.methods.calibrated.features import FeatureGroups, Proxies
 from nas.methods.calibrated.options import CalibratedOptions
+from nas.methods.calibrated.report import left_out_line
 from nas.methods.calibrated.scorer import CalibratedScorer, CalibratedScoring
 from nas.methods.protocol.context import Context
 from nas.methods.protocol.phases import is_finished
@@ -30,7 +31,7 @@ from nas.methods.zero_cost.proxies import PROXIES
 from nas.methods.zero_cost.proxy_cache import ProxyValues
 from nas.options import SearchOptions
 from nas.run import Run, RunRecord
-from nas.run.events import CalibrationFailed, CalibrationTrained, ProxiesMeasured
+from nas.run.events import CalibrationFailed, CalibrationLeftOut, CalibrationTrained, ProxiesMeasured
 from nas.run.files import atomic_write
 from nas.training import Recipe, learning_rate_for
 from nas.training.checkpoint import newest, read_facts
@@ -109,7 +110,8 @@ class CalibratedMethod(SearchMethod[CalibratedOptions]):
         training = _RecordedTraining(context)
         # An earlier version may have chosen others; what was scored by these stays so.
         rows = _places(context.run, networks, list(training.known)) if is_finished(context.run, FOLDER) else None
-        found = calibrate(networks, reference, training, trainings=own.trainings, rows=rows)
+        images = len(context.data.search_validation)
+        found = calibrate(networks, reference, training, trainings=own.trainings, images=images, rows=rows)
         attempted = len(found.trained) + len(training.failed)
         if len(found.trained) < min(_FEWEST, attempted):
             # What a run is made with is settled: to continue it would fail again.
@@ -117,6 +119,7 @@ class CalibratedMethod(SearchMethod[CalibratedOptions]):
                 f"A calibration needs {_FEWEST} trained networks, and {len(found.trained)} of {attempted} could be "
                 "trained; events.jsonl has the reasons. Start a new run with --dtype float32 or another --batch-size."
             )
+        _leave_out(context, found)
         return found
 
     def scorer(self, context: Context, trained: Calibration) -> ScorerSource:
@@ -139,10 +142,12 @@ class CalibratedMethod(SearchMethod[CalibratedOptions]):
             networks = task.architectures
             reference = FeatureGroups.of(networks, proxies, progress=task.progress)
             trainings = self.options.calibrations or _TRAININGS
-            found = calibrate(networks, reference, LedgerTraining(task, epochs), trainings=trainings)
+            images = len(data.search_validation)
+            found = calibrate(networks, reference, LedgerTraining(task, epochs), trainings=trainings, images=images)
             shown = ", ".join(f"{accuracy:.3f}" for _, accuracy in found.trained)
             count = len(found.trained)
             notes.append(f"{count} networks were trained for {epochs} epoch{'s' * (epochs != 1)}: {shown}")
+            notes.append(left_out_line(count, leave_one_out(found).spearman))
             return CalibratedScorer(found, proxies)
 
         return RankedScorer(make=make, notes=notes)
@@ -275,6 +280,16 @@ def _measure(context: Context, networks: list[Architecture], proxies: Proxies) -
         progress.advance()
     progress.finish()
     return FeatureGroups.of(networks, proxies)
+
+
+def _leave_out(context: Context, found: Calibration) -> None:
+    """Records and says once how well the trainings foretell each other."""
+    if context.run.events(CalibrationLeftOut):
+        return
+    left_out, digests = leave_one_out(found), (found.digests[row] for row, _ in found.trained)
+    predicted = dict(zip(digests, left_out.predicted, strict=False))  # none below four
+    context.run.append(CalibrationLeftOut(predicted=predicted, spearman=left_out.spearman))
+    context.progress.note(left_out_line(len(found.trained), left_out.spearman))
 
 
 def _numbers(run: Run, plain: list[float | str]) -> list[float]:
