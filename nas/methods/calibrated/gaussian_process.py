@@ -159,10 +159,12 @@ class AveragedGP:
             return np.full(len(points), self._mean), np.full(len(points), math.inf)
         mean, square = np.zeros(len(points)), np.zeros(len(points))
         asked = np.zeros((len(points), self._counts.shape[1])) if counts is None else counts
+        theta, plain, variances = None, np.zeros(0), np.zeros(0)
         for each in self._processes:
-            self._kernel.theta = each.theta
-            between = each.rest * self._kernel(points, self._points)
-            own = each.rest * self._kernel.diag(points) + each.noise
+            if each.theta is not theta:  # those that expect a count to pay share theirs
+                theta = self._kernel.theta = each.theta
+                plain, variances = self._kernel(points, self._points), self._kernel.diag(points)
+            between, own = each.rest * plain, each.rest * variances + each.noise
             expected = np.zeros(len(points))
             if each.column is not None:
                 count = asked[:, each.column]
@@ -184,12 +186,12 @@ class AveragedGP:
         n, usual, noises = len(numbers), self._kernel.theta, noise().bounds
         if column is None:
             sizes, missed = _draw(np.vstack([self._kernel.bounds, noises]), _DRAWS), numbers
-            thetas, rests, slopes = sizes[:, :-1], np.ones(len(sizes)), np.zeros(len(sizes))
+            thetas, rests, slopes = list(sizes[:, :-1]), np.ones(len(sizes)), np.zeros(len(sizes))
             between = np.stack([self._covariance(theta) for theta in thetas])
         else:
             count = self._counts[:, column]
             sizes = _draw(np.log([_SLOPE_BOUNDS, _REST_BOUNDS, np.exp(noises[0])]), _COUNTED_DRAWS)
-            thetas, missed = np.tile(usual, (len(sizes), 1)), numbers - _SLOPE * count
+            thetas, missed = [usual] * len(sizes), numbers - _SLOPE * count
             slopes, rests = np.exp(sizes[:, 0]), np.exp(sizes[:, 1])
             between = rests[:, None, None] * self._covariance(usual) + slopes[:, None, None] * np.outer(count, count)
         self._kernel.theta = usual
