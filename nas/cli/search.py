@@ -243,11 +243,18 @@ def _show(result: SearchResult, console: Console) -> None:
     found = plain(result)
     winners = [{key: winner[key] for key in _WINNER} for winner in found["winners"]]
     console.document({"run": found["run"], "ranking": found["ranking"], "winners": winners})
-    for line in result_lines(found["run"], found["ranking"], winners):
+    from nas.methods.protocol.report import method_report
+    from nas.run import read_run
+
+    record = read_run(Path(found["run"]))
+    name = method_report(record).score_meaning(record).axis_label
+    for line in result_lines(found["run"], found["ranking"], winners, score_name=name):
         console.say(line)
 
 
-def result_lines(run: str, ranking: dict[str, Any], winners: list[dict[str, Any]]) -> list[str]:
+def result_lines(
+    run: str, ranking: dict[str, Any], winners: list[dict[str, Any]], *, score_name: str = "score"
+) -> list[str]:
     """What a search found, for people: the winners, what the scores are worth, and what to do next."""
     rows = [
         [
@@ -262,7 +269,7 @@ def result_lines(run: str, ranking: dict[str, Any], winners: list[dict[str, Any]
         ]
         for winner in winners
     ]
-    header = ["rank", "validation accuracy", "test accuracy", "score", "chosen by", "MACs", "params", "folder"]
+    header = ["rank", "validation accuracy", "test accuracy", score_name, "chosen by", "MACs", "params", "folder"]
     lines = ["", *table(header, rows, left=(0, 4, 7))]
     lines += ["", "Ranks are by validation accuracy, with its standard error; * marks the front of accuracy and MACs."]
     compared = compare_choices(

@@ -13,6 +13,8 @@ from nas.costs import TABLE, cost
 from nas.costs.counter import Count
 from nas.ops import Shape
 
+STAGE_FEATURES = 6
+"""Numbers of each stage among `stage_features`."""
 _CONTAINERS = ("serial", "residual", "sum", "product", "concat", "split")
 
 

@@ -50,6 +50,7 @@ class Headline:
     cautions: list[str]
     state: str | None
     accuracy: str
+    score_name: str
     networks: list[NetworkRow]
 
 
@@ -63,6 +64,7 @@ def headline(summary: Summary) -> Headline:
         cautions=summary.cautions,
         state=None if summary.finished else _state(summary),
         accuracy=summary.accuracy,
+        score_name=summary.score_name,
         networks=[_row(summary, candidate) for candidate in summary.candidates],
     )
 

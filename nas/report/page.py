@@ -92,7 +92,7 @@ def _front(summary: Summary) -> Table | None:
         )
         for trial in reversed(summary.front)
     ]
-    return Table(headers=("Layout", "Trial", "MACs", "Params", "Score"), rows=rows, numeric=(1, 2, 3, 4))
+    return Table(headers=("Layout", "Trial", "MACs", "Params", summary.score_name), rows=rows, numeric=(1, 2, 3, 4))
 
 
 def _front_picture(summary: Summary) -> Picture | None:

@@ -185,6 +185,11 @@ class Summary:
         """The phase that has begun and not ended, None between phases and at the end."""
         return next((phase.name for phase in reversed(self.phases) if not phase.finished), None)
 
+    @property
+    def score_name(self) -> str:
+        """What heads a column of scores."""
+        return f"{self.score_meaning.axis_label[:1].upper()}{self.score_meaning.axis_label[1:]}"
+
     def score(self, value: float | None) -> str:
         return percent(value) if self.score_meaning.is_accuracy else number(value)
 

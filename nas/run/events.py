@@ -230,6 +230,18 @@ class CalibrationFailed(Event, frozen=True, kw_only=True, tag="calibration_faile
     seconds: Number = 0.0
 
 
+class CalibrationLeftOut(Event, frozen=True, kw_only=True, tag="calibration_left_out"):
+    """Every brief training as it is predicted by all others; recorded by the calibrated method once they are done.
+
+    Attributes:
+        predicted: Accuracies by digest.
+        spearman: Their rank correlation with those reached; None below four trainings, or where one side is constant.
+    """
+
+    predicted: Plain = {}
+    spearman: Number | None = None
+
+
 class CellScored(Event, frozen=True, kw_only=True, tag="cell"):
     """All paths of one cell were scored; recorded by the block-wise method.
 
@@ -400,7 +412,8 @@ KINDS: dict[str, type[Event]] = {
         *(RunStarted, RunResumed, PhaseStarted, PhaseFinished, PhaseInterrupted, RunFinished),
         *(TrialScored, ScoringRetried),
         *(SupernetEpoch, SupernetAccuracy, UpdateCounts, SupernetReused),
-        *(ProxiesMeasured, CalibrationTrained, CalibrationOrder, CalibrationFailed, CellScored, MethodEvent),
+        *(ProxiesMeasured, CalibrationTrained, CalibrationOrder, CalibrationFailed, CalibrationLeftOut),
+        *(CellScored, MethodEvent),
         *(FinalistEpoch, FinalistTrained, FinalistFailed, FinalistStopped, FinalistRetried),
         *(RankingEvaluated, WinnerExported),
     )

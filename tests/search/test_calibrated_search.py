@@ -24,6 +24,7 @@ from nas.report import rebuild
 from nas.run import Run, read_run
 from nas.run.events import (
     CalibrationFailed,
+    CalibrationLeftOut,
     CalibrationTrained,
     Event,
     FinalistTrained,
@@ -127,6 +128,7 @@ def test_networks_are_trained_for_calibration_then_proposed_first_and_no_superne
     trained = told(whole, CalibrationTrained)
     assert len(trained) == 3
     assert all(0 <= event.accuracy <= 1 for event in trained)
+    assert [event.spearman for event in told(whole, CalibrationLeftOut)] == [None], "of three nothing is said"
     found = read_run(whole).trials()
     assert len(found) == 6
     assert all(trial.complete and trial.cost.macs <= BUDGET.bound for trial in found)
@@ -145,6 +147,8 @@ def test_networks_are_trained_for_calibration_then_proposed_first_and_no_superne
     assert (whole / "winners" / "1" / "model.py").exists()
     page = (whole / "report.html").read_text()
     assert "What the scores are calibrated by" in page
+    assert "Leave-one-out rank correlation over 3 short trainings: not known" in page
+    assert f"Predicted accuracy after {trained[0].epochs} epoch" in page
     table = page.partition(best[0].digest)[2]
     assert f"{found[0].score:.1%}".replace("%", " %") in table.partition("</tr>")[0]
 

@@ -11,7 +11,7 @@ from nas.methods.protocol.report import MethodSection, ScoreMeaning, method_repo
 from nas.options import METHODS
 from nas.report import summarise
 from nas.run import Run, RunRecord, read_run
-from nas.run.events import CalibrationFailed, CalibrationTrained, PhaseFinished
+from nas.run.events import CalibrationFailed, CalibrationLeftOut, CalibrationTrained, PhaseFinished
 
 from .report_events import make_run
 
@@ -38,11 +38,12 @@ def test_every_method_says_what_it_trained_before_anything_is_on_record(method: 
     assert summarise(record).method_section == section
 
 
-def test_only_accuracies_of_the_supernet_read_as_percentages(tmp_path: Path) -> None:
+def test_only_accuracies_read_as_percentages(tmp_path: Path) -> None:
     records = {name: record_of(tmp_path / name, name, metric="balanced-accuracy") for name in METHODS}
     records["by loss"] = record_of(tmp_path / "by loss", "supernet", method_options=BY_LOSS)
     meanings = {name: method_report(record).score_meaning(record) for name, record in records.items()}
-    assert [name for name, meaning in meanings.items() if meaning.is_accuracy] == ["supernet"]
+    assert [name for name, meaning in meanings.items() if meaning.is_accuracy] == ["calibrated", "supernet"]
+    assert meanings["calibrated"].axis_label == "predicted balanced accuracy after a short training"
     assert meanings["supernet"].axis_label == "score: balanced accuracy with shared weights"
     assert meanings["nwot"] == meanings["params"] == ScoreMeaning()
 
@@ -82,6 +83,7 @@ def test_calibration_lists_trainings_by_accuracy_with_what_is_predicted(tmp_path
             run.append(CalibrationTrained(digest=digest, accuracy=accuracy, architecture=plain))
         run.append(CalibrationTrained(digest="unknown", accuracy=0.25, architecture={}))
         run.append(CalibrationFailed(digest="bad", error="out of memory"))
+        run.append(CalibrationLeftOut(predicted={"unknown": 0.3}, spearman=0.5))
     record = read_run(run_path)
     section = section_of(record)
     assert section.table is not None
@@ -89,6 +91,10 @@ def test_calibration_lists_trainings_by_accuracy_with_what_is_predicted(tmp_path
     assert [row[2] for row in section.table.rows] == ["75.0 %", "50.0 %", "25.0 %"]
     assert section.table.rows[2][3] == "not scored"
     assert section.paragraphs[0].endswith(" bad is left out: out of memory")
+    assert " Leave-one-out rank correlation over 3 short trainings: +0.50." in section.paragraphs[0]
+    costliest = max(trial.cost.macs for trial in (first, second))
+    beyond = sum(trial.cost.macs > costliest for trial in record.trials())
+    assert f" {beyond} scored networks cost more than any of these" in section.paragraphs[0]
     assert section.progress == "3 networks trained"
     assert "such trainings of 3 networks" in method_report(record).score_meaning(record).caption
 

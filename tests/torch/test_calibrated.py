@@ -12,9 +12,10 @@ import pytest
 
 import nas
 from nas.architecture import Architecture
-from nas.methods.calibrated.calibration import Calibration
-from nas.methods.calibrated.features import FeatureGroups, FeatureScaler
-from nas.methods.calibrated.gaussian_process import AveragedGP, select_by_variance_reduction
+from nas.benchmark.rank_statistics import spearman
+from nas.methods.calibrated.calibration import Calibration, LeaveOneOut, leave_one_out
+from nas.methods.calibrated.features import FeatureGroups, FeatureScaler, logit
+from nas.methods.calibrated.gaussian_process import AveragedGP, expected_accuracy, select_by_variance_reduction
 from nas.methods.calibrated.kernels import NOISE, GroupedLinear, prior
 from nas.methods.calibrated.scorer import CalibratedScorer
 from nas.methods.features import cost_features, depth, output_widths, stage_features, table_of
@@ -153,7 +154,7 @@ def test_what_is_trained_leaves_the_least_doubt_for_what_it_costs() -> None:
         before = chosen[:number]
         doubt = doubt_left(points, [2, 3], before) if before else float(prior([2, 3]).diag(points).sum())
         fits = [each for each in range(30) if each not in before and spent + costs[each] <= afford]
-        worth = {each: (doubt - doubt_left(points, [2, 3], [*before, each])) / costs[each] for each in fits}
+        worth = {each: (doubt - doubt_left(points, [2, 3], [*before, each])) / costs[each] ** 0.5 for each in fits}
         assert row == max(worth, key=worth.__getitem__)
         spent += costs[row]
     assert not any(spent + costs[each] <= afford for each in range(30) if each not in chosen)
@@ -168,7 +169,7 @@ def test_trainings_cost_what_multiply_adds_and_steps_do() -> None:
     costs = macs + macs.mean() / 8
     scaler = FeatureScaler(FeatureGroups.of(architectures, PROXIES))
     rows = scaler.select(5)
-    assert rows == select_by_variance_reduction(scaler.reference, scaler.widths, 5, costs)
+    assert rows == select_by_variance_reduction(scaler.reference, scaler.widths, 5, costs, scaler.counts)
     assert costs[rows].sum() <= 5 * costs.mean()
 
 
@@ -251,6 +252,81 @@ def test_trainings_that_all_end_alike_say_nothing() -> None:
     mean, deviation = AveragedGP(np.eye(4)[:2], [0.5, 0.5], [4]).at(np.eye(4))
     assert set(mean) == {0.5}
     assert set(deviation) == {math.inf}
+    assert expected_accuracy(mean, deviation) == pytest.approx(1 / (1 + math.exp(-0.5)))
+
+
+def test_what_is_expected_is_the_mean_of_accuracies_not_of_logits() -> None:
+    drawn = np.random.default_rng(0).normal(size=400_000)
+    for mean, deviation in ((2.0, 0.0), (2.0, 1.5), (-1.0, 3.0)):
+        expected = (1 / (1 + np.exp(-(mean + deviation * drawn)))).mean()
+        assert expected_accuracy(np.array([mean]), np.array([deviation]))[0] == pytest.approx(expected, abs=2e-3)
+
+
+def test_a_count_pays_until_the_numbers_say_otherwise() -> None:
+    rng = np.random.default_rng(8)
+    points, count = rng.normal(size=(40, 3)), rng.normal(size=40)
+    flat = 1e-6 * rng.normal(size=3)  # three trainings that hardly differ, by chance
+    asked = {}
+    for name, numbers in (("nothing", flat), ("against", -count[:3])):
+        process = AveragedGP(points[:3], numbers, [3], counts=count[:3, None], variances=np.full(3, 1e-4))
+        asked[name] = np.corrcoef(process.at(points, count[:, None])[0], count)[0, 1]
+    assert asked["nothing"] > 0.9
+    told = AveragedGP(points[:12], -count[:12], [3], counts=count[:12, None])
+    assert np.corrcoef(told.at(points, count[:, None])[0], count)[0, 1] < -0.9
+
+
+def test_numbers_of_known_noise_are_followed_less() -> None:
+    points = np.random.default_rng(9).normal(size=(14, 2))
+    true = 2 * points[:, 0]
+    numbers, variances = true.copy(), np.zeros(14)
+    numbers[5], variances[5] = true[5] + 4, 16.0
+    believed, doubted = (
+        AveragedGP(points, numbers.tolist(), [2], variances=known).at(points[5:6])[0][0] for known in (None, variances)
+    )
+    assert abs(doubted - true[5]) < 0.5 * abs(believed - true[5])
+
+
+def test_the_noise_of_an_accuracy_is_that_of_as_many_images() -> None:
+    architectures = members(30)
+    scaler = FeatureScaler(FeatureGroups.of(architectures, PROXIES))
+    reached = np.linspace(0.3, 0.8, 12)
+    found = scaler.fit(range(12), reached.tolist(), 50).at(scaler.reference, scaler.counts)
+    known = AveragedGP(
+        scaler.reference[:12],
+        [logit(each) for each in reached],
+        scaler.widths,
+        counts=scaler.counts[:12],
+        variances=1 / (50 * reached * (1 - reached)),
+    ).at(scaler.reference, scaler.counts)
+    assert np.array(found) == pytest.approx(np.array(known))
+    assert found[0] != pytest.approx(scaler.fit(range(12), reached.tolist()).at(scaler.reference, scaler.counts)[0])
+
+
+@pytest.mark.parametrize("count", [3, 8])
+def test_leaving_one_out_predicts_each_training_by_the_others(count: int) -> None:
+    architectures = members(20)
+    reference = FeatureGroups.of(architectures, PROXIES)
+    trained = tuple((row, 0.4 + 0.02 * row) for row in range(count))
+    calibration = Calibration(
+        reference=reference, digests=tuple(each.digest for each in architectures), trained=trained, images=500
+    )
+    found = leave_one_out(calibration)
+    if count < 4:
+        assert found == LeaveOneOut(predicted=(), spearman=None)
+        return
+    for place, predicted in enumerate(found.predicted):
+        others = Calibration(
+            reference=reference,
+            digests=calibration.digests,
+            trained=tuple(each for each in trained if each[0] != place),
+            images=500,
+        )
+        assert others.predict(reference)[place] == pytest.approx(predicted)
+    assert found.spearman == pytest.approx(spearman(found.predicted, [accuracy for _, accuracy in trained]))
+    alike = Calibration(
+        reference=reference, digests=calibration.digests, trained=tuple((row, 0.5) for row in range(count))
+    )
+    assert leave_one_out(alike).spearman is None
 
 
 def test_a_score_follows_the_trainings_and_survives_being_written_down() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from nas.architecture import Architecture
 from nas.methods.calibrated.gaussian_process import AveragedGP, select_by_variance_reduction
-from nas.methods.features import cost_features, stage_features, table_of
+from nas.methods.features import STAGE_FEATURES, cost_features, stage_features, table_of
 from nas.methods.zero_cost.proxies import PROXIES
 from nas.methods.zero_cost.proxy_cache import ProxyValues
 from nas.progress import Progress, Silent
@@ -59,6 +59,10 @@ class FeatureGroups:
         progress.finish()
         return cls(groups=(*counted, np.array(values)))
 
+    def rows(self, kept: Sequence[int]) -> FeatureGroups:
+        """Of some of the networks."""
+        return FeatureGroups(groups=tuple(group[list(kept)] for group in self.groups))
+
 
 class FeatureScaler:
     """Networks as points beside reference networks: equal weight for each group, whatever its number of columns.
@@ -69,6 +73,7 @@ class FeatureScaler:
     Attributes:
         widths: Columns of each group.
         reference: (N, F), the reference networks as points.
+        counts: (N, 5) of them: what counting alone would go by, standardized.
         costs: (N,) of training each of them, in multiply-adds of one image.
     """
 
@@ -82,6 +87,9 @@ class FeatureScaler:
         self._deviations = [np.where(group.std(0) > _STEADY, group.std(0), np.inf) for group in groups]
         self.widths = tuple(map(len, self._means))
         self.reference = self.points(reference)
+        plain = _counts(reference)
+        self._count_mean, self._count_deviation = plain.mean(0), plain.std(0)
+        self.counts = self.standard_counts(reference)
         macs = np.exp(reference.groups[0][:, 1])
         self.costs = macs + _STEP_SHARE * macs.mean()
 
@@ -95,13 +103,30 @@ class FeatureScaler:
             groups.append((fitted - mean) / deviation / math.sqrt(max(1, width)))
         return np.hstack(groups)
 
+    def standard_counts(self, measured: FeatureGroups) -> np.ndarray:
+        """(N, 5) counts of networks measured, in standard deviations of the reference; zeros where all are the same."""
+        deviation = np.where(self._count_deviation > _STEADY, self._count_deviation, np.inf)
+        return (_counts(measured) - self._count_mean) / deviation
+
     def select(self, count: int) -> list[int]:
         """The rows of the reference to train: those that reduce variance most, for the cost of `count` average ones."""
-        return select_by_variance_reduction(self.reference, self.widths, count, self.costs)
+        return select_by_variance_reduction(self.reference, self.widths, count, self.costs, self.counts)
 
-    def fit(self, rows: Sequence[int], accuracies: Sequence[float]) -> AveragedGP:
-        """A process fitted to the logits of the accuracies (0 to 1) of some rows of the reference."""
-        return AveragedGP(self.reference[list(rows)], [logit(each) for each in accuracies], self.widths)
+    def fit(self, rows: Sequence[int], accuracies: Sequence[float], images: int | None = None) -> AveragedGP:
+        """A process fitted to the logits of the accuracies (0 to 1) of some rows of the reference.
+
+        Args:
+            images: On which the accuracies were measured: the variance of an accuracy p's logit by the choice of n
+                images is 1 / (n p (1 - p)). None where it is not known.
+        """
+        shares = np.array([_clipped(each) for each in accuracies])
+        return AveragedGP(
+            self.reference[list(rows)],
+            [logit(each) for each in accuracies],
+            self.widths,
+            counts=self.counts[list(rows)],
+            variances=None if images is None else 1 / (images * shares * (1 - shares)),
+        )
 
     def _comparable(self, measured: FeatureGroups) -> list[np.ndarray]:
         normal = [self._normal(known, values) for known, values in zip(self._proxies, measured.groups[2:], strict=True)]
@@ -122,5 +147,17 @@ class FeatureScaler:
 
 def logit(accuracy: float) -> float:
     """The logit of an accuracy from 0 to 1, which is clipped to 0.001 from both ends."""
-    share = min(max(accuracy, 1e-3), 1 - 1e-3)
+    share = _clipped(accuracy)
     return math.log(share / (1 - share))
+
+
+def _clipped(accuracy: float) -> float:
+    return min(max(accuracy, 1e-3), 1 - 1e-3)
+
+
+def _counts(measured: FeatureGroups) -> np.ndarray:
+    """Logarithms of parameters and multiply-adds, depth, log-channels, share of layers that convolve: (N, 5)."""
+    costs, stages = measured.groups[:2]
+    layers, attending = stages[:, 1::STAGE_FEATURES], stages[:, 3::STAGE_FEATURES]
+    convolving = 1 - (layers * attending).sum(1) / np.maximum(1, layers.sum(1))
+    return np.column_stack([costs[:, :4], convolving])

@@ -15,7 +15,15 @@ from nas.data import Augment, choose_augment
 from nas.errors import OptionError, RunError, TrainingError
 from nas.jobs.backend import ScorerSource
 from nas.jobs.executor import Scorer
-from nas.methods.calibrated.calibration import Calibration, calibrate, chosen_rows, longest_trainings, train_shortly
+from nas.methods.calibrated.calibration import (
+    Calibration,
+    calibrate,
+    chosen_rows,
+    leave_one_out,
+    longest_trainings,
+    rank_correlation,
+    train_shortly,
+)
 from nas.methods.calibrated.features import FeatureGroups, Proxies
 from nas.methods.calibrated.options import CalibratedOptions
 from nas.methods.calibrated.planning import (
@@ -26,6 +34,7 @@ from nas.methods.calibrated.planning import (
     CalibratedPlan,
     plan_calibration,
 )
+from nas.methods.calibrated.report import left_out_line
 from nas.methods.calibrated.scorer import CalibratedScorer, CalibratedScoring
 from nas.methods.counted import CountedScoring
 from nas.methods.protocol.context import Context
@@ -38,7 +47,13 @@ from nas.methods.zero_cost.proxies import PROXIES
 from nas.methods.zero_cost.proxy_cache import ProxyValues
 from nas.options import SearchOptions
 from nas.run import Run, RunRecord
-from nas.run.events import CalibrationFailed, CalibrationOrder, CalibrationTrained, ProxiesMeasured
+from nas.run.events import (
+    CalibrationFailed,
+    CalibrationLeftOut,
+    CalibrationOrder,
+    CalibrationTrained,
+    ProxiesMeasured,
+)
 from nas.run.files import atomic_write
 from nas.training import Recipe, learning_rate_for
 from nas.training.checkpoint import newest, read_facts
@@ -126,7 +141,14 @@ class CalibratedMethod(SearchMethod[CalibratedOptions]):
                 f"A calibration needs {_FEWEST} trained networks, and {len(trained)} of {attempted} could be "
                 "trained; events.jsonl has the reasons. Start a new run with --dtype float32 or another --batch-size."
             )
-        return Calibration(reference=reference, digests=tuple(each.digest for each in networks), trained=tuple(trained))
+        found = Calibration(
+            reference=reference,
+            digests=tuple(each.digest for each in networks),
+            trained=tuple(trained),
+            images=len(context.data.search_validation),
+        )
+        _leave_out(context, found)
+        return found
 
     def scorer(self, context: Context, trained: Calibration | None) -> ScorerSource:
         if trained is None:
@@ -150,10 +172,12 @@ class CalibratedMethod(SearchMethod[CalibratedOptions]):
             networks = task.architectures
             reference = FeatureGroups.of(networks, proxies, progress=task.progress)
             rows = chosen_rows(reference, self.options.calibrations or TRAININGS)
-            found = calibrate(networks, reference, LedgerTraining(task, epochs), rows)
+            images = len(data.search_validation)
+            found = calibrate(networks, reference, LedgerTraining(task, epochs), rows, images=images)
             shown = ", ".join(f"{accuracy:.3f}" for _, accuracy in found.trained)
             count = len(found.trained)
             notes.append(f"{count} networks were trained for {epochs} epoch{'s' * (epochs != 1)}: {shown}")
+            notes.append(left_out_line(count, leave_one_out(found).spearman))
             return CalibratedScorer(found, proxies)
 
         return RankedScorer(make=make, notes=notes)
@@ -254,10 +278,10 @@ def _until_settled(
     halfway = own.epochs // 2
     before = {} if not halfway else {row: training(networks[row], "calibration", halfway) for row in first}
     found = train(first, own.epochs)
-    order = _spearman([before[row] or 0.0 for row, _ in found], [a for _, a in found]) if halfway else math.nan
+    order = rank_correlation([before[row] or 0.0 for row, _ in found], [a for _, a in found]) if halfway else None
     longer = 2 * own.epochs
-    moves = order < SETTLED and longer <= plan.finalist_epochs
-    if not math.isnan(order) and not context.run.events(CalibrationOrder):
+    moves = order is not None and order < SETTLED and longer <= plan.finalist_epochs
+    if order is not None and not context.run.events(CalibrationOrder):
         context.run.append(CalibrationOrder(networks=len(found), epochs=own.epochs, spearman=order, settled=not moves))
         said = "has not settled: they train twice as long, and no others" if moves else "has settled"
         if order < SETTLED and not moves:
@@ -267,15 +291,6 @@ def _until_settled(
     if moves:
         return train(first, longer)
     return found + train(rows[len(first) :], own.epochs, place=len(first))
-
-
-def _spearman(first: Sequence[float], second: Sequence[float]) -> float:
-    """Spearman's rank correlation; NaN below three pairs or where one side is constant."""
-    from scipy.stats import spearmanr
-
-    if len(first) < 3 or len(set(first)) == 1 or len(set(second)) == 1:
-        return math.nan
-    return float(spearmanr(first, second)[0])  # pyright: ignore[reportArgumentType]
 
 
 class LedgerTraining:
@@ -347,6 +362,16 @@ def _measure(context: Context, networks: list[Architecture], proxies: Proxies) -
         progress.advance()
     progress.finish()
     return FeatureGroups.of(networks, proxies)
+
+
+def _leave_out(context: Context, found: Calibration) -> None:
+    """Records and says once how well the trainings foretell each other."""
+    if context.run.events(CalibrationLeftOut):
+        return
+    left_out, digests = leave_one_out(found), (found.digests[row] for row, _ in found.trained)
+    predicted = dict(zip(digests, left_out.predicted, strict=False))  # none below four
+    context.run.append(CalibrationLeftOut(predicted=predicted, spearman=left_out.spearman))
+    context.progress.note(left_out_line(len(found.trained), left_out.spearman))
 
 
 def _numbers(run: Run, plain: list[float | str]) -> list[float]:

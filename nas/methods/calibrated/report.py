@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from nas.formats import count, percent
 from nas.methods.calibrated.calibration import longest_trainings
-from nas.methods.protocol.report import MethodReport, MethodSection, ScoreMeaning, Table
+from nas.methods.protocol.report import MethodReport, MethodSection, ScoreMeaning, Table, accuracy_name
 from nas.run import RunRecord
-from nas.run.events import CalibrationFailed
+from nas.run.events import CalibrationFailed, CalibrationLeftOut
 
 
 def section(record: RunRecord) -> MethodSection:
@@ -21,10 +21,12 @@ def section(record: RunRecord) -> MethodSection:
         "A Gaussian process on costs, structure and zero-cost proxies was fitted to these trainings; "
         "the last column is what it then predicts for the same networks."
     )
+    left_out = record.last(CalibrationLeftOut)
+    checked = f" {left_out_line(len(rows), left_out.spearman)}." if left_out else ""
     failed = (f" {event.digest} is left out: {event.error}" for event in record.events(CalibrationFailed))
     return MethodSection(
         title="What the scores are calibrated by",
-        paragraphs=(words + "".join(failed),),
+        paragraphs=(words + checked + _extrapolated(record) + "".join(failed),),
         table=Table(headers=("Network", "Layout", "Reached", "Expected"), rows=rows, numeric=(2, 3)),
         progress=f"{count(len(rows), 'network')} trained",
     )
@@ -33,10 +35,31 @@ def section(record: RunRecord) -> MethodSection:
 def score_meaning(record: RunRecord) -> ScoreMeaning:
     """Returns what a calibrated score predicts, and from how many trainings."""
     trained = count(len(_trainings(record)), "network")
+    epochs = max((event.epochs for event in longest_trainings(record)), default=0)
+    length = f" after {count(epochs, 'epoch')}" if epochs else " after a short training"
     return ScoreMeaning(
         caption="A score is the accuracy that a short training is expected to reach, by what such trainings of "
-        f"{trained} reached."
+        f"{trained} reached.",
+        is_accuracy=True,
+        axis_label=f"predicted {accuracy_name(record)}{length}",
     )
+
+
+def left_out_line(trained: int, spearman: float | None) -> str:
+    """Returns how well so many trainings foretell each other, without a full stop."""
+    found = "not known" if spearman is None else f"{spearman:+.2f}"
+    why = " (too few trainings, or all alike)" if spearman is None else ""
+    return f"Leave-one-out rank correlation over {count(trained, 'short training')}: {found}{why}"
+
+
+def _extrapolated(record: RunRecord) -> str:
+    """Returns how many networks are costlier than any that was trained, as a sentence after a space; or nothing."""
+    trials = {trial.architecture.digest: trial.cost.macs for trial in record.trials()}
+    known = [trials[digest] for digest, _ in _trainings(record) if digest in trials]
+    beyond = sum(macs > max(known) for macs in trials.values()) if known else 0
+    if not beyond:
+        return ""
+    return f" {count(beyond, 'scored network')} cost more than any of these: what is said of them is extrapolated."
 
 
 def _trainings(record: RunRecord) -> list[tuple[str, float]]:

@@ -1,12 +1,12 @@
 """A score fitted to a few short trainings: costs, structure and zero-cost proxies combined by a Gaussian process.
 
 The process decides how much each kind of evidence counts, from the trainings alone: where size pays, it follows size;
-where it does not, it follows what the trainings say instead (Rasmussen and Williams 2006, chapters 2 and 5).
+where it does not, it follows what the trainings say instead (Rasmussen and Williams 2006, chapters 2 and 5). What can
+be counted pays until they say otherwise.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from nas.architecture import Architecture
@@ -33,8 +33,7 @@ class CalibratedScorer:
 
     def score(self, architecture: Architecture) -> float:
         """From 0 to 1; higher is better."""
-        points = self.calibration.scaler.points(FeatureGroups.of([architecture], self._proxies))
-        return 1 / (1 + math.exp(-float(self.calibration.process.at(points)[0][0])))
+        return float(self.calibration.predict(FeatureGroups.of([architecture], self._proxies))[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
