@@ -14,15 +14,17 @@ SEARCHERS: PlugIns[Any] = PlugIns(
         "evolution": "nas.searchers.evolution:Evolution",
         "nsga2": "nas.searchers.optuna_searchers:nsga2",
         "tpe": "nas.searchers.optuna_searchers:tpe",
+        "bo": "nas.searchers.bayesian:BayesianOptimization",
         "random": "nas.searchers.random_search:RandomSearch",
     },
 )
 """What makes a searcher, a `nas.searchers.searcher.MakesSearcher`, by name; `SEARCHERS.add(name, …)` adds one."""
 
 SEARCHERS_ABOUT = {
-    "evolution": "mutations and crossovers of the best, within the budgets",
+    "evolution": "mutations and crossovers of the trials with the best scores; of the best in score and cost with --min-share 0",
     "nsga2": "Optuna's NSGA-II, on score and cost",
     "tpe": "Optuna's tree-structured Parzen estimator",
+    "bo": "Bayesian optimization: what a Gaussian process on the scores so far holds most promising",
     "random": "samples at random: the baseline of the others",
 }
 """What each searcher of this package does, in half a line."""

@@ -118,7 +118,13 @@ def test_no_architecture_is_proposed_twice(recorded: tuple[str, list[Trial]]) ->
 def test_later_batches_come_from_what_the_searcher_learnt(recorded: tuple[str, list[Trial]]) -> None:
     name, trials = recorded
     origins = {trial.origin for trial in trials if trial.batch * BATCH >= START}
-    learnt = {"evolution": {"mutation", "crossover"}, "nsga2": {"nsga2"}, "tpe": {"tpe"}, "random": {"random"}}
+    learnt = {
+        "evolution": {"mutation", "crossover"},
+        "nsga2": {"nsga2"},
+        "tpe": {"tpe"},
+        "bo": {"bo"},
+        "random": {"random"},
+    }
     assert learnt[name] <= origins
     assert {trial.origin for trial in trials if trial.batch * BATCH < START} == {"random"}
 
