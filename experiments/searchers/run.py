@@ -109,7 +109,7 @@ def search(
 def regrets(trials: list[Trial], true: Callable[[Architecture], float], best: float) -> dict[str, float]:
     """By how much the trial that looks best falls short, after some numbers of trials."""
     found: dict[str, float] = {}
-    for count in AFTER:
+    for count in [count for count in AFTER if count <= len(trials)]:
         chosen = max(trials[:count], key=lambda trial: trial.score or 0.0)
         found[f"regret_{count}"] = round(best - true(chosen.architecture), 4)
     return found
@@ -127,7 +127,7 @@ def area(trials: list[Trial], bound: float, low: float) -> float:
     return total
 
 
-def made_up(names: Sequence[str], seeds: int) -> Iterator[dict[str, Any]]:
+def made_up(names: Sequence[str], seeds: int, trials: int) -> Iterator[dict[str, Any]]:
     for space, budget in SPACES.items():
         for share in SHARES:
             sampler = BudgetSampler(nas.load_space(space), [Budget.parse(budget)], min_share=share)
@@ -135,17 +135,23 @@ def made_up(names: Sequence[str], seeds: int) -> Iterator[dict[str, Any]]:
             for kind in [kind for kind in KINDS if kind != "depth" or space != "nats-size"]:
                 for seed in range(seeds):
                     truth = Truth(sampler, kind, seed)
-                    yield from compared(names, sampler, truth, {"space": space, "truth": kind}, seed, share)
+                    yield from compared(names, sampler, truth, {"space": space, "truth": kind}, seed, share, trials)
 
 
 def compared(
-    names: Sequence[str], sampler: BudgetSampler, truth: Truth, facts: dict[str, Any], seed: int, share: float
+    names: Sequence[str],
+    sampler: BudgetSampler,
+    truth: Truth,
+    facts: dict[str, Any],
+    seed: int,
+    share: float,
+    most: int,
 ) -> Iterator[dict[str, Any]]:
     """Rows of all searchers on one truth, whose best is what climbing or any of them found."""
     runs: dict[str, tuple[list[Trial], float]] = {}
     for name in names:
         began = time.process_time()
-        trials = search(name, sampler, truth.measured, seed, AFTER[-1])
+        trials = search(name, sampler, truth.measured, seed, most)
         runs[name] = trials, time.process_time() - began
     best = max([truth.best(), *(truth(trial.architecture) for trials, _ in runs.values() for trial in trials)])
     bound = float(sampler.feasible.bounds[0])
@@ -154,7 +160,7 @@ def compared(
         yield {**row, "area": round(area(trials, bound, -3.0), 4), "cpu_s": round(seconds, 2)}
 
 
-def from_table(names: Sequence[str], seeds: int, table: Path) -> Iterator[dict[str, Any]]:
+def from_table(names: Sequence[str], seeds: int, most: int, table: Path) -> Iterator[dict[str, Any]]:
     with table.open() as file:
         rows = list(csv.DictReader(file))
     accuracies = {tuple(int(w) for w in row["arch"].split(":")): float(row["cifar10_test"]) for row in rows}
@@ -164,7 +170,7 @@ def from_table(names: Sequence[str], seeds: int, table: Path) -> Iterator[dict[s
         for name in names:
             for seed in range(seeds):
                 began = time.process_time()
-                trials = search(name, sampler, sampler.accuracy, seed, AFTER[-1])
+                trials = search(name, sampler, sampler.accuracy, seed, most)
                 seconds = round(time.process_time() - began, 2)
                 row = {"space": "nats-size", "truth": "table", "min_share": share, "searcher": name, "seed": seed}
                 row |= regrets(trials, sampler.accuracy, best)
@@ -179,8 +185,8 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         means = {name: round(float(np.mean([row[name] for row in mine])), 4) for name in mine[0] if name in FIGURES}
         errors = {
             f"{name}_error": round(float(np.std([row[name] for row in mine], ddof=1) / len(mine) ** 0.5), 4)
-            for name in FIGURES[:-1]
-            if len(mine) > 1
+            for name in means
+            if name != "cpu_s" and len(mine) > 1
         }
         found.append({"space": key[0], "min_share": key[1], "searcher": key[2], "runs": len(mine), **means, **errors})
     return found
@@ -193,14 +199,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("truth", choices=["made-up", "table"])
     parser.add_argument("--table", type=Path, help="nats_size_cifar10.csv")
+    parser.add_argument("--trials", type=int, default=AFTER[-1])
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--searchers", nargs="+", default=[*SEARCHERS])
     asked = parser.parse_args()
     if asked.truth == "made-up":
-        making = made_up(asked.searchers, asked.seeds)
+        making = made_up(asked.searchers, asked.seeds, asked.trials)
     else:
-        making = from_table(asked.searchers, asked.seeds, asked.table)
-    rows: list[dict[str, Any]] = []
+        making = from_table(asked.searchers, asked.seeds, asked.trials, asked.table)
+    rows = others(RESULTS / f"{asked.truth}.csv", asked.searchers)
     for row in making:
         rows.append(row)
         print(row, flush=True)
@@ -209,6 +216,16 @@ def main() -> None:
     atomic_write(RESULTS / f"{asked.truth}.json", json.dumps(told, indent=1) + "\n")
     for row in told["means"]:
         print(row)
+
+
+def others(path: Path, searchers: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of an earlier run that are of other searchers than those that run now."""
+    if not path.exists():
+        return []
+    with path.open() as file:
+        rows = [row for row in csv.DictReader(file) if row["searcher"] not in searchers]
+    numbers = ("min_share", *FIGURES)
+    return [{**row, **{name: float(row[name]) for name in numbers if name in row}} for row in rows]
 
 
 if __name__ == "__main__":

@@ -65,6 +65,8 @@ def unpack(setup: ScoringSetup) -> CountedScoring:
 class CountedMethod(SearchMethod[MethodOptions]):
     """Scores by counting: the baselines that every other method has to beat, and methods for those who trust them."""
 
+    free_scores = True
+
     def scorer(self, context: Context, trained: Any) -> ScorerSource:
         return CountedScoring(name=self.name)
 

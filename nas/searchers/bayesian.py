@@ -83,8 +83,8 @@ class BayesianOptimization:
 
     def _observed(self, scored: Sequence[Trial]) -> tuple[np.ndarray, np.ndarray]:
         """Returns the points (N, F) and standardized scores (N,) of the trials that the process is to know."""
-        known = _most_informative(scored)
-        scores = _without_outliers(np.array([trial.score for trial in known], dtype=float))
+        known = most_informative(scored)
+        scores = without_outliers(np.array([trial.score for trial in known], dtype=float))
         genotypes = [genotype for genotype in map(self._genotype, known) if genotype is not None]
         return self._encoding.points(genotypes), (scores - scores.mean()) / (scores.std() or 1.0)
 
@@ -165,7 +165,7 @@ class _Pool:
             self.genotypes.append(genotype)
 
 
-def _without_outliers(scores: np.ndarray) -> np.ndarray:
+def without_outliers(scores: np.ndarray) -> np.ndarray:
     """Returns scores with the very low ones raised, lest the others look all the same beside them."""
     median = np.median(scores)
     return np.maximum(scores, median - OUTLIERS * (scores.max() - median))
@@ -176,7 +176,7 @@ def _upper(posterior: Posterior) -> np.ndarray:
     return posterior.mean + KAPPA * np.sqrt(posterior.variance)
 
 
-def _most_informative(trials: Sequence[Trial]) -> Sequence[Trial]:
+def most_informative(trials: Sequence[Trial]) -> Sequence[Trial]:
     """Returns at most so many trials, in order: half of them the best, the others the latest of the rest."""
     if len(trials) <= MOST_OBSERVED:
         return trials

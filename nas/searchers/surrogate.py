@@ -28,6 +28,10 @@ class Surrogate:
 
     Args:
         groups: (F,) the group of each column, numbered from 0.
+
+    Attributes:
+        logs: The logarithms of the hyperparameters: length scales (G,), then the variances of the Matern kernel, the
+            linear kernel and the noise.
     """
 
     def __init__(self, groups: np.ndarray) -> None:
@@ -35,7 +39,7 @@ class Surrogate:
         count = int(groups.max(initial=-1)) + 1
         mean, spread = LENGTHS
         self._priors = np.array([[mean + 0.5 * np.log(max(1, count)), spread]] * count + [list(v) for v in VARIANCES])
-        self._logs = self._priors[:, 0]
+        self.logs = self._priors[:, 0]
 
     def fit(self, points: np.ndarray, scores: np.ndarray) -> None:
         """Sets the hyperparameters.
@@ -44,20 +48,24 @@ class Surrogate:
             points: (N, F).
             scores: (N,), standardized.
         """
-        squares = np.zeros((len(self._logs) - len(VARIANCES), len(points), len(points)))
-        for column, group in zip(points.T, self._groups, strict=True):
-            squares[group] += (column[:, None] - column) ** 2
         means, spreads = self._priors.T
         found: Any = minimize(
-            self._loss,
+            self.loss,
             means,
-            args=(squares, points @ points.T, scores),
+            args=(self.squares(points), points @ points.T, scores),
             jac=True,
             method="L-BFGS-B",
             bounds=list(zip(means - FARTHEST * spreads, means + FARTHEST * spreads, strict=True)),
             options={"maxiter": MOST_STEPS},
         )
-        self._logs = found.x
+        self.logs = found.x
+
+    def squares(self, points: np.ndarray) -> np.ndarray:
+        """Returns the squared distances (G, N, N) of points (N, F) in every group of columns."""
+        found = np.zeros((len(self.logs) - len(VARIANCES), len(points), len(points)))
+        for column, group in zip(points.T, self._groups, strict=True):
+            found[group] += (column[:, None] - column) ** 2
+        return found
 
     def condition(self, points: np.ndarray, scores: np.ndarray, candidates: np.ndarray) -> Posterior:
         """Returns what the scores (N,) of points (N, F) say of candidates (M, F)."""
@@ -70,22 +78,22 @@ class Surrogate:
     @property
     def noise(self) -> float:
         """The variance of the noise of one score."""
-        return float(np.exp(self._logs[-1]))
+        return float(np.exp(self.logs[-1]))
 
     def covariance(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """Returns the prior covariances (N, M) of points (N, F) and (M, F)."""
-        scales = np.exp(self._logs[: -len(VARIANCES)])[self._groups]
+        scales = np.exp(self.logs[: -len(VARIANCES)])[self._groups]
         a, b = first / scales, second / scales
         square = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
-        smooth, linear, _ = np.exp(self._logs[-len(VARIANCES) :])
+        smooth, linear, _ = np.exp(self.logs[-len(VARIANCES) :])
         return smooth * _matern(np.maximum(square, 0.0)) + linear * first @ second.T
 
     def variances(self, points: np.ndarray) -> np.ndarray:
         """Returns the prior variances (N,) of points (N, F)."""
-        smooth, linear, _ = np.exp(self._logs[-len(VARIANCES) :])
+        smooth, linear, _ = np.exp(self.logs[-len(VARIANCES) :])
         return smooth + linear * (points**2).sum(1)
 
-    def _loss(
+    def loss(
         self, logs: np.ndarray, squares: np.ndarray, products: np.ndarray, scores: np.ndarray
     ) -> tuple[float, np.ndarray]:
         """Returns the negative logarithm of the posterior density of hyperparameters, and its gradient."""

@@ -29,7 +29,7 @@ def test_defaults_are_valid() -> None:
     assert (PLAIN.data, PLAIN.seed, PLAIN.searcher, PLAIN.method, PLAIN.min_share) == (
         "digits",
         0,
-        "evolution",
+        None,
         "calibrated",
         0.75,
     )

@@ -59,6 +59,7 @@ class BlockwiseMethod(SearchMethod[BlockwiseOptions]):
 
     phase = FOLDER
     plan_type = BlockwisePlan
+    free_scores = True
     blocks: Blocks
 
     def __init__(self, name: str, options: Any) -> None:

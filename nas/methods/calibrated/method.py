@@ -65,6 +65,7 @@ class CalibratedMethod(SearchMethod[CalibratedOptions]):
 
     phase = FOLDER
     plan_type = CalibratedPlan
+    free_scores = True
 
     # -- planning ------------------------------------------------------------------------------------------------
 

@@ -62,12 +62,15 @@ class SearchMethod(ABC, Generic[O]):
     Attributes:
         phase: The name of what it trains first; None for nothing.
         plan_type: The class of its own numbers in a plan.
+        free_scores: Whether a score takes no longer than a proposal, so that thousands of trials cost nothing; searches
+            then use evolution by default, else Bayesian optimization, which makes the most of each trial.
         name: That it is registered under.
         options: Its own options.
     """
 
     phase: ClassVar[str | None] = None
     plan_type: ClassVar[type[MethodPlan]] = MethodPlan
+    free_scores: ClassVar[bool] = False
     name: str
     options: O
 
