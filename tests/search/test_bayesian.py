@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,10 @@ from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern
 import nas
 from nas.architecture import Architecture
 from nas.budget import Budget
+from nas.jobs.backend import InThisProcess
+from nas.options import METHODS
+from nas.pipeline.search import SearchPipeline
+from nas.progress import Silent
 from nas.sampling.budget_sampler import BudgetSampler
 from nas.searchers import bayesian
 from nas.searchers.encoding import Encoding
@@ -24,6 +29,7 @@ from nas.trial import Trial
 
 from ..layered_space import NAMES as LAYERED
 from ..layered_space import layered_space
+from ..small_space import small_space
 
 SPACE = nas.load_space("coatnet-small")
 
@@ -174,3 +180,29 @@ def test_small_networks_are_proposed_where_the_search_spans_costs() -> None:
     for min_share, small in ((0.0, True), (0.75, False)):
         learnt = [trial for trial in searched("bo", 1, trials=48, min_share=min_share) if trial.origin == "bo"]
         assert any(trial.cost.macs < 0.5 * 5e6 for trial in learnt) == small
+
+
+# -- the default --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "searcher"),
+    [
+        ({"method": "nwot"}, "bo"),
+        ({"method": "nwot", "searcher": "evolution"}, "evolution"),
+        ({"method": "params"}, "evolution"),
+        ({"method": "params", "searcher": "bo"}, "bo"),
+    ],
+)
+def test_what_proposes_follows_from_whether_scores_are_free_and_is_on_record(
+    asked: dict[str, str], searcher: str, tmp_path: Path
+) -> None:
+    options = nas.SearchOptions.of(space="small", threads=1, **asked)
+    pipeline = SearchPipeline(small_space(), (Budget.parse("50kFLOPs"),), options, Silent(), InThisProcess())
+    assert pipeline.plan_new(tmp_path / "run")["options"]["searcher"] == searcher
+
+
+def test_scores_are_free_where_they_are_predicted_counted_or_found_exactly() -> None:
+    free = {name for name in METHODS if METHODS[name].load().free_scores}
+    assert {"calibrated", "blockwise", "params", "macs"} <= free
+    assert not {"supernet", "nwot", "az-nas"} & free
