@@ -36,7 +36,6 @@ from truths import KINDS, Truth
 
 RESULTS = Path(__file__).resolve().parents[2] / "results" / "searchers"
 SPACES = {"nats-size": "100MFLOPs", "coatnet-small": "5MFLOPs"}
-SHARES = (0.75, 0.0)
 BATCH = 10
 AFTER = (50, 100, 200)
 
@@ -127,9 +126,9 @@ def area(trials: list[Trial], bound: float, low: float) -> float:
     return total
 
 
-def made_up(names: Sequence[str], seeds: int, trials: int) -> Iterator[dict[str, Any]]:
+def made_up(names: Sequence[str], shares: Sequence[float], seeds: int, trials: int) -> Iterator[dict[str, Any]]:
     for space, budget in SPACES.items():
-        for share in SHARES:
+        for share in shares:
             sampler = BudgetSampler(nas.load_space(space), [Budget.parse(budget)], min_share=share)
             # Every stage of nats-size has one layer.
             for kind in [kind for kind in KINDS if kind != "depth" or space != "nats-size"]:
@@ -160,11 +159,13 @@ def compared(
         yield {**row, "area": round(area(trials, bound, -3.0), 4), "cpu_s": round(seconds, 2)}
 
 
-def from_table(names: Sequence[str], seeds: int, most: int, table: Path) -> Iterator[dict[str, Any]]:
+def from_table(
+    names: Sequence[str], shares: Sequence[float], seeds: int, most: int, table: Path
+) -> Iterator[dict[str, Any]]:
     with table.open() as file:
         rows = list(csv.DictReader(file))
     accuracies = {tuple(int(w) for w in row["arch"].split(":")): float(row["cifar10_test"]) for row in rows}
-    for share in SHARES:
+    for share in shares:
         sampler = TableSampler(accuracies, [Budget.parse(SPACES["nats-size"])], min_share=share)
         best, bound = sampler.best(), float(sampler.feasible.bounds[0])
         for name in names:
@@ -201,13 +202,14 @@ def main() -> None:
     parser.add_argument("--table", type=Path, help="nats_size_cifar10.csv")
     parser.add_argument("--trials", type=int, default=AFTER[-1])
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--shares", type=float, nargs="+", default=[0.75, 0.0])
     parser.add_argument("--searchers", nargs="+", default=[*SEARCHERS])
     asked = parser.parse_args()
     if asked.truth == "made-up":
-        making = made_up(asked.searchers, asked.seeds, asked.trials)
+        making = made_up(asked.searchers, asked.shares, asked.seeds, asked.trials)
     else:
-        making = from_table(asked.searchers, asked.seeds, asked.trials, asked.table)
-    rows = others(RESULTS / f"{asked.truth}.csv", asked.searchers)
+        making = from_table(asked.searchers, asked.shares, asked.seeds, asked.trials, asked.table)
+    rows = others(RESULTS / f"{asked.truth}.csv", asked.searchers, asked.shares)
     for row in making:
         rows.append(row)
         print(row, flush=True)
@@ -218,12 +220,13 @@ def main() -> None:
         print(row)
 
 
-def others(path: Path, searchers: Sequence[str]) -> list[dict[str, Any]]:
-    """The rows of an earlier run that are of other searchers than those that run now."""
+def others(path: Path, searchers: Sequence[str], shares: Sequence[float]) -> list[dict[str, Any]]:
+    """The rows of an earlier run that are of other searchers, or of other least shares, than those that run now."""
     if not path.exists():
         return []
     with path.open() as file:
-        rows = [row for row in csv.DictReader(file) if row["searcher"] not in searchers]
+        rows = list(csv.DictReader(file))
+    rows = [row for row in rows if row["searcher"] not in searchers or float(row["min_share"]) not in shares]
     numbers = ("min_share", *FIGURES)
     return [{**row, **{name: float(row[name]) for name in numbers if name in row}} for row in rows]
 

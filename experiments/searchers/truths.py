@@ -48,7 +48,7 @@ class Truth:
     def __call__(self, architecture: Architecture) -> float:
         """Returns the accuracy without noise."""
         genotype = self._space.encode(architecture)
-        return (self._value(genotype) - self._shift) / self._scale
+        return float((self._value(genotype) - self._shift) / self._scale)
 
     def measured(self, architecture: Architecture) -> float:
         """Returns what one training shows: always the same for one architecture."""

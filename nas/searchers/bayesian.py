@@ -6,6 +6,7 @@ mutations by the search's seed and the batch's number, so a resumed search needs
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -34,8 +35,9 @@ OUTLIERS = 4.0
 """Scores are outliers if they are so many times farther below the median than the best is above it."""
 GROWTH = 1.25
 """By how much the number of trials grows before the process is fitted again."""
-TRADE_OFF_SHARE = 0.25
-"""Without a least share of the budget, the share of proposals that are chosen below a random cost."""
+TRADE_OFF_SHARE = 0.5
+"""Without a least share of the budget, the share of proposals, and of the candidates that are mutated, that are chosen
+below a random cost."""
 
 
 class BayesianOptimization:
@@ -47,7 +49,7 @@ class BayesianOptimization:
     is chosen elsewhere (GP-BUCB: Desautels et al. 2014). Candidates are random members and what a local search by
     mutations finds from the best trials. A search of thousands of trials is fitted to 400 of them.
 
-    With a least share of the budget (the sampler's) the score alone counts. Without, a quarter of the proposals are the
+    With a least share of the budget (the sampler's) the score alone counts. Without, half of the proposals are the
     best below a cost sampled evenly between those of the candidates, so that the front of score and cost fills up.
     """
 
@@ -111,21 +113,35 @@ class BayesianOptimization:
             if not fresh:
                 break
             bounds = np.append(bounds, _upper(surrogate.condition(*observed, self._encoding.points(fresh))))
-            pool.mutate([pool.genotypes[i] for i in np.argsort(-bounds, kind="stable")[:PARENTS]])
+            costs = pool.costs(self._objective)
+            pool.mutate([pool.genotypes[i] for i in self._parents(opened.rng, bounds, costs)])
         if pool.members:
             self._offer_best(opened, pool, surrogate.condition(*observed, self._encoding.points(pool.genotypes)))
 
     def _offer_best(self, opened: Round, pool: _Pool, posterior: Posterior) -> None:
-        costs = np.array([float(member.cost.value(self._objective) or 0) for member in pool.members])
+        costs = pool.costs(self._objective)
         left = np.ones(len(costs), dtype=bool)
         while not opened.full and left.any():
-            allowed = left
-            if opened.rng.random() < self._trade_off_share:
-                allowed = left & (costs <= opened.rng.uniform(costs[left].min(), costs[left].max()))
-            chosen = int(np.where(allowed, _upper(posterior), -np.inf).argmax())
+            chosen = self._pick(opened.rng, np.where(left, _upper(posterior), -np.inf), costs)
             left[chosen] = False
             opened.offer(pool.members[chosen], "bo")
             posterior.believe(chosen)
+
+    def _parents(self, rng: random.Random, bounds: np.ndarray, costs: np.ndarray) -> list[int]:
+        """Returns the candidates whose mutations are looked at."""
+        found: list[int] = []
+        left = bounds.copy()
+        while len(found) < min(PARENTS, len(bounds)):
+            found.append(self._pick(rng, left, costs))
+            left[found[-1]] = -np.inf
+        return found
+
+    def _pick(self, rng: random.Random, values: np.ndarray, costs: np.ndarray) -> int:
+        """Returns the place of the highest value, now and then among those below a random cost."""
+        if self._trade_off_share > 0 and rng.random() < self._trade_off_share:
+            finite = costs[np.isfinite(values)]
+            values = np.where(costs <= rng.uniform(finite.min(), finite.max()), values, -np.inf)
+        return int(values.argmax())
 
 
 class _Pool:
@@ -136,6 +152,10 @@ class _Pool:
         self._seen: set[Architecture] = set()
         self.members: list[Member] = []
         self.genotypes: list[Genotype] = []
+
+    def costs(self, metric: str) -> np.ndarray:
+        """Returns what the members cost (M,)."""
+        return np.array([float(member.cost.value(metric) or 0) for member in self.members])
 
     def sample(self, count: int) -> None:
         """Adds so many random members by layout, less those that are there or known already."""

@@ -79,7 +79,8 @@ def test_proposals_are_new_members_in_range_and_the_same_for_the_same_seed(searc
 
 @pytest.mark.parametrize("name", ["free", "ordered", "gaps", "transitions"])
 @pytest.mark.parametrize(
-    ("searcher", "origins"), [("evolution", {"mutation", "crossover"}), ("nsga2", {"nsga2"}), ("tpe", {"tpe"}), ("bo", {"bo"})]
+    ("searcher", "origins"),
+    [("evolution", {"mutation", "crossover"}), ("nsga2", {"nsga2"}), ("tpe", {"tpe"}), ("bo", {"bo"})],
 )
 def test_later_proposals_come_from_what_was_learnt(searcher: str, origins: set[str], name: str) -> None:
     assert origins & {trial.origin for trial in run(searcher, name) if trial.batch * BATCH >= START}
