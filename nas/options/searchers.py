@@ -12,8 +12,6 @@ SEARCHERS: PlugIns[Any] = PlugIns(
     OptionError,
     {
         "evolution": "nas.searchers.evolution:Evolution",
-        "nsga2": "nas.searchers.optuna_searchers:nsga2",
-        "tpe": "nas.searchers.optuna_searchers:tpe",
         "bo": "nas.searchers.bayesian:BayesianOptimization",
         "random": "nas.searchers.random_search:RandomSearch",
     },
@@ -25,8 +23,6 @@ SEARCHERS_ABOUT = {
         "mutations and crossovers of the best: 80 % by score alone, 20 % by the front of score and cost; "
         "with --min-share 0 all by that front"
     ),
-    "nsga2": "Optuna's NSGA-II, on score and cost",
-    "tpe": "Optuna's tree-structured Parzen estimator",
     "bo": "Bayesian optimization: what a Gaussian process on the scores so far holds most promising",
     "random": "samples at random: the baseline of the others",
 }
