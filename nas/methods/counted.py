@@ -70,6 +70,8 @@ def unpack(setup: ScoringSetup) -> CountedScoring:
 class CountedMethod(SearchMethod[MethodOptions]):
     """Scores by counting: the baselines that every other method has to beat, and methods for those who trust them."""
 
+    free_scores = True
+
     def count(self, plan: Plan) -> str | None:
         return self.name
 

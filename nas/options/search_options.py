@@ -73,8 +73,11 @@ class SearchOptions:
         default_help=f"{DEFAULT_METHOD}, or the method of the other options",
         group=_HOW,
     )
-    searcher: str = option(
-        "evolution", kind=Choice(lambda: SEARCHERS, "S"), help="what proposes architectures", group=_HOW
+    searcher: str | None = option(
+        kind=Choice(lambda: SEARCHERS, "S"),
+        help="what proposes architectures",
+        default_help="bo, or evolution for a method whose scores are free",
+        group=_HOW,
     )
     seed: int = option(0, kind=Whole(0, 2**32 - 1, 0), help="random seed of the run", group=_TRAINING)
     trials: int | None = option(

@@ -41,6 +41,7 @@ def score_candidates(context: Context, executor: Executor) -> list[Trial]:
         NasError: If no architecture could be scored.
     """
     plan, options, progress = context.plan, context.options, context.progress
+    assert options.searcher is not None, "what proposes is settled when a run is planned"
     searcher = make_searcher(options.searcher, context.sampler, seed=options.seed, presets=context.presets)
     trials = context.run.trials()
     searcher.tell(trials)

@@ -31,6 +31,7 @@ from nas.methods.protocol.phases import do_phase, is_finished
 from nas.methods.protocol.plan import FINALISTS, Plan
 from nas.methods.protocol.search_method import SearchMethod
 from nas.options import METHODS, SearchOptions
+from nas.options.searchers import default_searcher
 from nas.pipeline import disk
 from nas.pipeline.attention_maps import attention_caution
 from nas.pipeline.candidates import search_candidates
@@ -192,7 +193,9 @@ class SearchPipeline:
     def _plan(self) -> tuple[Source, dict[str, Any]]:
         """Plans a new run; returns its data, and what the manifest says of space and data."""
         method, space = self.method, self.space
-        options = self.options = method.open_source(space, self.options, self.progress)
+        options = method.open_source(space, self.options, self.progress)
+        searcher = options.searcher or default_searcher(free_scores=method.free_scores)
+        options = self.options = replace(options, searcher=searcher)
         source = open_data(options.data, on_corrupt=options.on_corrupt)  # type: ignore[arg-type]
         method.check_data(source.info, options.data)
         kept = keep(space, options.space, source.info)

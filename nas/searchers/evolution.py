@@ -1,4 +1,4 @@
-"""Evolution of a population under budgets, on score and cost together or mostly on score.
+"""Evolution of a population under budgets, mostly on score, or on score and cost together.
 
 The first trials are spread evenly over the layouts. Parents then come from the best of all trials so far (an elitist
 selection as in NSGA-II: Deb et al. 2002) by binary tournaments. A child is a mutation of a parent, or a crossover of
@@ -25,7 +25,7 @@ FRESH_SHARE = 0.1
 """Of the later proposals, the share of random ones, so that no layout is lost for good."""
 CROSSOVER_SHARE = 0.7
 TRADE_OFF_SHARE = 0.2
-"""Of the tournaments under a least share of the budget, the share that looks at cost too."""
+"""Of the parents and the tournaments under a least share of the budget, the share that looks at cost too."""
 ATTEMPTS = 20
 REPAIRS = 12
 
@@ -45,10 +45,13 @@ class Fitness:
 
 
 class Evolution:
-    """Evolution under budgets; the default searcher.
+    """Evolution under budgets; the default searcher where scores are free.
 
-    With a least share of the budget (the sampler's) all candidates cost about the same, so selection goes mostly by
-    score; without, it goes by Pareto front of score and cost, and by crowding within a front.
+    What it optimizes depends on the least share of the budget (the sampler's `min_share`). With one, which is the
+    default, all candidates cost about the same: four fifths of the parents are the trials with the best scores, and
+    four fifths of the tournaments compare scores alone; only the others look at the Pareto front of score and cost, so
+    the front of such a search is a by-product. Without one, all go by that front, and by crowding within a front: then
+    the best score is found much more slowly.
     """
 
     def __init__(

@@ -32,7 +32,7 @@ class Proposal:
     """An architecture to score, with its exact cost.
 
     Attributes:
-        origin: Where it came from: "preset", "random", "mutation", "crossover", "nsga2" or "tpe".
+        origin: Where it came from: "preset", "random", "mutation", "crossover" or "bo".
         layout: One letter per stage, such as CCAA.
     """
 

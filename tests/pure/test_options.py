@@ -29,7 +29,7 @@ def test_defaults_are_valid() -> None:
     assert (PLAIN.data, PLAIN.seed, PLAIN.searcher, PLAIN.method, PLAIN.min_share) == (
         "digits",
         0,
-        "evolution",
+        None,
         "calibrated",
         0.75,
     )
@@ -225,7 +225,7 @@ def test_every_option_says_what_it_is_in_one_line() -> None:
         ({"method": "supernet", "teacher": "a"}, "--teacher a is an option of --method blockwise, and --method super"),
         ({"method": "supernet", "strategy": "sequential"}, "Unknown value of --strategy 'sequential'"),
         ({"method": "blockwise", "strategy": "sandwich"}, "Known: sequential, side-by-side"),
-        ({"method": "blockwise", "searcher": "tpe"}, "--searcher tpe: with --method blockwise"),
+        ({"method": "blockwise", "searcher": "bo"}, "--searcher bo: with --method blockwise"),
         ({"teacher": "a", "strategy": "sequential"}, "--teacher a --strategy sequential: with a teacher"),
         (
             {"supernet": "a", "epochs": 3},

@@ -60,6 +60,7 @@ class BlockwiseMethod(SearchMethod[BlockwiseOptions]):
     phase = FOLDER
     training_share = TRAINING_SHARE
     plan_type = BlockwisePlan
+    free_scores = True
     blocks: Blocks
 
     def __init__(self, name: str, options: Any) -> None:

@@ -10,6 +10,7 @@ from nas.errors import OptionError
 from nas.options.declaration import check_values, option
 from nas.options.kinds import Choice, Text, Whole
 from nas.options.methods import MethodOptions
+from nas.options.searchers import WHERE_FREE
 
 if TYPE_CHECKING:
     from nas.options.search_options import SearchOptions
@@ -47,7 +48,7 @@ class BlockwiseOptions(MethodOptions):
 
     def validate(self, search: SearchOptions) -> None:
         check_values(self)
-        if search.searcher != "evolution":
+        if search.searcher not in (None, WHERE_FREE):
             raise OptionError(
                 f"--searcher {search.searcher}: with --method blockwise the best networks are found exactly, by "
                 "dynamic programming. Leave out one of the two."

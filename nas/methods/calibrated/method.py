@@ -75,6 +75,7 @@ class CalibratedMethod(SearchMethod[CalibratedOptions]):
     phase = FOLDER
     training_share = TRAINING_SHARE
     plan_type = CalibratedPlan
+    free_scores = True
 
     # -- planning ------------------------------------------------------------------------------------------------
 

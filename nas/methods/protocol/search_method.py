@@ -63,6 +63,8 @@ class SearchMethod(ABC, Generic[O]):
         phase: The name of what it trains first; None for nothing.
         training_share: Of the time of a search, what it plans to train for before the search.
         plan_type: The class of its own numbers in a plan.
+        free_scores: Whether a score takes no longer than a proposal, so that thousands of trials cost nothing; searches
+            then use evolution by default, else Bayesian optimization, which makes the most of each trial.
         name: That it is registered under.
         options: Its own options.
     """
@@ -70,6 +72,7 @@ class SearchMethod(ABC, Generic[O]):
     phase: ClassVar[str | None] = None
     training_share: ClassVar[float] = 0.0
     plan_type: ClassVar[type[MethodPlan]] = MethodPlan
+    free_scores: ClassVar[bool] = False
     name: str
     options: O
 

@@ -1,0 +1,205 @@
+"""Bayesian optimization: a Gaussian process predicts scores, and what may be best by its prediction is proposed.
+
+The process is fitted to the trials of earlier batches alone, and what is proposed is chosen from random members and
+mutations by the search's seed and the batch's number, so a resumed search needs no state.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from nas.architecture import Architecture
+from nas.errors import BudgetError
+from nas.sampling.budget_sampler import BudgetSampler, Member
+from nas.searchers.encoding import Encoding
+from nas.searchers.searcher import START, History, Proposal, Round
+from nas.searchers.surrogate import Posterior, Surrogate
+from nas.spaces import Genotype
+from nas.spaces.variation import mutated
+from nas.trial import Trial
+
+KAPPA = 2.0
+"""Standard deviations of doubt that are added to a predicted score."""
+SAMPLED = 1_000
+"""Random members among the candidates of a batch."""
+PARENTS, CHILDREN, ROUNDS = 8, 25, 8
+"""Of every round of local search: the candidates that are mutated, the mutations of each; and the rounds."""
+MUTATIONS = (1, 1, 2, 3)
+"""Of how many decisions at once, each as likely as the others."""
+MOST_OBSERVED = 400
+"""Trials that the process knows, which bounds what a batch costs: the best half and the latest others."""
+OUTLIERS = 4.0
+"""Scores are outliers if they are so many times farther below the median than the best is above it."""
+GROWTH = 1.25
+"""By how much the number of trials grows before the process is fitted again."""
+TRADE_OFF_SHARE = 0.5
+"""Without a least share of the budget, the share of proposals, and of the candidates that are mutated, that are chosen
+below a random cost."""
+
+
+class BayesianOptimization:
+    """Bayesian optimization of the score, by an upper confidence bound; the default where a score takes time.
+
+    The first trials are random. Then a Gaussian process (`Surrogate`) is fitted to the scores so far, and the
+    candidate with the highest upper confidence bound is proposed (GP-UCB: Srinivas et al. 2010, arXiv:0912.3995).
+    For the rest of a batch each proposal is believed to score as predicted, so that doubt near it shrinks and the next
+    is chosen elsewhere (GP-BUCB: Desautels et al. 2014). Candidates are random members and what a local search by
+    mutations finds from the best trials. A search of thousands of trials is fitted to 400 of them.
+
+    With a least share of the budget (the sampler's) the score alone counts. Without, half of the proposals are the
+    best below a cost sampled evenly between those of the candidates, so that the front of score and cost fills up.
+    """
+
+    def __init__(
+        self,
+        sampler: BudgetSampler,
+        *,
+        seed: int,
+        objective: str = "macs",
+        presets: Sequence[Architecture] = (),
+    ) -> None:
+        self._sampler, self._objective = sampler, objective
+        self._trade_off_share = 0.0 if sampler.feasible.min_share > 0 else TRADE_OFF_SHARE
+        self._history = History(sampler, seed=seed, presets=presets)
+        self._encoding = Encoding(sampler.space)
+        self._genotypes: dict[Architecture, Genotype | None] = {}
+        self._fitted: tuple[int, Surrogate] | None = None
+
+    def tell(self, trials: Iterable[Trial]) -> None:
+        self._history.tell(trials)
+
+    def ask(self, n: int, batch: int) -> list[Proposal]:
+        opened = self._history.round(n, batch)
+        scored = [t for t in opened.earlier if t.score is not None and self._genotype(t) is not None]
+        if len(scored) >= START and not opened.full:
+            self._propose(opened, scored)
+        return opened.fill()
+
+    def _genotype(self, trial: Trial) -> Genotype | None:
+        if trial.architecture not in self._genotypes:
+            self._genotypes[trial.architecture] = self._history.genotype(trial.architecture)
+        return self._genotypes[trial.architecture]
+
+    def _observed(self, scored: Sequence[Trial]) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the points (N, F) and standardized scores (N,) of the trials that the process is to know."""
+        known = most_informative(scored)
+        scores = without_outliers(np.array([trial.score for trial in known], dtype=float))
+        genotypes = [genotype for genotype in map(self._genotype, known) if genotype is not None]
+        return self._encoding.points(genotypes), (scores - scores.mean()) / (scores.std() or 1.0)
+
+    def _surrogate(self, scored: Sequence[Trial]) -> Surrogate:
+        """Returns the process fitted to the first trials, so many that this function of the record is rarely new."""
+        count = START
+        while int(count * GROWTH) <= len(scored):
+            count = int(count * GROWTH)
+        if self._fitted is None or self._fitted[0] != count:
+            surrogate = Surrogate(self._encoding.groups)
+            surrogate.fit(*self._observed(scored[:count]))
+            self._fitted = count, surrogate
+        return self._fitted[1]
+
+    def _propose(self, opened: Round, scored: Sequence[Trial]) -> None:
+        surrogate, observed = self._surrogate(scored), self._observed(scored)
+        pool = _Pool(self._sampler, opened)
+        pool.sample(SAMPLED)
+        best = sorted(scored, key=lambda trial: -(trial.score or 0.0))[:PARENTS]
+        pool.mutate([genotype for genotype in map(self._genotype, best) if genotype is not None])
+        bounds = np.zeros(0)
+        for _ in range(ROUNDS):
+            fresh = pool.genotypes[len(bounds) :]
+            if not fresh:
+                break
+            bounds = np.append(bounds, _upper(surrogate.condition(*observed, self._encoding.points(fresh))))
+            costs = pool.costs(self._objective)
+            pool.mutate([pool.genotypes[i] for i in self._parents(opened.rng, bounds, costs)])
+        if pool.members:
+            self._offer_best(opened, pool, surrogate.condition(*observed, self._encoding.points(pool.genotypes)))
+
+    def _offer_best(self, opened: Round, pool: _Pool, posterior: Posterior) -> None:
+        costs = pool.costs(self._objective)
+        left = np.ones(len(costs), dtype=bool)
+        while not opened.full and left.any():
+            chosen = self._pick(opened.rng, np.where(left, _upper(posterior), -np.inf), costs)
+            left[chosen] = False
+            opened.offer(pool.members[chosen], "bo")
+            posterior.believe(chosen)
+
+    def _parents(self, rng: random.Random, bounds: np.ndarray, costs: np.ndarray) -> list[int]:
+        """Returns the candidates whose mutations are looked at."""
+        found: list[int] = []
+        left = bounds.copy()
+        while len(found) < min(PARENTS, len(bounds)):
+            found.append(self._pick(rng, left, costs))
+            left[found[-1]] = -np.inf
+        return found
+
+    def _pick(self, rng: random.Random, values: np.ndarray, costs: np.ndarray) -> int:
+        """Returns the place of the highest value, now and then among those below a random cost."""
+        if self._trade_off_share > 0 and rng.random() < self._trade_off_share:
+            finite = costs[np.isfinite(values)]
+            values = np.where(costs <= rng.uniform(finite.min(), finite.max()), values, -np.inf)
+        return int(values.argmax())
+
+
+class _Pool:
+    """New feasible members, each once, among which the proposals of one batch are chosen."""
+
+    def __init__(self, sampler: BudgetSampler, opened: Round) -> None:
+        self._sampler, self._opened = sampler, opened
+        self._seen: set[Architecture] = set()
+        self.members: list[Member] = []
+        self.genotypes: list[Genotype] = []
+
+    def costs(self, metric: str) -> np.ndarray:
+        """Returns what the members cost (M,)."""
+        return np.array([float(member.cost.value(metric) or 0) for member in self.members])
+
+    def sample(self, count: int) -> None:
+        """Adds so many random members by layout, less those that are there or known already."""
+        for _ in range(count):
+            try:
+                member = self._sampler.sample(self._opened.rng)
+            except BudgetError:  # nothing was found in so many tries
+                break
+            self._add(member, self._sampler.space.encode(member.architecture))
+
+    def mutate(self, parents: Iterable[Genotype]) -> None:
+        """Adds those mutations of some members that are feasible."""
+        rng = self._opened.rng
+        for parent in parents:
+            for _ in range(CHILDREN):
+                child = parent
+                for _ in range(rng.choice(MUTATIONS)):
+                    child = mutated(self._sampler.space, child, rng)
+                member = self._sampler.member(child)
+                if member is not None:
+                    self._add(member, child)
+
+    def _add(self, member: Member, genotype: Genotype) -> None:
+        if member.architecture not in self._seen and self._opened.is_new(member.architecture):
+            self._seen.add(member.architecture)
+            self.members.append(member)
+            self.genotypes.append(genotype)
+
+
+def without_outliers(scores: np.ndarray) -> np.ndarray:
+    """Returns scores with the very low ones raised, lest the others look all the same beside them."""
+    median = np.median(scores)
+    return np.maximum(scores, median - OUTLIERS * (scores.max() - median))
+
+
+def _upper(posterior: Posterior) -> np.ndarray:
+    """Returns the upper confidence bounds (M,) of candidates."""
+    return posterior.mean + KAPPA * np.sqrt(posterior.variance)
+
+
+def most_informative(trials: Sequence[Trial]) -> Sequence[Trial]:
+    """Returns at most so many trials, in order: half of them the best, the others the latest of the rest."""
+    if len(trials) <= MOST_OBSERVED:
+        return trials
+    by_score = sorted(range(len(trials)), key=lambda i: -(trials[i].score or 0.0))
+    best, others = by_score[: MOST_OBSERVED // 2], by_score[MOST_OBSERVED // 2 :]
+    return [trials[i] for i in sorted([*best, *sorted(others)[len(best) - MOST_OBSERVED :]])]
