@@ -99,7 +99,7 @@ def summary(found: list[dict[str, float]]) -> dict[str, Any]:
 
 
 def main() -> None:
-    per = int(sys.argv[1]) if len(sys.argv) > 1 else 1
+    per = int(sys.argv[1]) if len(sys.argv) > 1 else 3
     before, after = "before", "size pays until the observations say otherwise"
     ways: dict[str, tuple[bool, Way]] = {
         before: (True, alone), "the process alone, chosen by the root of cost": (False, alone),

@@ -88,11 +88,11 @@ def drawn(networks: Sequence[Architecture], truth: np.ndarray) -> list[dict[str,
     for candidates, seed in itertools.product(CANDIDATES, range(DRAWS)):
         kept = np.array(sorted(random.Random(seed).sample(range(len(networks)), candidates)))
         frame = FeatureScaler(FeatureGroups(groups=tuple(group[kept] for group in measured.groups)))
-        points = frame.points(measured)
+        points, counts = frame.points(measured), frame.standard_counts(measured)
         for count in DRAWN_TRAININGS:
             rows = frame.select(count)
             known = kept[rows]
-            expected = frame.fit(rows, [truth[row] / 100 for row in known]).at(points)[0]
+            expected = frame.fit(rows, [truth[row] / 100 for row in known]).at(points, counts)[0]
             rest = np.setdiff1d(np.arange(len(networks)), known)
             step = frame.costs[0] - macs[kept[0]]  # what a step costs whatever the network
             found.append({
