@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 import nas
+from nas.cli.search import result_lines
 from nas.run import read_run
 from nas.run.events import FinalistEpoch, PhaseInterrupted, SupernetEpoch
 
@@ -212,3 +213,14 @@ def test_an_interrupted_search_says_how_to_go_on_and_does(home: Path) -> None:
     assert [event.phase for event in record.events(PhaseInterrupted)] == ["supernet"]
     assert [event.epoch for event in record.events(SupernetEpoch)] == [1, 2, 3]
     assert len(record.trials()) == 4
+
+
+def test_a_ranking_of_few_networks_is_printed_without_intervals() -> None:
+    few = {"spearman": 1.0, "kendall": 1.0, "low": None, "high": None}
+    ranking = {"n": 2, "verdict": "too few to judge", "score": few, "params": few, "macs": None}
+    lines = result_lines("run", ranking, [], score_name="predicted accuracy after 2 epochs")
+    shown = "Spearman with trained accuracy: score +1.00, params +1.00; too few to judge"
+    assert f"Ranking of 2 trained networks: {shown}" in lines
+    assert "predicted accuracy after 2 epochs" in lines[1]
+    many = {**ranking, "n": 8, "score": {**few, "low": 0.5, "high": 1.0}}
+    assert any("score +1.00 [+0.50, +1.00]" in line for line in result_lines("run", many, []))

@@ -267,6 +267,24 @@ def test_other_images_and_a_torn_line_are_computed_anew(tmp_path: Path) -> None:
     assert scores("nwot", architectures, RankingSettings(work=tmp_path)).values == values
 
 
+def test_known_accuracies_stop_before_they_cost_more_than_the_winner_may() -> None:
+    architectures = members(20)
+    sizes = [nas.cost(each).params for each in architectures]
+    accuracies = [size / max(sizes) / 2 for size in sizes]
+    told = {
+        bound: predict_from_known(architectures, accuracies, 8, winner_trainings=bound)
+        for bound in (3.0, 5.0, math.inf)
+    }
+    winners = {bound: known.costs[int(np.argmax(known.predicted))] for bound, known in told.items()}
+    order = FeatureScaler(FeatureGroups.of(architectures, None)).select(8)
+    assert len(told[3.0].rows) < len(told[5.0].rows) < len(told[math.inf].rows) == len(order)
+    for bound in (3.0, 5.0):
+        seen = len(told[bound].rows)
+        assert set(told[bound].rows) == set(order[:seen])
+        assert seen == 3 or told[bound].trainings <= bound * winners[bound]
+        assert told[bound].trainings + told[bound].costs[order[seen]] > bound * winners[bound]
+
+
 def test_known_accuracies_are_charged_and_not_judged(tmp_path: Path) -> None:
     path = table(tmp_path / "t.csv", members(20))
     lines = path.read_text().splitlines()
