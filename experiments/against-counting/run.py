@@ -1,0 +1,143 @@
+"""Does the default search lose to counting parameters in the same time? See README.md.
+
+    python experiments/against-counting/run.py --data clothing10 --seeds 3
+
+Stopped, it goes on when started again. Every finished pair of searches is a row of `results/against-counting/`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nas.run import read_run
+from nas.run.events import CalibrationTrained, RunFinished, WinnerExported
+
+# Shared by all experiments, one folder up.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from provenance import provenance
+from tables import write_rows
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "results" / "against-counting"
+METHODS = {"default": [], "params": ["--method", "params"]}
+
+
+def read_words() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="a folder of class folders or an .npz, as for nas-search")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--images", type=int, help="the first so many training images of an .npz")
+    parser.add_argument("--space", default="coatnet-small")
+    parser.add_argument("--budget", default="20MFLOPs")
+    parser.add_argument("--resolution", default="64")
+    parser.add_argument("--time", default="20min")
+    parser.add_argument("--threads", default="1", help="of each search; the two of a pair run side by side")
+    parser.add_argument("--work", type=Path, default=Path("runs/against-counting"))
+    return parser.parse_args()
+
+
+def main() -> None:
+    words = read_words()
+    name = Path(words.data).stem + (f"-{words.images}" if words.images else "")
+    work = words.work / name
+    work.mkdir(parents=True, exist_ok=True)
+    data = words.data if words.images is None else str(first_images(Path(words.data), words.images, work))
+    rows: list[dict[str, Any]] = []
+    for seed in range(words.seeds):
+        # Side by side, so that both find the machine equally busy.
+        with ThreadPoolExecutor(len(METHODS)) as pool:
+            rows += pool.map(lambda method: searched(words, data, work, method, seed), METHODS)  # noqa: B023
+        write(name, words, rows)
+    print(json.dumps(json.loads((RESULTS / f"{name}.json").read_text())["differences"], indent=1))
+
+
+def first_images(path: Path, count: int, work: Path) -> Path:
+    """A copy of an .npz with its first training images and all test images."""
+    target = work / f"{path.stem}-{count}.npz"
+    if not target.exists():
+        with np.load(path) as given, tempfile.TemporaryDirectory(dir=work) as folder:
+            arrays = {each: given[each][:count] if each.endswith("_train") else given[each] for each in given}
+            np.savez(Path(folder) / "part.npz", **arrays)
+            (Path(folder) / "part.npz").rename(target)
+    return target
+
+
+def searched(words: argparse.Namespace, data: str, work: Path, method: str, seed: int) -> dict[str, Any]:
+    """One search by the command line, from its start or its stop; what it found."""
+    run = work / f"{method}-{seed}"
+    if run.exists():
+        asked = ["--resume", str(run)]
+    else:
+        asked = [
+            *("--space", words.space, "--budget", words.budget, "--resolution", words.resolution, "--data", data),
+            *("--time", words.time, "--threads", words.threads, "--seed", str(seed), "--no-onnx", "--out", str(run)),
+            *METHODS[method],
+        ]
+    command = [sys.executable, "-c", "import sys; from nas.cli.main import main_search; sys.exit(main_search())"]
+    with (work / f"{method}-{seed}.log").open("a") as log:
+        subprocess.run([*command, *asked], check=True, stdout=log, stderr=log)
+    record = read_run(run)
+    winners = sorted(record.events(WinnerExported), key=lambda event: event.rank)
+    finished, plan = record.last(RunFinished), record.manifest["plan"]
+    assert finished is not None, f"{run} is not finished"
+    best, calibrations = winners[0], record.events(CalibrationTrained)
+    return {
+        "method": method,
+        "seed": seed,
+        "winner": best.digest,
+        "chosen_by": best.chosen_by,
+        "macs": best.macs,
+        "params": best.params,
+        "validation": best.validation_accuracy,
+        "validation_error": best.validation_error,
+        "test": best.test_accuracy,
+        **{f"validation_{name}": best_of(winners, name) for name in ("score", "params", "log_channels", "random")},
+        "finalists": plan["finalists"],
+        "finalist_epochs": plan["finalist_epochs"],
+        "calibrations": len({event.digest for event in calibrations}),
+        "calibration_epochs": max((event.epochs for event in calibrations), default=0),
+        "seconds": round(finished.seconds),
+        "seconds_planned": round(sum(plan["seconds"].values())),
+    }
+
+
+def best_of(winners: list[WinnerExported], name: str) -> float | None:
+    """The best validation accuracy of the finalists that something chose."""
+    return max((w.validation_accuracy or 0.0 for w in winners if w.chosen_by == name), default=None)
+
+
+def write(name: str, words: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
+    write_rows(RESULTS / f"{name}.csv", rows)
+    found: dict[str, Any] = {}
+    for figure in ("validation", "test"):
+        by = {(row["method"], row["seed"]): row[figure] for row in rows}
+        gains = [by["default", seed] - by["params", seed] for seed in sorted({row["seed"] for row in rows})]
+        error = statistics.stdev(gains) / math.sqrt(len(gains)) if len(gains) > 1 else None
+        found[figure] = {
+            **{method: statistics.mean(by[method, seed] for _, seed in by if _ == method) for method in METHODS},
+            "default minus params": statistics.mean(gains),
+            "standard error": error,
+            "seeds": len(gains),
+        }
+    command = "python experiments/against-counting/run.py " + " ".join(
+        f"--{key} {Path(value).name if key == 'data' else value}"
+        for key, value in vars(words).items()
+        if value is not None and key != "work"
+    )
+    facts = {"differences": found, **provenance(command)}
+    (RESULTS / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
