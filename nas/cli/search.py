@@ -243,12 +243,7 @@ def _show(result: SearchResult, console: Console) -> None:
     found = plain(result)
     winners = [{key: winner[key] for key in _WINNER} for winner in found["winners"]]
     console.document({"run": found["run"], "ranking": found["ranking"], "winners": winners})
-    from nas.methods.protocol.report import method_report
-    from nas.run import read_run
-
-    record = read_run(Path(found["run"]))
-    name = method_report(record).score_meaning(record).axis_label
-    for line in result_lines(found["run"], found["ranking"], winners, score_name=name):
+    for line in result_lines(found["run"], found["ranking"], winners, score_name=found["score_name"]):
         console.say(line)
 
 

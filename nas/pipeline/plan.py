@@ -51,6 +51,7 @@ def make_plan(
     misfit: Callable[[int], str | None] = lambda _: None,
     phase: str | None = None,
     training_share: float = TRAINING_SHARE,
+    search_share: float = SEARCH_SHARE,
     plan_method: Callable[[Workload], Planned] = lambda _: Planned(own=MethodPlan(), trial_seconds=0.0, trials=1),
     measure: Measure | None = None,
 ) -> Plan:
@@ -61,7 +62,8 @@ def make_plan(
         stride: How many times smaller the last feature map is than the image.
         cost: Of a typical feasible network, at that resolution.
         misfit: Says of an image side why networks cannot be built for it, such as windows that do not divide a map.
-        phase: What the method trains first; `training_share` is the share of the time for it.
+        phase: What the method trains first.
+        training_share, search_share: Of the time, what is for that, and for scoring.
         plan_method: The method's part of the plan.
         measure: Measures how fast this machine trains; for `--time`, and for what long searches say they take.
 
@@ -85,6 +87,7 @@ def make_plan(
         train_count=info.train_count,
         seconds=seconds,
         training_share=training_share,
+        search_share=search_share,
         rate=rate,
         scoring_rate=rate * machine.rate(size, options.job_threads) / machine.rate(size),
         gpu=machine.gpu,
@@ -97,7 +100,7 @@ def make_plan(
     at_once = min(finalists, options.workers or 1)
     spent = {
         **({} if phase is None else {phase: planned.training_seconds}),
-        "search": planned.setup_seconds + trials * each / (options.workers or 1),
+        "search": planned.setup_seconds + max(1, trials - planned.known) * each / (options.workers or 1),
         "finalists": finalists * (finalist_epochs + workload.validating) * machine.images / rate / at_once,
     }
     if measured is None and measure is not None and sum(spent.values()) > _UNMEASURED_S:

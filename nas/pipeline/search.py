@@ -28,7 +28,8 @@ from nas.methods.protocol.manifest import (
     resolved_data,
 )
 from nas.methods.protocol.phases import do_phase, is_finished
-from nas.methods.protocol.plan import FINALISTS, Plan
+from nas.methods.protocol.plan import FINALISTS, SEARCH_SHARE, Plan
+from nas.methods.protocol.report import method_report
 from nas.methods.protocol.search_method import SearchMethod
 from nas.options import METHODS, SearchOptions
 from nas.options.searchers import default_searcher
@@ -54,10 +55,15 @@ from nas.training.threads import threads_set
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchResult:
-    """Where the run is, what its scores were worth, and its winners, best first."""
+    """Where the run is, what its scores were worth, and its winners, best first.
+
+    Attributes:
+        score_name: What a score is, such as "predicted accuracy after 3 epochs".
+    """
 
     run: str
     ranking: dict[str, Any]
+    score_name: str
     winners: list[Winner]
 
 
@@ -212,6 +218,7 @@ class SearchPipeline:
             misfit=lambda size: misfit(self.space.adapted(resolution=size)),
             phase=method.phase,
             training_share=method.training_share,
+            search_share=0.0 if method.free_scores else SEARCH_SHARE,
             plan_method=method.plan,
             measure=self._measured_rate,
         )
@@ -273,7 +280,7 @@ class SearchPipeline:
         if not run.events(RunFinished):
             run.append(RunFinished(seconds=earlier_seconds(run) + time.monotonic() - began))
         _rebuild(run)
-        return SearchResult(run=str(run.path), ranking=found, winners=winners)
+        return SearchResult(run=str(run.path), ranking=found, score_name=_score_name(run), winners=winners)
 
     def _search(self, context: Context) -> Any:
         """Trains what the method needs, then proposes and scores; what was trained is let go of afterwards."""
@@ -328,8 +335,13 @@ def _finished(run: Run) -> SearchResult | None:
     return SearchResult(
         run=str(run.path),
         ranking=found.statistics(),
+        score_name=_score_name(run),
         winners=[Winner.of(event, run.path) for _, event in sorted(winners.items())],
     )
+
+
+def _score_name(run: Run) -> str:
+    return method_report(run).score_meaning(run).axis_label
 
 
 def _rebuild(run: Run) -> None:

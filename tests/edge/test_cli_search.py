@@ -47,6 +47,10 @@ class Winner:
     params: int
     score: float
     test_accuracy: float | None
+    validation_accuracy: float | None = 0.96
+    validation_error: float | None = 0.01
+    on_front: bool = True
+    chosen_by: str = "score"
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class Result:
     run: Path
     ranking: dict[str, Any]
     winners: list[Winner]
+    score_name: str = "predicted accuracy after 3 epochs"
 
 
 @dataclass(frozen=True)
@@ -165,7 +170,11 @@ def test_json_result_is_one_document_on_standard_output(
             "macs": 4_100_000_000,
             "params": 24_000_000,
             "score": None,
+            "validation_accuracy": 0.96,
+            "validation_error": 0.01,
             "test_accuracy": 0.9722,
+            "on_front": True,
+            "chosen_by": "score",
         }
     ]
     assert "by the way" in err
@@ -178,7 +187,8 @@ def test_result_for_people_tells_winners_ranking_and_what_next(
     stub(search=lambda space, **rest: result(tmp_path))
     assert main_search(MAIN_JOB) == 0
     out = capsys.readouterr().out
-    for told in ("0.9722", "4.10 GMACs", "24.00 M params", "what papers call FLOPs", "+0.80 [+0.30, +0.95]"):
+    names = ("rank", "validation accuracy", "predicted accuracy after 3 epochs", "chosen by", "1*", "0.9600 ± 0.0100")
+    for told in (*names, "0.9722", "4.10 GMACs", "24.00 M params", "what papers call FLOPs", "+0.80 [+0.30, +0.95]"):
         assert told in out
     assert f"python {tmp_path}/winners/1/model.py" in out
     assert "the score tells more than size does" in out
@@ -277,6 +287,7 @@ def test_dry_run_document_has_space_costs_and_fits(
         "fits": 0.25,
         "layouts": FOUND["layouts"],
         "exact": True,
+        "plan": None,
     }
 
 
@@ -314,6 +325,16 @@ def test_dry_run_counts_with_the_classes_and_channels_of_the_supernet_s_run(
         assert main_search(["--space", "coatnet-small", *words, "--dry-run", "--json"]) == 0
         found.append(capsys.readouterr().out)
     assert found[0] == found[1] != found[2]
+
+
+def test_dry_run_with_data_says_what_the_search_would_do_and_for_how_long(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--space", "coatnet-small", "--budget", "3MFLOPs", "--data", "digits", "--train-resolution", "16"]
+    words += ["--finalists", "2", "--finalist-epochs", "1", "--method", "params", "--trials", "7", "--dry-run"]
+    assert main_search([*words, "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)["plan"]
+    assert (plan["finalists"], plan["finalist_epochs"], plan["trials"]) == (2, 1, 7)
+    assert main_search(words) == 0
+    assert "search: 7 networks; finalists: 2 x 1 epochs; cpu" in capsys.readouterr().out
 
 
 def test_dry_run_refuses_data_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:

@@ -83,7 +83,7 @@ def make_run(
     rng = random.Random(0)
     asked = {
         "space": "coatnet-small", "budgets": ["8MFLOPs"], "data": "digits", "seed": 7, "method": "supernet",
-        "searcher": "evolution", "metric": "accuracy", "objective": "macs", "min_share": 0.75, "trials": None,
+        "searcher": None, "metric": "accuracy", "objective": "macs", "min_share": 0.75, "trials": None,
         "finalists": None, "resolution": None, "train_resolution": None, "onnx": None,
         **(options or {}),
     }  # fmt: skip

@@ -138,14 +138,17 @@ def test_winners_are_within_the_budget_and_use_what_they_should_of_it(done: Done
         assert (cost.macs, cost.params) == (winner.macs, winner.params)
 
 
-def test_winners_are_a_front_ranked_by_training(done: Done) -> None:
+def test_winners_are_all_finalists_ranked_by_training_and_the_front_is_marked(done: Done) -> None:
     macs = [winner.macs for winner in done.result.winners]
     assert [winner.rank for winner in done.result.winners] == [*range(1, len(macs) + 1)]
-    assert macs == sorted(macs, reverse=True)
+    front = [winner.macs for winner in done.result.winners if winner.on_front]
+    assert front[0] == macs[0]
+    assert front == sorted(front, reverse=True)
+    assert {winner.chosen_by for winner in done.result.winners} >= {"score", "params"}
     finalists = {event.digest: event for event in read_run(done.path).events(FinalistTrained)}
     accuracies = [finalists[winner.digest].validation_accuracy for winner in done.result.winners]
     assert accuracies == sorted(accuracies, reverse=True)
-    assert accuracies[0] == max(event.validation_accuracy for event in finalists.values())
+    assert len(accuracies) == len(finalists) == 3
     for winner in done.result.winners:
         assert winner.test_accuracy == finalists[winner.digest].test_accuracy
 
@@ -277,7 +280,7 @@ def test_a_search_stopped_in_the_supernet_ends_with_the_same_trials(done: Done, 
 
     path = tmp_path / "b"
     with pytest.raises(KeyboardInterrupt):
-        run_search(path, Stop(), finalists=1)
+        run_search(path, Stop())
     assert [event.phase for event in read_run(path).events(PhaseInterrupted)] == ["supernet"]
     assert not read_run(path).trials()
     nas.resume(path)
@@ -297,7 +300,7 @@ def test_a_run_of_another_space_is_not_resumed(done: Done, tmp_path: Path) -> No
 @pytest.mark.usefixtures("unexported")
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_trials(done: Done, tmp_path: Path) -> None:
-    run_search(tmp_path / "b", finalists=1, finalist_epochs=1)
+    run_search(tmp_path / "b", finalist_epochs=1)
     assert trials(tmp_path / "b") == trials(done.path)
     run_search(tmp_path / "c", finalists=1, finalist_epochs=1, seed=1)
     assert trials(tmp_path / "c") != trials(done.path)

@@ -18,8 +18,6 @@ from nas.data import Dataset
 from nas.methods.calibrated.features import FeatureGroups, FeatureScaler
 from nas.methods.calibrated.gaussian_process import AveragedGP, expected_accuracy
 from nas.progress import Progress
-from nas.run import RunRecord
-from nas.run.events import CalibrationTrained
 from nas.training import Recipe, fresh_network, train_network
 
 _FEWEST_LEFT_OUT = 4
@@ -148,13 +146,6 @@ def calibrate(
         trained=tuple(trained),
         images=images,
     )
-
-
-def longest_trainings(record: RunRecord) -> list[CalibrationTrained]:
-    """Of the trainings that a run has on record, those of the most epochs, which scores are fitted to."""
-    events = record.events(CalibrationTrained)
-    most = max((event.epochs for event in events), default=0)
-    return [event for event in events if event.epochs == most]
 
 
 def train_shortly(

@@ -20,7 +20,6 @@ from nas.methods.calibrated.calibration import (
     calibrate,
     chosen_rows,
     leave_one_out,
-    longest_trainings,
     rank_correlation,
     train_shortly,
 )
@@ -34,7 +33,7 @@ from nas.methods.calibrated.planning import (
     CalibratedPlan,
     plan_calibration,
 )
-from nas.methods.calibrated.report import left_out_line
+from nas.methods.calibrated.report import left_out_line, longest_trainings
 from nas.methods.calibrated.scorer import CalibratedScorer, CalibratedScoring
 from nas.methods.counted import CountedScoring
 from nas.methods.protocol.context import Context
@@ -74,6 +73,7 @@ class CalibratedMethod(SearchMethod[CalibratedOptions]):
 
     phase = FOLDER
     training_share = TRAINING_SHARE
+    _measured: tuple[Architecture, ...] = ()
     plan_type = CalibratedPlan
     free_scores = True
 
@@ -125,6 +125,7 @@ class CalibratedMethod(SearchMethod[CalibratedOptions]):
         # Those that will be finalists whatever their scores cost nothing, since they go on from here.
         fixed = list(context.portfolio.values())
         networks = list(dict.fromkeys([*fixed, *reference_networks(context.sampler, own.reference, seed=seed)]))
+        self._measured = tuple(networks)
         proxies = Proxies(ProxyValues(context.data, seed=seed, device=plan.proxy_device))
         with threads_set(plan.job_threads):
             reference = _measure(context, networks, proxies)
@@ -158,9 +159,11 @@ class CalibratedMethod(SearchMethod[CalibratedOptions]):
         return CalibratedScoring(calibration=trained, data=context.data, seed=context.options.seed, device=device)
 
     def first_proposals(self, run: RunRecord) -> tuple[Architecture, ...]:
-        """The networks of the calibration, the best first, so that the best of them may become finalists."""
+        """The networks of the calibration, the best first, so that the best of them may become finalists; then all others
+        that are measured, whose scores cost nothing.
+        """
         found = sorted(longest_trainings(run), key=lambda event: -event.accuracy)
-        return tuple(Architecture.from_dict(event.architecture) for event in found)
+        return (*(Architecture.from_dict(event.architecture) for event in found), *self._measured)
 
     # -- nas rank ------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from nas.errors import OptionError
 from nas.methods.calibrated.options import CalibratedOptions
 from nas.methods.counted import BASELINES
-from nas.methods.protocol.plan import SEARCH_SHARE, MethodPlan, Planned, Workload, within
+from nas.methods.protocol.plan import MethodPlan, Planned, Workload, within
 from nas.methods.zero_cost.planning import proxy_seconds, reference_count
 
 LEAST_SHARE = 6
@@ -26,6 +26,8 @@ TRAININGS, FEWEST = 12, 4
 _FEWEST_FITTED = 2
 FALLBACK = "params"
 """The count that is the score where nothing can be trained for long enough."""
+_MEASURING_SHARE = 0.05
+"""Of the time, for the proxies of the reference networks, and as much for those of further candidates."""
 _FINALISTS_PART = 0.85
 """Of the epochs that finalists and calibration share, where the user says nothing."""
 WORTH_IT = 2 * LEAST_SHARE
@@ -61,8 +63,9 @@ def plan_calibration(workload: Workload, asked: CalibratedOptions) -> Planned:
     Raises:
         OptionError: If the trainings that are asked for are shorter than a sixth of the finalists', or longer.
     """
-    reference, each = reference_count(workload), proxy_seconds(workload)
-    left = workload.seconds * (1 - SEARCH_SHARE) - reference * each
+    reference, each = reference_count(workload, _MEASURING_SHARE), proxy_seconds(workload)
+    further = within(round(_MEASURING_SHARE * workload.seconds / each), 24, 112)
+    left = workload.seconds - (reference + further) * each
     affordable = max(0.0, left) * workload.rate / workload.images
     count, finalist_epochs = workload.finalists(affordable * _FINALISTS_PART)
     epochs = asked.calibration_epochs
@@ -92,6 +95,8 @@ def plan_calibration(workload: Workload, asked: CalibratedOptions) -> Planned:
         own=CalibratedPlan(reference=reference, trainings=trainings, epochs=epochs),
         training_seconds=reference * each + training,
         trial_seconds=each,
+        trials=reference + further,
+        known=reference,
         finalists=(count, finalist_epochs),
     )
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from nas.formats import count, percent
-from nas.methods.calibrated.calibration import longest_trainings
 from nas.methods.protocol.report import MethodReport, MethodSection, ScoreMeaning, Table, accuracy_name
 from nas.run import RunRecord
-from nas.run.events import CalibrationFailed, CalibrationLeftOut
+from nas.run.events import CalibrationFailed, CalibrationLeftOut, CalibrationTrained
 
 
 def section(record: RunRecord) -> MethodSection:
@@ -43,6 +42,13 @@ def score_meaning(record: RunRecord) -> ScoreMeaning:
         is_accuracy=True,
         axis_label=f"predicted {accuracy_name(record)}{length}",
     )
+
+
+def longest_trainings(record: RunRecord) -> list[CalibrationTrained]:
+    """Of the trainings that a run has on record, those of the most epochs, which scores are fitted to."""
+    events = record.events(CalibrationTrained)
+    most = max((event.epochs for event in events), default=0)
+    return [event for event in events if event.epochs == most]
 
 
 def left_out_line(trained: int, spearman: float | None) -> str:

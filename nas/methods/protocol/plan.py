@@ -28,8 +28,8 @@ TRAINING_SHARE, SEARCH_SHARE = 0.4, 0.15
 rest."""
 FEWEST_FINALISTS, FINALISTS, MOST_FINALISTS = 2, 4, 8
 """By score, by either count, at random; with more time more by score, with less the best by score and by parameters."""
-LEAST_EPOCHS, MOST_EPOCHS = 6, 60
-"""Of a finalist where the user says nothing."""
+LEAST_EPOCHS, _LONG_EPOCHS, MOST_EPOCHS = 6, 24, 60
+"""Of a finalist where the user says nothing; there are more than four once all can have the second number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +134,7 @@ class Workload:
         images: Training images, about.
         train_count: Those given for training, before search-validation is taken out.
         seconds: How long the search may take, from its method's training to its finalists'.
-        training_share: Of that, what the method trains before the search may take.
+        training_share, search_share: Of that, what the method trains before the search may take, and the search.
         rate: Images a second in training, with all threads.
         scoring_rate: The same on the threads of one scoring job, whatever the number of workers: that must not decide
             which networks are looked at.
@@ -145,6 +145,7 @@ class Workload:
     train_count: int
     seconds: float
     training_share: float
+    search_share: float
     rate: float
     scoring_rate: float
     gpu: bool
@@ -157,7 +158,7 @@ class Workload:
     @property
     def finalists_affordable(self) -> float:
         """Epochs that can be given to all finalists together."""
-        return self.seconds * (1 - self.training_share - SEARCH_SHARE) * self.rate / self.images
+        return self.seconds * (1 - self.training_share - self.search_share) * self.rate / self.images
 
     @property
     def validating(self) -> float:
@@ -169,7 +170,7 @@ class Workload:
         """The number of finalists and the epochs of each, given the epochs that can be spent on all together."""
         if self.options.finalists is None:
             enough = int(affordable / (LEAST_EPOCHS + self.validating))
-            many = affordable / MOST_FINALISTS >= 1.5 * LEAST_EPOCHS + self.validating
+            many = affordable / MOST_FINALISTS >= _LONG_EPOCHS + self.validating
             count = MOST_FINALISTS if many else within(enough, FEWEST_FINALISTS, FINALISTS)
         else:
             count = self.options.finalists
@@ -189,6 +190,7 @@ class Planned:
         setup_seconds: Of what it does before it scores the first architecture.
         trial_seconds: Of scoring one architecture.
         trials: Architectures to score where the user says nothing; None is as many as can be afforded.
+        known: Of these, how many will have been measured before the search, and take no time in it.
         finalists: Their number and the epochs of each; None is what a search plans otherwise.
     """
 
@@ -197,6 +199,7 @@ class Planned:
     setup_seconds: float = 0.0
     trial_seconds: float
     trials: int | None = None
+    known: int = 0
     finalists: tuple[int, int] | None = None
 
 

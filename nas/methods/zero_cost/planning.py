@@ -15,6 +15,6 @@ def proxy_seconds(workload: Workload) -> float:
     return PROXY_IMAGES / workload.scoring_rate
 
 
-def reference_count(workload: Workload) -> int:
-    """How many reference networks can be measured in their share of the time."""
-    return within(round(workload.seconds * REFERENCE_SHARE * workload.rate / PROXY_IMAGES), 24, 128)
+def reference_count(workload: Workload, share: float = REFERENCE_SHARE) -> int:
+    """How many reference networks can be measured in a share of the time."""
+    return within(round(workload.seconds * share * workload.rate / PROXY_IMAGES), 24, 128)
