@@ -29,7 +29,7 @@ from nas.benchmark.tables import read_table
 from nas.methods.calibrated.features import FeatureGroups, FeatureScaler, Proxies, logit
 from nas.methods.calibrated.gaussian_process import AveragedGP, select_by_variance_reduction
 from nas.methods.calibrated.kernels import noise, prior
-from nas.methods.calibrated.method import LedgerTraining
+from nas.methods.calibrated.trainings import LedgerTraining
 from nas.methods.protocol.ranking import RankingSettings, RankingTask
 from nas.methods.zero_cost.proxy_cache import ProxyValues
 from nas.progress import Silent
