@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from nas.ops.basic import Conv, activation, whole
-from nas.ops.initialization import fan_out
 from nas.ops.spec import Shape, make, op, require
 
 
@@ -80,7 +79,6 @@ class ConvStem(nn.Module):
         self.norm = nn.BatchNorm2d(width, eps=config.eps, momentum=0.01)
         self.activation = activation(config.activation)
         self.second = padded_conv(config.padding, width, width, k, 1, bias=bias)
-        fan_out(self.first, self.second)
         self.shape = Shape(width, *reduced(shape, config.stride))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -166,7 +164,6 @@ class SqueezeExcite(nn.Module):
         self.activation = activation(config.activation)
         self.excite = nn.Conv2d(config.rd_channels, shape.channels, 1)
         self.gate = activation(config.gate)
-        fan_out(self.squeeze, self.excite)
         self.shape = shape
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -226,7 +223,6 @@ class MBConv(nn.Module):
         gate = SqueezeExcite.Config(rd_channels=squeezed) if squeezed else None
         self.squeeze_excite = SqueezeExcite(gate, inner) if gate else nn.Identity()
         self.project = nn.Conv2d(hidden, width, 1)
-        fan_out(self.expand, self.depthwise, self.project)
         self.shape = Shape(width, *reduced(shape, s))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -263,7 +259,6 @@ class PoolProject(nn.Module):
         changes = config.width != shape.channels
         bias = config.norm is None
         self.project = nn.Conv2d(shape.channels, config.width, 1, bias=bias) if changes else nn.Identity()
-        fan_out(self.project)
         self.norm = make(config.norm, self.shape) if changes and config.norm else nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

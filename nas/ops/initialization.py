@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from torch import nn
 
 
@@ -18,19 +16,6 @@ def linear(channels: int, width: int, *, bias: bool = True) -> nn.Linear:
     if bias:
         nn.init.zeros_(layer.bias)
     return layer
-
-
-def fan_out(*layers: nn.Module) -> None:
-    """Gives convolutions EfficientNet's weights (Tan and Le 2019, arXiv:1905.11946): He's normal by fan-out, no biases.
-
-    Their variance is 2 / (kernel positions * channels out / groups); modules of other kinds are left alone.
-    """
-    for layer in layers:
-        if isinstance(layer, nn.Conv2d):
-            fan = math.prod(layer.kernel_size) * layer.out_channels // layer.groups
-            nn.init.normal_(layer.weight, std=math.sqrt(2 / fan))
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
 
 
 def zero_gamma(branch: nn.Module) -> None:

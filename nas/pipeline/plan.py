@@ -35,6 +35,8 @@ _SMALL_DATA, _SHORT_SECONDS, _LONG_SECONDS = 5000, 720.0, 3600.0
 _STARTING_S, _EXPORT_S, _ONNX_S = 6.0, 2.0, 3.0
 """What a search takes for itself on a CPU: reading data, tables and the report; each export, with ONNX or without."""
 _LEAST_S = 20.0
+_TOO_LONG = 1.15
+"""Times the time that was asked for, what a plan may come to: its parts are whole networks and epochs."""
 _UNMEASURED_S = 60.0
 """Searches below this are over before it would pay to measure how long they take."""
 Measure: TypeAlias = Callable[[int, Recipe], float]
@@ -106,6 +108,8 @@ def make_plan(
     if measured is None and measure is not None and sum(spent.values()) > _UNMEASURED_S:
         measured = measure(size, recipe)
         spent = {name: value * rate / measured for name, value in spent.items()}
+    spent["export"] = _overhead(options, finalists)
+    _check_time(options, sum(spent.values()))
     return Plan(
         device=machine.device,
         dtype=recipe.dtype,
@@ -120,7 +124,7 @@ def make_plan(
         finalist_epochs=finalist_epochs,
         learning_rate=recipe.learning_rate,
         augment=recipe.augment,
-        seconds={**spent, "export": _overhead(options, finalists)},
+        seconds=spent,
         images_per_second=measured,
         method=planned.own,
     )
@@ -167,6 +171,15 @@ class _Machine:
         )
         seconds = _SHORT_SECONDS if images < _SMALL_DATA else _LONG_SECONDS
         return cls(device=device, threads=threads, images=images, seconds=seconds, recipe=recipe, rate=rate)
+
+
+def _check_time(options: SearchOptions, seconds: float) -> None:
+    if options.time is not None and seconds > _TOO_LONG * options.time:
+        raise OptionError(
+            f"--time {options.time:,} seconds is too short: with these options the least search takes about "
+            f"{math.ceil(seconds / 60)}min on this machine. Give that, or --method params, or a smaller "
+            "--train-resolution."
+        )
 
 
 def _overhead(options: SearchOptions, finalists: int) -> float:

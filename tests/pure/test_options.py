@@ -325,3 +325,28 @@ def test_a_method_from_outside_brings_its_options_along() -> None:
         SearchOptions.of(**GIVEN, flavor="swet").validate()
     with pytest.raises(OptionError, match="--epochs 3 is an option of --method supernet or blockwise, and --method fl"):
         SearchOptions.of(**GIVEN, method="flavored", epochs=3)
+
+
+@pytest.mark.parametrize(
+    ("word", "seconds"),
+    [("90s", 90), ("20min", 1200), ("2h", 7200), ("1h30min", 5400), ("1.5h", 5400), ("1d", 86_400), ("120", 120)],
+)
+def test_a_time_is_read_in_seconds_and_spelled_again(word: str, seconds: int) -> None:
+    kind = declared(SearchOptions)["time"].kind
+    assert kind.read("time", word) == seconds
+    options = SearchOptions.of(**GIVEN, time=seconds)
+    options.validate()
+    words = options.command()
+    assert kind.read("time", words[words.index("--time") + 1]) == seconds
+
+
+@pytest.mark.parametrize("word", ["", "h", "20 min", "20m", "1h x", "-2h", "2hours", "1..5h"])
+def test_what_is_no_time_is_refused_with_what_is(word: str) -> None:
+    with pytest.raises(OptionError, match=r"--time .*: give a time with its unit, such as 90s, 20min, 2h or 1h30min\."):
+        declared(SearchOptions)["time"].kind.read("time", word)
+
+
+@pytest.mark.parametrize("seconds", [20, 0, 10**12, "20min", 60.0])
+def test_a_time_that_no_search_can_have_is_refused(seconds: object) -> None:
+    with pytest.raises(OptionError, match="--time must be at least 30 seconds"):
+        SearchOptions.of(**GIVEN, time=seconds).validate()

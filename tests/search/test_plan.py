@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from nas.budget import Budget, Cost
 from nas.costs import misfit
 from nas.data import DataInfo
 from nas.errors import OptionError
-from nas.methods.calibrated.method import CalibratedPlan
+from nas.methods.calibrated.planning import FEWEST, WORTH_IT, CalibratedPlan, least_epochs
 from nas.methods.protocol.plan import Plan
 from nas.methods.supernet.method import SupernetPlan
 from nas.options import METHODS, SearchOptions
@@ -200,3 +201,95 @@ def test_a_size_that_windows_do_not_divide_is_not_planned_and_refused_where_it_i
     assert make_plan(OPTIONS.replaced(train_resolution=56), info(), **asked).train_resolution == 56
     with pytest.raises(OptionError, match=r"Give another size\.$"):
         make_plan(OPTIONS, info(), **{**asked, "misfit": lambda _: "Nothing fits."})
+
+
+# -- a search that is planned for a time ----------------------------------------------------------------------
+
+
+def timed(seconds: int, *, rate: float = 100.0, train: int = 3000, **given: Any) -> Plan:
+    """On a machine that trains so many images a second."""
+    options = OPTIONS.replaced(time=seconds, onnx=False, **given)
+    return planned(options, info(side=64, train=train, channels=3), measure=lambda side, recipe: rate)
+
+
+TOO_SHORT = {("supernet", 300, 100.0), ("nwot", 300, 100.0)}
+
+
+@pytest.mark.parametrize("seconds", [300, 1200, 3600, 36_000])
+@pytest.mark.parametrize("method", ["calibrated", "params", "supernet", "nwot"])
+@pytest.mark.parametrize("rate", [100.0, 400.0])
+def test_a_planned_time_is_kept_and_used(seconds: int, method: str, rate: float) -> None:
+    try:
+        plan = timed(seconds, rate=rate, method=method)
+    except OptionError as refused:
+        least = re.search(
+            rf"^--time {seconds:,} seconds is too short: .* about (\d+)min on this machine\.", str(refused)
+        )
+        assert least is not None
+        assert int(least[1]) * 60 > 1.15 * seconds
+        assert (method, seconds, rate) in TOO_SHORT
+        assert timed(int(least[1]) * 60, rate=rate, method=method)
+        return
+    assert plan.images_per_second == rate
+    spent = sum(plan.seconds.values())
+    assert spent < 1.15 * seconds
+    # At the longest, every finalist has all the epochs that it can use, or the supernet has.
+    most = 60 in (plan.finalist_epochs, getattr(plan.method, "epochs", 0))
+    assert spent > 0.7 * seconds or most
+
+
+def test_more_time_never_trains_finalists_for_less_than_a_calibration_of_theirs_is_worth() -> None:
+    epochs = {seconds: timed(seconds) for seconds in range(300, 6000, 300)}
+    for plan in epochs.values():
+        own = plan.of(CalibratedPlan)
+        if own.trainings:
+            assert own.trainings >= FEWEST
+            assert plan.finalist_epochs >= WORTH_IT
+            assert least_epochs(plan.finalist_epochs) <= own.epochs <= plan.finalist_epochs
+        else:
+            assert own.epochs == 0
+    assert {bool(plan.of(CalibratedPlan).trainings) for plan in epochs.values()} == {True, False}
+
+
+@pytest.mark.parametrize("finalist_epochs", [12, 16, 30, 60])
+def test_a_calibration_is_a_sixth_of_the_finalists_epochs_whatever_else_is_asked(finalist_epochs: int) -> None:
+    plan = planned(OPTIONS.replaced(finalist_epochs=finalist_epochs, calibrations=10))
+    assert plan.of(CalibratedPlan).epochs >= finalist_epochs / 6
+    assert plan.of(CalibratedPlan).trainings == 10
+    too_short = OPTIONS.replaced(finalist_epochs=finalist_epochs, calibration_epochs=1)
+    with pytest.raises(
+        OptionError, match=rf"--calibration-epochs 1 is less than a sixth of the {finalist_epochs} epochs"
+    ):
+        planned(too_short)
+    with pytest.raises(OptionError, match=r"is more than the .* epochs of a finalist"):
+        planned(OPTIONS.replaced(finalist_epochs=finalist_epochs, calibration_epochs=finalist_epochs + 1))
+
+
+def test_epochs_of_a_calibration_alone_bound_those_of_finalists() -> None:
+    assert planned(OPTIONS.replaced(calibration_epochs=1)).finalist_epochs <= 6
+
+
+def test_counting_is_the_score_where_no_calibration_is_long_enough_and_says_so() -> None:
+    plan, method = timed(300), METHODS["calibrated"].load()("calibrated", OPTIONS.of_method())
+    assert plan.of(CalibratedPlan).trainings == 0
+    assert method.count(plan) == "params"
+    first, [reason] = method.describe(plan, OPTIONS, images=2400)
+    assert first == "Scores: params, counted"
+    assert "no time to train 4 networks for a sixth of theirs" in reason
+
+
+def test_a_short_search_is_not_measured_and_a_long_one_is_for_what_it_says_alone() -> None:
+    asked: list[int] = []
+
+    def measure(side: int, recipe: Any) -> float:
+        asked.append(side)
+        return 50.0
+
+    short = OPTIONS.replaced(finalists=1, finalist_epochs=1, method="params", trials=3)
+    assert planned(short, measure=measure).images_per_second is None
+    assert not asked
+    plan, told = planned(measure=measure), planned()
+    assert (plan.images_per_second, len(asked)) == (50.0, 1)
+    same = ("trials", "finalists", "finalist_epochs", "train_resolution", "method")
+    assert [getattr(plan, name) for name in same] == [getattr(told, name) for name in same]
+    assert plan.seconds != told.seconds

@@ -116,6 +116,39 @@ def test_a_finished_training_is_not_trained_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("often")
+@pytest.mark.parametrize("pauses", [(1,), (2,), (1, 2)])
+def test_a_training_that_pauses_ends_with_the_bits_of_one_that_does_not(
+    tmp_path: Path, pauses: tuple[int, ...]
+) -> None:
+    data, asked = tiny_data(), recipe()
+    whole = fresh_network(member(tiny_space()), seed=5)
+    reached = train_network(whole, data, asked, progress=Silent())
+    seen: list[int] = []
+    for until in (*pauses, None):
+        network = fresh_network(member(tiny_space()), seed=5)
+        accuracy = train_network(
+            network,
+            data,
+            asked,
+            progress=Silent(),
+            folder=tmp_path,
+            until=until,
+            on_epoch=lambda row: seen.append(row["epoch"]),
+        )
+        assert len(list(tmp_path.glob("step-*"))) == 1
+    assert same_tensors(network.state_dict(), whole.state_dict())
+    assert accuracy == reached
+    assert seen == [1, 2, 3], "no epoch is trained twice"
+
+
+def test_a_pause_behind_what_is_trained_trains_nothing(tmp_path: Path) -> None:
+    for until in (2, 1):
+        network = fresh_network(member(tiny_space()), seed=5)
+        train_network(network, tiny_data(), recipe(), progress=Silent(), folder=tmp_path, until=until)
+    [path] = tmp_path.glob("step-*")
+    assert path.name == "step-00000008.safetensors"
+
+
 def test_two_checkpoints_are_kept_on_the_way_and_the_weights_at_the_end(tmp_path: Path) -> None:
     with suppress(Stopped):
         network_training(tmp_path, StopAt(2 * STEPS), [])
