@@ -53,7 +53,6 @@ def make_plan(
     misfit: Callable[[int], str | None] = lambda _: None,
     phase: str | None = None,
     training_share: float = TRAINING_SHARE,
-    search_share: float = SEARCH_SHARE,
     plan_method: Callable[[Workload], Planned] = lambda _: Planned(own=MethodPlan(), trial_seconds=0.0, trials=1),
     measure: Measure | None = None,
 ) -> Plan:
@@ -64,8 +63,7 @@ def make_plan(
         stride: How many times smaller the last feature map is than the image.
         cost: Of a typical feasible network, at that resolution.
         misfit: Says of an image side why networks cannot be built for it, such as windows that do not divide a map.
-        phase: What the method trains first.
-        training_share, search_share: Of the time, what is for that, and for scoring.
+        phase: What the method trains first; `training_share` of the time is for it.
         plan_method: The method's part of the plan.
         measure: Measures how fast this machine trains; for `--time`, and for what long searches say they take.
 
@@ -89,20 +87,21 @@ def make_plan(
         train_count=info.train_count,
         seconds=seconds,
         training_share=training_share,
-        search_share=search_share,
         rate=rate,
         scoring_rate=rate * machine.rate(size, options.job_threads) / machine.rate(size),
         gpu=machine.gpu,
     )
     planned = plan_method(workload)
-    finalists, finalist_epochs = planned.finalists or workload.finalists(workload.finalists_affordable)
     each = planned.trial_seconds
     trials = options.trials or planned.trials or within(round(seconds * SEARCH_SHARE / max(each, 1e-9)), 24, 240)
+    searching = planned.setup_seconds + max(1, trials - planned.known) * each / (options.workers or 1)
+    rest = max(0.0, seconds - planned.training_seconds - searching)
+    finalists, finalist_epochs = planned.finalists or workload.finalists(rest * rate / machine.images)
     finalists = min(finalists, trials)
     at_once = min(finalists, options.workers or 1)
     spent = {
         **({} if phase is None else {phase: planned.training_seconds}),
-        "search": planned.setup_seconds + max(1, trials - planned.known) * each / (options.workers or 1),
+        "search": searching,
         "finalists": finalists * (finalist_epochs + workload.validating) * machine.images / rate / at_once,
     }
     if measured is None and measure is not None and sum(spent.values()) > _UNMEASURED_S:

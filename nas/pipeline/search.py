@@ -28,7 +28,7 @@ from nas.methods.protocol.manifest import (
     resolved_data,
 )
 from nas.methods.protocol.phases import do_phase, is_finished
-from nas.methods.protocol.plan import FINALISTS, SEARCH_SHARE, Plan
+from nas.methods.protocol.plan import FINALISTS, Plan
 from nas.methods.protocol.report import method_report
 from nas.methods.protocol.search_method import SearchMethod
 from nas.options import METHODS, SearchOptions
@@ -218,7 +218,6 @@ class SearchPipeline:
             misfit=lambda size: misfit(self.space.adapted(resolution=size)),
             phase=method.phase,
             training_share=method.training_share,
-            search_share=0.0 if method.free_scores else SEARCH_SHARE,
             plan_method=method.plan,
             measure=self._measured_rate,
         )

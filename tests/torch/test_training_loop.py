@@ -115,7 +115,6 @@ def test_a_finished_training_is_not_trained_again(tmp_path: Path) -> None:
     assert len(rows) == 3
 
 
-@pytest.mark.usefixtures("often")
 @pytest.mark.parametrize("pauses", [(1,), (2,), (1, 2)])
 def test_a_training_that_pauses_ends_with_the_bits_of_one_that_does_not(
     tmp_path: Path, pauses: tuple[int, ...]
@@ -149,6 +148,7 @@ def test_a_pause_behind_what_is_trained_trains_nothing(tmp_path: Path) -> None:
     assert path.name == "step-00000008.safetensors"
 
 
+@pytest.mark.usefixtures("often")
 def test_two_checkpoints_are_kept_on_the_way_and_the_weights_at_the_end(tmp_path: Path) -> None:
     with suppress(Stopped):
         network_training(tmp_path, StopAt(2 * STEPS), [])

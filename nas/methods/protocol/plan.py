@@ -134,7 +134,7 @@ class Workload:
         images: Training images, about.
         train_count: Those given for training, before search-validation is taken out.
         seconds: How long the search may take, from its method's training to its finalists'.
-        training_share, search_share: Of that, what the method trains before the search may take, and the search.
+        training_share: Of that, what the method trains before the search may take.
         rate: Images a second in training, with all threads.
         scoring_rate: The same on the threads of one scoring job, whatever the number of workers: that must not decide
             which networks are looked at.
@@ -145,7 +145,6 @@ class Workload:
     train_count: int
     seconds: float
     training_share: float
-    search_share: float
     rate: float
     scoring_rate: float
     gpu: bool
@@ -154,11 +153,6 @@ class Workload:
     def affordable(self) -> float:
         """Images that can be trained on before the search."""
         return self.seconds * self.training_share * self.rate
-
-    @property
-    def finalists_affordable(self) -> float:
-        """Epochs that can be given to all finalists together."""
-        return self.seconds * (1 - self.training_share - self.search_share) * self.rate / self.images
 
     @property
     def validating(self) -> float:
@@ -191,7 +185,7 @@ class Planned:
         trial_seconds: Of scoring one architecture.
         trials: Architectures to score where the user says nothing; None is as many as can be afforded.
         known: Of these, how many will have been measured before the search, and take no time in it.
-        finalists: Their number and the epochs of each; None is what a search plans otherwise.
+        finalists: Their number and the epochs of each; None is what the rest of the time allows.
     """
 
     own: MethodPlan
