@@ -28,6 +28,7 @@ from nas.options import SearchOptions
 from nas.sampling.budget_sampler import BudgetSampler
 from nas.training import Recipe, learning_rate_for
 from nas.training.device import choose_device, choose_dtype
+from nas.training.recipe import SHARED
 
 # An odd number: few, since a budget may be measured.
 _TYPICAL = 9
@@ -162,7 +163,7 @@ class _Machine:
         recipe = Recipe(
             epochs=1,
             batch_size=batch_size,
-            learning_rate=learning_rate_for(cost.params, batch_size),
+            learning_rate=learning_rate_for(cost.params, batch_size, base=SHARED),
             augment=choose_augment(options.augment, info),
             dtype=choose_dtype(options.dtype, device),
             device=device,

@@ -57,9 +57,16 @@ class Recipe:
         return torch.autocast(torch.device(self.device).type, dtype=getattr(torch, self.dtype))
 
 
-def learning_rate_for(params: int, batch_size: int) -> float:
-    """A peak learning rate that suits a network's size: larger ones want smaller steps."""
-    return 2e-3 * math.sqrt(batch_size / 64) * min(1.0, (max(1, params) / 1e5) ** -0.3)
+ALONE, SHARED = 4e-3, 2e-3
+"""Peak learning rates of 100,000 weights or fewer at a batch of 64, of one network or of many that share them."""
+
+
+def learning_rate_for(params: int, batch_size: int, *, base: float = ALONE) -> float:
+    """A peak learning rate that suits a network's size: larger ones want smaller steps.
+
+    Twice what it was for networks trained alone, by `experiments/learning-rate`; shared weights were not looked at.
+    """
+    return base * math.sqrt(batch_size / 64) * min(1.0, (max(1, params) / 1e5) ** -0.3)
 
 
 def make_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
