@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +12,11 @@ import pytest
 import torch
 
 import nas
+from nas.architecture import Architecture
+from nas.data import open_data
 from nas.errors import OptionError, RunError, TrainingError
 from nas.methods.calibrated import calibration
+from nas.methods.calibrated import trainings as trainings_module
 from nas.methods.calibrated.features import FeatureScaler
 from nas.methods.protocol import plan as plans
 from nas.methods.zero_cost import planning
@@ -25,6 +29,7 @@ from nas.run import Run, read_run
 from nas.run.events import (
     CalibrationFailed,
     CalibrationLeftOut,
+    CalibrationOrder,
     CalibrationTrained,
     Event,
     FinalistTrained,
@@ -33,7 +38,7 @@ from nas.run.events import (
     RankingEvaluated,
     TrialScored,
 )
-from nas.training import train_network
+from nas.training import Recipe, fresh_network, train_network
 from nas.training.checkpoint import newest
 from nas.training.loop import TrainingLoop
 
@@ -248,6 +253,68 @@ def test_the_seconds_of_a_training_are_those_of_all_sittings(tmp_path: Path, mon
     first, second, third = (event.seconds for event in read_run(path).events(CalibrationTrained))
     assert second > 3600
     assert max(first, third) < 3600
+
+
+LONGER = {
+    **OPTIONS,
+    "method": "calibrated",
+    "calibrations": 6,
+    "calibration_epochs": 2,
+    "finalist_epochs": 4,
+    "finalists": 2,
+}
+
+
+@pytest.mark.usefixtures("unexported")
+@pytest.mark.parametrize("order", [0.8, 0.4])
+def test_where_the_order_of_networks_still_moves_half_of_them_train_twice_as_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: float
+) -> None:
+    path, progress = tmp_path / "run", Notes()
+    monkeypatch.setattr(trainings_module, "rank_correlation", lambda *_: order)
+    search(path, progress=progress, **LONGER)
+    counts = Counter((event.digest, event.epochs) for event in told(path, CalibrationTrained))
+    assert set(counts.values()) == {1}, "nothing is trained twice"
+    epochs: dict[str, int] = {}
+    for digest, count in counts:
+        epochs[digest] = max(count, epochs.get(digest, 0))
+    [seen] = told(path, CalibrationOrder)
+    settled = order > 0.5
+    assert (seen.networks, seen.epochs, seen.spearman, seen.settled) == (4, 2, order, settled)
+    if settled:
+        assert len(epochs) > 4
+        assert set(epochs.values()) == {2}
+        assert any("their order has settled" in note for note in progress.notes)
+    else:
+        assert [*epochs.values()] == [4, 4, 4, 4]
+        assert any("has not settled: they train twice as long, and no others" in note for note in progress.notes)
+    most = max(epochs.values())
+    rebuild(path)
+    assert f"redicted accuracy after {most} epochs" in (path / "report.html").read_text()
+
+
+@pytest.mark.usefixtures("unexported")
+def test_a_finalist_goes_on_from_its_calibration_and_is_what_one_trained_at_once_is(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    search(path, **LONGER)
+    trained = told(path, CalibrationTrained)
+    finalists = told(path, FinalistTrained)
+    fixed = [each for each in finalists if each.chosen_by == "params"]
+    begun = [each for each in finalists if each.digest in {event.digest for event in trained}]
+    assert fixed
+    assert fixed[0] in begun, "what counting chose is among the calibrations"
+    [event] = fixed
+    plan, manifest = read_run(path).manifest["plan"], read_run(path).manifest
+    network = fresh_network(Architecture.from_dict(event.architecture).at_resolution(plan["train_resolution"]), seed=4)
+    data = open_data("digits").load(resolution=plan["train_resolution"], seed=4, progress=Silent())
+    recipe = Recipe(
+        epochs=4,
+        batch_size=plan["batch_size"],
+        learning_rate=event.learning_rate,
+        augment=plan["augment"],
+        seed=manifest["seed"],
+    )
+    assert train_network(network, data, recipe, progress=Silent()) == event.validation_accuracy
 
 
 def test_networks_that_it_would_not_draw_are_refused(tmp_path: Path) -> None:
