@@ -15,7 +15,7 @@ Status: TypeAlias = Literal["complete", "failed"]
 STATUSES: tuple[Status, ...] = ("complete", "failed")
 
 
-CHOSEN_BY = {"score": "score", "params": "most parameters", "log_channels": "most channels", "random": "at random"}
+CHOSEN_BY = {"score": "score", "params": "most params", "log_channels": "most channels", "random": "at random"}
 """What makes a trial a finalist, for people."""
 
 
