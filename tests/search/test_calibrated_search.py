@@ -382,3 +382,16 @@ def test_its_run_has_no_supernet_to_reuse(whole: Path, tmp_path: Path) -> None:
 def test_what_does_not_go_together_is_refused(given: dict[str, Any], words: str) -> None:
     with pytest.raises(OptionError, match=words):
         SearchOptions.of(space="small", **given).validate()
+
+
+def test_where_counting_is_the_score_the_report_says_so(tmp_path: Path) -> None:
+    options = {name: value for name, value in OPTIONS.items() if name != "finalist_epochs"}
+    result = search(tmp_path / "run", **options, method="calibrated", time=40)
+    found = read_run(tmp_path / "run").trials()
+    assert [trial.score for trial in found] == [trial.cost.params for trial in found]
+    assert not told(tmp_path / "run", CalibrationTrained)
+    assert result.score_name == "parameters"
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "A score is the number of parameters." in page
+    assert "What the scores are calibrated by" not in page
+    assert "predicted accuracy" not in page.lower()

@@ -170,7 +170,7 @@ def test_errors_fall_and_neither_the_teacher_nor_another_block_is_moved_by_a_blo
     rows: list[Any] = []
     train(None, Silent(), rows, recipe(epochs=15, augment="none", learning_rate=0.03))
     assert rows[0]["loss"] > 1  # what a map without any sense comes to, on standardized goals
-    assert rows[-1]["loss"] < 0.85
+    assert rows[-1]["loss"] < 0.9
     assert same_tensors(teacher().network.state_dict(), before)
     whole, target, cells = supernet(), Distillation(teacher()), list(blocks().cells)
     x = torch.randn(4, cells[1].width, SIZE, SIZE, requires_grad=True)

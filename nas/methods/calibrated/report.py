@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from nas.formats import count, percent
-from nas.methods.protocol.report import MethodReport, MethodSection, ScoreMeaning, Table, accuracy_name
+from nas.methods.protocol.report import MethodReport, MethodSection, ScoreMeaning, Table, accuracy_name, planned
 from nas.run import RunRecord
 from nas.run.events import CalibrationFailed, CalibrationLeftOut, CalibrationTrained
 
 
-def section(record: RunRecord) -> MethodSection:
-    """Returns the short trainings, the most accurate first, and which of them failed."""
+def section(record: RunRecord) -> MethodSection | None:
+    """Returns the short trainings, the most accurate first, and which failed; None where counting is the score."""
+    if _counts(record):
+        return None
     trials = {trial.architecture.digest: trial for trial in record.trials()}
     rows: list[tuple[str | int, ...]] = []
     for digest, accuracy in sorted(_trainings(record), key=lambda training: -training[1]):
@@ -32,7 +34,9 @@ def section(record: RunRecord) -> MethodSection:
 
 
 def score_meaning(record: RunRecord) -> ScoreMeaning:
-    """Returns what a calibrated score predicts, and from how many trainings."""
+    """Returns what a calibrated score predicts, and from how many trainings; or that it counts."""
+    if _counts(record):
+        return ScoreMeaning(caption="A score is the number of parameters.", axis_label="parameters")
     trained = count(len(_trainings(record)), "network")
     epochs = max((event.epochs for event in longest_trainings(record)), default=0)
     length = f" after {count(epochs, 'epoch')}" if epochs else " after a short training"
@@ -66,6 +70,11 @@ def _extrapolated(record: RunRecord) -> str:
     if not beyond:
         return ""
     return f" {count(beyond, 'scored network')} cost more than any of these: what is said of them is extrapolated."
+
+
+def _counts(record: RunRecord) -> bool:
+    """Whether the plan trains nothing, so that the score is the number of parameters."""
+    return planned(record).get("trainings") == 0
 
 
 def _trainings(record: RunRecord) -> list[tuple[str, float]]:
