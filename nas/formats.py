@@ -65,3 +65,28 @@ def listing(values: Iterable[object]) -> str:
     """Returns the values as "a, b and c"."""
     words = [str(value) for value in values]
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+CHOSEN_BY = {"score": "score", "params": "most params", "log_channels": "most channels", "random": "at random"}
+"""What makes a trial a finalist, for people."""
+
+
+def compare_choices(found: Iterable[tuple[str, float | None, float | None]]) -> str:
+    """A sentence on what the score's finalists reached beside those that counting and chance chose; "" without both.
+
+    Args:
+        found: Per finalist, what chose it, its validation accuracy and the standard error of that.
+    """
+    best: dict[str, tuple[float, float]] = {}
+    for chosen_by, accuracy, error in found:
+        kind = chosen_by if chosen_by in ("score", "random") else "counting"
+        if accuracy is not None and (kind not in best or accuracy > best[kind][0]):
+            best[kind] = accuracy, error or 0.0
+    if "score" not in best or len(best) < 2:
+        return ""
+    score, error = best.pop("score")
+    others: list[str] = []
+    for kind, (accuracy, other) in best.items():
+        name = "at random" if kind == "random" else "by counting"
+        others.append(f"{name} {accuracy:.4f} ({score - accuracy:+.4f} ± {math.hypot(error, other):.4f})")
+    return f"Best validation accuracy of a finalist chosen by score {score:.4f}; {'; '.join(others)}."

@@ -14,9 +14,9 @@ from nas.cli.console import Console, plain, table
 from nas.cli.parsing import add_declared, add_method_options, methods_text, reader
 from nas.errors import OptionError
 from nas.executors import check_cluster, check_workers
+from nas.formats import CHOSEN_BY, compare_choices
 from nas.options import SearchOptions, flag, method_of
 from nas.options.kinds import Text
-from nas.trial import CHOSEN_BY, compare_choices
 
 if TYPE_CHECKING:
     from nas.methods.protocol.plan import Plan
@@ -35,11 +35,6 @@ Only --space and --budget are needed: all else is planned for the machine and th
 multiply-adds, as papers write it. Every option: docs/options.md."""
 
 FINAL = "MACs are multiply-adds, what papers call FLOPs."
-_WINNER = (
-    *("rank", "path", "digest", "macs", "params", "score", "validation_accuracy", "validation_error"),
-    *("test_accuracy", "on_front", "chosen_by"),
-)
-"""What the JSON document says of a winner."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -241,7 +236,7 @@ def _both(budgets: tuple[Budget, ...]) -> str:
 
 def _show(result: SearchResult, console: Console) -> None:
     found = plain(result)
-    winners = [{key: winner[key] for key in _WINNER} for winner in found["winners"]]
+    winners = found["winners"]
     console.document({"run": found["run"], "ranking": found["ranking"], "winners": winners})
     for line in result_lines(found["run"], found["ranking"], winners, score_name=found["score_name"]):
         console.say(line)

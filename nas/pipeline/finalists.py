@@ -16,10 +16,8 @@ from nas.methods.protocol.context import Context
 from nas.networks.network import Network
 from nas.pipeline.portfolio import SCORE, Pick
 from nas.run.events import FinalistEpoch, FinalistFailed, FinalistRetried, FinalistStopped, FinalistTrained
-from nas.training import Recipe, evaluate, fresh_network, train_network
+from nas.training import evaluate, fresh_network, train_network
 from nas.trial import Trial
-
-FOLDER = "finalists"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +54,7 @@ def train_finalists(context: Context, picks: Sequence[Pick]) -> list[Finalist]:
             number=trial.number,
             digest=trial.architecture.digest,
             architecture=trial.architecture.at_resolution(plan.train_resolution).to_dict(),
-            recipe=_recipe(context, trial).to_dict(),
+            recipe=context.finalist_recipe(trial.cost.params).to_dict(),
             metric=context.options.metric,
         )
         for trial in trials
@@ -64,7 +62,7 @@ def train_finalists(context: Context, picks: Sequence[Pick]) -> list[Finalist]:
     ]
     work = FinalistWork(
         data=context.data,
-        folder=context.run.path / FOLDER,
+        folder=context.finalists_folder,
         threads=plan.threads,
         early_stopping=context.options.early_stopping,
     )
@@ -152,7 +150,7 @@ def _finish(record: _Record, place: int) -> Finalist | None:
     trial = pick.trial
     run, data, plan, progress = context.run, context.data, context.plan, context.progress
     seed, metric, digest = context.options.seed, context.options.metric, trial.architecture.digest
-    recipe = _recipe(context, trial)
+    recipe = context.finalist_recipe(trial.cost.params)
     network = fresh_network(trial.architecture.at_resolution(plan.train_resolution), seed=seed)
     began = time.monotonic()
     try:
@@ -162,7 +160,7 @@ def _finish(record: _Record, place: int) -> Finalist | None:
             recipe,
             progress=progress,
             phase=f"finalist {place} of {len(record.trials)}",
-            folder=run.path / FOLDER / digest,
+            folder=context.finalists_folder / digest,
             metric=metric,
             on_epoch=lambda row: record.epoch(digest, row),
         )
@@ -186,7 +184,6 @@ def _finish(record: _Record, place: int) -> Finalist | None:
             resolution=plan.train_resolution,
             architecture=trial.architecture.to_dict(),
             chosen_by=pick.chosen_by,
-            validation_count=len(data.search_validation),
         )
         run.append(event)
     progress.note(
@@ -205,12 +202,6 @@ def _finish(record: _Record, place: int) -> Finalist | None:
 def _why(pick: Pick) -> str:
     score = "no score" if pick.trial.score is None else f"score {pick.trial.score:.4f}"
     return score if pick.chosen_by == SCORE else f"{score}, chosen by {pick.chosen_by}"
-
-
-def _recipe(context: Context, trial: Trial) -> Recipe:
-    """The recipe by which `nas train` would train the network of a trial."""
-    plan = context.plan
-    return plan.recipe(epochs=plan.finalist_epochs, seed=context.options.seed, params=trial.cost.params)
 
 
 def ranking(finalists: Sequence[Finalist], *, seed: int) -> dict[str, Any]:

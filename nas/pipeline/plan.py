@@ -154,7 +154,7 @@ class _Machine:
     def of(cls, options: SearchOptions, info: DataInfo, resolution: int, cost: Cost) -> _Machine:
         device = choose_device(options.device)
         threads, gpu = options.threads or available_cores(), device.startswith("cuda")
-        images = max(1, round(info.train_count * 0.8))
+        images = training_images(info)
         batch_size = options.batch_size or (32 if images < 3000 else 64 if images < 20_000 else 128)
 
         def rate(side: int, threads: int = threads) -> float:
@@ -185,6 +185,11 @@ def _check_time(options: SearchOptions, seconds: float) -> None:
 def _overhead(options: SearchOptions, finalists: int) -> float:
     """Seconds that belong to no phase of training or scoring: starting, exports, the report."""
     return _STARTING_S + finalists * (_EXPORT_S + (0.0 if options.onnx is False else _ONNX_S))
+
+
+def training_images(info: DataInfo) -> int:
+    """The images that train, about: what search-validation leaves of those given for training."""
+    return max(1, round(info.train_count * 0.8))
 
 
 def typical_cost(sampler: BudgetSampler) -> Cost:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from nas.architecture import Architecture
 from nas.methods.counted import BASELINES, COUNTS
@@ -89,6 +90,7 @@ def _score(trial: Trial) -> float:
     return float("-inf") if trial.score is None else trial.score
 
 
+@lru_cache(maxsize=8)  # a plan whose rate is measured asks for the same once more
 def _largest(sampler: BudgetSampler, name: str, trials: int, seed: int) -> Architecture:
     """The architecture of the highest count that evolution finds."""
     searcher, counted = make_searcher("evolution", sampler, seed=seed), list[Trial]()

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from nas.budget import Cost, format_quantity
-from nas.formats import count, listing, percent
+from nas.formats import CHOSEN_BY, compare_choices, count, listing, percent
 from nas.report.summary import Candidate, Summary, cost_words, stage_depths, stage_widths
-from nas.trial import CHOSEN_BY, Trial, compare_choices
+from nas.trial import Trial
 
 _FLOPS = "what papers call FLOPs"
 

@@ -296,7 +296,6 @@ class FinalistTrained(Event, frozen=True, kw_only=True, tag="finalist"):
         digest, number: Of its trial, whose `score`, `macs` and `params` it repeats.
         resolution: What it was trained at.
         chosen_by: What made it a finalist: "score", the name of a count, or "random".
-        validation_count: The images that its validation accuracy is of.
         learning_rate: At its peak; None where an earlier version trained it.
     """
 
@@ -313,7 +312,6 @@ class FinalistTrained(Event, frozen=True, kw_only=True, tag="finalist"):
     resolution: Count | None = None
     architecture: Plain = {}
     chosen_by: str = "score"
-    validation_count: Count | None = None
 
 
 class FinalistFailed(Event, frozen=True, kw_only=True, tag="finalist_failed"):

@@ -8,27 +8,10 @@ from typing import Any
 
 import pytest
 
-import nas
-from nas.architecture import Architecture
-from nas.budget import Cost
 from nas.pipeline.export_winners import standard_error
 from nas.pipeline.finalists import Finalist, on_front, ranking
-from nas.trial import Trial
 
-ANY = nas.load_architecture("coatnet_0")
-
-
-def trial(number: int, score: float | None, macs: int, architecture: Architecture = ANY) -> Trial:
-    return Trial(
-        number=number,
-        architecture=architecture,
-        cost=Cost(macs=macs, params=10 * macs),
-        status="failed" if score is None else "complete",
-        score=score,
-        seed=0,
-        seconds=0.0,
-        error="no" if score is None else None,
-    )
+from .trial_cases import trial
 
 
 def finalist(number: int, accuracy: float, macs: int, test: float = 0.5, score: float = 0.5) -> Finalist:

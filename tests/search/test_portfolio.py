@@ -7,14 +7,12 @@ import random
 import pytest
 
 import nas
-from nas.architecture import Architecture
-from nas.budget import Cost
 from nas.methods.counted import COUNTS
 from nas.pipeline.portfolio import Pick, choose_finalists, portfolio
 from nas.sampling import BudgetSampler
-from nas.trial import Trial
 
 from ..small_space import listed, small_space
+from .trial_cases import trial
 
 SPACE = small_space()
 SAMPLER = BudgetSampler(SPACE, [nas.Budget.parse("40kFLOPs")], min_share=0.5)
@@ -22,19 +20,6 @@ ALL = [SPACE.decode(point) for point in listed(SPACE)]
 FEASIBLE = [each for each in ALL if SAMPLER.contains(nas.cost(each))]
 rng = random.Random(5)
 SIX = rng.sample(FEASIBLE, 6)
-
-
-def trial(number: int, score: float | None, macs: int, architecture: Architecture) -> Trial:
-    return Trial(
-        number=number,
-        architecture=architecture,
-        cost=Cost(macs=macs, params=10 * macs),
-        status="failed" if score is None else "complete",
-        score=score,
-        seed=0,
-        seconds=0.0,
-        error="no" if score is None else None,
-    )
 
 
 # The front is 0, 2 and 4; 1 and 3 are beaten, 5 failed.

@@ -19,6 +19,7 @@ from nas.methods.calibrated.options import CalibratedOptions
 from nas.methods.calibrated.planning import (
     FALLBACK,
     FEWEST,
+    FEWEST_FITTED,
     TRAININGS,
     WORTH_IT,
     CalibratedPlan,
@@ -45,7 +46,6 @@ from nas.run.events import (
 from nas.training.threads import threads_set
 
 FOLDER = "calibration"
-_FEWEST = 2
 
 
 class CalibratedMethod(SearchMethod[CalibratedOptions]):
@@ -120,10 +120,10 @@ class CalibratedMethod(SearchMethod[CalibratedOptions]):
             rows = chosen_rows(reference, own.trainings, first=range(len(fixed)))
             trained = until_settled(context, networks, rows, training)
         attempted = len(trained) + len(training.failed)
-        if len(trained) < min(_FEWEST, attempted):
+        if len(trained) < min(FEWEST_FITTED, attempted):
             # What a run is made with is settled: to continue it would fail again.
             raise TrainingError(
-                f"A calibration needs {_FEWEST} trained networks, and {len(trained)} of {attempted} could be "
+                f"A calibration needs {FEWEST_FITTED} trained networks, and {len(trained)} of {attempted} could be "
                 "trained; events.jsonl has the reasons. Start a new run with --dtype float32 or another --batch-size."
             )
         found = Calibration(

@@ -22,8 +22,8 @@ from nas.methods.zero_cost.planning import proxy_seconds, reference_count
 
 LEAST_SHARE = 6
 """A calibration trains for a sixth of the finalists' epochs at least."""
-TRAININGS, FEWEST = 12, 4
-_FEWEST_FITTED = 2
+TRAININGS, FEWEST, FEWEST_FITTED = 12, 4, 2
+"""That are planned where the user says nothing; the fewest that are; the fewest that a score is fitted to."""
 FALLBACK = "params"
 """The count that is the score where nothing can be trained for long enough."""
 _MEASURING_SHARE = 0.05
@@ -88,7 +88,7 @@ def plan_calibration(workload: Workload, asked: CalibratedOptions) -> Planned:
             trial_seconds=0.01,
             finalists=workload.finalists(workload.seconds * workload.rate / workload.images),
         )
-    trainings = min(reference, max(_FEWEST_FITTED, trainings))
+    trainings = min(reference, max(FEWEST_FITTED, trainings))
     spent = max(0, trainings - free) * epochs + trainings * validating
     training = spent * workload.images / workload.rate
     return Planned(

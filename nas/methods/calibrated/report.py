@@ -37,8 +37,8 @@ def score_meaning(record: RunRecord) -> ScoreMeaning:
     """Returns what a calibrated score predicts, and from how many trainings; or that it counts."""
     if _counts(record):
         return ScoreMeaning(caption="A score is the number of parameters.", axis_label="parameters")
-    trained = count(len(_trainings(record)), "network")
-    epochs = max((event.epochs for event in longest_trainings(record)), default=0)
+    trainings = longest_trainings(record)
+    trained, epochs = count(len(trainings), "network"), trainings[0].epochs if trainings else 0
     length = f" after {count(epochs, 'epoch')}" if epochs else " after a short training"
     return ScoreMeaning(
         caption="A score is the accuracy that a short training is expected to reach, by what such trainings of "

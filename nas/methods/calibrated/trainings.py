@@ -21,7 +21,6 @@ from nas.run.files import atomic_write
 from nas.training import Recipe, learning_rate_for
 from nas.training.checkpoint import newest, read_facts
 
-FINALISTS = "finalists"
 SETTLED = 0.79
 """Spearman's correlation of the networks' order half-way with that at the end, from which it counts as settled: that of
 four networks of which two neighbors have changed places, 0.8, does."""
@@ -64,10 +63,8 @@ class RecordedTraining:
 
     def _train(self, architecture: Architecture, phase: str, epochs: int) -> float | None:
         context = self._context
-        run, plan, options = context.run, context.plan, context.options
-        digest = architecture.digest
-        folder = run.path / FINALISTS / digest
-        recipe = plan.recipe(epochs=plan.finalist_epochs, seed=options.seed, params=cost(architecture).params)
+        run, digest = context.run, architecture.digest
+        folder, recipe = context.finalists_folder / digest, context.finalist_recipe(cost(architecture).params)
         earlier, began = _seconds_so_far(folder), time.monotonic()
         try:
             accuracy = train_shortly(
@@ -77,7 +74,7 @@ class RecordedTraining:
                 progress=context.progress,
                 phase=phase,
                 folder=folder,
-                metric=options.metric,
+                metric=context.options.metric,
                 until=epochs,
             )
         except TrainingError as fault:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from nas.architecture import Architecture
 from nas.budget import Budget
@@ -15,6 +16,7 @@ from nas.progress import Progress
 from nas.run import Run
 from nas.sampling import BudgetSampler
 from nas.spaces import SearchSpace
+from nas.training import Recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -40,3 +42,12 @@ class Context:
     options: SearchOptions
     progress: Progress
     backend: Backend
+
+    @property
+    def finalists_folder(self) -> Path:
+        """Where checkpoints of networks that are trained alone are, each in a folder named by its digest."""
+        return self.run.path / "finalists"
+
+    def finalist_recipe(self, params: int) -> Recipe:
+        """The recipe by which `nas train` would train a network of so many parameters, and finalists are trained."""
+        return self.plan.recipe(epochs=self.plan.finalist_epochs, seed=self.options.seed, params=params)
