@@ -12,7 +12,7 @@ from torch import Tensor
 from nas.data.dataset import SILENT, DataInfo, Dataset, OnCorrupt, Part, Split
 from nas.data.labels import Classes
 from nas.data.memory import require_memory
-from nas.data.splitting import hold_out, purpose_generator
+from nas.data.splitting import TEST_SHARE, VALIDATION_SHARE, hold_out, purpose_generator
 from nas.errors import DataError, OptionError
 from nas.progress import Progress
 
@@ -64,20 +64,21 @@ class PartSource:
             glyphs=glyphs,
             class_counts=classes.counts(train.labels),
         )
-        return cls(info=info, train=train, search_validation=search_validation, test=test, on_corrupt=on_corrupt)
+        source = cls(info=info, train=train, search_validation=search_validation, test=test, on_corrupt=on_corrupt)
+        source._check_counts()
+        return source
 
     def load(
         self,
         *,
         resolution: int,
         seed: int,
-        validation_share: float = 0.2,
-        test_share: float = 0.2,
+        validation_share: float = VALIDATION_SHARE,
+        test_share: float = TEST_SHARE,
         progress: Progress = SILENT,
     ) -> Dataset:
         """Reads all images; see `Source.load`."""
         _check_options(resolution, validation_share, test_share)
-        self._check_counts()
         parts = [part for part in (self.train, self.search_validation, self.test) if part is not None]
         total = sum(len(part.labels) for part in parts)
         require_memory(

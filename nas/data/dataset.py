@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from nas.data.splitting import TEST_SHARE, VALIDATION_SHARE, divided
 from nas.progress import Progress, Silent
 
 SILENT: Progress = Silent()
@@ -38,6 +39,10 @@ class DataInfo:
     test_count: int
     glyphs: bool
     class_counts: tuple[int, ...]
+
+    def divided(self) -> tuple[int, int, int]:
+        """Returns the numbers of training, search-validation and test images that `Source.load` will divide into."""
+        return divided(self.class_counts, validation=self.validation_count, test=self.test_count)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -99,8 +104,8 @@ class Source(Protocol):
         *,
         resolution: int,
         seed: int,
-        validation_share: float = 0.2,
-        test_share: float = 0.2,
+        validation_share: float = VALIDATION_SHARE,
+        test_share: float = TEST_SHARE,
         progress: Progress = SILENT,
     ) -> Dataset:
         """Reads all images at `resolution` and divides them; the same seed gives the same splits.

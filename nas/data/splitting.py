@@ -10,6 +10,10 @@ import torch
 from torch import Tensor
 
 
+TEST_SHARE, VALIDATION_SHARE = 0.2, 0.2
+"""Held out for testing where a source has no test set, and then of the rest for search-validation where it has none."""
+
+
 def purpose_generator(seed: int, purpose: str) -> torch.Generator:
     """A generator of its own for each purpose, so that one division does not shift another."""
     digest = hashlib.sha256(f"{purpose}:{seed}".encode()).digest()
@@ -29,6 +33,24 @@ def apportion(counts: Sequence[int], share: float, *, keep: int = 1) -> list[int
     for c in by_remainder[: max(missing, 0)]:
         quotas[c] += 1
     return [min(max(quota, 1), count - keep) for quota, count in zip(quotas, counts, strict=True)]
+
+
+def divided(counts: Sequence[int], *, validation: int, test: int) -> tuple[int, int, int]:
+    """Returns the numbers of training, search-validation and test images, with the usual shares held out.
+
+    Args:
+        counts: Images given for training, by class.
+        validation: Images of the source's own validation set; 0 where it has none.
+        test: Images of the source's own test set; 0 where it has none.
+    """
+    left = list(counts)
+    if not test:
+        held = apportion(left, TEST_SHARE, keep=1 if validation else 2)
+        test, left = sum(held), [count - out for count, out in zip(left, held, strict=True)]
+    if not validation:
+        held = apportion(left, VALIDATION_SHARE)
+        validation, left = sum(held), [count - out for count, out in zip(left, held, strict=True)]
+    return sum(left), validation, test
 
 
 def hold_out(labels: Tensor, *, share: float, generator: torch.Generator, keep: int = 1) -> tuple[Tensor, Tensor]:

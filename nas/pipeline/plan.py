@@ -85,7 +85,7 @@ def make_plan(
     workload = Workload(
         options=options,
         images=machine.images,
-        train_count=info.train_count,
+        held_out=machine.held_out,
         seconds=seconds,
         training_share=training_share,
         rate=rate,
@@ -142,6 +142,7 @@ class _Machine:
     device: str
     threads: int
     images: int
+    held_out: int
     seconds: float
     recipe: Recipe
     rate: Callable[..., float]
@@ -154,7 +155,7 @@ class _Machine:
     def of(cls, options: SearchOptions, info: DataInfo, resolution: int, cost: Cost) -> _Machine:
         device = choose_device(options.device)
         threads, gpu = options.threads or available_cores(), device.startswith("cuda")
-        images = training_images(info)
+        images, held_out, _ = info.divided()
         batch_size = options.batch_size or (32 if images < 3000 else 64 if images < 20_000 else 128)
 
         def rate(side: int, threads: int = threads) -> float:
@@ -170,7 +171,9 @@ class _Machine:
             seed=options.seed,
         )
         seconds = _SHORT_SECONDS if images < _SMALL_DATA else _LONG_SECONDS
-        return cls(device=device, threads=threads, images=images, seconds=seconds, recipe=recipe, rate=rate)
+        return cls(
+            device=device, threads=threads, images=images, held_out=held_out, seconds=seconds, recipe=recipe, rate=rate
+        )
 
 
 def _check_time(options: SearchOptions, seconds: float) -> None:
@@ -185,11 +188,6 @@ def _check_time(options: SearchOptions, seconds: float) -> None:
 def _overhead(options: SearchOptions, finalists: int) -> float:
     """Seconds that belong to no phase of training or scoring: starting, exports, the report."""
     return _STARTING_S + finalists * (_EXPORT_S + (0.0 if options.onnx is False else _ONNX_S))
-
-
-def training_images(info: DataInfo) -> int:
-    """The images that train, about: what search-validation leaves of those given for training."""
-    return max(1, round(info.train_count * 0.8))
 
 
 def typical_cost(sampler: BudgetSampler) -> Cost:

@@ -38,7 +38,7 @@ from nas.pipeline.attention_maps import attention_caution
 from nas.pipeline.candidates import search_candidates
 from nas.pipeline.export_winners import Winner, export_winners
 from nas.pipeline.finalists import ranking, train_finalists
-from nas.pipeline.plan import make_plan, training_images, typical_cost
+from nas.pipeline.plan import make_plan, typical_cost
 from nas.pipeline.plan_summary import plan_summary
 from nas.pipeline.portfolio import choose_finalists, portfolio
 from nas.progress import Progress, Silent
@@ -194,7 +194,7 @@ class SearchPipeline:
     def outline(self) -> tuple[list[str], Plan]:
         """What a new run would do, in lines for people, and its plan; nothing is written or trained."""
         source, _ = self._plan()
-        return self._summary(training_images(source.info)), self.plan
+        return self._summary(source.info.divided()[0]), self.plan
 
     def _plan(self) -> tuple[Source, dict[str, Any]]:
         """Plans a new run; returns its data, and what the manifest says of space and data."""

@@ -39,7 +39,7 @@ def test_class_folders_are_read(tmp_path):
     assert info.class_counts == (10, 10, 10)
     assert not info.glyphs
     data = source.load(resolution=8, seed=0)
-    assert (len(data.train), len(data.search_validation), len(data.test)) == (19, 5, 6)
+    assert (len(data.train), len(data.search_validation), len(data.test)) == source.info.divided() == (19, 5, 6)
     for split in (data.train, data.search_validation, data.test):
         assert torch.equal(split.images[:, :, 0, 0].argmax(dim=1), split.labels)
 
@@ -51,7 +51,7 @@ def test_all_given_splits_are_used_as_they_are(tmp_path):
     source = open_data(tmp_path)
     assert (source.info.train_count, source.info.validation_count, source.info.test_count) == (12, 9, 6)
     data = source.load(resolution=8, seed=0)
-    assert (len(data.train), len(data.search_validation), len(data.test)) == (12, 9, 6)
+    assert (len(data.train), len(data.search_validation), len(data.test)) == source.info.divided() == (12, 9, 6)
     assert data.test.labels.tolist() == [0, 0, 1, 1, 2, 2]
     assert data.search_validation.labels.tolist() != sorted(data.search_validation.labels.tolist())
 

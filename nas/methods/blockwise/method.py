@@ -79,7 +79,7 @@ class BlockwiseMethod(SearchMethod[BlockwiseOptions]):
         """Blocks train for so many epochs each; where one epoch is more than can be afforded, on fewer images."""
         own = self.options
         gpu, images, rate = workload.gpu, workload.images, workload.rate
-        held_out = min(5000, max(1, round(workload.train_count * 0.2)))
+        held_out = min(5000, workload.held_out)
         recalibration, validation = (512, min(2048, held_out)) if gpu else (256, min(512, held_out))
         # Two views of every path forth and back, in the target only forth: 2 x (3 + 1) forward passes of each block;
         # `rate` is of three. A teacher sees one view, once.

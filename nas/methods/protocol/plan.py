@@ -131,8 +131,8 @@ class Workload:
     """What a method plans its own part with.
 
     Attributes:
-        images: Training images, about.
-        train_count: Those given for training, before search-validation is taken out.
+        images: Training images.
+        held_out: Search-validation images.
         seconds: How long the search may take, from its method's training to its finalists'.
         training_share: Of that, what the method trains before the search may take.
         rate: Images a second in training, with all threads.
@@ -142,7 +142,7 @@ class Workload:
 
     options: SearchOptions
     images: int
-    train_count: int
+    held_out: int
     seconds: float
     training_share: float
     rate: float
@@ -157,8 +157,7 @@ class Workload:
     @property
     def validating(self) -> float:
         """The epochs that one validation of a trained network costs, BatchNorm recalibrated before it."""
-        held_out = self.train_count - self.images
-        return (min(RECALIBRATION_IMAGES, self.images) + held_out) / (3 * self.images)
+        return (min(RECALIBRATION_IMAGES, self.images) + self.held_out) / (3 * self.images)
 
     def finalists(self, affordable: float) -> tuple[int, int]:
         """The number of finalists and the epochs of each, given the epochs that can be spent on all together."""

@@ -129,7 +129,7 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
         # By loss, 1,000 images order networks as well as all do; by accuracy all are needed
         # (experiments/recalibration).
         enough = 1000 if self.options.scorer == "loss" else 5000
-        recalibration, validation = 512, min(enough, max(1, round(workload.train_count * 0.2)))
+        recalibration, validation = 512, min(enough, workload.held_out)
         own = SupernetPlan(
             epochs=epochs,
             strategy=strategy,
