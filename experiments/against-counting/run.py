@@ -43,6 +43,7 @@ def read_words() -> argparse.Namespace:
     parser.add_argument("--resolution", default="64")
     parser.add_argument("--time", default="20min")
     parser.add_argument("--threads", default="1", help="of each search; the two of a pair run side by side")
+    parser.add_argument("--in-turn", action="store_true", help="the two of a pair one after the other")
     parser.add_argument("--work", type=Path, default=Path("runs/against-counting"))
     return parser.parse_args()
 
@@ -55,8 +56,8 @@ def main() -> None:
     data = words.data if words.images is None else str(first_images(Path(words.data), words.images, work))
     rows: list[dict[str, Any]] = []
     for seed in range(words.seeds):
-        # Side by side, so that both find the machine equally busy.
-        with ThreadPoolExecutor(len(METHODS)) as pool:
+        # Side by side, so that both find the machine equally busy; in turn where other work has the other cores.
+        with ThreadPoolExecutor(1 if words.in_turn else len(METHODS)) as pool:
             rows += pool.map(lambda method: searched(words, data, work, method, seed), METHODS)  # noqa: B023
         write(name, words, rows)
     print(json.dumps(json.loads((RESULTS / f"{name}.json").read_text())["differences"], indent=1))
@@ -131,9 +132,9 @@ def write(name: str, words: argparse.Namespace, rows: list[dict[str, Any]]) -> N
             "seeds": len(gains),
         }
     command = "python experiments/against-counting/run.py " + " ".join(
-        f"--{key} {Path(value).name if key == 'data' else value}"
+        f"--{key.replace('_', '-')}" + ("" if value is True else f" {Path(value).name if key == 'data' else value}")
         for key, value in vars(words).items()
-        if value is not None and key != "work"
+        if value not in (None, False) and key != "work"
     )
     facts = {"differences": found, **provenance(command)}
     (RESULTS / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n")
