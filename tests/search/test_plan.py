@@ -131,9 +131,10 @@ def test_a_supernet_scores_on_as_many_images_as_its_metric_needs(scorer: str, im
 
 
 def test_more_cores_never_plan_less_work() -> None:
-    one, many = (planned(OPTIONS.replaced(threads=threads)) for threads in (1, 16))
-    assert many.trials >= one.trials
-    assert many.train_resolution >= one.train_resolution
+    # On one thread there is no time for a calibration, and counted scores cost nothing.
+    few, many = (planned(OPTIONS.replaced(threads=threads)) for threads in (4, 16))
+    assert many.trials >= few.trials
+    assert many.train_resolution >= few.train_resolution
 
 
 def test_digits_and_grey_images_are_not_mirrored() -> None:

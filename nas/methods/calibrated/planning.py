@@ -28,6 +28,8 @@ FALLBACK = "params"
 """The count that is the score where nothing can be trained for long enough."""
 _MEASURING_SHARE = 0.05
 """Of the time, for the proxies of the reference networks, and as much for those of further candidates."""
+_FEWEST_REFERENCES, _FEWEST_FURTHER = 12, 8
+"""That are measured whatever it takes; more would leave searches of a few minutes no time to train any of them."""
 _FINALISTS_PART = 0.85
 """Of the epochs that finalists and calibration share, where the user says nothing."""
 WORTH_IT = 2 * LEAST_SHARE
@@ -63,8 +65,9 @@ def plan_calibration(workload: Workload, asked: CalibratedOptions) -> Planned:
     Raises:
         OptionError: If the trainings that are asked for are shorter than a sixth of the finalists', or longer.
     """
-    reference, each = reference_count(workload, _MEASURING_SHARE), proxy_seconds(workload)
-    further = within(round(_MEASURING_SHARE * workload.seconds / each), 24, 112)
+    reference = reference_count(workload, _MEASURING_SHARE, _FEWEST_REFERENCES)
+    each = proxy_seconds(workload)
+    further = within(round(_MEASURING_SHARE * workload.seconds / each), _FEWEST_FURTHER, 112)
     left = workload.seconds - (reference + further) * each
     affordable = max(0.0, left) * workload.rate / workload.images
     count, finalist_epochs = workload.finalists(affordable * _FINALISTS_PART)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from nas.methods.protocol.plan import Workload, within
 
-REFERENCE_SHARE = 0.1
-"""Of the time of a search, what measuring reference networks may take."""
+REFERENCE_SHARE, FEWEST_REFERENCES = 0.1, 24
+"""Of the time of a search, what measuring reference networks may take; the fewest that are measured whatever it takes."""
 PROXY_IMAGES = 400
 """All zero-cost proxies of one network took as long as training it on so many images, or fewer."""
 
@@ -15,6 +15,6 @@ def proxy_seconds(workload: Workload) -> float:
     return PROXY_IMAGES / workload.scoring_rate
 
 
-def reference_count(workload: Workload, share: float = REFERENCE_SHARE) -> int:
+def reference_count(workload: Workload, share: float = REFERENCE_SHARE, fewest: int = FEWEST_REFERENCES) -> int:
     """How many reference networks can be measured in a share of the time."""
-    return within(round(workload.seconds * share * workload.rate / PROXY_IMAGES), 24, 128)
+    return within(round(workload.seconds * share * workload.rate / PROXY_IMAGES), fewest, 128)
