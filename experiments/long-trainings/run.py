@@ -1,0 +1,172 @@
+"""Accuracy after every epoch of long trainings of coatnet-small's members on CIFAR-10. See README.md.
+
+    python experiments/long-trainings/run.py --data cifar10.npz --work runs/long-trainings [--part 0/2]
+    python experiments/long-trainings/run.py --work runs/long-trainings --collect
+
+Several processes may share the work, each with its own `--part i/n`. Stopped, each goes on from its last checkpoint
+when started again. `--collect` writes `results/long-trainings/`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import torch
+
+import nas
+from nas.architecture import Architecture
+from nas.benchmark.rank_statistics import spearman
+from nas.data import Dataset, Split
+from nas.progress import Silent
+from nas.run import atomic_write
+from nas.training import Recipe, evaluate, fresh_network, train_network
+from nas.training.recipe import learning_rate_for
+
+# Shared by all experiments, one folder up.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from provenance import provenance
+from studies import script
+from tables import write_rows
+
+truth = script("hybrid-truth")
+RESULTS = Path(__file__).resolve().parents[2] / "results" / "long-trainings"
+LAYOUTS, MEMBERS_EACH, EPOCHS, BATCH_SIZE = ("CCCC", "CCCA", "CCAA", "CAAA"), 3, 30, 64
+WATCHED = 5000  # test images that every epoch's accuracy is of; nothing is chosen by it
+SHARES = (1, 2, 3, 5, 10, 15, 20)  # epochs whose order is compared with the last
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A network of the band of `hybrid-truth`."""
+
+    architecture: Architecture
+    layout: str
+
+
+def members() -> list[Member]:
+    """The first three of each layout, in the order in which they were drawn; one of each layout before the second."""
+    band = [task for task in truth.tasks() if task.group == "band" and task.seed == 0]
+    of = {layout: [task for task in band if task.layout == layout][:MEMBERS_EACH] for layout in LAYOUTS}
+    return [
+        Member(architecture=of[layout][i].architecture, layout=layout)
+        for i in range(MEMBERS_EACH)
+        for layout in LAYOUTS
+    ]
+
+
+def train(member: Member, data: Dataset, work: Path) -> None:
+    """Trains one member, with its accuracy after every epoch, unless its result is there."""
+    digest = member.architecture.digest
+    result, folder = work / "members" / f"{digest}.json", work / "checkpoints" / digest
+    if result.exists():
+        return
+    cost = nas.cost(member.architecture)
+    recipe = Recipe(
+        epochs=EPOCHS,
+        batch_size=BATCH_SIZE,
+        learning_rate=learning_rate_for(cost.params, BATCH_SIZE),
+        augment="crop-flip",
+        seed=0,
+    )
+    curve = work / "curves" / f"{digest}.jsonl"
+    curve.parent.mkdir(parents=True, exist_ok=True)
+
+    def keep(row: dict[str, Any]) -> None:
+        with curve.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        print(f"{member.layout} {digest} epoch {row['epoch']}: {row['validation_accuracy']:.4f}", flush=True)
+
+    network, cpu = fresh_network(member.architecture, seed=0), time.process_time()
+    train_network(network, data, recipe, progress=Silent(), folder=folder, on_epoch=keep, validate=True)
+    row = {
+        "digest": digest,
+        "layout": member.layout,
+        "macs": cost.macs,
+        "params": cost.params,
+        "test_accuracy": evaluate(network, data.test, data, recipe),
+        "cpu_seconds_since_last_start": round(time.process_time() - cpu, 1),
+        "recipe": recipe.to_dict(),
+        **provenance("python experiments/long-trainings/run.py"),
+    }
+    result.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write(result, json.dumps(row) + "\n")
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def curve_of(work: Path, digest: str) -> dict[int, float]:
+    """Accuracy by epoch; an epoch that was repeated after a stop counts once."""
+    path = work / "curves" / f"{digest}.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return {row["epoch"]: row["validation_accuracy"] for row in map(json.loads, lines)}
+
+
+def collect(work: Path) -> None:
+    """Writes the curves, and how the order after fewer epochs agrees with that after the last."""
+    rows: list[dict[str, Any]] = []
+    finished: dict[str, dict[int, float]] = {}
+    layouts: dict[str, list[str]] = {}
+    tests: dict[str, float] = {}
+    for member in members():
+        digest = member.architecture.digest
+        curve = curve_of(work, digest)
+        rows += [
+            {"digest": digest, "layout": member.layout, "epoch": epoch, "accuracy": f"{accuracy:.4f}"}
+            for epoch, accuracy in sorted(curve.items())
+        ]
+        result = work / "members" / f"{digest}.json"
+        if result.exists():
+            finished[digest], tests[digest] = curve, json.loads(result.read_text())["test_accuracy"]
+            layouts.setdefault(member.layout, []).append(digest)
+    write_rows(RESULTS / "curves.csv", rows)
+    digests = [*finished]
+    orders = {
+        epochs: spearman([finished[d][epochs] for d in digests], [finished[d][EPOCHS] for d in digests])
+        for epochs in SHARES
+        if len(digests) > 2
+    }
+    summary = {
+        "members_finished": len(finished),
+        "of": len(members()),
+        "spearman_of_epoch_with_last": orders,
+        "mean_accuracy_by_layout": {
+            layout: {epoch: round(mean(finished[d][epoch] for d in found), 4) for epoch in (*SHARES, EPOCHS)}
+            for layout, found in layouts.items()
+        },
+        "test_accuracy": tests,
+        **provenance("python experiments/long-trainings/run.py --data cifar10.npz"),
+    }
+    (RESULTS / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    print(json.dumps(summary, indent=1))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--work", type=Path, default=Path("runs/long-trainings"))
+    parser.add_argument("--part", default="0/1")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--collect", action="store_true")
+    args = parser.parse_args()
+    if args.collect:
+        collect(args.work)
+        return
+    torch.set_num_threads(args.threads)
+    part, parts = map(int, args.part.split("/"))
+    data = truth.whole_training_set(args.data)
+    watched = Split(images=data.test.images[:WATCHED], labels=data.test.labels[:WATCHED])
+    data = replace(data, search_validation=watched)
+    for index, member in enumerate(members()):
+        if index % parts == part:
+            train(member, data, args.work)
+
+
+if __name__ == "__main__":
+    main()
