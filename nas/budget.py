@@ -15,15 +15,15 @@ from fractions import Fraction
 from typing import Any
 
 from nas.budget_metrics import METRICS, Metric
-from nas.errors import BudgetError
+from nas.errors import BudgetError, OptionError
 from nas.registry import closest
+from nas.setting import Setting, parse_values
 
 # Of any unit: beyond every network.
 _LARGEST = 10**18
 _LONGEST = 100  # characters of a budget text
 _EXAMPLES = "such as 4.2GFLOPs, 600MMACs or 25Mparams"
 _NUMBER = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE]([+-]?[0-9]+))?", re.ASCII)
-_DEVICE = re.compile(r"cpu|mps|cuda(:[0-9]{1,3})?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,15 +100,16 @@ class Budget:
     Args:
         metric: The name of one of `nas.budget_metrics.METRICS`.
         bound: The most that fits: whole multiply-adds, parameters or bytes, or seconds. Positive and finite.
-        device: Where a latency is to hold: "cpu", "cuda", "cuda:0" or "mps". None for the other metrics.
+        setting: What it holds for, where the metric depends on it: a latency's device, runtime, threads, batch and
+            dtype, by default torch on the CPU; a memory's dtype alone, by default float32. None for other metrics.
 
     Raises:
-        BudgetError: If the metric is unknown, the bound not positive and finite, or the device meaningless.
+        BudgetError: If the metric is unknown, the bound not positive and finite, or the metric has no such setting.
     """
 
     metric: str
     bound: int | float
-    device: str | None = None
+    setting: Setting | None = None
 
     def __post_init__(self) -> None:
         metric = METRICS[self.metric]
@@ -117,29 +118,31 @@ class Budget:
                 f"A budget must be more than 0 and at most 1e18, but {self.metric} is {self.bound}: "
                 f"give one {_EXAMPLES}."
             )
-        if self.device is not None:
-            _check_device(self.device, metric, self.device)
+        if self.setting is None and metric.has_setting:
+            object.__setattr__(self, "setting", Setting())
+        _check_setting(self.setting, metric)
         object.__setattr__(self, "bound", math.floor(self.bound) if metric.whole else float(self.bound))
         if self.bound < 1 and metric.whole:
             raise BudgetError(f"A budget of less than one in {metric.noun} fits nothing: raise it.")
 
     @classmethod
     def parse(cls, text: str) -> Budget:
-        """Reads ``4.2GFLOPs``, ``600 MMACs``, ``25Mparams``, ``8ms@cpu`` or ``200MB``.
+        """Reads ``4.2GFLOPs``, ``25Mparams``, ``8ms@onnxruntime:threads=2``, ``200MB`` or ``512KiB:dtype=int8``.
+
+        ``8ms`` is ``8ms@cpu``: torch on the CPU, a thread per core, one image, float32. ``200MB`` is of float32.
 
         Raises:
             BudgetError: If `text` is no budget: the rule, the text and what would work, in one line.
         """
         shown = _shown(text)
         # Splitting at blanks also takes the no-break space of "4.2 GFLOPs" on a web page.
-        body, at, device = " ".join(text.split()).partition("@")
+        body, at, place = " ".join(text.split()).partition("@")
+        body, colon, values = body.partition(":")
         number, unit_text = _split(body.strip(), shown)
         unit = _unit(unit_text, shown)
         metric, factor = METRICS.units[unit]
-        if at:
-            _check_device(device.strip(), metric, shown)
-        bound = _bound(number, factor, metric, shown)
-        return cls(metric=metric.name, bound=bound, device=device.strip() if at else None)
+        setting = _parse_setting(place if at else None, values if colon else None, metric, shown)
+        return cls(metric=metric.name, bound=_bound(number, factor, metric, shown), setting=setting)
 
     def allows(self, cost: Cost) -> bool:
         """Returns whether a network of this cost fits."""
@@ -161,7 +164,10 @@ class Budget:
         unit = next((u for u in metric.written if value >= metric.units[u]), metric.written[-1])
         worth = Fraction(metric.units[unit])
         number = f"{_exact_decimal(value / worth):f}"
-        return f"{number}{unit}" + (f"@{self.device}" if self.device else "")
+        if metric.on_device:
+            return f"{number}{unit}@{self.setting}"
+        # What follows a device in a setting's text; the device itself is of no account here.
+        return number + unit + str(self.setting or "").removeprefix("cpu")
 
 
 def parse_budgets(texts: Iterable[str]) -> tuple[Budget, ...]:
@@ -242,11 +248,34 @@ def _unit(text: str, shown: str) -> str:
     raise BudgetError(f"Unknown unit {text[:20]!r} in {shown}: {hint}")
 
 
-def _check_device(device: str, metric: Metric, shown: str) -> None:
-    if not metric.on_device:
+def _parse_setting(place: str | None, values: str | None, metric: Metric, shown: str) -> Setting | None:
+    """Returns the setting of a budget text.
+
+    Args:
+        place: What follows the "@", None without one.
+        values: What follows a ":" before any "@", None without one.
+    """
+    if place is not None and not metric.on_device:
         raise BudgetError(f"Only a time is held on a device, but got {shown}: leave out '@…'.")
-    if not _DEVICE.fullmatch(device):
-        raise BudgetError(f"Unknown device {device[:20]!r} in {shown}: use cpu, cuda, cuda:0 or mps.")
+    if values is not None and metric.on_device:
+        raise BudgetError(f"The setting of a time follows an @, but got {shown}: write 8ms@cpu:threads=2.")
+    if values is not None and not metric.in_dtype:
+        raise BudgetError(f"{metric.noun.capitalize()} hold in every setting, but got {shown}: leave out ':…'.")
+    try:
+        if place is not None:
+            return Setting.parse(place)
+        return None if values is None else Setting(**parse_values("".join(values.split())))
+    except OptionError as fault:
+        raise BudgetError(f"{fault} The budget is {shown}.") from None
+
+
+def _check_setting(setting: Setting | None, metric: Metric) -> None:
+    if setting is None or metric.on_device:
+        return
+    if not metric.in_dtype:
+        raise BudgetError(f"{metric.noun.capitalize()} hold in every setting, but got {setting}: leave it out.")
+    if setting != Setting(dtype=setting.dtype):
+        raise BudgetError(f"A budget of {metric.noun} has a dtype alone, but got {setting}: write 512KiB:dtype=int8.")
 
 
 def _bound(number: str, factor: Fraction, metric: Metric, shown: str) -> int | float:

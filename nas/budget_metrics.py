@@ -44,7 +44,8 @@ class Metric:
         shown: How people read a figure, in the same form: the text after the number and what it is worth.
         whole: Whether figures are whole numbers.
         any_case: Whether units are read in upper and lower case alike.
-        on_device: Whether a budget may name a device, as in ``8ms@cpu``.
+        on_device: Whether a figure holds in one setting, which a budget may name, as in ``8ms@cpu:threads=2``.
+        in_dtype: Whether a figure holds for one data type, which a budget may name, as in ``512KiB:dtype=int8``.
         measure: The figure of an architecture, where it is not additive; None if no search can be held to it.
         remedy: What to use meanwhile, for the message that says so.
     """
@@ -57,6 +58,7 @@ class Metric:
     whole: bool = True
     any_case: bool = True
     on_device: bool = False
+    in_dtype: bool = False
     measure: Measure | None = None
     remedy: str = ""
 
@@ -73,6 +75,11 @@ class Metric:
     def additive(self) -> bool:
         """Whether it is an exact sum over the decisions of a space's graph."""
         return self.name in ADDITIVE
+
+    @property
+    def has_setting(self) -> bool:
+        """Whether a figure depends on the setting, or a part of it."""
+        return self.on_device or self.in_dtype
 
     @property
     def searchable(self) -> bool:
@@ -161,6 +168,7 @@ METRICS.add(
         | _scaled(("B",), {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30}),
         written=("GB", "MB", "KB", "B"),
         any_case=False,
+        in_dtype=True,
         remedy="`nas profile CONFIG` counts a network's parameters, of four bytes each",
     )
 )

@@ -28,7 +28,7 @@ from .small_space import small_data, small_space
 FILE = "input.yaml"
 BUDGETS = (
     *("4.2GFLOPs", "600 MMACs", "25Mparams", "8ms@cpu", "12 us@cuda:0", "200MB", "1.5GiB", "5e6FLOPs", ".5B params"),
-    *("0.1KFLOP", "1e18MACs", "3s@mps", "0.3 M params", "4200MFLOPs"),
+    *("0.1KFLOP", "1e18MACs", "3s@mps", "0.3 M params", "8ms@onnxruntime:threads=2,batch=4", "512KiB:dtype=int8"),
 )
 _ENCODED, _COSTED, _BUILT = 2000, 300, 60
 _small = small_space()

@@ -91,6 +91,8 @@ BUDGETS = [
     ("12ms", "12ms", "cannot be held to latency yet", UNITS, "nas profile CONFIG --latency"),
     ("12ms@cpu", "cannot be held to latency yet", UNITS),
     ("12ms@gpu", "Unknown device 'gpu'", "use cpu, cuda"),
+    ("8ms@cpu:threads=0", "threads of a setting", "got 0", "such as threads=2", "'8ms@cpu:threads=0'"),
+    ("8ms@cpu@cuda", "one device or runtime", "'cpu@cuda'", "give one"),
     ("200MB", "cannot be held to memory yet", UNITS),
     ("0GFLOPs", "'0GFLOPs'", "more than 0", UNITS),
     ("-1G", "'-1G'", "without a sign", UNITS),

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from nas.budget import Budget, Cost, check_budgets, format_quantity, parse_budgets
 from nas.errors import BudgetError
+from nas.setting import Setting
 
 READ = [
     ("4.2GFLOPs", "macs", 4_200_000_000),
@@ -42,13 +43,48 @@ READ = [
 @pytest.mark.parametrize(("text", "metric", "bound"), READ)
 def test_text_is_read_exactly(text: str, metric: str, bound: float) -> None:
     budget = Budget.parse(text)
-    assert (budget.metric, budget.bound, budget.device) == (metric, bound, None)
+    assert (budget.metric, budget.bound) == (metric, bound)
+    assert budget.setting == (None if metric in ("macs", "params") else Setting())
     assert type(budget.bound) is (float if metric == "latency_s" else int)
 
 
-@pytest.mark.parametrize("device", ["cpu", "cuda", "cuda:0", "mps"])
-def test_latency_may_name_its_device(device: str) -> None:
-    assert Budget.parse(f"8ms@{device}") == Budget(metric="latency_s", bound=0.008, device=device)
+@pytest.mark.parametrize(
+    ("text", "setting"),
+    [
+        ("8ms", Setting()),
+        ("8ms@cpu", Setting()),
+        ("8ms@cuda", Setting(device="cuda")),
+        ("8ms@cuda:0", Setting(device="cuda")),
+        ("8ms@mps", Setting(device="mps")),
+        ("8ms @ onnxruntime : threads=2", Setting(runtime="onnxruntime", threads=2)),
+        ("8ms@cuda:1:batch=32, dtype=float16", Setting(device="cuda:1", batch=32, dtype="float16")),
+    ],
+)
+def test_latency_may_name_its_setting(text: str, setting: Setting) -> None:
+    budget = Budget.parse(text)
+    assert budget == Budget(metric="latency_s", bound=0.008, setting=setting)
+    assert str(budget) == f"8ms@{setting}"
+    assert Budget.parse(str(budget)) == budget
+
+
+def test_latency_of_no_setting_is_that_of_torch_on_the_cpu() -> None:
+    assert str(Budget.parse("8ms")) == "8ms@cpu"
+    assert Budget(metric="latency_s", bound=0.008) == Budget.parse("8ms@torch")
+
+
+def test_memory_may_name_its_dtype() -> None:
+    budget = Budget.parse("512KiB:dtype=int8")
+    assert budget == Budget(metric="memory_bytes", bound=2**19, setting=Setting(dtype="int8"))
+    assert str(budget) == "524.288KB:dtype=int8"
+    assert Budget.parse(str(budget)) == budget
+    assert str(Budget.parse("200 MB : dtype=float32")) == "200MB"
+
+
+def test_setting_that_a_metric_does_not_have_is_refused() -> None:
+    with pytest.raises(BudgetError, match="Multiply-adds hold in every setting, but got cpu: leave it out"):
+        Budget(metric="macs", bound=1, setting=Setting())
+    with pytest.raises(BudgetError, match="has a dtype alone, but got cpu:batch=2: write 512KiB:dtype=int8"):
+        Budget(metric="memory_bytes", bound=1, setting=Setting(batch=2))
 
 
 REFUSED = [
@@ -82,7 +118,18 @@ REFUSED = [
     ("٤GFLOPs", "plain digits"),
     ("8ms@gpu", "Unknown device 'gpu'"),
     ("8ms@", "Unknown device ''"),
+    ("8ms@cpu@cuda", "one device or runtime"),
+    ("8ms@cpu:threads=0", "threads of a setting must be a whole number from 1"),
+    ("8ms@cpu:dtype=float63", "Unknown dtype 'float63'"),
+    ("8ms@cpu:thread=2", "did you mean threads=…?"),
+    ("8ms@onnxrutnime", "did you mean onnxruntime?"),
+    ("8ms:threads=2", "follows an @"),
     ("4GFLOPs@cpu", "Only a time"),
+    ("200MB@cpu", "Only a time"),
+    ("4GFLOPs:dtype=int8", "Multiply-adds hold in every setting"),
+    ("512KiB:threads=2", "has a dtype alone"),
+    ("512KiB:dtype=int9", "Unknown dtype 'int9'"),
+    ("512KiB:", "Unknown key ''"),
     ("1" * 101 + "GFLOPs", "at most 100 characters"),
     ("3 apples\nand pears", "Unknown unit"),
 ]
@@ -95,7 +142,7 @@ def test_text_that_is_no_budget_is_refused_in_one_line_with_a_remedy(text: str, 
     message = str(caught.value)
     assert why in message
     assert "\n" not in message
-    assert any(remedy in message for remedy in ("such as 4.2GFLOPs", "did you mean", "write", "use ", "leave", "round"))
+    assert any(remedy in message for remedy in ("such as ", "did you mean", "write", "use ", "leave", "round"))
 
 
 @given(st.text())
@@ -112,10 +159,10 @@ NUMBERS = st.from_regex(r"[0-9]{1,12}(\.[0-9]{0,12})?(e[+-]?[0-9]{1,4})?", fullm
 UNITS = st.sampled_from(["GFLOPs", "MMACs", "MAC", "Mparams", "Bparams", "ms", "us", "s", "KiB", "MB", "B", "G", "x"])
 
 
-@given(NUMBERS, UNITS, st.sampled_from(["", "@cpu", "@cuda:1"]))
-def test_any_number_with_a_unit_is_a_budget_or_a_budget_error(number: str, unit: str, device: str) -> None:
+@given(NUMBERS, UNITS, st.sampled_from(["", "@cpu", "@cuda:1:batch=2", ":dtype=int8"]))
+def test_any_number_with_a_unit_is_a_budget_or_a_budget_error(number: str, unit: str, setting: str) -> None:
     try:
-        budget = Budget.parse(number + unit + device)
+        budget = Budget.parse(number + unit + setting)
     except BudgetError:
         return
     assert Budget.parse(str(budget)) == budget

@@ -45,7 +45,7 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
 
 def test_pure_ring_imports_nothing_heavy() -> None:
     modules = (
-        "errors registry progress formats machine strict_yaml budget_metrics budget architecture spaces "
+        "errors registry progress formats machine strict_yaml budget_metrics setting budget architecture spaces "
         "spaces.templates spaces.catalog spaces.derive trial options run"
     )
     imports = ", ".join(f"nas.{name}" for name in modules.split())
