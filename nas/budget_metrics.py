@@ -8,6 +8,8 @@ A further metric is one object, declared anywhere before its first use::
 
     METRICS.add(Metric(name="layers", noun="layers", units={"layers": 1}, measure=count_layers))
 
+A metric that depends on the budget's setting, or that sampling can be guided by, has a `Gauge` in `GAUGES` instead.
+
 Units are looked up in an exact table. Counts are read in any case, since a milli-FLOP means nothing; times and bytes
 are read as written, since ``ms`` is not ``Ms`` and ``MB`` is not ``Mb``.
 """
@@ -15,17 +17,52 @@ are read as written, since ``ms`` is not ``Ms`` and ``MB`` is not ``Mb``.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from nas.architecture import Architecture
 from nas.errors import BudgetError
-from nas.registry import Registry
+from nas.registry import PlugIns, Registry
+from nas.setting import Setting
 
 Measure: TypeAlias = Callable[[Architecture], int | float]
 """The figure of one architecture. The same for the same architecture, and finite; it is asked for more than once."""
 Worth: TypeAlias = int | Fraction
+
+
+class Guide(NamedTuple):
+    """A sum over the blocks of a network that follows a measured metric, for sampling within a bound on it.
+
+    Attributes:
+        part: What one block or stage (its config) adds for one image of a shape: a whole number, not negative.
+        bound: The largest sum of networks that may be within the metric's bound.
+        proves: Whether every network above it is certainly above the metric's bound.
+    """
+
+    part: Callable[[Any, Any], int]
+    bound: int
+    proves: bool
+
+
+class Gauge(Protocol):
+    """How a search is held to a metric whose figures depend on a setting."""
+
+    def measure(self, setting: Setting | None) -> Measure:
+        """Returns what measures architectures in a setting.
+
+        Raises:
+            NasError: If that cannot be done on this machine, with what to do.
+        """
+        ...
+
+    def guide(self, bound: float, setting: Setting | None) -> Guide | None:
+        """Returns a sum that follows the metric; None if there is none."""
+        ...
+
+
+GAUGES: PlugIns[Gauge] = PlugIns("gauge", BudgetError, {})
+"""By metric."""
 
 ADDITIVE = ("macs", "params")
 """The metrics that are exact sums over the decisions of a space's graph: what `nas.costs` counts."""
@@ -84,7 +121,15 @@ class Metric:
     @property
     def searchable(self) -> bool:
         """Whether a search can be held to a budget on it."""
-        return self.additive or self.measure is not None
+        return self.additive or self.measure is not None or self.name in GAUGES
+
+    def measuring(self, setting: Setting | None) -> Measure:
+        """Returns what measures architectures in a setting; for a metric that is searchable and not additive."""
+        return self.measure if self.measure is not None else GAUGES[self.name].measure(setting)
+
+    def guide(self, bound: float, setting: Setting | None) -> Guide | None:
+        """Returns a sum over blocks that follows the metric; None if there is none."""
+        return GAUGES[self.name].guide(bound, setting) if self.name in GAUGES else None
 
     def format(self, value: float) -> str:
         """A figure for people: "4.20 GMACs", "25.04 M params", "8.00 ms"."""
@@ -112,13 +157,6 @@ class Metrics(Registry[Metric]):
             assert not taken, f"unit {unit!r} of {metric.name} is taken"
         self.register(metric.name)(metric)
         self._file_units(metric)
-
-    def hold(self, name: str, measure: Measure) -> None:
-        """Says how a search is held to a metric that could only be written down so far."""
-        metric = self[name]
-        assert not metric.searchable, f"a search is held to {name} already"
-        self._items[name] = held = replace(metric, measure=measure)
-        self._file_units(held)
 
     def _file_units(self, metric: Metric) -> None:
         for unit, worth in metric.units.items():

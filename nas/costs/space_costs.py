@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
-from nas.architecture import StageConfig
+from nas.architecture import BlockConfig, StageConfig
 from nas.budget import Cost
 from nas.costs.count_table import TABLE
 from nas.costs.counter import Count
@@ -15,7 +15,16 @@ from nas.ops import Shape
 from nas.spaces import END, START, Genotype, Graph, LayerChoice, Node, SearchSpace, StageChoice
 from nas.spaces.decision_graph import Edge
 
-_FREE = (0, 0)
+Part: TypeAlias = Callable[[BlockConfig | StageConfig, Shape], int]
+"""What one block or stage adds to a metric that is no exact sum, for one image of this shape."""
+
+
+class Spent(NamedTuple):
+    """What one decision costs: exact counts, and its parts of further metrics by name."""
+
+    macs: int
+    params: int
+    parts: Mapping[str, int]
 
 
 class Option(NamedTuple):
@@ -24,8 +33,20 @@ class Option(NamedTuple):
     choice: Any
     node: Node
     weight: float
-    macs: int
-    params: int
+    spent: Spent
+
+    @property
+    def macs(self) -> int:
+        return self.spent.macs
+
+    @property
+    def params(self) -> int:
+        return self.spent.params
+
+    def of(self, metric: str) -> int:
+        """What the decision adds to a metric: "macs", "params" or one that the space's costs have parts of."""
+        spent = self.spent
+        return spent.macs if metric == "macs" else spent.params if metric == "params" else spent.parts[metric]
 
 
 class CostGraph:
@@ -48,7 +69,7 @@ class CostGraph:
         if found is None:
             pick, found = min if smallest else max, {END: 0}
             for node in reversed(self.nodes[:-1]):
-                found[node] = pick([getattr(o, metric) + found[o.node] for o in self.options[node]])
+                found[node] = pick([o.of(metric) + found[o.node] for o in self.options[node]])
             self._ahead[metric, smallest] = found
         return found
 
@@ -61,7 +82,7 @@ class CostGraph:
         found = {START: 0}
         for node in self.nodes[:-1]:
             for option in self.options[node]:
-                total = found[node] + getattr(option, metric)
+                total = found[node] + option.of(metric)
                 if total < found.get(option.node, total + 1):
                     found[option.node] = total
         return found
@@ -70,14 +91,18 @@ class CostGraph:
 class SpaceCosts:
     """Exact costs of all members of a space, as sums over paths of its graph.
 
+    Args:
+        parts: Of further metrics, by name: what each block or stage adds to a sum that a search is guided by.
+
     Attributes:
         positions: The stem and the stages.
     """
 
-    def __init__(self, space: SearchSpace) -> None:
-        self.space = space
+    def __init__(self, space: SearchSpace, parts: Mapping[str, Part] | None = None) -> None:
+        self.space, self._parts = space, dict(parts or {})
         self.positions = len(space.stages) + 1
-        self._counts: dict[tuple[Any, int, int], tuple[int, int]] = {}
+        self._free = Spent(0, 0, dict.fromkeys(self._parts, 0))
+        self._counts: dict[tuple[Any, int, int], Spent] = {}
         self._options: dict[int, tuple[list[Edge], list[Option]]] = {}
         self._graphs: dict[str, CostGraph] = {}
         # Height and width of the map after the stem (-1) and after every stage: sums hold only if all members that
@@ -113,28 +138,26 @@ class SpaceCosts:
         """Returns the edges of a node with their costs."""
         # Layouts share most lists of edges; whoever holds one keeps its id from being taken by another.
         if id(edges) not in self._options:
-            found = [Option(*edge, *self._edge(node, edge.choice)) for edge in edges]
+            found = [Option(*edge, self._edge(node, edge.choice)) for edge in edges]
             self._options[id(edges)] = (edges, found)
         return self._options[id(edges)][1]
 
     def cost(self, genotype: Genotype) -> Cost:
         """Returns the exact cost of one member."""
-        macs, params = self._stem(genotype.stem)
+        spent = [self._stem(genotype.stem)]
         width, source = self.space.stem.width(genotype.stem), -1
         for i, (stage, gene) in enumerate(zip(self.space.stages, genotype.stages, strict=True)):
             if not gene.depth:
                 continue
-            parts: list[tuple[int, int]] = []
             if stage.per_layer:
                 for k, (op, values) in enumerate(zip(gene.op, gene.params, strict=True)):
                     choice = LayerChoice(i, k, i if k else source, op, gene.width, values)
-                    parts.append(self._layer(choice, gene.width if k else width))
+                    spent.append(self._layer(choice, gene.width if k else width))
             else:
-                parts.append(self._stage(gene, i, source, width))
-            macs, params = macs + sum(m for m, _ in parts), params + sum(p for _, p in parts)
+                spent.append(self._stage(gene, i, source, width))
             width, source = gene.width, i
-        head = self._head(source, width)
-        return Cost(macs=macs + head[0], params=params + head[1])
+        spent.append(self._head(source, width))
+        return Cost(macs=sum(each.macs for each in spent), params=sum(each.params for each in spent))
 
     def everything(self) -> Iterator[tuple[str, Node, list[Option]]]:
         """Yields every (layout, node) with its options; counts them all."""
@@ -162,16 +185,16 @@ class SpaceCosts:
                 self._layer(LayerChoice(index, place, source, op.letter, width, values), before)
         return width
 
-    def _edge(self, node: Node, choice: Any) -> tuple[int, int]:
+    def _edge(self, node: Node, choice: Any) -> Spent:
         if node == START:
             return self._stem(choice)
         if choice is None:
             return self._head(node.source, node.width)
         if isinstance(choice, LayerChoice):
             return self._layer(choice, node.width)
-        return self._stage(choice, node.stage, node.source, node.width) if choice.op else _FREE
+        return self._stage(choice, node.stage, node.source, node.width) if choice.op else self._free
 
-    def _stem(self, values: tuple[Any, ...]) -> tuple[int, int]:
+    def _stem(self, values: tuple[Any, ...]) -> Spent:
         key = (values, -1, 0)
         if key not in self._counts:
             space = self.space
@@ -180,24 +203,25 @@ class SpaceCosts:
                 counted = TABLE.block(space.stem_block(values), image)
             except ArchitectureError as fault:
                 raise SpaceError(f"{space.name}, stem: {fault}") from None
-            self._counts[key] = self._agree(counted, "stem", -1, space.stem.width(values))
+            self._agree(counted, "stem", -1, space.stem.width(values))
+            self._counts[key] = self._spent(counted, space.stem_block(values), image)
         return self._counts[key]
 
-    def _head(self, source: int, width: int) -> tuple[int, int]:
+    def _head(self, source: int, width: int) -> Spent:
         key = (None, source, width)
         if key not in self._counts:
-            counted = TABLE.block(self.space.head_block(width), Shape(width, *self._sizes[source]))
-            self._counts[key] = counted.macs, counted.params
+            head, shape = self.space.head_block(width), Shape(width, *self._sizes[source])
+            self._counts[key] = self._spent(TABLE.block(head, shape), head, shape)
         return self._counts[key]
 
-    def _stage(self, choice: StageChoice, index: int, source: int, width_in: int) -> tuple[int, int]:
+    def _stage(self, choice: StageChoice, index: int, source: int, width_in: int) -> Spent:
         key = ((index, choice), source, width_in)
         if key not in self._counts:
             config = self.space.stage_config(index, choice, source)
             self._counts[key] = self._count(config, index, source, width_in, choice.op, choice.width)
         return self._counts[key]
 
-    def _layer(self, choice: LayerChoice, width_in: int) -> tuple[int, int]:
+    def _layer(self, choice: LayerChoice, width_in: int) -> Spent:
         key = (choice, choice.source, width_in)
         if key not in self._counts:
             transition, layer = self.space.layer_config(choice)
@@ -205,17 +229,19 @@ class SpaceCosts:
             self._counts[key] = self._count(config, choice.stage, choice.source, width_in, choice.op, choice.width)
         return self._counts[key]
 
-    def _count(
-        self, config: StageConfig, index: int, source: int, width_in: int, op: str, width: int
-    ) -> tuple[int, int]:
-        where = f"stage {index + 1}, op {op}"
+    def _count(self, config: StageConfig, index: int, source: int, width_in: int, op: str, width: int) -> Spent:
+        where, shape = f"stage {index + 1}, op {op}", Shape(width_in, *self._sizes[source])
         try:
-            counted = TABLE.stage(config, Shape(width_in, *self._sizes[source]))
+            counted = TABLE.stage(config, shape)
         except ArchitectureError as fault:
             raise SpaceError(f"{self.space.name}, {where}, input width {width_in}: {fault}") from None
-        return self._agree(counted, where, index, width)
+        self._agree(counted, where, index, width)
+        return self._spent(counted, config, shape)
 
-    def _agree(self, counted: Count, where: str, index: int, width: int) -> tuple[int, int]:
+    def _spent(self, counted: Count, config: BlockConfig | StageConfig, shape: Shape) -> Spent:
+        return Spent(counted.macs, counted.params, {name: part(config, shape) for name, part in self._parts.items()})
+
+    def _agree(self, counted: Count, where: str, index: int, width: int) -> None:
         """Checks what sums over paths need: every choice gives maps of its own width, and all of one size."""
         out = Shape(*counted.shape)
         size = self._sizes.setdefault(index, out[1:])
@@ -229,7 +255,6 @@ class SpaceCosts:
                 f"{self.space.name}, {where}: its choices give maps of different sizes, {sorted({size, out[1:]})}. "
                 "Make their strides and paddings agree."
             )
-        return counted.macs, counted.params
 
 
 def misfit(space: SearchSpace) -> str | None:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-
 TEST_SHARE, VALIDATION_SHARE = 0.2, 0.2
 """Held out for testing where a source has no test set, and then of the rest for search-validation where it has none."""
 

@@ -2,7 +2,8 @@
 
 `nas.sampling.weight_table` samples over budgets cut into bins; what falls outside the exact budget is rejected, which
 leaves the samples uniform (or fair) over the exact one. The cheapest member is an exact shortest path: a proof that a
-budget cannot be met. A budget on a metric that is measured per architecture is met by rejection alone.
+budget cannot be met. A budget on a metric that is measured per architecture is met by rejection; where the metric has a
+guide (`nas.budget_metrics.Guide`), the tables are of that sum too, so that few are rejected.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from typing import Any, NamedTuple
 
 from nas.architecture import Architecture
 from nas.budget import Budget, Cost, check_budgets
-from nas.budget_metrics import ADDITIVE, METRICS, Measure
-from nas.costs import Option, SpaceCosts
+from nas.budget_metrics import ADDITIVE
+from nas.costs import Option
 from nas.errors import BudgetError, SpaceError
 from nas.sampling.feasible_set import FeasibleSet
+from nas.sampling.guides import extreme_members, guided_costs, guides_of, measures_of, tightest
 from nas.sampling.infeasible import infeasible, infeasible_together, none_found
 from nas.sampling.shortest_paths import meets_all, shortest
 from nas.sampling.weight_table import WeightTable, Window
@@ -54,6 +56,7 @@ class BudgetSampler:
         feasible: The costs that samples may have.
         counted: The feasible set of the additive budgets alone, or multiply-adds up to the largest member's; the same
             as `feasible` where no budget is on a measured metric.
+        tabled: What the tables are of: the two tightest of the additive budgets and the guides of measured ones.
         layouts: Those that have feasible members.
         measures: What measures the metrics of budgets that are not additive.
 
@@ -65,7 +68,8 @@ class BudgetSampler:
         self.space, self.budgets = space, check_budgets(budgets)
         if not 0 <= min_share < 1:
             raise BudgetError(f"min_share must be at least 0 and below 1, not {min_share}: give one such as 0.75.")
-        self.costs = SpaceCosts(space)
+        self.guides = guides_of(budgets)
+        self.costs = guided_costs(space, self.guides)
         self._lowest = {metric: shortest(self.costs, metric, smallest=True) for metric in ADDITIVE}
         self._highest = {metric: shortest(self.costs, metric, smallest=False) for metric in ADDITIVE}
         self.measures = measures_of(budgets)
@@ -82,10 +86,17 @@ class BudgetSampler:
                 bounds=tuple(lowered.get(budget.metric, budget.bound) for budget in budgets),
                 min_share=min_share,
             )
+        self.tabled = self.counted
+        if self.guides:
+            bounds: dict[str, int | float] = {budget.metric: budget.bound for budget in counted}
+            self.tabled = tightest(self.costs, bounds | {metric: g.bound for metric, g in self.guides.items()})
         self._tables: dict[tuple[str, bool], WeightTable | None] = {}
         self._listed: dict[str, list[Member]] = {}
         self.layouts = tuple(layout for layout in space.layouts if self._fits(layout))
         if not self.layouts:
+            for metric in self.guides:
+                for architecture in extreme_members(self.costs, metric, smallest=True):
+                    self._measure(architecture, Cost(macs=0, params=0))
             raise self._none_found(len(space.layouts) * MAX_TRIES)
 
     # -- sampling -----------------------------------------------------------------------------------------------
@@ -129,7 +140,7 @@ class BudgetSampler:
 
     def member_of(self, options: Sequence[Option]) -> Member | None:
         """Returns the member that a path of decisions makes; None if it is not feasible."""
-        cost = Cost(macs=sum(o.macs for o in options), params=sum(o.params for o in options))
+        cost = Cost(macs=sum(o.spent.macs for o in options), params=sum(o.spent.params for o in options))
         if not self._may_contain(cost):
             return None
         return self._completed(self.space.genotype(option.choice for option in options), cost)
@@ -153,7 +164,7 @@ class BudgetSampler:
         """
         kept: list[set[Any]] = [set() for _ in range(self.costs.positions)]
         for layout in self.layouts:
-            for node, options in self.counted.options_within(self.costs.graph(layout)).items():
+            for node, options in self.tabled.options_within(self.costs.graph(layout)).items():
                 for option in options:
                     if option.choice is not None:
                         kept[node.stage + 1].add(option.choice)
@@ -211,19 +222,19 @@ class BudgetSampler:
         if key not in self._tables:
             graph, metrics, bounds = (
                 self.costs.graph(layout),
-                self.counted.metrics,
-                [int(b) for b in self.counted.bounds],
+                self.tabled.metrics,
+                [int(b) for b in self.tabled.bounds],
             )
             least = [graph.remaining(metric)[START] for metric in metrics] if graph.nodes else []
-            within = bool(least) and self.counted.may_still_reach([0] * len(least), least)
+            within = bool(least) and self.tabled.may_still_reach([0] * len(least), least)
             self._tables[key] = WeightTable(graph, metrics, bounds, fair=not key[1]) if within else None
         return self._tables[key]
 
     def _window(self, table: WeightTable) -> Window:
         """The bins of all feasible members, and of few others."""
         low: list[int] = []
-        for bound, slack, lost in zip(self.counted.bounds, table.slack, table.lost, strict=True):
-            excess = self.counted.min_share * bound - (bound - slack)
+        for bound, slack, lost in zip(self.tabled.bounds, table.slack, table.lost, strict=True):
+            excess = self.tabled.min_share * bound - (bound - slack)
             low.append(max(0, int(excess / (slack + 1) * table.bins - lost - 1e-6)))
         return tuple(low), table.top
 
@@ -276,7 +287,7 @@ class BudgetSampler:
                 break
         if not found:
             return self.sample(rng, layout=layout)
-        return (max if top else min)(found, key=lambda each: getattr(each.cost, self.counted.metrics[0]))
+        return (max if top else min)(found, key=lambda each: each.cost.value(self.tabled.metrics[0]) or 0)
 
 
 def check_by(by: str) -> None:
@@ -287,13 +298,3 @@ def check_by(by: str) -> None:
     """
     if by not in ("layout", "architecture"):
         raise SpaceError(f"by must be 'layout' or 'architecture', not {by!r}.")
-
-
-def measures_of(budgets: Sequence[Budget]) -> dict[str, Measure]:
-    """Returns what measures the metrics of budgets that are not additive."""
-    found: dict[str, Measure] = {}
-    for budget in budgets:
-        measure = METRICS[budget.metric].measure
-        if measure is not None:
-            found[budget.metric] = measure
-    return found

@@ -13,8 +13,7 @@ from nas.budget import Budget, Cost, check_budgets
 from nas.budget_metrics import ADDITIVE
 from nas.costs import TABLE, CostGraph, SpaceCosts
 from nas.options import SearchOptions
-from nas.sampling.budget_sampler import measures_of
-from nas.sampling.feasible_set import FeasibleSet
+from nas.sampling.guides import extreme_members, guided_costs, guides_of, measures_of, tightest
 from nas.sampling.shortest_paths import meets_all, shortest
 from nas.sampling.weight_table import WeightTable
 from nas.spaces import END, START, Node, SearchSpace
@@ -34,7 +33,8 @@ class DryRun:
     """Figures of a space under budgets, at the space's own input and number of classes.
 
     Attributes:
-        costs: Per metric, `min`, `median` and `max` over all architectures.
+        costs: Per metric, `min`, `median` and `max` over all architectures; of a measured metric over those that were
+            sampled.
         fits: The share of all architectures within all budgets; `layouts` has it per layout, with the `size`.
         exact: False where the medians and shares were estimated from uniform samples (very large spaces, two budgets
             at once, or a metric that is measured).
@@ -43,7 +43,7 @@ class DryRun:
     name: str
     digest: str
     size: int
-    costs: dict[str, dict[str, int]]
+    costs: dict[str, dict[str, int | float]]
     fits: float
     layouts: dict[str, dict[str, Any]]
     exact: bool
@@ -59,11 +59,13 @@ def dry_run(
     if options is not None and options.resolution:
         space = space.adapted(resolution=options.resolution)
     check_budgets(budgets)
-    costs = SpaceCosts(space)
+    guides = guides_of(budgets)
+    costs = guided_costs(space, guides)
     extremes = {m: (shortest(costs, m, smallest=True), shortest(costs, m, smallest=False)) for m in ADDITIVE}
     total, layouts = space.size(), {}
     countable = len(budgets) < 2 and all(budget.metric in ADDITIVE for budget in budgets)
     halves = _all_halves(costs) if countable else None
+    figures: dict[str, dict[str, int | float]] = {}
     if halves is not None:
         medians = {m: _median(list(found.values()), total, extremes[m]) for m, found in halves.items()}
         for layout in space.layouts:
@@ -71,13 +73,15 @@ def dry_run(
             within = size if not budgets else _count(halves[budgets[0].metric][layout], int(budgets[0].bound))
             layouts[layout] = {"size": size, "fits": within / size if size else 0.0}
     else:
-        medians, layouts = _estimate(space, costs, budgets, rng or random.Random(0))
+        rng = rng or random.Random(0)
+        medians, layouts = _estimate(space, costs, budgets, rng)
+        figures = _measured_figures(costs, budgets, [*guides], rng)
     TABLE.save()
     return DryRun(
         name=space.name,
         digest=space.digest,
         size=total,
-        costs={m: {"min": low, "median": medians[m], "max": high} for m, (low, high) in extremes.items()},
+        costs={m: {"min": low, "median": medians[m], "max": high} for m, (low, high) in extremes.items()} | figures,
         fits=sum(row["size"] / total * row["fits"] for row in layouts.values()),
         layouts=layouts,
         exact=halves is not None,
@@ -105,7 +109,7 @@ def _halves(graph: CostGraph, layout_size: int, middle: int, metric: str) -> lis
     right: dict[Node, _Sums] = {END: (np.zeros(1, dtype=np.int64), np.ones(1, dtype=np.int64))}
     work = 0
     for node in reversed(behind[:-1]):
-        shifted = [_shifted(right[o.node], getattr(o, metric)) for o in graph.options[node]]
+        shifted = [_shifted(right[o.node], o.of(metric)) for o in graph.options[node]]
         work += sum(len(sums) for sums, _ in shifted)
         if work > _HALF:
             return None
@@ -119,7 +123,7 @@ def _halves(graph: CostGraph, layout_size: int, middle: int, metric: str) -> lis
         left[node] = _merged(parts.pop(node))
         if _before(node, middle):
             for option in graph.options[node]:
-                parts.setdefault(option.node, []).append(_shifted(left[node], getattr(option, metric)))
+                parts.setdefault(option.node, []).append(_shifted(left[node], option.of(metric)))
                 work += len(left[node][0])
             del left[node]
             if work > _HALF:
@@ -187,10 +191,11 @@ def _estimate(space: SearchSpace, costs: SpaceCosts, budgets: Sequence[Budget], 
             found.append(sampled[metric])
         weights.append(np.full(count, size / space.size() / count))
         share = float(within.mean())
-        # Samples say nothing of a share that hardly any of them falls into.
-        share = share if share > 0.05 else _thin_share(costs.graph(layout), size, counted, rng)
-        if measured and share:
-            share *= _measured_share(costs, layout, counted, measured, rng)
+        if measured:
+            share = _measured_share(costs, layout, counted, measured, rng)
+        elif share <= 0.05:
+            # Samples say nothing of a share that hardly any of them falls into.
+            share = _thin_share(costs.graph(layout), size, counted, rng)
         layouts[layout] = {"size": size, "fits": share}
     medians = {}
     for metric, parts in values.items():
@@ -212,7 +217,7 @@ def _thin_share(graph: CostGraph, size: int, budgets: Sequence[Budget], rng: ran
     window = (0,) * len(bounds), table.top
     sampled = [table.sample(rng, window) or [] for _ in range(_TRIES)]
     hits = sum(
-        bool(picked) and all(sum(getattr(o, metric) for o in picked) <= bound for metric, bound in bounds.items())
+        bool(picked) and all(sum(o.of(metric) for o in picked) <= bound for metric, bound in bounds.items())
         for picked in sampled
     )
     return max(table.weight(window) * hits / _TRIES, 1 / size)
@@ -221,27 +226,44 @@ def _thin_share(graph: CostGraph, size: int, budgets: Sequence[Budget], rng: ran
 def _measured_share(
     costs: SpaceCosts, layout: str, counted: Sequence[Budget], measured: Sequence[Budget], rng: random.Random
 ) -> float:
-    """Of the members of a layout within additive budgets, the share within measured ones too, by some samples."""
+    """The share of a layout's members within all budgets, by some samples from the table of the tightest."""
     graph, space = costs.graph(layout), costs.space
-    bounds = {budget.metric: int(budget.bound) for budget in counted}
-    bounds = bounds or {"macs": graph.remaining("macs", smallest=False)[START]}
-    within = FeasibleSet(metrics=tuple(bounds), bounds=tuple(bounds.values()))
-    table = WeightTable(graph, within.metrics, [*bounds.values()], fair=False)
-    window = (0,) * len(bounds), table.top
+    bounds = {budget.metric: budget.bound for budget in counted}
+    bounds |= {metric: guide.bound for metric, guide in guides_of(measured).items()}
+    tabled = tightest(costs, bounds or {"macs": graph.remaining("macs", smallest=False)[START]})
+    if any(graph.remaining(m)[START] > bound for m, bound in zip(tabled.metrics, tabled.bounds, strict=True)):
+        return 0.0
+    table = WeightTable(graph, tabled.metrics, [int(bound) for bound in tabled.bounds], fair=False)
+    window = (0,) * len(tabled.metrics), table.top
     measures = measures_of(measured)
-    tried = hits = 0
-    for _ in range(_TRIES):
+    sampled = hits = asked = 0
+    while sampled < _TRIES and asked < _MEASURED:
         options = table.sample(rng, window) or []
+        sampled += 1
         cost = Cost(macs=sum(o.macs for o in options), params=sum(o.params for o in options))
-        if not options or not within.contains(cost):
+        if not options or not all(budget.allows(cost) for budget in counted):
             continue
         architecture = space.decode(space.genotype(option.choice for option in options))
         for metric, measure in measures.items():
             cost = cost.measured(metric, measure(architecture))
-        tried, hits = tried + 1, hits + all(budget.allows(cost) for budget in measured)
-        if tried == _MEASURED:
-            break
-    return hits / max(1, tried)
+        asked, hits = asked + 1, hits + all(budget.allows(cost) for budget in measured)
+    return table.weight(window) * hits / sampled
+
+
+def _measured_figures(
+    costs: SpaceCosts, budgets: Sequence[Budget], guided: Sequence[str], rng: random.Random
+) -> dict[str, dict[str, int | float]]:
+    """Least, median and most of each measured metric over uniform samples and the ends of its guide."""
+    found: dict[str, dict[str, int | float]] = {}
+    for metric, measure in measures_of(budgets).items():
+        values = sorted(measure(costs.space.sample(rng, by="architecture")) for _ in range(_MEASURED))
+        ends = [
+            measure(architecture)
+            for smallest in (True, False)
+            for architecture in (extreme_members(costs, metric, smallest=smallest) if metric in guided else ())
+        ]
+        found[metric] = {"min": min(values + ends), "median": values[len(values) // 2], "max": max(values + ends)}
+    return found
 
 
 def _sampled(graph: CostGraph, counts: dict[Node, int], count: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -255,7 +277,7 @@ def _sampled(graph: CostGraph, counts: dict[Node, int], count: int, rng: np.rand
         shares = np.cumsum([counts[option.node] / counts[node] for option in options])
         picks = np.minimum(np.searchsorted(shares, rng.random(len(here)), side="right"), len(options) - 1)
         for metric, found in costs.items():
-            found[here] += np.array([getattr(option, metric) for option in options])[picks]
+            found[here] += np.array([option.of(metric) for option in options])[picks]
         targets = {target: i for i, target in enumerate(dict.fromkeys(option.node for option in options))}
         numbers = np.array([targets[option.node] for option in options])[picks]
         for target, number in targets.items():

@@ -23,13 +23,13 @@ def members(sampler: BudgetSampler, layout: str, *, most_visits: int = MOST_VISI
         most_visits: Decisions to look at before giving up; a layout with few feasible members for its size may hold
             more of them than were listed by then.
     """
-    graph, counted = sampler.costs.graph(layout), sampler.counted
-    least = [graph.remaining(metric) for metric in counted.metrics]
-    most = [graph.remaining(metric, smallest=False) for metric in counted.metrics]
+    graph, tabled = sampler.costs.graph(layout), sampler.tabled
+    least = [graph.remaining(metric) for metric in tabled.metrics]
+    most = [graph.remaining(metric, smallest=False) for metric in tabled.metrics]
     picked: list[Option] = []
     waiting: list[tuple[Iterator[Option], tuple[int, ...]]] = []
     if graph.nodes:
-        waiting.append((iter(graph.options[START]), (0,) * len(counted.metrics)))
+        waiting.append((iter(graph.options[START]), (0,) * len(tabled.metrics)))
     visits = rejected = 0
     while waiting and visits < most_visits and rejected < MOST_REJECTED:
         options, before = waiting[-1]
@@ -39,9 +39,9 @@ def members(sampler: BudgetSampler, layout: str, *, most_visits: int = MOST_VISI
             waiting.pop()
             continue
         visits += 1
-        spent = tuple(s + getattr(option, metric) for s, metric in zip(before, counted.metrics, strict=True))
+        spent = tuple(s + option.of(metric) for s, metric in zip(before, tabled.metrics, strict=True))
         ahead, at_most = ([rest[option.node] for rest in each] for each in (least, most))
-        if not counted.may_still_reach(spent, ahead, at_most):
+        if not tabled.may_still_reach(spent, ahead, at_most):
             continue
         picked.append(option)
         if option.node != END:

@@ -73,7 +73,7 @@ class FeasibleSet:
                 option
                 for option in options
                 if self.may_still_reach(
-                    [s + getattr(option, metric) for s, metric in zip(spent, self.metrics, strict=True)],
+                    [s + option.of(metric) for s, metric in zip(spent, self.metrics, strict=True)],
                     [each[option.node] for each in after],
                 )
             ]

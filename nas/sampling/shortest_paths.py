@@ -28,7 +28,7 @@ def meets_all(graph: CostGraph, bounds: Mapping[str, int | float]) -> bool:
         sums = _undominated(labels.pop(node, set()))
         for option in graph.options[node] if sums else ():
             left = bounds[one] - ahead[0][option.node], bounds[two] - ahead[1][option.node]
-            a, b = getattr(option, one), getattr(option, two)
+            a, b = option.of(one), option.of(two)
             further = {(x + a, y + b) for x, y in sums if x + a <= left[0] and y + b <= left[1]}
             labels.setdefault(option.node, set()).update(further)
     return bool(labels.get(END))
@@ -42,8 +42,8 @@ def _meets_mixed(graph: CostGraph, bounds: Mapping[str, int | float], share: flo
         found = []
         for option in graph.options[node]:
             mixed, x, y = best[option.node]
-            x, y = x + getattr(option, one), y + getattr(option, two)
-            found.append((mixed + (1 - share) * getattr(option, one) / a + share * getattr(option, two) / b, x, y))
+            x, y = x + option.of(one), y + option.of(two)
+            found.append((mixed + (1 - share) * option.of(one) / a + share * option.of(two) / b, x, y))
         best[node] = min(found)
     return best[START][1] <= a and best[START][2] <= b
 

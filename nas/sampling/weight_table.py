@@ -126,7 +126,7 @@ class WeightTable:
             for option in graph.options[node]:
                 bins, target = [], self._numbers[option.node]
                 for d, (metric, rest, slack, unit) in enumerate(units):
-                    excess = getattr(option, metric) + rest[option.node] - rest[node]
+                    excess = option.of(metric) + rest[option.node] - rest[node]
                     if excess > slack:
                         break
                     number, left = divmod(excess * self.bins, unit)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 import nas
 from nas.architecture import Architecture
 from nas.budget import Budget, Cost, check_budgets, format_quantity
-from nas.budget_metrics import METRICS, Metric, Metrics
+from nas.budget_metrics import METRICS, Metric
 from nas.costs import SpaceCosts
 from nas.errors import BudgetError
 from nas.run import read_run
@@ -131,17 +130,3 @@ def test_a_search_is_held_to_it_and_records_it(tmp_path: Path) -> None:
         assert trial.cost.value("layers") == count_layers(trial.architecture) <= layers
         assert trial.cost.macs <= MACS.bound
     assert {trial.origin for trial in trials} > {"random"}
-
-
-def test_a_metric_that_could_only_be_written_down_is_held_to_from_then_on() -> None:
-    metrics = Metrics()
-    metrics.add(
-        Metric(name="joules", noun="energy", units={"J": 1, "mJ": Fraction(1, 1000)}, any_case=False, whole=False)
-    )
-    assert not metrics["joules"].searchable
-    metrics.hold("joules", lambda architecture: 2.0)
-    assert metrics["joules"].searchable
-    assert metrics.units["mJ"] == (metrics["joules"], Fraction(1, 1000))
-    assert metrics["joules"].written == ("J", "mJ")
-    with pytest.raises(AssertionError, match="unit 'J' of heat is taken"):
-        metrics.add(Metric(name="heat", noun="heat", units={"J": 1}))

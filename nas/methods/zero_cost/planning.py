@@ -5,7 +5,7 @@ from __future__ import annotations
 from nas.methods.protocol.plan import Workload, within
 
 REFERENCE_SHARE, FEWEST_REFERENCES = 0.1, 24
-"""Of the time of a search, what measuring reference networks may take; the fewest that are measured whatever it takes."""
+"""Of the time of a search, what measuring reference networks may take; the fewest that are measured in any case."""
 PROXY_IMAGES = 400
 """All zero-cost proxies of one network took as long as training it on so many images, or fewer."""
 
