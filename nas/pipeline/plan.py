@@ -72,58 +72,34 @@ def make_plan(
         OptionError: If a device or resolution cannot be had.
     """
     machine = _Machine.of(options, info, resolution, cost)
-    overhead = _overhead(options, FINALISTS)
-    seconds = machine.seconds if options.time is None else max(_LEAST_S, options.time - overhead)
-    size = options.train_resolution or _train_resolution(
-        info, resolution, stride, epochs=lambda side: machine.rate(side) * seconds / machine.images
-    )
-    if size != resolution:
-        size = _fitting(size, misfit, given=options.train_resolution is not None)
-    recipe = machine.recipe
-    measured = None if measure is None or options.time is None else measure(size, recipe)
-    rate = measured or machine.rate(size)
-    workload = Workload(
-        options=options,
-        images=machine.images,
-        held_out=machine.held_out,
-        seconds=seconds,
-        training_share=training_share,
-        rate=rate,
-        scoring_rate=rate * machine.rate(size, options.job_threads) / machine.rate(size),
-        gpu=machine.gpu,
-    )
+    seconds = machine.seconds
+    if options.time is not None:
+        seconds = max(_LEAST_S, options.time - _overhead(options, FINALISTS))
+    size = _training_side(options, info, resolution, stride, misfit, epochs=lambda side: machine.epochs(seconds, side))
+    measured = None if measure is None or options.time is None else measure(size, machine.recipe)
+    workload = machine.workload(options, size, seconds=seconds, training_share=training_share, measured=measured)
     planned = plan_method(workload)
-    each = planned.trial_seconds
-    trials = options.trials or planned.trials or within(round(seconds * SEARCH_SHARE / max(each, 1e-9)), 24, 240)
-    searching = planned.setup_seconds + max(1, trials - planned.known) * each / (options.workers or 1)
-    rest = max(0.0, seconds - planned.training_seconds - searching)
-    finalists, finalist_epochs = planned.finalists or workload.finalists(rest * rate / machine.images)
-    finalists = min(finalists, trials)
-    at_once = min(finalists, options.workers or 1)
-    spent = {
-        **({} if phase is None else {phase: planned.training_seconds}),
-        "search": searching,
-        "finalists": finalists * (finalist_epochs + workload.validating) * machine.images / rate / at_once,
-    }
+    numbers = _Numbers.of(workload, planned)
+    spent = numbers.seconds(workload, planned, phase)
     if measured is None and measure is not None and sum(spent.values()) > _UNMEASURED_S:
-        measured = measure(size, recipe)
-        spent = {name: value * rate / measured for name, value in spent.items()}
-    spent["export"] = _overhead(options, finalists)
+        measured = measure(size, machine.recipe)
+        spent = {name: value * workload.rate / measured for name, value in spent.items()}
+    spent["export"] = _overhead(options, numbers.finalists)
     _check_time(options, sum(spent.values()))
     return Plan(
         device=machine.device,
-        dtype=recipe.dtype,
+        dtype=machine.recipe.dtype,
         threads=machine.threads,
         job_threads=options.job_threads,
         resolution=resolution,
         train_resolution=size,
-        batch_size=recipe.batch_size,
-        trials=trials,
-        population=min(16, max(4, trials // 6)),
-        finalists=finalists,
-        finalist_epochs=finalist_epochs,
-        learning_rate=recipe.learning_rate,
-        augment=recipe.augment,
+        batch_size=machine.recipe.batch_size,
+        trials=numbers.trials,
+        population=min(16, max(4, numbers.trials // 6)),
+        finalists=numbers.finalists,
+        finalist_epochs=numbers.finalist_epochs,
+        learning_rate=machine.recipe.learning_rate,
+        augment=machine.recipe.augment,
         seconds=spent,
         images_per_second=measured,
         method=planned.own,
@@ -175,6 +151,64 @@ class _Machine:
             device=device, threads=threads, images=images, held_out=held_out, seconds=seconds, recipe=recipe, rate=rate
         )
 
+    def epochs(self, seconds: float, side: int) -> float:
+        """How many a typical network can be trained for in that time, at an image side."""
+        return self.rate(side) * seconds / self.images
+
+    def workload(
+        self, options: SearchOptions, side: int, *, seconds: float, training_share: float, measured: float | None
+    ) -> Workload:
+        """What the method plans with.
+
+        Args:
+            measured: The images a second in training; None where the rule of thumb has to do.
+        """
+        rate = measured or self.rate(side)
+        return Workload(
+            options=options,
+            images=self.images,
+            held_out=self.held_out,
+            seconds=seconds,
+            training_share=training_share,
+            rate=rate,
+            scoring_rate=rate * self.rate(side, options.job_threads) / self.rate(side),
+            gpu=self.gpu,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Numbers:
+    """How much a search does.
+
+    Attributes:
+        searching: Seconds that the search itself takes.
+    """
+
+    trials: int
+    searching: float
+    finalists: int
+    finalist_epochs: int
+
+    @classmethod
+    def of(cls, workload: Workload, planned: Planned) -> _Numbers:
+        """What the options leave open: trials by their share of the time, finalists by what the rest allows."""
+        options, seconds, each = workload.options, workload.seconds, planned.trial_seconds
+        trials = options.trials or planned.trials or within(round(seconds * SEARCH_SHARE / max(each, 1e-9)), 24, 240)
+        searching = planned.setup_seconds + max(1, trials - planned.known) * each / (options.workers or 1)
+        rest = max(0.0, seconds - planned.training_seconds - searching)
+        finalists, epochs = planned.finalists or workload.finalists(rest * workload.rate / workload.images)
+        return cls(trials=trials, searching=searching, finalists=min(finalists, trials), finalist_epochs=epochs)
+
+    def seconds(self, workload: Workload, planned: Planned, phase: str | None) -> dict[str, float]:
+        """What each phase takes up to the exports, the one before the search by the name that its method gives it."""
+        at_once = min(self.finalists, workload.options.workers or 1)
+        epochs = self.finalists * (self.finalist_epochs + workload.validating)
+        return {
+            **({} if phase is None else {phase: planned.training_seconds}),
+            "search": self.searching,
+            "finalists": epochs * workload.images / workload.rate / at_once,
+        }
+
 
 def _check_time(options: SearchOptions, seconds: float) -> None:
     if options.time is not None and seconds > _TOO_LONG * options.time:
@@ -195,6 +229,25 @@ def typical_cost(sampler: BudgetSampler) -> Cost:
     rng = random.Random(0)
     costs = [sampler.sample(rng).cost for _ in range(_TYPICAL)]
     return Cost(macs=median_low(cost.macs for cost in costs), params=median_low(cost.params for cost in costs))
+
+
+def _training_side(
+    options: SearchOptions,
+    info: DataInfo,
+    resolution: int,
+    stride: int,
+    misfit: Callable[[int], str | None],
+    *,
+    epochs: Callable[[int], float],
+) -> int:
+    """The image side that networks are trained at: the one given, or else one that pays and that they can be built for.
+
+    Raises:
+        OptionError: If networks cannot be built for the one given, or for none.
+    """
+    given = options.train_resolution
+    size = given or _train_resolution(info, resolution, stride, epochs=epochs)
+    return size if size == resolution else _fitting(size, misfit, given=given is not None)
 
 
 def _train_resolution(info: DataInfo, counted: int, stride: int, *, epochs: Callable[[int], float]) -> int:
