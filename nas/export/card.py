@@ -61,6 +61,7 @@ def _figures(product: ExportedModel, whole: Profile, small: Profile) -> str:
             text += f"; {format_quantity(metric, part)} ({part:,}) at the {_side(small.resolution)}"
             text += " it was trained on" if facts.epochs is not None else " its weights are for"
         rows.append((name, text))
+    rows += facts.measured
     count = f" ({facts.test_count:,} images)" if facts.test_count is not None else ""
     if facts.test_accuracy is not None:
         text = f"{facts.test_accuracy:.2%} on the test split{count}, read once, after training"

@@ -22,6 +22,7 @@ class CardFacts:
         data_option: What to write after --data to train on the same images again.
         data_licence: What is known of the data's licence, as a sentence.
         notes: Further remarks, a paragraph each.
+        measured: Further figures of the table, each a name and its text.
     """
 
     title: str
@@ -38,6 +39,7 @@ class CardFacts:
     data_option: str = ""
     data_licence: str = ""
     notes: tuple[str, ...] = ()
+    measured: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

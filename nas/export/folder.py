@@ -113,7 +113,7 @@ def read_exported(folder: str | Path) -> tuple[ExportedModel, Network]:
             raise ExportError(f"{weights} holds the weights of another network than {config.name}.")
         read = {name: json.loads(found[name]) for name in ("trained_resolution", "mean", "std", "class_names")}
         card = json.loads(found["card"])
-        facts: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in card.items()}
+        facts: dict[str, Any] = {key: _frozen(value) for key, value in card.items()}
         product = ExportedModel(
             architecture=architecture,
             trained_resolution=read["trained_resolution"],
@@ -171,3 +171,8 @@ def _sync(folder: Path) -> None:
             os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _frozen(value: Any) -> Any:
+    """Lists of JSON as tuples, at any depth."""
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value

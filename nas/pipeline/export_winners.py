@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from nas.budget import format_quantity
+from nas.budget_metrics import ADDITIVE, METRICS
 from nas.data.dataset import describe_data
 from nas.export import CardFacts, export_winner
 from nas.methods.protocol.context import Context
 from nas.pipeline.finalists import Finalist, on_front
-from nas.run.events import WinnerExported
+from nas.run.events import FinalistMeasured, WinnerExported
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +26,8 @@ class Winner:
         validation_error: Standard error of the validation accuracy.
         on_front: Whether no other finalist is as accurate and costs no more.
         chosen_by: What made it a finalist: "score", the name of a count, or "random".
+        latency_s, setting: As it was measured, where a budget bounds a latency.
+        peak_memory_bytes: Of one inference, where a budget bounds it.
     """
 
     rank: int
@@ -37,6 +41,9 @@ class Winner:
     test_accuracy: float
     on_front: bool
     chosen_by: str
+    latency_s: float | None
+    setting: str
+    peak_memory_bytes: int | None
 
     @classmethod
     def of(cls, event: WinnerExported, path: Path) -> Winner:
@@ -53,11 +60,12 @@ def export_winners(context: Context, finalists: Sequence[Finalist]) -> list[Winn
     """Exports all finalists, best first; a winner that is on record and on disk is left as it is."""
     run, data, progress = context.run, context.data, context.progress
     recorded = {event.rank: event for event in run.events(WinnerExported)}
+    latencies = {event.digest: event for event in run.events(FinalistMeasured)}
     found = []
     progress.start("export", len(finalists), "networks")
     for rank, (finalist, front) in enumerate(zip(finalists, on_front(finalists), strict=True), start=1):
         trial, folder = finalist.trial, run.path / "winners" / str(rank)
-        event = recorded.get(rank)
+        event, latency = recorded.get(rank), latencies.get(trial.architecture.digest)
         if event is None or not folder.exists():
             checks = export_winner(
                 folder,
@@ -67,7 +75,7 @@ def export_winners(context: Context, finalists: Sequence[Finalist]) -> list[Winn
                 mean=data.mean,
                 std=data.std,
                 class_names=data.info.class_names,
-                card=_card(context, finalist, rank),
+                card=_card(context, finalist, rank, latency),
                 onnx=context.options.onnx is not False,
             )
             event = WinnerExported(
@@ -84,6 +92,9 @@ def export_winners(context: Context, finalists: Sequence[Finalist]) -> list[Winn
                 validation_accuracy=finalist.validation_accuracy,
                 validation_error=standard_error(finalist.validation_accuracy, len(data.search_validation)),
                 chosen_by=finalist.chosen_by,
+                latency_s=None if latency is None else latency.latency_s,
+                setting="" if latency is None else latency.setting,
+                peak_memory_bytes=trial.cost.peak_memory_bytes,
             )
             run.append(event)
         found.append(Winner.of(event, run.path))
@@ -97,7 +108,7 @@ def standard_error(accuracy: float, images: int) -> float:
     return math.sqrt(max(0.0, accuracy * (1 - accuracy)) / max(1, images))
 
 
-def _card(context: Context, finalist: Finalist, rank: int) -> CardFacts:
+def _card(context: Context, finalist: Finalist, rank: int, latency: FinalistMeasured | None) -> CardFacts:
     space, data, options = context.space, context.data, context.options
     budgets = tuple(map(str, context.budgets))
     return CardFacts(
@@ -113,4 +124,29 @@ def _card(context: Context, finalist: Finalist, rank: int) -> CardFacts:
         command=shlex.join(options.command(budgets=budgets)),
         data_option=options.data,
         notes=tuple(context.run.manifest.get("cautions", ())),
+        measured=_measured(context, finalist, latency),
     )
+
+
+def _measured(context: Context, finalist: Finalist, latency: FinalistMeasured | None) -> tuple[tuple[str, str], ...]:
+    """Rows of the card: what budgets bound beside multiply-adds and parameters, with the margin."""
+    cost, rows = finalist.trial.cost, list[tuple[str, str]]()
+    if latency is not None:
+        figure, spread = (format_quantity("latency_s", each) for each in (latency.latency_s, latency.latency_iqr_s))
+        margin = 1 - latency.latency_s / latency.bound_s
+        rows.append(
+            (
+                "Latency",
+                f"{figure} (interquartile range {spread}, {latency.blocks} blocks) at `{latency.setting}`, "
+                f"measured before training; {margin:.1%} below the budget",
+            )
+        )
+    for budget in context.budgets:
+        value = cost.value(budget.metric)
+        if budget.metric in (*ADDITIVE, "latency_s") or value is None:
+            continue
+        where = f" at `{budget.setting}`" if budget.setting is not None else ""
+        name = METRICS[budget.metric].noun.capitalize()
+        margin = 1 - float(value) / float(budget.bound)
+        rows.append((name, f"{format_quantity(budget.metric, value)}{where}; {margin:.1%} below the budget"))
+    return tuple(rows)

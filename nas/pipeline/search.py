@@ -38,6 +38,7 @@ from nas.pipeline.attention_maps import attention_caution
 from nas.pipeline.candidates import search_candidates
 from nas.pipeline.export_winners import Winner, export_winners
 from nas.pipeline.finalists import ranking, train_finalists
+from nas.pipeline.latency_check import measured_within
 from nas.pipeline.plan import make_plan, typical_cost
 from nas.pipeline.plan_summary import plan_summary
 from nas.pipeline.portfolio import choose_finalists, portfolio
@@ -268,8 +269,14 @@ class SearchPipeline:
             backend=self.backend,
         )
         trials = run.trials() if is_finished(run, "search") else self._search(context)
-        picks = choose_finalists(
-            trials, self.plan.finalists, fixed=context.portfolio, spans_costs=self.options.min_share == 0
+        picks = measured_within(
+            context,
+            lambda over: choose_finalists(
+                [trial for trial in trials if trial.architecture not in over],
+                self.plan.finalists,
+                fixed=context.portfolio,
+                spans_costs=self.options.min_share == 0,
+            ),
         )
         finalists = do_phase(run, "finalists", lambda: train_finalists(context, picks))
         found = ranking(finalists, seed=self.options.seed)

@@ -339,6 +339,30 @@ class FinalistRetried(Event, frozen=True, kw_only=True, tag="finalist_retried"):
     reason: str = ""
 
 
+class FinalistMeasured(Event, frozen=True, kw_only=True, tag="finalist_measured"):
+    """The latency of a network that is to be a finalist, measured before it trains; recorded by the finalists' phase.
+
+    Attributes:
+        setting: What the latency holds for.
+        latency_s, latency_iqr_s: Median and interquartile range of `blocks` interleaved blocks.
+        predicted_s: What the device model had predicted.
+        bound_s: Of the budget; a network above it is no finalist.
+    """
+
+    digest: str
+    number: Count
+    setting: str
+    latency_s: Number
+    latency_iqr_s: Number
+    blocks: Count
+    predicted_s: Number | None = None
+    bound_s: Number
+
+    @property
+    def within(self) -> bool:
+        return self.latency_s <= self.bound_s
+
+
 class RankingEvaluated(Event, frozen=True, kw_only=True, tag="ranking"):
     """How well the scores, and params and MACs alone, predicted the finalists' test accuracies; recorded once.
 
@@ -368,6 +392,8 @@ class WinnerExported(Event, frozen=True, kw_only=True, tag="winner"):
         on_front: Whether no other finalist is as accurate and costs no more.
         validation_error: Standard error of `validation_accuracy`, by the number of its images.
         chosen_by: What made it a finalist.
+        latency_s, setting: As it was measured, where a budget bounds a latency.
+        peak_memory_bytes: Of one inference, where a budget bounds it.
     """
 
     rank: Count
@@ -382,6 +408,9 @@ class WinnerExported(Event, frozen=True, kw_only=True, tag="winner"):
     validation_accuracy: Number | None = None
     validation_error: Number | None = None
     chosen_by: str = "score"
+    latency_s: Number | None = None
+    setting: str = ""
+    peak_memory_bytes: Count | None = None
 
 
 # -- reading --------------------------------------------------------------------------------------------------
@@ -412,7 +441,7 @@ KINDS: dict[str, type[Event]] = {
         *(SupernetEpoch, SupernetAccuracy, UpdateCounts, SupernetReused),
         *(ProxiesMeasured, CalibrationTrained, CalibrationOrder, CalibrationFailed, CalibrationLeftOut),
         *(CellScored, MethodEvent),
-        *(FinalistEpoch, FinalistTrained, FinalistFailed, FinalistStopped, FinalistRetried),
+        *(FinalistMeasured, FinalistEpoch, FinalistTrained, FinalistFailed, FinalistStopped, FinalistRetried),
         *(RankingEvaluated, WinnerExported),
     )
 }

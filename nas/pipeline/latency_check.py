@@ -1,0 +1,77 @@
+"""Finalists are measured before they train: a network whose latency breaks the budget is no finalist.
+
+A search is held to a latency by a device model, whose predictions err. Training is what costs, so every pick is first
+measured directly, in the budget's setting; one above the bound is replaced by the next best, until all are within it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from nas.architecture import Architecture
+from nas.budget import Budget, format_quantity
+from nas.errors import BudgetError
+from nas.latency.measuring import measure_together
+from nas.methods.protocol.context import Context
+from nas.pipeline.portfolio import Pick
+from nas.run.events import FinalistMeasured
+
+LATENCY = "latency_s"
+Choose = Callable[[frozenset[Architecture]], list[Pick]]
+"""Chooses finalists without some architectures."""
+
+
+def measured_within(context: Context, choose: Choose) -> list[Pick]:
+    """Returns the finalists that `choose` gives, each measured within the budget on latency, if there is one.
+
+    Raises:
+        BudgetError: If no trial is within it.
+        LatencyError: If this machine is too noisy to tell.
+    """
+    budget = next((budget for budget in context.budgets if budget.metric == LATENCY), None)
+    if budget is None:
+        return choose(frozenset())
+    known = {event.digest: event for event in context.run.events(FinalistMeasured)}
+    while True:
+        over = frozenset(
+            trial.architecture
+            for trial in context.run.trials()
+            if trial.architecture.digest in known and not known[trial.architecture.digest].within
+        )
+        picks = choose(over)
+        if not picks:
+            fastest = min(event.latency_s for event in known.values())
+            raise BudgetError(
+                f"No trial is within {budget}: {len(known)} were measured, and the fastest needs "
+                f"{format_quantity(LATENCY, fastest)}. Raise --budget or --trials."
+            )
+        fresh = [pick for pick in picks if pick.trial.architecture.digest not in known]
+        if not fresh:
+            return picks
+        known |= {event.digest: event for event in _measure(context, budget, fresh)}
+
+
+def _measure(context: Context, budget: Budget, picks: Sequence[Pick]) -> list[FinalistMeasured]:
+    assert budget.setting is not None, "a budget on latency has a setting"
+    trials = [pick.trial for pick in picks]
+    latencies = measure_together([trial.architecture for trial in trials], budget.setting)
+    events: list[FinalistMeasured] = []
+    for trial, latency in zip(trials, latencies, strict=True):
+        event = FinalistMeasured(
+            digest=trial.architecture.digest,
+            number=trial.number,
+            setting=str(latency.setting),
+            latency_s=latency.median_s,
+            latency_iqr_s=latency.iqr_s,
+            blocks=latency.blocks,
+            predicted_s=trial.cost.latency_s,
+            bound_s=float(budget.bound),
+        )
+        context.run.append(event)
+        events.append(event)
+        if not event.within:
+            context.progress.note(
+                f"Trial {trial.number} needs {format_quantity(LATENCY, event.latency_s)}, more than {budget}: "
+                "the next best takes its place"
+            )
+    return events
