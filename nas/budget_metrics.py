@@ -114,6 +114,11 @@ class Metric:
         return self.name in ADDITIVE
 
     @property
+    def short(self) -> str:
+        """The name without its unit: "latency" of "latency_s"."""
+        return self.name.removesuffix("_s").removesuffix("_bytes")
+
+    @property
     def has_setting(self) -> bool:
         """Whether a figure depends on the setting, or a part of it."""
         return self.on_device or self.in_dtype

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from operator import le
 from typing import Any, Literal, TypeAlias, cast
 
 from nas.architecture import Architecture
@@ -102,23 +103,38 @@ class Trial:
             raise RunError(f"Trial {number} cannot be read: {said}") from None
 
 
-def pareto_front(trials: Iterable[Trial], *, objective: str = "macs") -> list[Trial]:
-    """The complete trials that no other beats: none scores as much for less, or more for the same cost.
+def pareto_front(trials: Iterable[Trial], *, objectives: Sequence[str] = ("macs",)) -> list[Trial]:
+    """The complete trials that no other beats: none scores as much for less, or more for the same costs.
 
-    Ordered by rising cost, and so by rising score. Of trials equal in both, the earliest stays.
+    Ordered by rising cost, of several by the first. Of trials equal in all, the earliest stays.
 
     Args:
-        objective: The cost that is minimised, of `nas.budget_metrics.METRICS`; trials without it take no part.
+        objectives: The costs that are minimized, of `nas.budget_metrics.METRICS`; trials without one take no part.
     """
-    measured: list[tuple[float, float, int, Trial]] = []
+    measured: list[tuple[tuple[float, ...], float, int, Trial]] = []
     for trial in trials:
-        cost = trial.cost.value(objective)
-        if trial.score is not None and cost is not None:
-            measured.append((cost, -trial.score, trial.number, trial))
-    front: list[Trial] = []
-    best = -math.inf
-    for _, negative_score, _, trial in sorted(measured, key=lambda item: item[:3]):
-        if -negative_score > best:
-            best = -negative_score
-            front.append(trial)
-    return front
+        costs = [trial.cost.value(objective) for objective in objectives]
+        known = tuple(cost for cost in costs if cost is not None)
+        if trial.score is not None and len(known) == len(objectives):
+            measured.append((known, -trial.score, trial.number, trial))
+    measured.sort(key=lambda item: item[:3])
+    return [measured[place][3] for place in non_dominated([(*costs, loss) for costs, loss, _, _ in measured])]
+
+
+def non_dominated(points: Sequence[tuple[float, ...]]) -> list[int]:
+    """Returns the places of the points that no other equals or beats on every axis, where less is better.
+
+    Args:
+        points: In lexicographic order, so that only an earlier one can beat a later one.
+    """
+    kept: list[int] = []
+    best = math.inf
+    for place, point in enumerate(points):
+        if len(point) == 2:
+            beaten = best <= point[1]
+            best = min(best, point[1])
+        else:
+            beaten = any(all(map(le, points[other], point)) for other in reversed(kept))
+        if not beaten:
+            kept.append(place)
+    return kept

@@ -17,21 +17,17 @@ from nas.options.methods import (
     method_of,
     option_owners,
 )
+from nas.options.objectives import Objectives, check_objectives
 from nas.options.searchers import SEARCHERS
 from nas.registry import unknown
 
 QUALITY_METRICS = ("accuracy", "balanced-accuracy")
-OBJECTIVES = ("macs",)
 DTYPES = ("auto", "float32", "bfloat16")
 AUGMENTS = ("auto", "none", "crop", "crop-flip")
 ON_CORRUPT = ("skip", "refuse")
 
 _WHAT, _HOW, _TRAINING = "what to search", "how to search", "data and training"
 _RESULTS, _MACHINE = "results", "machine"
-
-
-NOT_TYPED = ("objective",)
-"""Options without a flag: of one that has one value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +92,11 @@ class SearchOptions:
         kind=Whole(1, 1_000_000, 30), help="training epochs of each finalist", default_help="planned", group=_HOW
     )
     metric: str = option("accuracy", kind=Choice(QUALITY_METRICS, "M"), help="measure of quality", group=_TRAINING)
-    objective: str = option(
-        "macs", kind=Choice(OBJECTIVES, "COST"), help="the cost on the other axis of the Pareto front", group=_HOW
+    objective: str | None = option(
+        kind=Objectives(),
+        help="costs to minimize beside the score: macs, params, latency or memory; several with commas",
+        default_help="the first budget's",
+        group=_HOW,
     )
     train_resolution: int | None = option(
         kind=Whole(8, 4096, 64, "R"),
@@ -202,8 +201,7 @@ class SearchOptions:
         """The names of the options that can be typed, by heading, in the order of a help text."""
         groups: dict[str, list[str]] = {heading: [] for heading in (_WHAT, _HOW, _TRAINING, _MACHINE, _RESULTS)}
         for name, each in declared(cls).items():
-            if name not in NOT_TYPED:
-                groups[each.group].append(name)
+            groups[each.group].append(name)
         return groups
 
     def replaced(self, **given: Any) -> SearchOptions:
@@ -230,6 +228,7 @@ class SearchOptions:
                 f"method_options of another method than {self.method} were given: use SearchOptions.of(method=…, …)."
             )
         self.of_method().validate(self)
+        check_objectives(self.objective, self.budgets)
         if self.ray is not None and self.workers == 0:
             raise OptionError(
                 f"--ray {self.ray} --workers 0: workers are what a cluster is for. Leave out one of the two."
@@ -265,7 +264,7 @@ class SearchOptions:
         """
         asked = self.replaced(**instead) if instead else self
         given = {"space": asked.space, **not_default(asked), "data": asked.data}
-        order = [name for name in declared(self) if name in given and name not in ("out", *NOT_TYPED)]
+        order = [name for name in declared(self) if name in given and name != "out"]
         return [
             "nas-search",
             *words_of({name: given[name] for name in order}),

@@ -8,6 +8,7 @@ from nas.errors import NasError
 from nas.jobs.backend import ScorerSource
 from nas.jobs.executor import Executor, Job
 from nas.methods.protocol.context import Context
+from nas.options.objectives import objectives
 from nas.run.events import ScoringRetried, TrialScored
 from nas.searchers.searcher import make_searcher
 from nas.trial import Trial, trial_seed
@@ -42,7 +43,13 @@ def score_candidates(context: Context, executor: Executor) -> list[Trial]:
     """
     plan, options, progress = context.plan, context.options, context.progress
     assert options.searcher is not None, "what proposes is settled when a run is planned"
-    searcher = make_searcher(options.searcher, context.sampler, seed=options.seed, presets=context.presets)
+    searcher = make_searcher(
+        options.searcher,
+        context.sampler,
+        seed=options.seed,
+        objectives=objectives(options.objective, context.budgets),
+        presets=context.presets,
+    )
     trials = context.run.trials()
     searcher.tell(trials)
     progress.start("search", plan.trials, "networks")

@@ -13,6 +13,7 @@ from nas.budget_metrics import ADDITIVE, METRICS
 from nas.data.dataset import describe_data
 from nas.export import CardFacts, export_winner
 from nas.methods.protocol.context import Context
+from nas.options.objectives import objectives
 from nas.pipeline.finalists import Finalist, on_front
 from nas.run.events import FinalistMeasured, WinnerExported
 
@@ -60,10 +61,11 @@ def export_winners(context: Context, finalists: Sequence[Finalist]) -> list[Winn
     """Exports all finalists, best first; a winner that is on record and on disk is left as it is."""
     run, data, progress = context.run, context.data, context.progress
     recorded = {event.rank: event for event in run.events(WinnerExported)}
+    fronts = on_front(finalists, objectives(context.options.objective, context.budgets))
     latencies = {event.digest: event for event in run.events(FinalistMeasured)}
     found = []
     progress.start("export", len(finalists), "networks")
-    for rank, (finalist, front) in enumerate(zip(finalists, on_front(finalists), strict=True), start=1):
+    for rank, (finalist, front) in enumerate(zip(finalists, fronts, strict=True), start=1):
         trial, folder = finalist.trial, run.path / "winners" / str(rank)
         event, latency = recorded.get(rank), latencies.get(trial.architecture.digest)
         if event is None or not folder.exists():

@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import le
 from pathlib import Path
 from typing import Any
 
@@ -216,10 +217,9 @@ def ranking(finalists: Sequence[Finalist], *, seed: int) -> dict[str, Any]:
     )
 
 
-def on_front(finalists: Sequence[Finalist]) -> list[bool]:
-    """Per finalist, in order of rank, whether no other is as accurate and costs no more."""
-    marks, least = list[bool](), float("inf")
-    for finalist in finalists:
-        marks.append(finalist.trial.cost.macs < least)
-        least = min(least, finalist.trial.cost.macs)
-    return marks
+def on_front(finalists: Sequence[Finalist], objectives: Sequence[str] = ("macs",)) -> list[bool]:
+    """Per finalist, in order of rank, whether no earlier one is as accurate and costs no more by any objective."""
+    costs = [[float(f.trial.cost.value(metric) or 0) for metric in objectives] for f in finalists]
+    return [
+        not any(all(map(le, costs[earlier], costs[place])) for earlier in range(place)) for place in range(len(costs))
+    ]

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from nas.architecture import Architecture
 from nas.budget import Budget, format_quantity
 from nas.errors import BudgetError
-from nas.latency.measuring import measure_together
 from nas.methods.protocol.context import Context
 from nas.pipeline.portfolio import Pick
 from nas.run.events import FinalistMeasured
@@ -52,6 +51,8 @@ def measured_within(context: Context, choose: Choose) -> list[Pick]:
 
 
 def _measure(context: Context, budget: Budget, picks: Sequence[Pick]) -> list[FinalistMeasured]:
+    from nas.latency.measuring import measure_together  # its runtimes are slow to load
+
     assert budget.setting is not None, "a budget on latency has a setting"
     trials = [pick.trial for pick in picks]
     latencies = measure_together([trial.architecture for trial in trials], budget.setting)

@@ -63,19 +63,19 @@ def choose_finalists(
     count: int,
     *,
     fixed: Mapping[str, Architecture] | None = None,
-    spans_costs: bool = False,
+    front_over: Sequence[str] = (),
 ) -> list[Pick]:
     """The best trial by score, the portfolio, then more by score.
 
     Args:
         fixed: As `portfolio` returned it; what is among the trials takes part, whether or not it could be scored.
-        spans_costs: Whether the trials cost very different amounts, so that the score-cost front goes before others.
+        front_over: The objectives, where the trials cost very different amounts, so that the front goes before others.
 
     Returns:
         At most `count`, by falling score.
     """
     by_score = sorted((t for t in trials if t.complete), key=lambda t: (-(t.score or 0.0), t.number))
-    front = pareto_front(trials)[::-1] if spans_costs else []
+    front = pareto_front(trials, objectives=front_over)[::-1] if front_over else []
     places = {trial.architecture: trial for trial in trials}
     given = [(name, places[each]) for name, each in (fixed or {}).items() if each in places]
     picks: dict[int, Pick] = {}

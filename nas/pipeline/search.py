@@ -32,6 +32,7 @@ from nas.methods.protocol.plan import FINALISTS, Plan
 from nas.methods.protocol.report import method_report
 from nas.methods.protocol.search_method import SearchMethod
 from nas.options import METHODS, SearchOptions
+from nas.options.objectives import objectives
 from nas.options.searchers import default_searcher
 from nas.pipeline import disk
 from nas.pipeline.attention_maps import attention_caution
@@ -168,6 +169,7 @@ class SearchPipeline:
     ) -> None:
         self.space, self.budgets, self.options, self.progress = space, budgets, options, progress
         self.backend = backend
+        self.objectives = objectives(options.objective, budgets)
         self.method: SearchMethod[Any] = METHODS[options.method].load()(options.method, options.of_method())
 
     def plan_new(self, folder: Path) -> dict[str, Any]:
@@ -275,7 +277,7 @@ class SearchPipeline:
                 [trial for trial in trials if trial.architecture not in over],
                 self.plan.finalists,
                 fixed=context.portfolio,
-                spans_costs=self.options.min_share == 0,
+                front_over=self.objectives if self.options.min_share == 0 else (),
             ),
         )
         finalists = do_phase(run, "finalists", lambda: train_finalists(context, picks))

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from nas.architecture import Architecture
-from nas.budget import METRICS, Budget, format_quantity
-from nas.errors import RunError
+from nas.budget import Budget, format_quantity
+from nas.errors import OptionError, RunError
 from nas.formats import number, percent
 from nas.methods.protocol.report import (
     MethodSection,
@@ -22,6 +22,7 @@ from nas.methods.protocol.report import (
     planned,
     setting,
 )
+from nas.options.objectives import objectives
 from nas.run import RunRecord
 from nas.run.events import (
     Event,
@@ -129,6 +130,7 @@ class Summary:
     """A run as a reader wants it; see `summarise`.
 
     Attributes:
+        objectives: The costs that the front is over, beside the score.
         method_phases: Names of the phases that the search method goes through before the search.
         method_section: What the search method reports; None where there is nothing.
     """
@@ -138,6 +140,7 @@ class Summary:
     plan: Mapping[str, Any]
     budgets: tuple[Budget, ...]
     trials: list[Trial]
+    objectives: tuple[str, ...]
     front: list[Trial]
     candidates: list[Candidate]
     phases: list[Phase]
@@ -167,8 +170,8 @@ class Summary:
 
     @property
     def objective(self) -> str:
-        """The cost that the front holds against the score."""
-        return str(self.options.get("objective") or "macs")
+        """The cost that figures hold against the score: the first objective."""
+        return self.objectives[0]
 
     @property
     def phase_names(self) -> tuple[str, ...]:
@@ -198,6 +201,14 @@ class Summary:
         return setting(self.record, name)
 
 
+def _objectives(record: RunRecord, options: Mapping[str, Any]) -> tuple[str, ...]:
+    try:
+        given = options.get("objective")
+        return objectives(None if given is None else str(given), budgets(record))
+    except OptionError as fault:
+        raise RunError(f"{record.path} is damaged: {fault} Restore events.jsonl from a copy.") from None
+
+
 def summarise(record: RunRecord) -> Summary:
     """Gathers what the events of a run say.
 
@@ -206,11 +217,7 @@ def summarise(record: RunRecord) -> Summary:
     """
     options = asked(record)
     trials = record.trials()
-    objective = str(options.get("objective") or "macs")
-    if objective not in METRICS:
-        raise RunError(
-            f"{record.path} is damaged: its objective is {objective[:40]!r}. Restore events.jsonl from a copy."
-        )
+    minimized = _objectives(record, options)
     method = method_report(record)
     return Summary(
         record=record,
@@ -218,7 +225,8 @@ def summarise(record: RunRecord) -> Summary:
         plan=planned(record),
         budgets=budgets(record),
         trials=trials,
-        front=pareto_front(trials, objective=objective),
+        objectives=minimized,
+        front=pareto_front(trials, objectives=minimized),
         candidates=_candidates(record, trials),
         phases=_phases(record),
         method_phases=method.phases,

@@ -58,10 +58,10 @@ class BayesianOptimization:
         sampler: BudgetSampler,
         *,
         seed: int,
-        objective: str = "macs",
+        objectives: Sequence[str] = ("macs",),
         presets: Sequence[Architecture] = (),
     ) -> None:
-        self._sampler, self._objective = sampler, objective
+        self._sampler, self._objectives = sampler, tuple(objectives)
         self._trade_off_share = 0.0 if sampler.feasible.min_share > 0 else TRADE_OFF_SHARE
         self._history = History(sampler, seed=seed, presets=presets)
         self._encoding = Encoding(sampler.space)
@@ -113,13 +113,13 @@ class BayesianOptimization:
             if not fresh:
                 break
             bounds = np.append(bounds, _upper(surrogate.condition(*observed, self._encoding.points(fresh))))
-            costs = pool.costs(self._objective)
+            costs = pool.costs(self._objectives)
             pool.mutate([pool.genotypes[i] for i in self._parents(opened.rng, bounds, costs)])
         if pool.members:
             self._offer_best(opened, pool, surrogate.condition(*observed, self._encoding.points(pool.genotypes)))
 
     def _offer_best(self, opened: Round, pool: _Pool, posterior: Posterior) -> None:
-        costs = pool.costs(self._objective)
+        costs = pool.costs(self._objectives)
         left = np.ones(len(costs), dtype=bool)
         while not opened.full and left.any():
             chosen = self._pick(opened.rng, np.where(left, _upper(posterior), -np.inf), costs)
@@ -139,8 +139,9 @@ class BayesianOptimization:
     def _pick(self, rng: random.Random, values: np.ndarray, costs: np.ndarray) -> int:
         """Returns the place of the highest value, now and then among those below a random cost."""
         if self._trade_off_share > 0 and rng.random() < self._trade_off_share:
-            finite = costs[np.isfinite(values)]
-            values = np.where(costs <= rng.uniform(finite.min(), finite.max()), values, -np.inf)
+            axis = rng.randrange(costs.shape[1]) if costs.shape[1] > 1 else 0
+            finite = costs[np.isfinite(values), axis]
+            values = np.where(costs[:, axis] <= rng.uniform(finite.min(), finite.max()), values, -np.inf)
         return int(values.argmax())
 
 
@@ -153,9 +154,10 @@ class _Pool:
         self.members: list[Member] = []
         self.genotypes: list[Genotype] = []
 
-    def costs(self, metric: str) -> np.ndarray:
-        """Returns what the members cost (M,)."""
-        return np.array([float(member.cost.value(metric) or 0) for member in self.members])
+    def costs(self, metrics: Sequence[str]) -> np.ndarray:
+        """Returns what the members cost (M, K)."""
+        rows = [[float(member.cost.value(metric) or 0) for metric in metrics] for member in self.members]
+        return np.array(rows).reshape(len(rows), len(metrics))
 
     def sample(self, count: int) -> None:
         """Adds so many random members by layout, less those that are there or known already."""

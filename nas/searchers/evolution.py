@@ -15,10 +15,12 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from nas.architecture import Architecture
 from nas.sampling.budget_sampler import BudgetSampler, Member
 from nas.searchers.searcher import START, History, Proposal, Round
-from nas.trial import Trial
+from nas.trial import Trial, non_dominated
 
 LEAST_PARENTS, MOST_PARENTS, PARENT_SHARE = 8, 64, 0.15
 FRESH_SHARE = 0.1
@@ -59,10 +61,10 @@ class Evolution:
         sampler: BudgetSampler,
         *,
         seed: int,
-        objective: str = "macs",
+        objectives: Sequence[str] = ("macs",),
         presets: Sequence[Architecture] = (),
     ) -> None:
-        self._sampler, self._objective = sampler, objective
+        self._sampler, self._objectives = sampler, tuple(objectives)
         self._trade_off_share = TRADE_OFF_SHARE if sampler.feasible.min_share > 0 else 1.0
         self._history = History(sampler, seed=seed, presets=presets)
 
@@ -71,7 +73,7 @@ class Evolution:
 
     def ask(self, n: int, batch: int) -> list[Proposal]:
         opened = self._history.round(n, batch)
-        scored = [t for t in opened.earlier if t.score is not None and t.cost.value(self._objective) is not None]
+        scored = [t for t in opened.earlier if t.score is not None and None not in self._costs(t)]
         scored = [t for t in scored if self._history.genotype(t.architecture) is not None]
         parents = self._parents(scored) if len(scored) >= START else []
         while not opened.full:
@@ -93,14 +95,22 @@ class Evolution:
 
     def _parents(self, scored: list[Trial]) -> list[tuple[Trial, Fitness]]:
         """Returns the best of all trials, with their fitness among all."""
-        costs = [float(trial.cost.value(self._objective) or 0) for trial in scored]
-        pairs = list(zip(scored, fitnesses([trial.score or 0.0 for trial in scored], costs), strict=True))
-        count = min(MOST_PARENTS, max(LEAST_PARENTS, int(PARENT_SHARE * len(pairs))))
+        costs = [tuple(float(cost or 0) for cost in self._costs(trial)) for trial in scored]
+        count = min(MOST_PARENTS, max(LEAST_PARENTS, int(PARENT_SHARE * len(scored))))
+        scores = [trial.score or 0.0 for trial in scored]
+        if len(self._objectives) == 1:
+            found = fitnesses(scores, [cost for (cost,) in costs])
+        else:
+            found = fitnesses_of_several(scores, costs, enough=count)
+        pairs = list(zip(scored, found, strict=True))
         by_trade_off = sorted(pairs, key=lambda pair: pair[1].trade_off)
         kept = by_trade_off[: round(count * self._trade_off_share)]
         numbers = {id(trial) for trial, _ in kept}
         by_score = sorted(pairs, key=lambda pair: -pair[1].score)
         return kept + [pair for pair in by_score if id(pair[0]) not in numbers][: count - len(kept)]
+
+    def _costs(self, trial: Trial) -> list[int | float | None]:
+        return [trial.cost.value(objective) for objective in self._objectives]
 
     def _select(self, parents: list[tuple[Trial, Fitness]], rng: random.Random) -> Architecture:
         """Selects a parent by binary tournament."""
@@ -165,6 +175,34 @@ def fitnesses(scores: Sequence[float], costs: Sequence[float]) -> list[Fitness]:
         crowding = _crowding([(scores[i], costs[i]) for i in front])
         found |= {i: Fitness(rank, crowding[k], scores[i]) for k, i in enumerate(front)}
     return [found[i] for i in range(len(scores))]
+
+
+def fitnesses_of_several(scores: Sequence[float], costs: Sequence[tuple[float, ...]], *, enough: int) -> list[Fitness]:
+    """Returns the fitness of every point where several costs are to be low.
+
+    Args:
+        enough: Once so many points have a front of their own, the rest share the last.
+    """
+    points = [(*cost, -score) for cost, score in zip(costs, scores, strict=True)]
+    left = sorted(range(len(points)), key=lambda i: points[i])
+    found: dict[int, Fitness] = {}
+    rank = 0
+    while left:
+        kept = non_dominated([points[i] for i in left]) if len(found) < enough else range(len(left))
+        front = [left[place] for place in kept]
+        crowding = np.zeros(len(front))
+        for axis in range(len(points[0])):
+            values = np.array([points[i][axis] for i in front])
+            order = values.argsort(kind="stable")
+            extent = values[order[-1]] - values[order[0]] or 1.0
+            gaps = np.full(len(front), math.inf)
+            gaps[1:-1] = (values[order[2:]] - values[order[:-2]]) / extent
+            crowding[order] += gaps
+        found |= {i: Fitness(rank, float(crowding[k]), scores[i]) for k, i in enumerate(front)}
+        taken = set(front)
+        left = [i for i in left if i not in taken]
+        rank += 1
+    return [found[i] for i in range(len(points))]
 
 
 def _crowding(front: list[tuple[float, float]]) -> list[float]:

@@ -18,7 +18,7 @@ class RandomSearch:
         sampler: BudgetSampler,
         *,
         seed: int,
-        objective: str = "macs",
+        objectives: Sequence[str] = ("macs",),
         presets: Sequence[Architecture] = (),
     ) -> None:
         self._history = History(sampler, seed=seed, presets=presets)

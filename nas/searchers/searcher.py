@@ -64,7 +64,7 @@ class MakesSearcher(Protocol):
 
     Args:
         seed: The random seed, used with the batch's number.
-        objective: The cost that is minimized where the searcher weighs score against cost.
+        objectives: The costs that are minimized where the searcher weighs score against cost.
         presets: Proposed before all else, in this order; those that are no feasible members are passed over.
     """
 
@@ -73,7 +73,7 @@ class MakesSearcher(Protocol):
         sampler: BudgetSampler,
         *,
         seed: int,
-        objective: str = "macs",
+        objectives: Sequence[str] = ("macs",),
         presets: Sequence[Architecture] = (),
     ) -> Searcher: ...
 
@@ -196,7 +196,7 @@ def make_searcher(
     sampler: BudgetSampler,
     *,
     seed: int,
-    objective: str = "macs",
+    objectives: Sequence[str] = ("macs",),
     presets: Sequence[Architecture] = (),
 ) -> Searcher:
     """Makes the searcher registered under a name; see `MakesSearcher` for the arguments.
@@ -204,4 +204,4 @@ def make_searcher(
     Raises:
         OptionError: If the name is unknown, with the nearest one.
     """
-    return SEARCHERS[name](sampler, seed=seed, objective=objective, presets=presets)
+    return SEARCHERS[name](sampler, seed=seed, objectives=objectives, presets=presets)

@@ -53,9 +53,6 @@ def test_every_option_of_a_search_stands_under_its_heading_once_with_its_default
 ) -> None:
     found = sections("search", 1000, monkeypatch, capsys)
     for name, each in declared(SearchOptions).items():
-        if name == "objective":
-            assert not any(flag(name) in line for lines in found.values() for line in lines)
-            continue
         check(SearchOptions, name, found[each.group])
         assert sum(line.startswith(f"  {flag(name)} ") for lines in found.values() for line in lines) < 2
     for owner, methods in methods_with_options().items():

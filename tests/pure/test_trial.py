@@ -120,8 +120,8 @@ def test_the_front_can_be_drawn_for_another_cost() -> None:
         trial(1, 0.4, cost=Cost(macs=2, params=20)),
         trial(2, 0.6, cost=Cost(macs=3, params=30, latency_s=0.1)),
     ]
-    assert [one.number for one in pareto_front(trials, objective="params")] == [1, 2]
-    assert [one.number for one in pareto_front(trials, objective="latency_s")] == [2]
+    assert [one.number for one in pareto_front(trials, objectives=["params"])] == [1, 2]
+    assert [one.number for one in pareto_front(trials, objectives=["latency_s"])] == [2]
     assert pareto_front([]) == []
 
 
@@ -134,3 +134,22 @@ def test_every_trial_is_on_the_front_or_beaten_by_one_that_is(pairs: list[tuple[
         assert one.score is not None
         by = [f for f in front if f.cost.macs <= one.cost.macs and (f.score or 0) >= one.score]
         assert by, "a trial that nothing on the front matches should be on it"
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(1, 4), st.integers(1, 4)), max_size=30))
+def test_a_front_over_two_costs_keeps_what_no_other_beats(found: list[tuple[int, int, int]]) -> None:
+    trials = [
+        trial(number, score / 10, cost=Cost(macs=macs, params=params))
+        for number, (score, macs, params) in enumerate(found)
+    ]
+
+    def beaten(place: int) -> bool:
+        score, macs, params = found[place]
+        return any(
+            s >= score and m <= macs and p <= params and ((s, m, p) != found[place] or other < place)
+            for other, (s, m, p) in enumerate(found)
+        )
+
+    front = pareto_front(trials, objectives=["macs", "params"])
+    assert sorted(one.number for one in front) == [place for place in range(len(found)) if not beaten(place)]
+    assert [one.cost.macs for one in front] == sorted(one.cost.macs for one in front)

@@ -24,6 +24,17 @@ def test_the_front_is_those_that_no_other_beats_in_accuracy_and_cost() -> None:
     assert on_front(ranked) == [True, False, True, False]
 
 
+def test_a_front_may_be_over_several_costs() -> None:
+    ranked = [finalist(0, 0.9, 50), finalist(1, 0.85, 60), finalist(2, 0.8, 70)]
+    params = (30, 20, 25)
+    ranked = [
+        replace(each, trial=replace(each.trial, cost=replace(each.trial.cost, params=count)))
+        for each, count in zip(ranked, params, strict=True)
+    ]
+    assert on_front(ranked, ["macs"]) == [True, False, False]
+    assert on_front(ranked, ["macs", "params"]) == [True, True, False]
+
+
 def test_a_cheapest_best_network_is_the_front_alone() -> None:
     assert on_front([finalist(0, 0.9, 10), finalist(1, 0.9, 20), finalist(2, 0.8, 30)]) == [True, False, False]
 

@@ -20,7 +20,7 @@ from nas.errors import OptionError
 from nas.options import SEARCHERS, SearchOptions
 from nas.sampling.budget_sampler import BudgetSampler
 from nas.sampling.enumeration import members
-from nas.searchers.evolution import fitnesses
+from nas.searchers.evolution import fitnesses, fitnesses_of_several
 from nas.searchers.searcher import START, Proposal, Searcher, make_searcher
 from nas.spaces import Genotype
 from nas.trial import Trial
@@ -300,3 +300,19 @@ def test_fronts_are_those_of_peeling_by_definition(points: list[tuple[int, int]]
         left, rank = left - front, rank + 1
     found = fitnesses([float(s) for s, _ in points], [float(c) for _, c in points])
     assert [f.rank for f in found] == [expected[i] for i in range(len(points))]
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(1, 4), st.integers(1, 4)), min_size=1, max_size=25))
+def test_the_first_front_over_several_costs_is_what_no_other_beats(points: list[tuple[int, int, int]]) -> None:
+    found = fitnesses_of_several(
+        [float(s) for s, _, _ in points], [(float(a), float(b)) for _, a, b in points], enough=99
+    )
+    beaten = [any((t, c, d) != (s, a, b) and t >= s and c <= a and d <= b for t, c, d in points) for s, a, b in points]
+    assert [each.rank > 0 for each in found] == [
+        lost or any(points[other] == points[place] for other in range(place)) for place, lost in enumerate(beaten)
+    ]
+
+
+def test_fronts_beyond_what_is_needed_are_one() -> None:
+    found = fitnesses_of_several([4.0, 3.0, 2.0, 1.0], [(1.0, 1.0)] * 4, enough=2)
+    assert [each.rank for each in found] == [0, 1, 2, 2]
