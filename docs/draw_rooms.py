@@ -21,7 +21,7 @@ PACKAGE, PICTURE = ROOT / "nas", ROOT / "docs" / "pictures" / "rooms.svg"
 RINGS = {
     "pure": ("values", "spaces", "options", "run"),
     "torch": ("ops", "networks", "costs", "data", "training"),
-    "search": ("sampling", "jobs", "searchers", "export", "methods", "benchmark", "report", "pipeline"),
+    "search": ("sampling", "jobs", "searchers", "export", "latency", "methods", "benchmark", "report", "pipeline"),
     "edge": ("executors", "cli"),
 }
 VALUES = "values"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nas.costs import cost, profile
     from nas.costs.derived_spaces import derive_space
     from nas.errors import NasError
+    from nas.latency import Latency, measure
     from nas.networks.fold import fold
     from nas.networks.loading import load_architecture, load_space
     from nas.networks.network import build
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from nas.progress import Progress
     from nas.sampling.dry_run import dry_run
     from nas.sampling.kept_samplers import sample
+    from nas.setting import Setting
     from nas.spaces import SearchSpace
     from nas.trial import Trial
 
@@ -33,11 +35,13 @@ __all__ = [
     "Architecture",
     "Budget",
     "Cost",
+    "Latency",
     "NasError",
     "Progress",
     "SearchOptions",
     "SearchResult",
     "SearchSpace",
+    "Setting",
     "Supernet",
     "Trial",
     "build",
@@ -48,6 +52,7 @@ __all__ = [
     "from_timm",
     "load_architecture",
     "load_space",
+    "measure",
     "profile",
     "register_method",
     "resume",
@@ -60,11 +65,13 @@ _HOMES = {
     "Architecture": "nas.architecture",
     "Budget": "nas.budget",
     "Cost": "nas.budget",
+    "Latency": "nas.latency",
     "NasError": "nas.errors",
     "Progress": "nas.progress",
     "SearchOptions": "nas.options",
     "SearchResult": "nas.pipeline.search",
     "SearchSpace": "nas.spaces",
+    "Setting": "nas.setting",
     "Supernet": "nas.networks.supernet",
     "Trial": "nas.trial",
     "build": "nas.networks.network",
@@ -75,6 +82,7 @@ _HOMES = {
     "from_timm": "nas.networks.timm",
     "load_architecture": "nas.networks.loading",
     "load_space": "nas.networks.loading",
+    "measure": "nas.latency",
     "profile": "nas.costs",
     "register_method": "nas.options",
     "resume": "nas.pipeline.search",

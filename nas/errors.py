@@ -48,3 +48,7 @@ class TrainingError(NasError):
 
 class ExportError(NasError):
     """A network cannot be exported, or two exported formats of it disagree."""
+
+
+class LatencyError(NasError):
+    """A latency cannot be measured or predicted: a runtime cannot run the network, or the machine is too noisy."""

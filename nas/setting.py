@@ -19,13 +19,13 @@ RUNTIMES: PlugIns[Any] = PlugIns(
     "runtime",
     OptionError,
     {
-        "torch": "nas.latency.runtimes:TORCH",
-        "torch.compile": "nas.latency.runtimes:TORCH_COMPILE",
-        "onnxruntime": "nas.latency.runtimes:ONNX_RUNTIME",
-        "openvino": "nas.latency.runtimes:OPENVINO",
+        "torch": "nas.latency.runtimes:Torch",
+        "torch.compile": "nas.latency.runtimes:TorchCompile",
+        "onnxruntime": "nas.latency.runtimes:OnnxRuntime",
+        "openvino": "nas.latency.runtimes:OpenVino",
     },
 )
-"""What runs networks, each a `nas.latency.runtimes.Runtime`, by name; `RUNTIMES.add(name, …)` adds one."""
+"""What runs networks, each a class `nas.latency.runtimes.Runtime`, by name; `RUNTIMES.add(name, …)` adds one."""
 
 DTYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1}
 """The data types of a setting, and the bytes of one number."""

@@ -11,9 +11,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from nas.errors import ExportError
-from nas.networks.network import Network
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
@@ -23,14 +23,14 @@ def missing_packages() -> list[str]:
     return [name for name in PACKAGES if find_spec(name) is None]
 
 
-def write_onnx(network: Network, path: Path, shape: Sequence[int]) -> None:
-    """Writes float32 ONNX with its weights inside: `images` (batch, *shape) to `logits`, any batch.
+def write_onnx(network: nn.Module, path: Path, shape: Sequence[int]) -> None:
+    """Writes ONNX with its weights inside: `images` (batch, *shape) to `logits`, any batch, in the network's dtype.
 
     Raises:
         ExportError: If torch cannot export the network.
     """
     # A batch of one or none would be taken for a constant.
-    example = torch.zeros((2, *shape))
+    example = torch.zeros((2, *shape), dtype=next(network.parameters()).dtype)
     with _quiet():
         try:
             torch.onnx.export(

@@ -1,0 +1,211 @@
+"""Latencies measured on this machine, in one setting, in turn with the reference workload."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+import torch
+from torch import nn
+
+from nas.architecture import Architecture
+from nas.latency.blocks import LEAST_BLOCKS, MOST_SPREAD, Clock, Timed, interleave, summarize
+from nas.latency.reference import reference
+from nas.latency.runtimes import Part, Runtime, Torch, device_name, find_runtime
+from nas.networks.network import build
+from nas.options.kinds import check_whole
+from nas.setting import Setting
+from nas.training.threads import threads_set
+
+BLOCKS = 15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """Seconds of one inference of a whole batch.
+
+    Attributes:
+        median_s, iqr_s: Median and interquartile range of the undisturbed blocks.
+        setting: What it holds for, its threads resolved.
+        runtime, device: Version of the runtime, and the device's model.
+        blocks, disturbed: Blocks that the figures are of, and blocks left out since the reference was slow beside them.
+        calls: Inferences in a block.
+        reference_s: Median of the reference workload over all of its blocks, on the same occasion.
+        stages: Median seconds of stem, stages and head, where they were asked for and the runtime has them apart.
+        peak_memory_bytes: Most that the device held at once, weights included; None where the runtime does not say.
+    """
+
+    median_s: float
+    iqr_s: float
+    setting: Setting
+    runtime: str
+    device: str
+    blocks: int
+    disturbed: int
+    calls: int
+    reference_s: float
+    stages: tuple[tuple[str, float], ...] = ()
+    peak_memory_bytes: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain JSON, the figures named as in a `nas.Cost`."""
+        return {
+            "latency_s": self.median_s,
+            "latency_iqr_s": self.iqr_s,
+            "peak_memory_bytes": self.peak_memory_bytes,
+            "setting": str(self.setting),
+            "runtime": self.runtime,
+            "device": self.device,
+            "blocks": self.blocks,
+            "disturbed": self.disturbed,
+            "calls": self.calls,
+            "reference_s": self.reference_s,
+            "stages_s": dict(self.stages),
+        }
+
+
+def measure(
+    architecture: Architecture,
+    setting: Setting | str,
+    *,
+    stages: bool = False,
+    blocks: int = BLOCKS,
+    most_spread: float = MOST_SPREAD,
+    seed: int = 0,
+) -> Latency:
+    """Measures the latency of one network; see `measure_together`.
+
+    Args:
+        stages: Whether to time stem, stages and head as well, in blocks of their own.
+
+    Raises:
+        LatencyError: If the machine is too noisy to tell, or the runtime cannot run the network.
+        OptionError: If the setting means nothing, or its device or runtime is not there.
+        ArchitectureError: If the network's stages do not fit one another.
+    """
+    return _measure([architecture], setting, stages=stages, blocks=blocks, most_spread=most_spread, seed=seed)[0]
+
+
+def measure_together(
+    architectures: Sequence[Architecture],
+    setting: Setting | str,
+    *,
+    blocks: int = BLOCKS,
+    most_spread: float = MOST_SPREAD,
+    seed: int = 0,
+) -> list[Latency]:
+    """Measures the latencies of several networks in turn, which are all held in memory meanwhile.
+
+    Weights do not change how long an inference takes, so fresh ones serve.
+
+    Args:
+        architectures: At their own resolutions.
+        setting: A setting or its text; threads that it leaves out are one per core of this process.
+        blocks: Undisturbed blocks of each network, three or more.
+        most_spread: The largest interquartile range, in shares of the median, that is reported.
+        seed: Of weights, images and the order of the blocks.
+
+    Raises:
+        LatencyError: If the machine is too noisy to tell one of them, or the runtime cannot run one.
+        OptionError: If the setting means nothing, or its device or runtime is not there.
+        ArchitectureError: If a network's stages do not fit one another.
+    """
+    return _measure(architectures, setting, stages=False, blocks=blocks, most_spread=most_spread, seed=seed)
+
+
+def _measure(
+    architectures: Sequence[Architecture],
+    setting: Setting | str,
+    *,
+    stages: bool,
+    blocks: int,
+    most_spread: float,
+    seed: int,
+) -> list[Latency]:
+    check_whole("blocks", blocks, LEAST_BLOCKS, 10_000, BLOCKS)
+    setting = (Setting.parse(setting) if isinstance(setting, str) else setting).resolved()
+    runtime = find_runtime(setting)
+    runs: list[Timed] = []
+    peaks: list[int | None] = []
+    parts: list[Part] = []
+    with threads_set(setting.threads or torch.get_num_threads()), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network, shape = reference()
+        workload = _whole(runtime.prepare(network, torch.randn(setting.batch, *shape), setting))
+        for architecture in architectures:
+            size = architecture.input.resolution
+            network, images = build(architecture), torch.randn(setting.batch, architecture.input.channels, size, size)
+            run, peak = _prepare(runtime, network, images, setting)
+            runs.append(_whole(run))
+            peaks.append(peak)
+            parts = runtime.prepare_parts(network, images, setting) if stages else []
+        record = interleave(
+            [*runs, _by_parts(parts)] if parts else runs,
+            workload,
+            blocks=blocks,
+            clock=time.perf_counter,
+            rng=random.Random(seed),
+        )
+    latencies: list[Latency] = []
+    for index, (architecture, peak) in enumerate(zip(architectures, peaks, strict=True)):
+        what = f"the latency of {architecture.digest} at {setting}"
+        figure = summarize(record, index, what, most_spread=most_spread)
+        latencies.append(
+            Latency(
+                median_s=figure.median_s,
+                iqr_s=figure.iqr_s,
+                setting=setting,
+                runtime=runtime.version(),
+                device=device_name(setting.device),
+                blocks=figure.blocks,
+                disturbed=figure.disturbed,
+                calls=record.calls[index],
+                reference_s=median(record.reference),
+                peak_memory_bytes=peak,
+            )
+        )
+    if not parts:
+        return latencies
+    staged = summarize(record, len(runs), f"the stages' latencies at {setting}", most_spread=most_spread)
+    named = tuple(zip((name for name, _ in parts), staged.parts_s, strict=True))
+    return [replace(latencies[0], stages=named)]
+
+
+def _prepare(
+    runtime: Runtime, network: nn.Module, images: torch.Tensor, setting: Setting
+) -> tuple[Callable[[], object], int | None]:
+    """Returns what runs one inference, and the bytes that it held at most, where torch counts those of the device."""
+    counted = setting.device.startswith("cuda") and isinstance(runtime, Torch)
+    before = torch.cuda.memory_allocated(setting.device) if counted else 0
+    run = runtime.prepare(network, images, setting)
+    if not counted:
+        return run, None
+    run()  # libraries take their own memory at the first
+    torch.cuda.reset_peak_memory_stats(setting.device)
+    run()
+    return run, torch.cuda.max_memory_allocated(setting.device) - before
+
+
+def _whole(run: Callable[[], object]) -> Timed:
+    def timed(clock: Clock) -> tuple[float, ...]:
+        start = clock()
+        run()
+        return (clock() - start,)
+
+    return timed
+
+
+def _by_parts(parts: Sequence[Part]) -> Timed:
+    def timed(clock: Clock) -> list[float]:
+        made, moments = None, [clock()]
+        for _, part in parts:
+            made = part(made)
+            moments.append(clock())
+        return [after - before for before, after in pairwise(moments)]
+
+    return timed
