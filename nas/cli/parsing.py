@@ -12,6 +12,7 @@ from nas.errors import OptionError
 from nas.options.declaration import Option, declared, default_text, defaults
 from nas.options.kinds import Choice, Kind, Switch, flag, one_of
 from nas.options.methods import methods_about, methods_with_options
+from nas.options.searchers import SEARCHERS, SEARCHERS_ABOUT
 from nas.registry import closest
 
 _TEXT_COLUMN, _WIDTH = 26, 98
@@ -171,6 +172,16 @@ def methods_text() -> str:
         if len(last) > _TEXT_COLUMN - 2 or first:
             first, last = [*first, last], ""
         lines += [*first, f"{last.ljust(_TEXT_COLUMN)}{about}"]
+    return "\n".join(lines)
+
+
+def searchers_text() -> str:
+    """The searchers and what each optimizes, for the end of a help text."""
+    lines = ["searchers, and what each optimizes:"]
+    for name in SEARCHERS:
+        first = f"  {name}".ljust(_TEXT_COLUMN)
+        about = SEARCHERS_ABOUT.get(name, "")
+        lines += textwrap.wrap(about, _WIDTH, initial_indent=first, subsequent_indent=" " * _TEXT_COLUMN) or [first]
     return "\n".join(lines)
 
 

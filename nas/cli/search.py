@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.budget import Budget, format_quantity, parse_budgets
 from nas.cli.console import Console, plain, table
-from nas.cli.parsing import add_declared, add_method_options, methods_text, reader
+from nas.cli.parsing import add_declared, add_method_options, methods_text, reader, searchers_text
 from nas.errors import OptionError
 from nas.executors import check_cluster, check_workers
 from nas.formats import CHOSEN_BY, compare_choices
@@ -19,6 +19,7 @@ from nas.options import SearchOptions, flag, method_of
 from nas.options.kinds import Text
 
 if TYPE_CHECKING:
+    from nas.data import Source
     from nas.methods.protocol.plan import Plan
     from nas.pipeline.search import SearchResult
     from nas.spaces import SearchSpace
@@ -44,7 +45,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("instead of a search")
     what.add_argument("--resume", type=reader("resume", Text()), metavar="DIR", help="continue the stopped run in DIR")
     what.add_argument("--dry-run", action="store_true", help="show size and costs of the space, and what fits")
-    parser.epilog = methods_text()
+    parser.epilog = f"{methods_text()}\n\n{searchers_text()}"
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
@@ -66,8 +67,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
         check_cluster(options)
     space = _load_space(options.space)
     if dry:
-        with_data = "data" in given
-        _dry_run(_for_data(space, options) if with_data else space, budgets, options, console, with_data=with_data)
+        _dry_run(space, budgets, options, console, source=_open(options) if "data" in given else None)
         return
     from nas.executors import open_backend
     from nas.pipeline.search import search
@@ -139,22 +139,27 @@ def elsewhere(kept: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
 # -- the dry run ---------------------------------------------------------------------------------------------
 
 
-def _for_data(space: SearchSpace, options: SearchOptions) -> SearchSpace:
-    """The space with the channels and classes of the data, as a search has it."""
+def _open(options: SearchOptions) -> Source:
     from nas.data import open_data
 
-    info = open_data(options.data, on_corrupt=options.on_corrupt).info  # type: ignore[arg-type]
-    return space.adapted(channels=info.channels, num_classes=info.num_classes)
+    return open_data(options.data, on_corrupt=options.on_corrupt)  # type: ignore[arg-type]
 
 
 def _dry_run(
-    space: SearchSpace, budgets: tuple[Budget, ...], options: SearchOptions, console: Console, *, with_data: bool
+    space: SearchSpace,
+    budgets: tuple[Budget, ...],
+    options: SearchOptions,
+    console: Console,
+    *,
+    source: Source | None,
 ) -> None:
     from nas.sampling.dry_run import dry_run
     from nas.sampling.infeasible import infeasible, nothing_fits
 
+    if source is not None:  # with the channels and classes of the data, as a search has it
+        space = space.adapted(channels=source.info.channels, num_classes=source.info.num_classes)
     found = plain(dry_run(space, budgets, options, random.Random(options.seed)))
-    outline = _outline(space, budgets, options) if with_data and budgets and found["fits"] else None
+    outline = _outline(space, budgets, options, source) if source is not None and budgets and found["fits"] else None
     console.document(
         {
             "space": {key: found[key] for key in ("name", "digest", "size")},
@@ -185,13 +190,15 @@ def _dry_run(
         raise nothing_fits(space.name, budgets)
 
 
-def _outline(space: SearchSpace, budgets: tuple[Budget, ...], options: SearchOptions) -> tuple[list[str], Plan]:
+def _outline(
+    space: SearchSpace, budgets: tuple[Budget, ...], options: SearchOptions, source: Source
+) -> tuple[list[str], Plan]:
     """What the search would do and how long that takes, by the rate that is measured now."""
     from nas.jobs.backend import InThisProcess
     from nas.pipeline.search import SearchPipeline
     from nas.progress import Silent
 
-    return SearchPipeline(space, budgets, options, Silent(), InThisProcess()).outline()
+    return SearchPipeline(space, budgets, options, Silent(), InThisProcess()).outline(source)
 
 
 def dry_run_lines(found: dict[str, Any], budgets: tuple[Budget, ...], held: str) -> list[str]:

@@ -31,7 +31,7 @@ to: `--epochs` asks for a supernet, `--teacher` for blocks. An option of another
 _SEARCHERS = """\
 ## Searchers
 
-`--searcher` says what proposes architectures to score."""
+`--searcher` says what proposes architectures to score. Cost is multiply-adds."""
 
 Row = Sequence[str]
 
@@ -49,7 +49,7 @@ def page() -> str:
         parts += [f"### `--method {one_of(methods)}`"]
         parts += [_options({name: (each, own[name]) for name, each in declared(owner).items()})]
     searchers = [(f"`{name}`", SEARCHERS_ABOUT.get(name, "")) for name in SEARCHERS]
-    parts += [_SEARCHERS, _table(("searcher", "proposes"), searchers)]
+    parts += [_SEARCHERS, _table(("searcher", "optimizes"), searchers)]
     return "\n\n".join(parts) + "\n"
 
 

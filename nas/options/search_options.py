@@ -71,7 +71,7 @@ class SearchOptions:
     )
     searcher: str | None = option(
         kind=Choice(lambda: SEARCHERS, "S"),
-        help="what proposes architectures",
+        help="what proposes architectures, by a searcher of the list below",
         default_help="bo, or evolution for a method whose scores are free",
         group=_HOW,
     )

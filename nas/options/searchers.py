@@ -20,13 +20,16 @@ SEARCHERS: PlugIns[Any] = PlugIns(
 
 SEARCHERS_ABOUT = {
     "evolution": (
-        "mutations and crossovers of the best: 80 % by score alone, 20 % by the front of score and cost; "
-        "with --min-share 0 all by that front"
+        "the score: 80 % of parents and tournaments go by it alone, 20 % by the front of score and cost; "
+        "with --min-share 0 all go by that front"
     ),
-    "bo": "Bayesian optimization: what a Gaussian process on the scores so far holds most promising",
-    "random": "samples at random: the baseline of the others",
+    "bo": (
+        "the score, by the upper confidence bound of a Gaussian process on the scores so far; with --min-share 0 "
+        "also the front of score and cost: half of the proposals are the best below a random cost"
+    ),
+    "random": "nothing: it samples feasible architectures by layout, the baseline of the others",
 }
-"""What each searcher of this package does, in half a line."""
+"""What each searcher of this package optimizes, and how."""
 
 WHERE_FREE, WHERE_NOT = "evolution", "bo"
 

@@ -194,18 +194,25 @@ class SearchPipeline:
             "workers": self.backend.facts(),
         }
 
-    def outline(self) -> tuple[list[str], Plan]:
-        """What a new run would do, in lines for people, and its plan; nothing is written or trained."""
-        source, _ = self._plan()
+    def outline(self, source: Source) -> tuple[list[str], Plan]:
+        """What a new run would do with data that are open, in lines for people, and its plan.
+
+        Nothing is written or trained.
+        """
+        self._plan(source)
         return self._summary(source.info.divided()[0]), self.plan
 
-    def _plan(self) -> tuple[Source, dict[str, Any]]:
-        """Plans a new run; returns its data, and what the manifest says of space and data."""
+    def _plan(self, source: Source | None = None) -> tuple[Source, dict[str, Any]]:
+        """Plans a new run; returns its data, and what the manifest says of space and data.
+
+        Args:
+            source: The data, if they are open.
+        """
         method, space = self.method, self.space
         options = method.open_source(space, self.options, self.progress)
         searcher = options.searcher or default_searcher(free_scores=method.free_scores)
         options = self.options = replace(options, searcher=searcher)
-        source = open_data(options.data, on_corrupt=options.on_corrupt)  # type: ignore[arg-type]
+        source = source or open_data(options.data, on_corrupt=options.on_corrupt)  # type: ignore[arg-type]
         method.check_data(source.info, options.data)
         kept = keep(space, options.space, source.info)
         self.space = space.adapted(

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from nas.benchmark.options import RankingOptions, method_option_names
+from nas.cli import parsing
 from nas.cli.main import main
 from nas.options import METHODS, SearchOptions, declared, flag, register_method
 from nas.options.declaration import default_text, defaults
 from nas.options.kinds import Switch
 from nas.options.methods import methods_with_options
+from nas.options.searchers import SEARCHERS, SEARCHERS_ABOUT
 from tests.pure.test_options import Flavored
 
 
@@ -83,6 +85,15 @@ def test_every_method_is_listed_with_what_it_scores_by(
     for name in METHODS:
         (names,) = re.findall(rf"^  ([a-z_, -]+?)\s+{re.escape(METHODS[name].about)}$", text, re.MULTILINE)
         assert name in names.split(", ")
+
+
+def test_every_searcher_is_listed_with_what_it_optimizes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert set(SEARCHERS) == set(SEARCHERS_ABOUT)
+    monkeypatch.setattr(parsing, "_WIDTH", 1000)
+    found = sections("search", 1000, monkeypatch, capsys)["searchers, and what each optimizes"]
+    assert [line.split(maxsplit=1) for line in found] == [[name, SEARCHERS_ABOUT[name]] for name in SEARCHERS]
 
 
 @pytest.mark.parametrize("command", ["search", "rank", "train"])

@@ -17,6 +17,7 @@ import pytest
 import nas
 from nas.budget import Budget
 from nas.cli.main import main, main_search
+from nas.data import digits, sources
 from nas.errors import SpaceError
 from nas.options import SearchOptions
 from nas.run import Run
@@ -335,6 +336,19 @@ def test_dry_run_with_data_says_what_the_search_would_do_and_for_how_long(capsys
     assert (plan["finalists"], plan["finalist_epochs"], plan["trials"]) == (2, 1, 7)
     assert main_search(words) == 0
     assert "search: 7 networks; finalists: 2 x 1 epochs; cpu" in capsys.readouterr().out
+
+
+def test_dry_run_opens_the_data_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+
+    def open_digits(**given: Any) -> Any:
+        opened.append(given)
+        return digits.open_digits(**given)
+
+    monkeypatch.setattr(sources, "open_digits", open_digits)
+    words = ["--space", "coatnet-small", "--budget", "3MFLOPs", "--data", "digits", "--train-resolution", "16"]
+    assert main_search([*words, "--finalists", "2", "--finalist-epochs", "1", "--method", "params", "--dry-run"]) == 0
+    assert len(opened) == 1
 
 
 def test_dry_run_refuses_data_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,8 +18,10 @@ from nas.architecture import Architecture
 from nas.budget import Budget
 from nas.errors import OptionError
 from nas.options import SEARCHERS, SearchOptions
+from nas.options.searchers import SEARCHERS_ABOUT
 from nas.sampling.budget_sampler import BudgetSampler
 from nas.sampling.enumeration import members
+from nas.searchers import bayesian, evolution
 from nas.searchers.evolution import fitnesses, fitnesses_of_several
 from nas.searchers.searcher import START, Proposal, Searcher, make_searcher
 from nas.spaces import Genotype
@@ -94,6 +96,15 @@ def test_every_name_that_options_take_makes_a_searcher() -> None:
     for name in SEARCHERS:
         SearchOptions.of(space="small", searcher=name).validate()
         assert make_searcher(name, SAMPLER, seed=0).ask(1, 0)
+
+
+def test_what_is_said_of_searchers_is_what_they_do() -> None:
+    alone, both = (
+        f"{share:.0%}".replace("%", " %") for share in (1 - evolution.TRADE_OFF_SHARE, evolution.TRADE_OFF_SHARE)
+    )
+    assert f"{alone} of parents and tournaments go by it alone, {both} by the front" in SEARCHERS_ABOUT["evolution"]
+    assert bayesian.TRADE_OFF_SHARE == 0.5
+    assert "half of the proposals are the best below a random cost" in SEARCHERS_ABOUT["bo"]
 
 
 def test_an_unknown_searcher_is_answered_with_the_nearest_name() -> None:
