@@ -170,7 +170,7 @@ def _how_to_go_on(console: Console) -> str:
     if console.run is None:
         return "Interrupted."
     if not (console.run / "events.jsonl").is_file():
-        return "Interrupted before anything was recorded. Start it again by the same command."
+        return "Interrupted before anything was recorded. Start it again with the same command."
     return f"Interrupted. To go on: nas-search --resume {shlex.quote(str(console.run))}"
 
 
