@@ -1,4 +1,4 @@
-"""The searchers by name; the module of one is imported when it is first used."""
+"""The searchers by name; a searcher's module is imported when it is first used."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ SEARCHERS: PlugIns[Any] = PlugIns(
         "random": "nas.searchers.random_search:RandomSearch",
     },
 )
-"""What makes a searcher, a `nas.searchers.searcher.MakesSearcher`, by name; `SEARCHERS.add(name, …)` adds one."""
+"""Factories of searchers (`nas.searchers.searcher.MakesSearcher`) by name; `SEARCHERS.add(name, …)` adds one."""
 
 SEARCHERS_ABOUT = {
     "evolution": (
-        "mutations and crossovers of the best: 80 % by score alone, 20 % by the front of score and cost; "
-        "with --min-share 0 all by that front"
+        "mutations and crossovers of the best: 80 % by score alone, 20 % by the score-cost front; "
+        "with --min-share 0, all by that front"
     ),
-    "bo": "Bayesian optimization: what a Gaussian process on the scores so far holds most promising",
-    "random": "samples at random: the baseline of the others",
+    "bo": "Bayesian optimization with a Gaussian process fitted to the scores so far",
+    "random": "random samples: the baseline for the others",
 }
-"""What each searcher of this package does, in half a line."""
+"""Half a line of description per searcher of this package."""
 
 WHERE_FREE, WHERE_NOT = "evolution", "bo"
 
 
 def default_searcher(*, free_scores: bool) -> str:
-    """Returns the searcher of a method whose scores take no longer than proposals, or of any other."""
+    """Returns the default searcher: one for methods whose scores are free, another for all others."""
     return WHERE_FREE if free_scores else WHERE_NOT

@@ -104,7 +104,7 @@ def test_a_method_that_is_left_out_is_the_one_that_the_other_options_are_about(
         ("job_timeout", 0, "whole number from 1"),
         ("ray", "head", "auto or HOST:PORT"),
         ("ray", "10.0.0.1:6379:", "auto or HOST:PORT"),
-        ("ray", "ray://10.0.0.1:10001", "Ray Client addresses are not taken"),
+        ("ray", "ray://10.0.0.1:10001", "Ray Client addresses are not supported"),
         ("ray", 6379, "auto or HOST:PORT"),
         ("early_stopping", None, "must be true or false"),
         ("onnx", "yes", "must be true, false or left out"),
