@@ -140,7 +140,7 @@ FOLDERS = [
     ("train a.yaml --out other", "other already holds other files (thesis.tex)", "another --out"),
     ("train a.yaml --out file", "file: not a directory", "another --out"),
     ("train a.yaml --weights nothing.safetensors", "nothing.safetensors: there is no such file", "a .safetensors file"),
-    ("train a.yaml --weights other", "other: it is no file", "a .safetensors file"),
+    ("train a.yaml --weights other", "other: it is not a file", "a .safetensors file"),
     ("train a.yaml --weights file", "Cannot read weights from file", "a .safetensors file"),
     ("train a.yaml --weights evil.pt", "Cannot read weights from evil.pt", "a .safetensors file"),
     ("train run", "run is a folder", "a YAML file is needed"),

@@ -112,9 +112,9 @@ def test_scores_of_another_space_are_refused(done: tuple[str, RunRecord], tmp_pa
 def test_a_block_wise_supernet_serves_no_other_budget(done: tuple[str, RunRecord], tmp_path: Path) -> None:
     strategy, run = done
     page = (run.path / "report.html").read_text()
-    assert "--supernet" not in page.partition("Going on from here")[2]
-    assert "--method blockwise" in page.partition("Going on from here")[2]
-    assert (f"--strategy {strategy}" in page.partition("Going on from here")[2]) == (strategy != SIDE_BY_SIDE)
+    assert "--supernet" not in page.partition("Next steps")[2]
+    assert "--method blockwise" in page.partition("Next steps")[2]
+    assert (f"--strategy {strategy}" in page.partition("Next steps")[2]) == (strategy != SIDE_BY_SIDE)
     options = OPTIONS.replaced(out=str(tmp_path / "run"), method="supernet", supernet=str(run.path))
     with pytest.raises(RunError, match="it scored by --method blockwise, and weights of --method supernet are wanted"):
         nas.search(space(), budgets=[BUDGET], options=options)
