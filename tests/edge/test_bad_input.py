@@ -159,7 +159,7 @@ RUNS = [
     ("search --resume later", "later has format 3", "Upgrade hybrid-nas"),
     ("search --resume middle", "line 2 of 4 is not a JSON event", "Restore it from a copy"),
     ("search --resume wrong", "in line 2 (phase_started), phase must be a text, not '5'", "Restore it from a copy"),
-    ("search --resume optionless", "optionless cannot go on", "A search needs a space"),
+    ("search --resume optionless", "optionless cannot be resumed", "A search needs a space"),
     ("report later", "later has format 3", "Upgrade hybrid-nas"),
     ("report trialless", "trialless: A trial lacks 'architecture'", "Restore events.jsonl"),
     ("export run", "run has no winners yet", "--resume run"),
