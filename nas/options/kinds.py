@@ -151,7 +151,7 @@ class Share(Kind):
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
             raise OptionError(
                 f"{flag(name)} must be a share of {self.of}, at least 0 and below 1, but got {shown(value)}: "
-                f"for example {flag(name)} {self.example}."
+                f"give one such as {flag(name)} {self.example}."
             )
 
     def read(self, name: str, word: str) -> float:
@@ -232,7 +232,7 @@ def check_whole(name: str, value: object, low: int, high: int, example: int) -> 
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise OptionError(
             f"{flag(name)} must be a whole number from {low} to {high}, but got {shown(value)}: "
-            f"for example {flag(name)} {example}."
+            f"give one such as {flag(name)} {example}."
         )
 
 

@@ -229,9 +229,12 @@ def test_every_option_says_what_it_is_in_one_line() -> None:
         ({"teacher": "a", "strategy": "sequential"}, "--teacher a --strategy sequential: with a teacher"),
         (
             {"supernet": "a", "epochs": 3},
-            "--epochs 3 is about training a supernet, and that of --supernet a is trained",
+            "--epochs 3 is an option of training a supernet, but that of --supernet a is trained already",
         ),
-        ({"supernet": "a", "strategy": "sandwich"}, "--strategy sandwich is about training a supernet, and that of"),
+        (
+            {"supernet": "a", "strategy": "sandwich"},
+            "--strategy sandwich is an option of training a supernet, but",
+        ),
     ],
 )
 def test_options_that_do_not_go_together_are_refused_with_what_to_leave_out(asked: dict[str, Any], why: str) -> None:
