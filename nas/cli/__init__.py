@@ -1,1 +1,1 @@
-"""The command line: options in, one call of the library, text or one JSON document out."""
+"""The command line: each command parses options, makes one library call, and prints text or one JSON document."""

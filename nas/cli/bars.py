@@ -1,4 +1,4 @@
-"""Progress on a terminal: one live bar, which leaves a plain line behind when its phase is over.
+"""Progress on a terminal: one live bar, replaced by a plain line when its phase ends.
 
 Imported only where there is a terminal, since rich takes a tenth of a second to import.
 """
@@ -65,7 +65,7 @@ class Bars:
 
 
 class _MeterColumn(ProgressColumn):
-    """Count, rate, time left and figures; the time left falls between steps too."""
+    """Count, rate, time left and figures; the time left is updated between steps too."""
 
     def __init__(self, meter: Meter) -> None:
         super().__init__()

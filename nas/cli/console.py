@@ -1,4 +1,4 @@
-"""What a command writes, and where: the answer on standard output, everything else on standard error."""
+"""Output of a command: the answer on standard output, everything else on standard error."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class Console:
     """The two streams of one command.
 
     Args:
-        as_json: The answer is one JSON document; text for people is not written.
-        quiet: No progress and no notes; the answer and warnings remain.
+        as_json: Whether the answer is one JSON document instead of text.
+        quiet: Whether to suppress progress and notes; the answer and warnings remain.
 
     Attributes:
-        progress: Hand this to whatever takes long.
+        progress: The `Progress` to pass to long-running work.
         run: The folder of the run in progress, for the message after an interruption.
-        again: What goes on with the work in progress, where that is no run.
+        again: How to resume the work in progress, if it is not a run.
     """
 
     def __init__(
@@ -44,34 +44,34 @@ class Console:
         self.progress: Display = Hidden() if quiet else _display(self._err)
 
     def say(self, text: str = "") -> None:
-        """A line of the answer for people."""
+        """Writes a line of the answer, unless it is JSON."""
         if not self.as_json:
             self.progress.close()
             self._out.write(printable(text) + "\n")
 
     def document(self, answer: object) -> None:
-        """The answer for programs: one JSON document, the only thing on standard output."""
+        """Writes the answer as JSON, the only thing on standard output."""
         if self.as_json:
             self.progress.close()
             self._out.write(json.dumps(plain(answer), indent=2, allow_nan=False) + "\n")
 
     def note(self, text: str) -> None:
-        """Something by the way."""
+        """Writes a note, unless the command is quiet."""
         self.progress.note(text)
 
     def warn(self, text: str) -> None:
-        """Something that a person should know, however quiet the command is to be."""
+        """Writes a warning, even if the command is quiet."""
         self.progress.close()
         write_line(self._err, f"Warning: {text}")
 
     def error(self, text: str) -> None:
-        """Why the command failed, on one line."""
+        """Writes why the command failed, on one line."""
         self.progress.close()
         write_line(self._err, text)
 
 
 def plain(value: Any) -> Any:
-    """The value as JSON can hold it: dataclasses as objects, paths as texts, what is not finite as null."""
+    """Converts a value for JSON: dataclasses to objects, paths to strings, numbers that are not finite to null."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -86,7 +86,7 @@ def plain(value: Any) -> Any:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[int] = (0,)) -> list[str]:
-    """Lines with aligned columns; those numbered in `left` are flush left, the others right."""
+    """Returns lines with aligned columns; the columns numbered in `left` are left-aligned, the others right-aligned."""
     every = [list(header), *(list(row) for row in rows)]
     widths = [max(len(row[i]) for row in every) for i in range(len(header))]
     return [

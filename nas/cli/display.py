@@ -26,7 +26,7 @@ class Display(Protocol):
     def note(self, text: str) -> None: ...
 
     def close(self) -> None:
-        """Leaves the terminal as it was, whatever happened."""
+        """Restores the terminal."""
         ...
 
 
@@ -87,27 +87,27 @@ class Lines:
 
 
 def closing_line(meter: Meter) -> str:
-    """What stays of a phase on the screen."""
+    """Returns the line that a finished phase leaves on the screen."""
     parts = [f"{meter.phase}: {meter.done:,} {meter.unit} in {duration(meter.elapsed)}", meter.details()]
     return ", ".join(part for part in parts if part)
 
 
 def one_line(text: str) -> str:
-    """The text on one line that a terminal takes as text: file names may hold line breaks and escape codes.
+    """Returns text on one line without control characters, since file names may hold line breaks and escape codes.
 
-    Words of a thousand characters and more are shown by their ends.
+    Words of a thousand characters and more are abbreviated in the middle.
     """
     flat = re.sub(r"\s*[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]\s*", " ", text).strip()
     return re.sub(rf"(\S{{{_ENDS}}})\S{{{_LONGEST},}}(\S{{{_ENDS}}})", r"\1…\2", printable(flat))
 
 
 def printable(text: str) -> str:
-    r"""The text with codes that a terminal would obey written out, as in `\x1b[31m`."""
+    r"""Returns the text with terminal control codes escaped, as in `\x1b[31m`."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def write_line(stream: TextIO, line: str) -> None:
-    """Writes and flushes. A stream that nobody reads any more must not end an hour of work."""
+    """Writes and flushes a line. Ignores a closed stream, which must not end an hour of work."""
     try:
         stream.write(one_line(line) + "\n")
         stream.flush()

@@ -1,4 +1,4 @@
-"""A network drawn in a terminal: a line per stage, with its map, its width, its layers and its share of the work."""
+"""Drawing of a network for terminals: one line per stage with its output size, layers and share of multiply-adds."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ LONGEST_RUN, BAR = 24, 20
 
 
 def stage_lines(stages: Sequence[Mapping[str, Any]], macs: int, params: int, *, blocks: bool = True) -> list[str]:
-    """A drawing of the stages and their total.
+    """Returns a drawing of the stages and their total.
 
     Args:
         stages: Rows of a profile: `name`, `output`, `letter`, `depth`, `macs`, `params`.
-        blocks: Whether bars are drawn with block characters; with `#` otherwise.
+        blocks: Whether to draw bars with block characters instead of `#`.
     """
     rows = []
     for stage in stages:
@@ -42,7 +42,7 @@ def stage_lines(stages: Sequence[Mapping[str, Any]], macs: int, params: int, *, 
 
 
 def letters(letter: str, depth: int) -> str:
-    """A letter per layer: "CCCA"; runs where there are many layers: "16C 2A"."""
+    """Returns a letter per layer, "CCCA", or counts if there are many layers, "16C 2A"."""
     string = letter * depth if len(letter) == 1 else letter
     if len(string) <= LONGEST_RUN:
         return string
@@ -50,7 +50,7 @@ def letters(letter: str, depth: int) -> str:
 
 
 def bar(share: float, *, blocks: bool) -> str:
-    """A bar as long as a share, in eighths of a character where there are such."""
+    """Returns a bar whose length is proportional to a share, with eighths of a character if `blocks`."""
     if not blocks:
         return "#" * round(share * BAR)
     eighths = round(share * BAR * 8)
@@ -58,7 +58,7 @@ def bar(share: float, *, blocks: bool) -> str:
 
 
 def has_blocks() -> bool:
-    """Whether standard output can show block characters."""
+    """Returns whether standard output can show block characters."""
     try:
         "█▏▌".encode(sys.stdout.encoding or "ascii")
     except (UnicodeEncodeError, LookupError):

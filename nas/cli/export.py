@@ -1,4 +1,4 @@
-"""`nas export`: a winner of a run, written as a folder that needs nothing of this program."""
+"""`nas export`: writes a winner of a run as a folder that does not depend on this package."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nas.options.kinds import Choice, Text, Whole
 
 DESCRIPTION = """\
 Export a winner of a run: its config, plain-torch code, weights and ONNX, checked to give the same output.
-It goes to exports/N in the run folder, which is replaced; winners/N stays as it is.
+It is written to exports/N in the run folder, replacing an earlier export; winners/N is left alone.
 
   nas export runs/a --rank 2 --format onnx"""
 
@@ -26,7 +26,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         type=reader("format", Choice(EXPORT_FORMATS)),
         metavar="F",
-        help=f"{', '.join(EXPORT_FORMATS)}; may be repeated (default: all that this machine can write)",
+        help=f"{', '.join(EXPORT_FORMATS)}; may be repeated (default: all that can be written here)",
     )
 
 
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     formats = tuple(dict.fromkeys(given["formats"])) if "formats" in given else None
     from nas.run import read_run
 
-    read_run(folder)  # what is no run answers before torch is imported
+    read_run(folder)  # checks the run before torch is imported
     from nas.export import export_run
 
     written = plain(export_run(folder, rank, formats))

@@ -1,7 +1,7 @@
-"""That Ctrl-C ends a command: in good order where the work allows it, within seconds in any case.
+"""Ctrl-C handling: a graceful stop if the work allows it, and an exit within seconds in any case.
 
-A handler in Python waits until the main thread runs Python again, which in the middle of a long computation may take
-minutes. The system tells a second thread of each signal at once, by `signal.set_wakeup_fd`.
+A Python signal handler runs only when the main thread returns to Python code, which may take minutes in a long
+computation. A second thread is therefore notified of each signal at once, by `signal.set_wakeup_fd`.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _ending = threading.Lock()
 
 @contextmanager
 def interruptible(last_words: Callable[[], str]) -> Generator[None, None, None]:
-    """SIGINT and SIGTERM raise `KeyboardInterrupt` in the block.
+    """Makes SIGINT and SIGTERM raise `KeyboardInterrupt` in the block.
 
-    If that does not end it within `LIMIT_S`, or a second signal comes, the process ends there and then.
+    If the block does not end within `LIMIT_S`, or on a second signal, the process exits immediately.
 
     Args:
-        last_words: What to say then.
+        last_words: Returns the message to write before that exit.
     """
     with stoppable(lambda: _end(last_words)):
         if threading.current_thread() is not threading.main_thread():
@@ -49,7 +49,7 @@ def interruptible(last_words: Callable[[], str]) -> Generator[None, None, None]:
 
 
 def _watch(reader: int, last_words: Callable[[], str]) -> None:
-    """Ends the process on a second signal, or when the time after the first is up."""
+    """Ends the process on a second signal, or `LIMIT_S` after the first."""
     first: float | None = None
     while True:
         left = None if first is None else max(0.0, first + LIMIT_S - time.monotonic())
@@ -67,7 +67,7 @@ def _watch(reader: int, last_words: Callable[[], str]) -> None:
 
 
 def _end(last_words: Callable[[], str]) -> None:
-    """Ends the process, whatever its other threads do."""
+    """Ends the process immediately, whatever its other threads do."""
     if not _ending.acquire(blocking=False):
         time.sleep(LIMIT_S)  # another thread is ending it
     show_cursor = "\r\x1b[?25h" if sys.stderr.isatty() else ""

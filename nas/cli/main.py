@@ -1,4 +1,4 @@
-"""`nas` and `nas-search`: finds the command, runs it, and turns faults into one line and an exit status.
+"""`nas` and `nas-search`: finds the command, runs it, and turns errors into one line and an exit status.
 
 0 done; 1 a bug (with its traceback); 2 an error that the user can fix; 130 interrupted.
 """
@@ -28,25 +28,25 @@ COMMANDS = {
     "profile": ("nas.cli.profile", "count a network's multiply-adds and parameters, and measure its latency"),
     "spaces": ("nas.cli.spaces", "list the search spaces, or describe one"),
     "zoo": ("nas.cli.zoo", "list the named networks"),
-    "rank": ("nas.cli.rank", "judge scores by known accuracies, beside the baselines"),
-    "report": ("nas.cli.report", "write a run's report and plots again"),
+    "rank": ("nas.cli.rank", "compare scores with known accuracies and with the baselines"),
+    "report": ("nas.cli.report", "rebuild a run's report and plots"),
     "export": ("nas.cli.export", "export a winner of a run"),
 }
-# What a user can fix about the machine, where no message of ours says so already.
+# System errors that a user can fix, if none of our own messages covers them.
 _MENDABLE = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS),
     *(errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG),
 )
 
 
-# How often a thread that waits for the others looks again before it sleeps. GNU OpenMP's own default is endless for
-# our purposes: where another program takes a core, a training step on two threads took 1.9 to 9 s instead of 0.5 s.
-# On an idle machine it makes no difference (0.17 s either way). It must be set before torch is loaded.
+# How often a waiting OpenMP thread spins before it sleeps. With GNU OpenMP's default it practically never sleeps: if
+# another program takes a core, a training step on two threads took 1.9 to 9 s instead of 0.5 s. On an idle machine
+# it makes no difference (0.17 s either way). It must be set before torch is loaded.
 _SPINS = {"GOMP_SPINCOUNT": "2000"}
 
 
 class Command(Protocol):
-    """What the module of a command holds."""
+    """The interface of a command's module."""
 
     DESCRIPTION: str
 
@@ -58,7 +58,7 @@ class Command(Protocol):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command `nas`; returns the exit status."""
+    """Runs the command `nas`; returns the exit status."""
     _share_cores()
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help"):
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def main_search(argv: Sequence[str] | None = None) -> int:
-    """The command `nas-search`, which is `nas search`; returns the exit status."""
+    """Runs the command `nas-search`, the same as `nas search`; returns the exit status."""
     _share_cores()
     words = list(sys.argv[1:] if argv is None else argv)
     return _written(lambda: run_command("search", words, prog="nas-search"))
@@ -104,7 +104,7 @@ def run_command(name: str, argv: Sequence[str], *, prog: str) -> int:
             if not _is_out_of_memory(fault):
                 raise
             consoles[-1].error(
-                f"Out of memory ({str(fault)[-100:].strip() or 'no more can be had'}). Ask for less at once: a smaller "
+                f"Out of memory ({str(fault)[-100:].strip() or 'no memory left'}). Use less memory at once: a smaller "
                 "--batch-size, --train-resolution or --resolution."
             )
             return 2
@@ -114,29 +114,29 @@ def run_command(name: str, argv: Sequence[str], *, prog: str) -> int:
 
 
 def _is_out_of_memory(fault: Exception) -> bool:
-    """Whether Python, NumPy or torch (which is not imported for this) says that memory is used up."""
+    """Returns whether Python, NumPy or torch (not imported here) reports that memory is exhausted."""
     words = ("can't allocate memory", "not enough memory", "out of memory")
     return isinstance(fault, MemoryError) or any(word in str(fault).lower() for word in words)
 
 
 def _share_cores() -> None:
-    """Lets threads sleep while they wait, unless the user has said how they should."""
+    """Lets waiting OpenMP threads sleep, unless the user has configured it."""
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
         os.environ.update(_SPINS)
 
 
 def _written(work: Callable[[], int | None]) -> int:
-    """Does the work and sees its output off; a reader that has seen enough (`nas zoo | head`) is no fault."""
+    """Runs the work and flushes its output; a closed pipe (`nas zoo | head`) is not an error."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that knows no "µ" shows "?"
+            stream.reconfigure(errors="replace")  # a terminal whose encoding lacks "µ" shows "?"
     try:
         try:
             return work() or 0
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
-        # Python flushes standard output once more on its way out, which would complain again.
+        # Python flushes standard output again at exit, which would raise the error again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
@@ -155,7 +155,7 @@ def _overview() -> str:
         [
             "Neural architecture search for hybrids of convolution and attention, under a budget.",
             "",
-            "usage: nas COMMAND [options]      nas COMMAND --help says more",
+            "usage: nas COMMAND [options]      nas COMMAND --help shows more",
             "",
             *lines,
             "",
@@ -170,7 +170,7 @@ def _how_to_go_on(console: Console) -> str:
     if console.run is None:
         return "Interrupted."
     if not (console.run / "events.jsonl").is_file():
-        return "Interrupted before anything was recorded. Start it again by the same command."
+        return "Interrupted before anything was recorded. Start it again with the same command."
     return f"Interrupted. To go on: nas-search --resume {shlex.quote(str(console.run))}"
 
 

@@ -1,4 +1,4 @@
-"""How far a phase of work is, how fast it goes and how long it still takes, as text."""
+"""Progress, rate and time left of a phase of work, as text."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ class Meter:
     """Counts the steps of one phase.
 
     Args:
-        phase: What is being done, such as "search".
-        total: Steps until it is done; 0 or less where that is unknown.
-        unit: One step in the plural, such as "networks".
-        clock: Seconds, growing; tests hand in their own.
+        phase: Name of the phase, such as "search".
+        total: Number of steps; 0 or less if unknown.
+        unit: Plural name of a step, such as "networks".
+        clock: Returns monotonic seconds; tests pass their own.
     """
 
     def __init__(self, phase: str, total: int, unit: str, clock: Callable[[], float]) -> None:
@@ -43,22 +43,22 @@ class Meter:
 
     @property
     def left(self) -> float | None:
-        """Seconds still to go at this rate; None where it is unknown."""
+        """Seconds left at this rate; None if unknown."""
         if self.rate is None or self.total <= 0:
             return None
         # Counted from the latest step, so that it keeps falling while a slow step runs.
         return max(0.0, (self.total - self.done) / self.rate - (self._clock() - self._last))
 
     def percent(self) -> str:
-        """Such as "45 %"; never 100 before the last step."""
+        """Returns progress as "45 %"; never "100 %" before the last step."""
         return f"{min(100, 100 * self.done // self.total)} %" if self.total > 0 else ""
 
     def count(self) -> str:
-        """Such as "90/200 networks"."""
+        """Returns progress as "90/200 networks"."""
         return f"{self.done:,}/{self.total:,} {self.unit}" if self.total > 0 else f"{self.done:,} {self.unit}"
 
     def pace(self) -> str:
-        """Rate and time left, such as "3.2 networks/s, 0:34 left"; empty before the first step."""
+        """Returns rate and time left, such as "3.2 networks/s, 0:34 left"; empty before the first step."""
         if self.rate is None:
             return ""
         per_minute = self.rate < 0.1
@@ -68,18 +68,18 @@ class Meter:
         return pace if self.left is None else f"{pace}, {duration(self.left)} left"
 
     def details(self) -> str:
-        """The figures that the work reported last, such as "loss 0.412, best 0.93"."""
+        """Returns the figures that the work reported last, such as "loss 0.412, best 0.93"."""
         return ", ".join(f"{name.replace('_', ' ')} {_figure(value)}" for name, value in self.figures.items())
 
     def line(self) -> str:
-        """All of it on one line."""
+        """Returns all of these on one line."""
         percent = f" ({self.percent()})" if self.total > 0 else ""
         parts = [f"{self.phase}: {self.count()}{percent}", self.pace(), self.details()]
         return ", ".join(part for part in parts if part)
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people: "0:34", "12:05", "3:07:00"."""
+    """Formats seconds as "0:34", "12:05" or "3:07:00"."""
     whole = int(seconds + 0.5)
     hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,4 +1,4 @@
-"""Argument parsing that answers in one line: nothing here imports more than the pure ring."""
+"""Argument parsing with one-line errors; imports only the pure ring."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TEXT_COLUMN, _WIDTH = 26, 98
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Help texts that begin in one column, switches on one line."""
+    """Formats help texts in one column, and a switch and its negation on one line."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=_TEXT_COLUMN)
@@ -31,7 +31,7 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose complaints are `OptionError`s; an option that was not given is absent."""
+    """An argument parser whose errors are `OptionError`s; an option that was not given is absent."""
 
     def __init__(self, prog: str, description: str, epilog: str = "") -> None:
         super().__init__(
@@ -44,7 +44,7 @@ class Parser(argparse.ArgumentParser):
         )
 
     def format_help(self) -> str:
-        # The usage that argparse writes lists every option once more.
+        # argparse's own usage line would list every option again.
         words = [
             f"[{action.metavar}]" if action.nargs == "?" else str(action.metavar)
             for action in self._actions
@@ -59,14 +59,14 @@ class Parser(argparse.ArgumentParser):
         raise OptionError(f"{self.prog}: {said}. See {self.prog} --help.")
 
     def parse(self, argv: Sequence[str]) -> argparse.Namespace:
-        """The options given.
+        """Returns the options given.
 
         Raises:
             OptionError: If an option is unknown (with the nearest one), lacks its value or has a wrong one.
         """
         known = [option for option in self._option_string_actions if option.startswith("--")]
         given = _joined(argv)
-        # Looked at first: argparse would rather complain of what an unknown option's value seems to be.
+        # Checked first: argparse would report the value of an unknown option instead of the option.
         for word in given:
             if word == "--":
                 break
@@ -85,7 +85,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def _joined(argv: Sequence[str]) -> list[str]:
-    """`--budget -1G` as `--budget=-1G`, since argparse would take `-1G` for an option."""
+    """Rewrites `--budget -1G` as `--budget=-1G`, since argparse would take `-1G` for an option."""
     words: list[str] = []
     for word in argv:
         last = words[-1] if words else ""
@@ -97,12 +97,12 @@ def _joined(argv: Sequence[str]) -> list[str]:
 
 
 def reader(name: str, kind: Kind) -> Callable[[str], Any]:
-    """Reads the word given for the option `name`."""
+    """Returns a function that reads the word given for the option `name`."""
     return lambda word: kind.read(name, word)
 
 
 def first_reader(name: str, kinds: Sequence[Kind]) -> Callable[[str], Any]:
-    """Reads a word as the first of several kinds that takes it; the complaint is that of the first."""
+    """Returns a function that reads a word as the first kind that accepts it, or raises the first kind's error."""
 
     def read(word: str) -> Any:
         for kind in kinds:
@@ -122,11 +122,11 @@ def add_declared(
     *,
     helps: Mapping[str, str] | None = None,
 ) -> None:
-    """Adds the options that a dataclass declares, under the headings that they name.
+    """Adds the options that a dataclass declares, under their headings.
 
     Args:
-        names: Those of them that the command has, in this order; None for all.
-        helps: Help texts that say more for this command.
+        names: The options that the command has, in this order; None for all.
+        helps: Help texts specific to this command.
     """
     options, without = declared(owner), defaults(owner)
     groups: dict[str, argparse._ActionsContainer] = {"": parser}
@@ -138,10 +138,10 @@ def add_declared(
 
 
 def add_method_options(parser: argparse.ArgumentParser, names: Container[str] | None = None) -> None:
-    """Adds the options of all search methods, a heading for each; an option that two share stands under both.
+    """Adds the options of all search methods under one heading each; an option shared by two is listed under both.
 
     Args:
-        names: Those of them that the command has; None for all.
+        names: The options that the command has; None for all.
     """
     owners = methods_with_options()
     options = {
@@ -157,7 +157,7 @@ def add_method_options(parser: argparse.ArgumentParser, names: Container[str] | 
         group = parser.add_argument_group(f"--method {one_of(owners[owner])}")
         for name, each in own.items():
             if name in added:
-                # The parser knows it already: this is a row of the help text alone.
+                # The parser has this option already: this only adds a row to the help text.
                 group._group_actions.append(_action(name, each, defaults(owner)[name]))
             else:
                 _add(group, name, each, defaults(owner)[name], each.help, kinds[name])
@@ -165,7 +165,7 @@ def add_method_options(parser: argparse.ArgumentParser, names: Container[str] | 
 
 
 def methods_text() -> str:
-    """The search methods and what each scores by, for the end of a help text."""
+    """Returns the search methods and their descriptions, for the end of a help text."""
     lines = ["methods:"]
     for names, about in methods_about():
         *first, last = textwrap.wrap(", ".join(names), _WIDTH, initial_indent="  ", subsequent_indent="  ")
@@ -208,7 +208,7 @@ def _action(name: str, each: Option, default: Any) -> argparse.Action:
 
 
 def _help(each: Option, default: Any, help: str) -> str:
-    """What the option is, the names that it can have if they are few, and its default."""
+    """Returns the help text of an option, with its choices if they are few, and its default."""
     names = one_of(each.kind.known()) if isinstance(each.kind, Choice) else ""
     if names and len(names) < 80:
         help = f"{help}: {names}"
@@ -217,7 +217,7 @@ def _help(each: Option, default: Any, help: str) -> str:
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
-    """--json and --quiet, which every command has."""
+    """Adds --json and --quiet, which every command has."""
     group = parser.add_argument_group("output")
     group.add_argument(
         "--json", action="store_true", help="one JSON document on standard output, all else on standard error"

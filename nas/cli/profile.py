@@ -19,8 +19,8 @@ Count a network's multiply-adds and parameters, per stage and in total; with --l
   nas profile coatnet_0
   nas profile runs/a/winners/1/architecture.yaml --latency --batch-size 16
 
-Of the letters, C is a layer of convolutions alone, A one with attention and M one with a state-space model."""
-# Columns of a line, and the most characters of a stage's blocks; --json has all of them.
+Letters: C is a layer of convolutions only, A one with attention, M one with a state-space model."""
+# Columns of a line, and the characters after which a stage's blocks are cut off; --json has all of them.
 LINE, MOST_WORDS = 116, 240
 
 
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     given = dict(vars(args))
     from nas.spaces import catalog
 
-    catalog.find(given["config"], zoo=True)  # an unknown name answers before torch is imported
+    catalog.find(given["config"], zoo=True)  # checks the name before torch is imported
     from nas.costs import profile
     from nas.networks.loading import load_architecture
 

@@ -1,4 +1,4 @@
-"""`nas rank`: how well scores order networks whose accuracies are known, beside counting."""
+"""`nas rank`: how well scores rank networks of known accuracy, compared with counting."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from nas.benchmark.ranking import Ranking
 
 DESCRIPTION = """\
-Judge scores by a table of known accuracies: rank correlations (also partial, given MACs and
-parameters, within bands of equal MACs, and among networks whose stages convolve and attend alike)
-and the regret of trusting the best k. The baselines stand beside every score: parameters, MACs,
-depth, channels, and the share of layers that convolve.
+Compare scores with a table of known accuracies: rank correlations (also partial, given MACs and
+parameters, within bands of equal MACs, and among networks with the same kinds of stages) and the
+regret of choosing the top k. Baselines are always included: parameters, MACs, depth, channels, and
+the share of convolutional layers.
 
   nas rank --truth table.csv --truth-column accuracy --score-column my_score
   nas rank --truth table.csv --space nats-size --method nwot --method calibrated --data cifar10.npz
   nas rank --truth published.csv --method params --method nwot --resolution 64
 
-Without --space rows are whole networks: names of `nas zoo`, or paths to an architecture.yaml. Where
-a table has a column of families, networks are ranked inside each of them, too.
+Without --space, rows are complete networks: names of `nas zoo`, or paths to an architecture.yaml.
+If the table has a column of families, networks are ranked within each family too.
 
-The methods supernet and blockwise score with what a run trained (--supernet RUN); calibrated trains
-a few of the table's networks for a short while and fits its score to these."""
+The methods supernet and blockwise score with weights that a run trained (--supernet RUN); the
+method calibrated trains a few of the table's networks briefly and fits its score to them."""
 
 _COLUMNS = (
     ("Spearman", "spearman"),
@@ -42,7 +42,7 @@ _COLUMNS = (
     ("in kinds", "within_kind_spearman"),
     ("in families", "within_family_spearman"),
 )
-# Figures whose intervals are shown too, and what these go by; the document has those inside kinds as well.
+# Figures that are shown with their intervals; the JSON document also has those within kinds of stages.
 _INTERVALS = {"spearman": ("low", "high"), "within_band_spearman": ("within_band_low", "within_band_high")}
 
 
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     if options.space is not None:
         from nas.spaces import catalog
 
-        catalog.find(options.space)  # an unknown name answers before torch is imported
+        catalog.find(options.space)  # checks the name before torch is imported
         from nas.networks.loading import load_space
 
         space = load_space(options.space)
@@ -80,9 +80,9 @@ def run(args: argparse.Namespace, console: Console) -> None:
 
     if methods:
         console.again = (
-            f"the same command; what is known is in {shlex.quote(options.work)}"
+            f"the same command; its results so far are in {shlex.quote(options.work)}"
             if options.work is not None
-            else "the same command, with --work DIR to keep what becomes known"
+            else "the same command; with --work DIR it keeps its results when interrupted"
         )
     found = rank(
         given["truth"],
@@ -113,7 +113,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
 
 
 def ranking_lines(found: Ranking) -> list[str]:
-    """A ranking for people."""
+    """Returns the lines of a ranking."""
     from nas.benchmark.rank_statistics import FEWEST
 
     columns = [each for each in _COLUMNS if found.family_column or each[1] != "within_family_spearman"]
@@ -132,17 +132,17 @@ def ranking_lines(found: Ranking) -> list[str]:
     lines += _family_lines(found)
     few = [name for name, judgement in found.scorers.items() if judgement.n < FEWEST]
     if few:
-        lines += ["", f"{', '.join(few)}: judged on fewer than {FEWEST} networks, too few to say anything."]
+        lines += ["", f"{', '.join(few)}: evaluated on fewer than {FEWEST} networks, too few for a conclusion."]
     fitted = [name for name, judgement in found.scorers.items() if judgement.known]
     if fitted:
-        lines += ["", f"{', '.join(fitted)}: evaluated on the networks that it was not fitted to, other rows on all."]
+        lines += ["", f"{', '.join(fitted)}: evaluated on the networks it was not fitted to, others on all."]
     if not found.baselines_known:
-        lines += ["", "No network was read, so no baseline stands beside the score: give --space or --arch-column."]
+        lines += ["", "The table's networks were not read, so there are no baselines: give --space or --arch-column."]
     return lines
 
 
 def _family_lines(found: Ranking) -> list[str]:
-    """Spearman's correlation inside each family of four or more networks, per predictor."""
+    """Returns Spearman's correlation within each family of four or more networks, per predictor."""
     sizes = {name: each.n for judgement in found.scorers.values() for name, each in judgement.families.items()}
     if not sizes:
         return []
@@ -150,7 +150,7 @@ def _family_lines(found: Ranking) -> list[str]:
         [name, *(_figure(of[family].spearman) if family in of else "-" for family in sizes)]
         for name, of in ((name, judgement.families) for name, judgement in found.scorers.items())
     ]
-    title = f"Spearman inside each {found.family_column} of four or more networks (n)"
+    title = f"Spearman within each {found.family_column} of four or more networks (n)"
     return ["", title, "", *table(["", *(f"{name} ({n})" for name, n in sizes.items())], rows)]
 
 

@@ -1,4 +1,4 @@
-"""`nas report`: a run's report and plots, written again from its record."""
+"""`nas report`: rebuilds a run's report and plots from its record."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nas.cli.parsing import reader
 from nas.options.kinds import Text
 
 DESCRIPTION = """\
-Write a run's report.html, pareto.png and tables again from its record. The run may still be going on.
+Rebuild a run's report.html, pareto.png and tables from its record. The run may still be in progress.
 
   nas report runs/a"""
 
@@ -23,7 +23,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     folder = Path(args.folder)
     from nas.run import read_run
 
-    read_run(folder)  # what is no run answers before pandas is imported
+    read_run(folder)  # checks the run before pandas is imported
     from nas.report import rebuild
 
     written = rebuild(folder)

@@ -1,4 +1,4 @@
-"""`nas search`, also `nas-search`: the main job, its dry run, and going on with a stopped run."""
+"""`nas search`, also `nas-search`: the main job, its dry run, and resuming a stopped run."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
     from nas.spaces import SearchSpace
 
 DESCRIPTION = """\
-Search a space for the best networks within a budget, train the best of them from scratch, and
-write each as a folder that needs nothing of this program: config, plain-torch code, weights, ONNX.
+Search a space for the best networks within a budget, train the top ones from scratch, and export
+each as a folder that does not depend on this package: config, plain torch code, weights, ONNX.
 
   nas-search --space coatnet-small --budget 5MFLOPs --data path/to/images
   nas-search --space coatnet --budget 4.2GFLOPs --dry-run
   nas-search --resume runs/coatnet-small-2030-01-31-1
 
-Only --space and --budget are needed: all else is planned for the machine and the data. FLOPs are
-multiply-adds, as papers write it. Every option: docs/options.md."""
+Only --space and --budget are required; everything else is planned for the machine and the data.
+FLOPs are multiply-adds, as in papers of the field. All options: docs/options.md."""
 
 FINAL = "MACs are multiply-adds, what papers call FLOPs."
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Every option of a search, as `nas.options.SearchOptions` and the methods declare them."""
+    """Adds all options of a search, as declared by `nas.options.SearchOptions` and the methods."""
     add_declared(parser, SearchOptions, [name for names in SearchOptions.typed().values() for name in names])
     add_method_options(parser)
     what = parser.add_argument_group("instead of a search")
@@ -49,7 +49,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
-    """Reads the options, then searches, goes on or only looks."""
+    """Reads the options, then searches, resumes a run, or does a dry run."""
     given = dict(vars(args))
     dry, resumed = given.pop("dry_run", False), given.pop("resume", None)
     if resumed is not None:
@@ -84,12 +84,12 @@ def run(args: argparse.Namespace, console: Console) -> None:
 
 
 def read_options(given: dict[str, Any], *, needs_budget: bool) -> tuple[SearchOptions, tuple[Budget, ...]]:
-    """The options of a search, checked as far as they can be without the space or the data.
+    """Returns the options of a search, checked as far as possible without the space or the data.
 
     Raises:
-        OptionError, BudgetError: If one is missing or wrong.
+        OptionError, BudgetError: If an option is missing or wrong.
     """
-    # Before what is missing, what is wrong: it is what the person has just typed.
+    # Wrong options are reported before missing ones, since the user has just typed them.
     budgets = parse_budgets(given.get("budgets", ()))
     if "space" not in given:
         raise OptionError("--space is missing: give a name such as --space coatnet (`nas spaces` lists them).")
@@ -103,7 +103,7 @@ def read_options(given: dict[str, Any], *, needs_budget: bool) -> tuple[SearchOp
 def _load_space(source: str) -> SearchSpace:
     from nas.spaces import catalog
 
-    catalog.find(source)  # an unknown name answers before torch is imported
+    catalog.find(source)  # checks the name before torch is imported
     from nas.networks.loading import load_space
 
     return load_space(source)
@@ -112,14 +112,14 @@ def _load_space(source: str) -> SearchSpace:
 def _resume(folder: Path, workers: dict[str, Any], others: list[str], console: Console) -> None:
     if others:
         name = "budget" if others[0] == "budgets" else others[0]
-        raise OptionError(f"--resume goes on with the run's own options: leave out {flag(name)}.")
+        raise OptionError(f"--resume uses the run's own options: leave out {flag(name)}.")
     from nas.run import read_run
 
-    kept = read_run(folder).manifest.get("options", {})  # what is no run answers before torch is imported
+    kept = read_run(folder).manifest.get("options", {})  # checks the run before torch is imported
     try:
         options = SearchOptions.from_dict(elsewhere(kept, workers))
     except OptionError as fault:
-        raise OptionError(f"{folder} cannot go on: {fault}") from None
+        raise OptionError(f"{folder} cannot be resumed: {fault}") from None
     from nas.executors import open_backend
     from nas.pipeline.search import resume
 
@@ -130,7 +130,7 @@ def _resume(folder: Path, workers: dict[str, Any], others: list[str], console: C
 
 
 def elsewhere(kept: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """A run's options where it is to go on: `--workers 2` alone is this machine, wherever it ran before."""
+    """Returns a run's options for resuming: `--workers 2` without `--ray` means this machine, even after a cluster."""
     if "workers" in given:
         return {**kept, "ray": None, **given}
     return {**kept, "workers": None, **given} if "ray" in given else {**kept, **given}
@@ -184,7 +184,7 @@ def _dry_run(
         if costs["max"] <= budget.bound:
             console.warn(
                 f"{budget} is above the largest {space.name} network "
-                f"({format_quantity(budget.metric, costs['max'])}): everything fits it."
+                f"({format_quantity(budget.metric, costs['max'])}): every network fits."
             )
     if not found["fits"]:
         raise nothing_fits(space.name, budgets)
@@ -202,7 +202,7 @@ def _outline(
 
 
 def dry_run_lines(found: dict[str, Any], budgets: tuple[Budget, ...], held: str) -> list[str]:
-    """What a dry run found, for people; `held` says at what size of images and number of classes."""
+    """Returns the lines of a dry run; `held` is the image size and number of classes as text."""
     costs = [
         [name, *(format_quantity(metric, found["costs"][metric][key]) for key in ("min", "median", "max"))]
         for metric, name in (("macs", "multiply-adds"), ("params", "parameters"))
@@ -220,13 +220,13 @@ def dry_run_lines(found: dict[str, Any], budgets: tuple[Budget, ...], held: str)
         header.append("fits")
     if not found["exact"]:
         lines.append("Medians and shares that fit are estimated from samples; all other figures are exact.")
-    if list(found["layouts"]) == ["*"]:  # letters vary from layer to layer: there is nothing to list
+    if list(found["layouts"]) == ["*"]:  # letters vary per layer: there are no layouts to list
         return [*lines, "", FINAL]
     return [*lines, "", *table(header, rows), "", FINAL]
 
 
 def percent(part: float) -> str:
-    """A share for people; "0 %" and "100 %" only where that is exact."""
+    """Formats a share; "0 %" and "100 %" only if exact."""
     if part in (0, 1):
         return f"{part:.0%}".replace("%", " %")
     if part < 0.0001:
@@ -252,7 +252,7 @@ def _show(result: SearchResult, console: Console) -> None:
 def result_lines(
     run: str, ranking: dict[str, Any], winners: list[dict[str, Any]], *, score_name: str = "score"
 ) -> list[str]:
-    """What a search found, for people: the winners, what the scores are worth, and what to do next."""
+    """Returns the lines of a search's result: the winners, the ranking check, and the next commands."""
     rows = [
         [
             f"{winner['rank']}{'*' if winner['on_front'] else ''}",
@@ -283,7 +283,7 @@ def result_lines(
 
 
 def ranking_lines(ranking: dict[str, Any]) -> list[str]:
-    """How well scores, and the baselines, foretold the trained accuracies."""
+    """Returns how well the score and the baselines predicted the trained accuracies."""
     if not ranking:
         return []
     correlations = ", ".join(
@@ -296,7 +296,7 @@ def ranking_lines(ranking: dict[str, Any]) -> list[str]:
 
 
 def with_error(value: float | None, error: float | None) -> str:
-    """An accuracy and its standard error, as "0.8041 ± 0.0160"."""
+    """Formats an accuracy and its standard error: "0.8041 ± 0.0160"."""
     return _figure(value) if value is None or error is None else f"{value:.4f} ± {error:.4f}"
 
 

@@ -1,4 +1,4 @@
-"""`nas spaces`: the search spaces that are there, all the choices of one, or a new one around a network."""
+"""`nas spaces`: lists the search spaces, describes one, or derives a new one from a network."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 List the search spaces with the costs of their smallest and largest networks, or describe one: its
-stages and everything that may vary in them. Or write a space around a network, which is a member.
+stages and their choices. Or derive a space that contains a given network and variations of it.
 
   nas spaces
   nas spaces coatnet-small
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     if network is not None:
         raise OptionError(f"nas spaces takes one name, not also {network!r}. Did you mean: nas spaces derive {network}")
     if name is not None:
-        catalog.find(name)  # an unknown name answers before torch is imported
+        catalog.find(name)  # checks the name before torch is imported
     from nas.networks.loading import load_space
 
     if name is not None:
@@ -84,7 +84,7 @@ def _derive(network: str | None, console: Console) -> None:
         raise OptionError(
             "nas spaces derive needs a network: a name from `nas zoo`, or a path to an architecture.yaml."
         )
-    catalog.find(network, zoo=True)  # an unknown name answers before torch is imported
+    catalog.find(network, zoo=True)  # checks the name before torch is imported
     from nas.costs.derived_spaces import derive_data
 
     data = derive_data(network)
@@ -94,7 +94,7 @@ def _derive(network: str | None, console: Console) -> None:
 
 
 def describe(space: SearchSpace) -> dict[str, Any]:
-    """A space as plain data."""
+    """Returns a space as plain data."""
     from nas.costs import SpaceCosts
     from nas.sampling.shortest_paths import shortest
 
@@ -131,7 +131,7 @@ def describe(space: SearchSpace) -> dict[str, Any]:
 
 
 def space_lines(found: dict[str, Any], *, source: str) -> list[str]:
-    """One space for people; `source` is the name or file that it was asked for by."""
+    """Returns the lines of a space; `source` is the name or file that the user gave."""
     side = found["resolution"]
     lines = [f"{found['name']} ({found['digest']}): {count(found['size'])} networks at {side}x{side}"]
     lines += [*textwrap.wrap(found["about"], 100), ""]
@@ -150,11 +150,11 @@ def space_lines(found: dict[str, Any], *, source: str) -> list[str]:
         lines += ["", f"layouts  {', '.join(found['layouts'])}"]
     if found["presets"]:
         lines.append(f"presets  {', '.join(found['presets'])}")
-    return [*lines, "", f"What it costs: nas-search --space {shlex.quote(source)} --dry-run"]
+    return [*lines, "", f"Costs and sizes: nas-search --space {shlex.quote(source)} --dry-run"]
 
 
 def count(number: int) -> str:
-    """A number of networks for people: to the digit up to twelve of them."""
+    """Formats a number of networks: exactly up to twelve digits."""
     return f"{number:,}" if number < 10**12 else f"{number:.2e}"
 
 

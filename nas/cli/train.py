@@ -1,4 +1,4 @@
-"""`nas train`: one network from scratch, by the same code that trains a search's finalists."""
+"""`nas train`: trains one network, by the same code that trains a search's finalists."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     epochs = declared(SearchOptions)["finalist_epochs"].kind
     parser.add_argument("--epochs", type=reader("epochs", epochs), metavar="N", help="passes over the training images")
     parser.add_argument(
-        "--weights", type=reader("weights", Text()), metavar="FILE", help="a .safetensors file to begin with"
+        "--weights", type=reader("weights", Text()), metavar="FILE", help="a .safetensors file of initial weights"
     )
     add_declared(parser, SearchOptions, _OPTIONS, helps={"onnx": "write a model.onnx"})
 
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     config = given.pop("config")
     from nas.spaces import catalog
 
-    catalog.find(config, zoo=True)  # an unknown name answers before torch is imported
+    catalog.find(config, zoo=True)  # checks the name before torch is imported
     from nas.networks.loading import load_architecture
     from nas.pipeline.train import train
     from nas.run import default_folder
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
 
 
 def training_lines(found: dict[str, Any]) -> list[str]:
-    """What came of a training, for people: every plain figure by its name."""
+    """Returns the lines of a training's result: each value by its name."""
     shown = {key.replace("_", " "): value for key, value in found.items() if isinstance(value, str | int | float)}
     width = max(map(len, shown), default=0)
     return [

@@ -1,4 +1,4 @@
-"""`nas zoo`: the named networks, with what they cost and what their papers report; or where one of them comes from."""
+"""`nas zoo`: lists the named networks with costs and published accuracies, or describes one of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nas.errors import BudgetError, OptionError
 from nas.options.kinds import Text
 
 DESCRIPTION = """\
-List the named networks: exact costs of ours, and the ImageNet-1K top-1 accuracy that their papers report.
+List the named networks: their exact costs, and the ImageNet-1K top-1 accuracy that their papers report.
 
   nas zoo
   nas zoo --fits 4.2GFLOPs --fits 30Mparams
@@ -23,9 +23,7 @@ List the named networks: exact costs of ours, and the ImageNet-1K top-1 accuracy
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "name", nargs="?", type=reader("name", Text()), metavar="NAME", help="one network: what is known of it"
-    )
+    parser.add_argument("name", nargs="?", type=reader("name", Text()), metavar="NAME", help="describe one network")
     parser.add_argument(
         "--fits",
         type=_budget,
@@ -46,7 +44,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     rows = sorted((describe(name) for name in catalog.zoo_names()), key=lambda row: (row["family"], row["params"]))
     from nas.costs import TABLE
 
-    TABLE.save()  # what the shipped counts lack
+    TABLE.save()  # not in the shipped counts
     if budgets:
         rows = fitting(rows, budgets)
     console.document(rows)
@@ -59,7 +57,7 @@ def _show(name: str, budgets: Sequence[Budget], console: Console) -> None:
 
     if budgets:
         raise OptionError(f"--fits filters the list of networks; leave it out, or the name {name!r}.")
-    catalog.find(name, zoo=True)  # an unknown name answers before torch is imported
+    catalog.find(name, zoo=True)  # checks the name before torch is imported
     row = describe(name)
     _, about = catalog.read_architecture(name)
     facts = {key: about[key] for key in ("source", "published", "note") if key in about}
@@ -75,10 +73,10 @@ def _show(name: str, budgets: Sequence[Budget], console: Console) -> None:
 
 
 def fitting(rows: Sequence[dict[str, Any]], budgets: Sequence[Budget]) -> list[dict[str, Any]]:
-    """The networks within all budgets, best published accuracy first, those without one last.
+    """Returns the networks within all budgets, best published accuracy first, those without one last.
 
     Raises:
-        BudgetError: If there is none.
+        BudgetError: If no network fits.
     """
     costs = [Cost(macs=row["macs"], params=row["params"]) for row in rows]
     found = [row for row, cost in zip(rows, costs, strict=True) if all(budget.allows(cost) for budget in budgets)]
@@ -88,14 +86,14 @@ def fitting(rows: Sequence[dict[str, Any]], budgets: Sequence[Budget]) -> list[d
             format_quantity(metric, rows[nearest][metric]) for metric in dict.fromkeys(b.metric for b in budgets)
         )
         raise BudgetError(
-            f"No network of the zoo fits {' and '.join(map(str, budgets))}: the nearest, {rows[nearest]['name']}, "
+            f"No zoo network fits {' and '.join(map(str, budgets))}: the nearest, {rows[nearest]['name']}, "
             f"needs {needs}. Raise the budget."
         )
     return sorted(found, key=lambda row: (-(row["top1"] or 0), row["macs"]))
 
 
 def describe(name: str) -> dict[str, Any]:
-    """One network as plain data."""
+    """Returns one network as plain data."""
     from nas import ops
     from nas.costs import cost
     from nas.spaces import catalog
@@ -113,7 +111,7 @@ def describe(name: str) -> dict[str, Any]:
 
 
 def zoo_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """The networks for people."""
+    """Returns the lines of the networks."""
     shown = [
         [
             row["name"],

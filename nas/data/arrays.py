@@ -1,4 +1,4 @@
-"""Images that come as one array: digits, .npz and IDX."""
+"""Images stored as one array: digits, .npz and IDX."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from nas.data.dataset import Chunk
 from nas.errors import DataError
 
 PIXEL_KINDS = "biuf"
-"""The kinds of NumPy types that pixels may have: booleans, integers and floats."""
+"""NumPy dtype kinds that pixels may have: booleans, integers and floats."""
 
 CHUNK_VALUES = 2**24
-"""Pixel values that are converted at a time, which bounds what converting takes in memory."""
+"""Pixel values converted at a time, to bound the memory of the conversion."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ArrayPart:
-    """A `Part` in one array, read when asked for.
+    """A `Part` stored as one array, which is read on demand.
 
     Args:
         labels: Class indices, int64 (N,).
-        read: Gives the array, (N, H, W, C), in any type that `eight_bit` takes.
-        raw_bytes: The array's size.
+        read: Returns the array, (N, H, W, C), in any type that `eight_bit` accepts.
+        raw_bytes: The array's size in bytes.
         what: The array's name, for messages.
     """
 
@@ -50,10 +50,10 @@ class ArrayPart:
 
 
 def image_shape(shape: tuple[int, ...], *, what: str) -> tuple[int, int, int]:
-    """(height, width, channels) of an array (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 or 3 channels.
+    """Returns (height, width, channels) of an array (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 or 3 channels.
 
     Raises:
-        DataError: If it is none of these, or empty.
+        DataError: If it has none of these shapes, or is empty.
     """
     if len(shape) == 3:
         found = (shape[1], shape[2], 1)
@@ -72,17 +72,17 @@ def image_shape(shape: tuple[int, ...], *, what: str) -> tuple[int, int, int]:
 
 
 def channels_last(array: np.ndarray) -> np.ndarray:
-    """The array as (N, H, W, C), a view; reads shapes as `image_shape` does."""
+    """Returns the array as (N, H, W, C), a view; interprets shapes as `image_shape` does."""
     if array.ndim == 3:
         return array[..., None]
     return array if array.shape[3] in (1, 3) else array.transpose(0, 2, 3, 1)
 
 
 def eight_bit(pixels: np.ndarray, *, what: str) -> np.ndarray:
-    """Pixels as uint8: integers must lie in 0..255, floats in [0, 1].
+    """Converts pixels to uint8: integers must be in 0..255, floats in [0, 1].
 
     Raises:
-        DataError: If they do not.
+        DataError: If they are not.
     """
     kind = pixels.dtype.kind
     assert kind in PIXEL_KINDS, pixels.dtype
@@ -107,7 +107,7 @@ def eight_bit(pixels: np.ndarray, *, what: str) -> np.ndarray:
 
 
 def center_square(pixels: Tensor, resolution: int) -> Tensor:
-    """Centre squares scaled to `resolution`: shrinking is antialiased, enlarging bilinear.
+    """Returns center crops, square, resized to `resolution`: downscaling is antialiased, upscaling bilinear.
 
     Args:
         pixels: uint8 (n, H, W, C).

@@ -1,4 +1,4 @@
-"""Batches of a split: shuffled, augmented and normalized, the whole batch at a time."""
+"""Batches of a split: shuffled, augmented and normalized, a whole batch at a time."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ POLICIES = ("auto", *get_args(Augment))
 
 
 def choose_augment(policy: str, info: DataInfo) -> Augment:
-    """What a policy means for a data set: "auto" crops, and also mirrors where that changes no meaning.
+    """Resolves an augmentation policy: "auto" crops, and flips images unless that may change their class.
 
-    Mirroring turns characters and digits into others; grey data is mostly of such a kind (scans,
-    spectrograms), so it is left alone as well.
+    Flipping changes characters and digits; gray images are mostly of such a kind (scans, spectrograms), so they are
+    not flipped either.
 
     Raises:
         OptionError: If there is no such policy.
@@ -36,7 +36,7 @@ def choose_augment(policy: str, info: DataInfo) -> Augment:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Draws:
-    """Everything that is random in one epoch, by place in it."""
+    """All random values of one epoch, by position in it."""
 
     order: Tensor
     down: Tensor | None = None
@@ -47,21 +47,20 @@ class _Draws:
 class Batches:
     """Iterates over a split in batches of (images, labels).
 
-    Images are (B, C, R, R), channels last, of `dtype`, less `mean` over `std`; labels are int64 (B,). With an
-    augmentation, each image is moved by up to an eighth of its size in both directions (He et al. 2016,
-    arXiv:1512.03385, but mirrored at the borders instead of padded with black) and, by "crop-flip", mirrored
-    sideways half of the time.
+    Images are (B, C, R, R), channels last, of `dtype`, normalized by `mean` and `std`; labels are int64 (B,). With an
+    augmentation, each image is shifted by up to an eighth of its size in both directions (He et al. 2016,
+    arXiv:1512.03385, but with reflect padding instead of black) and, with "crop-flip", flipped horizontally half of
+    the time.
 
-    Each epoch takes one number from `generator` and samples everything else with it. Equal states thus give
-    equal bits, however far the epoch before was read, and `epoch(first_batch=k)` continues one that was
-    stopped.
+    Each epoch takes one number from `generator` and seeds everything else with it. Equal states thus give equal bits,
+    even if the previous epoch was not read to its end, and `epoch(first_batch=k)` resumes an epoch.
 
     Args:
-        batch_size: Images per batch; no more than the split has are used, so that `drop_last` leaves some.
+        batch_size: Images per batch; limited to the size of the split, so that `drop_last` does not drop all.
         mean, std: Per channel, of pixels in [0, 1], as in `Dataset`.
         generator: On the CPU; needed to shuffle or augment.
-        drop_last: Leaves out a last batch that is not full.
-        device: Where batches go. Images are gathered where the split lies, so `split.to(device)` saves the
+        drop_last: Whether to leave out a last batch that is not full.
+        device: Device of the batches. Images are gathered on the split's device, so `split.to(device)` saves the
             transfer.
     """
 
@@ -106,7 +105,7 @@ class Batches:
         self._shift = shift.to(self.device, torch.float32).view(1, -1, 1, 1)
 
     def __len__(self) -> int:
-        """Batches in an epoch."""
+        """Number of batches in an epoch."""
         full, rest = divmod(len(self._labels), self.batch_size)
         return full + bool(rest and not self.drop_last)
 
@@ -114,8 +113,8 @@ class Batches:
         return self.epoch()
 
     def epoch(self, *, first_batch: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """One pass over the split, from batch `first_batch` on; the batches are those of a whole pass."""
-        draws = self._draw()  # now, not when the first batch is asked for
+        """Returns the batches of one pass over the split, from batch `first_batch` on."""
+        draws = self._draw()  # sampled now, not at the first batch
         return (self._batch(draws, k) for k in range(first_batch, len(self)))
 
     def _draw(self) -> _Draws:
@@ -148,7 +147,7 @@ class Batches:
         return images.to(self.dtype, memory_format=torch.channels_last), labels
 
     def _moved(self, chosen: Tensor, down: Tensor, right: Tensor, mirrored: Tensor | None) -> Tensor:
-        """The chosen images moved, as one look-up of pixels: (B * R * R, C)."""
+        """Returns the shifted images, by one look-up of pixels: (B * R * R, C)."""
         size = self._size
         along = torch.arange(size, device=chosen.device)
         across = along if mirrored is None else torch.where(mirrored[:, None], size - 1 - along, along)
@@ -159,5 +158,5 @@ class Batches:
 
 
 def _reflected(index: Tensor, size: int) -> Tensor:
-    """Indices beyond an axis turned back at its ends, as in reflect padding: -1 is 1, `size` is size - 2."""
+    """Reflects indices beyond an axis at its ends, as in reflect padding: -1 becomes 1, `size` becomes size - 2."""
     return size - 1 - (size - 1 - index.abs()).abs()

@@ -1,4 +1,4 @@
-"""What a data set is: what is known of it unread, its three splits, and the seam that sources fill."""
+"""Data set types: metadata known before reading, the three splits, and the protocol of sources."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ OnCorrupt = Literal["skip", "refuse"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataInfo:
-    """What is known of a data set before its images are read.
+    """Metadata of a data set, known before its images are read.
 
-    `height` and `width` are those of the stored images (the median of a sample where sizes vary).
-    `train_count` and `class_counts` are of the images given for training, before search-validation is taken
-    out of them; `validation_count` and `test_count` are 0 where the split is still to be made from the
-    training images. `glyphs` says that the classes are characters or digits, which mirroring would turn into
-    others.
+    `height` and `width` are those of the stored images (the median of a sample if sizes vary). `train_count` and
+    `class_counts` are of the images given for training, before search-validation is split off; `validation_count` and
+    `test_count` are 0 if these splits have to be made from the training images. `glyphs` is true if the classes are
+    characters or digits, which flipping would change.
     """
 
     name: str
@@ -62,25 +61,25 @@ class Split:
         return len(self.labels)
 
     def content(self) -> tuple[bytes, bytes]:
-        """Images (N, C, R, R) and labels as bytes, to name them by a hash."""
+        """Returns images (N, C, R, R) and labels as bytes, for hashing."""
         return self.images.numpy().tobytes(), self.labels.numpy().tobytes()
 
     def first(self, n: int) -> Split:
-        """The first `n` images, sharing memory: a fair sample of `train` and `search_validation`."""
+        """Returns the first `n` images, sharing memory: a random sample of `train` or `search_validation`."""
         return Split(images=self.images[:n], labels=self.labels[:n])
 
     def to(self, device: torch.device | str) -> Split:
-        """The split on another device; `Batches` gather there where the images lie."""
+        """Returns the split on another device, where `Batches` then gather the images."""
         return Split(images=self.images.to(device), labels=self.labels.to(device))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Dataset:
-    """A data set in memory, divided once.
+    """A data set in memory, with its three splits.
 
-    Training and every scorer see `train` and `search_validation` only; `test` is for the final report. The
-    first two are in seeded random order. `mean` and `std` are per channel over `train`, of pixels in [0, 1].
-    `skipped` names the images that could not be read, each with the reason.
+    Training and scorers use `train` and `search_validation` only; `test` is for the final report. The first two are
+    in seeded random order. `mean` and `std` are per channel over `train`, of pixels in [0, 1]. `skipped` lists the
+    images that could not be read, each with the reason.
     """
 
     info: DataInfo
@@ -94,7 +93,7 @@ class Dataset:
 
 
 class Source(Protocol):
-    """A data set that has been found and understood, but whose images have not been read."""
+    """A data set that was located and checked, but whose images have not been read."""
 
     @property
     def info(self) -> DataInfo: ...
@@ -108,22 +107,21 @@ class Source(Protocol):
         test_share: float = TEST_SHARE,
         progress: Progress = SILENT,
     ) -> Dataset:
-        """Reads all images at `resolution` and divides them; the same seed gives the same splits.
+        """Reads all images at `resolution` and splits them; the same seed gives the same splits.
 
-        `test_share` of the training images becomes `test` where the source has no test set, then
-        `validation_share` of the rest becomes `search_validation` where it has no validation set. Both are
-        stratified.
+        If the source has no test set, `test_share` of the training images becomes `test`; then, if it has no
+        validation set, `validation_share` of the rest becomes `search_validation`. Both are stratified.
 
         Raises:
-            DataError: If images or labels cannot be learnt from, or do not fit the memory.
-            OptionError: If a resolution or share means nothing.
+            DataError: If images or labels are unsuitable for training, or do not fit in memory.
+            OptionError: If a resolution or share is invalid.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Chunk:
-    """Images uint8 (n, R, R, C) of a part from index `start` on; `failed` says which are bad and why."""
+    """Images uint8 (n, R, R, C) of a part from index `start` on; `failed` has the unreadable ones with the reasons."""
 
     start: int
     images: Tensor
@@ -131,7 +129,7 @@ class Chunk:
 
 
 class Part(Protocol):
-    """Labelled images that a source was given under one name: its training, validation or test set."""
+    """Labeled images of a source: its training, validation or test set."""
 
     @property
     def labels(self) -> Tensor:
@@ -140,14 +138,14 @@ class Part(Protocol):
 
     @property
     def transient_bytes(self) -> int:
-        """Memory that reading needs on top of the images that it gives."""
+        """Bytes of memory that reading needs in addition to the images returned."""
         ...
 
     def chunks(self, *, resolution: int, channels: int) -> Iterator[Chunk]:
-        """All images in order, square and 8-bit."""
+        """Yields all images in order, square and 8-bit."""
         ...
 
 
 def describe_data(data: Dataset) -> str:
-    """A data set in a few words: its name, how many images train, how many classes."""
+    """Describes a data set in a few words: name, number of training images, number of classes."""
     return f"{data.info.name} ({len(data.train):,} training images, {data.info.num_classes} classes)"

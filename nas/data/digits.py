@@ -1,4 +1,4 @@
-"""The digits of scikit-learn: 1,797 real handwritten ones of 8x8 grey pixels, there without a download."""
+"""The digits of scikit-learn: 1,797 handwritten digits of 8x8 gray pixels, available without a download."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from nas.data.labels import Classes
 
 
 def open_digits(*, on_corrupt: OnCorrupt) -> Source:
-    """The source `digits`. Its 17 levels of ink are spread over 0 to 255."""
-    from sklearn.datasets import load_digits  # slow to import, and needed by this source only
+    """Returns the source `digits`. Its 17 gray levels are scaled to 0 to 255."""
+    from sklearn.datasets import load_digits  # slow to import, and used by this source only
 
     flat, target = load_digits(return_X_y=True)
     pixels = np.rint(np.asarray(flat) * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8, 1)

@@ -1,4 +1,4 @@
-"""Images that come as files, or as the contents of files: folders and the Hugging Face hub."""
+"""Images stored as files or file contents: folders and the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from nas.machine import available_cores
 CHUNK = 256
 SAMPLE = 256
 DECODING_BYTES = 256 * 2**20
-"""A generous guess at what the images being decoded take, most of it by photographs at full size."""
+"""Generous estimate of the memory of images being decoded, mostly photographs at full size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class EncodedPart:
-    """A `Part` of encoded images, decoded by threads when asked for.
+    """A `Part` of encoded images, decoded by threads on demand.
 
     Args:
         labels: Class indices, int64 (N,).
-        fetch: Gives image `i` as a path or as the content of a file.
-        name: What to call image `i` in messages.
+        fetch: Returns image `i` as a path or as the content of a file.
+        name: Returns the name of image `i` for messages.
     """
 
     labels: Tensor
@@ -44,11 +44,11 @@ class EncodedPart:
 
     def chunks(self, *, resolution: int, channels: int) -> Iterator[Chunk]:
         decode_one = partial(_decoded, resolution=resolution, channels=channels)
-        # Pillow lets other threads run while it decodes; more than a few would wait for the disk.
+        # Pillow releases the GIL while it decodes; more than a few threads would wait for the disk.
         with ThreadPoolExecutor(max_workers=min(8, available_cores())) as pool:
             for start in range(0, len(self.labels), CHUNK):
                 indices = range(start, min(start + CHUNK, len(self.labels)))
-                # Pillow warns of oddities (broken EXIF, odd palettes) that do not matter to training.
+                # Pillow warns of defects (broken EXIF, odd palettes) that are irrelevant to training.
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
                     decoded = list(pool.map(decode_one, [self.fetch(i) for i in indices]))
@@ -64,7 +64,7 @@ class EncodedPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """What a sample of images looks like: the median size, and 1 channel where all are grey."""
+    """Properties of a sample of images: the median size, and 1 channel if all are gray."""
 
     width: int
     height: int
@@ -89,8 +89,7 @@ def survey(part: EncodedPart, *, what: str) -> Survey:
                 failures.append(f"{part.name(i)} ({error})")
     if not seen:
         raise DataError(
-            f"None of the {count} images of {what} that were looked at can be read, starting with"
-            f" {failures[0]}: replace them."
+            f"None of the {count} sampled images of {what} can be read, starting with {failures[0]}: replace them."
         )
     return Survey(
         width=int(statistics.median(item.width for item in seen)),
@@ -100,7 +99,7 @@ def survey(part: EncodedPart, *, what: str) -> Survey:
 
 
 def _decoded(source: str | bytes, *, resolution: int, channels: int) -> np.ndarray | str:
-    """The pixels, or what is wrong with the image."""
+    """Returns the pixels, or the reason why the image cannot be read."""
     try:
         return np.array(decode(source, resolution=resolution, channels=channels))
     except UnreadableImageError as error:

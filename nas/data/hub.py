@@ -21,10 +21,10 @@ LABELS = ("label", "labels", "fine_label")
 
 
 def open_hub(name: str, *, on_corrupt: OnCorrupt) -> Source:
-    """The source `hf:NAME` or `hf:NAME:CONFIG`; downloads what is not cached. No code of the hub is run.
+    """Returns the source `hf:NAME` or `hf:NAME:CONFIG`; downloads what is not cached. Runs no code from the hub.
 
     Raises:
-        DataError: If `datasets` is not installed, or the data set cannot be had or has no images or labels.
+        DataError: If `datasets` is not installed, or the data set cannot be loaded or has no images or labels.
     """
     found = importlib.util.find_spec("datasets")
     # Without an origin it is a folder that happens to be called datasets, not the package.
@@ -34,7 +34,7 @@ def open_hub(name: str, *, on_corrupt: OnCorrupt) -> Source:
     path, _, config = name.partition(":")
     try:
         loaded: Mapping[str, Any] = hub.load_dataset(path, config or None)
-    except Exception as error:  # from networks to parsers, anything can fail in there
+    except Exception as error:  # anything can fail in there, from the network to parsers
         line = in_one_line(error)
         raise DataError(f"'hf:{name}' cannot be loaded ({line}): check the name and the network.") from error
     splits = {half: rows for half, rows in loaded.items() if len(rows)}
@@ -59,7 +59,7 @@ def open_hub(name: str, *, on_corrupt: OnCorrupt) -> Source:
     train = part("train")
     given = [half for half in VALIDATION if half in splits]
     validation = part(given[0]) if given else None
-    # Competitions publish test images with the label -1, "unknown": such a set tests nothing.
+    # Competitions publish test images with the label -1, "unknown": such a set is useless for testing.
     tests = "test" in splits and not (labels["test"].dtype.kind == "i" and bool((labels["test"] == -1).all()))
     test = part("test") if tests else None
     seen = survey(train, what=f"hf:{name}")
@@ -79,7 +79,7 @@ def open_hub(name: str, *, on_corrupt: OnCorrupt) -> Source:
 
 
 def _columns(features: Mapping[str, Any], name: str) -> tuple[str, str]:
-    """The image column and the label column."""
+    """Returns the image column and the label column."""
     kinds = {column: type(feature).__name__ for column, feature in features.items()}
     images = [column for column, kind in kinds.items() if kind == "Image"]
     labels = [column for column, kind in kinds.items() if kind == "ClassLabel"]

@@ -37,7 +37,7 @@ class _IdxFile:
         return 4 + 4 * len(self.shape)
 
     def read(self) -> np.ndarray:
-        """The whole array.
+        """Returns the whole array.
 
         Raises:
             DataError: If the file holds more or fewer bytes than its header says.
@@ -47,7 +47,7 @@ class _IdxFile:
             with _opened(self.path) as file:
                 file.seek(self.header_bytes)
                 content = file.read(expected + 1)
-        except Exception as error:  # damaged files make gzip raise several kinds, too large ones file objects
+        except Exception as error:  # gzip and file objects raise various kinds
             raise DataError(
                 f"{self.path} is damaged or cut short ({in_one_line(error)}): download it again."
             ) from error
@@ -60,14 +60,14 @@ class _IdxFile:
 
 
 def find_idx_files(folder: Path) -> dict[tuple[str, str], Path]:
-    """The IDX files of a folder by (train|test, images|labels); a file and its .gz count as one.
+    """Returns the IDX files of a folder by (train|test, images|labels); a file and its .gz count as one.
 
     Raises:
-        DataError: If the folder holds those of several data sets.
+        DataError: If the folder has files of several data sets.
     """
     found: dict[tuple[str, str], Path] = {}
     sets: set[str] = set()
-    for path in sorted(folder.iterdir(), reverse=True):  # so that a file comes after its .gz and replaces it
+    for path in sorted(folder.iterdir(), reverse=True):  # a file comes after its .gz and replaces it
         match = NAME.fullmatch(path.name)
         if match and path.is_file():
             half = "train" if match["half"] == "train" else "test"
@@ -81,7 +81,7 @@ def find_idx_files(folder: Path) -> dict[tuple[str, str], Path]:
 
 
 def open_idx(folder: Path, files: dict[tuple[str, str], Path], *, on_corrupt: OnCorrupt) -> Source:
-    """The source of a folder of IDX files, as `find_idx_files` gives them. Images are read later.
+    """Returns the source of a folder of IDX files found by `find_idx_files`. Images are read later.
 
     Raises:
         DataError: If a file is missing or malformed, or images and labels do not match.
@@ -154,13 +154,13 @@ def _header(path: Path) -> _IdxFile:
             f"{path} cannot be read ({in_one_line(error)}): download it again, or check its permissions."
         ) from error
     if len(start) < 4 or start[:2] != b"\0\0" or not 1 <= rank <= 4:
-        raise DataError(f"{path} is no IDX file, it starts with 0x{start.hex()}: download it again.")
+        raise DataError(f"{path} is not an IDX file, it starts with 0x{start.hex()}: download it again.")
     if start[2] != UBYTE:
         raise DataError(f"{path} must hold unsigned bytes (type 0x08), but has 0x{start[2]:02x}: convert it.")
     if len(sizes) < 4 * rank:
         raise DataError(f"{path} ends within its header: download it again.")
     file = _IdxFile(path=path, shape=struct.unpack(f">{rank}I", sizes))
-    if path.suffix != ".gz":  # a wrong size in the header is seen now, before memory is asked for it
+    if path.suffix != ".gz":  # detects a wrong size in the header before memory is allocated for it
         expected, found = math.prod(file.shape), path.stat().st_size - file.header_bytes
         if found != expected:
             raise DataError(

@@ -1,4 +1,4 @@
-"""From labels as stored (any integers or strings) to class indices."""
+"""Conversion of stored labels (any integers or strings) to class indices."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nas.errors import DataError
 class Classes:
     """The classes of a training set in a stable order: integers by value, strings by code point.
 
-    `values` are the labels as stored, `names` what people call them; a class's index is its place in either.
+    `values` are the stored labels, `names` their display names; a class's index is its position in both.
     """
 
     values: tuple[int | str, ...]
@@ -26,13 +26,13 @@ class Classes:
 
     @classmethod
     def of(cls, labels: np.ndarray, *, what: str, names: Sequence[str] = ()) -> Classes:
-        """The classes that occur in `labels`.
+        """Returns the classes that occur in `labels`.
 
         Args:
             labels: Integers or strings (N,), from `plain_labels`.
             what: The name of the labels, for messages.
-            names: All class names, where the data set lists them: integers index them, strings are among
-                them, in whose order they come. Names without an image are left out.
+            names: All class names, if the data set lists them: integer labels index them, string labels are among
+                them and sorted in their order. Names without an image are left out.
 
         Raises:
             DataError: If there are fewer than two classes, or labels that have no name.
@@ -67,10 +67,10 @@ class Classes:
         return cls(values=tuple(values), names=_named([names[int(value)] for value in values]))
 
     def indices(self, labels: np.ndarray, *, what: str) -> Tensor:
-        """Class indices, int64 (N,), of labels as stored.
+        """Returns the class indices, int64 (N,), of stored labels.
 
         Raises:
-            DataError: If a label is of no class of the training set.
+            DataError: If a label belongs to no class of the training set.
         """
         present, inverse = np.unique(labels, return_inverse=True)
         place: dict[int | str, int] = {value: index for index, value in enumerate(self.values)}
@@ -88,7 +88,7 @@ class Classes:
 
 
 def check_label_type(shape: tuple[int, ...], dtype: np.dtype, *, what: str) -> None:
-    """Refuses what `plain_labels` could not read, as far as shape and type tell.
+    """Refuses labels that `plain_labels` cannot read, judging by shape and type.
 
     Raises:
         DataError: If there is not one label per image, or labels are neither numbers nor strings.
@@ -101,7 +101,7 @@ def check_label_type(shape: tuple[int, ...], dtype: np.dtype, *, what: str) -> N
 
 
 def plain_labels(array: np.ndarray, *, what: str) -> np.ndarray:
-    """Labels as integers or strings (N,), from how people store them.
+    """Converts stored labels to integers or strings (N,).
 
     Raises:
         DataError: If they are neither, or not one per image.
@@ -113,7 +113,7 @@ def plain_labels(array: np.ndarray, *, what: str) -> np.ndarray:
         array = np.char.decode(array, "utf-8", "replace")
     elif kind == "f":
         wide = array.astype(np.float64)
-        # Beyond 2^53 a double stands for several whole numbers.
+        # Beyond 2^53, a double cannot represent every whole number.
         whole = np.isfinite(wide) & (np.abs(wide) < 2.0**53) & (wide == np.floor(wide))
         if not whole.all():
             value = array[~whole][0]
@@ -129,7 +129,7 @@ def plain_labels(array: np.ndarray, *, what: str) -> np.ndarray:
 
 
 def _named(values: Sequence[int | str]) -> tuple[str, ...]:
-    """Names as any text file can hold them: a folder's may have bytes that are no text, or codes for terminals."""
+    """Returns printable names, since folder names may have undecodable bytes or terminal control codes."""
     return tuple(
         "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(value))
         for value in values
@@ -137,5 +137,5 @@ def _named(values: Sequence[int | str]) -> tuple[str, ...]:
 
 
 def names_look_like_glyphs(names: Iterable[str]) -> bool:
-    """Whether given class names are characters, such as folders '0' to '9' or 'A' to 'Z'."""
+    """Returns whether class names are single characters, such as folders '0' to '9' or 'A' to 'Z'."""
     return all(len(name) == 1 or name.isdigit() for name in names)

@@ -1,4 +1,4 @@
-"""Whether a data set fits the memory, asked before it is read."""
+"""Check that a data set fits in memory, before it is read."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ USABLE = 0.8
 
 
 def require_memory(*, images: int, channels: int, resolution: int, transient_bytes: int) -> None:
-    """Refuses what would not fit.
+    """Refuses images that do not fit in memory.
 
     Args:
-        images: How many there are over all splits; one pixel of one channel takes one byte.
-        transient_bytes: What reading needs on top, while it lasts.
+        images: Number of images in all splits; one pixel of one channel takes one byte.
+        transient_bytes: Additional memory during reading.
 
     Raises:
-        DataError: If more is needed than can be given; says which resolution would fit.
+        DataError: If more memory is needed than is available; the message has a resolution that fits.
     """
     free = available_bytes()
     if free is None:
@@ -35,26 +35,26 @@ def require_memory(*, images: int, channels: int, resolution: int, transient_byt
     reading = " while they are read" if transient_bytes > needed / 2 else ""
     raise DataError(
         f"{images:,} images at {resolution}x{resolution} need {_gigabytes(needed)} of memory{reading}, but only"
-        f" {_gigabytes(usable)} ({USABLE:.0%} of what is free) can be given to them: {remedy}."
+        f" {_gigabytes(usable)} ({USABLE:.0%} of the free memory) is available to them: {remedy}."
     )
 
 
 def require_bytes(needed: int, *, what: str) -> None:
-    """Refuses to read `what` where it would not fit.
+    """Refuses to read `what` if it does not fit in memory.
 
     Raises:
-        DataError: If more is needed than can be given.
+        DataError: If more memory is needed than is available.
     """
     free = available_bytes()
     if free is not None and needed > free * USABLE:
         raise DataError(
             f"{what} needs {_gigabytes(needed)} of memory, but only {_gigabytes(int(free * USABLE))}"
-            f" ({USABLE:.0%} of what is free) can be given to it: check how it was saved."
+            f" ({USABLE:.0%} of the free memory) is available to it: check how it was saved."
         )
 
 
 def available_bytes(root: Path = Path("/")) -> int | None:
-    """Memory that this process can still take, control groups considered; None where it is unknown."""
+    """Returns the bytes that this process can still allocate, within its control groups; None if unknown."""
     found = [free for free in (_system_free(root), _group_free(root)) if free is not None]
     return min(found) if found else None
 
@@ -77,7 +77,7 @@ def _system_free(root: Path) -> int | None:
 
 
 def _group_free(root: Path) -> int | None:
-    """What the control group (version 1 or 2) leaves; file cache that can be dropped counts as free."""
+    """Returns the bytes left in the control group (version 1 or 2); reclaimable file cache counts as free."""
     mount = root / "sys/fs/cgroup"
     tried: list[tuple[Path, str, str, str]] = []
     for path in _group_paths(root):
@@ -98,7 +98,7 @@ def _group_free(root: Path) -> int | None:
 
 
 def _group_paths(root: Path) -> list[str]:
-    """The process's control groups relative to the mount, and the mount, which is all a container sees."""
+    """Returns the process's control groups relative to the mount, and the mount itself, the only one in a container."""
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:

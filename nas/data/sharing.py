@@ -1,4 +1,4 @@
-"""Tensors and data sets as plain arrays that several processes can share, and back without copying any of them."""
+"""Conversion of tensors and data sets to plain arrays that several processes can share, and back without a copy."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ Arrays: TypeAlias = dict[str, np.ndarray[Any, Any]]
 
 
 def to_array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
-    """A tensor's values; those with four axes channels last: (N, C, H, W) becomes (N, H, W, C).
+    """Converts a tensor to an array; with four axes, channels become last: (N, C, H, W) becomes (N, H, W, C).
 
-    Arrays travel in C order. Kernels and images lie channels last in memory, and torch picks another convolution, with
-    other last bits, for the same kernel in another order.
+    Arrays are transferred in C order. Kernels and images are channels last in memory; with another memory format torch
+    would choose another convolution algorithm, whose results differ in the last bits.
     """
     tensor = tensor.detach().cpu()
     return (tensor.permute(0, 2, 3, 1) if tensor.ndim == 4 else tensor).contiguous().numpy()
 
 
 def to_tensor(array: np.ndarray[Any, Any]) -> torch.Tensor:
-    """The tensor that `to_array` was given, on the array's own memory.
+    """Converts an array from `to_array` back to a tensor, which shares the array's memory.
 
-    **Never write to it**: torch would do so without complaint even where the array is read-only, and so change it for
-    every process that shares it.
+    **Never write to it**: torch would do so without an error even if the array is read-only, and change it for every
+    process that shares it.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
@@ -39,9 +39,9 @@ def to_tensor(array: np.ndarray[Any, Any]) -> torch.Tensor:
 def pack_data(
     data: Dataset, *, train_images: int | None = None, validation_images: int | None = None
 ) -> tuple[dict[str, Any], Arrays]:
-    """The first images of `train` and `search_validation` as arrays, and plain data of all else.
+    """Returns the first images of `train` and `search_validation` as arrays, and everything else as plain data.
 
-    The test split is not among them: whoever scores or trains must not see it.
+    The test split is not included, since scoring and training must not use it.
     """
     splits = {
         "train": data.train.first(train_images or len(data.train)),
@@ -56,7 +56,7 @@ def pack_data(
 
 
 def unpack_data(facts: dict[str, Any], arrays: Arrays) -> Dataset:
-    """What `pack_data` was given, with an empty test split, on the arrays' own memory."""
+    """Restores a data set from `pack_data`, with an empty test split; it shares the arrays' memory."""
     train, validation = (
         Split(images=to_tensor(arrays[f"{name}/images"]), labels=to_tensor(arrays[f"{name}/labels"]))
         for name in ("train", "search_validation")

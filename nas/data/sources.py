@@ -1,4 +1,4 @@
-"""From what people type after --data to a source."""
+"""Opening of the source that `--data` names."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ FORMS = "'digits', a folder of class folders, an .npz file, a folder of IDX file
 
 
 def open_data(spec: str | os.PathLike[str], *, on_corrupt: OnCorrupt = "skip") -> Source:
-    """Finds a data set and reads what it says of itself, but not its images.
+    """Finds a data set and reads its metadata, but not its images.
 
     Args:
         spec: `digits`; a folder in ImageFolder layout (class folders, or train/ with optional validation/ and
             test/); an .npz with `x_train`, `y_train` and optional `x_test`, `y_test`, `classes`; a folder of
-            IDX files; `hf:NAME`. A folder that is called digits is meant by `./digits`.
-        on_corrupt: Whether an image that cannot be read is left out and named in `Dataset.skipped`, or an
+            IDX files; `hf:NAME`. For a folder named digits, write `./digits`.
+        on_corrupt: Whether an image that cannot be read is left out and listed in `Dataset.skipped`, or an
             error.
 
     Raises:
-        DataError: If there is no such data set, or it cannot be learnt from.
+        DataError: If there is no such data set, or it is unsuitable for training.
         OptionError: If `on_corrupt` is neither.
     """
     if on_corrupt not in get_args(OnCorrupt):
@@ -43,7 +43,7 @@ def open_data(spec: str | os.PathLike[str], *, on_corrupt: OnCorrupt = "skip") -
             raise DataError("'hf:' names no data set: write 'hf:NAME', such as 'hf:cifar10'.")
         return open_hub(rest, on_corrupt=on_corrupt)
     if rest.startswith("//"):
-        raise DataError(f"{text!r} is an address, and data is not downloaded: fetch it and give its path.")
+        raise DataError(f"--data must be a local path or hf:NAME, not the URL {text!r}: download it and give its path.")
     path = Path(os.path.expanduser(text))
     if not text or not os.path.exists(path):
         near = closest(os.path.basename(text), ["digits"])

@@ -33,7 +33,7 @@ def export_run(run: str | Path, rank: int = 1, formats: Sequence[str] | None = N
     folder = Path(run)
     ranks = sorted({event.rank for event in read_run(folder).events(WinnerExported)})
     if not ranks:
-        raise RunError(f"{folder} has no winners yet. Finish it by nas-search --resume {folder}.")
+        raise RunError(f"{folder} has no winners yet. Finish it with nas-search --resume {folder}.")
     if rank not in ranks:
         has = "one winner. Give --rank 1" if len(ranks) == 1 else f"{len(ranks)} winners. Give --rank 1 to {ranks[-1]}"
         raise ExportError(f"--rank {rank}: {folder} has {has}.")

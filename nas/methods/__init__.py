@@ -1,1 +1,1 @@
-"""Search methods: how architectures get scores. One folder or file each; `protocol` says what one is."""
+"""Search methods: how architectures are scored. One folder or file each; `protocol` has their interface."""

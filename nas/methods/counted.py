@@ -1,4 +1,4 @@
-"""What anybody can count: the predictors that a score has to beat, and scores for those who trust them."""
+"""Counts of an architecture (parameters, multiply-adds, …): the baselines of every score, usable as scores too."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ channels, or of their logarithms. convolutions: The share of layers that do not 
 
 
 BASELINES = ("params", "log_channels")
-"""The counts whose largest feasible network is a finalist of every search."""
+"""The counts that choose finalists: the largest feasible network by each is a finalist of every search."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountedScoring:
-    """A scorer that counts, and its own source: there is nothing to make.
+    """A scorer that counts; also its own `ScorerSource`, since there is nothing to prepare.
 
     Attributes:
-        name: Of `COUNTS`.
+        name: A key of `COUNTS`.
     """
 
     name: str
@@ -58,17 +58,17 @@ class CountedScoring:
         return self
 
     def pack(self) -> ScoringSetup:
-        """Plain data to make it from."""
+        """Returns plain data from which `unpack` re-creates it."""
         return ScoringSetup(make=f"{__name__}:unpack", facts={"name": self.name}, arrays={})
 
 
 def unpack(setup: ScoringSetup) -> CountedScoring:
-    """The scorer that was packed."""
+    """Re-creates the scorer from `pack`."""
     return CountedScoring(name=setup.facts["name"])
 
 
 class CountedMethod(SearchMethod[MethodOptions]):
-    """Scores by counting: the baselines that every other method has to beat, and methods for those who trust them."""
+    """Scores by counting: the baseline of every other method."""
 
     free_scores = True
 

@@ -1,4 +1,4 @@
-"""Architectures as numbers, for models of accuracy: what they cost, and what they are made of, stage by stage."""
+"""Numeric features of architectures for accuracy predictors: costs, and structure per stage."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from nas.costs.counter import Count
 from nas.ops import Shape
 
 STAGE_FEATURES = 6
-"""Numbers of each stage among `stage_features`."""
+"""Features per stage in `stage_features`."""
 _CONTAINERS = ("serial", "residual", "sum", "product", "concat", "split")
 
 
 def output_widths(architecture: Architecture) -> list[int]:
-    """Output channels of the stem and of every layer; a stage without layers counts as one.
+    """Returns the output channels of the stem and of every layer; a stage without layers counts as one.
 
-    A layer made of containers (`serial`, `residual`, `sum`, `product`, `concat`, `split`) counts as the blocks in them
-    that do multiply-adds, one after another; of blocks side by side the longest row, which ends as wide as all.
+    A layer made of containers (`serial`, `residual`, `sum`, `product`, `concat`, `split`) counts as the sequence of
+    its inner blocks that do multiply-adds; of parallel branches, as the longest, with their common output width.
     """
     rows = TABLE.architecture(architecture)
     return [rows[0][1].shape[0], *(width for widths in _stage_widths(architecture, rows) for width in widths)]
 
 
 def log_channels(architecture: Architecture) -> float:
-    """Sum of the logarithms of all output channels."""
+    """Returns the sum of the logarithms of all output channels."""
     return sum(map(math.log, output_widths(architecture)))
 
 
 def depth(architecture: Architecture) -> int:
-    """Branches of all layers; one made of containers counts as many as there are blocks in them, one after another."""
+    """Returns the number of branches of all layers; a branch made of containers counts its sequence of inner blocks."""
     rows = TABLE.architecture(architecture)
     stages = zip(architecture.stages, rows, strict=False)  # the row before a stage has the shape that enters it
     return sum(
@@ -46,7 +46,7 @@ def depth(architecture: Architecture) -> int:
 
 
 def attending(architecture: Architecture) -> list[list[bool]]:
-    """Per stage and layer, whether it attends."""
+    """Returns per stage and layer whether it uses attention."""
     return [
         [any(op == "attention" for op in _values(layer.to_dict(), "op")) for layer in stage.layers]
         for stage in architecture.stages
@@ -54,12 +54,12 @@ def attending(architecture: Architecture) -> list[list[bool]]:
 
 
 def kinds(architecture: Architecture) -> str:
-    """A letter per stage: C where no layer attends, A where all do, M where some do."""
+    """Returns a letter per stage: C if no layer uses attention, A if all do, M if some do."""
     return "".join("C" if not any(stage) else "A" if all(stage) else "M" for stage in attending(architecture))
 
 
 def cost_features(architecture: Architecture) -> list[float]:
-    """What counting alone knows: logarithms of parameters and multiply-adds, depth, sum of log-channels."""
+    """Returns the features from counting: logarithms of parameters and multiply-adds, depth, sum of log-channels."""
     counted = cost(architecture)
     return [
         math.log(max(1, counted.params)),
@@ -70,10 +70,10 @@ def cost_features(architecture: Architecture) -> list[float]:
 
 
 def stage_features(architecture: Architecture) -> list[float]:
-    """Six numbers a stage, the stem's log-width before them.
+    """Returns the stem's log-width, then six numbers per stage.
 
-    Of a stage: its layers, their mean log of output channels (both as in `output_widths`), share of its layers that
-    attend, mean kernel size of its mixers, and the shares of the network's multiply-adds and parameters that it holds.
+    These are the number of layers and the mean log of their output channels (both as in `output_widths`), the share of
+    layers with attention, the mean kernel size of the mixers, and the stage's shares of multiply-adds and parameters.
     """
     rows = TABLE.architecture(architecture)
     macs, params = (max(1, sum(getattr(row, name) for _, row in rows)) for name in ("macs", "params"))
@@ -94,13 +94,13 @@ def stage_features(architecture: Architecture) -> list[float]:
 
 
 def table_of(rows: Sequence[Sequence[float]]) -> np.ndarray:
-    """Rows of features as an array (N, F); shorter ones, of networks with fewer stages, end with zeros."""
+    """Returns rows of features as an array (N, F); rows of networks with fewer stages are padded with zeros."""
     width = max(map(len, rows), default=0)
     return np.array([[*row, *[0.0] * (width - len(row))] for row in rows], dtype=float)
 
 
 def _stage_widths(architecture: Architecture, rows: Sequence[tuple[str, Count]]) -> list[list[int]]:
-    """Per stage, the output channels of its layers, or of the blocks inside a layer's containers."""
+    """Returns per stage the output channels of its layers, or of the blocks inside a layer's containers."""
     found: list[list[int]] = []
     for stage, (_, before), (_, after) in zip(architecture.stages, rows, rows[1:], strict=False):
         widths: list[int] = []
@@ -111,7 +111,7 @@ def _stage_widths(architecture: Architecture, rows: Sequence[tuple[str, Count]])
 
 
 def _inside_stage(stage: StageConfig, before: Count) -> list[list[list[int]]]:
-    """Per layer and branch of a stage, the output channels of the blocks inside the branch's containers."""
+    """Returns per layer and branch of a stage the output channels of the blocks inside the branch's containers."""
     shape = Shape(*before.shape)
     if stage.transition is not None:
         shape = Shape(*TABLE.block(stage.transition, shape).shape)
@@ -126,7 +126,7 @@ def _inside_stage(stage: StageConfig, before: Count) -> list[list[list[int]]]:
 
 
 def _inside(block: BlockConfig, shape: Shape) -> list[int]:
-    """Output channels of the blocks with multiply-adds that a block consists of, one after another."""
+    """Returns the output channels of the sequence of inner blocks that do multiply-adds."""
     counted = TABLE.block(block, shape)
     if block.op not in _CONTAINERS:
         return [counted.shape[0]] if counted.macs else []
@@ -144,7 +144,7 @@ def _inside(block: BlockConfig, shape: Shape) -> list[int]:
 
 
 def _parts(block: BlockConfig, shape: Shape) -> list[Shape]:
-    """What each of the blocks side by side gets: all channels, or its share of them."""
+    """Returns the input shape of each parallel block: all channels, or its share of them."""
     ops = cast("tuple[BlockConfig, ...]", block["ops"])
     if block.op != "split":
         return [shape] * len(ops)
@@ -153,7 +153,7 @@ def _parts(block: BlockConfig, shape: Shape) -> list[Shape]:
 
 
 def _values(data: Any, name: str) -> Iterator[Any]:
-    """Every scalar that goes by a name, however deep."""
+    """Yields every scalar under a key, at any depth."""
     if isinstance(data, dict):
         for key, value in data.items():
             if key == name and not isinstance(value, dict | list | tuple):

@@ -1,4 +1,4 @@
-"""What was computed for networks of a table, kept in a file, so that nothing is computed twice and nothing is free."""
+"""A file of values computed for a table's networks, with their costs: nothing is computed twice or reported as free."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from nas.methods.zero_cost.proxy_cache import Memory
 
 
 class Ledger(Memory):
-    """A memory that says what its numbers cost, those that came from its file too.
+    """A memory backed by a file, which also records the cost of each value.
 
     Args:
-        folder: Where its file is, or is made; None keeps numbers in this process only.
+        folder: Where the file is, or is created; None keeps values in this process only.
 
     Attributes:
-        path: A JSON object a line: digest, name, value, seconds.
-        recalled: CPU seconds that the numbers asked for took in whatever process made them, if that was another one.
+        path: The file: one JSON object per line, with digest, name, value and seconds.
+        recalled: CPU seconds that other processes spent on the values used in this one.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -36,17 +36,17 @@ class Ledger(Memory):
         self.recalled = 0.0
         self._unpaid: dict[tuple[str, str], float] = {}
         content = "" if self.path is None or not self.path.exists() else self.path.read_text()
-        # A last line that a kill tore is closed before the next is written.
+        # A partly written last line is terminated before the next is written.
         self._torn = bool(content) and not content.endswith("\n")
         for entry in _entries(content):
             self.know(entry["digest"], entry["name"], float(entry["value"]))
             self._unpaid[entry["digest"], entry["name"]] = float(entry["seconds"])
 
     def recall(self, digest: str, name: str, make: Callable[[], float], *, before: float = 0.0) -> float:
-        """The number; made, timed and written down if it is not known yet.
+        """Returns the value; if it is not known yet, it is computed, timed and recorded.
 
         Args:
-            before: CPU seconds that went into it in processes that were stopped.
+            before: CPU seconds that earlier, stopped processes spent on it.
         """
 
         def record() -> float:
@@ -55,7 +55,7 @@ class Ledger(Memory):
             self.recalled += before
             if self.path is not None:
                 spent = before + time.process_time() - began
-                # JSON has no infinities; as text they read back alike.
+                # JSON has no infinities, so they are stored as strings.
                 row = {"digest": digest, "name": name, "value": repr(value), "seconds": spent}
                 _append(self.path, "\n" * self._torn + json.dumps(row) + "\n")
                 self._torn = False
@@ -66,9 +66,9 @@ class Ledger(Memory):
 
 
 def fingerprint(data: Dataset, **settings: Any) -> str:
-    """Twelve hex digits that name these images and labels, this resolution, these settings and what computes.
+    """Returns a fingerprint (12 hex digits) of images, labels, resolution, settings and code.
 
-    Another version of the ops, the proxies, the training or torch has another name, and finds none of the numbers.
+    Another version of the ops, the proxies, the training or torch has another fingerprint, so its values are separate.
     """
     digest = hashlib.sha256(json.dumps([data.resolution, settings, _program()], sort_keys=True).encode())
     for split in (data.train, data.search_validation):
@@ -98,7 +98,7 @@ def _append(path: Path, text: str) -> None:
 
 
 def _entries(content: str) -> list[dict[str, Any]]:
-    """The lines that are whole; one that a kill tore is left out, and its number made again."""
+    """Returns the complete lines; a partly written one is left out, and its value computed again."""
     found: list[dict[str, Any]] = []
     for line in content.splitlines():
         try:

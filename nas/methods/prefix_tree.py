@@ -1,4 +1,4 @@
-"""Sequences by what they begin with, so that what begins alike is computed once."""
+"""A prefix tree (trie) of sequences, so that common prefixes are computed once."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ K = TypeVar("K", bound=Hashable)
 
 
 class PrefixTree(Generic[K]):
-    """A node of a tree whose branches are steps; two sequences share all nodes up to where they part.
+    """A node of a prefix tree; two sequences share the nodes of their common prefix.
 
     Attributes:
-        value: What `make` gave for the step that leads here; None at the root.
-        branches: The steps that follow, in the order in which they were first met.
-        ends: Places of the sequences that end here.
+        value: The result of `make` for the step that leads here; None at the root.
+        branches: The child nodes by step, in order of first occurrence.
+        ends: Indices of the sequences that end here.
     """
 
     def __init__(self, value: Any = None) -> None:
@@ -24,7 +24,7 @@ class PrefixTree(Generic[K]):
 
     @classmethod
     def of(cls, sequences: Iterable[Sequence[K]], make: Callable[[K], Any] = lambda step: None) -> PrefixTree[K]:
-        """The tree of some sequences.
+        """Builds the tree of some sequences.
 
         Args:
             make: Called once per node, with the step that leads to it.
@@ -40,7 +40,7 @@ class PrefixTree(Generic[K]):
         return root
 
     def nodes(self) -> list[PrefixTree[K]]:
-        """All nodes below this one."""
+        """Returns all nodes below this one."""
         found: list[PrefixTree[K]] = []
         waiting = [*self.branches.values()]
         while waiting:

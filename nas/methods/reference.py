@@ -1,4 +1,4 @@
-"""Reference networks: members of a search's feasible set that scores are made relative to."""
+"""Reference networks: sampled feasible members, relative to which scores are computed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _TRIES = 20
 
 
 def reference_networks(sampler: BudgetSampler, count: int, *, seed: int) -> list[Architecture]:
-    """Different feasible architectures, sampled by layout; fewer than `count` where there are no more."""
+    """Returns distinct feasible architectures, sampled by layout; fewer than `count` if there are no more."""
     rng, found = random.Random(f"reference-{seed}"), dict[str, Architecture]()
     for _ in range(_TRIES * count):
         if len(found) == count:

@@ -1,6 +1,6 @@
-"""An option, declared once as a field of a frozen dataclass: name, type and default are the field's, the rest is here.
+"""Options are declared once, as fields of a frozen dataclass with name, type and default; `Option` has the rest.
 
-Parser, checks and the page of options (`nas.options.page`) follow from the declaration.
+Parser, checks and the options page (`nas.options.page`) are made from the declaration.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ class Declares(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """What is declared of an option beside its field's name, type and default.
+    """The metadata of an option, in addition to its field's name, type and default.
 
     Attributes:
-        kind: How its values are read and checked.
-        help: One line for people, without the default.
-        default_help: What the default does, where its value does not say it.
-        group: Under which heading a help text lists it.
-        required: Whether None, the default, is no value that may be given.
+        kind: How its values are parsed and checked.
+        help: One line of help, without the default.
+        default_help: What the default does, if the value alone does not tell.
+        group: The heading under which a help text lists it.
+        required: Whether a value must be given; the default is then None.
     """
 
     kind: Kind
@@ -41,7 +41,7 @@ class Option:
 def option(
     default: Any = None, *, kind: Kind, help: str, default_help: str = "", group: str = "", required: bool = False
 ) -> Any:
-    """A dataclass field that declares an option; without a default where it is required."""
+    """Returns a dataclass field that declares an option; it has no default if the option is required."""
     declared = Option(kind=kind, help=help, default_help=default_help, group=group, required=required)
     if required and default is None:
         return dataclasses.field(metadata={"option": declared})
@@ -49,19 +49,19 @@ def option(
 
 
 def declared(owner: type[Declares] | Declares) -> dict[str, Option]:
-    """The options of a dataclass by name, in the order in which they stand there."""
+    """Returns the options of a dataclass by name, in the order of its fields."""
     return {each.name: each.metadata["option"] for each in dataclasses.fields(owner) if "option" in each.metadata}
 
 
 def defaults(owner: type[Declares] | Declares) -> dict[str, Any]:
-    """The defaults of a dataclass's options; None for those that have none."""
+    """Returns the defaults of a dataclass's options; None for those that have none."""
     return {
         each.name: None if each.default is dataclasses.MISSING else each.default for each in dataclasses.fields(owner)
     }
 
 
 def default_text(each: Option, default: Any) -> str:
-    """What a help text says of an option's default; "" where there is none."""
+    """Returns the text of an option's default for a help text; "" if there is none."""
     if each.default_help or default is None or default == ():
         return each.default_help
     return ("no", "yes")[default] if isinstance(default, bool) else str(default)
@@ -71,7 +71,7 @@ def check_values(owner: Declares) -> None:
     """Checks the value of every option of a dataclass.
 
     Raises:
-        OptionError: One line with the option, its value and what would work, for the first that is wrong.
+        OptionError: For the first wrong value; its line has the option, the value and a remedy.
         BudgetError: The same, for a budget.
     """
     without = defaults(owner)
@@ -83,13 +83,13 @@ def check_values(owner: Declares) -> None:
 
 
 def not_default(owner: Declares) -> dict[str, Any]:
-    """The options of a dataclass that are not at their default."""
+    """Returns the options of a dataclass that differ from their defaults."""
     without = defaults(owner)
     return {name: value for name in declared(owner) if (value := getattr(owner, name)) != without[name]}
 
 
 def words_of(values: Mapping[str, Any]) -> list[str]:
-    """What is typed for some options: "--batch-size 64", "--no-onnx", "--budget 4.2GFLOPs"."""
+    """Returns the command line words of options: "--batch-size 64", "--no-onnx", "--budget 4.2GFLOPs"."""
     words: list[str] = []
     for name, value in values.items():
         if name == "budgets":

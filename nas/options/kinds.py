@@ -1,4 +1,4 @@
-"""The kinds of values that options have: how each is read from a word of the command line, checked and described."""
+"""The types of option values: how each is parsed from the command line, checked and described."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from nas.registry import unknown
 
 
 def flag(name: str) -> str:
-    """The command line's spelling: "batch_size" is "--batch-size"; "budgets", given one by one, is "--budget"."""
+    """Returns an option's flag: "--batch-size" for "batch_size", and "--budget" for "budgets", given one by one."""
     return "--budget" if name == "budgets" else "--" + name.replace("_", "-")
 
 
 class Kind(ABC):
-    """A kind of value.
+    """A type of option value.
 
     Attributes:
-        metavar: What stands for the value in a help text; "" for a switch.
+        metavar: Placeholder of the value in a help text; "" for a switch.
     """
 
     metavar: str = "X"
 
     @abstractmethod
     def check(self, name: str, value: object) -> None:
-        """Raises `OptionError` unless `value` is one that the option `name` can have."""
+        """Raises `OptionError` unless `value` is valid for the option `name`."""
 
     def read(self, name: str, word: str) -> Any:
-        """The value that a word of the command line writes, checked."""
+        """Parses and checks a word of the command line."""
         self.check(name, word)
         return word
 
     def describe(self) -> str:
-        """What values there are, for a page of options; "" where the help text says it."""
+        """Returns the valid values as text for the options page; "" if the help text has them."""
         return ""
 
 
@@ -80,7 +80,7 @@ class Duration(Kind):
     """Seconds as a whole number; written with or without a unit, as 90, 90s, 20min, 2h or 1h30min.
 
     Attributes:
-        low: The least that makes sense, in seconds.
+        low: The smallest valid value, in seconds.
     """
 
     low: int
@@ -106,7 +106,7 @@ class Duration(Kind):
 
 @dataclass(frozen=True, slots=True)
 class Choice(Kind):
-    """One of some names, or of those that `names` gives when it is asked: plug-ins may add to them."""
+    """One of several names; `names` may be a function that returns them, since plug-ins may add some."""
 
     names: tuple[str, ...] | Callable[[], Iterable[str]]
     metavar: str = "X"
@@ -124,7 +124,7 @@ class Choice(Kind):
 
 @dataclass(frozen=True, slots=True)
 class Switch(Kind):
-    """True or false; `optional` may be None as well, which is resolved when the search begins."""
+    """True or false; if `optional`, also None, which is resolved when the search begins."""
 
     optional: bool = False
     metavar: str = ""
@@ -168,7 +168,7 @@ class Share(Kind):
 
 @dataclass(frozen=True, slots=True)
 class Device(Kind):
-    """A kind of device; whether this machine has it is found out later."""
+    """A device name; whether this machine has the device is checked later."""
 
     metavar: str = "D"
 
@@ -181,7 +181,7 @@ class Device(Kind):
 
 @dataclass(frozen=True, slots=True)
 class Cluster(Kind):
-    """The address of a Ray cluster; whether it answers is found out later."""
+    """The address of a Ray cluster; whether it can be reached is checked later."""
 
     metavar: str = "ADDRESS"
 
@@ -190,7 +190,7 @@ class Cluster(Kind):
             value == "auto" or re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+):\d{1,5}", value)
         )
         if not named:
-            hint = " Ray Client addresses are not taken: run nas-search on a node of the cluster, as by ray job submit."
+            hint = " Ray Client addresses are not supported: run nas-search on a node of the cluster (ray job submit)."
             raise OptionError(
                 f"--ray must be auto or HOST:PORT, but got {shown(value)}: give the address that `ray start` printed, "
                 f"such as --ray 10.0.0.1:6379.{hint if str(value).startswith('ray://') else ''}"
@@ -208,14 +208,14 @@ class Budgets(Kind):
         parse_budgets(value)  # pyright: ignore[reportUnknownArgumentType]
 
     def read(self, name: str, word: str) -> str:
-        return word  # all of them are parsed together: two may not bound one metric
+        return word  # parsed all together later: no two may bound one metric
 
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def check_text(name: str, value: object) -> None:
-    """Raises `OptionError` unless `value` is a text that is not blank."""
+    """Raises `OptionError` unless `value` is a string that is not blank."""
     if not isinstance(value, str) or not value.strip() or "\0" in value:
         raise OptionError(f"{flag(name)} must be a name or a path, but got {shown(value)}.")
 
@@ -237,18 +237,18 @@ def check_whole(name: str, value: object, low: int, high: int, example: int) -> 
 
 
 def check_device(value: object) -> None:
-    """Raises `OptionError` unless `value` names a kind of device."""
+    """Raises `OptionError` unless `value` is a device name."""
     if not isinstance(value, str) or not (value in DEVICES or re.fullmatch(r"cuda:[0-9]{1,3}", value)):
         raise OptionError(unknown("value of --device", value, (*DEVICES, "cuda:0")))
 
 
 def one_of(known: Iterable[str]) -> str:
-    """Names for a help text: "a, b or c"."""
+    """Returns names joined for a help text: "a, b or c"."""
     *most, last = known
     return f"{', '.join(most)} or {last}" if most else last
 
 
 def shown(value: object) -> str:
-    """A value for a message: on one line, clipped."""
+    """Returns a value as text for a message: on one line, clipped."""
     text = repr(value) if isinstance(value, str) else str(value)
     return " ".join(text[:60].split())

@@ -1,4 +1,4 @@
-"""The search methods by name, and the options that belong to each; a method is imported when it is first asked for."""
+"""The search methods by name, and the options of each; a method is imported when it is first used."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodOptions:
-    """The options of a search method; a method that has some declares them in a subclass.
+    """The options of a search method; a method with options declares them in a subclass.
 
     Attributes:
-        ranking_uses: The options of `nas rank` that the method uses there.
-        ranking_needs_space: Whether it scores members of one space alone.
+        ranking_uses: The options of `nas rank` that the method uses.
+        ranking_needs_space: Whether the method can score only members of one space.
     """
 
     ranking_uses: ClassVar[frozenset[str]] = frozenset()
     ranking_needs_space: ClassVar[bool] = False
 
     def validate(self, search: SearchOptions) -> None:
-        """Checks every value, and what the options say together with those of the search.
+        """Checks every value, and that the options agree with those of the search.
 
         Raises:
             OptionError: For the first that is wrong.
@@ -36,12 +36,12 @@ class MethodOptions:
         check_values(self)
 
     def absolute(self) -> MethodOptions:
-        """The same options with paths that hold from any folder."""
+        """Returns the same options with absolute paths."""
         return self
 
     @property
     def data_run(self) -> str | None:
-        """The run whose data a search reads if it is given none."""
+        """Returns the run whose data a search uses if no `--data` is given."""
         return None
 
 
@@ -53,7 +53,7 @@ class MethodEntry:
         method: The class, a `nas.methods.protocol.SearchMethod`, or "module:name" of it.
         options: Its options' class, or "module:name" of it.
         report: Its `nas.methods.protocol.report.MethodReport`, or "module:name" of it.
-        about: What it scores by, in half a line.
+        about: Half a line on how it scores.
     """
 
     method: Any
@@ -62,15 +62,15 @@ class MethodEntry:
     about: str = ""
 
     def load(self) -> Any:
-        """The method's class."""
+        """Returns the method's class."""
         return loaded(self.method)
 
     def load_report(self) -> Any:
-        """What it says in a run's report; nothing else of the method is imported."""
+        """Returns the method's report class; imports nothing else of the method."""
         return loaded(self.report)
 
     def options_type(self) -> type[MethodOptions]:
-        """The class of its options."""
+        """Returns the class of the method's options."""
         return loaded(self.options)
 
 
@@ -129,19 +129,19 @@ def register_method(
     report: Any = "nas.methods.protocol.report:PLAIN_REPORT",
     about: str = "",
 ) -> None:
-    """Adds a search method from outside the package; `--method NAME` takes it from then on.
+    """Adds a search method from outside the package; `--method NAME` then accepts it.
 
     Args:
         method: A class with the interface of `nas.methods.protocol.SearchMethod`.
         options: Its options, a subclass of `MethodOptions`.
-        report: What it says in a run's report, a `nas.methods.protocol.report.MethodReport`.
-        about: What it scores by, in half a line.
+        report: Its section of a run's report, a `nas.methods.protocol.report.MethodReport`.
+        about: Half a line on how it scores.
     """
     METHODS.add(name, MethodEntry(method=method, options=options, report=report, about=about))
 
 
 def methods_with_options() -> dict[type[MethodOptions], list[str]]:
-    """The classes of options that declare any, each with the names of the methods that take them."""
+    """Returns the option classes that declare any option, each with the names of the methods that take it."""
     found: dict[type[MethodOptions], list[str]] = {}
     for name in METHODS:
         kind = METHODS[name].options_type()
@@ -151,7 +151,7 @@ def methods_with_options() -> dict[type[MethodOptions], list[str]]:
 
 
 def option_owners() -> dict[str, list[str]]:
-    """The options of methods, by name, with the methods that each belongs to."""
+    """Returns all method options by name, with the methods that each belongs to."""
     owners: dict[str, list[str]] = {}
     for kind, names in methods_with_options().items():
         for name in declared(kind):
@@ -160,9 +160,9 @@ def option_owners() -> dict[str, list[str]]:
 
 
 def infer_method(given: Mapping[str, Any]) -> str:
-    """The method that options of methods belong to; the default without any.
+    """Returns the method that the given method options belong to; the default method if none are given.
 
-    Of methods that have all of these options, it is the first whose options take the values.
+    If several methods have all of these options, it is the first that accepts the values.
 
     Raises:
         OptionError: If no method has them all.
@@ -184,10 +184,10 @@ def infer_method(given: Mapping[str, Any]) -> str:
 
 
 def method_of(given: Mapping[str, Any]) -> tuple[str, MethodOptions]:
-    """The method that a search's options name, or belong to, and its own options among them.
+    """Returns the method that the options name or imply, and the method's own options among them.
 
     Args:
-        given: Options of any kind by name; None is one that was not given.
+        given: Options of any kind by name; None means not given.
 
     Raises:
         OptionError: If the method is unknown, or an option belongs to another one.
@@ -201,10 +201,10 @@ def method_of(given: Mapping[str, Any]) -> tuple[str, MethodOptions]:
 
 
 def method_options(method: str, given: Mapping[str, Any]) -> MethodOptions:
-    """The options of a method from plain values.
+    """Returns the options of a method from plain values.
 
     Raises:
-        OptionError: If the method is unknown, or one of them belongs to other methods alone.
+        OptionError: If the method is unknown, or an option belongs only to other methods.
     """
     kind = METHODS[method].options_type()
     for name, value in given.items():
@@ -218,7 +218,7 @@ def method_options(method: str, given: Mapping[str, Any]) -> MethodOptions:
 
 
 def methods_about() -> list[tuple[list[str], str]]:
-    """What each method scores by, with all of the methods that say the same."""
+    """Returns the descriptions of the methods; methods with the same description are grouped."""
     found: dict[str, list[str]] = {}
     for name in METHODS:
         found.setdefault(METHODS[name].about, []).append(name)

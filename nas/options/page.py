@@ -1,4 +1,4 @@
-"""The page of options in the documentation, from the declarations: `python -m nas.options.page > docs/options.md`."""
+"""Generates the options page of the docs from the declarations: `python -m nas.options.page > docs/options.md`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from nas.options.searchers import SEARCHERS, SEARCHERS_ABOUT
 _INTRODUCTION = """\
 # Options of a search
 
-All options of `nas-search`, which is `nas search`. Only `--space` and `--budget` are needed: what is
-left out is planned for the machine and the data, and "planned" below means that. In Python the same
+All options of `nas-search` (the same as `nas search`). Only `--space` and `--budget` are required;
+"planned" below means that the value depends on the machine and the data. In Python the same
 names are arguments of `nas.SearchOptions.of`, with `_` for `-`; budgets are the list `budgets`.
 
 `python -m nas.options.page` writes this page from the declarations in [nas/options](../nas/options)
@@ -25,19 +25,19 @@ declaration."""
 _METHODS = """\
 ## Methods
 
-`--method` says how architectures get scores. Left out, it is the method that the other options belong
-to: `--epochs` asks for a supernet, `--teacher` for blocks. An option of another method is refused."""
+`--method` chooses how architectures are scored. Without it, the other options imply the method:
+`--epochs` the supernet, `--teacher` the block-wise method. Options of another method are an error."""
 
 _SEARCHERS = """\
 ## Searchers
 
-`--searcher` says what proposes architectures to score. Cost is multiply-adds."""
+`--searcher` chooses the algorithm that proposes architectures to score. Costs are those of `--objective`."""
 
 Row = Sequence[str]
 
 
 def page() -> str:
-    """The whole page, in Markdown."""
+    """Returns the whole page in Markdown."""
     common, without = declared(SearchOptions), defaults(SearchOptions)
     parts = [_INTRODUCTION]
     for heading, names in SearchOptions.typed().items():

@@ -1,4 +1,4 @@
-"""Every option of a search as one immutable value, each declared once. `None` means "planned for this machine"."""
+"""All options of a search as one immutable value, each declared once. `None` means "planned for this machine"."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ _RESULTS, _MACHINE = "results", "machine"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchOptions:
-    """Everything that a person asks of one search.
+    """The options of one search.
 
-    `SearchOptions.of` takes the options of the method beside the others, as the command line does.
+    Like the command line, `SearchOptions.of` takes the options of the method together with all others.
     """
 
     space: str = option(
@@ -43,7 +43,7 @@ class SearchOptions:
     budgets: tuple[str, ...] = option(
         (),
         kind=Budgets(),
-        help="most a network may cost: 4.2GFLOPs, 600MMACs, 25Mparams; one per metric",
+        help="upper bound on a network's cost: 4.2GFLOPs, 600MMACs, 25Mparams; one per metric",
         group=_WHAT,
     )
     data: str = option(
@@ -53,11 +53,11 @@ class SearchOptions:
         group=_TRAINING,
     )
     min_share: float = option(
-        0.75, kind=Share("the budget", 0.75), help="least share of the budget that a network uses", group=_WHAT
+        0.75, kind=Share("the budget", 0.75), help="least share of the budget that a network must use", group=_WHAT
     )
     resolution: int | None = option(
         kind=Whole(8, 4096, 224, "R"),
-        help="image side that the budget is counted at",
+        help="image side at which costs are counted",
         default_help="the space's own",
         group=_WHAT,
     )
@@ -65,13 +65,13 @@ class SearchOptions:
     method: str = option(
         DEFAULT_METHOD,
         kind=Choice(lambda: METHODS, "M"),
-        help="how architectures get scores, by a method of the list below",
-        default_help=f"{DEFAULT_METHOD}, or the method of the other options",
+        help="how architectures are scored: a method of the list below",
+        default_help=f"{DEFAULT_METHOD}, or the method that the other options imply",
         group=_HOW,
     )
     searcher: str | None = option(
         kind=Choice(lambda: SEARCHERS, "S"),
-        help="what proposes architectures, by a searcher of the list below",
+        help="algorithm that proposes architectures, of the list below",
         default_help="bo, or evolution for a method whose scores are free",
         group=_HOW,
     )
@@ -81,7 +81,7 @@ class SearchOptions:
     )
     time: int | None = option(
         kind=Duration(30),
-        help="time to plan the search for, such as 20min or 2h, by how fast this machine trains",
+        help="time to plan the search for, such as 20min or 2h, from this machine's measured speed",
         default_help="planned by the size of the data",
         group=_HOW,
     )
@@ -91,7 +91,7 @@ class SearchOptions:
     finalist_epochs: int | None = option(
         kind=Whole(1, 1_000_000, 30), help="training epochs of each finalist", default_help="planned", group=_HOW
     )
-    metric: str = option("accuracy", kind=Choice(QUALITY_METRICS, "M"), help="measure of quality", group=_TRAINING)
+    metric: str = option("accuracy", kind=Choice(QUALITY_METRICS, "M"), help="metric of quality", group=_TRAINING)
     objective: str | None = option(
         kind=Objectives(),
         help="costs to minimize beside the score: macs, params, latency or memory; several with commas",
@@ -100,7 +100,7 @@ class SearchOptions:
     )
     train_resolution: int | None = option(
         kind=Whole(8, 4096, 64, "R"),
-        help="image side that networks are trained at",
+        help="image side at which networks are trained",
         default_help="the images' own if time allows",
         group=_TRAINING,
     )
@@ -114,7 +114,7 @@ class SearchOptions:
     on_corrupt: str = option(
         "skip",
         kind=Choice(ON_CORRUPT, "WHAT"),
-        help="if images cannot be read, skip them or refuse the whole data set",
+        help="skip images that cannot be read, or stop with an error",
         group=_TRAINING,
     )
     early_stopping: bool = option(
@@ -136,7 +136,7 @@ class SearchOptions:
         kind=Whole(1, 1024, 2), help="CPU threads of training", default_help="one per core", group=_MACHINE
     )
     batch_size: int | None = option(
-        # Two images are the least that BatchNorm can train on.
+        # BatchNorm needs at least two images in training.
         kind=Whole(2, 65_536, 64),
         help="images per training step",
         default_help="by the size of the data",
@@ -152,7 +152,7 @@ class SearchOptions:
     workers: int | None = option(
         kind=Whole(0, 10_000, 2),
         help="Ray worker processes that score and train side by side; 0 uses this process alone",
-        default_help="0, or what the cluster of --ray has room for",
+        default_help="0, or as many as the cluster of --ray has room for",
         group=_MACHINE,
     )
     ray: str | None = option(
@@ -164,8 +164,8 @@ class SearchOptions:
     job_threads: int = option(1, kind=Whole(1, 1024, 2), help="CPU threads of one scoring job", group=_MACHINE)
     job_timeout: int | None = option(
         kind=Whole(1, 10_000_000, 600, "S"),
-        help="seconds after which a job of a worker is tried again",
-        default_help="many times what others took",
+        help="seconds after which a worker's job is retried",
+        default_help="a multiple of the time that other jobs took",
         group=_MACHINE,
     )
     method_options: MethodOptions | None = None
@@ -180,7 +180,7 @@ class SearchOptions:
 
     @classmethod
     def of(cls, **given: Any) -> SearchOptions:
-        """The options given, those of the method among them; a method that is left out follows from these.
+        """Returns search options, where those of the method may be among `given`; they imply the method if it is not.
 
         Raises:
             OptionError: If a name is unknown, or an option belongs to another method.
@@ -198,28 +198,28 @@ class SearchOptions:
 
     @classmethod
     def typed(cls) -> dict[str, list[str]]:
-        """The names of the options that can be typed, by heading, in the order of a help text."""
+        """Returns the names of the options with a flag by heading, in the order of a help text."""
         groups: dict[str, list[str]] = {heading: [] for heading in (_WHAT, _HOW, _TRAINING, _MACHINE, _RESULTS)}
         for name, each in declared(cls).items():
             groups[each.group].append(name)
         return groups
 
     def replaced(self, **given: Any) -> SearchOptions:
-        """The same options but for those given; those of the method are kept where the method stays."""
+        """Returns a copy with the given options replaced; method options are kept unless the method changes."""
         stays = given.get("method", self.method) == self.method
         own = not_default(self.of_method()) if stays else {}
         return type(self).of(**{**{name: getattr(self, name) for name in declared(self)}, **own, **given})
 
     def of_method(self) -> MethodOptions:
-        """The options that belong to the method."""
+        """Returns the options that belong to the method."""
         assert self.method_options is not None, "an unknown method has no options"
         return self.method_options
 
     def validate(self) -> None:
-        """Checks every option that can be checked without looking at the space, the data or the machine.
+        """Checks every option as far as possible without the space, the data or the machine.
 
         Raises:
-            OptionError: One line with the option, its value and what would work, for the first that is wrong.
+            OptionError: For the first wrong value; its line has the option, the value and a remedy.
             BudgetError: The same, for a budget.
         """
         check_values(self)
@@ -231,11 +231,11 @@ class SearchOptions:
         check_objectives(self.objective, self.budgets)
         if self.ray is not None and self.workers == 0:
             raise OptionError(
-                f"--ray {self.ray} --workers 0: workers are what a cluster is for. Leave out one of the two."
+                f"--ray {self.ray} --workers 0: a search on a cluster needs workers. Leave out one of the two."
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON with every option, in the order above; those of the method in a mapping of their own."""
+        """Returns all options as plain JSON, in the order above; those of the method as a nested mapping."""
         plain = {name: getattr(self, name) for name in declared(self)}
         plain["budgets"] = list(self.budgets)
         plain["method_options"] = dataclasses.asdict(self.of_method())
@@ -243,10 +243,10 @@ class SearchOptions:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> SearchOptions:
-        """The options that `to_dict` wrote, checked.
+        """Restores and checks options that `to_dict` wrote.
 
         Raises:
-            OptionError: If a name is unknown, `space` is missing or a value means nothing.
+            OptionError: If a name is unknown, `space` is missing or a value is invalid.
         """
         own = plain.get("method_options", {})
         if not isinstance(own, Mapping):
@@ -257,10 +257,10 @@ class SearchOptions:
         return options
 
     def command(self, **instead: Any) -> list[str]:
-        """What is typed to ask for this search once more: the command, the data and what else is not at its default.
+        """Returns the command line that repeats this search: the command, the data and all non-default options.
 
         Args:
-            instead: Options that take the place of those given; the run directory is left out.
+            instead: Options to replace; the run directory is left out.
         """
         asked = self.replaced(**instead) if instead else self
         given = {"space": asked.space, **not_default(asked), "data": asked.data}

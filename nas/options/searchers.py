@@ -1,4 +1,4 @@
-"""The searchers by name; the module of one is imported when it is first used."""
+"""The searchers by name; a searcher's module is imported when it is first used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SEARCHERS: PlugIns[Any] = PlugIns(
         "random": "nas.searchers.random_search:RandomSearch",
     },
 )
-"""What makes a searcher, a `nas.searchers.searcher.MakesSearcher`, by name; `SEARCHERS.add(name, …)` adds one."""
+"""Factories of searchers (`nas.searchers.searcher.MakesSearcher`) by name; `SEARCHERS.add(name, …)` adds one."""
 
 SEARCHERS_ABOUT = {
     "evolution": (
@@ -35,5 +35,5 @@ WHERE_FREE, WHERE_NOT = "evolution", "bo"
 
 
 def default_searcher(*, free_scores: bool) -> str:
-    """Returns the searcher of a method whose scores take no longer than proposals, or of any other."""
+    """Returns the default searcher: one for methods whose scores are free, another for all others."""
     return WHERE_FREE if free_scores else WHERE_NOT

@@ -1,4 +1,4 @@
-"""Whether attention has anything to attend to at the resolution that networks are trained at."""
+"""Check that attention sees enough positions at the training resolution."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _MOST_LAYOUTS = 32
 
 
 def attention_caution(sampler: BudgetSampler, *, resolution: int, train_resolution: int) -> str | None:
-    """A sentence where an attention stage would see fewer than 7x7 positions; None where none does.
+    """Returns a caution if an attention stage would see fewer than 7x7 positions, else None.
 
     Args:
-        resolution: What budgets are counted at.
+        resolution: The resolution at which costs are counted.
     """
     rng, smallest = random.Random(0), dict[int, int]()
     for layout in sampler.layouts[:_MOST_LAYOUTS]:
@@ -33,8 +33,8 @@ def attention_caution(sampler: BudgetSampler, *, resolution: int, train_resoluti
         return None
     seen = ", ".join(f"{side}x{side} in stage {number}" for number, side in sorted(few.items()))
     wanted = max(math.ceil(LEAST_SIDE * resolution / smallest[number]) for number in few)
-    remedy = f"--train-resolution {wanted} shows it all" if wanted <= resolution else "A larger --resolution shows more"
+    remedy = f"Use --train-resolution {wanted}" if wanted <= resolution else "Use a larger --resolution"
     return (
-        f"At {train_resolution} pixels attention sees few positions ({seen}; below {LEAST_SIDE}x{LEAST_SIDE} a "
-        f"convolution sees nearly as much), so accuracies say little of what it is worth. {remedy}."
+        f"At {train_resolution} pixels attention sees few positions ({seen}; below {LEAST_SIDE}x{LEAST_SIDE}, a "
+        f"convolution sees nearly as much), so accuracies hardly show its benefit. {remedy}."
     )

@@ -15,7 +15,7 @@ from nas.trial import Trial, trial_seed
 
 
 def search_candidates(context: Context, source: ScorerSource) -> list[Trial]:
-    """Scores candidates, wherever the context's backend runs jobs; returns all trials, in order.
+    """Scores candidates on the context's backend; returns all trials, in order.
 
     Raises:
         NasError: If no architecture could be scored.
@@ -36,13 +36,13 @@ def search_candidates(context: Context, source: ScorerSource) -> list[Trial]:
 
 
 def score_candidates(context: Context, executor: Executor) -> list[Trial]:
-    """Scores `plan.trials` architectures, those on record included; returns all, in order.
+    """Scores architectures until `plan.trials` are on record; returns all trials, in order.
 
     Raises:
         NasError: If no architecture could be scored.
     """
     plan, options, progress = context.plan, context.options, context.progress
-    assert options.searcher is not None, "what proposes is settled when a run is planned"
+    assert options.searcher is not None, "a plan names its searcher"
     searcher = make_searcher(
         options.searcher,
         context.sampler,
@@ -65,7 +65,7 @@ def score_candidates(context: Context, executor: Executor) -> list[Trial]:
 
 
 def _batch(context: Context, searcher: Any, executor: Executor, trials: list[Trial]) -> bool:
-    """Scores what is left of one batch; False if there was nothing new to propose."""
+    """Scores the rest of one batch; returns False if there was nothing new to propose."""
     plan, seed = context.plan, context.options.seed
     batch, done = divmod(len(trials), plan.population)
     size = min(plan.population, plan.trials - batch * plan.population)

@@ -1,4 +1,4 @@
-"""How much disk a run takes at most: said beforehand, and asked for before anything is trained."""
+"""Upper bound of a run's disk use: announced, and checked against free space before anything is trained."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from nas.spaces import END, START, Node
 from nas.training.checkpoint import size_on_disk
 
 _BINS = 256
-# Events, tables, plots and the page: what there is in any run, and what grows with the trials.
+# Events, tables, plots and the page: a constant per run, and a part per trial.
 _FIXED, _PER_TRIAL = 8_000_000, 16_000
-# A network's file beside its parameters: BatchNorm's statistics, names, the code, the card.
+# The part of a network's files other than parameters: BatchNorm's statistics, names, the code, the card.
 _NETWORK_SHARE, _NETWORK_FIXED = 1.1, 500_000
 
 
 def most_bytes(plan: Plan, method: SearchMethod[Any], searched: BudgetSampler, *, at_once: int) -> dict[str, int]:
-    """The most that a run's folder takes at any time, by phase.
+    """Returns the most bytes that a run's folder takes at any time, by phase.
 
-    Of a finalist that is stopped because others are ahead, the last two checkpoints and the best remain.
+    A finalist that is stopped because others are ahead keeps its last two checkpoints and its best.
 
     Args:
-        searched: What finalists come from.
-        at_once: Finalists that are trained side by side, some of which may be stopped; 0 for one after the other.
+        searched: Sampler of the space that finalists come from.
+        at_once: Number of finalists trained in parallel, some of which may be stopped; 0 if trained in sequence.
     """
     network = int(_NETWORK_SHARE * 4 * most_params(searched)) + _NETWORK_FIXED
     own = method.disk(plan, network=network)
@@ -42,23 +42,22 @@ def most_bytes(plan: Plan, method: SearchMethod[Any], searched: BudgetSampler, *
         **({} if method.phase is None else {method.phase: own.training}),
         "search": own.kept,
         "finalists": own.kept + finalists + min(max(1, at_once), plan.finalists) * 3 * 3 * network,
-        # Each winner as weights and as ONNX, the one in the making beside them.
+        # Weights and ONNX of each winner, plus the temporary copy of the one being exported.
         "export": own.kept + finalists + (plan.finalists + 1) * 2 * network,
     }
     return {phase: count + other for phase, count in most.items()}
 
 
 def most_training_bytes(network: torch.nn.Module) -> int:
-    """The most that training and exporting one network takes."""
+    """Returns the most bytes that training and exporting one network takes."""
     weights, whole = (size_on_disk(network, moments=moments) for moments in (0, 2))
     return 3 * whole + weights + 4 * weights + _FIXED
 
 
 def most_params(sampler: BudgetSampler) -> int:
-    """No member within a sampler's bounds has more parameters.
+    """Returns an upper bound of the parameters of all members within a sampler's bounds.
 
-    Exact where parameters are bounded; else over multiply-adds that are rounded down, so that the answer is a little
-    too high rather than too low.
+    Exact if parameters are bounded; otherwise multiply-adds are rounded down, so the bound is slightly too high.
     """
     bounds = dict(zip(sampler.counted.metrics, sampler.counted.bounds, strict=True))
     most = sampler.extremes("params")[1]
@@ -68,7 +67,7 @@ def most_params(sampler: BudgetSampler) -> int:
 
 
 def _most_of_layout(sampler: BudgetSampler, layout: str, bound: int) -> int:
-    """Over the graph of decisions, the most parameters by the node reached and the multiply-adds spent."""
+    """Returns the most parameters of a layout, by dynamic programming over the decision graph and the MACs spent."""
     graph = sampler.costs.graph(layout)
     best: dict[Node, np.ndarray] = {START: np.zeros(_BINS + 1)}
     for node in graph.nodes[:-1]:
@@ -87,10 +86,10 @@ def _most_of_layout(sampler: BudgetSampler, layout: str, bound: int) -> int:
 
 
 def check_room(folder: Path, needed: int) -> int:
-    """Bytes that are free where a folder is or will be.
+    """Checks that a folder has room on its disk; returns the free bytes.
 
     Args:
-        needed: Bytes that the folder will hold at most; those that it holds already are not asked for again.
+        needed: Upper bound of the folder's final size; bytes that it holds already count as available.
 
     Raises:
         RunError: If there are fewer.
@@ -98,14 +97,14 @@ def check_room(folder: Path, needed: int) -> int:
     free, used = free_bytes(folder), folder_bytes(folder)
     if needed - used > free:
         raise RunError(
-            f"{folder} may take {megabytes(needed)} and {megabytes(free)} are free there. Free some space, choose "
+            f"{folder} may take {megabytes(needed)}, but only {megabytes(free)} are free. Free some space, choose "
             "another --out, or ask for fewer --finalists."
         )
     return free
 
 
 def free_bytes(folder: Path) -> int:
-    """Bytes that may still be written where a folder is or will be."""
+    """Returns the free bytes of the disk that a folder is or will be on."""
     there = folder.absolute()
     while not there.exists():
         there = there.parent
@@ -113,18 +112,18 @@ def free_bytes(folder: Path) -> int:
 
 
 def folder_bytes(folder: Path) -> int:
-    """Bytes of all files in a folder, each counted once however many names it has."""
+    """Returns the bytes of all files in a folder; hard links to one file are counted once."""
     seen: dict[tuple[int, int], int] = {}
     for parent, _, names in os.walk(folder):
         for name in names:
             try:
                 found = os.lstat(os.path.join(parent, name))
             except OSError:
-                continue  # gone while we looked
+                continue  # deleted in the meantime
             seen[found.st_dev, found.st_ino] = found.st_size
     return sum(seen.values())
 
 
 def megabytes(count: int) -> str:
-    """A size for people."""
+    """Formats a size for people."""
     return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{max(1, round(count / 1e6))} MB"

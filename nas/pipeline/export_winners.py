@@ -1,4 +1,4 @@
-"""The last phase: the finalists, best first, written as folders that need nothing of this program."""
+"""The last phase: exports the finalists, best first, as folders that do not depend on this package."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Winner:
     Attributes:
         rank: By accuracy on search-validation, from 1.
         validation_error: Standard error of the validation accuracy.
-        on_front: Whether no other finalist is as accurate and costs no more.
+        on_front: Whether it is on the Pareto front of validation accuracy and cost.
         chosen_by: What made it a finalist: "score", the name of a count, or "random".
         latency_s, setting: As it was measured, where a budget bounds a latency.
         peak_memory_bytes: Of one inference, where a budget bounds it.
@@ -48,17 +48,17 @@ class Winner:
 
     @classmethod
     def of(cls, event: WinnerExported, path: Path) -> Winner:
-        """The winner that an event recorded.
+        """Returns the winner that an event recorded.
 
         Args:
-            path: The run.
+            path: The run directory.
         """
         names = [each.name for each in fields(cls) if each.name != "path"]
         return cls(path=str(path / event.path), **{name: getattr(event, name) for name in names})
 
 
 def export_winners(context: Context, finalists: Sequence[Finalist]) -> list[Winner]:
-    """Exports all finalists, best first; a winner that is on record and on disk is left as it is."""
+    """Exports all finalists, best first; skips winners that are already recorded and on disk."""
     run, data, progress = context.run, context.data, context.progress
     recorded = {event.rank: event for event in run.events(WinnerExported)}
     fronts = on_front(finalists, objectives(context.options.objective, context.budgets))
@@ -82,7 +82,7 @@ def export_winners(context: Context, finalists: Sequence[Finalist]) -> list[Winn
             )
             event = WinnerExported(
                 rank=rank,
-                # Relative to the run, which may be moved or looked at from elsewhere.
+                # Relative to the run, which may be moved.
                 path=f"winners/{rank}",
                 digest=trial.architecture.digest,
                 checks=checks,
@@ -106,7 +106,7 @@ def export_winners(context: Context, finalists: Sequence[Finalist]) -> list[Winn
 
 
 def standard_error(accuracy: float, images: int) -> float:
-    """Of an accuracy measured on so many images, by the binomial distribution."""
+    """Returns the binomial standard error of an accuracy measured on `images` images."""
     return math.sqrt(max(0.0, accuracy * (1 - accuracy)) / max(1, images))
 
 

@@ -1,4 +1,4 @@
-"""The best candidates trained from scratch, ranked by what training says, tested once."""
+"""Finalists: trained from scratch, ranked by validation accuracy, tested once."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Finalist:
 
     Attributes:
         chosen_by: What made it a finalist: "score", the name of a count, or "random".
-        validation_accuracy: On search-validation; it decides the ranks.
-        test_accuracy: On the test split, read once; it decides nothing.
+        validation_accuracy: On search-validation; determines the ranks.
+        test_accuracy: On the test split, measured once; used for no decision.
     """
 
     trial: Trial
@@ -41,11 +41,11 @@ class Finalist:
 def train_finalists(context: Context, picks: Sequence[Pick]) -> list[Finalist]:
     """Trains every finalist that the run has not recorded as trained, and tests each once.
 
-    The backend trains what it can, side by side; this process goes on from the checkpoints that are there then. A
-    training that fails, or falls behind and is stopped, is recorded and passed over; the others go on.
+    The backend trains what it can, in parallel; this process continues from the checkpoints that it left. A training
+    that fails, or is stopped because it falls behind, is recorded and skipped.
 
     Raises:
-        TrainingError: If none could be trained.
+        TrainingError: If no finalist could be trained.
     """
     plan, trials = context.plan, [pick.trial for pick in picks]
     record = _Record(context, picks)
@@ -72,7 +72,7 @@ def train_finalists(context: Context, picks: Sequence[Pick]) -> list[Finalist]:
     placed = list(enumerate(trials, start=1))
     finished = [f for place, t in placed if t.architecture.digest not in record.ended and (f := _finish(record, place))]
     if not finished and (best := record.best_stopped()) is not None:
-        # What was to beat it failed later on.
+        # The finalists that were ahead of it failed later.
         finished = [f for place, t in placed if t.architecture.digest == best and (f := _finish(record, place))]
     if not finished:
         raise TrainingError("No finalist could be trained; events.jsonl has the reasons. Try --dtype float32.")
@@ -80,14 +80,14 @@ def train_finalists(context: Context, picks: Sequence[Pick]) -> list[Finalist]:
 
 
 def _drop_others(folder: Path, digests: set[str]) -> None:
-    """Deletes the checkpoints of networks that were trained for a calibration and are no finalists."""
+    """Deletes the checkpoints of networks that were trained for a calibration and are not finalists."""
     for found in folder.iterdir() if folder.is_dir() else ():
         if found.is_dir() and found.name not in digests:
             shutil.rmtree(found, ignore_errors=True)
 
 
 class _Record:
-    """What becomes of the finalists of one run, on record; a `FinalistRecord`.
+    """Records the progress of one run's finalists; a `FinalistRecord`.
 
     Attributes:
         ended: Digests of those that failed or were stopped.
@@ -97,7 +97,7 @@ class _Record:
         self.context, self.picks, self._run = context, picks, context.run
         self.trials = [pick.trial for pick in picks]
         self._numbers = {trial.architecture.digest: trial.number for trial in self.trials}
-        # A training that goes on from a checkpoint sees some epochs again; they are on record.
+        # A resumed training repeats epochs after its checkpoint; they are recorded already.
         self._known = {(event.digest, event.epoch) for event in self._run.events(FinalistEpoch)}
 
     @property
@@ -105,7 +105,7 @@ class _Record:
         return {event.digest for event in (*self._run.events(FinalistFailed), *self._run.events(FinalistStopped))}
 
     def best_stopped(self) -> str | None:
-        """Of those that were stopped, the one that was best."""
+        """Returns the digest of the best finalist among those stopped, None if there is none."""
         events = self._run.events(FinalistStopped)
         return max(events, key=lambda event: event.validation_accuracy).digest if events else None
 
@@ -115,7 +115,7 @@ class _Record:
             self._run.append(FinalistEpoch(digest=digest, **row))
 
     def seconds(self, digest: str) -> float:
-        """How long a training took, wherever it ran."""
+        """Returns the duration of a training, on whichever process it ran."""
         rows = (event for event in self._run.events(FinalistEpoch) if event.digest == digest)
         return max((event.seconds for event in rows), default=0.0)
 
@@ -146,7 +146,7 @@ class _Record:
 
 
 def _finish(record: _Record, place: int) -> Finalist | None:
-    """Trains what is left of a finalist's training, tests it and records it, if that was not done; None if it fails."""
+    """Completes, tests and records a finalist's training, unless that is on record; returns None if it fails."""
     context, pick = record.context, record.picks[place - 1]
     trial = pick.trial
     run, data, plan, progress = context.run, context.data, context.plan, context.progress
@@ -206,7 +206,7 @@ def _why(pick: Pick) -> str:
 
 
 def ranking(finalists: Sequence[Finalist], *, seed: int) -> dict[str, Any]:
-    """How well the score, and params and MACs alone, predict the trained networks' test accuracies."""
+    """Returns how well the score, and params and MACs alone, predict the trained networks' test accuracies."""
     scored = [f for f in finalists if f.trial.score is not None]
     return rank_statistics(
         [float(f.trial.score or 0.0) for f in scored],

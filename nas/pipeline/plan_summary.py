@@ -1,4 +1,4 @@
-"""What a search says that it is about to do."""
+"""The announcement of a search: what it is about to do."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from nas.sampling import BudgetSampler
 def plan_summary(
     plan: Plan, *, first: str, details: Sequence[str], sampler: BudgetSampler, budgets: Sequence[Budget]
 ) -> list[str]:
-    """Lines for people; the last says how much of everything, and how long it may take.
+    """Returns lines for people; the last has the amounts of work and the estimated time.
 
     Args:
-        first: What scores rest on, which the last line begins with.
+        first: The work behind the scores; the last line begins with it.
         details: Further lines, before the last.
     """
     budget = " and ".join(map(str, budgets)) or "the whole space"
@@ -35,7 +35,7 @@ def plan_summary(
 
 
 def _least(sampler: BudgetSampler) -> str:
-    """Returns what feasible networks cost at least; a bound above the largest network is lowered to it."""
+    """Returns the least cost of feasible networks as text; a bound above the largest network is lowered to it."""
     share = f"{sampler.feasible.min_share:.0%} of"
     if not sampler.budgets:
         return f"{share} the largest"

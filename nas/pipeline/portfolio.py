@@ -1,8 +1,8 @@
-"""The finalists that no score chooses: what counting would have found, and one network at random.
+"""Finalists chosen independently of the score: by counting (parameters, multiply-adds), and one at random.
 
-Only training says what a score is worth. A run whose finalists were all chosen by the score cannot tell: its winner
-may be worse than the largest network that fits, and its ranking check looks at the top of one order alone. So some
-finalists are chosen by counting and by chance, and training decides between them and those of the score.
+Only training can verify a score. If the score chose all finalists, the winner might be worse than the largest network
+that fits, and the ranking check would cover only the score's top networks. So some finalists are chosen by counting and
+at random, and training decides between these and the score's.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ class Pick:
 def portfolio(
     sampler: BudgetSampler, finalists: int, *, count: str | None, trials: int, seed: int
 ) -> dict[str, Architecture]:
-    """Architectures that are finalists whatever their scores, by what chose them, at most `finalists` - 1.
+    """Returns the finalists that are chosen independently of the score, by what chose them; at most `finalists` - 1.
 
-    The best by score comes first among the finalists; then the largest feasible network by each of `BASELINES`, found
-    as a search by that count finds it, with as many trials or more; then a feasible network sampled by layout.
+    The first finalist is the best by score; then the largest feasible network by each of `BASELINES`, found by
+    evolution on that count with at least as many trials as the search; then a feasible network sampled by layout.
 
     Args:
-        count: What the search scores by, if that is a count: the score finds its best itself.
-        trials: Of the search.
+        count: The count that the search scores by, if any; the score itself finds the largest network by it.
+        trials: Number of trials of the search.
     """
     wanted: list[tuple[str, Callable[[], Architecture]]] = [
         (name, lambda name=name: _largest(sampler, name, max(_LEAST_COUNTED, trials), seed))
@@ -65,14 +65,14 @@ def choose_finalists(
     fixed: Mapping[str, Architecture] | None = None,
     front_over: Sequence[str] = (),
 ) -> list[Pick]:
-    """The best trial by score, the portfolio, then more by score.
+    """Returns the finalists: the best trial by score, the portfolio, then further trials by score.
 
     Args:
         fixed: As `portfolio` returned it; what is among the trials takes part, whether or not it could be scored.
         front_over: The objectives, where the trials cost very different amounts, so that the front goes before others.
 
     Returns:
-        At most `count`, by falling score.
+        At most `count`, by descending score.
     """
     by_score = sorted((t for t in trials if t.complete), key=lambda t: (-(t.score or 0.0), t.number))
     front = pareto_front(trials, objectives=front_over)[::-1] if front_over else []
@@ -90,9 +90,9 @@ def _score(trial: Trial) -> float:
     return float("-inf") if trial.score is None else trial.score
 
 
-@lru_cache(maxsize=8)  # a plan whose rate is measured asks for the same once more
+@lru_cache(maxsize=8)  # planning with a measured rate calls this twice with the same arguments
 def _largest(sampler: BudgetSampler, name: str, trials: int, seed: int) -> Architecture:
-    """The architecture of the highest count that evolution finds."""
+    """Returns the architecture with the highest count that evolution finds."""
     searcher, counted = make_searcher("evolution", sampler, seed=seed), list[Trial]()
     for batch in range(-(-trials // _BATCH)):
         fresh = [

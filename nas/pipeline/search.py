@@ -1,4 +1,4 @@
-"""The main job: plan, method, search, finalists, export; each step recorded, each phase resumable."""
+"""The main job: plan, train what the method needs, search, train finalists, export; every phase can be resumed."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ from nas.training.threads import threads_set
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchResult:
-    """Where the run is, what its scores were worth, and its winners, best first.
+    """The result of a search: the run directory, the ranking check of its scores, and the winners, best first.
 
     Attributes:
-        score_name: What a score is, such as "predicted accuracy after 3 epochs".
+        score_name: Description of the score, such as "predicted accuracy after 3 epochs".
     """
 
     run: str
@@ -81,14 +81,14 @@ def search(
     """Searches a space within budgets and writes everything into a fresh run directory.
 
     Args:
-        data: As `--data`. None is the data of the run whose supernet is used, else digits.
-        options: All else; its space, budgets and data are overridden by the arguments.
+        data: As `--data`. None means the data of the run whose supernet is reused, else digits.
+        options: All other options; the arguments override its space, budgets and data.
         backend: Where jobs run (`nas.executors.open_backend` for Ray); None is this process.
 
     Raises:
-        NasError: If a budget cannot be met, the data cannot be used or the folder cannot be written; before any
-            training wherever that can be known.
-        KeyboardInterrupt: On SIGINT and SIGTERM, where they have no handlers of yours, once what is done is saved.
+        NasError: If a budget cannot be met, the data cannot be used or the folder cannot be written; raised before any
+            training where possible.
+        KeyboardInterrupt: On SIGINT and SIGTERM, unless you handle them, after the state is saved.
     """
     progress = progress or Silent()
     check_budgets(budgets)
@@ -112,10 +112,10 @@ def search(
 
 
 def resume(path: str | Path, *, progress: Progress | None = None, backend: Backend | None = None) -> SearchResult:
-    """Continues a stopped run, by its own options and plan.
+    """Continues a stopped run with its own options and plan.
 
     Args:
-        backend: As for `search`; a run may continue with other workers than it began with, and its trials are the same.
+        backend: As for `search`; a run may continue with other workers than before, and gives the same trials.
 
     Raises:
         RunError: If the folder is not a run directory, is busy, or was made with another version of its space, data or
@@ -138,7 +138,7 @@ def resume(path: str | Path, *, progress: Progress | None = None, backend: Backe
 
 
 def choose_backend(options: SearchOptions, backend: Backend | None) -> Backend:
-    """The backend given, or this process where the options ask for no workers.
+    """Returns the given backend, or this process if the options ask for no workers.
 
     Raises:
         OptionError: If the options ask for workers and none are given.
@@ -151,7 +151,7 @@ def choose_backend(options: SearchOptions, backend: Backend | None) -> Backend:
 
 
 class SearchPipeline:
-    """One search: `plan_new` or `restore` refuses what cannot work, `execute` does the rest."""
+    """One search: `plan_new` or `restore` checks and prepares it, `execute` runs it."""
 
     plan: Plan
     sampler: BudgetSampler
@@ -175,7 +175,7 @@ class SearchPipeline:
     def plan_new(self, folder: Path) -> dict[str, Any]:
         """Plans a new run and reads its data; returns the run's manifest."""
         self.backend.prepare()
-        check_out(folder)  # the rest may take minutes
+        check_out(folder)  # checked first, since the rest may take minutes
         source, kept = self._plan()
         needed = disk.most_bytes(
             self.plan, self.method, self.sampler, at_once=int(self.backend.facts().get("workers", 0))
@@ -242,7 +242,7 @@ class SearchPipeline:
         return source, kept
 
     def restore(self, run: Run) -> None:
-        """Takes up the plan of a run, and reads its data."""
+        """Restores the plan of a run and reads its data."""
         self.backend.prepare()
         manifest, options, method = run.manifest, self.options, self.method
         self.plan = Plan.from_dict(manifest.get("plan", {}), method.plan_type, run.path)
@@ -262,7 +262,7 @@ class SearchPipeline:
         self._load(source, run.path, left)
 
     def execute(self, run: Run) -> SearchResult:
-        """Does what is left of all phases."""
+        """Runs the rest of all phases."""
         began = time.monotonic()
         context = Context(
             run=run,
@@ -298,12 +298,12 @@ class SearchPipeline:
         return SearchResult(run=str(run.path), ranking=found, score_name=_score_name(run), winners=winners)
 
     def _search(self, context: Context) -> Any:
-        """Trains what the method needs, then proposes and scores; what was trained is let go of afterwards."""
+        """Trains what the method needs, then proposes and scores; releases what was trained afterwards."""
         run, method = context.run, self.method
         trained: Any = None
         if method.phase is not None:
             trained = do_phase(run, method.phase, lambda: method.train(context))
-        # Finalists need a score whatever it is; and what was trained for scoring is on record now.
+        # All candidates are scored now, and the trainings behind the scores are on record.
         first = (*context.portfolio.values(), *method.first_proposals(run))
         context = replace(context, presets=(*first, *context.presets))
         return do_phase(
@@ -313,14 +313,14 @@ class SearchPipeline:
         )
 
     def _measured_rate(self, side: int, recipe: Recipe) -> float:
-        """The images a second in training, over networks such as the finalists will be."""
+        """Returns the training speed in images per second, over networks such as the finalists will be."""
         seed = self.options.seed
         finalists = portfolio(self.sampler, FINALISTS, count=None, trials=1, seed=seed).values()
         with threads_set(self.options.threads or available_cores()):
             return measure_images_per_second([each.at_resolution(side) for each in finalists], recipe)
 
     def _load(self, source: Source, folder: Path, needed_by_phase: dict[str, int]) -> None:
-        """Reads the data, once it is known that the disk has room, and says what is about to be done."""
+        """Checks the disk's free space, reads the data and announces the plan."""
         needed = max(needed_by_phase.values(), default=0)
         free = disk.check_room(folder, needed)
         self.dataset = source.load(
@@ -339,7 +339,7 @@ class SearchPipeline:
 
 
 def _finished(run: Run) -> SearchResult | None:
-    """What a run found whose work is all done; its tables and report are made again. None for other runs."""
+    """Returns the result of a finished run and rebuilds its tables and report; None if the run is not finished."""
     winners = {event.rank: event for event in run.events(WinnerExported)}
     found = run.last(RankingEvaluated)
     if run.last(RunFinished) is None or found is None or not winners:

@@ -1,4 +1,4 @@
-"""`nas train`: one architecture trained and exported by the code that trains a search's finalists."""
+"""`nas train`: trains and exports one architecture, by the code that trains a search's finalists."""
 
 from __future__ import annotations
 
@@ -44,21 +44,22 @@ def train(
     weights: str | Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Trains one architecture on a data set, tests it once and writes it as a winner is written.
+    """Trains one architecture on a data set, tests it once and exports it like a winner.
 
-    Started again with the same folder and options, it goes on from its last checkpoint. Ctrl-C writes one. What it was
-    started with is kept in `inputs.json`, so that it goes on with nothing else.
+    Called again with the same folder and options, it resumes from its last checkpoint; Ctrl-C writes one. The inputs
+    are stored in `inputs.json`, and resuming with other inputs is an error.
 
     Args:
         out: The folder; `network/` in it gets the config, code, weights, ONNX and card.
-        options: Of these, the data, epochs (as `finalist_epochs`), seed, sizes, machine and metric matter.
-        weights: A .safetensors file to begin with; tensors of another shape, such as another head, begin fresh.
+        options: Used are the data, epochs (as `finalist_epochs`), seed, sizes, machine and metric.
+        weights: A .safetensors file with initial weights; tensors whose shapes differ, such as the head's, stay
+            random.
 
     Returns:
-        Plain JSON: what was trained, on what, and the accuracies; `caution` says why these may be too high, or is None.
+        Plain JSON: the network, the data and the accuracies; `caution` says why these may be too high, or is None.
 
     Raises:
-        RunError: If the folder holds a training of something else, or weights have seen images that would test them.
+        RunError: If the folder holds a different training, or the weights were trained on images of the test splits.
         NasError: If data, weights or the network cannot be used.
     """
     progress = progress or Silent()
@@ -102,10 +103,10 @@ def train(
 
 
 def _announce(network: Network, spent: Cost, data: Dataset, plan: Plan, folder: Path, progress: Progress) -> None:
-    """Says what is about to be done, once it is known that the disk has room.
+    """Checks the disk's free space and announces the training.
 
     Raises:
-        RunError: If it has not.
+        RunError: If there is too little space.
     """
     progress.note(
         f"{spent.macs / 1e6:,.1f} MMACs at {plan.resolution} pixels, trained at {plan.train_resolution} pixels for "
@@ -117,7 +118,7 @@ def _announce(network: Network, spent: Cost, data: Dataset, plan: Plan, folder: 
 
 
 def _planned(architecture: Architecture, info: DataInfo, options: SearchOptions) -> tuple[Architecture, Plan]:
-    """The network as data and options want it, and the numbers of its training."""
+    """Returns the architecture adapted to data and options, and the plan of its training."""
     if options.resolution:
         architecture = architecture.at_resolution(options.resolution)
     architecture = architecture.with_channels(info.channels).with_classes(info.num_classes)
@@ -136,7 +137,7 @@ def _planned(architecture: Architecture, info: DataInfo, options: SearchOptions)
 def _trained(
     network: Network, data: Dataset, recipe: Recipe, folder: Path, options: SearchOptions, progress: Progress
 ) -> tuple[float, float, list[dict[str, Any]]]:
-    """Trains the network, then tests it once: accuracy on search-validation and test, and the rows of its epochs."""
+    """Trains the network, then tests it once; returns accuracy on search-validation and test, and one row per epoch."""
     history = _History(folder / "history.json")
     with stoppable():
         validation = train_network(
@@ -160,7 +161,7 @@ def _export(
     options: SearchOptions,
     found: dict[str, Any],
 ) -> None:
-    """Writes the network and what was found of it as a winner is written."""
+    """Exports the network with its results, like a winner."""
     card = CardFacts(
         title=f"Trained on {data.info.name}",
         data=describe_data(data),
@@ -194,10 +195,10 @@ def _misfit(architecture: Architecture) -> str | None:
 
 
 def _check_folder(folder: Path) -> None:
-    """Refuses a folder that holds anything but an earlier training, or cannot be written to.
+    """Checks that a folder is new or holds an earlier training, and can be written to.
 
     Raises:
-        RunError: If it is one.
+        RunError: If not.
     """
     check_writable(folder)
     if not folder.exists():
@@ -213,19 +214,19 @@ def _check_folder(folder: Path) -> None:
 def _read_weights(path: Path) -> dict[str, torch.Tensor]:
     try:
         if not path.is_file():
-            raise OSError("it is no file" if path.exists() else "there is no such file")
+            raise OSError("it is not a file" if path.exists() else "there is no such file")
         return load_file(path)
     except (SafetensorError, OSError) as fault:
         raise RunError(f"Cannot read weights from {path}: {str(fault)[:120]}. Give a .safetensors file.") from None
 
 
 class _Inputs:
-    """What a training is of, kept in a file, so that its checkpoints are not taken for those of another.
+    """The inputs of a training, stored in a file so that its checkpoints are not used with other inputs.
 
     Args:
-        path: Beside the folder of checkpoints.
-        data: As it is divided by `seed`.
-        weights: The file that the training begins with, if any.
+        path: The file, beside the checkpoint folder.
+        data: The data as split by `seed`.
+        weights: The file of initial weights, if any.
     """
 
     def __init__(
@@ -240,14 +241,14 @@ class _Inputs:
             "weights": None if weights is None else file_digest(Path(weights)),
             "architecture": architecture.at_resolution(data.resolution).digest,
         }
-        # Without checkpoints nothing of an earlier training is left to go on from.
+        # Without checkpoints there is no earlier training to resume.
         self._resumes = newest(path.parent / "checkpoints") is not None
 
     def check(self) -> None:
-        """Refuses to go on from a training of something else. Earlier versions did not say what theirs were of.
+        """Checks that an earlier training had the same inputs; earlier versions did not store them.
 
         Raises:
-            RunError: If it is one, or the file is damaged.
+            RunError: If the inputs differ, or the file is damaged.
         """
         if not self._resumes or not self._path.exists():
             return
@@ -260,10 +261,10 @@ class _Inputs:
             raise RunError(f"{self._path.parent} was trained {difference}. Give another --out.")
 
     def keep(self) -> None:
-        """Writes the file where a training begins.
+        """Writes the file when a training begins.
 
         Raises:
-            RunError: If the disk refuses.
+            RunError: If it cannot be written.
         """
         if not self._resumes:
             make_folder(self._path.parent)
@@ -274,7 +275,7 @@ class _Inputs:
         differing = [name for name in now if before[name] != now[name]]
         if "seed" in differing:
             return f"with --seed {before['seed']}, not {now['seed']}"
-        # The same images may lie elsewhere, under another name.
+        # The same images may be stored elsewhere, under another name.
         if "images" in differing:
             if "data" in differing:
                 return f"on other data: {before['data']}, not {now['data']}"
@@ -288,7 +289,7 @@ class _Inputs:
 
 
 def _digest(data: Dataset) -> str:
-    """Names the images, labels and class names of all splits, in their order."""
+    """Returns a digest of the images, labels and class names of all splits, in order."""
     found = hashlib.sha256(json.dumps([data.resolution, data.info.class_names]).encode())
     for split in (data.train, data.search_validation, data.test):
         found.update(f"{len(split)}".encode())
@@ -298,13 +299,13 @@ def _digest(data: Dataset) -> str:
 
 
 def _check_seen(path: Path, data: Dataset, seed: int) -> str | None:
-    """What to say of images that may have trained given weights before they test them; None where none can have.
+    """Returns a caution if given weights may have been trained on validation or test images, else None.
 
-    Where data have no test or validation set of their own, these are cut from the training images by the seed. What a
-    winner or `nas train` exported says in its metadata what it was trained on.
+    If the data have no validation or test set of their own, the seed splits these off the training images. The
+    metadata of exported weights says what they were trained on.
 
     Raises:
-        RunError: If another seed has cut the same data when the weights were trained.
+        RunError: If the weights were trained on the same data, split by another seed.
     """
     counts = {"test": data.info.test_count, "validation": data.info.validation_count}
     cut = " and ".join(name for name, count in counts.items() if not count)
@@ -315,16 +316,16 @@ def _check_seen(path: Path, data: Dataset, seed: int) -> str | None:
     if card.get("data") == describe_data(data) and class_names == [*data.info.class_names]:
         if isinstance(theirs, int) and theirs != seed:
             raise RunError(
-                f"{path} was trained with --seed {theirs}, and has seen {cut} images of --seed {seed}, which cuts them "
-                f"from the training images otherwise. Give --seed {theirs}."
+                f"{path} was trained with --seed {theirs}, which puts {cut} images of --seed {seed} into its training "
+                f"images. Give --seed {theirs}."
             )
         if theirs == seed and _SEEN not in str(card.get("notes")):
             return None
-    return f"The {cut} images are cut from the training images and {_SEEN}: {cut} accuracy may be too high."
+    return f"The {cut} images are split off the training images and {_SEEN}: {cut} accuracy may be too high."
 
 
 def _told_of(path: Path) -> tuple[dict[str, Any], Any]:
-    """What exported weights say of their training, and the class names; empty where they say nothing."""
+    """Returns the training metadata of exported weights and their class names; empty if there are none."""
     with suppress(SafetensorError, OSError, KeyError, ValueError), safe_open(path, "pt") as file:
         stored = file.metadata() or {}
         card, class_names = json.loads(stored["card"]), json.loads(stored["class_names"])
@@ -333,27 +334,27 @@ def _told_of(path: Path) -> tuple[dict[str, Any], Any]:
 
 
 class _History:
-    """The rows of a training's epochs, kept in a file so that a resumed training has those of earlier epochs."""
+    """The per-epoch rows of a training, stored in a file so that a resumed training has the earlier ones."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.rows: list[dict[str, Any]] = []
-        # Without its checkpoints it would be the history of another training.
+        # Without checkpoints the file belongs to another training.
         if path.exists() and newest(path.parent / "checkpoints") is not None:
             with suppress(OSError, ValueError, KeyError, TypeError):
                 self.rows = list(json.loads(path.read_text())["history"])
 
     def add(self, row: dict[str, Any]) -> None:
-        """Adds an epoch; one that is trained again replaces its row."""
+        """Adds an epoch; a repeated epoch replaces its row."""
         self.rows = [known for known in self.rows if known["epoch"] < row["epoch"]] + [row]
         atomic_write(self._path, json.dumps({"format": 1, "history": self.rows}) + "\n")
 
 
 def _start_from(network: Network, weights: dict[str, torch.Tensor], path: Path, progress: Progress) -> None:
-    """Copies the tensors of a file that fit; names those that do not.
+    """Copies the tensors of a file that fit the network, and reports those that do not.
 
     Raises:
-        TrainingError: If nothing in it belongs to the network.
+        TrainingError: If no tensor fits.
     """
     try:
         given = resize_tables(weights, network)
@@ -362,8 +363,8 @@ def _start_from(network: Network, weights: dict[str, torch.Tensor], path: Path, 
     own = network.state_dict()
     fitting = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
     if not fitting:
-        raise TrainingError(f"No tensor in {path} belongs to this network. Give the weights of the same architecture.")
+        raise TrainingError(f"No tensor in {path} fits this network. Give the weights of the same architecture.")
     network.load_state_dict(fitting, strict=False)
     fresh = sorted(set(own) - set(fitting))
     if fresh:
-        progress.note(f"{len(fresh)} of {len(own)} tensors are not in {path} and start fresh: {', '.join(fresh[:4])} …")
+        progress.note(f"{len(fresh)} of {len(own)} tensors are not in {path}, left random: {', '.join(fresh[:4])} …")

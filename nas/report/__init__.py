@@ -1,4 +1,4 @@
-"""Tables, pictures and the page of a run, all rebuilt from its events at whatever stage it is."""
+"""Tables, plots and report page of a run, all rebuilt from its events at any stage of the run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = [
 
 
 def rebuild(run: str | Path) -> list[Path]:
-    """Makes trials.csv, study.journal, pareto.png and report.html of a run again; returns their paths.
+    """Rebuilds trials.csv, study.journal, pareto.png and report.html of a run; returns their paths.
 
     Raises:
         RunError: If it is not a run, is damaged, or cannot be written to.

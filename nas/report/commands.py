@@ -1,4 +1,4 @@
-"""The commands that go on from a run."""
+"""The commands suggested at the end of the report."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FILES = ("trials.csv", "study.journal", "events.jsonl", "run.yaml", "pareto.png
 
 
 def next_commands(summary: Summary) -> list[Command]:
-    """Returns what can be typed next, with what for."""
+    """Returns the commands that a reader may run next, each with its purpose."""
     run = str(summary.path)
     found: list[Command] = []
 
@@ -29,7 +29,7 @@ def next_commands(summary: Summary) -> list[Command]:
         config = f"{best if best.startswith('/') else f'{run}/{best}'}/architecture.yaml"
         data = str(summary.options.get("data", "digits"))
         add("Train the best network for longer:", "nas", "train", config, "--data", data)
-        add("Look at its cost, stage by stage:", "nas", "profile", config)
+        add("Profile it stage by stage:", "nas", "profile", config)
     if summary.winners:
         add("Export a network again, by its rank:", "nas", "export", run, "--rank", "1")
     if summary.finished:
@@ -45,12 +45,12 @@ def next_commands(summary: Summary) -> list[Command]:
 
 
 def files_beside(summary: Summary) -> list[str]:
-    """Returns the names of the files in the run's folder that a reader may want."""
+    """Returns the names of the files to link from the page."""
     return [name for name in _FILES if (summary.path / name).exists()]
 
 
 def _readable_options(summary: Summary) -> SearchOptions | None:
-    """Returns the options of a run; None where this version, or what is registered in it, has no such options."""
+    """Returns the options of a run; None if this version, or its registered plug-ins, cannot read them."""
     try:
         return SearchOptions.from_dict(summary.record.part("options"))
     except NasError:
@@ -58,7 +58,7 @@ def _readable_options(summary: Summary) -> SearchOptions | None:
 
 
 def _lower_budget(summary: Summary) -> Budget | None:
-    """Returns the first budget, lowered to what the cheapest network that was scored needs; None if hardly less."""
+    """Returns the first budget, lowered to the cost of the cheapest scored network; None if that is hardly lower."""
     if not summary.budgets or not summary.complete:
         return None
     first = summary.budgets[0]

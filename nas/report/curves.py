@@ -1,4 +1,4 @@
-"""Accuracies over epochs as a picture."""
+"""Plot of accuracies over epochs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _STYLES = ("-", "--", "-.", ":")
 
 
 def draw_curves(curves: Curves, look: Look | None = None) -> bytes:
-    """Returns accuracies over epochs, one line for each series, as a PNG."""
+    """Plots accuracies over epochs, one line per series; returns a PNG."""
     look = look or Look()
     figure, axes = new_figure(look)
     handles: list[Artist] = []

@@ -1,4 +1,4 @@
-"""How every picture of a report looks: colors, sizes, axes; PNG without touching pyplot's global state."""
+"""The common style of a report's plots: colors, sizes, axes; PNG without pyplot's global state."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-# Okabe and Ito's colors, distinguishable with every common kind of color blindness: those that show on a light
-# page, and those that show on a dark one.
+# Okabe and Ito's colors, distinguishable with all common kinds of color blindness: those visible on a light
+# page, and those visible on a dark one.
 _LIGHT = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _DARK = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00")
 # Markers differ as well as colors, for print and for readers who do not see color.
@@ -23,11 +23,11 @@ OTHERS = ("#8A8F98", "X")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """Page and size that a picture is drawn for.
+    """Color scheme and size of a plot.
 
     Attributes:
         dark: For a dark page.
-        narrow: For a telephone: as wide as it is high, with the legend in few columns.
+        narrow: For a phone: square, with the legend in few columns.
     """
 
     dark: bool = False
@@ -55,12 +55,12 @@ class Look:
 
     @property
     def points(self) -> float:
-        """Size of the text."""
+        """Font size."""
         return 9.5 if self.narrow else 10.5
 
 
 def new_figure(look: Look) -> tuple[Figure, Axes]:
-    """An empty figure with one pair of axes in the page's colors."""
+    """Returns an empty figure with one pair of axes in the page's colors."""
     figure = Figure(figsize=look.inches, layout="constrained", facecolor=look.background)
     FigureCanvasAgg(figure)
     axes = figure.add_subplot(facecolor=look.background)
@@ -79,7 +79,7 @@ def label_axes(axes: Axes, look: Look, *, x: str, y: str) -> None:
 
 
 def add_legend(figure: Figure, look: Look, handles: Sequence[Artist], *, columns: int) -> None:
-    """A legend under the axes, outside of the data, in `columns` columns or as many as fit."""
+    """Adds a legend below the axes, in `columns` columns or as many as fit."""
     for number in range(min(columns, len(handles)), 0, -1):
         legend = figure.legend(
             handles=list(handles),
@@ -100,9 +100,9 @@ def add_legend(figure: Figure, look: Look, handles: Sequence[Artist], *, columns
 
 
 def to_png(figure: Figure, look: Look) -> bytes:
-    """The figure as a PNG, sharp on screens of twice the usual density."""
+    """Returns the figure as a PNG, sharp on screens of twice the usual density."""
     drawn, small = BytesIO(), BytesIO()
     figure.savefig(drawn, format="png", dpi=180 if look.narrow else 150)
-    # A palette is enough for a chart and makes the file less than half as large.
+    # A palette suffices for a chart and more than halves the file size.
     Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
     return small.getvalue()

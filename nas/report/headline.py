@@ -1,4 +1,4 @@
-"""The first section of the page: what was found, or how far the run is."""
+"""The first section of the page: the result, or the progress of an unfinished run."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _FLOPS = "what papers call FLOPs"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkRow:
-    """A network that was trained from scratch, as the table shows it.
+    """A network that was trained from scratch, as a table row.
 
     Attributes:
-        shape: Depths and widths of its stages, None where its trial is not on record.
-        folder: Where it was exported to, relative to the page where `linked`.
+        shape: Depths and widths of its stages, None if its trial is not on record.
+        folder: Where it was exported to, relative to the page if `linked`.
     """
 
     rank: int | None
@@ -41,8 +41,8 @@ class Headline:
     """One sentence with the best network, the state of an unfinished run, and winners before other finalists.
 
     Attributes:
-        compared: What the score's finalists reached beside those of counting and chance; may be empty.
-        cautions: What the run cannot tell.
+        compared: The accuracy of the finalists chosen by score, by counting and at random; may be empty.
+        cautions: Limits of the run's results.
     """
 
     answer: str
@@ -55,7 +55,7 @@ class Headline:
 
 
 def headline(summary: Summary) -> Headline:
-    """Returns what a reader wants to know first."""
+    """Returns the content of the first section."""
     return Headline(
         answer=_answer(summary),
         compared=compare_choices(
@@ -70,7 +70,7 @@ def headline(summary: Summary) -> Headline:
 
 
 def _answer(summary: Summary) -> str:
-    """Returns the best network so far in one sentence, with what it costs against the budgets."""
+    """Returns one sentence on the best network so far and its cost relative to the budgets."""
     winners = summary.winners
     trained = [c for c in summary.candidates if c.validation_accuracy is not None and c.epochs_done == c.epochs]
     if winners:
@@ -81,18 +81,18 @@ def _answer(summary: Summary) -> str:
         best = max(summary.complete, key=lambda trial: (trial.score or 0.0, -trial.number))
         costs = f"{_costs(best.cost.macs, best.cost.params)}{_shares(summary, best.cost)}"
         score = f"The best score so far is {summary.score(best.score)}"
-        return f"No network has been trained by itself yet. {score}, of {_named(best)} with {costs}."
+        return f"No network has been trained from scratch yet. {score}, of {_named(best)} with {costs}."
     budgets = listing(_budget_words(summary))
     return f"No network has been scored yet; the budget is {budgets}." if budgets else "No network has been scored yet."
 
 
 def _state(summary: Summary) -> str:
-    """Returns how far an unfinished run is. It may be running still, which its record does not tell."""
+    """Returns the progress of an unfinished run. The record does not tell whether it is still running."""
     phase = summary.phase
     stopped = "The run had not finished when this page was written"
     if phase is None:
         ended = [done.name for done in summary.phases if done.finished]
-        begun = f"the phase {ended[-1]} was over and the next had not begun" if ended else "no phase had begun"
+        begun = f"the phase {ended[-1]} had ended and the next had not begun" if ended else "no phase had begun"
         return f"{stopped}: {begun}. If it was stopped, the command below continues it."
     names = summary.phase_names
     place = f"phase {names.index(phase) + 1} of {len(names)}, {phase}" if phase in names else f"phase {phase}"
@@ -126,7 +126,7 @@ def _best_trained(summary: Summary, best: Candidate, opening: str) -> str:
 
 def _costs(macs: int | None, params: int | None) -> str:
     words = cost_words(macs, params)
-    # Once on the page, where multiply-adds are first met.
+    # Explained once on the page, at the first mention of multiply-adds.
     return words.replace("MACs", f"MACs ({_FLOPS})", 1)
 
 
@@ -173,7 +173,7 @@ def _row(summary: Summary, candidate: Candidate) -> NetworkRow:
         validation=_validation(candidate),
         test_accuracy=candidate.test_accuracy,
         folder=path,
-        # Only what lies inside the run can be linked: the page moves with its folder.
+        # Only folders inside the run can be linked: the page moves with the run.
         linked=path is not None and not PurePosixPath(path).is_absolute(),
     )
 
@@ -185,7 +185,7 @@ def _shape(trial: Trial) -> str:
 
 
 def _validation(candidate: Candidate) -> str:
-    """Returns the validation accuracy, with the epoch while the training is not over."""
+    """Returns the validation accuracy as text, with the epoch if the training is not finished."""
     if candidate.epochs and candidate.epochs_done < candidate.epochs:
         at = f"{percent(candidate.validation_accuracy)} " if candidate.validation_accuracy is not None else ""
         return f"{at}(epoch {candidate.epochs_done} of {candidate.epochs})"

@@ -1,4 +1,4 @@
-"""`report.html`: one file, complete by itself, that says what a run found, its worth and how to go on."""
+"""`report.html`: one self-contained file with a run's result, how far to trust it, and the next commands."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ HTML = "report.html"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """A picture in four versions, as addresses with the PNG inside.
+    """A plot in four versions, as data URLs of PNGs.
 
     Attributes:
-        title: What it shows, for those who cannot see it.
+        title: Alternative text.
     """
 
     title: str
@@ -41,7 +41,7 @@ class Picture:
 
 
 def write_report(run: str | Path) -> Path:
-    """Writes `report.html` of a run again from its events, at whatever stage the run is; returns its path.
+    """Rebuilds `report.html` of a run from its events, at any stage of the run; returns its path.
 
     Raises:
         RunError: If it is not a run, is damaged, or cannot be written to.
@@ -52,7 +52,7 @@ def write_report(run: str | Path) -> Path:
 
 
 def render(summary: Summary) -> str:
-    """Returns the whole page. Everything in it that came from a run is escaped."""
+    """Returns the whole page. All data from the run are escaped."""
     return environment().get_template("page.html.j2").render(
         name=summary.path.resolve().name,
         subtitle=_subtitle(summary),
@@ -79,7 +79,7 @@ def _subtitle(summary: Summary) -> str:
 
 
 def _front(summary: Summary) -> Table | None:
-    """Returns the networks of the front, the best score first; None before a trial is complete."""
+    """Returns the networks of the front, best score first; None before a trial is complete."""
     if not summary.complete:
         return None
     rows = [
@@ -101,7 +101,7 @@ def _front_picture(summary: Summary) -> Picture | None:
     sentences = (
         "Each marker is one scored network, colored by its layout (C convolution, A attention).",
         summary.score_meaning.caption,
-        "The line joins the networks that no other beats in both score and cost.",
+        "The line joins the networks of the Pareto front: no other has a better score at no higher cost.",
     )
     return _picture(
         lambda look: draw_pareto(summary, look),

@@ -1,4 +1,4 @@
-"""The front as a picture: score against cost, every trial by its layout, the budget and what was aimed at."""
+"""Plot of the Pareto front: score against cost, trials colored by layout, the budget and its least share."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from nas.trial import Trial, pareto_front
 __all__ = ["PNG", "draw_pareto", "pareto_front", "write_pareto"]
 
 PNG = "pareto.png"
-# The ranks that are named, each at another corner of its ring, since winners lie close together.
+# The ranks that are labeled, each at another corner of its ring, since winners lie close together.
 _RANK_PLACES = {1: (7, 7), 2: (-15, 7), 3: (7, -14)}
 _SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 
 
 def write_pareto(run: str | Path) -> Path:
-    """Draws `pareto.png` of a run again from its events; returns its path.
+    """Rebuilds `pareto.png` of a run from its events; returns its path.
 
     Raises:
         RunError: If it is not a run, is damaged, or cannot be written to.
@@ -38,10 +38,10 @@ def write_pareto(run: str | Path) -> Path:
 
 
 def draw_pareto(summary: Summary, look: Look | None = None) -> bytes:
-    """Score against the objective's cost, as a PNG.
+    """Plots score against the objective's cost; returns a PNG.
 
-    Every complete trial by layout, the front as a line, finalists ringed (the first winners with their rank),
-    the budget as a vertical line with the window that the search aims at.
+    Complete trials are colored by layout, the front is a line, finalists are ringed (the first winners with their
+    rank), and the budget is a vertical line next to the shaded range of costs that the search uses.
     """
     look = look or Look()
     figure, axes = new_figure(look)
@@ -73,7 +73,7 @@ def _cost(trial: Trial, objective: str) -> float:
 
 
 def _scale(costs: list[float], budgets: tuple[Budget, ...], objective: str) -> tuple[float, str]:
-    """What to divide costs by, and the axis's name with that unit."""
+    """Returns the factor to divide costs by, and the axis label with that unit."""
     largest = max([*costs, *(float(b.bound) for b in budgets if b.metric == objective)], default=1.0)
     factor, prefix = next(((f, p) for f, p in _SCALES if largest >= f), _SCALES[-1])
     if objective == "macs":
@@ -122,7 +122,7 @@ def _draw_trials(axes: Axes, trials: list[Trial], objective: str, factor: float,
 def _draw_front(axes: Axes, summary: Summary, factor: float, look: Look) -> Artist:
     x = [_cost(trial, summary.objective) / factor for trial in summary.front]
     y = [trial.score or 0.0 for trial in summary.front]
-    # A step, since between two networks of the front nothing better than the cheaper one is known.
+    # A step line: between two networks of the front, the cheaper one is the best known.
     axes.step(x, y, where="post", color=look.ink, linewidth=1.3, zorder=3)
     axes.plot(x, y, linestyle="", marker=".", color=look.ink, markersize=5, zorder=3)
     return Line2D([], [], color=look.ink, linewidth=1.3, marker=".", label="Pareto front")

@@ -1,4 +1,4 @@
-"""How a run was made, so that it can be repeated."""
+"""The settings and versions of a run, so that it can be reproduced."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from nas.report.summary import Summary
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """What a run was made with.
+    """The settings and versions of a run.
 
     Attributes:
         resolutions: A sentence on image sizes.
-        times: Pairs of a phase, or another part of the run's course, and its time.
+        times: Pairs of a phase or another event of the run, and its time.
         versions: Pairs of a name and a value: seed, space and versions.
-        options: What was asked for and what was used, by option.
+        options: Each option as given and as used.
     """
 
     resolutions: str
@@ -29,7 +29,7 @@ class Provenance:
 
 
 def provenance(summary: Summary) -> Provenance:
-    """Returns resolutions in words, time per phase, options as asked for and as used, versions."""
+    """Returns the settings, times and versions of a run."""
     manifest = summary.record.manifest
     return Provenance(
         resolutions=_resolutions(summary),
@@ -40,28 +40,28 @@ def provenance(summary: Summary) -> Provenance:
             *manifest.get("versions", {}).items(),
         ],
         options=Table(
-            headers=("Option", "Asked for", "Used"),
+            headers=("Option", "Given", "Used"),
             rows=[_option(summary, name) for name in dict.fromkeys([*summary.options, *summary.plan])],
         ),
     )
 
 
 def _resolutions(summary: Summary) -> str:
-    """Returns at which image size accuracy was measured, and at which the budget counts."""
+    """Returns a sentence on the image sizes of training and of counting costs."""
     counted = summary.setting("resolution")
     if counted is None and summary.trials:
         counted = summary.trials[0].architecture.input.resolution
     measured = next((c.resolution for c in summary.candidates if c.resolution), None)
     measured = measured or summary.setting("train_resolution")
     if counted is None and measured is None:
-        return "At which image size accuracy is measured and costs are counted is not recorded yet."
+        return "The image sizes of training and of counting costs are not recorded yet."
     if measured is None:
         return f"Costs are counted on images of {counted} × {counted} pixels."
     if counted is None or counted == measured:
         return f"Accuracy is measured, and costs are counted, on images of {measured} × {measured} pixels."
     return (
-        f"Accuracy is measured on images of {measured} × {measured} pixels, while the budget counts the cost "
-        f"on images of {counted} × {counted}. What is reached at {counted} pixels this run does not say."
+        f"Accuracy is measured on images of {measured} × {measured} pixels, but the budget counts the cost on "
+        f"images of {counted} × {counted}. This run does not measure the accuracy at {counted} pixels."
     )
 
 

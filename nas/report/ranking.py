@@ -1,4 +1,4 @@
-"""What the ranking is worth: the score's order of networks against that of counting."""
+"""The ranking check: how well the score orders networks, compared with counting."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ORDERS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankingView:
-    """The verdict as a sentence, and the correlation of each order by its name; none if none could be computed."""
+    """The verdict as a sentence, and the correlation of each predictor by name; empty if none could be computed."""
 
     n: int
     verdict: str
@@ -23,7 +23,7 @@ class RankingView:
 
 
 def ranking_view(summary: Summary) -> RankingView | None:
-    """Returns the score's rank correlation with trained accuracy beside the baselines', None before it is known."""
+    """Returns the rank correlations of score and baselines with trained accuracy, None before they are known."""
     ranking = summary.ranking
     if ranking is None:
         return None

@@ -1,4 +1,4 @@
-"""The templates of the page, with what they need to show a run's data as people read it and without harm."""
+"""The page's templates, and the filters that format and escape a run's data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nas.budget import format_quantity
 
 @cache
 def environment() -> Environment:
-    """Returns the templates' environment: all that a template is given is escaped, and what it lacks is an error."""
+    """Returns the Jinja environment: values are escaped, and undefined names are errors."""
     made = Environment(
         loader=PackageLoader("nas.report"),
         autoescape=True,
@@ -36,9 +36,9 @@ def environment() -> Environment:
 
 
 def visible(value: object) -> object:
-    """Returns what a template shows of a value, in which U+FFFD stands for what has no place in an HTML file.
+    """Returns a value for a template, with characters that HTML forbids replaced by U+FFFD.
 
-    That is control characters, and lone surrogates as in undecodable file names.
+    These are control characters, and lone surrogates from undecodable file names.
     """
     if isinstance(value, Markup):
         return value  # of our own macros
@@ -49,12 +49,12 @@ def visible(value: object) -> object:
 
 
 def short_cost(value: float | None, metric: str) -> str:
-    """Returns a cost for a table, without a noun that its column has already."""
+    """Returns a cost for a table cell, without the noun that the column header has."""
     return formats.ABSENT if value is None else format_quantity(metric, value).removesuffix(" params")
 
 
 def _on_line(value: float) -> str:
-    """Returns where a value from -1 to +1 stands on the line of a whisker."""
+    """Returns the x coordinate of a value from -1 to +1 in a whisker plot."""
     return f"{75 + 70 * max(-1.0, min(1.0, value)):.1f}"
 
 

@@ -1,4 +1,4 @@
-"""What a run's events say, gathered once for tables, pictures and the page. Holds at every stage of a run."""
+"""Summary of a run's events, made once for tables, plots and the page; works at any stage of a run."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ from nas.run.events import (
 )
 from nas.trial import Trial, pareto_front
 
-# What every run goes through, after the phases of its method.
+# The phases of every run, after those of its method.
 PHASES = ("search", "finalists", "export")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A network that got past the search: trained from scratch, perhaps exported.
+    """A finalist: a network that was trained from scratch, and perhaps exported.
 
     Attributes:
         rank: Place among the winners from 1, None for a finalist that was not exported.
-        on_front: Whether no other winner is as accurate and costs no more.
+        on_front: Whether it is on the Pareto front of validation accuracy and cost.
         chosen_by: What made it a finalist.
         validation_error: Standard error of the validation accuracy.
-        epochs_done, epochs: How far its training is.
-        path: Its folder, relative to the run where it is inside.
+        epochs_done, epochs: Epochs trained so far, and in total.
+        path: Its folder; relative if it is inside the run.
     """
 
     digest: str
@@ -84,7 +84,7 @@ class Phase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Correlation:
-    """How well one order of the networks agrees with that of their accuracies; None is not known.
+    """Rank correlations of one predictor with accuracy; None means unknown.
 
     Attributes:
         low, high: The 95 % interval of `spearman`.
@@ -98,10 +98,10 @@ class Correlation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranking:
-    """What the ranking is worth, by `n` networks that were trained from scratch.
+    """The ranking check, on `n` networks that were trained from scratch.
 
     Attributes:
-        correlations: By what orders the networks: "score", "params" or "macs".
+        correlations: By predictor: "score", "params" or "macs".
     """
 
     n: int
@@ -111,7 +111,7 @@ class Ranking:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Times:
-    """When and how a run went on: ISO 8601 times, and None for what is not on record.
+    """Times of a run: ISO 8601, and None for times that are not on record.
 
     Attributes:
         seconds: The time of the whole run.
@@ -127,7 +127,7 @@ class Times:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """A run as a reader wants it; see `summarise`.
+    """Summary of a run for its reports; see `summarise`.
 
     Attributes:
         objectives: The costs that the front is over, beside the score.
@@ -157,7 +157,7 @@ class Summary:
 
     @property
     def cautions(self) -> list[str]:
-        """Sentences on what the run cannot tell."""
+        """Sentences on the limits of the run's results."""
         return [str(each) for each in self.record.manifest.get("cautions", [])]
 
     @property
@@ -185,19 +185,19 @@ class Summary:
 
     @property
     def phase(self) -> str | None:
-        """The phase that has begun and not ended, None between phases and at the end."""
+        """The phase in progress, None between phases and at the end."""
         return next((phase.name for phase in reversed(self.phases) if not phase.finished), None)
 
     @property
     def score_name(self) -> str:
-        """What heads a column of scores."""
+        """Header of a column of scores."""
         return f"{self.score_meaning.axis_label[:1].upper()}{self.score_meaning.axis_label[1:]}"
 
     def score(self, value: float | None) -> str:
         return percent(value) if self.score_meaning.is_accuracy else number(value)
 
     def setting(self, name: str) -> Any:
-        """Returns what an option was resolved to: the plan's value where it was planned, else what was asked for."""
+        """Returns the resolved value of an option: the plan's if it was planned, else the given one."""
         return setting(self.record, name)
 
 
@@ -210,7 +210,7 @@ def _objectives(record: RunRecord, options: Mapping[str, Any]) -> tuple[str, ...
 
 
 def summarise(record: RunRecord) -> Summary:
-    """Gathers what the events of a run say.
+    """Summarizes the events of a run.
 
     Raises:
         RunError: If a recorded trial or the objective cannot be read.
@@ -239,12 +239,12 @@ def summarise(record: RunRecord) -> Summary:
 
 
 def stage_depths(architecture: Architecture) -> list[int]:
-    """Layers per stage."""
+    """Returns the number of layers per stage."""
     return [len(stage.layers) for stage in architecture.stages]
 
 
 def stage_widths(architecture: Architecture) -> list[int | None]:
-    """Channels per stage, as its first layer's mixer states them; None where it states none."""
+    """Returns the channels per stage, from its first layer's mixer; None if that has no width."""
     widths: list[int | None] = []
     for stage in architecture.stages:
         blocks = [branch.mixer for layer in stage.layers for branch in layer.branches]
@@ -256,7 +256,7 @@ def stage_widths(architecture: Architecture) -> list[int | None]:
 
 
 def cost_words(macs: int | None, params: int | None) -> str:
-    """A cost as "7.62 MMACs and 0.21 M params"."""
+    """Returns a cost as text: "7.62 MMACs and 0.21 M params"."""
     known = (("macs", macs), ("params", params))
     return " and ".join(format_quantity(metric, value) for metric, value in known if value is not None)
 
@@ -270,7 +270,7 @@ def _candidates(record: RunRecord, trials: list[Trial]) -> list[Candidate]:
     found: list[Candidate] = []
     for digest in dict.fromkeys([*winners, *finalists, *epochs]):
         winner, finalist, last_epoch = winners.get(digest), finalists.get(digest), epochs.get(digest)
-        # A finalist's digest differs from its trial's where it is trained at another resolution.
+        # A finalist's digest differs from its trial's if it is trained at another resolution.
         trial = by_digest.get(digest) or by_number.get(finalist.number if finalist else -1)
         # A winner states its own figures; what it does not state the finalist or the trial does.
         known = {
@@ -316,7 +316,7 @@ def _costs(trial: Trial | None) -> dict[str, Any]:
 
 
 def _given(event: Event | None, *names: str) -> dict[str, Any]:
-    """What an event states: all of it, or the fields named."""
+    """Returns the fields of an event that are not None: all, or those named."""
     if event is None:
         return {}
     stated = {name: getattr(event, name) for name in names or event.__struct_fields__}
@@ -333,7 +333,7 @@ def _relative(path: object, run: Path) -> str | None:
 
 
 def _phases(record: RunRecord) -> list[Phase]:
-    """Every phase that began, in order; a phase that was stopped and resumed adds up what was measured."""
+    """Returns the phases that began, in order; the time of a resumed phase is the sum over its sessions."""
     seconds: dict[str, float] = {}
     state: dict[str, bool] = {}
     for event in record.events():

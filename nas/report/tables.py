@@ -29,7 +29,7 @@ COLUMNS = (
 
 
 def write_tables(run: str | Path) -> list[Path]:
-    """Makes `trials.csv` and `study.journal` of a run again from its events; returns their paths.
+    """Rebuilds `trials.csv` and `study.journal` of a run from its events; returns their paths.
 
     Raises:
         RunError: If it is not a run, is damaged, or cannot be written to.
@@ -43,9 +43,9 @@ def write_tables(run: str | Path) -> list[Path]:
 
 
 def trials_frame(record: RunRecord) -> pd.DataFrame:
-    """One row per trial, with the columns `COLUMNS`; what was not measured is missing."""
+    """Returns one row per trial, with the columns `COLUMNS`; values that were not measured are missing."""
     frame = pd.DataFrame([_row(trial) for trial in record.trials()], columns=pd.Index(COLUMNS))
-    # Plain integers where some are missing would be written as floats.
+    # Plain integer columns with missing values would be written as floats.
     return frame.astype({"peak_memory_bytes": "Int64"})
 
 
@@ -72,7 +72,7 @@ def _row(trial: Trial) -> dict[str, object]:
 
 
 def _write_journal(record: RunRecord, path: Path) -> None:
-    # Optuna leaves its lock and its line-by-line syncs beside the file it writes, so it writes elsewhere.
+    # Optuna leaves a lock file and syncs every line, so it writes to a temporary folder.
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -113,7 +113,7 @@ def _frozen_trials(record: RunRecord) -> list[FrozenTrial]:
 
 
 def _readable(trial: Trial) -> dict[str, Any]:
-    """A few parameters that a chart can use: the layout, and depth and width of each stage."""
+    """Returns a few parameters for charts: the layout, and depth and width of each stage."""
     params: dict[str, Any] = {"layout": trial.layout}
     params |= {f"depth_{i}": depth for i, depth in enumerate(stage_depths(trial.architecture), start=1)}
     widths = enumerate(stage_widths(trial.architecture), start=1)
@@ -121,7 +121,7 @@ def _readable(trial: Trial) -> dict[str, Any]:
 
 
 def _distributions(params: list[dict[str, Any]]) -> dict[str, BaseDistribution]:
-    """The range that the trials used of each parameter, which Optuna wants to be the same in all of them."""
+    """Returns the range of each parameter over all trials; Optuna requires the same range in each trial."""
     used: dict[str, set[Any]] = {}
     for own in params:
         for name, value in own.items():

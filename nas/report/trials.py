@@ -1,4 +1,4 @@
-"""What became of the trials: statuses, failures with their reasons, layouts and origins."""
+"""Statistics of the trials: statuses, failures with their reasons, layouts and origins."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nas.methods.protocol.report import Table
 from nas.report.summary import Summary
 from nas.trial import Trial
 
-# The space's presets, and what a calibration trained.
+# The space's presets, and the networks of a calibration.
 _ORIGINS = {"preset": "given at the start"}
 _NO_REASON = "no reason was given"
 _MOST_ERRORS = 10
@@ -64,7 +64,7 @@ def _first(headers: tuple[str, ...], rows: list[tuple[str | int, ...]], most: in
 
 
 def _failures(failed: list[Trial]) -> list[tuple[str | int, ...]]:
-    """Returns reason, number of trials and first trial, the commonest reason first."""
+    """Returns reason, number of trials and first trial, the most common reason first."""
     reasons = Counter(trial.error or _NO_REASON for trial in failed)
     first = {trial.error or _NO_REASON: trial.number for trial in reversed(failed)}
     return [(reason, n, first[reason]) for reason, n in reasons.most_common()]
@@ -77,7 +77,7 @@ def _layouts(summary: Summary) -> list[tuple[str | int, ...]]:
         by_layout.setdefault(trial.layout, []).append(trial)
     names = sorted(by_layout, key=lambda layout: layout or "none")
     if len(names) > _MOST_LAYOUTS:
-        # Of very many layouts the ones that matter are those on the front and those sampled most.
+        # If there are many layouts, show those on the front and those sampled most.
         names.sort(key=lambda layout: (front[layout], len(by_layout[layout])), reverse=True)
     rows: list[tuple[str | int, ...]] = []
     for layout in names:

@@ -1,4 +1,4 @@
-"""The run folder: everything about one search, kept so that nothing is lost whenever it is stopped."""
+"""The run directory: everything about one search, on disk, so that a stop at any time loses nothing."""
 
 from nas.run.files import atomic_write, default_folder, link_or_copy, replacing
 from nas.run.folder import Run, RunRecord, check_out, data_of, read_run

@@ -1,7 +1,7 @@
-"""The events of a run: one struct per kind, whose field types say what is refused when a record is read.
+"""The events of a run: one struct per kind; reading a record checks each line against its field types.
 
-Every event is one line of `events.jsonl`; its tag there is the line's "event". A field that has a default may be
-missing from a line. Events of a search method from outside this package are `MethodEvent`s.
+Every event is one line of `events.jsonl`, and its tag is the line's "event". A field with a default may be missing
+from a line. Search methods from outside this package record `MethodEvent`s.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Plain: TypeAlias = dict[str, Any]
 
 
 def now() -> datetime:
-    """The time in UTC, to the millisecond, as events have it."""
+    """Returns the time in UTC, to the millisecond, as events store it."""
     time = datetime.now(UTC)
     return time.replace(microsecond=time.microsecond // 1000 * 1000)
 
@@ -40,17 +40,17 @@ class Event(Struct, frozen=True, kw_only=True, tag_field="event"):
 
 
 class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
-    """First event of every run: its manifest, recorded by `Run.create`. Fields that are not listed here pass too.
+    """First event of every run: its manifest, recorded by `Run.create`. Undeclared fields are accepted.
 
     Attributes:
-        format: Of the record.
-        options, plan: What was asked for, and what that came to on the machine and data.
+        format: Format version of the record.
+        options, plan: The options given, and the plan made from them for this machine and data.
         space, space_digest, space_source: The search space, its digest, and the name or file it was loaded from.
-        presets: The architectures that the space names.
-        cautions: Sentences on what the run cannot tell.
+        presets: The named architectures of the space.
+        cautions: Sentences on the limits of the run's results.
         portfolio: Architectures that are finalists whatever their scores, by what chose them.
-        method: What the search method keeps of itself, `SearchMethod.facts`.
-        disk_bytes: The most that each phase writes.
+        method: The search method's own part of the manifest, `SearchMethod.facts`.
+        disk_bytes: Upper bound of what each phase writes.
         workers: Where jobs run.
     """
 
@@ -76,7 +76,7 @@ class RunResumed(Event, frozen=True, kw_only=True, tag="resumed"):
     """The run goes on after a stop; recorded by `record_resumed`.
 
     Attributes:
-        seconds: What the session before is known to have worked.
+        seconds: Known duration of the previous session.
         phase: The phase that was stopped, None between phases; `phase_seconds` is the time spent on it.
     """
 
@@ -137,9 +137,9 @@ class SupernetEpoch(Event, frozen=True, kw_only=True, tag="curve"):
     """A point of the supernet's training curve; recorded by the methods that train shared weights.
 
     Attributes:
-        epoch, step, images, seconds: How far the training is, from 1.
+        epoch, step, images, seconds: Progress of the training; epochs count from 1.
         accuracies: On search-validation, of the same few networks each time; empty where nothing is measured.
-        block: Of a training one block after the other: which, from 1.
+        block: The block being trained, from 1; None where all weights are trained together.
     """
 
     epoch: Count
@@ -170,8 +170,8 @@ class SupernetReused(Event, frozen=True, kw_only=True, tag="supernet_reused"):
 
     Attributes:
         run: The source run's folder.
-        step: Training steps that they have seen.
-        sha256: Of the file of weights.
+        step: Number of steps they were trained for.
+        sha256: Digest of the weights file.
     """
 
     run: str
@@ -183,7 +183,7 @@ class ProxiesMeasured(Event, frozen=True, kw_only=True, tag="measured"):
     """Zero-cost proxies of one reference network; recorded by the calibrated method.
 
     Attributes:
-        proxies: In the order of the proxies' names; one that is not finite is a text such as "inf".
+        proxies: In the order of the proxies' names; a value that is not finite is a string such as "inf".
     """
 
     digest: str
@@ -191,12 +191,12 @@ class ProxiesMeasured(Event, frozen=True, kw_only=True, tag="measured"):
 
 
 class CalibrationTrained(Event, frozen=True, kw_only=True, tag="calibrated"):
-    """One network was trained up to an epoch; recorded by the calibrated method, which fits its scores to the longest.
+    """A network was trained up to an epoch; recorded by the calibrated method, which fits scores to the last of these.
 
     Attributes:
-        epochs: From the first; they are the first of a finalist's training.
-        seconds: Of that training so far.
-        learning_rate: At its peak; None where an earlier version trained it.
+        epochs: Number of epochs so far; they are the first epochs of a finalist's training.
+        seconds: Training time so far.
+        learning_rate: Peak learning rate; None where an earlier version trained it.
     """
 
     digest: str
@@ -208,12 +208,12 @@ class CalibrationTrained(Event, frozen=True, kw_only=True, tag="calibrated"):
 
 
 class CalibrationOrder(Event, frozen=True, kw_only=True, tag="calibration_order"):
-    """How far the order of networks had settled; recorded by the calibrated method after half of its trainings.
+    """How stable the ranking of networks is; recorded by the calibrated method after half of its trainings.
 
     Attributes:
-        networks, epochs: Of those trainings.
-        spearman: Of their accuracies half-way and at the end.
-        settled: False where they train twice as long because of it.
+        networks, epochs: Number of trainings, and epochs of each.
+        spearman: Rank correlation of their accuracies half-way and at the end.
+        settled: False if the networks are trained twice as long because the ranking still changes.
     """
 
     networks: Count
@@ -223,7 +223,7 @@ class CalibrationOrder(Event, frozen=True, kw_only=True, tag="calibration_order"
 
 
 class CalibrationFailed(Event, frozen=True, kw_only=True, tag="calibration_failed"):
-    """A brief training failed and is left out; recorded by the calibrated method."""
+    """A short training failed and is left out; recorded by the calibrated method."""
 
     digest: str
     error: str = "its training failed"
@@ -231,11 +231,11 @@ class CalibrationFailed(Event, frozen=True, kw_only=True, tag="calibration_faile
 
 
 class CalibrationLeftOut(Event, frozen=True, kw_only=True, tag="calibration_left_out"):
-    """Every brief training as it is predicted by all others; recorded by the calibrated method once they are done.
+    """Leave-one-out predictions of the short trainings; recorded by the calibrated method once they are done.
 
     Attributes:
-        predicted: Accuracies by digest.
-        spearman: Their rank correlation with those reached; None below four trainings, or where one side is constant.
+        predicted: Predicted accuracies by digest.
+        spearman: Rank correlation with the accuracies reached; None below four trainings or if one side is constant.
     """
 
     predicted: Plain = {}
@@ -246,8 +246,8 @@ class CellScored(Event, frozen=True, kw_only=True, tag="cell"):
     """All paths of one cell were scored; recorded by the block-wise method.
 
     Attributes:
-        block: From 1.
-        distances: Per path; lower is better.
+        block: The block's number, from 1.
+        distances: Loss per path; lower is better.
     """
 
     name: str
@@ -257,7 +257,7 @@ class CellScored(Event, frozen=True, kw_only=True, tag="cell"):
 
 
 class MethodEvent(Event, frozen=True, kw_only=True, tag="method_event"):
-    """Whatever a search method from outside this package records.
+    """An event of a search method from outside this package.
 
     Attributes:
         method: The method's name.
@@ -278,7 +278,7 @@ class FinalistEpoch(Event, frozen=True, kw_only=True, tag="finalist_epoch"):
 
     Attributes:
         validation_accuracy: None after epochs that are not evaluated.
-        seconds: Of the training so far.
+        seconds: Training time so far.
     """
 
     digest: str
@@ -290,13 +290,13 @@ class FinalistEpoch(Event, frozen=True, kw_only=True, tag="finalist_epoch"):
 
 
 class FinalistTrained(Event, frozen=True, kw_only=True, tag="finalist"):
-    """A finalist was trained to its end and tested, once; recorded by the finalists' phase.
+    """A finalist was fully trained and tested once; recorded by the finalists' phase.
 
     Attributes:
-        digest, number: Of its trial, whose `score`, `macs` and `params` it repeats.
-        resolution: What it was trained at.
+        digest, number: Those of its trial; `score`, `macs` and `params` are the trial's as well.
+        resolution: Training resolution.
         chosen_by: What made it a finalist: "score", the name of a count, or "random".
-        learning_rate: At its peak; None where an earlier version trained it.
+        learning_rate: Peak learning rate; None where an earlier version trained it.
     """
 
     digest: str
@@ -332,7 +332,7 @@ class FinalistStopped(Event, frozen=True, kw_only=True, tag="finalist_stopped"):
 
 
 class FinalistRetried(Event, frozen=True, kw_only=True, tag="finalist_retried"):
-    """The training of a finalist lost its process and goes on from a checkpoint; recorded by the finalists' phase."""
+    """A finalist's training lost its process and resumes from a checkpoint; recorded by the finalists' phase."""
 
     digest: str
     number: Count | None = None
@@ -367,8 +367,8 @@ class RankingEvaluated(Event, frozen=True, kw_only=True, tag="ranking"):
     """How well the scores, and params and MACs alone, predicted the finalists' test accuracies; recorded once.
 
     Attributes:
-        n: Finalists.
-        score, params, macs: Correlations of each with the accuracies; None where there are too few.
+        n: Number of finalists.
+        score, params, macs: Rank statistics of each against the accuracies; None where there are too few finalists.
     """
 
     n: Count
@@ -378,7 +378,7 @@ class RankingEvaluated(Event, frozen=True, kw_only=True, tag="ranking"):
     macs: Plain | None = None
 
     def statistics(self) -> dict[str, Any]:
-        """The same as `rank_statistics` gave it."""
+        """Returns the statistics as `rank_statistics` returned them."""
         return {name: getattr(self, name) for name in ("n", "verdict", "score", "params", "macs")}
 
 
@@ -388,9 +388,9 @@ class WinnerExported(Event, frozen=True, kw_only=True, tag="winner"):
     Attributes:
         rank: By accuracy on search-validation, from 1.
         path: Relative to the run.
-        checks: How far the exported formats agree.
-        on_front: Whether no other finalist is as accurate and costs no more.
-        validation_error: Standard error of `validation_accuracy`, by the number of its images.
+        checks: How closely the outputs of the exported formats agree.
+        on_front: Whether it is on the Pareto front of validation accuracy and cost.
+        validation_error: Standard error of `validation_accuracy`, from the number of its images.
         chosen_by: What made it a finalist.
         latency_s, setting: As it was measured, where a budget bounds a latency.
         peak_memory_bytes: Of one inference, where a budget bounds it.
@@ -417,11 +417,11 @@ class WinnerExported(Event, frozen=True, kw_only=True, tag="winner"):
 
 
 class UnknownEvent(Event, frozen=True, kw_only=True, tag=""):
-    """An event of a kind that this version does not know; it is only read, never appended.
+    """An event of a kind unknown to this version; it is only read, never appended.
 
     Attributes:
         tag: Its kind.
-        fields: All else that its line holds.
+        fields: All other fields of its line.
     """
 
     tag: str
@@ -429,7 +429,7 @@ class UnknownEvent(Event, frozen=True, kw_only=True, tag=""):
 
 
 def tag_of(kind: type[Event]) -> str:
-    """What lines of a kind have as their "event"."""
+    """Returns the "event" value of a kind's lines."""
     return str(kind.__struct_config__.tag)
 
 

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside their place, synced, then renamed into it."""
+"""Atomic file writes: a temporary file beside the target, synced, then renamed to it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _REMEDIES = {
     errno.ENOSPC: "Free some space, then go on with --resume, or choose another --out.",
     errno.EDQUOT: "Free some of your quota, then go on with --resume, or choose another --out.",
     errno.EROFS: "Choose an --out that can be written to.",
-    errno.EACCES: "Give yourself the right to write there or choose another --out.",
-    errno.EPERM: "Give yourself the right to write there or choose another --out.",
+    errno.EACCES: "Grant yourself write permission there or choose another --out.",
+    errno.EPERM: "Grant yourself write permission there or choose another --out.",
     errno.ENOTDIR: "A part of the path is a file: choose another --out.",
     errno.ENAMETOOLONG: "Choose a shorter --out.",
     errno.ELOOP: "A link in the path leads in a circle: choose another --out.",

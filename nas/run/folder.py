@@ -1,4 +1,4 @@
-"""A run folder: made once, then opened by one process that writes or read by any number that look."""
+"""A run directory: created once, then opened by one process for writing, and read by any number of others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MANIFEST = "run.yaml"
 
 
 class RunRecord:
-    """What a run has recorded so far. Its dictionaries are shared: treat them as read-only."""
+    """The recorded events of a run. Its dictionaries are shared: treat them as read-only."""
 
     def __init__(self, path: Path, first: dict[str, Any], history: record.History) -> None:
         self.path = path
@@ -31,15 +31,15 @@ class RunRecord:
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """What the run was started with, as in `run.yaml`: options, plan, versions, space_digest, budgets."""
+        """The run's manifest, as in `run.yaml`: options, plan, versions, space_digest, budgets."""
         own = ("event", "time", "format")
         return {key: value for key, value in self._first.items() if key not in own}
 
     def part(self, *names: str) -> dict[str, Any]:
-        """Returns a mapping inside the manifest, found name by name; empty where there is none.
+        """Returns the mapping at a path of names inside the manifest; empty where there is none.
 
         Raises:
-            RunError: If there is something else in its place.
+            RunError: If the value there is not a mapping.
         """
         part = self._first
         for name in names:
@@ -58,16 +58,16 @@ class RunRecord:
     def events(self, kind: type[record.Kind]) -> list[record.Kind]: ...
 
     def events(self, kind: type[Event] = Event) -> list[Any]:
-        """The events so far, in order; only those of one kind (of `nas.run.events`) if given."""
+        """Returns the events so far, in order; only those of `kind` (of `nas.run.events`) if given."""
         return list(self._history.all if kind is Event else self._history.of(kind))
 
     def last(self, kind: type[record.Kind]) -> record.Kind | None:
-        """The latest event of a kind, None if there is none."""
+        """Returns the latest event of a kind, None if there is none."""
         found = self._history.of(kind)
         return found[-1] if found else None
 
     def trials(self) -> list[Trial]:
-        """The recorded trials, in order.
+        """Returns the recorded trials, in order.
 
         Raises:
             RunError: If a recorded trial cannot be read.
@@ -81,7 +81,7 @@ class RunRecord:
 
 
 class Run(RunRecord):
-    """A run folder held open for writing; at most one process holds it at a time.
+    """A run directory open for writing, by at most one process at a time.
 
     Use it as a context manager, or call `close`.
     """
@@ -93,27 +93,27 @@ class Run(RunRecord):
 
     @classmethod
     def create(cls, path: str | Path, manifest: Mapping[str, Any]) -> Run:
-        """Makes the folder, writes `run.yaml` and records "run_started" with the whole manifest.
+        """Creates the folder, writes `run.yaml` and records "run_started" with the whole manifest.
 
         Args:
             manifest: Plain JSON: options, plan, versions, space_digest, budgets. The versions of Python and
                 of the platform are added to `versions`.
 
         Raises:
-            RunError: If the folder holds anything, is open elsewhere, or cannot be written.
+            RunError: If the folder is not empty, is open elsewhere, or cannot be written.
         """
         folder = Path(path)
         _check_free(folder)
         make_folder(folder)
         lock = FolderLock(folder)
         try:
-            # Again, now that nobody else can be making the same one.
+            # Checked again under the lock: another process may have created the same run since.
             _check_free(folder)
             sweep(folder)
             versions = {"python": platform.python_version(), "platform": platform.platform()}
             own = {key: value for key, value in manifest.items() if key != "format"}
             fields = {**own, "versions": {**versions, **manifest.get("versions", {})}}
-            # The record goes first and whole: a folder with it can be resumed, one without it can be used again.
+            # The record is written first, atomically: a folder with it can be resumed, one without it can be reused.
             atomic_write(folder / record.NAME, record.encode_started(fields))
             run = cls(folder, lock)
             run._write_manifest()
@@ -124,13 +124,13 @@ class Run(RunRecord):
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
-        """Takes hold of a run to go on with it, and cuts off a last line that was torn when it was stopped.
+        """Opens a run to continue it; a last line that was only partly written is cut off.
 
-        The record of a run of an earlier format is rewritten in this version's, once and whole: `events.jsonl` and
-        `run.yaml` then have the new names, and `events.jsonl.format-1` is the record as it was.
+        A record of an earlier format is rewritten in this version's, once and atomically: `events.jsonl` and
+        `run.yaml` then have the new names, and `events.jsonl.format-1` is the original record.
 
         Raises:
-            RunError: If it is no run, has a later format, is damaged, open elsewhere or cannot be written.
+            RunError: If it is not a run, has a later format, is damaged, open elsewhere or cannot be written.
         """
         folder = _folder(path)
         lock = FolderLock(folder)
@@ -145,7 +145,7 @@ class Run(RunRecord):
             raise
 
     def append(self, event: Event) -> None:
-        """Records an event at this time; it is on the disk when this returns.
+        """Records an event with the current time; it is on disk when this returns.
 
         Raises:
             RunError: If it cannot be written, or a number in it is not finite.
@@ -153,7 +153,7 @@ class Run(RunRecord):
         self._log.append(event)
 
     def check_space(self, digest: str) -> None:
-        """Refuses to go on with another search space than the one that the run was made for.
+        """Refuses to continue a run with another search space than its own.
 
         Raises:
             RunError: If the digests differ.
@@ -166,7 +166,7 @@ class Run(RunRecord):
             )
 
     def close(self) -> None:
-        """Lets go of the folder. Harmless when already closed."""
+        """Releases the folder. Does nothing if already closed."""
         self._log.close()
         self._lock.release()
 
@@ -180,15 +180,15 @@ class Run(RunRecord):
 
     def _write_manifest(self) -> None:
         head = {"format": self._first["format"], "started": self._first["time"]}
-        comment = "# What this run was started with, for people. What is read back is events.jsonl.\n"
+        comment = "# The manifest of this run, for people to read. The program reads events.jsonl instead.\n"
         atomic_write(self.path / MANIFEST, comment + dump_yaml({**head, **self.manifest}))
 
 
 def read_run(path: str | Path) -> RunRecord:
-    """Reads a run without holding or changing it, as it may be while another process writes it.
+    """Reads a run without locking or changing it; another process may be writing it.
 
     Raises:
-        RunError: If it is not a run, is of a later format or is damaged.
+        RunError: If it is not a run, has a later format or is damaged.
     """
     folder = _folder(path)
     contents = record.read(folder / record.NAME)
@@ -196,10 +196,10 @@ def read_run(path: str | Path) -> RunRecord:
 
 
 def data_of(path: str | Path) -> str:
-    """What a run was given as `--data`.
+    """Returns the `--data` option of a run.
 
     Raises:
-        RunError: If it is no run.
+        RunError: If it is not a run.
     """
     return str(read_run(path).manifest.get("options", {}).get("data", "digits"))
 
@@ -222,17 +222,17 @@ def _folder(path: str | Path) -> Path:
     if names and all(map(is_leftover, names)):
         raise RunError(
             f"{folder} holds no run yet: it was stopped before anything was recorded. "
-            "Start it again by the same command."
+            "Start it again with the same command."
         )
     hint = f"Did you mean {inside[-1].parent}?" if inside else "Give a folder that nas-search wrote."
     raise RunError(f"{folder} is not a run: it has no {record.NAME}. {hint}")
 
 
 def check_out(folder: Path) -> None:
-    """Refuses a folder that `Run.create` would refuse, before any work is done; changes nothing on the disk.
+    """Refuses a folder that `Run.create` would refuse, before any work is done; writes nothing.
 
     Raises:
-        RunError: If the folder holds anything, or cannot be written to.
+        RunError: If the folder is not empty, or cannot be written to.
     """
     _check_free(folder)
     check_writable(folder)
@@ -250,7 +250,7 @@ def _check_free(folder: Path) -> None:
     except OSError as fault:
         raise write_error(folder, fault) from fault
     if record.NAME in names:
-        raise RunError(f"{folder} already holds a run. Go on with it by --resume {folder}, or choose another --out.")
+        raise RunError(f"{folder} already holds a run. Continue it with --resume {folder}, or choose another --out.")
     others = [name for name in names if not is_leftover(name)]
     if others:
         shown = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")

@@ -1,4 +1,4 @@
-"""One process at a time writes a run."""
+"""The lock that lets one process at a time write a run."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _NAME = ".lock"
 
 
 class FolderLock:
-    """An exclusive `flock` on `<folder>/.lock`. The system drops it when the process ends, however it ends.
+    """An exclusive `flock` on `<folder>/.lock`; the system releases it when the process ends, even if killed.
 
-    `flock` and not `lockf`: the latter is lost when any other file object on `.lock` is closed, as by copying
-    the folder, and lets one process open a run twice. The file names its holder for messages only.
+    `flock` rather than `lockf`: the latter is lost when any other file object on `.lock` is closed, as by copying
+    the folder, and lets one process open a run twice. The file's content names the holder, for messages only.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -39,24 +39,24 @@ class FolderLock:
                 raise RunError(f"Run {folder} is open in {holder}. Wait for it to end or stop it.") from None
             reason = fault.strerror or str(fault)
             raise RunError(
-                f"Cannot lock {path}: {reason.lower()}. Choose an --out on a file system that has locks."
+                f"Cannot lock {path}: {reason.lower()}. Choose an --out on a file system that supports locks."
             ) from fault
         self._handle = handle
         _held.add(self)
-        # On a full disk the lock holds all the same; only its message is poorer.
+        # On a full disk the lock still holds; only the message cannot name its holder.
         with suppress(OSError):
             os.ftruncate(handle, 0)
             os.pwrite(handle, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
 
     def release(self) -> None:
-        """Lets others open the run. Harmless when already released."""
+        """Lets others open the run. Does nothing if already released."""
         if self._handle >= 0:
             with suppress(OSError):
                 os.ftruncate(self._handle, 0)
             self.forget()
 
     def forget(self) -> None:
-        """Closes this process's copy of the lock; others that were forked from it keep theirs."""
+        """Closes this process's copy of the lock; the parent process keeps its own."""
         if self._handle >= 0:
             handle, self._handle = self._handle, -1
             os.close(handle)
@@ -69,7 +69,7 @@ _held: weakref.WeakSet[FolderLock] = weakref.WeakSet()
 
 
 def _drop_inherited() -> None:
-    # A forked child shares the lock, and would keep it after its parent is killed.
+    # A forked child shares the lock and would still hold it after its parent is killed.
     for lock in list(_held):
         lock.forget()
 

@@ -1,4 +1,4 @@
-"""`events.jsonl`: a strict JSON object a line, only appended to; the one file of a run that is read back."""
+"""`events.jsonl`: one strict JSON object per line, append-only; the only file of a run that is read back."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Kind = TypeVar("Kind", bound=Event)
 
 
 class History:
-    """The events of a run in order, and those of each kind."""
+    """The events of a run, in order and by kind."""
 
     def __init__(self, events: Iterable[Event]) -> None:
         self.all: list[Event] = []
@@ -37,18 +37,18 @@ class History:
         self._kinds.setdefault(type(event), []).append(event)
 
     def of(self, kind: type[Kind]) -> list[Kind]:
-        """Those of a kind, without a look at any other."""
+        """Returns the events of a kind, without a scan of the others."""
         return cast("list[Kind]", self._kinds.get(kind, []))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """What a record holds.
+    """The parsed content of a record.
 
     Attributes:
-        first: Its first event, with all that its line holds.
-        size: The bytes that whole lines take; anything after is a torn last line.
-        format: What the file is written in; the events are upgraded.
+        first: The first event, with all fields of its line.
+        size: Bytes of all complete lines; anything after them is a partly written last line.
+        format: Format version of the file; the events are upgraded from it.
     """
 
     first: Plain
@@ -58,7 +58,7 @@ class Contents:
 
 
 def encode_started(manifest: Plain) -> bytes:
-    """The first line of a record.
+    """Returns the first line of a record.
 
     Raises:
         RunError: If a number in it is not finite.
@@ -69,11 +69,11 @@ def encode_started(manifest: Plain) -> bytes:
 def read(path: Path) -> Contents:
     """Reads a record, whatever its format.
 
-    A line counts once its newline is there. A last line that has one and is still not JSON is what a crash of
-    the machine leaves of an append that was never synced, so it is torn as well.
+    A line is complete once its newline is written. A last line that ends in a newline and is still not JSON comes
+    from an append that was not synced before the machine crashed; it counts as partly written too.
 
     Raises:
-        RunError: If it cannot be read, is no run's record, has a later format, or is damaged before its end.
+        RunError: If it cannot be read, is not a run's record, has a later format, or is damaged before its end.
     """
     written, size = _parse(path)
     given: int = written[0]["format"]
@@ -83,12 +83,12 @@ def read(path: Path) -> Contents:
 
 
 def rewrite(path: Path) -> None:
-    """Replaces a record of an earlier format by the same one in this version's, whole.
+    """Rewrites a record of an earlier format in this version's, atomically.
 
-    The file as it was stays beside it, as `events.jsonl.format-1`.
+    The original stays beside it, as `events.jsonl.format-1`.
 
     Raises:
-        RunError: If the disk refuses; the record is then as it was.
+        RunError: If it cannot be written; the record is then unchanged.
     """
     written, _ = _parse(path)
     link_or_copy(path, path.with_name(f"{path.name}.format-{written[0]['format']}"))
@@ -96,9 +96,9 @@ def rewrite(path: Path) -> None:
 
 
 class EventLog:
-    """Appends events to a file; each is on the disk before `append` returns.
+    """Appends events to a file; each is on disk before `append` returns.
 
-    A file of an earlier format is rewritten in this version's first, so that all of its lines have the same.
+    A file of an earlier format is first rewritten in this version's, so that all lines have the same format.
     """
 
     def __init__(self, path: Path) -> None:
@@ -122,11 +122,11 @@ class EventLog:
             raise write_error(path, fault) from fault
 
     def append(self, event: Event) -> None:
-        """Writes one event, or nothing. The history has it as it will be read back.
+        """Writes one event or nothing, and adds it to the history in the form in which it would be read back.
 
         Raises:
-            RunError: If the disk is full or gone, a number is not finite, or it could not be read back; the file is
-                then as it was.
+            RunError: If it cannot be written, a number is not finite, or it could not be read back; the file is then
+                unchanged.
         """
         if self._handle < 0:
             raise RunError(f"Cannot write {self.path}: it is closed. Go on with --resume {self.path.parent}.")
@@ -150,7 +150,7 @@ class EventLog:
         self.history.add(recorded)
 
     def _take_back(self) -> None:
-        # Half a line must not stay: the next append would turn it into a damaged line in the middle.
+        # A partial line must go: the next append would turn it into a damaged line in the middle.
         try:
             os.ftruncate(self._handle, self._size)
         except OSError:
@@ -164,7 +164,7 @@ class EventLog:
 
 def _encode(event: Event) -> bytes:
     assert not isinstance(event, UnknownEvent), "events of unknown kinds are only read"
-    # Not by msgspec, which knows no subclasses of numbers such as NumPy's.
+    # Not with msgspec, which does not support subclasses of numbers such as NumPy's.
     fields = msgspec.structs.asdict(event)
     del fields["time"]
     return _line({"time": _text_of_now(), "event": tag_of(type(event))}, fields)
@@ -186,12 +186,12 @@ def _line(head: Plain, fields: Plain) -> bytes:
             f"Cannot record event {data['event']!r}: {where or 'a number in it'} is {value}, not a finite number. "
             "Record a failure instead."
         ) from None
-    # Lone surrogates, as in undecodable file names, are ASCII escapes here and so safe to write.
+    # Lone surrogates (from undecodable file names) become ASCII escapes here, so they are safe to write.
     return line.encode("ascii") + b"\n"
 
 
 def _parse(path: Path) -> tuple[list[Plain], int]:
-    """The lines of a record as plain JSON, the first of a format that can be read, and how many bytes they take."""
+    """Returns the lines of a record as plain JSON and their size in bytes; the first has a format that can be read."""
     try:
         content = path.read_bytes()
     except OSError as fault:
@@ -260,7 +260,7 @@ def _refuse(constant: str) -> float:
 
 
 def _not_finite(value: object, where: str) -> tuple[str, object]:
-    """Path and value of the first number that is not finite, ("", None) if there is none."""
+    """Returns path and value of the first number that is not finite, ("", None) if there is none."""
     if isinstance(value, float) and not math.isfinite(value):
         return where, value
     items: list[tuple[Any, Any]] = []

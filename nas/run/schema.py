@@ -1,6 +1,6 @@
-"""Checks of what is read back: lines of a record become the events that their tags name, or are refused.
+"""Validation of records: each line becomes the event that its tag names, or is refused.
 
-Whoever reads a run may then rely on its events. Tags and fields that no event declares pass.
+Code that reads a run can therefore rely on its events. Undeclared tags and fields are accepted.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _WORDS = {
     dict: ("a mapping", "mappings"),
     list: ("a list", "lists"),
 }
-"""What a type is called, one and several of them."""
+"""Singular and plural name of each type, for messages."""
 
 
 class EventError(ValueError):
@@ -34,10 +34,10 @@ class EventError(ValueError):
 
 
 def decode_event(plain: Mapping[str, Any]) -> Event:
-    """The event that a line holds.
+    """Returns the event of a line.
 
     Args:
-        plain: The line's JSON, with a text as its "event".
+        plain: The line's JSON, with a string as its "event".
 
     Raises:
         EventError: If a field is missing or has another type than its struct declares.
@@ -50,7 +50,7 @@ def decode_event(plain: Mapping[str, Any]) -> Event:
         fields = {name: value for name, value in plain.items() if name not in own}
         return UnknownEvent(time=_checked("time", plain, Time), tag=plain["event"], fields=fields)
     try:
-        # Only what is declared: msgspec cannot look at names that are not valid UTF-8.
+        # Declared fields only: msgspec cannot handle names that are not valid UTF-8.
         known = {name: plain[name] for name in kind.__struct_fields__ if name in plain}
         if "time" in known:
             return msgspec.convert(known, kind)
@@ -60,7 +60,7 @@ def decode_event(plain: Mapping[str, Any]) -> Event:
 
 
 def _fault(kind: type[Event], plain: Mapping[str, Any]) -> EventError:
-    """Says which field made an event be refused."""
+    """Returns the error that names the invalid field of an event."""
     for field in msgspec.structs.fields(kind):
         try:
             if field.name in plain or field.required or field.name == "time":
@@ -81,7 +81,7 @@ def _checked(name: str, plain: Mapping[str, Any], hint: Any) -> Any:
 
 
 def _mismatch(name: str, value: object, kinds: list[Any]) -> str:
-    """Says of a refused value what it should be: itself or, where it is a container, what is in it."""
+    """Describes the type expected of an invalid value or, if it is a container, of its items."""
     container = next((kind for kind in kinds if get_origin(kind) is type(value)), None)
     if container is None:
         words = " or ".join(_WORDS[get_origin(kind) or kind][0] for kind in kinds)
@@ -91,7 +91,7 @@ def _mismatch(name: str, value: object, kinds: list[Any]) -> str:
 
 
 def _plain_types(hint: Any) -> list[Any]:
-    """The types that a hint allows, without None and the ranges of numbers."""
+    """Returns the types that a hint allows, without None and constraints on numbers."""
     origin = get_origin(hint)
     if origin in (Union, UnionType):
         return [kind for each in get_args(hint) for kind in _plain_types(each)]
@@ -101,14 +101,14 @@ def _plain_types(hint: Any) -> list[Any]:
 
 
 def check_fields(kind: type, plain: Mapping[str, Any], where: Path, *, least: int = 0) -> None:
-    """Checks that plain JSON has the types that a dataclass declares for its fields, and whole numbers their range.
+    """Checks plain JSON against the field types of a dataclass, and its integers against a lower bound.
 
     Args:
         where: The run that it was read from.
-        least: The least that a whole number may be.
+        least: The lower bound of integers.
 
     Raises:
-        RunError: If not.
+        RunError: If a field has another type or is below the bound.
     """
     hints = get_type_hints(kind)
     for name, value in plain.items():

@@ -1,7 +1,7 @@
-"""How long a run has worked, over all the times that it was started and stopped.
+"""The working time of a run, summed over its sessions (from a start or resume to the next stop).
 
-A session that was killed could not say how long it was. The next one records, as `RunResumed`, what is known: from the
-start of the session (and of the phase that was stopped) to its last event.
+A killed session cannot record its duration. The next one records it as `RunResumed`: the time from the start of the
+session (and of the phase that was stopped) to its last event.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from nas.run.folder import Run, RunRecord
 
 
 def record_resumed(run: Run, *, last_sign: float = 0.0) -> None:
-    """Records that a run goes on, which phase was stopped and how long the session before is known to have worked.
+    """Records that a run is resumed, which phase was stopped and the known duration of the previous session.
 
     Args:
-        last_sign: When something other than an event was written last, in seconds since 1970.
+        last_sign: When a file other than the record was last written, in seconds since 1970.
     """
     session = phase_began = run.events()[0].time.timestamp()
     phase = None
@@ -36,7 +36,7 @@ def record_resumed(run: Run, *, last_sign: float = 0.0) -> None:
 
 
 def earlier_seconds(record: RunRecord, phase: str | None = None) -> float:
-    """Seconds that earlier sessions are known to have spent: on a phase that they did not finish, or in all."""
+    """Returns the known seconds of earlier sessions, in total or on a phase that they did not finish."""
     resumed = record.events(RunResumed)
     if phase is None:
         return float(sum(event.seconds for event in resumed))

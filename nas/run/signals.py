@@ -1,7 +1,7 @@
-"""Stopping in good order: SIGINT and SIGTERM end work between its steps, never inside one.
+"""Graceful stop: SIGINT and SIGTERM end work between its steps, never inside one.
 
-The first signal raises `KeyboardInterrupt` at once, or at the end of the `uninterrupted` section that it came in;
-whoever catches it saves what there is to save and raises it again. A second signal raises at once, wherever it comes.
+The first signal raises `KeyboardInterrupt` at once, or at the end of the current `uninterrupted` section; code that
+catches it saves its state and raises it again. A second signal raises at once, everywhere.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from contextlib import contextmanager
 from types import FrameType
 
 LIMIT_S = 9.0
-"""So long after the first signal the command line ends, whatever is still running."""
+"""Seconds after the first signal at which the command line exits, whatever is still running."""
 ECHO_S = 0.5
-"""A signal that follows the first so soon is the same one, passed on twice: by a terminal, and by make or uv."""
+"""A signal this soon after the first is a duplicate of it: a terminal and make or uv may both forward one."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class _Stop:
-    """What is known of signals; there is one, as there is one set of handlers in a process."""
+    """The state of signal handling; a single instance, as a process has one set of handlers."""
 
     def __init__(self) -> None:
         self.asked: float | None = None
@@ -49,10 +49,10 @@ _stop = _Stop()
 
 @contextmanager
 def stoppable(at_second: Callable[[], None] | None = None) -> Generator[None, None, None]:
-    """Handles SIGINT and SIGTERM while the block runs, and gives them back as they were.
+    """Handles SIGINT and SIGTERM while the block runs, then restores the previous handlers.
 
-    Handlers of one's own, and signals that are ignored (as after `nohup`), stay as they are. Does nothing outside the
-    main thread, where Python runs no handlers, or within another such block.
+    Handlers set by the caller, and ignored signals (as after `nohup`), are left alone. Does nothing outside the
+    main thread, where Python runs no handlers, or inside another such block.
 
     Args:
         at_second: Called on a second signal, before it raises.
@@ -83,7 +83,7 @@ def rearm() -> None:
 
 @contextmanager
 def uninterrupted() -> Generator[None, None, None]:
-    """A section that a first signal does not cut: `KeyboardInterrupt` is raised at its end."""
+    """A section that a first signal does not interrupt: `KeyboardInterrupt` is raised at its end."""
     if not _in_main_thread():
         yield
         return
@@ -98,7 +98,7 @@ def uninterrupted() -> Generator[None, None, None]:
 
 
 def seconds_left() -> float:
-    """How long what is to be saved may still take; without end where nobody asked to stop."""
+    """Returns the seconds left to save state before the exit; infinite if no signal came."""
     return float("inf") if _stop.asked is None else _stop.asked + LIMIT_S - time.monotonic()
 
 

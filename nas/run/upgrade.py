@@ -1,8 +1,8 @@
-"""What reads records of earlier formats: their events, as plain JSON, become those of this version's format.
+"""Upgrade of records of earlier formats: their events, as plain JSON, are converted to the current format.
 
-Format 1 is that of version 0.1. Since then events have other names, a search has a method with options and a plan of
-its own where it had a scorer and a strategy beside all other options, and a run keeps its method's facts in one place.
-Architectures are of format 2, and so have other digests.
+Format 1 is that of version 0.1. Since then events have been renamed; a search has a method with its own options and
+plan instead of a scorer and a strategy among all other options; and a run stores its method's facts in one place.
+Architectures have format 2 and thus other digests.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _LEFT_PLAN = {
 
 
 def upgrade(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The events of a record of format 1 as format 2 has them: one for each, in order; the given ones stay as they are.
+    """Converts the events of format 1 to format 2, one by one and in order; does not change the given ones.
 
     Args:
-        events: Each with a text as its "event"; the first is `run_started`. Nothing else about them is relied on.
+        events: Each with a string as its "event"; the first is `run_started`. No other field is assumed to exist.
 
     Raises:
         ValueError, RecursionError: If an architecture or the space holds numbers that are not finite, or is nested
@@ -44,10 +44,10 @@ def upgrade(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _event(old: dict[str, Any], digests: Mapping[str, str]) -> dict[str, Any]:
-    """Any event but the first.
+    """Converts any event but the first.
 
     Args:
-        digests: By an architecture's digest of format 1, that of format 2.
+        digests: The digests of format 2 by those of format 1.
     """
     upgraded = _named({**old, "event": _KINDS.get(old["event"], old["event"])}, digests)
     if isinstance(upgraded.get("trial"), dict):
@@ -56,9 +56,9 @@ def _event(old: dict[str, Any], digests: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _named(old: dict[str, Any], digests: Mapping[str, str]) -> dict[str, Any]:
-    """An event or trial whose architecture and digest are of format 2.
+    """Converts the architecture and the digest of an event or trial to format 2.
 
-    Of networks that were only measured, the record has no more than the digest, which stays.
+    For networks that were only measured, the record holds just the digest of format 1, which is kept.
     """
     upgraded = dict(old)
     if _is_format_1(old.get("architecture")):
@@ -69,7 +69,7 @@ def _named(old: dict[str, Any], digests: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _new_digests(events: list[dict[str, Any]]) -> dict[str, str]:
-    """The digests of format 2 by those of format 1, of all architectures that the events hold."""
+    """Maps the digests of format 1 to those of format 2, for all architectures in the events."""
     found: dict[str, str] = {}
     for event in events[1:]:
         for holder in (event, _mapping(event.get("trial"))):
@@ -84,7 +84,7 @@ def _is_format_1(plain: object) -> bool:
 
 
 def _manifest(plain: dict[str, Any]) -> dict[str, Any]:
-    """The first event."""
+    """Converts the first event."""
     options, plan = _mapping(plain.get("options")), _mapping(plain.get("plan"))
     scorer = options.get("scorer", "supernet")
     method = "supernet" if scorer == "supernet-loss" else str(scorer)
@@ -96,7 +96,7 @@ def _manifest(plain: dict[str, Any]) -> dict[str, Any]:
     space = _mapping(plain.get("space"))
     if rename_parameters(space) != space:
         upgraded |= {"space": rename_parameters(space), "space_digest": digest_of(rename_parameters(space))}
-        # The shipped space of that name, or the file, is not the same in this format; what was kept counts.
+        # The shipped space of that name, or the file, differs in this format; the recorded space is the one used.
         upgraded["space_source"] = None
     if options:
         upgraded["options"] = _options(options, method, by_loss=scorer == "supernet-loss")
@@ -144,7 +144,7 @@ def _plan(old: Mapping[str, Any], method: str) -> dict[str, Any]:
         own = dict(calibration)
         seconds = dict(_mapping(old.get("seconds")))
         if method != "calibrated" and "calibration" in seconds:
-            # Without trainings, measuring reference networks is a part of the search.
+            # Without trainings, measuring reference networks is part of the search phase.
             seconds["search"] = seconds.get("search", 0.0) + seconds.pop("calibration")
             upgraded["seconds"] = seconds
     return {**upgraded, "method": own}

@@ -1,7 +1,7 @@
-"""Bayesian optimization: a Gaussian process predicts scores, and what may be best by its prediction is proposed.
+"""Bayesian optimization: a Gaussian process predicts scores, and the most promising candidates are proposed.
 
-The process is fitted to the trials of earlier batches alone, and what is proposed is chosen from random members and
-mutations by the search's seed and the batch's number, so a resumed search needs no state.
+The process is fitted only to the trials of earlier batches, and the candidates depend only on these, the search's seed
+and the batch number, so a resumed search needs no saved state.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from nas.spaces.variation import mutated
 from nas.trial import Trial
 
 KAPPA = 2.0
-"""Standard deviations of doubt that are added to a predicted score."""
+"""Weight of the predicted standard deviation in the upper confidence bound."""
 SAMPLED = 1_000
-"""Random members among the candidates of a batch."""
+"""Number of random members among the candidates of a batch."""
 PARENTS, CHILDREN, ROUNDS = 8, 25, 8
-"""Of every round of local search: the candidates that are mutated, the mutations of each; and the rounds."""
+"""Local search: candidates mutated per round, mutations of each, and rounds."""
 MUTATIONS = (1, 1, 2, 3)
-"""Of how many decisions at once, each as likely as the others."""
+"""Numbers of decisions that one mutation changes, equally likely."""
 MOST_OBSERVED = 400
-"""Trials that the process knows, which bounds what a batch costs: the best half and the latest others."""
+"""The most trials that the process is fitted to, to bound the cost of a batch: the best half, and the latest others."""
 OUTLIERS = 4.0
-"""Scores are outliers if they are so many times farther below the median than the best is above it."""
+"""Scores are outliers if they are this many times farther below the median than the best is above it."""
 GROWTH = 1.25
-"""By how much the number of trials grows before the process is fitted again."""
+"""Growth of the number of trials after which the hyperparameters are fitted again."""
 TRADE_OFF_SHARE = 0.5
-"""Without a least share of the budget, the share of proposals, and of the candidates that are mutated, that are chosen
-below a random cost."""
+"""Share of proposals, and of the candidates that are mutated, that are chosen below a random cost if there is no least
+share of the budget."""
 
 
 class BayesianOptimization:
@@ -45,12 +45,12 @@ class BayesianOptimization:
 
     The first trials are random. Then a Gaussian process (`Surrogate`) is fitted to the scores so far, and the
     candidate with the highest upper confidence bound is proposed (GP-UCB: Srinivas et al. 2010, arXiv:0912.3995).
-    For the rest of a batch each proposal is believed to score as predicted, so that doubt near it shrinks and the next
-    is chosen elsewhere (GP-BUCB: Desautels et al. 2014). Candidates are random members and what a local search by
-    mutations finds from the best trials. A search of thousands of trials is fitted to 400 of them.
+    Within a batch, each proposal is assumed to score as predicted, so that the variance near it shrinks and the next
+    is chosen elsewhere (GP-BUCB: Desautels et al. 2014). Candidates are random members, and the results of a local
+    search by mutations from the best trials. In a search of thousands of trials, the process is fitted to 400 of them.
 
-    With a least share of the budget (the sampler's) the score alone counts. Without, half of the proposals are the
-    best below a cost sampled evenly between those of the candidates, so that the front of score and cost fills up.
+    With a least share of the budget (the sampler's), only the score counts. Without, half of the proposals are the
+    best below a cost sampled uniformly between those of the candidates, so that the score-cost front is covered.
     """
 
     def __init__(
@@ -84,14 +84,14 @@ class BayesianOptimization:
         return self._genotypes[trial.architecture]
 
     def _observed(self, scored: Sequence[Trial]) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the points (N, F) and standardized scores (N,) of the trials that the process is to know."""
+        """Returns the points (N, F) and standardized scores (N,) of the trials that the process is fitted to."""
         known = most_informative(scored)
         scores = without_outliers(np.array([trial.score for trial in known], dtype=float))
         genotypes = [genotype for genotype in map(self._genotype, known) if genotype is not None]
         return self._encoding.points(genotypes), (scores - scores.mean()) / (scores.std() or 1.0)
 
     def _surrogate(self, scored: Sequence[Trial]) -> Surrogate:
-        """Returns the process fitted to the first trials, so many that this function of the record is rarely new."""
+        """Returns the process with hyperparameters fitted to the first trials, whose number changes rarely."""
         count = START
         while int(count * GROWTH) <= len(scored):
             count = int(count * GROWTH)
@@ -128,7 +128,7 @@ class BayesianOptimization:
             posterior.believe(chosen)
 
     def _parents(self, rng: random.Random, bounds: np.ndarray, costs: np.ndarray) -> list[int]:
-        """Returns the candidates whose mutations are looked at."""
+        """Returns the candidates to mutate."""
         found: list[int] = []
         left = bounds.copy()
         while len(found) < min(PARENTS, len(bounds)):
@@ -137,7 +137,7 @@ class BayesianOptimization:
         return found
 
     def _pick(self, rng: random.Random, values: np.ndarray, costs: np.ndarray) -> int:
-        """Returns the place of the highest value, now and then among those below a random cost."""
+        """Returns the index of the highest value, sometimes only among those below a random cost."""
         if self._trade_off_share > 0 and rng.random() < self._trade_off_share:
             axis = rng.randrange(costs.shape[1]) if costs.shape[1] > 1 else 0
             finite = costs[np.isfinite(values), axis]
@@ -146,7 +146,7 @@ class BayesianOptimization:
 
 
 class _Pool:
-    """New feasible members, each once, among which the proposals of one batch are chosen."""
+    """The candidates of one batch: new, distinct feasible members."""
 
     def __init__(self, sampler: BudgetSampler, opened: Round) -> None:
         self._sampler, self._opened = sampler, opened
@@ -160,16 +160,16 @@ class _Pool:
         return np.array(rows).reshape(len(rows), len(metrics))
 
     def sample(self, count: int) -> None:
-        """Adds so many random members by layout, less those that are there or known already."""
+        """Adds up to `count` random members by layout, without duplicates and known ones."""
         for _ in range(count):
             try:
                 member = self._sampler.sample(self._opened.rng)
-            except BudgetError:  # nothing was found in so many tries
+            except BudgetError:  # the sampler found none
                 break
             self._add(member, self._sampler.space.encode(member.architecture))
 
     def mutate(self, parents: Iterable[Genotype]) -> None:
-        """Adds those mutations of some members that are feasible."""
+        """Adds feasible mutations of some members."""
         rng = self._opened.rng
         for parent in parents:
             for _ in range(CHILDREN):
@@ -188,7 +188,7 @@ class _Pool:
 
 
 def without_outliers(scores: np.ndarray) -> np.ndarray:
-    """Returns scores with the very low ones raised, lest the others look all the same beside them."""
+    """Returns scores with very low outliers raised, since these would dominate the standardization."""
     median = np.median(scores)
     return np.maximum(scores, median - OUTLIERS * (scores.max() - median))
 
@@ -199,7 +199,7 @@ def _upper(posterior: Posterior) -> np.ndarray:
 
 
 def most_informative(trials: Sequence[Trial]) -> Sequence[Trial]:
-    """Returns at most so many trials, in order: half of them the best, the others the latest of the rest."""
+    """Returns a bounded number of trials, in order: half of them the best, the others the latest of the rest."""
     if len(trials) <= MOST_OBSERVED:
         return trials
     by_score = sorted(range(len(trials)), key=lambda i: -(trials[i].score or 0.0))

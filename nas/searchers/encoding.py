@@ -1,4 +1,4 @@
-"""Genotypes as points in which a distance means something: numbers by their logarithm, the rest one-hot."""
+"""Encoding of genotypes as vectors for a Gaussian process: numbers by their logarithm, other choices one-hot."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from nas.spaces import Genotype, SearchSpace, StageChoice, StageSpace
 class Encoding:
     """The decisions of a space as columns, in groups.
 
-    A decision between numbers (widths, depths, kernel sizes) is one column from -0.5 to 0.5 over its values, by their
-    logarithms; any other is one-hot, two values at distance 1. What a genotype does not decide, such as the kernel size
-    of an attention stage, is 0: the middle. A stage with a choice per layer has columns for every layer, and one for
-    the share of each letter.
+    A numeric decision (width, depth, kernel size) is one column from -0.5 to 0.5, by the logarithms of its values; any
+    other is one-hot, with distance 1 between two values. Decisions that a genotype lacks, such as the kernel size of an
+    attention stage, are 0, the middle. A stage with a choice per layer has columns for every layer, and one for the
+    share of each letter.
 
     Attributes:
         groups: (F,) the group of each column, numbered from 0: one for each decision of the stem, and for each stage
-            one for its width, its depth, its ops and each name among the choices of its ops.
+            one for its width, its depth, its ops and each choice of its ops by name.
     """
 
     def __init__(self, space: SearchSpace) -> None:
@@ -41,11 +41,11 @@ class Encoding:
         self.groups = np.array(groups, dtype=int)
 
     def points(self, genotypes: Sequence[Genotype]) -> np.ndarray:
-        """Returns the columns of genotypes (N, F)."""
+        """Returns genotypes as points (N, F)."""
         found = np.zeros((len(genotypes), len(self.groups)))
         for row, genotype in zip(found, genotypes, strict=True):
             for decision in self._chosen(genotype):
-                # A decision between one value only has no column.
+                # A decision with only one value has no column.
                 entry = self._entries.get(decision)
                 if entry is not None:
                     row[entry[0]] = entry[1]
@@ -77,7 +77,7 @@ def _chosen_ops(place: str, stage: StageSpace, gene: StageChoice) -> Iterator[tu
 
 
 def _decisions(space: SearchSpace) -> Iterator[tuple[str, str, Sequence[Any]]]:
-    """Yields every decision between several values: its name, that of its group, the values."""
+    """Yields every decision with several values: its name, its group's name, the values."""
     for decision, group, values in _all_decisions(space):
         if len(values) > 1:
             yield decision, group, values
@@ -88,7 +88,7 @@ def _all_decisions(space: SearchSpace) -> Iterator[tuple[str, str, Sequence[Any]
         yield f"stem.{name}", f"stem.{name}", values
     for i, stage in enumerate(space.stages, start=1):
         place = f"stage{i}"
-        # A width that follows from the stage before it is no decision.
+        # A width that follows from the previous stage is not a decision.
         yield f"{place}.width", f"{place}.width", () if stage.width_multiplier else stage.widths
         yield f"{place}.depth", f"{place}.depth", stage.depths
         if not stage.per_layer:
@@ -107,7 +107,7 @@ def _all_decisions(space: SearchSpace) -> Iterator[tuple[str, str, Sequence[Any]
 
 
 def _coordinates(values: Sequence[Any]) -> list[float] | None:
-    """Returns the places of numbers by their logarithms, from -0.5 to 0.5; None for values that are no such numbers."""
+    """Returns positive numbers scaled by their logarithms from -0.5 to 0.5; None for other values."""
     if not all(type(value) in (int, float) and value >= 0 for value in values):
         return None
     logs = [math.log(value) if min(values) > 0 else math.log1p(value) for value in values]

@@ -2,9 +2,9 @@
 
 The first trials are spread evenly over the layouts. Parents then come from the best of all trials so far (an elitist
 selection as in NSGA-II: Deb et al. 2002) by binary tournaments. A child is a mutation of a parent, or a crossover of
-two, half of which mutate as well. A child outside the budget's feasible set is not thrown away at once: further
-mutations that bring it nearer are kept, so that a wider stage can be paid for by a narrower one, which rejection alone
-would hardly ever find inside a narrow set.
+two, half of which mutate as well. A child outside the budget's feasible set is repaired: further mutations that reduce
+the violation are kept, so that one stage can become wider as another becomes narrower. Rejection sampling would rarely
+find such a child in a narrow feasible set.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from nas.trial import Trial, non_dominated
 
 LEAST_PARENTS, MOST_PARENTS, PARENT_SHARE = 8, 64, 0.15
 FRESH_SHARE = 0.1
-"""Of the later proposals, the share of random ones, so that no layout is lost for good."""
+"""Share of random proposals after the first trials, so that every layout keeps a chance."""
 CROSSOVER_SHARE = 0.7
 TRADE_OFF_SHARE = 0.2
-"""Of the parents and the tournaments under a least share of the budget, the share that looks at cost too."""
+"""Share of parents and of tournaments that consider cost too, if there is a least share of the budget."""
 ATTEMPTS = 20
 REPAIRS = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Fitness:
-    """The fitness of a trial among others: its front (0 is best), how alone it is there, its score."""
+    """The fitness of a trial: its front (0 is best), its crowding distance there, its score."""
 
     rank: int
     crowding: float
@@ -42,18 +42,18 @@ class Fitness:
 
     @property
     def trade_off(self) -> tuple[float, ...]:
-        """A key that sorts by front, then by the loneliest; smaller is better."""
+        """Sort key by front, then by descending crowding distance; smaller is better."""
         return self.rank, -self.crowding, -self.score
 
 
 class Evolution:
     """Evolution under budgets; the default searcher where scores are free.
 
-    What it optimizes depends on the least share of the budget (the sampler's `min_share`). With one, which is the
-    default, all candidates cost about the same: four fifths of the parents are the trials with the best scores, and
-    four fifths of the tournaments compare scores alone; only the others look at the Pareto front of score and cost, so
-    the front of such a search is a by-product. Without one, all go by that front, and by crowding within a front: then
-    the best score is found much more slowly.
+    The objective depends on the least share of the budget (the sampler's `min_share`). With one, which is the default,
+    all candidates cost about the same: four fifths of the parents are the trials with the best scores, and four fifths
+    of the tournaments compare scores only; the rest use the Pareto front of score and cost, so the front of such a
+    search is a by-product. Without one, all use that front, and crowding within a front; the best score is then found
+    much more slowly.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Evolution:
         return opened.proposals
 
     def _layouts_from(self, place: int) -> list[str]:
-        """Returns the layouts, starting with the one whose turn it is."""
+        """Returns the layouts, rotated to start with the next in turn."""
         layouts = self._sampler.layouts
         return [layouts[(place + i) % len(layouts)] for i in range(len(layouts))]
 
@@ -156,10 +156,10 @@ def fitnesses(scores: Sequence[float], costs: Sequence[float]) -> list[Fitness]:
     One point dominates another if it is as good in both and better in one. Points equal in both share a front.
     """
     order = sorted(range(len(scores)), key=lambda i: (costs[i], -scores[i]))
-    # Along rising cost, a point is dominated by a front whose best score so far is as high; those best scores fall
-    # from front to front, so the first front that takes it is found by bisection.
+    # In order of rising cost, a point is dominated by a front whose best score so far is as high; these best scores
+    # decrease from front to front, so the point's front is found by bisection.
     fronts: list[list[int]] = []
-    best: list[float] = []  # negated, so that it rises
+    best: list[float] = []  # negated, so that it is ascending
     for i in order:
         place = bisect_right(best, -scores[i])
         twin = fronts[place - 1][-1] if place else None

@@ -1,8 +1,8 @@
-"""What every searcher shares: the protocol, the names, and the rules that no proposal may break.
+"""The protocol of searchers, and their common rules for proposals.
 
-A searcher proposes architectures in numbered batches (`ask`) and observes their scores (`tell`). What it proposes in
-a batch depends on its seed, the batch's number and the trials of earlier batches, and on nothing else: no state of a
-sampler needs saving, and a search that resumes tells the recorded trials and asks for the next batch.
+A searcher proposes architectures in numbered batches (`ask`) and observes their scores (`tell`). The proposals of a
+batch depend only on its seed, the batch number and the trials of earlier batches: no sampler state needs saving, and
+a resumed search tells the recorded trials and asks for the next batch.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from nas.spaces import Genotype
 from nas.trial import Trial
 
 START = 16
-"""Complete trials of random architectures before a searcher learns from them."""
+"""Number of complete random trials before a searcher learns from them."""
 SAMPLES = 30
-"""Samples from one layout that may all turn out known before its members are listed one by one."""
+"""Number of samples from a layout that may all be known before its members are enumerated instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +49,8 @@ class Searcher(Protocol):
         """Proposes `n` architectures for batch number `batch`.
 
         Each is in the sampler's feasible set, and none was a trial or a proposal of an earlier batch. Fewer than `n`
-        come back only when there are no more. Trials of this batch and later ones are left aside, so that asking again
-        for a batch that was interrupted half-way gives the same proposals.
+        are returned only if there are no more. Trials of this batch and later ones are ignored, so that asking again
+        for an interrupted batch gives the same proposals.
         """
         ...
 
@@ -60,7 +60,7 @@ class Searcher(Protocol):
 
 
 class MakesSearcher(Protocol):
-    """Makes a searcher over the members that a sampler can give; this is what is registered.
+    """Factory of a searcher over the members of a sampler; the type that is registered.
 
     Args:
         seed: The random seed, used with the batch's number.
@@ -94,17 +94,17 @@ class History:
             self.note(trial.architecture, trial.batch)
 
     def note(self, architecture: Architecture, batch: int) -> None:
-        """Remembers the earliest batch that an architecture was in."""
+        """Records the earliest batch of an architecture."""
         self._batches[architecture] = min(batch, self._batches.get(architecture, batch))
 
     def round(self, n: int, batch: int) -> Round:
-        """Starts batch number `batch` of up to `n` proposals, with the presets that are still to be proposed."""
+        """Starts batch number `batch` of up to `n` proposals, with the presets that were not proposed yet."""
         earlier = [trial for trial in self._trials if trial.batch < batch]
         known = {architecture for architecture, first in self._batches.items() if first < batch}
         return Round(self, n, batch, earlier, known)
 
     def locate(self, architecture: Architecture) -> Member | None:
-        """Returns the space's own version of a feasible member, with its cost; None for all others."""
+        """Returns a feasible member as the space encodes it, with its cost; None for all other architectures."""
         genotype = self.genotype(architecture)
         return None if genotype is None else self.locate_genotype(genotype)
 
@@ -116,21 +116,21 @@ class History:
             return None
 
     def locate_genotype(self, genotype: Genotype) -> Member | None:
-        """Returns the feasible member of a genotype; None also where that breaks the space's rules."""
+        """Returns the feasible member of a genotype; None if it is not feasible or breaks the space's rules."""
         return self.sampler.member(genotype) if self.sampler.space.valid(genotype) else None
 
     def members(self, layout: str) -> list[Member]:
-        """Returns the feasible members of a layout, listed once."""
+        """Returns the feasible members of a layout, enumerated once."""
         if layout not in self._listed:
             self._listed[layout] = list(members(self.sampler, layout))
         return self._listed[layout]
 
 
 class Round:
-    """One batch in the making; `proposals` grows until `full`.
+    """A batch being filled; `proposals` grows until `full`.
 
     Attributes:
-        rng: Seeded from the search's seed and the batch's number.
+        rng: Seeded from the search's seed and the batch number.
         earlier: The trials of earlier batches, in the order in which they were observed.
     """
 
@@ -147,11 +147,11 @@ class Round:
         return len(self.proposals) >= self._n
 
     def is_new(self, architecture: Architecture) -> bool:
-        """Returns whether neither this batch nor an earlier one has the architecture."""
+        """Returns whether the architecture is neither in this batch nor in an earlier one."""
         return architecture not in self._known
 
     def offer(self, member: Member | None, origin: str) -> bool:
-        """Proposes a member if there is one, it is new and there is room; returns whether it did."""
+        """Proposes a member unless it is None, known, or the batch is full; returns whether it did."""
         if member is None or self.full or not self.is_new(member.architecture):
             return False
         self._known.add(member.architecture)

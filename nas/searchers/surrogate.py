@@ -1,4 +1,4 @@
-"""A Gaussian process that predicts the scores of architectures from those of few."""
+"""A Gaussian process that predicts the scores of architectures from those of a few."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from scipy.optimize import minimize
 
 LENGTHS = 1.0, 1.0
-"""Of the logarithm of a length scale, less that of the square root of their number: mean and standard deviation."""
+"""Prior of log length scales, relative to the log of the square root of their number: mean and standard deviation."""
 VARIANCES = (0.0, 1.0), (0.0, 1.5), (-5.0, 2.0)
-"""The same of the smooth kernel's variance, the linear one's and the noise's, in units of the scores' variance."""
+"""The same for the log variances of the smooth kernel, the linear kernel and the noise, relative to the scores'."""
 FARTHEST = 4.0
-"""Standard deviations of the prior between which hyperparameters are looked for."""
+"""Bounds of the hyperparameters in the fit, in standard deviations of the prior."""
 MOST_STEPS = 50
 _JITTER = 1e-8
 
@@ -21,10 +21,10 @@ _JITTER = 1e-8
 class Surrogate:
     """Gaussian process on points whose columns come in groups: a Matern 5/2 kernel, a linear kernel, and noise.
 
-    The Matern kernel has a length scale for each group of columns. Hyperparameters are the most probable ones under
-    log-normal priors, since few observations don't determine them; that of the length scales grows with the square
-    root of their number (Hvarfner et al. 2024, arXiv:2402.02229). The linear kernel lets "more is better" carry beyond
-    what was observed.
+    The Matern kernel has a length scale for each group of columns. Hyperparameters are MAP estimates under log-normal
+    priors, since few observations do not determine them; the prior of the length scales grows with the square root of
+    their number (Hvarfner et al. 2024, arXiv:2402.02229). The linear kernel extrapolates trends such as "larger is
+    better" beyond the observations.
 
     Args:
         groups: (F,) the group of each column, numbered from 0.
@@ -68,7 +68,7 @@ class Surrogate:
         return found
 
     def condition(self, points: np.ndarray, scores: np.ndarray, candidates: np.ndarray) -> Posterior:
-        """Returns what the scores (N,) of points (N, F) say of candidates (M, F)."""
+        """Returns the posterior of candidates (M, F) given the scores (N,) of points (N, F)."""
         noisy = self.covariance(points, points) + (self.noise + _JITTER) * np.eye(len(points))
         lower = np.linalg.cholesky(noisy)
         across = solve_triangular(lower, self.covariance(points, candidates), lower=True)
@@ -118,10 +118,10 @@ class Surrogate:
 
 
 class Posterior:
-    """What is predicted of candidates.
+    """The posterior of candidates.
 
     Attributes:
-        mean, variance: (M,) of the scores without noise.
+        mean, variance: (M,), of the scores without noise.
     """
 
     def __init__(self, surrogate: Surrogate, candidates: np.ndarray, mean: np.ndarray, across: np.ndarray) -> None:
@@ -130,7 +130,7 @@ class Posterior:
         self.variance = np.maximum(surrogate.variances(candidates) - (across**2).sum(0), 0.0)
 
     def believe(self, index: int) -> None:
-        """Takes a candidate as observed with the score predicted: variances shrink, means stay as they are."""
+        """Treats a candidate as observed with its predicted score: variances shrink, means do not change."""
         row = self._surrogate.covariance(self._candidates[[index]], self._candidates)[0]
         row = row - self._across[:, index] @ self._across
         row /= np.sqrt(self.variance[index] + self._surrogate.noise + _JITTER)

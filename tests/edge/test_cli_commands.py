@@ -105,7 +105,7 @@ def test_zoo_keeps_what_fits_best_published_accuracy_first(capsys: pytest.Captur
 
 def test_zoo_refuses_a_budget_that_nothing_fits(capsys: pytest.CaptureFixture[str]) -> None:
     for words, told in (
-        (["--fits", "1MFLOPs"], "No network of the zoo fits 1MFLOPs: the nearest, "),
+        (["--fits", "1MFLOPs"], "No zoo network fits 1MFLOPs: the nearest, "),
         (["--fits", "8ms@cpu"], "counted, not measured"),
         (["--fits", "4.2"], "has no unit"),
     ):

@@ -78,10 +78,10 @@ def test_weights_are_refused_before_the_data_is_read(unread: Path) -> None:
     save_file({"stem.first.weight": torch.zeros(1)}, unread / "flat.safetensors")
     for weights, error, why in (
         ("nothing", RunError, "there is no such file. Give a .safetensors file"),
-        (".", RunError, "it is no file. Give a .safetensors file"),
+        (".", RunError, "it is not a file. Give a .safetensors file"),
         ("text", RunError, "Give a .safetensors file"),
-        ("other.safetensors", TrainingError, "No tensor in other.safetensors belongs to this network"),
-        ("flat.safetensors", TrainingError, "No tensor in flat.safetensors belongs to this network"),
+        ("other.safetensors", TrainingError, "No tensor in other.safetensors fits this network"),
+        ("flat.safetensors", TrainingError, "No tensor in flat.safetensors fits this network"),
     ):
         with pytest.raises(error, match=why):
             train(architecture, out="t", options=options, weights=weights)

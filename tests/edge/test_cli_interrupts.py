@@ -82,4 +82,4 @@ def test_before_anything_is_recorded_the_same_command_is_what_goes_on(tmp_path: 
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate()
     assert process.returncode == 130
-    assert said == "Interrupted before anything was recorded. Start it again by the same command.\n"
+    assert said == "Interrupted before anything was recorded. Start it again with the same command.\n"

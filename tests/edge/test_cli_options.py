@@ -50,7 +50,7 @@ COMPLAINTS = [
     ("search --job-threads 0", "--job-threads must be a whole number"),
     ("search --job-timeout 0", "--job-timeout must be a whole number"),
     ("search --ray head", "--ray must be auto or HOST:PORT"),
-    ("search --ray ray://head:10001", "Ray Client addresses are not taken"),
+    ("search --ray ray://head:10001", "Ray Client addresses are not supported"),
     ("search --space coatnet --budget 4GFLOPs --ray auto --workers 0", "Leave out one of the two"),
     ("search --space coatnet --budget 4GFLOPs --ray 127.0.0.1:1", "no cluster there (connection refused)"),
     ("search --space coatnet --budget 4GFLOPs --workers 9999", "CPUs for workers. Give at most --workers"),

@@ -113,8 +113,8 @@ def test_what_is_known_is_said_and_what_it_is_worth(table: str, capsys: pytest.C
     out, err = capsys.readouterr()
     assert "1 of 9 rows have no accuracy and are left out" in err
     assert "(cost of " in out
-    assert "known: evaluated on the networks that it was not fitted to, other rows on all." in out
-    assert "known: judged on fewer than 8 networks, too few to say anything." in out
+    assert "known: evaluated on the networks it was not fitted to, others on all." in out
+    assert "known: evaluated on fewer than 8 networks, too few for a conclusion." in out
     # Depth is the same for all of them, and gets what a network at random does.
     (depth,) = [line.split() for line in out.splitlines() if line.startswith("depth")]
     assert depth[-3:] == ["8", "0.35", "0.0"]
@@ -130,7 +130,7 @@ def test_without_a_space_no_baseline_takes_a_columns_name(table: str, capsys: py
 
 
 @pytest.mark.parametrize(
-    ("words", "how"), [((), "with --work DIR to keep"), (("--work", "kept"), "what is known is in kept")]
+    ("words", "how"), [((), "with --work DIR it keeps"), (("--work", "kept"), "its results so far are in kept")]
 )
 def test_an_interrupted_ranking_tells_how_to_go_on(
     words: tuple[str, ...], how: str, table: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -160,5 +160,5 @@ def test_networks_for_different_images_are_refused(
     words = ["rank", "--space", "coatnet-small", "--truth", str(tmp_path / "t.csv"), "--method", scorer]
     assert main([*words, "--data", str(tmp_path / "d.npz")]) == 2
     said = capsys.readouterr().err.splitlines()[-1]
-    assert said.startswith("The table's networks are not of one kind: the first is for 32 pixels, 3 channels and 10")
+    assert said.startswith("The table's networks must have equal inputs and classes: the first is for 32 pixels, 3")
     assert "number 5 for 32 pixels, 3 channels and 3 classes" in said

@@ -235,7 +235,7 @@ def test_interruption_before_anything_was_recorded_promises_nothing(
 
     stub(search=search)
     assert main_search([*MAIN_JOB, "--out", str(tmp_path / "a"), "--quiet"]) == 130
-    said = "Interrupted before anything was recorded. Start it again by the same command.\n"
+    said = "Interrupted before anything was recorded. Start it again with the same command.\n"
     assert capsys.readouterr().err == said
 
 

@@ -106,7 +106,7 @@ def test_a_method_that_is_left_out_is_the_one_that_the_other_options_are_about(
         ("job_timeout", 0, "whole number from 1"),
         ("ray", "head", "auto or HOST:PORT"),
         ("ray", "10.0.0.1:6379:", "auto or HOST:PORT"),
-        ("ray", "ray://10.0.0.1:10001", "Ray Client addresses are not taken"),
+        ("ray", "ray://10.0.0.1:10001", "Ray Client addresses are not supported"),
         ("ray", 6379, "auto or HOST:PORT"),
         ("early_stopping", None, "must be true or false"),
         ("onnx", "yes", "must be true, false or left out"),
@@ -231,9 +231,12 @@ def test_every_option_says_what_it_is_in_one_line() -> None:
         ({"teacher": "a", "strategy": "sequential"}, "--teacher a --strategy sequential: with a teacher"),
         (
             {"supernet": "a", "epochs": 3},
-            "--epochs 3 is about training a supernet, and that of --supernet a is trained",
+            "--epochs 3 is an option of training a supernet, but that of --supernet a is trained already",
         ),
-        ({"supernet": "a", "strategy": "sandwich"}, "--strategy sandwich is about training a supernet, and that of"),
+        (
+            {"supernet": "a", "strategy": "sandwich"},
+            "--strategy sandwich is an option of training a supernet, but",
+        ),
     ],
 )
 def test_options_that_do_not_go_together_are_refused_with_what_to_leave_out(asked: dict[str, Any], why: str) -> None:

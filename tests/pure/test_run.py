@@ -116,7 +116,7 @@ def test_run_yaml_is_not_read_back_and_made_anew_where_it_is_missing(tmp_path: P
 
 def test_create_refuses_a_folder_that_holds_a_run(tmp_path: Path) -> None:
     Run.create(tmp_path, MANIFEST).close()
-    with pytest.raises(RunError, match=rf"already holds a run. Go on with it by --resume {tmp_path}, or choose"):
+    with pytest.raises(RunError, match=rf"already holds a run. Continue it with --resume {tmp_path}, or choose"):
         Run.create(tmp_path, MANIFEST)
 
 
@@ -138,7 +138,7 @@ def test_create_takes_a_folder_where_a_run_was_killed_before_it_began(tmp_path: 
 def test_a_folder_where_a_run_was_killed_before_it_began_says_that_nothing_is_lost(tmp_path: Path) -> None:
     (tmp_path / ".lock").touch()
     (tmp_path / ".events.123.tmp.jsonl").write_text('{"form')
-    with pytest.raises(RunError, match=r"holds no run yet: .* Start it again by the same command\."):
+    with pytest.raises(RunError, match=r"holds no run yet: .* Start it again with the same command\."):
         Run.open(tmp_path)
 
 

@@ -22,14 +22,14 @@ def test_few_positions_are_said_with_the_stages_and_the_size_that_shows_them() -
     assert said.startswith(
         "At 32 pixels attention sees few positions (4x4 in stage 2, 2x2 in stage 3, 1x1 in stage 4; below"
     )
-    assert said.endswith("--train-resolution 224 shows it all.")
+    assert said.endswith("Use --train-resolution 224.")
     assert caution("coatnet", 224, 192) is not None, "the last stage sees 6x6"
 
 
 def test_where_the_budget_is_counted_small_the_remedy_is_to_count_larger() -> None:
     said = caution("coatnet-small", 32, 32)
     assert said is not None
-    assert said.endswith("A larger --resolution shows more.")
+    assert said.endswith("Use a larger --resolution.")
 
 
 def test_a_space_of_convolutions_needs_no_word() -> None:

@@ -149,10 +149,10 @@ def test_runs_that_did_not_score_every_cell_are_refused(done: RunRecord, tmp_pat
     lines = record.read_text().splitlines(keepends=True)
     cells = [i for i, line in enumerate(lines) if json.loads(line)["event"] == "cell"]
     record.write_text("".join(lines[: cells[-1]]))
-    with pytest.raises(RunError, match="not all trained and scored. Finish it by nas-search --resume"):
+    with pytest.raises(RunError, match="not all trained and scored. Finish it with nas-search --resume"):
         METHOD.member_scorer_of(str(tmp_path / "part"), space())
     record.write_text("".join(lines).replace('"strategy":"side-by-side"', '"strategy":"sequential"'))
-    with pytest.raises(RunError, match="only the paths on its way. Give a run by --method blockwise"):
+    with pytest.raises(RunError, match="only paths along the best one so far. Give a run by --method blockwise"):
         METHOD.member_scorer_of(str(tmp_path / "part"), space())
     with pytest.raises(RunError, match="its space is small"):
         METHOD.member_scorer_of(str(done.path), nas.load_space("coatnet-small"))

@@ -74,7 +74,7 @@ def test_a_winner_is_handed_over_with_a_page(done: tuple[str, RunRecord]) -> Non
     assert (run.path / winner.path / "model.py").is_file()
     assert nas.load_architecture(run.path / winner.path / "architecture.yaml").digest == winner.digest
     page = (run.path / "report.html").read_text()
-    assert "learn without labels" in page
+    assert "are trained without labels" in page
     assert "trains no supernet" not in page
 
 
@@ -112,11 +112,11 @@ def test_scores_of_another_space_are_refused(done: tuple[str, RunRecord], tmp_pa
 def test_a_block_wise_supernet_serves_no_other_budget(done: tuple[str, RunRecord], tmp_path: Path) -> None:
     strategy, run = done
     page = (run.path / "report.html").read_text()
-    assert "--supernet" not in page.partition("Going on from here")[2]
-    assert "--method blockwise" in page.partition("Going on from here")[2]
-    assert (f"--strategy {strategy}" in page.partition("Going on from here")[2]) == (strategy != SIDE_BY_SIDE)
+    assert "--supernet" not in page.partition("Next steps")[2]
+    assert "--method blockwise" in page.partition("Next steps")[2]
+    assert (f"--strategy {strategy}" in page.partition("Next steps")[2]) == (strategy != SIDE_BY_SIDE)
     options = OPTIONS.replaced(out=str(tmp_path / "run"), method="supernet", supernet=str(run.path))
-    with pytest.raises(RunError, match="it scored by --method blockwise, and weights of --method supernet are wanted"):
+    with pytest.raises(RunError, match="must be a run of --method supernet, but it is one of --method blockwise"):
         nas.search(space(), budgets=[BUDGET], options=options)
     assert not (tmp_path / "run").exists()
 

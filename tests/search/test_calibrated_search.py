@@ -151,7 +151,7 @@ def test_networks_are_trained_for_calibration_then_proposed_first_and_no_superne
     assert kept == [event.digest for event in told(whole, FinalistTrained)], "others' checkpoints are gone"
     assert (whole / "winners" / "1" / "model.py").exists()
     page = (whole / "report.html").read_text()
-    assert "What the scores are calibrated by" in page
+    assert "Calibration of the scores" in page
     assert "Leave-one-out rank correlation over 3 short trainings: not known" in page
     assert f"Predicted accuracy after {trained[0].epochs} epoch" in page
     table = page.partition(best[0].digest)[2]
@@ -327,7 +327,7 @@ def test_networks_that_it_would_not_draw_are_refused(tmp_path: Path) -> None:
         "".join(line.replace(digest, "0" * len(digest)) if '"calibrated"' in line[:80] else line for line in lines)
     )
     assert told(path, CalibrationTrained)[0].digest != digest
-    with pytest.raises(RunError, match="networks were trained that this version does not sample. Start a new run"):
+    with pytest.raises(RunError, match="has trainings of networks that this version does not sample. Start a new run"):
         resume(path)
 
 
@@ -355,7 +355,7 @@ def test_a_search_may_score_by_counting(tmp_path: Path) -> None:
 
 
 def test_its_run_has_no_supernet_to_reuse(whole: Path, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="it scored by --method calibrated, and weights of --method supernet are wanted"):
+    with pytest.raises(RunError, match="must be a run of --method supernet, but it is one of --method calibrated"):
         search(tmp_path / "run", **OPTIONS, supernet=str(whole))
 
 
@@ -393,5 +393,5 @@ def test_where_counting_is_the_score_the_report_says_so(tmp_path: Path) -> None:
     assert result.score_name == "parameters"
     page = (tmp_path / "run" / "report.html").read_text()
     assert "A score is the number of parameters." in page
-    assert "What the scores are calibrated by" not in page
+    assert "Calibration of the scores" not in page
     assert "predicted accuracy" not in page.lower()

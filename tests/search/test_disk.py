@@ -56,7 +56,7 @@ def test_files_with_several_names_are_counted_once(tmp_path: Path) -> None:
 def test_too_little_room_is_refused_before_there_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk, "free_bytes", lambda folder: 1_000_000)
     out = tmp_path / "runs" / "a"
-    with pytest.raises(RunError, match=r"runs/a may take \d+ MB and 1 MB are free there\. Free some space") as caught:
+    with pytest.raises(RunError, match=r"runs/a may take \d+ MB, but only 1 MB are free\. Free some space") as caught:
         nas.search(small_space(), budgets=[BUDGET], options=OPTIONS.replaced(out=str(out)))
     assert "\n" not in str(caught.value)
     assert not out.parent.exists()

@@ -259,10 +259,10 @@ def test_a_calibration_is_a_sixth_of_the_finalists_epochs_whatever_else_is_asked
     assert plan.of(CalibratedPlan).trainings == 10
     too_short = OPTIONS.replaced(finalist_epochs=finalist_epochs, calibration_epochs=1)
     with pytest.raises(
-        OptionError, match=rf"--calibration-epochs 1 is less than a sixth of the {finalist_epochs} epochs"
+        OptionError, match=rf"--calibration-epochs 1 must be at least a sixth of the {finalist_epochs} epochs"
     ):
         planned(too_short)
-    with pytest.raises(OptionError, match=r"is more than the .* epochs of a finalist"):
+    with pytest.raises(OptionError, match=r"must not exceed the .* epochs of a finalist"):
         planned(OPTIONS.replaced(finalist_epochs=finalist_epochs, calibration_epochs=finalist_epochs + 1))
 
 
@@ -276,7 +276,7 @@ def test_counting_is_the_score_where_no_calibration_is_long_enough_and_says_so()
     assert method.count(plan) == "params"
     first, [reason] = method.describe(plan, OPTIONS, images=2400)
     assert first == "Scores: params, counted"
-    assert "no time to train 4 networks for a sixth of theirs" in reason
+    assert "no time to train 4 networks for a sixth of these epochs" in reason
 
 
 def test_a_short_search_is_not_measured_and_a_long_one_is_for_what_it_says_alone() -> None:

@@ -54,7 +54,7 @@ def test_published_networks_are_counted_and_ranked_inside_families(
     assert main(["rank", "--truth", str(path), "--arch-column", "name"]) == 0
     text = capsys.readouterr().out
     assert "in families" in text
-    assert "Spearman inside each family of four or more networks (n)" in text
+    assert "Spearman within each family of four or more networks (n)" in text
     assert "PiT (4)" in text
     assert main(["rank", "--truth", str(path), "--method", "macs", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)

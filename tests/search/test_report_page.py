@@ -68,10 +68,10 @@ def test_the_sections_stand_in_the_order_in_which_they_are_asked_for(tmp_path: P
         "The best network found, CC",
         "The front",
         "Did the supernet converge?",
-        "What the ranking is worth",
+        "Ranking check",
         "The trials",
-        "How it was made",
-        "Going on from here",
+        "Settings and versions",
+        "Next steps",
     ]
     places = [text.index(part) for part in parts]
     assert places == sorted(places)
@@ -95,7 +95,7 @@ def test_the_answer_names_accuracy_cost_and_share_of_the_budget(tmp_path: Path) 
         ("supernet", ["phase 1 of 4, supernet, with epoch 10 of 30 measured", "No trial is complete yet"]),
         (
             "search",
-            ["No network has been trained by itself yet. The best score so far", "20 of 60 trials done"],
+            ["No network has been trained from scratch yet. The best score so far", "20 of 60 trials done"],
         ),
         ("finalists", ["The best network trained so far", "3 of 6 finalists trained", "(epoch 10 of 20)"]),
         ("export", ["The best network found", "phase 4 of 4, export, with 1 winner exported"]),
@@ -182,7 +182,7 @@ def test_a_ranking_without_figures_is_told_without_a_table(tmp_path: Path) -> No
 
 def test_it_says_at_which_resolution_accuracy_and_cost_hold(tmp_path: Path) -> None:
     text = read(make_run(tmp_path / "a", trials=60)).text
-    assert "Accuracy is measured on images of 28 × 28 pixels, while the budget counts the cost on images" in text
+    assert "Accuracy is measured on images of 28 × 28 pixels, but the budget counts the cost on images" in text
     same = make_run(tmp_path / "b", trials=60, plan={"resolution": 28})
     assert "Accuracy is measured, and costs are counted, on images of 28 × 28 pixels." in read(same).text
 

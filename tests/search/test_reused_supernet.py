@@ -199,10 +199,10 @@ def test_what_does_not_go_with_the_supernet_is_refused_before_there_is_a_folder(
     space.write_text(space.read_text().replace("expand_ratio: [1, 2, 3]", "expand_ratio: [1, 2, 4]"))
     refused: list[tuple[dict[str, Any], str]] = [
         ({"budgets": ["55kFLOPs"]}, "trained on networks of 25KFLOPs to 50KFLOPs"),
-        ({"supernet": str(unfinished)}, "its supernet is not trained to the end. Finish it by nas-search --resume"),
+        ({"supernet": str(unfinished)}, "its supernet is not fully trained. Finish it with nas-search --resume"),
         ({"supernet": str(tmp_path / "gone")}, "There is no run at"),
         ({"space": str(space)}, "its space is"),
-        ({"epochs": 3}, "--epochs 3 is about training a supernet"),
+        ({"epochs": 3}, "--epochs 3 is an option of training a supernet"),
         ({"train_resolution": 16}, "--train-resolution 16: the supernet"),
         ({"data": other_data(tmp_path / "classes.npz", 3, 1)}, "it was trained on 10 classes, and "),
         ({"data": other_data(tmp_path / "colour.npz", 10, 3)}, "it was trained on 1 channels per pixel, and "),

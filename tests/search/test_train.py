@@ -219,8 +219,8 @@ def test_weights_of_another_seed_are_refused_where_it_cuts_the_test_images(
     with pytest.raises(NasError) as caught:
         train(SMALLEST, out=tmp_path / "a", options=SHORT.replaced(seed=3), weights=weights)
     assert str(caught.value) == (
-        f"{weights} was trained with --seed 0, and has seen test and validation images of --seed 3, which cuts them "
-        "from the training images otherwise. Give --seed 0."
+        f"{weights} was trained with --seed 0, which puts test and validation images of --seed 3 into its training "
+        "images. Give --seed 0."
     )
     assert not (tmp_path / "a").exists()
     caution, notes, card = tuned(tmp_path / "b", SHORT, weights)
@@ -230,7 +230,7 @@ def test_weights_of_another_seed_are_refused_where_it_cuts_the_test_images(
     assert tuned(tmp_path / "c", divided, weights)[:2] == (None, [])
     caution, _, _ = tuned(tmp_path / "d", replace(divided, data=str(images / "tested.npz")), weights)
     assert caution is not None
-    assert caution.startswith("The validation images are cut from")
+    assert caution.startswith("The validation images are split off")
     assert caution.endswith("with: validation accuracy may be too high.")
 
 
@@ -247,8 +247,8 @@ def test_weights_of_unknown_training_leave_no_untouched_test(
     else:
         shutil.copy(weights, path)
     text = (
-        "The test and validation images are cut from the training images and may have trained the weights that this "
-        "training began with: test and validation accuracy may be too high."
+        "The test and validation images are split off the training images and may have trained the weights that "
+        "this training began with: test and validation accuracy may be too high."
     )
     caution, notes, card = tuned(tmp_path / "out", options, path)
     assert (caution, notes) == (text, [text])

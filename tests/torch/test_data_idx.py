@@ -68,9 +68,9 @@ def test_colour_images_are_read(tmp_path):
     [
         ({"train_labels": None}, "none of the train labels: add train-labels-idx1-ubyte or its .gz"),
         ({"t10k_images": None}, "none of the test images: add t10k-images-idx3-ubyte"),
-        ({"train_images": b""}, "train-images-idx3-ubyte is no IDX file, it starts with 0x: download"),
-        ({"train_images": b"<html>"}, "is no IDX file, it starts with 0x3c68746d: download it again"),
-        ({"train_images": b"\0\0\x08\x09"}, "is no IDX file"),
+        ({"train_images": b""}, "train-images-idx3-ubyte is not an IDX file, it starts with 0x: download"),
+        ({"train_images": b"<html>"}, "is not an IDX file, it starts with 0x3c68746d: download it again"),
+        ({"train_images": b"\0\0\x08\x09"}, "is not an IDX file"),
         ({"train_images": idx(PIXELS.astype(">f4"), 0x0D)}, r"unsigned bytes \(type 0x08\), but has 0x0d"),
         ({"train_images": idx(PIXELS)[:10]}, "ends within its header"),
         ({"train_images": idx(PIXELS)[:-1]}, "must hold 1,920 bytes after its header, but has 1,919"),

@@ -85,7 +85,7 @@ def test_the_figures_of_the_refusal(monkeypatch):
     with pytest.raises(DataError) as caught:
         memory.require_memory(images=100_000, channels=3, resolution=224, transient_bytes=10**9)
     assert str(caught.value) == (
-        "100,000 images at 224x224 need 16.1 GB of memory, but only 8.0 GB (80% of what is free) can be given"
+        "100,000 images at 224x224 need 16.1 GB of memory, but only 8.0 GB (80% of the free memory) is available"
         " to them: lower --train-resolution to 152 or less, or use fewer images."
     )
     memory.require_memory(images=100_000, channels=3, resolution=152, transient_bytes=10**9)

@@ -219,7 +219,7 @@ def test_reading_tells_how_far_it_is(digits):
         ("/no/such/place.npz", "There is no data at '/no/such/place.npz'"),
         ("x" * 5000, "There is no data at"),
         ("a\0b", "There is no data at"),
-        ("https://example.org/data.npz", "is an address, and data is not downloaded"),
+        ("https://example.org/data.npz", "must be a local path or hf:NAME, not the URL"),
         ("hf:", "names no data set"),
     ],
     ids=["misspelt", "empty", "missing", "long", "null", "address", "hub"],

@@ -1,1 +1,1 @@
-"""Scores by blocks that are trained side by side or one after another, as BossNAS and DNA do."""
+"""Block-wise scores, as in BossNAS and DNA: blocks are trained and scored separately, in parallel or in sequence."""

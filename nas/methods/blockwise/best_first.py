@@ -1,12 +1,12 @@
-"""The best architectures for a score that adds up over blocks, exactly, within budgets and best first.
+"""Exact best-first search for the feasible architectures with the highest sums of block scores.
 
-A dynamic programme over (state at a block's end, cost) says how much score is still to be had from each state for each
-remainder of the budget. Costs are cut into bins there and rounded in its favour, so that what it says is a bound never
-too low. Labels (a state, what was spent up to it to the last multiply-add, the score so far) are then extended best
-bound first: the first to reach the end is the best feasible member, the next the second best, and so on.
+A dynamic program over (state at a block's end, cost) bounds the score that can still be gained from each state with
+each remaining budget. It uses binned costs, rounded so that the result is an upper bound. Partial solutions, called
+labels (a state, the exact cost so far, the score so far), are extended in the order of their bounds (best-first branch
+and bound): the first to reach the end is the best feasible member, the next the second best, and so on.
 
-Labels that are dominated (dearer, and no better) cannot simply be dropped, as is usual where costs have upper bounds
-alone: proposals must also use a share of the budget, so that a dearer label may be feasible where a cheaper one is not.
+Dominated labels (more expensive, and no better) cannot be dropped, as is usual if costs have upper bounds only:
+proposals must also use a least share of the budget, so that an expensive label may be feasible when a cheap one is not.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _BINS = {1: 2048, 2: 160}
 
 
 class Found(NamedTuple):
-    """A member that was found: its score, its decisions, and the paths that they are, each with its cell."""
+    """A member found: its score, its decisions, and its paths, each with its cell."""
 
     score: float
     options: tuple[Any, ...]
@@ -34,7 +34,7 @@ class Found(NamedTuple):
 
 
 class _Steps(NamedTuple):
-    """The moves from one node as arrays: costs (moves, metrics), scores, and which moves lead to each next node."""
+    """The moves from one node as arrays: costs (moves, metrics), scores, and the indices of the moves to each node."""
 
     moves: list[Move]
     costs: np.ndarray
@@ -53,19 +53,18 @@ class _Label(NamedTuple):
 
 
 def best_first(blocks: Blocks, scores: Mapping[Cell, Sequence[float]], feasible: FeasibleSet) -> Iterator[Found]:
-    """Yields every feasible member that is made of scored paths, by falling sum of its paths' scores.
+    """Yields every feasible member that consists of scored paths, by descending sum of their scores.
 
     Args:
-        scores: Per cell, a score per path; -inf for paths that must not be taken. Cells that are missing are not
-            entered.
-        feasible: On additive metrics.
+        scores: Per cell, a score per path; -inf excludes a path. Missing cells are not entered.
+        feasible: The feasible set; its metrics must be additive.
     """
     steps = _steps(blocks, scores, feasible)
     if START not in steps:
         return
     bounds = _Bounds(steps, feasible)
     order = count()
-    # Siblings wait behind the best of them, so that the heap grows by two for each label that is taken.
+    # Only the best of a label's siblings is on the heap, so that the heap grows by at most two per label popped.
     heap: list[Any] = []
 
     def push(label: _Label) -> None:
@@ -89,7 +88,7 @@ def _push_first(heap: list[Any], children: Iterator[tuple[float, _Label]], order
 
 
 def _extended(label: _Label, steps: _Steps, bounds: _Bounds) -> Iterator[tuple[float, _Label]]:
-    """Yields the children of a label that may still become feasible, by falling bound."""
+    """Yields the children of a label that may still become feasible, by descending bound."""
     spent = label.spent + steps.costs
     reachable = np.full(len(steps.moves), -np.inf)
     for node, which in steps.groups:
@@ -114,7 +113,7 @@ def _found(blocks: Blocks, label: _Label) -> Found:
 
 
 def _steps(blocks: Blocks, scores: Mapping[Cell, Sequence[float]], feasible: FeasibleSet) -> dict[Node, _Steps]:
-    """Returns the moves that lead on to the end along scored paths."""
+    """Returns the moves along scored paths from which the end can be reached."""
     steps: dict[Node, _Steps] = {}
     for node, every in reversed(blocks.moves.items()):
         scored = scores.get(blocks.cell(node))
@@ -154,7 +153,7 @@ class _Bounds:
             self._tables[node] = [self._windowed(gains[node], axis, left[node]) for axis in range(axes)]
 
     def beyond(self, node: Node, spent: np.ndarray) -> np.ndarray:
-        """Returns what no feasible extension exceeds, per row of (labels, metrics) spent; -inf where there is none."""
+        """Returns the upper bound of feasible extensions per row of costs (labels, metrics); -inf if there are none."""
         within = (spent <= self._bounds).all(1)
         gained = np.full(len(spent), -np.inf)
         if node == END:
@@ -169,7 +168,7 @@ class _Bounds:
         return costs * self._bins // (self._bounds + 1)
 
     def _gain(self, steps: _Steps, gains: dict[Node, np.ndarray]) -> np.ndarray:
-        """Returns, per sum of the costs' bins, the most that is gained from a node on."""
+        """Returns, per sum of binned costs, the most that can be gained from a node."""
         found = np.full((self._bins,) * len(self._bounds), -np.inf)
         for target, which in steps.groups:
             best: dict[tuple[int, ...], float] = {}
@@ -183,7 +182,7 @@ class _Bounds:
         return found
 
     def _windowed(self, gain: np.ndarray, using: int, moves: int) -> np.ndarray:
-        """Returns, per bins that are left, the most over all feasible ends, where one metric uses the least share.
+        """Returns, per remaining bins, the most over all feasible ends, if metric `using` must use the least share.
 
         A sum of rounded costs is below the rounded sum by less than the number of moves.
         """
@@ -195,7 +194,7 @@ class _Bounds:
 
 
 def _trailing_maximum(values: np.ndarray, axis: int, length: int) -> np.ndarray:
-    """Returns, at every place along an axis, the greatest of the `length` values up to it."""
+    """Returns the maximum over a trailing window of `length` values, at every index along an axis."""
     if length >= values.shape[axis]:
         return np.maximum.accumulate(values, axis=axis)
     found, covered = values.copy(), 1

@@ -1,4 +1,4 @@
-"""Training the blocks of a run and scoring the paths through them."""
+"""Training of a run's blocks, and scoring of the paths through them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from nas.training.checkpoint import load_checkpoint, newest
 
 FOLDER = "supernet"
 Distances = dict[Cell, list[float]]
-"""Per cell, how far each of its paths is from the population's centre, or from the teacher."""
+"""Per cell, the distance of each path to the population's center, or to the teacher."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,12 +38,12 @@ class BlockwisePlan(MethodPlan):
     """The plan of a block-wise search.
 
     Attributes:
-        epochs: Of each block.
-        paths: Per cell and training step.
-        images: That train.
+        epochs: Training epochs of each block.
+        paths: Paths sampled per cell and training step.
+        images: Number of training images.
         hidden, features: Widths of projector and predictor; 0 with a teacher.
         teacher: Its `path`, and the digests of its `architecture` and of its weights, `sha256`; empty without one.
-        path_score: How paths are scored, as the option has it.
+        path_score: How paths are scored, as in the option.
     """
 
     epochs: int
@@ -59,10 +59,10 @@ class BlockwisePlan(MethodPlan):
 
 
 def block_target(data: Dataset, plan: Plan, teacher: TrainedTeacher | None) -> Target:
-    """What blocks learn, and how their paths are measured.
+    """Returns the training target of blocks, which also measures their paths.
 
     Args:
-        data: What they are trained on.
+        data: The data that the blocks are trained on.
     """
     if teacher is not None:
         return Distillation(teacher.ready(data, plan.device))
@@ -71,10 +71,10 @@ def block_target(data: Dataset, plan: Plan, teacher: TrainedTeacher | None) -> T
 
 
 def recorded(run: RunRecord, blocks: Blocks) -> Distances:
-    """The cells that a run has scores of.
+    """Returns the recorded distances of a run by cell.
 
     Raises:
-        RunError: If they are not those of these blocks.
+        RunError: If the cells are not those of these blocks.
     """
     events = {event.name: event.distances for event in run.events(CellScored)}
     named = {str(cell): cell for cell in blocks.cells}
@@ -87,10 +87,10 @@ def recorded(run: RunRecord, blocks: Blocks) -> Distances:
 def cell_scorer(
     supernet: BlockSupernet, target: Target, data: Dataset, recipe: Recipe, own: BlockwisePlan, *, seed: int
 ) -> CellScorer:
-    """What measures the paths of cells as a plan has it.
+    """Returns the scorer of cells for a plan.
 
     Args:
-        data: Of its training images, those alone that the blocks are trained on.
+        data: The data, with only those training images that the blocks are trained on.
     """
     return CellScorer(
         supernet,
@@ -104,19 +104,19 @@ def cell_scorer(
 
 
 def blocks_data(data: Dataset, own: BlockwisePlan) -> Dataset:
-    """The images that blocks are trained and scored on."""
+    """Returns the data that blocks are trained and scored on."""
     return replace(data, train=data.train.first(own.images))
 
 
 def blocks_recipe(plan: Plan, *, seed: int) -> Recipe:
-    """How blocks are trained."""
+    """Returns the training recipe of blocks."""
     own = plan.of(BlockwisePlan)
     recipe = plan.recipe(epochs=own.epochs, seed=seed)
     return recipe if own.teacher else bootstrapping_recipe(recipe)
 
 
 class BlockTraining:
-    """Training and scoring the cells of one run: what has no scores yet, from the last checkpoint on."""
+    """Trains and scores the cells of one run that have no scores yet, from the last checkpoint on."""
 
     def __init__(
         self,
@@ -135,7 +135,7 @@ class BlockTraining:
         self._recorded = {(event.block, event.epoch) for event in context.run.events(SupernetEpoch)}
 
     def side_by_side(self) -> Distances:
-        """All blocks at once, then every cell scored."""
+        """Trains all blocks at once, then scores every cell."""
         left = [cell for cell in self.blocks.cells if cell not in self.distances]
         if left:
             supernet = self._supernet()
@@ -157,7 +157,7 @@ class BlockTraining:
         return self.distances
 
     def sequential(self) -> Distances:
-        """One block after the other, each on the best path so far that leaves a feasible network."""
+        """Trains one block after the other, each on the best path so far that can lead to a feasible network."""
         supernet: BlockSupernet | None = None
         entry: list[tuple[Cell, int]] = []
         cell: Cell | None = next(iter(self.blocks.cells))
@@ -193,7 +193,7 @@ class BlockTraining:
         return self.folder / f"block-{block + 1}"
 
     def _restore(self, supernet: BlockSupernet, block: int) -> None:
-        """Fills in the weights of a block that was trained in an earlier session."""
+        """Loads the weights of a block that was trained in an earlier session."""
         folder = self._block_folder(block)
         path = newest(folder)
         if path is None:
@@ -218,7 +218,7 @@ class BlockTraining:
         self.context.progress.advance(last=str(cell))
 
     def _best(self, cell: Cell, entry: Sequence[tuple[Cell, int]]) -> int:
-        """The path nearest to the centre with which, after those before it, a feasible network can be made."""
+        """Returns the path nearest to the center that, after the given ones, can lead to a feasible network."""
         free = {each: [0.0] * len(paths) for each, paths in self.blocks.cells.items() if each.block > cell.block}
         distances = self.distances[cell]
         for path in sorted(range(len(distances)), key=lambda number: distances[number]):

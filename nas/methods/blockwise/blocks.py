@@ -1,9 +1,9 @@
-"""A space's chain of decisions cut into blocks, and the ways through each: what block-wise searches train and score.
+"""Partition of a space's sequence of decisions into blocks, and the paths through each, which are trained and scored.
 
-BossNAS (Li et al. 2021, arXiv:2103.12424) cuts HyTra after every fourth layer and the NATS size space into runs of
-layers. Here any space has blocks: of four layers where a fixed number of layers is spread over the stages, else of a
-stage or a run of stages. A *cell* is a block entered in one state, a map of one size and width; its *paths* are the
-different networks that the block can then be.
+BossNAS (Li et al. 2021, arXiv:2103.12424) divides HyTra after every fourth layer and the NATS size space into runs of
+layers. Here any space has blocks: of four layers if a fixed number of layers is distributed over the stages, else of a
+stage or a run of stages. A *cell* is a block with one input state, a feature map of one size and width; its *paths* are
+the different networks that the block can then be.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from nas.spaces.search_space import SearchSpace
 
 _LAYERS_PER_BLOCK = 4
 MOST_MERGED = 100
-"""Stages share a block as long as no cell has more paths: about as many as HyTra's largest, 99."""
+"""Stages are merged into a block as long as no cell has more paths than this: about HyTra's largest, 99."""
 MOST_PATHS = 256
-"""The most paths sampled from a state that has more ways through a block."""
+"""The most paths sampled from a state if there are more through a block."""
 
 
 class Decision(Protocol):
@@ -44,18 +44,19 @@ class Decision(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Partition:
-    """Where the chain of decisions is cut.
+    """The boundaries of blocks in the sequence of decisions.
 
     Attributes:
         by_layers: Whether `ends` counts layers of the whole network; else it counts stages.
-        ends: After how many of them each block ends. The stem belongs to the first block, the head to none.
+        ends: Number of layers or stages after which each block ends. The stem belongs to the first block, the head to
+            none.
     """
 
     by_layers: bool
     ends: tuple[int, ...]
 
     def starting(self, node: Node) -> int | None:
-        """The block that starts at a node; None within a block and at the end."""
+        """Returns the block that starts at a node; None within a block and at the end."""
         if node == START:
             return 0
         reached = node.total if self.by_layers else node.stage
@@ -69,11 +70,11 @@ class Partition:
 
 
 class Cell(NamedTuple):
-    """A block and the state in which it is entered.
+    """A block with its input state.
 
     Attributes:
-        source: The stage that gave the map at hand; -1 is the stem, -2 the image itself.
-        width: The map's channels; 0 for the image.
+        source: The stage that the input map comes from; -1 is the stem, -2 the image itself.
+        width: Channels of the input map; 0 for the image.
     """
 
     block: int
@@ -86,16 +87,16 @@ class Cell(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """A layer, transition or stem, and the place in its block that its weights belong to."""
+    """A layer, transition or stem, and the slot of its weights in the block."""
 
     place: str
     config: BlockConfig | LayerConfig
 
 
 class Path(NamedTuple):
-    """One network that a block can be: its pieces in order, and the stage and width of the map that it passes on.
+    """One network that a block can be: its pieces in order, and the stage and width of its output map.
 
-    Decisions that lead to the same pieces are one path.
+    Different decisions with the same pieces are the same path.
     """
 
     pieces: tuple[Piece, ...]
@@ -104,7 +105,7 @@ class Path(NamedTuple):
 
 
 class Move(NamedTuple):
-    """Decisions that lead from the start of a block to its end, and the path that they are, by its number."""
+    """Decisions from the start of a block to its end, and the index of their path."""
 
     path: int
     options: tuple[Any, ...]
@@ -114,10 +115,10 @@ class Move(NamedTuple):
 
 
 def partition(space: SearchSpace, options: Mapping[Node, Sequence[Decision]], nodes: Sequence[Node]) -> Partition:
-    """The blocks of a space.
+    """Returns the partition of a space into blocks.
 
     Args:
-        options, nodes: Its graph of decisions, nodes from START to END.
+        options, nodes: Its decision graph, nodes from START to END.
     """
     if len(space.total_depth) == 1 and all(stage.per_layer for stage in space.stages):
         total = space.total_depth[0]
@@ -134,7 +135,7 @@ def partition(space: SearchSpace, options: Mapping[Node, Sequence[Decision]], no
 
 
 def _most_ways(options: Mapping[Node, Sequence[Decision]], nodes: Sequence[Node], ends: list[int]) -> int:
-    """The most ways that lead through the last but one of these blocks from one of its entries."""
+    """Returns the most ways from one entry through the last but one of these blocks."""
     cut = Partition(by_layers=False, ends=tuple(dict.fromkeys(ends)))
     block = ends.index(ends[-2])
     ways = ways_through(options, nodes, cut)
@@ -142,7 +143,7 @@ def _most_ways(options: Mapping[Node, Sequence[Decision]], nodes: Sequence[Node]
 
 
 def ways_through(options: Mapping[Node, Sequence[Decision]], nodes: Sequence[Node], cut: Partition) -> dict[Node, int]:
-    """Per node, the ways to the end of its block; 1 at the start of one."""
+    """Returns per node the number of ways to the end of its block; 1 at the start of a block."""
     ways = {END: 1}
     for node in reversed(nodes[:-1]):
         ways[node] = 1 if cut.starting(node) is not None else sum(ways[option.node] for option in options[node])
@@ -150,17 +151,17 @@ def ways_through(options: Mapping[Node, Sequence[Decision]], nodes: Sequence[Nod
 
 
 class Blocks:
-    """The cells of a space, their paths, and how paths follow one another.
+    """The cells of a space, their paths, and the transitions between cells.
 
-    Where a state has more than `most` ways through its block, so many are sampled, uniformly; the one with the fewest
-    multiply-adds to each state at the block's end is always among them, so that any budget on these can be met.
+    If a state has more than `most` ways through its block, `most` are sampled uniformly; the one with the fewest
+    multiply-adds to each state at the block's end is always among them, so that any feasible budget can be met.
 
     Args:
-        options, nodes: The graph of decisions, such as `CostGraph`'s, its nodes from START to END.
-        seed: Of the sampling.
+        options, nodes: The decision graph, such as `CostGraph`'s, its nodes from START to END.
+        seed: Random seed of the sampling.
 
     Attributes:
-        cells: Per cell, its paths, in the same order in every process; by rising block.
+        cells: Per cell, its paths, in the same order in every process; by ascending block.
         moves: Per node that starts a block, the ways through it.
         sampled: Whether some cell has paths that were not sampled.
     """
@@ -195,12 +196,12 @@ class Blocks:
 
     @property
     def count(self) -> int:
-        """How many blocks there are."""
+        """Number of blocks."""
         return len(self.cut.ends)
 
     @property
     def networks(self) -> float:
-        """About as many whole networks have the pieces of all paths, those at the start of several counted once."""
+        """Number of average networks with as many pieces as all paths together; common prefixes are counted once."""
         starts = {
             (cell, path.pieces[:end])
             for cell, paths in self.cells.items()
@@ -211,20 +212,20 @@ class Blocks:
         return len(starts) / (self.count * max(1.0, sum(pieces) / len(pieces)))
 
     def cell(self, node: Node) -> Cell:
-        """The cell of a node that starts a block."""
+        """Returns the cell of a node that starts a block."""
         block = self.cut.starting(node)
         assert block is not None
         return Cell(block, node.source, node.width)
 
     def entered(self, cell: Cell, path: Path) -> Cell | None:
-        """The cell that a path of a cell leads to; None from the last block."""
+        """Returns the cell that a path of a cell leads to; None from the last block."""
         return Cell(cell.block + 1, path.source, path.width) if cell.block + 1 < self.count else None
 
     def route(self, genotype: Genotype) -> list[tuple[Cell, Path]]:
-        """The cells that a member passes, each with its path there, which may be one that was not sampled.
+        """Returns the cells of a member, each with its path, which may not be among those sampled.
 
         Raises:
-            SpaceError: If the graph lacks one of its decisions, as the bounds leave no network that takes it.
+            SpaceError: If the graph lacks one of its decisions, since no network within the bounds has it.
         """
         found: list[tuple[Cell, Path]] = []
         node, start, picked = START, START, list[Any]()
@@ -243,7 +244,7 @@ class Blocks:
     # -- inside -------------------------------------------------------------------------------------------------
 
     def _picked(self, start: Node) -> Iterator[tuple[Any, ...]]:
-        """The ways from the start of a block to its end, or those that are sampled."""
+        """Yields the ways from the start of a block to its end, or those that are sampled."""
         if sum(self._ways[option.node] for option in self._options[start]) <= self.most:
             yield from self._all(start)
             return
@@ -275,7 +276,7 @@ class Blocks:
         return tuple(picked)
 
     def _cheapest(self, start: Node) -> list[tuple[Any, ...]]:
-        """To each state at the block's end, the way with the fewest multiply-adds."""
+        """Returns the way with the fewest multiply-adds to each state at the block's end."""
         best: dict[Node, tuple[int, tuple[Any, ...]]] = {start: (0, ())}
         found: list[tuple[Any, ...]] = []
         for node in self._nodes[self._nodes.index(start) :]:
@@ -311,7 +312,7 @@ class Blocks:
                 yield Piece("stem", space.stem_block(choice))
             elif isinstance(choice, LayerChoice):
                 transition, layer = space.layer_config(choice)
-                # Counted from the block's start, the place is the same however many layers the stage has had before.
+                # Counted from the block's start, so that the name does not depend on the stage's layers before it.
                 place = f"stage{choice.stage + 1}-layer{(layers if self.cut.by_layers else choice.place) + 1}"
                 if transition:
                     yield Piece(f"{place}-transition", transition)
@@ -327,10 +328,10 @@ class Blocks:
 
 
 def _agrees(choice: Any, node: Node, genotype: Genotype) -> bool:
-    """Whether a decision at a node is the one that a member made there."""
+    """Returns whether a decision at a node is the member's."""
     if node == START:
         return choice == genotype.stem
-    if choice is None:  # the head, once no stage is left
+    if choice is None:  # the head, after the last stage
         return True
     gene, placed = genotype.stages[node.stage], node.placed
     if isinstance(choice, LayerChoice):

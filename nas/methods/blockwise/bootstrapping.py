@@ -1,6 +1,7 @@
 """Ensemble bootstrapping (BossNAS, Li et al. 2021, arXiv:2103.12424): a block's paths learn to predict their mean.
 
-Each block's shared weights are there twice: an online network that learns, and a target that follows it slowly.
+Each block has two copies of its shared weights: an online network that is trained, and a target that is its moving
+average.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ Views = tuple[torch.Tensor, torch.Tensor]
 
 
 def bootstrapping_recipe(recipe: Recipe) -> Recipe:
-    """The recipe for blocks: no augmentation of the batches (views are made of them), an epoch's warm-up."""
+    """Returns the recipe for blocks: no augmentation of batches (views are made of them), one epoch of warm-up."""
     return replace(
         recipe,
         learning_rate=0.3 * (recipe.batch_size / 256) ** 0.5,
@@ -53,14 +54,14 @@ class Heads:
     def net(
         self, space: SearchSpace, starts: Sequence[tuple[Shape, Path]], *, block: int, seed: int
     ) -> BootstrappedNet:
-        """The network of a block."""
+        """Builds the network of a block."""
         return BootstrappedNet(space, starts, self, seed=seed)
 
 
 class Projector(nn.Module):
-    """From a map to a vector to compare: averaged over its pixels, then two linear layers.
+    """Projects a feature map to a vector: global average pooling, then two linear layers.
 
-    The first layer is another for each width, since the paths of a block may end in different ones.
+    There is one first layer per width, since the paths of a block may end in different widths.
     """
 
     def __init__(self, widths: Iterable[int], heads: Heads) -> None:
@@ -76,7 +77,7 @@ class Projector(nn.Module):
 
 
 class BootstrappedNet(BlockNet):
-    """One block's online and target networks, each with heads. In both, BatchNorm goes by the batch at hand."""
+    """One block's online and target networks, each with heads. In both, BatchNorm uses batch statistics."""
 
     def __init__(self, space: SearchSpace, starts: Sequence[tuple[Shape, Path]], heads: Heads, *, seed: int) -> None:
         super().__init__(space, starts, seed=seed)
@@ -105,7 +106,7 @@ class BootstrappedNet(BlockNet):
         """Adds the gradients of some paths of one cell, on two views of a batch.
 
         Returns:
-            The mean loss, and the maps that the first path made of the views, detached.
+            The mean loss, and the first path's output maps of the views, detached.
         """
         autocast = autocast or nullcontext()
         self.train()
@@ -136,7 +137,7 @@ class BootstrappedNet(BlockNet):
 
     @torch.no_grad()
     def follow(self, momentum: float) -> None:
-        """Moves the target by a share of 1 - `momentum` towards the online network, and forgets the gradients."""
+        """Updates the target as a moving average of the online network, and clears the gradients."""
         pairs = [(self.target, self.online), (self.target_projector, self.projector)]
         targets = [p for target, _ in pairs for p in target.parameters()]
         online = [p.detach() for _, source in pairs for p in source.parameters()]
@@ -148,10 +149,10 @@ class BootstrappedNet(BlockNet):
 
 
 class Bootstrapping:
-    """The target of a block is the mean of what its paths say of another view of the same image.
+    """Trains paths to predict the mean projection of the block's paths for another view of the same image.
 
     Args:
-        augment: What views may do to images, as `random_view` has it.
+        augment: Augmentation of views, as for `random_view`.
     """
 
     def __init__(self, augment: Augment = "crop-flip") -> None:
@@ -188,7 +189,7 @@ class Bootstrapping:
         return (images,)
 
     def readers(self, net: BlockNet) -> list[Reader]:
-        """The target network alone: a path's projections, scaled to length one, (images, features) in float64."""
+        """Returns one reader, the target network: a path's projections, normalized, (images, features) in float64."""
         learnt = _bootstrapped(net)
 
         def read(known: Maps, asked: Maps, _: Maps) -> torch.Tensor:
@@ -198,26 +199,26 @@ class Bootstrapping:
         return [Reader(learnt.target, read)]
 
     def distances(self, readings: Sequence[Sequence[torch.Tensor]], drawn: int) -> list[float]:
-        """The mean over the images of the squared distance to the centre, the mean over the cell's own paths."""
+        """Returns the mean over images of the squared distance to the center, the mean of the cell's own paths."""
         [projected] = readings
         centre = torch.stack([*projected[:drawn]]).mean(0)
         return [float(((each - centre) ** 2).sum(1).mean()) for each in projected]
 
 
 class PublishedBootstrapping(Bootstrapping):
-    """The same training, and the distance that BossNAS ranks by in its authors' code.
+    """The same training, with the distance that the authors' code of BossNAS ranks paths by.
 
-    A path's online network predicts from one view of an image where the centre is in another, and the other way
-    round: 4 - 2 cos(p1, T2) - 2 cos(p2, T1), the mean over the images, from 0 to 8. The centre T of a view is the mean
-    over the cell's own paths of the target network's projections, of the length that they have (in training it is of
-    those of length one). The predictor's BatchNorm goes by the statistics of training, all others by the path's own.
+    A path's online network predicts the center of one view from the other view and vice versa:
+    4 - 2 cos(p1, T2) - 2 cos(p2, T1), averaged over the images, from 0 to 8. The center T of a view is the mean over
+    the cell's own paths of the target network's projections, not normalized (in training they are). The predictor's
+    BatchNorm uses the statistics of training, all others those recalibrated for the path.
     """
 
     def measured_views(self, images: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
         return self.batch(images, generator).views
 
     def readers(self, net: BlockNet) -> list[Reader]:
-        """The online network's predictions and the target network's projections: (2, images, features) in float64."""
+        """Returns two readers: online predictions and target projections, (2, images, features) in float64."""
         learnt = _bootstrapped(net)
 
         def predict(known: Maps, asked: Maps, _: Maps) -> torch.Tensor:
@@ -236,7 +237,7 @@ class PublishedBootstrapping(Bootstrapping):
 
 
 def _by_view(batches: Maps) -> torch.Tensor:
-    """Vectors of batches, where the two views of each follow one another: (2, images, features) in float64."""
+    """Stacks the vectors of batches, in which the two views alternate: (2, images, features) in float64."""
     return torch.stack([torch.cat(batches[0::2]), torch.cat(batches[1::2])]).double().cpu()
 
 

@@ -1,4 +1,4 @@
-"""How far each path of a cell is from what it was taught to give, on images that nothing was trained on."""
+"""Scoring of cells: the distance of each path to its training target, on held-out images."""
 
 from __future__ import annotations
 
@@ -22,14 +22,13 @@ _BATCH = 64
 
 
 class CellScorer:
-    """Measures how far all paths of cells are from their target.
+    """Measures the distances of all paths of cells to their target.
 
-    BatchNorm statistics are made once per path, from training images. Paths that begin alike share these, and all else
-    up to where they part: the tree of a cell's paths is walked depth first, which gives what walking every path alone
-    would give.
+    BatchNorm statistics are recalibrated once per path, on training images. Paths share the computation of their common
+    prefix: the prefix tree of a cell's paths is walked depth first, with the same results as each path alone.
 
     Args:
-        recalibration_images, validation_images: How many of the training and of the search-validation images are used.
+        recalibration_images, validation_images: Number of training and of search-validation images to use.
     """
 
     def __init__(
@@ -56,10 +55,10 @@ class CellScorer:
                     self._leading.setdefault(following, {}).setdefault(cell, []).append(number)
 
     def distances(self, cell: Cell, *, entry: FixedEntry | None = None) -> list[float]:
-        """A distance per path of the cell.
+        """Returns a distance per path of the cell.
 
         Args:
-            entry: The paths that lead to it; None samples others for every batch, the same in every process.
+            entry: The paths that lead to the cell; None samples them per batch, with the same result in every process.
         """
         return self.beside(cell, (), entry=entry)[0]
 
@@ -67,12 +66,12 @@ class CellScorer:
     def beside(
         self, cell: Cell, others: Sequence[Path], *, entry: FixedEntry | None = None
     ) -> tuple[list[float], list[float]]:
-        """The distances of the cell's paths, and of other paths from the same target, to which these do not contribute.
+        """Returns the distances of the cell's paths, and of other paths to the target that the cell's paths define.
 
-        So the distance of another path depends on no path but those of the cell.
+        The distance of another path thus depends only on the cell's own paths.
 
         Args:
-            others: Paths from the cell's map that were not sampled for it; `lacks` says which there are weights for.
+            others: Paths from the cell's input that were not sampled for it, for which `lacks` returns None.
         """
         supernet = self.supernet
         own, net = supernet.blocks.cells[cell], supernet.net(cell.block)
@@ -85,7 +84,7 @@ class CellScorer:
 
     @torch.no_grad()
     def lacks(self, cell: Cell, path: Path) -> str | None:
-        """Which weights of a path there are not, as none of the sampled paths has them; None for no such."""
+        """Returns which weights of a path are missing, since no sampled path has them; None if there are all."""
         weights = self.target.readers(self.supernet.net(cell.block))[0].weights
         try:
             for _ in weights.modules_of(path.pieces, self.supernet.shapes[cell]):
@@ -95,16 +94,14 @@ class CellScorer:
         return None
 
     def _entered(self, cell: Cell, split: Split, entry: FixedEntry | None) -> tuple[Maps, Maps]:
-        """The maps that the cell starts from, batch by batch and view by view, and what a teacher would have its block
-        make of them.
-        """
+        """Returns the input maps of the cell, per batch and view, and the teacher's maps for its block."""
         data = self.data
         batches = Batches(
             split,
             batch_size=_BATCH,
             mean=data.mean,
             std=data.std,
-            drop_last=True,  # BatchNorm by the batch at hand makes no sense for a rest of one image
+            drop_last=True,  # batch statistics are meaningless for a last batch of one image
             device=self.recipe.device,
         )
         found: Maps = []
@@ -118,7 +115,7 @@ class CellScorer:
         return found, goals
 
     def _drawn(self, cell: Cell, rng: random.Random) -> list[tuple[Cell, int]]:
-        """Paths that lead to a cell: an earlier cell uniformly, then one of its paths, back to the image."""
+        """Samples paths that lead to a cell: from it back to the image, an earlier cell, then one of its paths."""
         chain: list[tuple[Cell, int]] = []
         while cell in self._leading:
             before = rng.choice(list(self._leading[cell]))
@@ -128,11 +125,11 @@ class CellScorer:
 
 
 def path_scores(kind: str, distances: Sequence[float], others: Sequence[float] | None = None) -> list[float]:
-    """Scores of the paths of one cell, to be added up over cells; higher is better.
+    """Returns scores of the paths of one cell, to be summed over cells; higher is better.
 
     Args:
-        kind: "standardized", or "bossnas": the distances turned round, as they are.
-        others: Distances to give scores instead, beside the cell's own `distances`.
+        kind: "standardized", or "bossnas": the negated distances.
+        others: Distances to score instead, relative to the cell's own `distances`.
     """
     if kind == BOSSNAS:
         return [-each for each in (distances if others is None else others)]
@@ -140,12 +137,12 @@ def path_scores(kind: str, distances: Sequence[float], others: Sequence[float] |
 
 
 def standardized(distances: Sequence[float], others: Sequence[float] | None = None) -> list[float]:
-    """Scores of the paths of one cell: their distances turned round, with mean 0 and standard deviation 1.
+    """Returns scores of the paths of one cell: the negated distances, with mean 0 and standard deviation 1.
 
-    Paths of different cells can be added up then. Where all are alike (or alone), the scores are 0.
+    Scores of different cells can then be summed. If all distances are equal (or there is only one), they are 0.
 
     Args:
-        others: Distances to give scores instead, by the mean and the deviation of `distances`.
+        others: Distances to score instead, with the mean and deviation of `distances`.
     """
     values = torch.tensor(distances, dtype=torch.float64)
     asked = values if others is None else torch.tensor(others, dtype=torch.float64)

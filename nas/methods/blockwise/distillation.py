@@ -1,11 +1,11 @@
-"""Block-wise distillation (DNA, Li et al. 2020, arXiv:1911.13053): a block's paths learn to give a teacher's maps.
+"""Block-wise distillation (DNA, Li et al. 2020, arXiv:1911.13053): a block's paths learn to reproduce a teacher's maps.
 
-The teacher is a trained network. What it makes at the end of the part of it that corresponds to a block, each channel
-standardized over training images, is what every path of the block is to give: through a learned 1x1 convolution to the
-teacher's channels, and averaged to the smaller of the two grids. There is one such convolution for each width that a
-path may end in, the teacher's own too, or paths of that width would be measured by another rule than the rest of their
-cell. Unlike in DNA, the map that a block starts from is not the teacher's but, as in all our block-wise searches, one
-that paths of the block before made, so that starts of any size and width are trained.
+The teacher is a trained network. The target of every path of a block is the teacher's feature map at the end of the
+corresponding part, each channel standardized over training images. A learned 1x1 convolution projects the path's map
+to the teacher's channels, and the larger of the two grids is pooled to the smaller. There is one such convolution per
+output width, even for the teacher's own width, so that all paths of a cell are measured alike. Unlike in DNA, the
+input of a block is not the teacher's map but, as in all our block-wise searches, the output of paths of the previous
+block, so that inputs of any size and width are trained.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from nas.training import Recipe
 _STATISTICS_IMAGES, _BATCH, _LEAST_VARIANCE = 512, 64, 1e-6
 
 Taps = tuple[tuple[int, int], ...]
-"""Where each block ends in a network: after so many layers of a stage, both counted from 1; (0, 0) is the stem."""
+"""The end of each block in a network, as (stage, layer), both counted from 1; (0, 0) is the stem."""
 
 
 def block_ends(space: SearchSpace, cut: Partition, architecture: Architecture) -> Taps:
-    """Where a network has what the blocks of a space end with.
+    """Returns the places in a network that correspond to the ends of a space's blocks.
 
-    A member of the space has them where its own blocks end. Of other networks, those will do that have as many stages
-    as the space, or as many layers where blocks are cut by layers.
+    In a member of the space these are the ends of its blocks. Other networks must have as many stages as the space, or
+    as many layers if blocks are divided by layers.
 
     Raises:
         OptionError: If it is neither.
@@ -65,7 +65,7 @@ def block_ends(space: SearchSpace, cut: Partition, architecture: Architecture) -
 
 
 def tapped(network: Network, taps: Taps, x: torch.Tensor) -> list[torch.Tensor]:
-    """What a network makes of images (B, C, H, W) at each of some places."""
+    """Returns a network's feature maps at the given places for images (B, C, H, W)."""
     x = network.stem(x)
     found = {(0, 0): x}
     for i, stage in enumerate(network.stages, start=1):
@@ -78,13 +78,13 @@ def tapped(network: Network, taps: Taps, x: torch.Tensor) -> list[torch.Tensor]:
 
 
 class Teacher:
-    """A trained network as blocks learn from it.
+    """A trained network whose feature maps are the targets of blocks.
 
     Args:
-        network: For the images that the blocks are trained on, on the same device; it is frozen.
-        taps: Where it has what each block is to give.
-        mean, std: Per channel, what the network was trained on images less, and over; empty: as `data`.
-        data: The images of the training; the first of them give the statistics by which maps are standardized.
+        network: The network, built for the blocks' images and on their device; it is frozen.
+        taps: The place in the network that corresponds to the end of each block.
+        mean, std: Per channel, the normalization that the network was trained with; empty for that of `data`.
+        data: The training data; maps are standardized by statistics on its first images.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Teacher:
         device: str = "cpu",
     ) -> None:
         self.network, self.taps = network.requires_grad_(False).eval().to(device), taps
-        # Both from (x - mean) / std of the same pixels.
+        # Converts from the normalization of `data` to the network's.
         ratios = [own / given for own, given in zip(data.std, std or data.std, strict=True)]
         shifts = [(m - g) / s for m, g, s in zip(data.mean, mean or data.mean, std or data.std, strict=True)]
         self._scale = torch.tensor(ratios, device=device).view(1, -1, 1, 1)
@@ -107,7 +107,7 @@ class Teacher:
 
     @torch.no_grad()
     def maps(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Its map (B, C, H, W) for each block, standardized, of images that are prepared as the training's are."""
+        """Returns its standardized map (B, C, H, W) per block, for images normalized as in training."""
         raw = self._raw(images)
         return tuple((x - m) / d for x, m, d in zip(raw, self._mean, self._deviation, strict=True))
 
@@ -116,7 +116,7 @@ class Teacher:
 
     @torch.no_grad()
     def _statistics(self, data: Dataset, device: str) -> tuple[Maps, Maps]:
-        """Mean and deviation of every channel at every tap, (1, C, 1, 1) each."""
+        """Returns mean and standard deviation of every channel at every tap, (1, C, 1, 1) each."""
         split = data.train.first(_STATISTICS_IMAGES)
         sums: list[torch.Tensor] = []
         for images, _ in Batches(split, batch_size=_BATCH, mean=data.mean, std=data.std, device=device):
@@ -139,12 +139,12 @@ class Projections:
     channels: tuple[int, ...]
 
     def net(self, space: SearchSpace, starts: Sequence[tuple[Shape, Path]], *, block: int, seed: int) -> DistilledNet:
-        """The network of a block."""
+        """Builds the network of a block."""
         return DistilledNet(space, starts, self.channels[block], seed=seed)
 
 
 class DistilledNet(BlockNet):
-    """One block's network with a 1x1 convolution to the teacher's channels for each width that its paths end in."""
+    """One block's network, with a 1x1 convolution to the teacher's channels per output width of its paths."""
 
     def __init__(self, space: SearchSpace, starts: Sequence[tuple[Shape, Path]], channels: int, *, seed: int) -> None:
         super().__init__(space, starts, seed=seed)
@@ -155,7 +155,7 @@ class DistilledNet(BlockNet):
             )
 
     def errors(self, x: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
-        """Per image, the mean squared difference (B,) between what a path made and the teacher's map."""
+        """Returns per image the mean squared difference (B,) between a path's output and the teacher's map."""
         size = min(x.shape[2], goal.shape[2]), min(x.shape[3], goal.shape[3])
         x, goal = (F.adaptive_avg_pool2d(each, size) if each.shape[2:] != size else each for each in (x, goal))
         projected = self.projections[str(x.shape[1])](x)
@@ -163,7 +163,7 @@ class DistilledNet(BlockNet):
 
 
 class Distillation:
-    """The target of a block is the map that a teacher has at its end."""
+    """Trains paths to reproduce the teacher's map at the end of their block."""
 
     def __init__(self, teacher: Teacher) -> None:
         self._teacher = teacher
@@ -208,7 +208,7 @@ class Distillation:
         return (images,)
 
     def readers(self, net: BlockNet) -> list[Reader]:
-        """The online network: a path's error, the mean over the images."""
+        """Returns one reader, the block's network: a path's error, averaged over the images."""
 
         def read(_: Maps, asked: Maps, goals: Maps) -> torch.Tensor:
             errors = [_distilled(net).errors(x, goal) for x, goal in zip(asked, goals, strict=True)]
@@ -217,7 +217,7 @@ class Distillation:
         return [Reader(net.online, read)]
 
     def distances(self, readings: Sequence[Sequence[torch.Tensor]], drawn: int) -> list[float]:
-        """The errors; each is of one path alone."""
+        """Returns the errors; each depends on one path only."""
         [errors] = readings
         return [float(each) for each in errors]
 

@@ -12,18 +12,18 @@ _FIRST_MOMENTUM = 0.99
 
 
 def ensemble(projections: Sequence[torch.Tensor]) -> torch.Tensor:
-    """The population's centre: the mean of the paths' projections (B, F), each scaled to length one."""
+    """Returns the population's center: the mean of the paths' normalized projections (B, F)."""
     return torch.stack([F.normalize(each.float(), dim=1) for each in projections]).mean(0)
 
 
 def bootstrapping_loss(
     predictions: tuple[torch.Tensor, torch.Tensor], targets: tuple[torch.Tensor, torch.Tensor]
 ) -> torch.Tensor:
-    """-2 cos(p1, T2) - 2 cos(p2, T1), averaged over the images.
+    """Returns -2 cos(p1, T2) - 2 cos(p2, T1), averaged over the images.
 
     Args:
-        predictions: Of one path for the two views of each image, (B, F) each.
-        targets: The ensembles' for the same views; no gradient flows into them.
+        predictions: Predictions of one path for the two views of each image, (B, F) each.
+        targets: Ensemble centers of the same views; no gradient flows into them.
     """
     (first, second), (target_1, target_2) = predictions, targets
     crossed = F.cosine_similarity(first.float(), target_2) + F.cosine_similarity(second.float(), target_1)
@@ -31,5 +31,5 @@ def bootstrapping_loss(
 
 
 def momentum_at(step: int, steps: int) -> float:
-    """How much of the target stays in one step of `steps`: from 0.99 to 1 along half a cosine."""
+    """Returns the momentum of the target at a step of `steps`: from 0.99 to 1 along half a cosine."""
     return 1 - (1 - _FIRST_MOMENTUM) * 0.5 * (1 + math.cos(math.pi * step / steps))

@@ -1,4 +1,4 @@
-"""Scores of any members of a space by the blocks of a search: the sums that the search itself goes by."""
+"""Scoring of arbitrary members of a space with the blocks of a search, by the same sums as in the search."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from nas.methods.blockwise.cell_scorer import CellScorer, path_scores
 from nas.methods.blockwise.options import STANDARDIZED
 
 _APART = 0.05
-"""How far distances that are measured again may be from those on record: other machines round otherwise."""
+"""Tolerance between remeasured and recorded distances, since machines round differently."""
 _TOGETHER = 256
-"""Paths that are measured together at most, beside those of the cell: what is known of each takes a megabyte."""
+"""The most additional paths measured at once with those of the cell; each takes about a megabyte."""
 
 
 class MemberScorer:
-    """The sum over a network's blocks of the score of its path in its cell.
+    """Scores a network by the sum of the scores of its paths over all blocks.
 
-    Where a cell has more paths than were sampled for it, a network's path may not be among those that the search
-    scored. It is measured then as they were, by their centre, and where scores are standardized by their mean and
-    deviation: no score depends on which other networks are scored.
+    If a cell has more paths than were sampled, a network's path may not be among those that the search scored. It is
+    then measured relative to the sampled paths' center and, if scores are standardized, by their mean and deviation, so
+    that no score depends on which other networks are scored.
 
     Args:
         recorded: Per cell, the distances of its paths.
-        open_cells: Gives what measures paths that are not among these; called when there is the first.
-        path_score: How these became the scores that the search went by.
+        open_cells: Returns the scorer of unrecorded paths; called when the first is needed.
+        path_score: How distances are converted to scores, as in the search.
     """
 
     def __init__(
@@ -45,18 +45,18 @@ class MemberScorer:
             self._scores |= {(cell, path): s for path, s in zip(paths, self._scored(distances), strict=True)}
 
     def prepare(self, architectures: Sequence[Architecture]) -> int:
-        """Measures the paths of these that are not on record, those of a cell together, and says how many there were.
+        """Measures the paths that are not on record, grouped by cell; returns their number.
 
         Raises:
-            OptionError: If a network takes other images than the search's networks do.
-            RunError: If the paths on record are not found to be as far from their centres as they were.
+            OptionError: If a network's input differs from that of the search's networks.
+            RunError: If remeasured distances differ from those on record.
         """
         missing: dict[Cell, dict[Path, None]] = {}
         for architecture in architectures:
             try:
                 route = self._route(architecture)
             except SpaceError:
-                continue  # `score` says so
+                continue  # `score` raises the error
             for cell, path in route:
                 if (cell, path) not in self._scores and self._cell_scorer().lacks(cell, path) is None:
                     missing.setdefault(cell, {})[path] = None
@@ -68,12 +68,11 @@ class MemberScorer:
         return sum(map(len, missing.values()))
 
     def score(self, architecture: Architecture) -> float:
-        """The sum; higher is better.
+        """Returns the sum; higher is better.
 
         Raises:
-            SpaceError: If the search's budget left out a choice of the network, or no sampled path holds weights
-                for it.
-            OptionError, RunError: As `prepare` does.
+            SpaceError: If the search's budget excluded a choice of the network, or no sampled path has weights for it.
+            OptionError, RunError: As for `prepare`.
         """
         route = self._route(architecture)
         for cell, path in route:
@@ -83,7 +82,7 @@ class MemberScorer:
                     raise SpaceError(lacking)
         if any(step not in self._scores for step in route):
             self.prepare([architecture])
-        # From the first block to the last, as the search adds them up.
+        # Summed from the first block to the last, in the same order as in the search.
         total = 0.0
         for step in route:
             total += self._scores[step]
@@ -110,7 +109,7 @@ class MemberScorer:
             raise OptionError(
                 f"The networks take images of {mine.channels} x {mine.resolution} x {mine.resolution}, and those of "
                 f"the run {theirs.channels} x {theirs.resolution} x {theirs.resolution}: give a run at the resolution "
-                "and on the kind of data that the table is about."
+                "and with the input channels of the table's networks."
             )
         return self.blocks.route(space.encode(architecture))
 

@@ -1,7 +1,7 @@
-"""The method `blockwise`: blocks trained and their paths scored apart, then the best sums proposed, exactly.
+"""The method `blockwise`: trains blocks and scores their paths separately, then finds the best sums exactly.
 
 After BossNAS (Li et al. 2021, arXiv:2103.12424) and, with a teacher, DNA (Li et al. 2020, arXiv:1911.13053);
-docs/decisions/0007-blockwise.md says what differs.
+docs/decisions/0007-blockwise.md lists the differences.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from nas.trial import Trial, trial_seed
 
 ORIGIN = "dynamic-programme"
 _PATHS, _LEAST_IMAGES = 4, 2000
-"""Paths per cell and step, as BossNAS has them for HyTra; images that train at least."""
+"""Paths per cell and step, as in BossNAS for HyTra; the least number of training images."""
 
 
 class BlockwiseMethod(SearchMethod[BlockwiseOptions]):
@@ -76,13 +76,13 @@ class BlockwiseMethod(SearchMethod[BlockwiseOptions]):
         return sampler
 
     def plan(self, workload: Workload) -> Planned:
-        """Blocks train for so many epochs each; where one epoch is more than can be afforded, on fewer images."""
+        """Plans the epochs of each block; if not even one is affordable, one epoch of fewer images."""
         own = self.options
         gpu, images, rate = workload.gpu, workload.images, workload.rate
         held_out = min(5000, workload.held_out)
         recalibration, validation = (512, min(2048, held_out)) if gpu else (256, min(512, held_out))
-        # Two views of every path forth and back, in the target only forth: 2 x (3 + 1) forward passes of each block;
-        # `rate` is of three. A teacher sees one view, once.
+        # Two views of every path, forward and backward, and forward only in the target network: 2 x (3 + 1) forward
+        # passes per block; `rate` counts three. A teacher needs one forward pass of one view.
         distils = own.teacher is not None
         passes = (3 * _PATHS + 1) / 3 if distils else 2 * 4 * _PATHS / 3
         affordable = workload.affordable / (passes * images)
@@ -95,14 +95,14 @@ class BlockwiseMethod(SearchMethod[BlockwiseOptions]):
                 strategy=own.strategy,
                 paths=_PATHS,
                 images=used,
-                # The heads of the original are made for maps of 2,048 channels on GPUs.
+                # The heads of the original are sized for maps of 2,048 channels on GPUs.
                 hidden=0 if distils else 4096 if gpu else 1024,
                 features=0 if distils else 256,
                 recalibration_images=recalibration,
                 validation_images=validation,
                 path_score=own.path_score,
             ),
-            # As many whole networks cost what scoring all paths does.
+            # The cost of scoring all paths, in average networks.
             training_seconds=(epochs * passes * used + self.blocks.networks * (recalibration + validation) / 3) / rate,
             trial_seconds=0.01,
             trials=200,
@@ -119,9 +119,7 @@ class BlockwiseMethod(SearchMethod[BlockwiseOptions]):
     def describe(self, plan: Plan, options: SearchOptions, *, images: int) -> tuple[str, list[str]]:
         own, blocks = plan.of(BlockwisePlan), self.blocks
         paths = sum(map(len, blocks.cells.values()))
-        sampled = (
-            f" (where there are more than {blocks.most} from one state, so many are sampled)" if blocks.sampled else ""
-        )
+        sampled = f" (at most {blocks.most} are sampled per state)" if blocks.sampled else ""
         line = (
             f"Blocks: {blocks.cut}, {len(blocks.cells)} cells of {paths:,} paths in all{sampled}; {own.paths} paths a "
             f"step; scored on {own.validation_images} images"
@@ -131,10 +129,10 @@ class BlockwiseMethod(SearchMethod[BlockwiseOptions]):
         return first, [line]
 
     def disk(self, plan: Plan, *, network: int) -> MethodDisk:
-        """Three checkpoints are there at once, with one moment of the optimizer unless a teacher teaches; no best
-        weights are kept.
+        """Returns the disk use: up to three checkpoints, with one optimizer moment unless there is a teacher; no best
+        weights are stored.
         """
-        assert self._supernet is not None, "the blocks are built before their disk is asked for"
+        assert self._supernet is not None, "the blocks are built before their disk use is computed"
         moments = 2 if plan.of(BlockwisePlan).teacher else 1
         weights, whole = (size_on_disk(self._supernet, moments=count) for count in (0, moments))
         return MethodDisk(training=3 * whole, kept=weights)
@@ -163,7 +161,7 @@ class BlockwiseMethod(SearchMethod[BlockwiseOptions]):
         return training.sequential() if sequential else training.side_by_side()
 
     def search(self, context: Context, trained: Distances, score: Callable[[ScorerSource], list[Trial]]) -> list[Trial]:
-        """Proposes the best sums in order; nothing is left to score."""
+        """Proposes the architectures with the best sums, in order; their scores are known already."""
         return propose_best(context, self.blocks, trained)
 
     # -- nas rank ------------------------------------------------------------------------------------------------
@@ -180,27 +178,27 @@ class BlockwiseMethod(SearchMethod[BlockwiseOptions]):
         return RankedScorer(make=lambda: members, notes=[f"{measured} paths were measured that {path} had not scored"])
 
     def member_scorer_of(self, path: str, space: SearchSpace, data: str | None = None) -> MemberScorer:
-        """Scoring by the blocks of a run, as its search scored them, with its own images.
+        """Returns scoring with the blocks of a run, as in its search and with its own images.
 
         Args:
-            space: The space as it was loaded; the run's has to be the same.
-            data: The run's own, or None for that: most scores are on its record, and are of no other images.
+            space: The loaded space, which must be the run's.
+            data: The run's own data or None, since most scores are on record for these images only.
 
         Raises:
-            NasError: If it did not train and score all cells of its blocks side by side, or on other data.
+            NasError: If it did not train and score all cells of its blocks in parallel, or if `data` are others.
         """
         saved = SavedRun.open(path, space, self.name)
         run, plan, options = saved.run, saved.plan(BlockwisePlan), saved.options
         own, seed = plan.of(BlockwisePlan), options.seed
         if own.strategy == SEQUENTIAL:
             raise RunError(
-                f"--supernet {path}: --strategy {own.strategy} scored only the paths on its way. Give a run by "
-                f"--method {self.name} without it."
+                f"--supernet {path}: --strategy {own.strategy} scored only paths along the best one so far. Give a run "
+                f"by --method {self.name} without it."
             )
         if data is not None and resolved_data(data) != resolved_data(options.data):
             raise OptionError(
-                f"--data {data}: the blocks of {path} were scored on {options.data}, and their scores are of those "
-                "images alone. Leave out --data, or judge other methods by themselves."
+                f"--data {data}: the blocks of {path} were scored on {options.data}, and their scores hold only for "
+                "those images. Leave out --data, or rank the other methods separately."
             )
         described = run.manifest.get("data", {})
         space = saved.adapted(
@@ -214,7 +212,7 @@ class BlockwiseMethod(SearchMethod[BlockwiseOptions]):
         distances, file = recorded(run, blocks), newest(run.path / FOLDER)
         if file is None or len(distances) < len(blocks.cells):
             raise RunError(
-                f"--supernet {path}: its blocks are not all trained and scored. Finish it by nas-search --resume "
+                f"--supernet {path}: its blocks are not all trained and scored. Finish it with nas-search --resume "
                 f"{path}."
             )
 
@@ -235,7 +233,7 @@ class BlockwiseMethod(SearchMethod[BlockwiseOptions]):
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _build(self, sampler: BudgetSampler, plan: Plan, *, seed: int) -> BlockSupernet:
-        """Fresh weights for all paths, at the resolution that networks are trained at."""
+        """Builds the shared weights of all paths, at the training resolution."""
         own = plan.of(BlockwisePlan)
         if self._teacher is None:
             kind = Heads(hidden=own.hidden, features=own.features)
@@ -244,13 +242,13 @@ class BlockwiseMethod(SearchMethod[BlockwiseOptions]):
         return BlockSupernet(sampler.space.adapted(resolution=plan.train_resolution), self.blocks, kind, seed=seed)
 
     def _take_supernet(self, context: Context) -> BlockSupernet:
-        """The weights, which this lets go of."""
+        """Returns the weights and drops this object's reference to them."""
         taken, self._supernet = self._supernet, None
         return taken or self._build(context.sampler, context.plan, seed=context.options.seed)
 
 
 def budget_blocks(sampler: BudgetSampler, *, seed: int) -> Blocks:
-    """The blocks of a space, with the paths that some member under the bounds takes."""
+    """Returns the blocks of a space, with the paths of members within the bounds."""
     graph = sampler.costs.whole_graph
     within_bounds = sampler.counted.options_within(graph)
     options: dict[Any, list[Any]] = {}
@@ -263,10 +261,10 @@ def budget_blocks(sampler: BudgetSampler, *, seed: int) -> Blocks:
 
 
 def propose_best(context: Context, blocks: Blocks, distances: Mapping[Cell, Sequence[float]]) -> list[Trial]:
-    """The feasible architectures with the best sums of their paths' scores, best first; returns all trials, in order.
+    """Records the feasible architectures with the best sums of path scores, best first; returns all trials, in order.
 
     Raises:
-        BudgetError: If no feasible member is made of scored paths.
+        BudgetError: If no feasible member consists of scored paths.
     """
     run, plan, sampler, progress = context.run, context.plan, context.sampler, context.progress
     kind = plan.of(BlockwisePlan).path_score
@@ -307,5 +305,5 @@ def propose_best(context: Context, blocks: Blocks, distances: Mapping[Cell, Sequ
         progress.note(f"No more networks are feasible: {len(trials)} were scored.")
     progress.finish()
     if not trials:
-        raise BudgetError("No feasible network is made of scored paths. Lower --min-share.")
+        raise BudgetError("No feasible network consists of scored paths. Lower --min-share.")
     return trials

@@ -17,13 +17,13 @@ from nas.spaces import SearchSpace
 
 
 class BlockWeights(SharedWeights):
-    """Shared weights of all paths of one block, whichever cell they start from.
+    """Shared weights of all paths of one block, for all its cells.
 
-    Paths share a layer's weights where it is in the same place of the block and differs in nothing but elastic
-    parameters, as in `nas.networks.supernet.Supernet`.
+    Paths share a layer's weights if it has the same position in the block and differs only in elastic parameters, as
+    in `nas.networks.supernet.Supernet`.
 
     Args:
-        starts: Every path with the shape of the map that it starts from.
+        starts: Every path with the shape of its input map.
     """
 
     def __init__(self, space: SearchSpace, starts: Iterable[tuple[Shape, Path]], *, seed: int) -> None:
@@ -34,24 +34,24 @@ class BlockWeights(SharedWeights):
                 self._allocate(slot, builders)
 
     def modules_of(self, pieces: Sequence[Piece], shape: Shape) -> Iterator[Any]:
-        """A path's modules in order; in training with gradients enabled, their weights count as taking part."""
+        """Yields a path's modules in order; in training with gradients enabled, marks their weights as used."""
         for place, config in pieces:
             module = self._skeleton(place, config, shape)
             yield module
             shape = module.shape
 
     def forward(self, x: torch.Tensor, pieces: Sequence[Piece], shape: Shape) -> torch.Tensor:
-        """The map (B, C, H, W) that a path makes of one of the given shape."""
+        """Returns the output map (B, C, H, W) of a path for an input of the given shape."""
         for module in self.modules_of(pieces, shape):
             x = module(x)
         return x
 
 
 class BlockNet(nn.Module):
-    """One block's network, which learns; whatever it is taught by stands beside it.
+    """One block's trained network; subclasses add what its target needs.
 
-    Gradients stay inside: inputs are taken as they are. BatchNorm goes by the batch at hand; its running
-    statistics mean nothing before `CellScorer` makes them for a path.
+    Gradients do not flow into the inputs. BatchNorm uses batch statistics; its running statistics are meaningless
+    before `CellScorer` recalibrates them for a path.
     """
 
     def __init__(self, space: SearchSpace, starts: Sequence[tuple[Shape, Path]], *, seed: int) -> None:
@@ -60,7 +60,7 @@ class BlockNet(nn.Module):
 
 
 class Nets(Protocol):
-    """What kind of network a block has."""
+    """Builds the networks of blocks."""
 
     def net(self, space: SearchSpace, starts: Sequence[tuple[Shape, Path]], *, block: int, seed: int) -> BlockNet: ...
 
@@ -69,7 +69,7 @@ class BlockSupernet(nn.Module):
     """The networks of all blocks of a space.
 
     Args:
-        space: At the resolution that it is trained at.
+        space: The space at the training resolution.
         kind: Makes the network of each block.
     """
 
@@ -88,14 +88,14 @@ class BlockSupernet(nn.Module):
         )
 
     def net(self, block: int) -> BlockNet:
-        """The network of one block."""
+        """Returns the network of one block."""
         found = self.nets[block]
         assert isinstance(found, BlockNet)
         return found
 
 
 def entry_shapes(space: SearchSpace, blocks: Blocks) -> dict[Cell, Shape]:
-    """The shape of the map that each cell starts from; the first cell's is the image's."""
+    """Returns the shape of each cell's input map; the first cell's is the image's."""
     size = space.input.resolution
     shapes: dict[Cell, Shape] = {}
     after: dict[tuple[Any, Shape], Shape] = {}
@@ -114,7 +114,7 @@ def entry_shapes(space: SearchSpace, blocks: Blocks) -> dict[Cell, Shape]:
 
 
 def _slots(starts: Iterable[tuple[Shape, Path]]) -> Iterator[tuple[str, list[Any]]]:
-    """Every slot with builders of the layers that may stand there, but for those that another exceeds."""
+    """Yields every slot with builders of its possible layers, except those that a larger one contains."""
     after: dict[tuple[Any, Shape], Shape] = {}
     # Slot, widths before and after -> configurations. Of equal widths, the numbers decide: a shortcut's projection is
     # there only where the width changes.
@@ -143,7 +143,7 @@ def _slots(starts: Iterable[tuple[Shape, Path]]) -> Iterator[tuple[str, list[Any
 
 
 def _undominated(configs: Mapping[Any, Shape]) -> list[Any]:
-    """Those that no other exceeds in every number; in a slot, only elastic numbers differ."""
+    """Returns the configurations that no other exceeds in every number; within a slot, only elastic numbers differ."""
     numbers = {config: dict(_numbers(config.to_dict())) for config in configs}
     kept: list[Any] = []
     for config in sorted(configs, key=lambda each: sorted(numbers[each].items()), reverse=True):
@@ -154,7 +154,7 @@ def _undominated(configs: Mapping[Any, Shape]) -> list[Any]:
 
 
 def _numbers(data: Any, where: str = "") -> Iterator[tuple[str, float]]:
-    """The numbers in plain data, each with where it stands."""
+    """Yields the numbers in plain data, each with its path."""
     if isinstance(data, dict):
         for key in sorted(data):
             yield from _numbers(data[key], f"{where}/{key}")

@@ -21,7 +21,7 @@ STANDARDIZED, BOSSNAS = "standardized", "bossnas"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockwiseOptions(MethodOptions):
-    """How the blocks are trained, and what they learn."""
+    """The blocks' training and its target."""
 
     ranking_uses: ClassVar[frozenset[str]] = frozenset({"data", "supernet"})
     ranking_needs_space: ClassVar[bool] = True
@@ -32,17 +32,17 @@ class BlockwiseOptions(MethodOptions):
     strategy: str = option(
         SIDE_BY_SIDE,
         kind=Choice((SIDE_BY_SIDE, SEQUENTIAL)),
-        help="train all blocks at once, or each on the best path so far as BossNAS does",
+        help="train all blocks at once, or one after the other on the best path so far, as BossNAS does",
     )
     path_score: str = option(
         STANDARDIZED,
         kind=Choice((STANDARDIZED, BOSSNAS)),
-        help="a path's score: how near its target network's projections are to the mean of all, standardized within a "
-        "cell; or how well its online network predicts that mean from another view, as BossNAS has it",
+        help="a path's score: how near its target projections are to the mean of all paths, standardized within a "
+        "cell; or how well its online network predicts that mean from another view, as in BossNAS",
     )
     teacher: str | None = option(
         kind=Text("DIR"),
-        help="trained network (winners/1 of a run, say) whose feature maps blocks learn, as in DNA",
+        help="trained network, such as winners/1 of a run, whose feature maps blocks learn, as in DNA",
         default_help="none, blocks learn by BossNAS's ensemble bootstrapping",
     )
 
@@ -55,14 +55,14 @@ class BlockwiseOptions(MethodOptions):
             )
         if self.teacher is not None and self.strategy == SEQUENTIAL:
             raise OptionError(
-                f"--teacher {self.teacher} --strategy {SEQUENTIAL}: with a teacher all blocks are trained side by "
-                "side. Leave out one of the two."
+                f"--teacher {self.teacher} --strategy {SEQUENTIAL}: with a teacher, all blocks are trained at "
+                "once. Leave out one of the two."
             )
 
         if self.teacher is not None and self.path_score == BOSSNAS:
             raise OptionError(
-                f"--teacher {self.teacher} --path-score {BOSSNAS}: with a teacher paths are scored by how well they "
-                "give its maps. Leave out one of the two."
+                f"--teacher {self.teacher} --path-score {BOSSNAS}: with a teacher, paths are scored by how well they "
+                "reproduce its maps. Leave out one of the two."
             )
 
     def absolute(self) -> BlockwiseOptions:

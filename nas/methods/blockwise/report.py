@@ -7,14 +7,14 @@ from nas.run import RunRecord
 
 
 def section(record: RunRecord) -> MethodSection:
-    """Returns the reason why there is no curve of accuracies."""
-    words = "Its blocks learn without labels, so that there is no accuracy to show; events.jsonl has the loss."
+    """Returns a section that says why there is no curve of accuracies."""
+    words = "The blocks are trained without labels, so there is no accuracy to show; events.jsonl has the loss."
     progress = epochs_progress(record)
     return MethodSection(title="Did the supernet converge?", paragraphs=(words,), progress=progress)
 
 
 def score_meaning(record: RunRecord) -> ScoreMeaning:
-    """Returns the plain meaning: a figure without unit, which compares networks of one run."""
+    """Returns the plain meaning: a unitless score, comparable only within a run."""
     return ScoreMeaning()
 
 

@@ -1,4 +1,4 @@
-"""What the paths of a block are taught to give, and by what they are measured."""
+"""The training target of a block's paths, and the measurement of their distances to it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Maps = list[torch.Tensor]
 
 
 class Batch(NamedTuple):
-    """A batch on its way through the blocks.
+    """A batch during its pass through the blocks.
 
     Attributes:
-        views: What the next block starts from: images, or maps that a path made of them, one per view.
-        goals: Per block, what a teacher makes of the images; empty without one.
+        views: Input of the next block, one per view: images, or the output maps of a path.
+        goals: The teacher's map per block; empty without a teacher.
     """
 
     views: tuple[torch.Tensor, ...]
@@ -34,10 +34,10 @@ class Reader(NamedTuple):
     """One of the networks that a path is measured with.
 
     Attributes:
-        weights: The network's.
-        read: Returns what is to be known of a path for its distance. It takes the maps that the path makes of the
-            images for BatchNorm's statistics, those of the images to measure on, and a teacher's of the latter (empty
-            without one).
+        weights: The network's weights.
+        read: Returns the reading of a path from which its distance is computed. It takes the path's output maps of the
+            images for BatchNorm statistics, those of the images to measure on, and the teacher's of the latter (empty
+            without a teacher).
     """
 
     weights: BlockWeights
@@ -45,14 +45,14 @@ class Reader(NamedTuple):
 
 
 class Target(Protocol):
-    """A way to teach blocks and to measure their paths."""
+    """A way to train blocks and to measure their paths."""
 
     def optimizer(self, trained: nn.Module, recipe: Recipe) -> torch.optim.Optimizer | None:
-        """Of the weights that learn; None is the recipe's."""
+        """Returns the optimizer of the trained weights; None for the recipe's."""
         ...
 
     def batch(self, images: torch.Tensor, generator: torch.Generator) -> Batch:
-        """What training makes of a batch of images."""
+        """Prepares a batch of images for training."""
         ...
 
     def learn(
@@ -68,38 +68,38 @@ class Target(Protocol):
         """Adds the gradients of some paths of one cell.
 
         Returns:
-            The mean loss, and the batch with the maps that the first path made, detached.
+            The mean loss, and the batch with the first path's output maps, detached.
         """
         ...
 
     def follow(self, net: BlockNet, momentum: float) -> None:
-        """What is left to do once the optimizer has moved the weights: forgets the gradients, at least."""
+        """Finishes a step after the optimizer's update; clears the gradients at least."""
         ...
 
     def goals(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """As `Batch.goals`, for images as they are."""
+        """Returns `Batch.goals` for images without augmentation."""
         ...
 
     def measured_views(self, images: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
-        """What paths are measured on instead of a batch of images; one after another where there are several."""
+        """Returns the views of a batch of images on which paths are measured, in order."""
         ...
 
     def readers(self, net: BlockNet) -> list[Reader]:
-        """The networks that a path is measured with."""
+        """Returns the networks that a path is measured with."""
         ...
 
     def distances(self, readings: Sequence[Sequence[torch.Tensor]], drawn: int) -> list[float]:
-        """Returns how far each path is from what it should give; lower is better.
+        """Returns the distance of each path to its target; lower is better.
 
         Args:
-            readings: Per reader, one of every path.
-            drawn: So many of the paths, the first, are the cell's own; others must not change anything.
+            readings: Per reader, the readings of all paths.
+            drawn: Number of the cell's own paths, which come first; the others must not influence the target.
         """
         ...
 
 
 def recalibrated(module: Any, known: Maps, asked: Maps) -> tuple[Maps, Maps]:
-    """Both sets of maps through a module whose BatchNorm statistics are made on the first."""
+    """Passes both sets of maps through a module whose BatchNorm statistics are recalibrated on the first."""
     module.eval()
     with gathering_statistics(batch_norms(module)):
         known = [module(x) for x in known]

@@ -1,4 +1,4 @@
-"""The teacher of a search by block-wise distillation: read from its folder, and held to be the same when it goes on."""
+"""The teacher of a block-wise distillation: read from its folder, and checked to be the same when a run resumes."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from nas.spaces import SearchSpace
 
 
 class TrainedTeacher:
-    """A network as `nas export` writes it, matched to the blocks of a space.
+    """A network exported by `nas export`, matched to the blocks of a space.
 
     Args:
-        folder: With its architecture.yaml and weights.safetensors.
-        space: At the resolution that costs are counted at.
-        train_resolution: What it is to look at.
+        folder: The folder with its architecture.yaml and weights.safetensors.
+        space: The space at the resolution at which costs are counted.
+        train_resolution: Resolution of the teacher's input.
 
     Attributes:
         facts: `path`, and the digests of the `architecture` and of the weights, `sha256`.
-        channels: Of its map at the end of each block.
+        channels: Channels of its map at the end of each block.
 
     Raises:
-        OptionError: If it cannot be read, takes other images, or cannot be matched.
+        OptionError: If it cannot be read, has another number of input channels, or cannot be matched.
     """
 
     def __init__(self, folder: str | Path, space: SearchSpace, blocks: Blocks, *, train_resolution: int) -> None:
@@ -72,7 +72,7 @@ class TrainedTeacher:
         }
 
     def ready(self, data: Dataset, device: str) -> Teacher:
-        """The teacher for the images that blocks are trained on."""
+        """Builds the teacher for the images that blocks are trained on."""
         product = self._product
         return Teacher(self._network, self._taps, data, mean=product.mean, std=product.std, device=device)
 
@@ -80,14 +80,14 @@ class TrainedTeacher:
 def planned_teacher(
     facts: dict[str, str], train_resolution: int, space: SearchSpace, blocks: Blocks, where: Path
 ) -> TrainedTeacher:
-    """The teacher that a plan names.
+    """Loads the teacher of a plan.
 
     Args:
-        facts: As `TrainedTeacher.facts` had them when the run began.
+        facts: `TrainedTeacher.facts` at the start of the run.
         where: The run's directory, for errors.
 
     Raises:
-        RunError: If it is gone or another one.
+        RunError: If the teacher is missing or has changed.
     """
     path = facts.get("path", "?")
     try:

@@ -1,8 +1,8 @@
-"""Training the blocks of a space: all cells side by side, or one block after the other.
+"""Training of a space's blocks: all at once, or one after the other.
 
-What blocks learn is a `Target`: to agree with their own ensemble (BossNAS, Li et al. 2021, arXiv:2103.12424), for one.
-Nothing flows back into earlier blocks, any space and image size is taken, and every step follows from (seed, step), so
-that a training goes on where it was stopped.
+A `Target` defines what blocks learn, such as to agree with their own ensemble (BossNAS, Li et al. 2021,
+arXiv:2103.12424). No gradients flow into earlier blocks, and any space and image size works. Every step depends only on
+(seed, step), so that a stopped training can be resumed exactly.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from nas.training import Recipe
 from nas.training.loop import TrainingLoop
 
 FixedEntry = Sequence[tuple[Cell, int]]
-"""The paths, by cell and number, that lead to a cell."""
+"""The paths that lead to a cell, each as its cell and index."""
 
 
 class _Training:
-    """What both ways of training share."""
+    """The common part of both training strategies."""
 
     def __init__(
         self,
@@ -56,11 +56,11 @@ class _Training:
         )
 
     def run(self, progress: Progress, on_curve: Callable[[dict[str, Any]], None]) -> None:
-        """Trains to the end, or from the last checkpoint on.
+        """Trains to the end, from the last checkpoint if there is one.
 
         Args:
-            on_curve: Receives {epoch, step, images, seconds, loss} after each epoch; again for one received
-                before the training was stopped.
+            on_curve: Receives {epoch, step, images, seconds, loss} after each epoch; after a resume, epochs since the
+                checkpoint are received again.
         """
         self.loop.resume(progress)
         progress.start("supernet", self.loop.steps, "steps")
@@ -97,14 +97,14 @@ class _Training:
 
 
 class SideBySideTraining(_Training):
-    """Trains all blocks at once, each on detached maps that sampled paths of the blocks before it made.
+    """Trains all blocks at once, each on detached output maps of sampled paths of the previous block.
 
-    A step visits one cell of each block: the one that has been visited least of those that can follow. Of the paths
-    that are sampled there, the first one's maps are passed to the next block.
+    A step visits one cell of each block: the least visited of those that can follow. The maps of the first path sampled
+    there are passed to the next block.
 
     Args:
-        target: What they learn.
-        paths: Paths per cell and step; BossNAS takes four.
+        target: The training target.
+        paths: Paths per cell and step; BossNAS uses four.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class SideBySideTraining(_Training):
 
     @property
     def visits(self) -> dict[str, int]:
-        """How many steps each cell has taken part in."""
+        """Number of training steps per cell."""
         return dict(self.loop.facts.get("visits", {}))
 
     def _trained(self) -> list[BlockNet]:
@@ -143,7 +143,7 @@ class SideBySideTraining(_Training):
         return total
 
     def _drawn(self, cell: Cell, visits: Counter[str], rng: random.Random) -> tuple[Cell | None, list[Path]]:
-        """The cell to visit next, and paths of this one, the first of which leads there."""
+        """Samples the cell to visit next, and paths of this cell, the first of which leads there."""
         blocks, every = self.supernet.blocks, self.supernet.blocks.cells[cell]
         leading: dict[Cell | None, list[Path]] = {}
         for path in every:
@@ -155,7 +155,7 @@ class SideBySideTraining(_Training):
 
 
 class SequentialTraining(_Training):
-    """Trains one cell, on what the best paths so far make of the images; only its block learns.
+    """Trains one cell on the output maps of the best paths so far; only its block is trained.
 
     Args:
         entry: The paths that lead to the cell.
@@ -194,9 +194,9 @@ class SequentialTraining(_Training):
 
 @torch.no_grad()
 def run_entry(supernet: BlockSupernet, entry: FixedEntry, x: torch.Tensor) -> torch.Tensor:
-    """What paths of the earlier blocks make of images: the map that a cell starts from, without gradient.
+    """Runs images through paths of the earlier blocks, without gradients; returns the input map of a cell.
 
-    BatchNorm goes by the batch at hand, as it did while these blocks were trained.
+    BatchNorm uses batch statistics, as in the training of these blocks.
     """
     for cell, number in entry:
         weights = supernet.net(cell.block).online

@@ -1,4 +1,4 @@
-"""Random views of images: what two of them have in common is what a self-supervised network learns."""
+"""Random views of images for self-supervised training."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ _LEAST_AREA, _MOST_RATIO, _JITTER = 0.3, 4 / 3, 0.4
 
 
 def random_view(images: torch.Tensor, generator: torch.Generator, *, augment: Augment) -> torch.Tensor:
-    """One view of each of (B, C, R, R) normalized images, of the same shape.
+    """Returns one view of each of (B, C, R, R) normalized images, of the same shape.
 
-    A random part of at least 0.3 of the area, at most 4:3, scaled to the whole square; mirrored half the time where
-    `augment` is "crop-flip"; contrast, brightness and (in colour) each channel changed by up to 0.4. With "none" only
-    the latter. BYOL (Grill et al. 2020, arXiv:2006.07733) has blur, solarising and greyscale besides.
+    A random crop of at least 0.3 of the area and aspect ratio up to 4:3, resized to the full square; flipped half the
+    time if `augment` is "crop-flip"; contrast, brightness and (for color images) each channel are jittered by up to
+    0.4. With "none" only jitter is applied. BYOL (Grill et al. 2020, arXiv:2006.07733) also uses blur, solarization and
+    grayscale.
 
     Args:
-        generator: On the CPU.
+        generator: A generator on the CPU.
     """
     count, channels = images.shape[:2]
 

@@ -1,1 +1,1 @@
-"""Scores by a few short trainings, and a Gaussian process on what is cheap to measure of all networks."""
+"""Calibrated scores: a Gaussian process on cheap features of networks, fitted to a few short trainings."""

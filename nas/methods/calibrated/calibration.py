@@ -1,4 +1,4 @@
-"""Calibration: short trainings of a few networks, chosen by what they say about all for their cost.
+"""Calibration: short trainings of a few networks, selected by variance reduction relative to their cost.
 
 A search and `nas rank` use the same `calibrate`; where networks, proxies and trainings come from differs.
 """
@@ -22,18 +22,18 @@ from nas.training import Recipe, fresh_network, train_network
 
 _FEWEST_LEFT_OUT = 4
 Train = Callable[[Architecture, str], float | None]
-"""Trains an architecture for a short while, in a phase of that name; its accuracy, or None where the training fails."""
+"""Trains an architecture briefly, in a phase of that name; returns its accuracy, or None if the training fails."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Calibration:
-    """All that a calibrated score follows from, as plain data.
+    """The data that determine a calibrated score, as plain data.
 
     Attributes:
         reference: Features of networks sampled from the feasible set of a search, or of a table.
-        digests: Of these networks, so that none is measured again.
-        trained: The rows of those that were trained, with the accuracies that they reached.
-        images: On which each accuracy was measured; None where that is not known.
+        digests: Digests of these networks, so that none is measured again.
+        trained: Rows of the trained networks, with the accuracies that they reached.
+        images: Number of images that each accuracy was measured on; None if unknown.
     """
 
     reference: FeatureGroups
@@ -48,7 +48,7 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Calibration:
-        """What `to_dict` gave."""
+        """Restores what `to_dict` returned."""
         return cls(
             reference=FeatureGroups(groups=tuple(np.array(group, dtype=float) for group in plain["reference"])),
             digests=tuple(plain["digests"]),
@@ -66,18 +66,18 @@ class Calibration:
         return self.scaler.fit(rows, accuracies, self.images)
 
     def predict(self, measured: FeatureGroups) -> np.ndarray:
-        """The accuracies (N,), from 0 to 1, that networks are expected to reach by such a training, in the mean."""
+        """Returns the predicted mean accuracies (N,), from 0 to 1, of networks after such a training."""
         scaler = self.scaler
         return expected_accuracy(*self.process.at(scaler.points(measured), scaler.standard_counts(measured)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaveOneOut:
-    """What is predicted of every training by all others.
+    """Leave-one-out predictions of the trainings.
 
     Attributes:
-        predicted: Accuracies from 0 to 1, in the order of the trainings; none below four of them.
-        spearman: Their rank correlation with those reached; None below four, or where one side is the same for all.
+        predicted: Accuracies from 0 to 1, in the order of the trainings; empty below four trainings.
+        spearman: Rank correlation with the accuracies reached; None below four, or if one side is constant.
     """
 
     predicted: tuple[float, ...]
@@ -85,9 +85,9 @@ class LeaveOneOut:
 
 
 def leave_one_out(calibration: Calibration) -> LeaveOneOut:
-    """Predicts every short training by the others: what the score knows of networks that it was not told of.
+    """Predicts every short training from the others, to check the score on networks that it was not fitted to.
 
-    It costs no training. It is a check on few networks, which were chosen to differ, and on trainings of this length.
+    It costs no training. The check covers only few networks, chosen to differ, and only trainings of this length.
     """
     trained = calibration.trained
     if len(trained) < _FEWEST_LEFT_OUT:
@@ -101,7 +101,7 @@ def leave_one_out(calibration: Calibration) -> LeaveOneOut:
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
-    """Spearman's rank correlation; None below three pairs or where one side is the same for all."""
+    """Returns Spearman's rank correlation; None below three pairs or if one side is constant."""
     if len(first) < 3 or 1 in (len(set(first)), len(set(second))):
         return None
     from scipy.stats import spearmanr  # takes most of a second to import
@@ -111,10 +111,10 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float |
 
 
 def chosen_rows(reference: FeatureGroups, trainings: int, *, first: Sequence[int] = ()) -> list[int]:
-    """The reference networks to train: those that reduce variance most, after some that are trained in any case.
+    """Returns the reference networks to train: first those given, then those that reduce variance most.
 
     Args:
-        trainings: The compute that may be spent, in trainings of the average network.
+        trainings: The compute to spend, in trainings of the average network.
     """
     others = FeatureScaler(reference).select(max(1, trainings - len(first)))
     return list(dict.fromkeys([*first, *others]))
@@ -128,12 +128,12 @@ def calibrate(
     *,
     images: int | None = None,
 ) -> Calibration:
-    """Trains the networks of some rows, one after another.
+    """Trains the networks of some rows in sequence.
 
     Args:
         networks: The reference networks.
         reference: Their features.
-        images: On which an accuracy is measured.
+        images: Number of images that an accuracy is measured on.
     """
     trained: list[tuple[int, float]] = []
     for number, row in enumerate(rows, start=1):
@@ -160,7 +160,7 @@ def train_shortly(
     until: int | None = None,
     after_save: Callable[[], None] | None = None,
 ) -> float:
-    """Trains a network from scratch, or from its last checkpoint in `folder`; its accuracy on search-validation.
+    """Trains a network from scratch, or from its last checkpoint in `folder`; returns its search-validation accuracy.
 
     Args:
         until: As for `train_network`.

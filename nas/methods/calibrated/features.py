@@ -1,4 +1,4 @@
-"""Features of networks that need no training, in groups, and as points that a Gaussian process can be fitted on."""
+"""Training-free features of networks, in groups, and their scaling to inputs of a Gaussian process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nas.progress import Progress, Silent
 
 _STEADY = 1e-12
 _STEP_SHARE = 0.125
-"""Of the average network's multiply-adds: what a training step costs whatever the network (0.12 of NATS-Bench's)."""
+"""Fixed cost of a training step, as a share of the average network's multiply-adds (0.12 on NATS-Bench)."""
 
 
 class Proxies:
@@ -27,7 +27,7 @@ class Proxies:
         self._values = values
 
     def know(self, digest: str, values: Sequence[float]) -> None:
-        """Takes over what was computed before."""
+        """Adds values that were computed before."""
         for name, value in zip(PROXIES.names(), values, strict=True):
             self._values.memory.know(digest, name, value)
 
@@ -38,7 +38,7 @@ class Proxies:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FeatureGroups:
-    """What is known of networks untrained: costs (N, 4), structure (N, S) and, if asked for, proxies (N, P)."""
+    """Features of untrained networks: costs (N, 4), structure (N, S) and optionally proxies (N, P)."""
 
     groups: tuple[np.ndarray, ...]
 
@@ -46,7 +46,7 @@ class FeatureGroups:
     def of(
         cls, architectures: Sequence[Architecture], proxies: Proxies | None, *, progress: Progress | None = None
     ) -> FeatureGroups:
-        """Measures networks; without proxies nothing but counting is done."""
+        """Measures networks; without proxies it only counts."""
         counted = tuple(table_of([of(each) for each in architectures]) for of in (cost_features, stage_features))
         if proxies is None:
             return cls(groups=counted)
@@ -60,21 +60,21 @@ class FeatureGroups:
         return cls(groups=(*counted, np.array(values)))
 
     def rows(self, kept: Sequence[int]) -> FeatureGroups:
-        """Of some of the networks."""
+        """Returns the features of some of the networks."""
         return FeatureGroups(groups=tuple(group[list(kept)] for group in self.groups))
 
 
 class FeatureScaler:
-    """Networks as points beside reference networks: equal weight for each group, whatever its number of columns.
+    """Scales features relative to reference networks; each group has equal weight, whatever its number of columns.
 
-    Columns are standardized by the reference. A proxy enters by its normal score among the reference, since the sizes
-    of proxies say little and some are infinite. So the point of a network depends on no other network than these.
+    Columns are standardized by the reference networks. Proxies are converted to normal scores among them, since their
+    magnitudes carry little information and may be infinite. A point thus depends only on its network and these.
 
     Attributes:
-        widths: Columns of each group.
+        widths: Number of columns per group.
         reference: (N, F), the reference networks as points.
-        counts: (N, 5) of them: what counting alone would go by, standardized.
-        costs: (N,) of training each of them, in multiply-adds of one image.
+        counts: (N, 5), their counts, standardized.
+        costs: (N,), cost of training each of them, in multiply-adds per image.
     """
 
     def __init__(self, reference: FeatureGroups) -> None:
@@ -94,7 +94,7 @@ class FeatureScaler:
         self.costs = macs + _STEP_SHARE * macs.mean()
 
     def points(self, measured: FeatureGroups) -> np.ndarray:
-        """(N, F) of networks measured."""
+        """Returns networks as points (N, F)."""
         groups = []
         for group, mean, deviation in zip(self._comparable(measured), self._means, self._deviations, strict=True):
             width = len(mean)
@@ -104,20 +104,20 @@ class FeatureScaler:
         return np.hstack(groups)
 
     def standard_counts(self, measured: FeatureGroups) -> np.ndarray:
-        """(N, 5) counts of networks measured, in standard deviations of the reference; zeros where all are the same."""
+        """Returns the counts (N, 5), standardized by the reference; zeros for counts that are constant there."""
         deviation = np.where(self._count_deviation > _STEADY, self._count_deviation, np.inf)
         return (_counts(measured) - self._count_mean) / deviation
 
     def select(self, count: int) -> list[int]:
-        """The rows of the reference to train: those that reduce variance most, for the cost of `count` average ones."""
+        """Returns the reference rows to train: those that reduce variance most, at the cost of `count` average ones."""
         return select_by_variance_reduction(self.reference, self.widths, count, self.costs, self.counts)
 
     def fit(self, rows: Sequence[int], accuracies: Sequence[float], images: int | None = None) -> AveragedGP:
-        """A process fitted to the logits of the accuracies (0 to 1) of some rows of the reference.
+        """Returns a process fitted to the logits of the accuracies (0 to 1) of some reference rows.
 
         Args:
-            images: On which the accuracies were measured: the variance of an accuracy p's logit by the choice of n
-                images is 1 / (n p (1 - p)). None where it is not known.
+            images: Number n of images that the accuracies were measured on: the sampling variance of the logit of an
+                accuracy p is 1 / (n p (1 - p)). None if unknown.
         """
         shares = np.array([_clipped(each) for each in accuracies])
         return AveragedGP(
@@ -134,7 +134,7 @@ class FeatureScaler:
 
     @staticmethod
     def _normal(reference: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Ranks among the reference as quantiles of a normal distribution; ties share theirs, NaN is the lowest."""
+        """Converts values to normal scores of their ranks among the reference; ties share one, NaN is the lowest."""
         from scipy.stats import norm
 
         values = np.nan_to_num(values, nan=-np.inf, posinf=np.inf, neginf=-np.inf)
@@ -146,7 +146,7 @@ class FeatureScaler:
 
 
 def logit(accuracy: float) -> float:
-    """The logit of an accuracy from 0 to 1, which is clipped to 0.001 from both ends."""
+    """Returns the logit of an accuracy from 0 to 1, which is clipped to 0.001 from both ends."""
     share = _clipped(accuracy)
     return math.log(share / (1 - share))
 
@@ -156,7 +156,7 @@ def _clipped(accuracy: float) -> float:
 
 
 def _counts(measured: FeatureGroups) -> np.ndarray:
-    """Logarithms of parameters and multiply-adds, depth, log-channels, share of layers that convolve: (N, 5)."""
+    """Returns log parameters, log multiply-adds, depth, log-channels and share of convolutional layers: (N, 5)."""
     costs, stages = measured.groups[:2]
     layers, attending = stages[:, 1::STAGE_FEATURES], stages[:, 3::STAGE_FEATURES]
     convolving = 1 - (layers * attending).sum(1) / np.maximum(1, layers.sum(1))

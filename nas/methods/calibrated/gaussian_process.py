@@ -1,4 +1,4 @@
-"""Numbers of a few networks, and what they make expected of all: a Gaussian process on what is known untrained.
+"""Gaussian process regression from training-free features of networks to a measured value, such as logit accuracy.
 
 Rasmussen and Williams 2006, chapters 2 and 5. scikit-learn is imported where it is needed: it takes a second.
 """
@@ -13,16 +13,15 @@ from typing import Any
 import numpy as np
 
 _STOOD_FOR = 1000
-"""Points that stand for all where there are more."""
+"""Larger sets of points are subsampled to this size."""
 _DRAWS, _COUNTED_DRAWS, _LEAST = 512, 64, 1e-3
-"""Sizes of a kernel that are tried, by what there is of it, and the weight beside the largest below which one is left
-out."""
+"""Number of hyperparameter samples per kind of process, and the relative weight below which a sample is dropped."""
 _SLOPE, _SLOPE_BOUNDS, _REST_BOUNDS = 0.7, (0.05, 1.0), (1e-3, 1.0)
-"""Of a process that expects a count to pay: the slope expected, in standard deviations of the numbers by those of the
-count, the variance of its doubt about it, and the share that the kernel of all features has beside it. Settled on
-made-up accuracies (experiments/choosing-trainings/kinds.py), as is the next."""
+"""Prior of a process with a count as its mean function: mean and variance of the slope, in standard deviations of the
+values per one of the count, and the factor of the kernel on all features. Chosen on synthetic accuracies
+(experiments/choosing-trainings/kinds.py), as is the next constant."""
 _COUNTED_WEIGHT = 0.3
-"""Prior variance of the slope by each count, for choosing what to train."""
+"""Prior variance of the slope of each count, for selecting the networks to train."""
 
 
 def select_by_variance_reduction(
@@ -32,20 +31,20 @@ def select_by_variance_reduction(
     costs: np.ndarray | None = None,
     counts: np.ndarray | None = None,
 ) -> list[int]:
-    """Rows whose numbers would tell most about those of all, the most telling first, before any number is known.
+    """Returns the rows to measure so that the variance at all rows is reduced most, in greedy order.
 
-    Each is the one that takes most variance of the process's prior, summed over all rows, for the square root of what
-    it costs, given those before it (Cohn 1996, Neural Networks 9:6; Seo et al. 2000). The root, since by the cost
-    itself the cheap are chosen alone, and what they say of the dear is a guess: experiments/choosing-trainings. Why not
-    rows far apart: docs/decisions/0008-calibrated-score.md.
+    Each row reduces the prior variance, summed over all rows and given the earlier choices, most per square root of its
+    cost (Cohn 1996, Neural Networks 9:6; Seo et al. 2000). The root is used because division by the cost itself selects
+    only cheap rows, from which expensive ones are extrapolated: experiments/choosing-trainings. Why not select rows far
+    apart: docs/decisions/0008-calibrated-score.md.
 
     Args:
-        points: (N, F); of more than 1,000 so many, at even steps, stand for all.
+        points: (N, F); more than 1,000 are subsampled to 1,000 at even steps.
         widths: Columns of each group, as `FeatureScaler.widths`.
-        count: Of rows wanted; all if there are no more.
-        costs: (N,) of knowing each row's number, in any unit. Rows are then chosen as long as they fit into what
-            `count` average ones cost. None where all cost the same.
-        counts: (N, B), as `AveragedGP` has them; the prior then believes in each of them a little.
+        count: Number of rows; all if there are no more.
+        costs: (N,), cost of measuring each row, in any unit. Rows are then selected until their total cost is that of
+            `count` average ones. None if all cost the same.
+        counts: (N, B), as for `AveragedGP`; the prior then has a small slope variance for each.
     """
     from nas.methods.calibrated.kernels import NOISE, prior
 
@@ -61,14 +60,14 @@ def select_by_variance_reduction(
     each = np.ones(len(points)) if costs is None else costs / costs.mean()
     chosen: list[int] = []
     affordable = np.ones(len(points), dtype=bool)
-    left = count + 1e-9  # so that rounding leaves none out where all are affordable
+    left = count + 1e-9  # tolerance, so that rounding excludes no row if all are affordable
     while (affordable := affordable & (each <= left)).any():
         gains = np.where(affordable, (between**2).sum(1) / (own + NOISE) / np.sqrt(each), -1.0)
         row = int(gains.argmax())
         chosen.append(row)
         affordable[row] = False
         left -= each[row]
-        # What is left once the row is known: one step of a Cholesky factorization.
+        # Remaining variance once the row is measured: one step of a Cholesky factorization.
         covariance = kernel(slice(None), [row])[:, 0] - factors @ factors[row]
         factor = covariance / math.sqrt(own[row] + NOISE)
         factors = np.column_stack([factors, factor])
@@ -79,15 +78,15 @@ def select_by_variance_reduction(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Process:
-    """A process with all its sizes, told the numbers in units of their standard deviation.
+    """A process with fixed hyperparameters, fitted to standardized values.
 
     Attributes:
-        weight: What it counts among all; they add up to 1.
-        theta: Logarithms of the sizes of the kernel on all columns but the counts.
-        rest: What that kernel is multiplied by.
-        noise: Variance of what numbers of one network differ by, beside what is known.
-        column, slope: Of the count that it expects to pay, and the variance of its doubt about how much; None for none.
-        inverse, pull: (n, n) of the covariance of the given, and (n,) that times what was not expected of them.
+        weight: Its weight in the average; the weights of all processes add up to 1.
+        theta: Log hyperparameters of the kernel on all columns but the counts.
+        rest: Factor of that kernel.
+        noise: Noise variance in addition to the known variances.
+        column, slope: Column of the count in its mean function, and the prior variance of the slope; None for no count.
+        inverse, pull: (n, n) inverse of the training covariance, and (n,) that times the residuals from the prior mean.
     """
 
     weight: float
@@ -101,23 +100,25 @@ class _Process:
 
 
 class AveragedGP:
-    """Gaussian process that predicts the numbers of all points from those of a few.
+    """Gaussian process averaged over its hyperparameters.
 
-    Its kernel is a linear one for each group of columns, a smooth one of all and noise. So few numbers do not determine
-    its hyperparameters: the prediction is the mean over values sampled evenly (by logarithm, within the kernel's
-    bounds), each weighted by its marginal likelihood (Rasmussen and Williams 2006, section 5.2). Decision 0008 says why
-    the likeliest alone is not used. With fewer than two different numbers it predicts the same for all.
+    Its kernel is the sum of a linear one per group of columns, a smooth one on all columns, and noise. A few values do
+    not determine the hyperparameters, so the prediction is the mean over samples of them, evenly spread (in logarithm,
+    within the kernel's bounds) and weighted by marginal likelihood (Rasmussen and Williams 2006, section 5.2). Decision
+    0008 explains why the most likely sample alone is not used. With fewer than two distinct values it predicts their
+    mean everywhere.
 
-    Given counts, such as the sum of log-channels, as many more processes are averaged with it, by the same weights: one
-    for each count, which expects that it pays, and of which the kernel is what it misses (Bayesian model averaging,
-    Hoeting et al. 1999, Statistical Science 14:4). So size pays until the numbers say otherwise.
+    For each of the counts, such as the sum of log-channels, another process is averaged with the same kind of weights:
+    its mean function is linear in the count, with a positive prior slope, and its kernel models the residuals (Bayesian
+    model averaging, Hoeting et al. 1999, Statistical Science 14:4). So predictions rise with size until the values
+    contradict it.
 
     Args:
-        points: (N, F) of the networks whose numbers are known.
-        numbers: Theirs, in any unit, such as log-odds of being right.
+        points: (N, F), the measured networks.
+        numbers: (N,), their values in any unit, such as logits of accuracy.
         widths: Columns of each group, as `FeatureScaler.widths`.
         counts: (N, B) of the same networks, each standardized by the reference; a column of zeros is left out.
-        variances: (N,) of the numbers' noise as far as it is known, in their unit squared; more is fitted. None: zero.
+        variances: (N,), known noise variances of the values; further noise is fitted. None means zero.
     """
 
     def __init__(
@@ -151,9 +152,9 @@ class AveragedGP:
         self._processes = [replace(processes[i], weight=float(weights[i])) for i in np.flatnonzero(weights)]
 
     def at(self, points: np.ndarray, counts: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """What is expected of (N, F) points with (N, B) counts, and the standard deviations of the doubt about them.
+        """Returns predicted means and standard deviations (N,) of points (N, F) with counts (N, B).
 
-        The doubt is about a number that has no noise but the fitted one.
+        The deviations include the fitted noise, but no known noise variance.
         """
         if not self._processes:
             return np.full(len(points), self._mean), np.full(len(points), math.inf)
@@ -161,7 +162,7 @@ class AveragedGP:
         asked = np.zeros((len(points), self._counts.shape[1])) if counts is None else counts
         theta, plain, variances = None, np.zeros(0), np.zeros(0)
         for each in self._processes:
-            if each.theta is not theta:  # those that expect a count to pay share theirs
+            if each.theta is not theta:  # the processes with a count share theirs
                 theta = self._kernel.theta = each.theta
                 plain, variances = self._kernel(points, self._points), self._kernel.diag(points)
             between, own = each.rest * plain, each.rest * variances + each.noise
@@ -180,7 +181,7 @@ class AveragedGP:
     def _at_sizes(
         self, column: int | None, numbers: np.ndarray, known: np.ndarray
     ) -> tuple[np.ndarray, list[_Process]]:
-        """Log evidence (S,) of the processes of all sizes, less the logarithm of how many they are, and these."""
+        """Returns the log evidence (S,) of each hyperparameter sample minus log S, and the processes."""
         from nas.methods.calibrated.kernels import noise
 
         n, usual, noises = len(numbers), self._kernel.theta, noise().bounds
@@ -221,18 +222,18 @@ class AveragedGP:
 
 
 def expected_accuracy(mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-    """The mean (N,) of accuracies whose logits have normal distributions; of all the same logit, its accuracy.
+    """Returns the mean (N,) of accuracies whose logits are normally distributed.
 
     By Gauss-Hermite quadrature of the logistic function. It is nearer to one half than the accuracy of the mean logit.
     """
     nodes, weights = np.polynomial.hermite_e.hermegauss(31)
-    spread = np.where(np.isfinite(deviation), deviation, 0.0)  # below two different numbers no doubt is known
+    spread = np.where(np.isfinite(deviation), deviation, 0.0)  # infinite below two distinct values
     accuracies = 1 / (1 + np.exp(-(mean[:, None] + spread[:, None] * nodes)))
     return accuracies @ (weights / weights.sum())
 
 
 def _draw(bounds: np.ndarray, count: int) -> np.ndarray:
-    """Points (count, H) spread evenly within bounds (H, 2), always the same: Sobol's sequence."""
+    """Returns points (count, H) spread evenly within bounds (H, 2), always the same: a Sobol sequence."""
     from scipy.stats import qmc
 
     sequence: Any = qmc.Sobol  # stubs of scipy 1.15 and later know "rng" alone, older ones "seed"

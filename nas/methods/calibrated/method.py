@@ -1,4 +1,4 @@
-"""The method `calibrated`: reference networks are measured, a few trained shortly, and a score is fitted to both."""
+"""The method `calibrated`: measures reference networks, trains a few of them briefly, and fits a score to both."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ FOLDER = "calibration"
 class CalibratedMethod(SearchMethod[CalibratedOptions]):
     """Scores by the accuracy that a Gaussian process predicts, fitted to short trainings of a few networks.
 
-    Why, and what speaks against it: docs/decisions/0008-calibrated-score.md.
+    Rationale and limits: docs/decisions/0008-calibrated-score.md.
     """
 
     phase = FOLDER
@@ -69,9 +69,9 @@ class CalibratedMethod(SearchMethod[CalibratedOptions]):
         own = plan.of(CalibratedPlan)
         if not own.trainings:
             reason = (
-                f"Scores are counted parameters: beside finalists of {WORTH_IT} epochs or more, there is no time to "
-                f"train {FEWEST} networks for a sixth of theirs, and shorter trainings mislead. A longer --time, or "
-                "--calibrations, trains some."
+                f"Scores are parameter counts: besides finalists of {WORTH_IT} epochs or more, there is no time to "
+                f"train {FEWEST} networks for a sixth of these epochs, and shorter trainings mislead. "
+                "Use a longer --time or --calibrations."
             )
             return f"Scores: {FALLBACK}, counted", [reason]
         first = (
@@ -84,20 +84,20 @@ class CalibratedMethod(SearchMethod[CalibratedOptions]):
         return None if plan.of(CalibratedPlan).trainings else FALLBACK
 
     def disk(self, plan: Plan, *, network: int) -> MethodDisk:
-        # A checkpoint of each, of weights and two moments, remains for those that become finalists; of the one that
-        # trains there are three.
+        # Each network keeps one checkpoint (weights and two moments), for those that become finalists; the network in
+        # training has three.
         kept = 3 * network * plan.of(CalibratedPlan).trainings
         return MethodDisk(training=kept + 2 * 3 * network, kept=kept)
 
     # -- searching -----------------------------------------------------------------------------------------------
 
     def train(self, context: Context) -> Calibration | None:
-        """Measures and trains what the run has not on record yet, and continues from the last checkpoint.
+        """Measures and trains what is not on record yet, resuming from the last checkpoint.
 
-        A training that fails is recorded and passed over, as a finalist's is; the others go on.
+        A training that fails is recorded and skipped, as for finalists.
 
         Returns:
-            None where the plan trains nothing.
+            None if the plan trains nothing.
 
         Raises:
             TrainingError: If trainings failed and fewer than two are left.
@@ -105,7 +105,7 @@ class CalibratedMethod(SearchMethod[CalibratedOptions]):
         plan, seed, own = context.plan, context.options.seed, context.plan.of(CalibratedPlan)
         if not own.trainings:
             return None
-        # Those that will be finalists whatever their scores cost nothing, since they go on from here.
+        # Networks that will be finalists in any case cost nothing, since their training continues from here.
         fixed = list(context.portfolio.values())
         networks = list(dict.fromkeys([*fixed, *reference_networks(context.sampler, own.reference, seed=seed)]))
         self._measured = tuple(networks)
@@ -114,14 +114,14 @@ class CalibratedMethod(SearchMethod[CalibratedOptions]):
             reference = _measure(context, networks, proxies)
         training = RecordedTraining(context)
         if is_finished(context.run, FOLDER):
-            # An earlier version may have chosen others; what was scored by these stays so.
+            # An earlier version may have chosen others; scores based on them stay valid.
             trained = training.longest(_places(context.run, networks, training.digests))
         else:
             rows = chosen_rows(reference, own.trainings, first=range(len(fixed)))
             trained = until_settled(context, networks, rows, training)
         attempted = len(trained) + len(training.failed)
         if len(trained) < min(FEWEST_FITTED, attempted):
-            # What a run is made with is settled: to continue it would fail again.
+            # A run's options are fixed, so resuming it would fail again.
             raise TrainingError(
                 f"A calibration needs {FEWEST_FITTED} trained networks, and {len(trained)} of {attempted} could be "
                 "trained; events.jsonl has the reasons. Start a new run with --dtype float32 or another --batch-size."
@@ -142,9 +142,9 @@ class CalibratedMethod(SearchMethod[CalibratedOptions]):
         return CalibratedScoring(calibration=trained, data=context.data, seed=context.options.seed, device=device)
 
     def first_proposals(self, run: RunRecord) -> tuple[Architecture, ...]:
-        """The networks of the calibration, the best first, so that the best of them may become finalists.
+        """Returns the networks of the calibration, best first, so that the best of them may become finalists.
 
-        Then all others that are measured, whose scores cost nothing.
+        All other measured networks follow, since their scores cost nothing.
         """
         found = sorted(longest_trainings(run), key=lambda event: -event.accuracy)
         return (*(Architecture.from_dict(event.architecture) for event in found), *self._measured)
@@ -152,7 +152,7 @@ class CalibratedMethod(SearchMethod[CalibratedOptions]):
     # -- nas rank ------------------------------------------------------------------------------------------------
 
     def ranked(self, task: RankingTask) -> RankedScorer:
-        data, settings = task.data, task.settings  # read now, so that they are refused before anything is scored
+        data, settings = task.data, task.settings  # loaded now, so that errors occur before anything is scored
         epochs, notes = self.options.calibration_epochs or 1, list[str]()
 
         def make() -> Scorer:
@@ -172,7 +172,7 @@ class CalibratedMethod(SearchMethod[CalibratedOptions]):
 
 
 def _measure(context: Context, networks: list[Architecture], proxies: Proxies) -> FeatureGroups:
-    """The proxies of all, each on record once it is known."""
+    """Measures the networks; records the proxies of each as soon as they are computed."""
     run, progress = context.run, context.progress
     recorded: set[str] = set()
     for event in run.events(ProxiesMeasured):
@@ -191,7 +191,7 @@ def _measure(context: Context, networks: list[Architecture], proxies: Proxies) -
 
 
 def _leave_out(context: Context, found: Calibration) -> None:
-    """Records and says once how well the trainings foretell each other."""
+    """Records and reports, once, how well the trainings predict each other."""
     if context.run.events(CalibrationLeftOut):
         return
     left_out, digests = leave_one_out(found), (found.digests[row] for row, _ in found.trained)
@@ -206,12 +206,12 @@ def _numbers(run: Run, plain: list[float | str]) -> list[float]:
     except ValueError:
         found = []
     if len(found) != len(PROXIES.names()):
-        raise RunError(f"{run.path}: a network was measured in a way that this version does not know. Start a new run.")
+        raise RunError(f"{run.path} has other proxies on record than this version computes. Start a new run.")
     return found
 
 
 def _places(run: Run, networks: list[Architecture], digests: list[str]) -> dict[str, int]:
     places = {network.digest: row for row, network in enumerate(networks)}
     if any(digest not in places for digest in digests):
-        raise RunError(f"{run.path}: networks were trained that this version does not sample. Start a new run.")
+        raise RunError(f"{run.path} has trainings of networks that this version does not sample. Start a new run.")
     return places

@@ -12,7 +12,7 @@ from nas.options.methods import MethodOptions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibratedOptions(MethodOptions):
-    """How much is trained to fit the score to."""
+    """The amount of training that the score is fitted to."""
 
     ranking_uses: ClassVar[frozenset[str]] = frozenset(
         {"data", "calibrations", "calibration_epochs", "augment", "work", "device"}
@@ -21,7 +21,7 @@ class CalibratedOptions(MethodOptions):
 
     calibrations: int | None = option(
         kind=Whole(2, 10_000, 12),
-        help="short trainings to fit scores to, with the compute of N average ones",
+        help="compute of the short trainings that scores are fitted to, in those of N average networks",
         default_help="12",
     )
     calibration_epochs: int | None = option(

@@ -1,12 +1,12 @@
-"""How many networks a calibration trains, and for how long: enough of the finalists' epochs to say something of them.
+"""Planning of a calibration: how many networks it trains, and for how many epochs.
 
-Short trainings say who learns fast, which is small networks of convolutions; a score fitted to one epoch chose, for
-finalists of 16, networks ten points below those that counting parameters chose. So a calibration trains for at least a
-sixth of the finalists' epochs, of fewer networks where time lacks, and where not even `FEWEST` can be had it trains
-none: the score is then the number of parameters.
+Trainings that are too short favor networks that learn fast, such as small convolutional ones: a score fitted to one
+epoch chose, for finalists of 16 epochs, networks ten points less accurate than those chosen by parameters. So a
+calibration trains for at least a sixth of the finalists' epochs, and fewer networks if time is short. If the time does
+not allow `FEWEST` of them, it trains none, and the score is the number of parameters.
 
-The trainings are the first epochs of the finalists' own, by the same schedule. One that becomes a finalist goes on
-from there, and has cost nothing: so it is with those that are finalists whatever their scores.
+These trainings are the first epochs of a finalist's training, with the same schedule. If a network becomes a finalist,
+its training continues from there at no extra cost; so it does for finalists that are chosen whatever their scores.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from nas.methods.protocol.plan import MethodPlan, Planned, Workload, within
 from nas.methods.zero_cost.planning import proxy_seconds, reference_count
 
 LEAST_SHARE = 6
-"""A calibration trains for a sixth of the finalists' epochs at least."""
+"""A calibration trains for at least the finalists' epochs divided by this."""
 TRAININGS, FEWEST, FEWEST_FITTED = 12, 4, 2
-"""That are planned where the user says nothing; the fewest that are; the fewest that a score is fitted to."""
+"""Numbers of trainings: default, least planned, least that a score is fitted to."""
 FALLBACK = "params"
-"""The count that is the score where nothing can be trained for long enough."""
+"""The count that is the score if there is no time for a calibration."""
 _MEASURING_SHARE = 0.05
-"""Of the time, for the proxies of the reference networks, and as much for those of further candidates."""
+"""Share of the time for the proxies of the reference networks; the same again for those of further candidates."""
 _FEWEST_REFERENCES, _FEWEST_FURTHER = 12, 8
-"""That are measured whatever it takes; more would leave searches of a few minutes no time to train any of them."""
+"""Least numbers of both; more would leave searches of a few minutes no time to train any of them."""
 _FINALISTS_PART = 0.85
-"""Of the epochs that finalists and calibration share, where the user says nothing."""
+"""Default share of the finalists in the epochs that finalists and calibration have together."""
 WORTH_IT = 2 * LEAST_SHARE
-"""Epochs of a finalist below which a calibration would take too much of them: its trainings have two epochs, so that
-their order can be compared with that after one."""
+"""Least epochs of a finalist for a calibration to be worth its cost: its trainings take at least two epochs, so that
+their ranking can be compared with that after one."""
 VALIDATIONS = 2
-"""Of each training: half-way, to see whether the order of networks has settled, and at the end."""
+"""Validations per training: half-way, to check whether the ranking of networks is stable, and at the end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +44,9 @@ class CalibratedPlan(MethodPlan):
     """The plan of a calibration.
 
     Attributes:
-        reference: Networks that are measured, of which some are trained.
-        trainings: The compute that trainings may spend, in those of the average reference network; 0 trains none.
-        epochs: Of each training; twice as many, of half of the networks, where their order has not settled.
+        reference: Number of networks that are measured; some of them are trained.
+        trainings: Compute of the trainings, in trainings of the average reference network; 0 trains none.
+        epochs: Epochs of each training; doubled, for half of the networks, if their ranking is not stable.
     """
 
     reference: int
@@ -55,15 +55,15 @@ class CalibratedPlan(MethodPlan):
 
 
 def least_epochs(finalist_epochs: int) -> int:
-    """The fewest epochs of a calibration's training for finalists of so many."""
+    """Returns the least epochs of a calibration's training, given those of a finalist."""
     return min(finalist_epochs, max(2, math.ceil(finalist_epochs / LEAST_SHARE)))
 
 
 def plan_calibration(workload: Workload, asked: CalibratedOptions) -> Planned:
-    """Shares the time between finalists and calibration.
+    """Divides the time between finalists and calibration.
 
     Raises:
-        OptionError: If the trainings that are asked for are shorter than a sixth of the finalists', or longer.
+        OptionError: If the given calibration epochs are fewer than a sixth of the finalists', or more than these.
     """
     reference = reference_count(workload, _MEASURING_SHARE, _FEWEST_REFERENCES)
     each = proxy_seconds(workload)
@@ -107,12 +107,12 @@ def plan_calibration(workload: Workload, asked: CalibratedOptions) -> Planned:
 def _check(epochs: int, finalist_epochs: int) -> None:
     if epochs > finalist_epochs:
         raise OptionError(
-            f"--calibration-epochs {epochs} is more than the {finalist_epochs} epochs of a finalist, of which a "
+            f"--calibration-epochs {epochs} must not exceed the {finalist_epochs} epochs of a finalist, of which a "
             f"calibration trains the first: give {finalist_epochs} or fewer, or leave it out."
         )
     least = math.ceil(finalist_epochs / LEAST_SHARE)
     if epochs < least:
         raise OptionError(
-            f"--calibration-epochs {epochs} is less than a sixth of the {finalist_epochs} epochs of a finalist, and "
-            f"would say who learns fast: give {least} or more, or leave it out."
+            f"--calibration-epochs {epochs} must be at least a sixth of the {finalist_epochs} epochs of a finalist, as "
+            f"shorter trainings mislead: give {least} or more, or leave it out."
         )

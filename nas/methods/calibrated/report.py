@@ -1,4 +1,4 @@
-"""Calibration in a run's report: what the short trainings reached, and what is predicted of the same networks."""
+"""The calibration in a run's report: accuracies of the short trainings, and the predictions for the same networks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nas.run.events import CalibrationFailed, CalibrationLeftOut, CalibrationTra
 
 
 def section(record: RunRecord) -> MethodSection | None:
-    """Returns the short trainings, the most accurate first, and which failed; None where counting is the score."""
+    """Returns the short trainings, most accurate first, and those that failed; None if counting is the score."""
     if _counts(record):
         return None
     trials = {trial.architecture.digest: trial for trial in record.trials()}
@@ -20,13 +20,13 @@ def section(record: RunRecord) -> MethodSection | None:
         rows.append((digest, "" if trial is None else trial.layout, percent(accuracy), expected))
     words = (
         "A Gaussian process on costs, structure and zero-cost proxies was fitted to these trainings; "
-        "the last column is what it then predicts for the same networks."
+        "the last column has its predictions for the same networks."
     )
     left_out = record.last(CalibrationLeftOut)
     checked = f" {left_out_line(len(rows), left_out.spearman)}." if left_out else ""
     failed = (f" {event.digest} is left out: {event.error}" for event in record.events(CalibrationFailed))
     return MethodSection(
-        title="What the scores are calibrated by",
+        title="Calibration of the scores",
         paragraphs=(words + checked + _extrapolated(record) + "".join(failed),),
         table=Table(headers=("Network", "Layout", "Reached", "Expected"), rows=rows, numeric=(2, 3)),
         progress=f"{count(len(rows), 'network')} trained",
@@ -34,7 +34,7 @@ def section(record: RunRecord) -> MethodSection | None:
 
 
 def score_meaning(record: RunRecord) -> ScoreMeaning:
-    """Returns what a calibrated score predicts, and from how many trainings; or that it counts."""
+    """Returns what a calibrated score predicts, and from how many trainings; or that the score is a count."""
     if _counts(record):
         return ScoreMeaning(caption="A score is the number of parameters.", axis_label="parameters")
     trainings = longest_trainings(record)
@@ -49,36 +49,36 @@ def score_meaning(record: RunRecord) -> ScoreMeaning:
 
 
 def longest_trainings(record: RunRecord) -> list[CalibrationTrained]:
-    """Of the trainings that a run has on record, those of the most epochs, which scores are fitted to."""
+    """Returns the recorded trainings with the most epochs, to which scores are fitted."""
     events = record.events(CalibrationTrained)
     most = max((event.epochs for event in events), default=0)
     return [event for event in events if event.epochs == most]
 
 
 def left_out_line(trained: int, spearman: float | None) -> str:
-    """Returns how well so many trainings foretell each other, without a full stop."""
+    """Returns a sentence, without a full stop, on how well the trainings predict each other."""
     found = "not known" if spearman is None else f"{spearman:+.2f}"
     why = " (too few trainings, or all alike)" if spearman is None else ""
     return f"Leave-one-out rank correlation over {count(trained, 'short training')}: {found}{why}"
 
 
 def _extrapolated(record: RunRecord) -> str:
-    """Returns how many networks are costlier than any that was trained, as a sentence after a space; or nothing."""
+    """Returns a sentence, after a space, on networks that cost more than any that was trained; "" if there are none."""
     trials = {trial.architecture.digest: trial.cost.macs for trial in record.trials()}
     known = [trials[digest] for digest, _ in _trainings(record) if digest in trials]
     beyond = sum(macs > max(known) for macs in trials.values()) if known else 0
     if not beyond:
         return ""
-    return f" {count(beyond, 'scored network')} cost more than any of these: what is said of them is extrapolated."
+    return f" {count(beyond, 'scored network')} cost more than any of these: their scores are extrapolations."
 
 
 def _counts(record: RunRecord) -> bool:
-    """Whether the plan trains nothing, so that the score is the number of parameters."""
+    """Returns whether the plan trains nothing, so that the score is the number of parameters."""
     return planned(record).get("trainings") == 0
 
 
 def _trainings(record: RunRecord) -> list[tuple[str, float]]:
-    """Returns digest and accuracy of each network that was trained shortly."""
+    """Returns digest and accuracy of each short training."""
     return [(event.digest, event.accuracy) for event in longest_trainings(record)]
 
 

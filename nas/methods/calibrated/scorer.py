@@ -1,8 +1,7 @@
-"""A score fitted to a few short trainings: costs, structure and zero-cost proxies combined by a Gaussian process.
+"""A score fitted to a few short trainings: a Gaussian process on costs, structure and zero-cost proxies.
 
-The process decides how much each kind of evidence counts, from the trainings alone: where size pays, it follows size;
-where it does not, it follows what the trainings say instead (Rasmussen and Williams 2006, chapters 2 and 5). What can
-be counted pays until they say otherwise.
+The weight of each group of features is fitted to the trainings: predictions follow size if accuracy does, and other
+features if not (Rasmussen and Williams 2006, chapters 2 and 5). The prior assumes that accuracy rises with size.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ class CalibratedScorer:
     """Predicts the accuracy of a network after a training like those that the calibration was fitted to.
 
     Args:
-        proxies: On the data of the calibration, with the same seed.
+        proxies: Proxies on the calibration's data, with the same seed.
     """
 
     def __init__(self, calibration: Calibration, proxies: Proxies) -> None:
@@ -32,16 +31,16 @@ class CalibratedScorer:
             proxies.know(digest, values.tolist())
 
     def score(self, architecture: Architecture) -> float:
-        """From 0 to 1; higher is better."""
+        """Returns the predicted accuracy, from 0 to 1."""
         return float(self.calibration.predict(FeatureGroups.of([architecture], self._proxies))[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CalibratedScoring:
-    """A `CalibratedScorer` that can be made here, or packed and made elsewhere.
+    """The source of a `CalibratedScorer`, which makes it here or packs it for another process.
 
     Attributes:
-        seed, device: Of the proxies, those that the calibration was measured with.
+        seed, device: Seed and device of the proxies, as in the calibration.
     """
 
     calibration: Calibration
@@ -50,11 +49,11 @@ class CalibratedScoring:
     device: str = "cpu"
 
     def make(self) -> CalibratedScorer:
-        """The scorer in this process."""
+        """Makes the scorer in this process."""
         return CalibratedScorer(self.calibration, Proxies(ProxyValues(self.data, seed=self.seed, device=self.device)))
 
     def pack(self) -> ScoringSetup:
-        """Plain data to make the same scorer from, and the few images that the proxies need."""
+        """Returns plain data from which to make the same scorer, with the few images that the proxies need."""
         return pack_probe(
             f"{__name__}:unpack",
             self.data,
@@ -65,7 +64,7 @@ class CalibratedScoring:
 
 
 def unpack(setup: ScoringSetup) -> CalibratedScorer:
-    """The scorer that was packed."""
+    """Re-creates the scorer from `pack`."""
     facts = setup.facts
     return CalibratedScoring(
         calibration=Calibration.from_dict(facts["calibration"]),

@@ -1,4 +1,4 @@
-"""The trainings of a calibration: the first epochs of a search's finalists; short ones of their own in `nas rank`."""
+"""The trainings of a calibration: in a search, the first epochs of a finalist's; in `nas rank`, short complete ones."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from nas.training import Recipe, learning_rate_for
 from nas.training.checkpoint import newest, read_facts
 
 SETTLED = 0.79
-"""Spearman's correlation of the networks' order half-way with that at the end, from which it counts as settled: that of
-four networks of which two neighbors have changed places, 0.8, does."""
+"""Least Spearman correlation of the ranking half-way with that at the end for it to count as stable; 0.8 is the value
+of four networks of which two neighbors swap places."""
 _CPU_SECONDS = "cpu-seconds.txt"
 
 
 class RecordedTraining:
-    """Trainings of a search's networks, up to some epoch: on record once they are there, and not done again.
+    """Trains networks of a search up to some epoch; results are recorded and not computed again.
 
-    They are the first epochs of a finalist's training, in a finalist's folder, so that a finalist goes on from them.
+    They are the first epochs of a finalist's training, in a finalist's folder, so that a finalist resumes from them.
 
     Attributes:
-        failed: Digests of those that failed.
+        failed: Digests of the networks whose training failed.
     """
 
     def __init__(self, context: Context) -> None:
@@ -46,12 +46,12 @@ class RecordedTraining:
         return list(dict.fromkeys(digest for digest, _ in self._known))
 
     def longest(self, rows: Mapping[str, int]) -> list[tuple[int, float]]:
-        """The rows of those that were trained longest, with their accuracies."""
+        """Returns the rows of the networks with the most epochs, with their accuracies."""
         most = max(epochs for _, epochs in self._known)
         return [(rows[digest], accuracy) for (digest, epochs), accuracy in self._known.items() if epochs == most]
 
     def __call__(self, architecture: Architecture, phase: str, epochs: int) -> float | None:
-        """The accuracy after so many epochs, or None where the training fails."""
+        """Returns the accuracy after `epochs` epochs, or None if the training fails."""
         key = architecture.digest, epochs
         if key not in self._known and architecture.digest not in self.failed:
             accuracy = self._train(architecture, phase, epochs)
@@ -97,12 +97,12 @@ class RecordedTraining:
 def until_settled(
     context: Context, networks: Sequence[Architecture], rows: Sequence[int], training: RecordedTraining
 ) -> list[tuple[int, float]]:
-    """Trains the networks of some rows for the planned epochs; or half of them twice as long, where their order moves.
+    """Trains the networks of some rows for the planned epochs, or only half of them twice as long.
 
-    Whether it moves is seen on that half, by its order half-way.
+    The latter if the ranking of that half is not stable: if it differs between half-way and the end.
 
     Returns:
-        The rows of those that could be trained, with their accuracies.
+        The rows that could be trained, with their accuracies.
     """
     plan, own = context.plan, context.plan.of(CalibratedPlan)
     first = rows[: max(FEWEST, -(-len(rows) // 2))]
@@ -136,9 +136,9 @@ def until_settled(
 
 
 class LedgerTraining:
-    """Short trainings of `nas rank`: in the ledger once they are done.
+    """Short trainings of `nas rank`, stored in the ledger once they are finished.
 
-    One that was stopped continues from its checkpoint, beside which stands what it has cost so far.
+    A stopped training resumes from its checkpoint; a file beside it has its cost so far.
     """
 
     def __init__(self, task: RankingTask, epochs: int) -> None:
@@ -183,18 +183,18 @@ class LedgerTraining:
             after_save=note_seconds,
         )
         if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)  # what it was for goes on record
+            shutil.rmtree(folder, ignore_errors=True)  # its result goes into the ledger
         return accuracy
 
 
 def _seconds_so_far(folder: Path) -> float:
-    """What the last checkpoint of a training knows of earlier sessions."""
+    """Returns the seconds of earlier sessions, from the last checkpoint of a training."""
     path = newest(folder)
     return 0.0 if path is None else float(cast("Any", read_facts(path).get("seconds", 0.0)))
 
 
 def _cpu_seconds(path: Path) -> float:
-    """CPU seconds that a training that was stopped has taken; none where there was none."""
+    """Returns the CPU seconds of a stopped training so far; 0 if there is none."""
     try:
         return float(path.read_text()) if path.exists() else 0.0
     except ValueError:

@@ -1,1 +1,1 @@
-"""What a search method is, and what it is given."""
+"""The interface of search methods, and the objects that are passed to them."""

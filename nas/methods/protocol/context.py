@@ -1,4 +1,4 @@
-"""What every phase of one search works with."""
+"""The context of one search, shared by all its phases."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from nas.training import Recipe
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Context:
-    """One search on its way: what was asked, what was planned, and where it is recorded.
+    """A search in progress: its options, plan, data and record.
 
     Attributes:
-        space: At the resolution that budgets are counted at, with the data's channels and classes.
-        sampler: The architectures that may be proposed: feasible, and such that the method can score them.
+        space: The space at the resolution at which costs are counted, with the data's channels and classes.
+        sampler: Sampler of the architectures that may be proposed: feasible, and scorable by the method.
         presets: Architectures that are proposed first.
         portfolio: Architectures that are finalists whatever their scores, by what chose them.
         backend: Where scoring and the finalists' training run.
@@ -45,9 +45,9 @@ class Context:
 
     @property
     def finalists_folder(self) -> Path:
-        """Where checkpoints of networks that are trained alone are, each in a folder named by its digest."""
+        """The folder of checkpoints of networks trained from scratch, each in a folder named by its digest."""
         return self.run.path / "finalists"
 
     def finalist_recipe(self, params: int) -> Recipe:
-        """The recipe by which `nas train` would train a network of so many parameters, and finalists are trained."""
+        """Returns the recipe that finalists and `nas train` use for a network with `params` parameters."""
         return self.plan.recipe(epochs=self.plan.finalist_epochs, seed=self.options.seed, params=params)

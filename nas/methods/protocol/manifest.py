@@ -1,4 +1,4 @@
-"""What a run keeps of what it was made with, so that it goes on wherever it lies, and not with anything else."""
+"""The part of a run's manifest that lets a moved run resume, and refuses a changed space, data set or program."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from nas.version import __version__
 
 
 def keep(space: SearchSpace, source: str, info: DataInfo) -> dict[str, Any]:
-    """The part of a run's manifest that `kept_space`, `kept_presets`, `check_data` and `check_program` read.
+    """Returns the manifest's entries for `kept_space`, `kept_presets`, `check_data` and `check_program`.
 
     Args:
         source: The name or file that the space was loaded from.
@@ -39,35 +39,34 @@ def keep(space: SearchSpace, source: str, info: DataInfo) -> dict[str, Any]:
 
 
 def kept_space(run: Run) -> SearchSpace:
-    """The space of a run as it was, without the names of presets.
+    """Returns the space of a run as it was recorded, without the names of presets.
 
     Raises:
-        RunError: If the space that goes by its name (or lies where its file lay) has changed, or what was kept
-            cannot be read as the same space.
+        RunError: If the space of that name (or file) has changed, or the recorded space cannot be read.
     """
     manifest = run.manifest
     source = manifest.get("space_source")
     if source is not None:
-        with suppress(SpaceError):  # gone, or no space any more: what was kept is enough
+        with suppress(SpaceError):  # gone, or not a space any more: the recorded space suffices
             run.check_space(load_space(source).digest)
     try:
         space = space_from_dict(manifest["space"])
     except (KeyError, TypeError, ValueError, NasError) as fault:
         raise RunError(
-            f"{run.path} does not hold its search space as this version keeps it ({str(fault)[:80]}): go on with the "
-            "version that made it, or start a new run with another --out."
+            f"{run.path} does not record its search space in this version's format ({str(fault)[:80]}): resume it with "
+            "the version that made it, or start a new run with another --out."
         ) from None
     run.check_space(space.digest)
     return space
 
 
 def kept_presets(run: RunRecord) -> tuple[Architecture, ...]:
-    """The presets of a run's space, as they were."""
+    """Returns the presets of a run's space, as they were recorded."""
     return tuple(Architecture.from_dict(plain) for plain in run.manifest.get("presets", ()))
 
 
 def check_program(run: RunRecord, progress: Progress) -> None:
-    """Refuses a run whose networks another version of the op library made; says where torch is another.
+    """Refuses a run whose networks were made by another version of the ops; notes a different version of torch.
 
     Raises:
         RunError: If the ops differ.
@@ -80,16 +79,16 @@ def check_program(run: RunRecord, progress: Progress) -> None:
         )
     if versions.get("torch") != torch.__version__:
         progress.note(
-            f"This run was made with torch {versions.get('torch', '?')} and goes on with {torch.__version__}: what is "
-            "trained from here on may differ from an uninterrupted run."
+            f"This run was made with torch {versions.get('torch', '?')} and is resumed with {torch.__version__}: "
+            "further training may differ from that of an uninterrupted run."
         )
 
 
 def check_data(run: RunRecord, info: DataInfo, data: str) -> None:
-    """Refuses data that is not what a run was made with, as far as that shows without reading the images.
+    """Refuses data that differ from a run's, as far as can be seen without reading the images.
 
     Raises:
-        RunError: If it differs.
+        RunError: If they differ.
     """
     before, now = run.manifest.get("data", {}), _described(info)
     for name, value in now.items():
@@ -103,14 +102,14 @@ def check_data(run: RunRecord, info: DataInfo, data: str) -> None:
 
 
 def resolved_data(data: str) -> str:
-    """What `--data` says, with a path made independent of the current folder."""
+    """Returns `--data` with an absolute path."""
     if data == "digits" or ":" in data:
         return data
     return os.path.abspath(os.path.expanduser(data))
 
 
 def last_written(run: Path) -> float:
-    """When the last checkpoint of a run was written, in seconds since 1970; 0 where there is none."""
+    """Returns when the last checkpoint of a run was written, in seconds since 1970; 0 if there is none."""
     files = [*run.glob("*/*.safetensors"), *run.glob("*/*/*.safetensors")]
     folders = {path.parent for path in files if path.relative_to(run).parts[0] not in ("winners", "exports")}
     paths = [path for folder in folders if (path := newest(folder)) is not None]
@@ -118,7 +117,7 @@ def last_written(run: Path) -> float:
 
 
 def _source_of(space: SearchSpace, source: str) -> str | None:
-    """The shipped name, or the file's absolute path; None where the space is not what is read from there."""
+    """Returns the shipped name or the file's absolute path; None if the space there is a different one."""
     try:
         if load_space(source).digest != space.digest:
             return None
@@ -128,7 +127,7 @@ def _source_of(space: SearchSpace, source: str) -> str | None:
 
 
 def describe_classes(info: DataInfo) -> dict[str, Any]:
-    """What data must share for the same weights to make sense of it."""
+    """Returns the properties of data that must agree for the same weights to apply: channels and classes."""
     return {"channels": info.channels, "num_classes": info.num_classes, "class_names": digest_of(info.class_names)}
 
 

@@ -1,4 +1,4 @@
-"""The phases of a run on record: when each starts, ends or is interrupted, and how long it took in all."""
+"""The recorded phases of a run: when each starts, ends or is interrupted, and its total duration."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from nas.run.signals import rearm
 
 
 def is_finished(run: RunRecord, name: str) -> bool:
-    """Whether a phase has been done to its end."""
+    """Returns whether a phase is finished."""
     return any(event.phase == name for event in run.events(PhaseFinished))
 
 
 def do_phase(run: Run, name: str, work: Callable[[], Any]) -> Any:
-    """Does one phase's work. It may have been done before: what it makes is then made again, and nothing recorded."""
+    """Runs and records a phase's work. If the phase is finished already, the work is repeated but not recorded."""
     finished = is_finished(run, name)
     if not finished:
         run.append(PhaseStarted(phase=name))
@@ -29,7 +29,7 @@ def do_phase(run: Run, name: str, work: Callable[[], Any]) -> Any:
     try:
         found = work()
     except KeyboardInterrupt:
-        with suppress(RunError):  # what is lost of a full disk is the word that somebody pressed Ctrl-C
+        with suppress(RunError):  # on a full disk, only the record of the interruption is lost
             run.append(PhaseInterrupted(phase=name))
         raise
     if not finished:

@@ -1,9 +1,9 @@
-"""The plan of a search: every number that the user left open, for this machine and this data.
+"""The plan of a search: values for all options that the user left open, for this machine and data.
 
-Without `--time` a plan's work follows from the options, the data's size, the space and the number of cores alone,
-never from a timing, so the same command on a like machine does the same work. The rates below are what one core and
-one GPU were seen to train at; they decide how much work is planned, not what any result says. With `--time` the work
-follows from the rate that was measured, which is on record: a resumed run keeps its plan.
+Without `--time`, a plan depends only on the options, the data's size, the space and the number of cores, never on a
+timing, so the same command on a similar machine does the same work. The rates below are measured training speeds of
+one core and one GPU; they determine the amount of work, not its results. With `--time`, the plan depends on the
+measured training speed, which is recorded: a resumed run keeps its plan.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from nas.training.standalone import RECALIBRATION_IMAGES
 # Multiply-adds of training (three times the forward's) a second: small layers leave most of a core idle.
 _CPU_RATE, _GPU_RATE, _RATE_AT = 9e9, 2e12, 5e6
 TRAINING_SHARE, SEARCH_SHARE = 0.4, 0.15
-"""Of the time planned for a search: what its method trains first, if anything, and the search; finalists have the
-rest."""
+"""Shares of the planned time for the method's own training, if any, and for the search; finalists have the rest."""
 FEWEST_FINALISTS, FINALISTS, MOST_FINALISTS = 2, 4, 8
-"""By score, by either count, at random; with more time more by score, with less the best by score and by parameters."""
+"""One by score, one by each of two counts, one at random; with more time more by score, with less only the best by
+score and the largest by parameters."""
 LEAST_EPOCHS, _LONG_EPOCHS, MOST_EPOCHS = 6, 24, 60
 """Of a finalist where the user says nothing; there are more than four once all can have the second number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodPlan:
-    """The numbers of a search that belong to its method; a method that has some declares them in a subclass."""
+    """The method's own part of a plan; a method that has one declares it in a subclass."""
 
 
 P = TypeVar("P", bound=MethodPlan)
@@ -45,13 +45,13 @@ class Plan:
     """Every number of a run that depends on the machine or the data.
 
     Attributes:
-        resolution: What budgets are counted at; `train_resolution` is what networks are trained and scored at.
-        population: Architectures that are proposed, and observed, together.
+        resolution: Resolution at which costs are counted; networks are trained and scored at `train_resolution`.
+        population: Batch size of the searcher: architectures that are proposed and observed together.
         job_threads: CPU threads of one scoring job.
-        learning_rate: Of weights that networks share; a network trained alone has its own.
-        seconds: What each phase is expected to take.
-        images_per_second: The rate of training that was measured for this plan; None where none was.
-        method: The method's own numbers.
+        learning_rate: Learning rate of shared weights; a network trained alone has its own.
+        seconds: Estimated time of each phase.
+        images_per_second: Training speed measured for this plan; None if not measured.
+        method: The method's own part.
     """
 
     device: str
@@ -72,7 +72,7 @@ class Plan:
     method: MethodPlan
 
     def of(self, kind: type[P]) -> P:
-        """The numbers of the method, which are of this kind."""
+        """Returns the method's own part of the plan, which must be of this class."""
         assert isinstance(self.method, kind), f"the plan is of {type(self.method).__name__}, not {kind.__name__}"
         return self.method
 
@@ -82,10 +82,10 @@ class Plan:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any], kind: type[MethodPlan], where: Path) -> Plan:
-        """The plan that `to_dict` wrote.
+        """Restores a plan that `to_dict` wrote.
 
         Args:
-            kind: Of the method's own numbers.
+            kind: Class of the method's own part.
             where: The run that it was read from.
 
         Raises:
@@ -104,15 +104,14 @@ class Plan:
 
     @property
     def proxy_device(self) -> str:
-        """Where zero-cost proxies are computed; some need float64, which MPS lacks."""
+        """The device on which zero-cost proxies are computed; some need float64, which MPS lacks."""
         return self.device if self.device.startswith("cuda") else "cpu"
 
     def recipe(self, *, epochs: int, seed: int, params: int | None = None) -> Recipe:
-        """The recipe for whatever is trained in this search.
+        """Returns the recipe for a training in this search.
 
         Args:
-            params: Of the network that is trained alone, whose learning rate follows from its size; None for weights
-                that networks share.
+            params: Parameters of a network trained alone, which determine its learning rate; None for shared weights.
         """
         own = self.learning_rate if params is None else learning_rate_for(params, self.batch_size)
         return Recipe(
@@ -128,16 +127,16 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """What a method plans its own part with.
+    """The inputs from which a method plans its own part.
 
     Attributes:
         images: Training images.
         held_out: Search-validation images.
-        seconds: How long the search may take, from its method's training to its finalists'.
-        training_share: Of that, what the method trains before the search may take.
-        rate: Images a second in training, with all threads.
-        scoring_rate: The same on the threads of one scoring job, whatever the number of workers: that must not decide
-            which networks are looked at.
+        seconds: Time for the whole search, from the method's training to that of the finalists.
+        training_share: Share of that time for the method's training before the search.
+        rate: Training speed in images per second, with all threads.
+        scoring_rate: The same with the threads of one scoring job, whatever the number of workers, which must not
+            influence which networks are scored.
     """
 
     options: SearchOptions
@@ -151,16 +150,16 @@ class Workload:
 
     @property
     def affordable(self) -> float:
-        """Images that can be trained on before the search."""
+        """Number of images that the method can train on before the search."""
         return self.seconds * self.training_share * self.rate
 
     @property
     def validating(self) -> float:
-        """The epochs that one validation of a trained network costs, BatchNorm recalibrated before it."""
+        """Cost of validating a trained network, with BatchNorm recalibration, in epochs of training."""
         return (min(RECALIBRATION_IMAGES, self.images) + self.held_out) / (3 * self.images)
 
     def finalists(self, affordable: float) -> tuple[int, int]:
-        """The number of finalists and the epochs of each, given the epochs that can be spent on all together."""
+        """Returns the number of finalists and the epochs of each, given the epochs that all together may take."""
         if self.options.finalists is None:
             enough = int(affordable / (LEAST_EPOCHS + self.validating))
             many = affordable / MOST_FINALISTS >= _LONG_EPOCHS + self.validating
@@ -175,16 +174,16 @@ class Workload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """What a method plans.
+    """The result of a method's planning.
 
     Attributes:
-        own: Its own numbers.
-        training_seconds: Of what it trains first.
-        setup_seconds: Of what it does before it scores the first architecture.
-        trial_seconds: Of scoring one architecture.
-        trials: Architectures to score where the user says nothing; None is as many as can be afforded.
-        known: Of these, how many will have been measured before the search, and take no time in it.
-        finalists: Their number and the epochs of each; None is what the rest of the time allows.
+        own: The method's own part of the plan.
+        training_seconds: Time of its training before the search.
+        setup_seconds: Time of its preparation before the first architecture is scored.
+        trial_seconds: Time to score one architecture.
+        trials: Default number of architectures to score; None for as many as the time allows.
+        known: Number of these that are measured before the search, and take no time in it.
+        finalists: Number of finalists and epochs of each; None for what the rest of the time allows.
     """
 
     own: MethodPlan
@@ -197,17 +196,17 @@ class Planned:
 
 
 def images_per_second(macs: float, *, gpu: bool, threads: int) -> float:
-    """Images a second in training; larger networks use a machine better.
+    """Returns the training speed in images per second; larger networks use a machine better.
 
     Args:
-        macs: Of a typical network's forward pass, at the resolution of training.
+        macs: Multiply-adds of a typical network's forward pass at the training resolution.
     """
     rate = _GPU_RATE if gpu else _CPU_RATE * threads
     return rate * (max(macs, 1e5) / _RATE_AT) ** 0.2 / (3 * max(macs, 1e5))
 
 
 def within(value: int, low: int, high: int) -> int:
-    """The number nearest to `value` from `low` to `high`."""
+    """Clips `value` to the range from `low` to `high`."""
     return max(low, min(high, value))
 
 

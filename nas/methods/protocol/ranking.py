@@ -1,4 +1,4 @@
-"""What a method is given when `nas rank` judges it on the networks of a table."""
+"""The objects that `nas rank` passes to a method to evaluate it on the networks of a table."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from nas.spaces import SearchSpace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankingSettings:
-    """What methods need beside the networks.
+    """The settings of a ranking that methods use.
 
     Attributes:
-        data: As `--data`; what proxies are computed on and short trainings train on. None is digits, or the data of
-            the run whose weights are used.
+        data: As `--data`: the data for proxies and short trainings. None means digits, or the data of the run whose
+            weights are used.
         supernet: The run whose trained weights `supernet` and `blockwise` score with.
-        resolution: Pixels at which proxies see the networks; None is the networks' own.
+        resolution: Resolution in pixels for proxies; None means the networks' own.
         augment: Augmentation of short trainings.
-        known: The compute of known accuracies, in trainings of the average network, for a row of its own; None has no
+        known: Compute of the accuracies used for the row "known", in trainings of the average network; None for no
             such row.
-        work: Where values of proxies, and checkpoints and accuracies of trainings, are kept and found again, apart for
-            other data, seeds and epochs; None keeps none.
-        device: Where proxies are computed and short trainings train: "cpu", "cuda" or "cuda:N".
+        work: Folder to store and reuse proxy values, checkpoints and accuracies, separately per data, seed and epochs;
+            None stores nothing.
+        device: Device of proxies and short trainings: "cpu", "cuda" or "cuda:N".
         threads: CPU threads of scorers.
-        seed: Of scorers and of the bootstrap.
+        seed: Random seed of scorers and of the bootstrap.
     """
 
     data: str | None = None
@@ -47,10 +47,10 @@ class RankingSettings:
 
 @dataclass(kw_only=True, eq=False)
 class RankingTask:
-    """The networks of a table, and what there is to score them with; data are read when they are first asked for.
+    """The networks of a table and the settings to score them with; data are loaded on first use.
 
     Attributes:
-        space: What all are members of; None for networks of no space in common.
+        space: The space that all are members of; None if they have no space in common.
     """
 
     architectures: Sequence[Architecture]
@@ -63,7 +63,7 @@ class RankingTask:
         """The images, at the resolution of the networks.
 
         Raises:
-            OptionError: If they are not of the networks' kind, or the networks are of several kinds.
+            OptionError: If channels or classes are not those of the networks, or the networks' inputs differ.
         """
         source = open_data(self.settings.data or "digits")
         first = self.architectures[0]
@@ -73,7 +73,7 @@ class RankingTask:
             if found[what] != count:
                 raise OptionError(
                     f"--data {self.settings.data or 'digits'} has {found[what]} {what}, and the table's networks have "
-                    f"{count}: give the data that the table is about."
+                    f"{count}: give the data that the table's accuracies are on."
                 )
         kinds = [
             f"{each.input.resolution} pixels, {each.input.channels} channels and {each.num_classes} classes"
@@ -82,21 +82,21 @@ class RankingTask:
         other = next((i for i, kind in enumerate(kinds) if kind != kinds[0]), None)
         if other is not None:
             raise OptionError(
-                f"The table's networks are not of one kind: the first is for {kinds[0]}, number {other + 1} for "
-                f"{kinds[other]}. Methods that look at images need one kind: judge each in a table of its own."
+                f"The table's networks must have equal inputs and classes: the first is for {kinds[0]}, number "
+                f"{other + 1} for {kinds[other]}. Rank each kind in a table of its own."
             )
         return source.load(resolution=first.input.resolution, seed=self.settings.seed)
 
     @cached_property
     def ledger(self) -> Ledger:
-        """What is known of the networks on these data already."""
+        """The stored values of the networks on these data."""
         settings = self.settings
-        # Another kind of device rounds otherwise, and takes other times.
+        # Another kind of device rounds differently and takes other times.
         elsewhere = {} if settings.device == "cpu" else {"device": settings.device.split(":")[0]}
         name = "" if settings.work is None else fingerprint(self.data, seed=settings.seed, **elsewhere)
         return Ledger(None if settings.work is None else settings.work / name)
 
     @property
     def recalled_seconds(self) -> float:
-        """CPU seconds that other processes spent on what was used."""
+        """CPU seconds that other processes spent on the stored values used here."""
         return self.__dict__["ledger"].recalled if "ledger" in self.__dict__ else 0.0

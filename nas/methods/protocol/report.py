@@ -1,4 +1,4 @@
-"""What a search method says of itself in a run's report, as plain data; how it is shown is the report's concern."""
+"""A search method's section of a run's report, as plain data; `nas/report` renders it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nas.run.events import SupernetEpoch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Rows under headers; the columns whose numbers are in `numeric`, from 0, hold figures."""
+    """A table; `numeric` has the indices of the numeric columns."""
 
     headers: tuple[str, ...]
     rows: Sequence[tuple[str | int, ...]]
@@ -25,11 +25,11 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curves:
-    """Accuracies over epochs, plotted into one picture.
+    """Accuracies over epochs, for one plot.
 
     Attributes:
         series: Pairs of epoch and accuracy, by the name of what was measured.
-        title: What the picture shows, for those who cannot see it.
+        title: Alternative text of the plot.
     """
 
     series: Mapping[str, Sequence[tuple[int, float]]]
@@ -41,7 +41,7 @@ class Curves:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """A command that a reader may want to type next."""
+    """A command that a reader may run next."""
 
     purpose: str
     words: tuple[str, ...]
@@ -56,9 +56,9 @@ class MethodSection:
     """A method's section of the report.
 
     Attributes:
-        paragraphs: Sentences that stand before table and curves.
-        progress: How far the method's own phase is, as "epoch 3 of 6 measured", for a run that is not finished.
-        commands: What can be done next with what the method trained.
+        paragraphs: Sentences before the table and the curves.
+        progress: Progress of the method's own phase in an unfinished run, such as "epoch 3 of 6 measured".
+        commands: Commands that use what the method trained.
     """
 
     title: str
@@ -71,12 +71,12 @@ class MethodSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreMeaning:
-    """What a method's scores are.
+    """The meaning of a method's scores.
 
     Attributes:
-        caption: A sentence for a reader who sees scores plotted; may be empty.
-        is_accuracy: Whether a score is a share from 0 to 1 and reads as a percentage.
-        axis_label: The name of an axis of scores.
+        caption: A sentence for the caption of a plot of scores; may be empty.
+        is_accuracy: Whether scores are accuracies from 0 to 1, shown as percentages.
+        axis_label: Label of a score axis.
     """
 
     caption: str = ""
@@ -89,9 +89,9 @@ class MethodReport:
     """A method's part of a report.
 
     Attributes:
-        section: What it trained before the search and how that went.
-        score_meaning: What its scores are.
-        phases: Names of the phases that it goes through before the search.
+        section: Returns the section on its training before the search.
+        score_meaning: Returns the meaning of its scores.
+        phases: Names of its phases before the search.
     """
 
     section: Callable[[RunRecord], MethodSection | None]
@@ -108,35 +108,35 @@ def _nothing_trained(record: RunRecord) -> MethodSection | None:
 
 
 PLAIN_REPORT = MethodReport(section=_nothing_trained, score_meaning=lambda record: ScoreMeaning())
-"""Of a method that trains nothing and whose scores are figures without unit, which compare networks of one run."""
+"""Report of a method that trains nothing, and whose scores are unitless and comparable only within a run."""
 
 
 def method_report(record: RunRecord) -> MethodReport:
-    """Returns the part of a report that the run's method has; that of one that is not registered here is plain."""
+    """Returns the report part of the run's method, or a plain one if the method is not registered."""
     method = str(asked(record).get("method") or "supernet")
     return METHODS[method].load_report() if method in METHODS else PLAIN_REPORT
 
 
 def asked(record: RunRecord) -> dict[str, Any]:
-    """Returns the options as they were asked for, those of the method beside the others."""
+    """Returns the options as given, with those of the method."""
     options, own = record.part("options"), record.part("options", "method_options")
     return {**{name: value for name, value in options.items() if name != "method_options"}, **own}
 
 
 def planned(record: RunRecord) -> dict[str, Any]:
-    """Returns the numbers of the plan, those of the method beside the others."""
+    """Returns the plan as one mapping, with the method's own part."""
     plan, own = record.part("plan"), record.part("plan", "method")
     return {**{name: value for name, value in plan.items() if name != "method"}, **own}
 
 
 def setting(record: RunRecord, name: str) -> Any:
-    """Returns what an option was resolved to: the plan's value where it was planned, else what was asked for."""
+    """Returns the resolved value of an option: the plan's if it was planned, else the given one."""
     value = planned(record).get(name)
     return asked(record).get(name) if value is None else value
 
 
 def accuracy_name(record: RunRecord) -> str:
-    """Returns what a run calls accuracy."""
+    """Returns the name of the run's metric."""
     return str(asked(record).get("metric") or "accuracy").replace("-", " ")
 
 
@@ -148,12 +148,12 @@ def budgets(record: RunRecord) -> tuple[Budget, ...]:
         try:
             found.append(Budget.parse(str(text)))
         except NasError:
-            continue  # a later version's budget: the report can be made without it
+            continue  # a budget of a later version: the report works without it
     return tuple(found)
 
 
 def epochs_progress(record: RunRecord) -> str:
-    """Returns how many of the planned epochs of a supernet were measured."""
+    """Returns as text how many of a supernet's planned epochs were measured."""
     at = max((event.epoch for event in record.events(SupernetEpoch)), default=0)
     epochs = setting(record, "epochs")
     return f"epoch {at} of {epochs} measured" if epochs else f"epoch {at} measured"

@@ -1,4 +1,4 @@
-"""An earlier run whose trained weights score outside of its own search: for `--supernet RUN` and for `nas rank`."""
+"""An earlier run whose trained weights are reused for scoring, by `--supernet RUN` or `nas rank`."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from nas.spaces import SearchSpace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedRun:
-    """A run of one space, as it is on record.
+    """A recorded run of a space.
 
     Attributes:
-        path: As it was given, for messages.
+        path: The path as the user gave it, for messages.
     """
 
     path: str
@@ -31,7 +31,7 @@ class SavedRun:
         """Opens a run of a method.
 
         Args:
-            space: As it was loaded; the run's has to be the same.
+            space: The loaded space, which must be the run's.
 
         Raises:
             RunError: If it is not a run directory, or a run of another space or method.
@@ -47,14 +47,14 @@ class SavedRun:
         its = run.manifest.get("options", {}).get("method")
         if its != method:
             raise RunError(
-                f"--supernet {path}: it scored by --method {its}, and weights of --method {method} are wanted. Give a "
+                f"--supernet {path} must be a run of --method {method}, but it is one of --method {its}. Give a "
                 f"run of --method {method}, or leave out --supernet."
             )
         options = SearchOptions.from_dict(run.manifest["options"])
         return cls(path=str(path), run=run, options=options)
 
     def plan(self, kind: type[MethodPlan]) -> Plan:
-        """Its plan.
+        """Returns its plan.
 
         Raises:
             RunError: If another version wrote it.
@@ -62,24 +62,24 @@ class SavedRun:
         return Plan.from_dict(self.run.manifest.get("plan", {}), kind, self.run.path)
 
     def source(self, data: str | None = None) -> Source:
-        """Its data, unread, or others."""
+        """Returns the source of its data, or of other data."""
         options = self.options
         return open_data(data or options.data, on_corrupt=options.on_corrupt)  # type: ignore[arg-type]
 
     def adapted(self, space: SearchSpace, *, resolution: int, channels: int, num_classes: int) -> SearchSpace:
-        """The space for its data, at the resolution that its budgets are counted at, without presets."""
+        """Returns the space for its data, at the resolution at which its costs are counted, without presets."""
         plain = replace(space, presets=())
         return plain.adapted(resolution=resolution, channels=channels, num_classes=num_classes)
 
 
 def check_run_given(settings: RankingSettings, method: str, trained: str) -> None:
-    """Refuses a ranking by a method that scores with what a run trained, unless it names a run.
+    """Checks that a ranking names a run, for methods that score with a run's weights.
 
     Args:
-        trained: What the method needs of the run: "a trained supernet".
+        trained: What the method needs from the run, such as "a trained supernet".
 
     Raises:
-        OptionError: If it names none.
+        OptionError: If it names no run.
     """
     if settings.supernet is None:
         raise OptionError(

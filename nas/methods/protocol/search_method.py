@@ -1,4 +1,4 @@
-"""`SearchMethod`: how architectures get scores, whole. One folder or file per method implements it."""
+"""`SearchMethod`: the interface of a way to score architectures, implemented by one folder or file per method."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ O = TypeVar("O", bound=MethodOptions)  # noqa: E741
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodDisk:
-    """What a method needs of the disk.
+    """Disk use of a method.
 
     Attributes:
-        training: Bytes at most while it trains.
+        training: Maximal bytes while it trains.
         kept: Bytes that remain until the end of the run.
     """
 
@@ -41,11 +41,11 @@ class MethodDisk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankedScorer:
-    """A scorer that `nas rank` judges.
+    """A scorer that `nas rank` evaluates.
 
     Attributes:
-        make: Makes it, once; what goes into it counts as its time.
-        notes: What it did, for people; may grow while it is made.
+        make: Makes the scorer, once; the time counts as the scorer's.
+        notes: Lines on what it did; may grow while it is made.
     """
 
     make: Callable[[], Scorer]
@@ -53,19 +53,19 @@ class RankedScorer:
 
 
 class SearchMethod(ABC, Generic[O]):
-    """A way to give architectures scores: what it checks, plans, needs, trains first, scores with, keeps and restores.
+    """A way to score architectures, with its checks, plan, training, manifest entries and restoring.
 
-    A search makes one of its method and calls, in this order: `open_source`, `check_data`, `set_up`, `plan` (or
+    A search creates one instance and calls, in this order: `open_source`, `check_data`, `set_up`, `plan` (or
     `restore`), `prepare`, `describe`, `disk`, `facts`; then `train` as a phase of its own, and `search`. Every
-    step but `scorer` has a default, so that a method that only scores is a few lines. `nas rank` calls `ranked`.
+    step but `scorer` has a default, so a method that only scores takes a few lines. `nas rank` calls `ranked`.
 
     Attributes:
-        phase: The name of what it trains first; None for nothing.
-        training_share: Of the time of a search, what it plans to train for before the search.
-        plan_type: The class of its own numbers in a plan.
-        free_scores: Whether a score takes no longer than a proposal, so that thousands of trials cost nothing; searches
-            then use evolution by default, else Bayesian optimization, which makes the most of each trial.
-        name: That it is registered under.
+        phase: Name of its training phase before the search; None if it trains nothing.
+        training_share: Share of a search's time planned for that phase.
+        plan_type: Class of its own part of a plan.
+        free_scores: Whether scoring takes no longer than proposing, so that thousands of trials cost nothing; searches
+            then use evolution by default, else Bayesian optimization, which needs fewer trials.
+        name: The name that it is registered under.
         options: Its own options.
     """
 
@@ -82,40 +82,40 @@ class SearchMethod(ABC, Generic[O]):
     # -- before the search ---------------------------------------------------------------------------------------
 
     def open_source(self, space: SearchSpace, options: SearchOptions, progress: Progress) -> SearchOptions:
-        """Opens what an earlier run is to give; returns the options with what that fixes.
+        """Opens the earlier run that the method reuses, if any; returns the options with the values that it fixes.
 
         Args:
-            space: As it was loaded.
+            space: The space as loaded.
 
         Raises:
-            NasError: If it cannot be used, or the options ask for something else.
+            NasError: If the run cannot be used, or the options contradict it.
         """
         return options
 
     def check_data(self, info: DataInfo, data: str) -> None:
-        """Raises `RunError` if the data do not go with what an earlier run gives."""
+        """Raises `RunError` if the data do not match the reused run."""
 
     def set_up(self, space: SearchSpace, budgets: Sequence[Budget], options: SearchOptions) -> BudgetSampler:
-        """The architectures that may be proposed, in a new run.
+        """Returns a sampler of the architectures that a new run may propose.
 
         Args:
-            space: At the resolution that budgets are counted at, with the data's channels and classes.
+            space: The space at the resolution at which costs are counted, with the data's channels and classes.
 
         Raises:
-            BudgetError: If there are none.
+            BudgetError: If there is no feasible architecture.
         """
         return BudgetSampler(space, budgets, min_share=options.min_share)
 
     def plan(self, workload: Workload) -> Planned:
-        """The method's part of the plan."""
+        """Plans the method's part."""
         return Planned(own=self.plan_type(), trial_seconds=0.01)
 
     def count(self, plan: Plan) -> str | None:
-        """The name of the count that its scores are, of `nas.methods.counted.COUNTS`; None if they are no count."""
+        """Returns the count (of `nas.methods.counted.COUNTS`) that its scores are; None if they are not a count."""
         return None
 
     def prepare(self, plan: Plan, options: SearchOptions, sampler: BudgetSampler) -> Plan:
-        """Makes ready what a new run needs before anything is recorded; returns the plan with what that decides.
+        """Prepares a new run before anything is recorded; returns the plan, completed.
 
         Raises:
             NasError: If something that the options name cannot be used.
@@ -123,27 +123,27 @@ class SearchMethod(ABC, Generic[O]):
         return plan
 
     def describe(self, plan: Plan, options: SearchOptions, *, images: int) -> tuple[str, list[str]]:
-        """What scores rest on, in half a line ("Scores: nwot"), and further lines before the last, for people.
+        """Describes the scores in half a line ("Scores: nwot"), and in further lines.
 
         Args:
-            images: That train.
+            images: Number of training images.
         """
         return f"Scores: {self.name}", []
 
     def disk(self, plan: Plan, *, network: int) -> MethodDisk:
-        """What the method needs of the disk at most.
+        """Returns the method's maximal disk use.
 
         Args:
-            network: Bytes of one network's weights at most.
+            network: Maximal bytes of one network's weights.
         """
         return MethodDisk()
 
     def facts(self) -> dict[str, Any]:
-        """Plain JSON for the run's manifest, from which `restore` makes the method again."""
+        """Returns plain JSON for the run's manifest, from which `restore` re-creates the method."""
         return {}
 
     def data_seed(self, seed: int) -> int:
-        """The seed by which training images are divided, given that of the search."""
+        """Returns the seed that splits the training images, given the search's seed."""
         return seed
 
     def restore(
@@ -156,42 +156,42 @@ class SearchMethod(ABC, Generic[O]):
         *,
         trained: bool,
     ) -> BudgetSampler:
-        """Makes the method of a stopped run ready again; returns the architectures that may be proposed.
+        """Restores the method of a stopped run; returns a sampler of the architectures that may be proposed.
 
         Args:
             space, budgets: As for `set_up`.
-            trained: Whether what it trains first is done.
+            trained: Whether its training phase is finished.
 
         Raises:
-            RunError: If the record, or what it names, is not what it was.
+            RunError: If the record, or a file that it names, has changed.
         """
         return self.set_up(space, budgets, options)
 
     # -- the search ----------------------------------------------------------------------------------------------
 
     def train(self, context: Context) -> Any:
-        """Trains what scores rest on, or continues to; called where `phase` is not None.
+        """Trains what the scores are based on, or resumes that training; called if `phase` is not None.
 
         Returns:
-            What `search` is given.
+            The `trained` argument of `search`.
         """
         raise NotImplementedError
 
     def search(self, context: Context, trained: Any, score: Callable[[ScorerSource], list[Trial]]) -> list[Trial]:
-        """Proposes and scores architectures, those on record included; returns all trials, in order.
+        """Proposes and scores the architectures not on record yet; returns all trials, in order.
 
         Args:
-            trained: What `train` returned; None without it.
-            score: Scores what the searcher proposes, wherever the search runs its jobs.
+            trained: The return value of `train`; None without it.
+            score: Scores the searcher's proposals on the search's backend.
         """
         return score(self.scorer(context, trained))
 
     def scorer(self, context: Context, trained: Any) -> ScorerSource:
-        """The scorer, which can be made here or packed for other processes."""
+        """Returns the source of the scorer, which can make it here or pack it for other processes."""
         raise NotImplementedError
 
     def first_proposals(self, run: RunRecord) -> tuple[Architecture, ...]:
-        """Architectures that are proposed before all others."""
+        """Returns the architectures to propose first."""
         return ()
 
     # -- nas rank ------------------------------------------------------------------------------------------------
@@ -200,9 +200,9 @@ class SearchMethod(ABC, Generic[O]):
         """Raises `OptionError` if the method cannot be ranked with these settings."""
 
     def ranked(self, task: RankingTask) -> RankedScorer:
-        """The scorer for the networks of a table.
+        """Returns the scorer for the networks of a table.
 
         Raises:
             OptionError: If the method cannot score networks outside of a search.
         """
-        raise OptionError(f"--method {self.name} scores inside a search alone. Leave it out.")
+        raise OptionError(f"--method {self.name} can score only within a search. Leave it out.")

@@ -1,1 +1,1 @@
-"""Scores by shared weights: a supernet trained for the budget, or reused from another run."""
+"""Scores from shared weights: a supernet trained for the budget, or reused from another run."""

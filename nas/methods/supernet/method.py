@@ -1,4 +1,4 @@
-"""The method `supernet`: shared weights trained for the budget, or another run's, score every architecture."""
+"""The method `supernet`: scores architectures with shared weights, trained for the budget or reused from a run."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from nas.training import SupernetTraining
 from nas.training.checkpoint import load_checkpoint, newest, size_on_disk
 
 TRAIN_MIN_SHARE = 0.5
-"""The least share of the budget that trains the supernet; `--supernet` can then search half the budget."""
+"""Default of `train_min_share`; `--supernet` can then search budgets down to half of the original."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +51,9 @@ class SupernetPlan(MethodPlan):
     """The plan of a supernet's training and scoring.
 
     Attributes:
-        watch_every: Epochs between measurements of a few architectures while it trains.
-        train_min_share: The least share of the budget that networks use which train the supernet. It is below the
-            share that proposals use, so that the supernet can serve lower budgets too.
+        watch_every: Epochs between measurements of a few architectures during training.
+        train_min_share: Least share of the budget that sampled networks use in the supernet's training. It is below the
+            least share of proposals, so that the supernet can serve lower budgets too.
     """
 
     epochs: int
@@ -65,7 +65,7 @@ class SupernetPlan(MethodPlan):
 
 
 class TrainingMembers:
-    """The architectures that train the supernet: feasible members, by layout."""
+    """Samples the architectures of the supernet's training: feasible members, by layout."""
 
     def __init__(self, sampler: BudgetSampler) -> None:
         self._sampler = sampler
@@ -119,14 +119,14 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
         return CoveredSampler(space, budgets, min_share=options.min_share, coverage=self.coverage)
 
     def plan(self, workload: Workload) -> Planned:
-        # The sandwich costs four networks a step. In short trainings single paths got further for the same work
-        # (docs/decisions/0002-supernet-training.md), so it is for those who can pay for both many steps and four
-        # networks.
+        # The sandwich rule trains four networks per step. In short trainings, single paths scored better for the same
+        # compute (docs/decisions/0002-supernet-training.md), so it is used only if there is time for many steps of
+        # four networks.
         affordable = workload.affordable / workload.images
         strategy = self.options.strategy or ("sandwich" if affordable >= 240 else "single-path")
         members = 4 if strategy == "sandwich" else 1
         epochs = self.options.epochs or within(round(affordable / members), 4, 60)
-        # By loss, 1,000 images order networks as well as all do; by accuracy all are needed
+        # By loss, 1,000 images rank networks as well as all images do; by accuracy, all are needed
         # (experiments/recalibration).
         enough = 1000 if self.options.scorer == "loss" else 5000
         recalibration, validation = 512, min(enough, workload.held_out)
@@ -175,10 +175,10 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
         return first, [] if left_out is None else [left_out]
 
     def disk(self, plan: Plan, *, network: int) -> MethodDisk:
-        """Checkpoints are written before older ones are deleted, so three are there at once, each with the optimizer's
-        two moments, and the best weights; afterwards the last weights and the best remain.
+        """Returns the disk use: during training three checkpoints (older ones are deleted only after a new one is
+        written), each with the optimizer's two moments, and the best weights; afterwards the last and best weights.
         """
-        assert self._supernet is not None, "the supernet is built before its disk is asked for"
+        assert self._supernet is not None, "the supernet is built before its disk use is computed"
         weights, whole = (size_on_disk(self._supernet, moments=moments) for moments in (0, 2))
         if self._reused is not None:
             return MethodDisk(training=weights, kept=weights)
@@ -189,7 +189,7 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
         return {"coverage": self.coverage.to_dict(), "reused": reused}
 
     def data_seed(self, seed: int) -> int:
-        # The division that the supernet was trained on: another would score on images that it has learnt.
+        # The split that the supernet was trained with: another would score on images that it was trained on.
         return self.coverage.seed
 
     def restore(
@@ -212,7 +212,7 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
     # -- the search ----------------------------------------------------------------------------------------------
 
     def train(self, context: Context) -> Supernet:
-        """Trains fresh weights, from the run's last checkpoint if it has one, or fills in another run's."""
+        """Trains the supernet, from the run's last checkpoint if there is one, or loads another run's weights."""
         supernet = self._take_supernet(context).to(context.plan.device)
         if self._reused is None:
             _train(context, supernet, self.training)
@@ -242,11 +242,11 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
         return RankedScorer(make=self.scoring_of(task.settings.supernet, task.space, task.settings.data).make)
 
     def scoring_of(self, path: str | Path, space: SearchSpace, data: str | None = None) -> SupernetScoring:
-        """Scoring by the supernet of a run, as its search does it.
+        """Returns scoring with the supernet of a run, as in its search.
 
         Args:
-            space: The space as it was loaded; the run's has to be the same.
-            data: Other images with the same classes, divided as the run's were; None is the run's own.
+            space: The loaded space, which must be the run's.
+            data: Other images with the same classes, split as the run's were; None for the run's own.
 
         Raises:
             NasError: If there is no trained supernet, or its data are gone.
@@ -273,17 +273,17 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _metric(self, metric: str) -> str:
-        """The metric measured with shared weights when finalists are compared by `metric`."""
+        """Returns the metric to measure with shared weights if finalists are compared by `metric`."""
         return "negative-loss" if self.options.scorer == "loss" else metric
 
     def _take_supernet(self, context: Context) -> Supernet:
-        """The supernet, which this lets go of."""
+        """Returns the supernet and drops this object's reference to it."""
         taken, self._supernet = self._supernet, None
         return taken or build_supernet(self.training, context.plan.train_resolution, seed=context.options.seed)
 
 
 def build_supernet(training: BudgetSampler, train_resolution: int, *, seed: int) -> Supernet:
-    """Fresh shared weights for all that a sampler gives, at the resolution that networks are trained at."""
+    """Builds a supernet for all members of a sampler, at the training resolution."""
     space = training.space.adapted(resolution=train_resolution)
     return Supernet(space, seed=seed, choices=training.feasible_choices())
 
@@ -299,7 +299,7 @@ def _train(context: Context, supernet: Supernet, training: BudgetSampler) -> Non
         strategy=own.strategy,
         folder=run.path / FOLDER,
     )
-    # A training that continues from a checkpoint sees some epochs again; they are on record.
+    # A resumed training repeats epochs after its checkpoint; they are recorded already.
     known: dict[int, dict[str, float]] = {}
     for event in run.events(SupernetAccuracy):
         known.setdefault(event.epoch, {})[event.name] = event.accuracy

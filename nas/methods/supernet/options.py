@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SupernetOptions(MethodOptions):
-    """How the supernet is trained and what is measured with its weights."""
+    """The supernet's training, and the metric measured with its weights."""
 
     ranking_uses: ClassVar[frozenset[str]] = frozenset({"data", "supernet", "scorer"})
     ranking_needs_space: ClassVar[bool] = True
@@ -26,13 +26,13 @@ class SupernetOptions(MethodOptions):
     )
     strategy: str | None = option(
         kind=Choice(("sandwich", "single-path")),
-        help="how it is trained, four architectures a step or one",
+        help="training strategy: four architectures per step (sandwich) or one (single-path)",
         default_help="sandwich if time allows",
     )
     scorer: str = option(
         "accuracy",
         kind=Choice(("accuracy", "loss")),
-        help="what is measured with its weights (loss separates networks better on few images)",
+        help="metric measured with its weights (loss separates networks better on few images)",
     )
     supernet: str | None = option(
         kind=Text("RUN"),
@@ -44,8 +44,8 @@ class SupernetOptions(MethodOptions):
         for name in ("epochs", "strategy"):
             if self.supernet is not None and getattr(self, name) is not None:
                 raise OptionError(
-                    f"{flag(name)} {getattr(self, name)} is about training a supernet, and that of "
-                    f"--supernet {self.supernet} is trained. Leave out one of the two."
+                    f"{flag(name)} {getattr(self, name)} is an option of training a supernet, but that of "
+                    f"--supernet {self.supernet} is trained already. Leave out one of the two."
                 )
 
     @property

@@ -1,9 +1,9 @@
-"""A population of a supernet's members scored together: what begins alike is computed once.
+"""Scoring of a population of supernet members together: common prefixes of layers are computed once.
 
-A population is a tree whose nodes are layers: networks share a node where they agree on it and on all before it. Both
-what recalibration gathers (batch statistics of training images) and what scoring reads (statistics so far) depend on a
-layer's prefix alone, so one walk per batch, depth first, serves all networks below a node. First all batches that
-gather statistics, then all that score. Scores equal, bit for bit, those of networks that are scored one by one.
+The population is a prefix tree whose nodes are layers: networks share a node if they agree on it and on all layers
+before it. BatchNorm recalibration and evaluation of a layer depend only on its prefix, so one depth-first walk per
+batch serves all networks. All recalibration batches come first, then all evaluation batches. The scores equal those of
+networks scored one by one, bit for bit.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from nas.training.evaluation import (
 )
 
 Population = PrefixTree[nn.Module]
-"""Nodes are layers after one prefix; a node's value is the layer with BatchNorm statistics of its own."""
+"""A tree of layers; a node's value is the layer with BatchNorm statistics for its prefix."""
 
 
 def population_tree(supernet: Supernet, architectures: Sequence[Architecture]) -> Population:
-    """The tree of a population of members; equal layers are the same module of the supernet."""
+    """Builds the tree of a population of members; equal layers are the same module of the supernet."""
     paths = ([module for _, module in supernet.path(architecture)] for architecture in architectures)
     return Population.of(paths, make=_own_statistics)
 
@@ -47,7 +47,7 @@ def score_population(
     recalibration_images: int,
     validation: Split,
 ) -> list[float]:
-    """The metric of each member with the supernet's weights, BatchNorm recalibrated for each."""
+    """Returns the metric of each member with the supernet's weights, BatchNorm recalibrated for each."""
     root = population_tree(supernet, architectures)
     norms = [norm for node in root.nodes() for norm in batch_norms(node.value)]
     with torch.no_grad(), recipe.autocast():
@@ -65,7 +65,7 @@ def score_population(
 
 
 def _walk(tree: Population, x: Tensor, found: dict[int, Tensor]) -> None:
-    """Runs all that follows a node on (B, C, H, W); adds the logits of each network."""
+    """Runs the layers below a node on (B, C, H, W), and adds the logits of each network to `found`."""
     for branch in tree.branches.values():
         out = branch.value(x)
         for place in branch.ends:
@@ -74,6 +74,6 @@ def _walk(tree: Population, x: Tensor, found: dict[int, Tensor]) -> None:
 
 
 def _own_statistics(module: nn.Module) -> nn.Module:
-    """A copy in eval mode that shares all parameters, with buffers of its own."""
+    """Returns a copy in eval mode that shares all parameters but has its own buffers."""
     shared = {id(parameter): parameter for parameter in module.parameters()}
     return copy.deepcopy(module, shared).eval()

@@ -1,4 +1,4 @@
-"""The supernet in a run's report: whether it converged, what its scores are, and what else it can serve."""
+"""The supernet in a run's report: convergence, the meaning of its scores, and how to reuse it."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from nas.run.events import SupernetEpoch
 from nas.run.schema import check_fields
 
 _TITLE = "Did the supernet converge?"
-_LEAST = 4  # measurements below which nothing is said about convergence
-# A change over the last quarter that is below either of these is called level: one point of accuracy is about
-# what a measurement on a thousand images may be off by chance, and a tenth of the whole gain is a slow end.
+_LEAST = 4  # least number of measurements for a statement on convergence
+# The curve counts as level if its change over the last quarter is below either of these: one point of accuracy is
+# about the sampling error on a thousand images, and a tenth of the whole gain is small.
 _LEVEL_POINTS, _LEVEL_SHARE = 0.01, 0.1
 
 
@@ -39,13 +39,13 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Low:
-    """What is read of the coverage: the least of each metric that was trained on."""
+    """The part of the coverage that is read: the lower bound per metric."""
 
     low: dict[str, float]
 
 
 def section(record: RunRecord) -> MethodSection:
-    """Returns the training curve with what it says, or where the supernet is from."""
+    """Returns the training curve and its interpretation, or the source run of a reused supernet."""
     source, commands = record.part("method", "reused"), _commands(record)
     if source:
         run = source.get("source_run", "?")
@@ -70,22 +70,22 @@ def section(record: RunRecord) -> MethodSection:
 
 
 def score_meaning(record: RunRecord) -> ScoreMeaning:
-    """Returns what a score with shared weights is, by the scorer."""
+    """Returns the meaning of a score with shared weights, by the scorer."""
     if asked(record).get("scorer") == "loss":
         return ScoreMeaning(
             caption="A score is the mean logarithm of the right class's probability on the search's validation images, "
-            "with the supernet's shared weights; 0 would be certainty."
+            "with the supernet's shared weights; the best possible is 0."
         )
     return ScoreMeaning(
         caption="A score is the accuracy on the search's validation images with the supernet's shared weights; "
-        "trained by itself a network does better.",
+        "a network trained from scratch does better.",
         is_accuracy=True,
         axis_label=f"score: {accuracy_name(record)} with shared weights",
     )
 
 
 def measurements(record: RunRecord) -> list[Measurement]:
-    """Returns the training curve; of epochs that were trained again after a stop, the later run counts."""
+    """Returns the training curve; for epochs repeated after a stop, the later measurement."""
     latest = {(event.epoch, event.step): event for event in record.events(SupernetEpoch)}
     return [
         Measurement(epoch=epoch, accuracies=event.accuracies)
@@ -94,10 +94,10 @@ def measurements(record: RunRecord) -> list[Measurement]:
 
 
 def convergence(curve: Sequence[Measurement], *, ended: bool = True) -> list[str]:
-    """Returns what the curve says, one sentence each: whether it still rises, and whether size pays.
+    """Returns sentences on the curve: whether it still rises, and whether larger networks are more accurate.
 
     Args:
-        ended: Whether the supernet's training is over, so that advice on its length makes sense.
+        ended: Whether the supernet's training is finished; only then is there advice on its length.
     """
     names = _names(curve)
     measured = [each for each in curve if all(name in each.accuracies for name in names)]
@@ -143,7 +143,7 @@ def _mean(measured: Measurement, names: Sequence[str]) -> float:
 
 
 def _commands(record: RunRecord) -> tuple[Command, ...]:
-    """Returns how to search a lower budget with this supernet, once it is trained, if it was trained on lower ones."""
+    """Returns the command to search a lower budget with this supernet, if it is trained and covers one."""
     asked_for = budgets(record)
     if not is_finished(record, "supernet") or len(asked_for) != 1:
         return ()
@@ -157,7 +157,7 @@ def _commands(record: RunRecord) -> tuple[Command, ...]:
     lower = replace(budget, bound=budget.bound * share)
     space = str(asked(record).get("space", "coatnet"))
     words = ("nas-search", "--space", space, "--budget", str(lower), "--supernet", str(record.path))
-    purpose = "Search it below this budget with the same supernet, without training one again:"
+    purpose = "Search below this budget with the same supernet, without training one again:"
     return (Command(purpose=purpose, words=words),)
 
 

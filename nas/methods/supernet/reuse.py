@@ -1,4 +1,4 @@
-"""What a supernet was trained on, and searching with the supernet of another run."""
+"""The coverage of a supernet (what it was trained on), and searching with the supernet of another run."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class SupernetCoverage:
     """The architectures that a supernet was trained on: within every bound of `high`, at or above one of `low`.
 
     Attributes:
-        budgets: What the supernet's run was asked for; which weights there are follows from it.
-        train_min_share: The least share of a budget that these architectures use.
-        layouts: Theirs.
-        seed: Of the division of the data: another division would score on images that the supernet has learnt.
+        budgets: Budgets of the supernet's run, which determine the weights that exist.
+        train_min_share: Least share of a budget that these architectures use.
+        layouts: Layouts of these architectures.
+        seed: Seed of the data split: another split would score on images that the supernet was trained on.
         epochs, strategy: How it was trained.
     """
 
@@ -61,7 +61,7 @@ class SupernetCoverage:
         epochs: int,
         strategy: str,
     ) -> SupernetCoverage:
-        """The coverage of a supernet that is trained on all that a sampler gives."""
+        """Returns the coverage of a supernet that is trained on all members of a sampler."""
         feasible = sampler.feasible
         high = dict(zip(feasible.metrics, feasible.bounds, strict=True))
         return cls(
@@ -86,10 +86,10 @@ class SupernetCoverage:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any], where: Path) -> SupernetCoverage:
-        """Reads what `to_dict` gave.
+        """Restores what `to_dict` returned.
 
         Raises:
-            RunError: If it is not that.
+            RunError: If it is something else.
         """
         names = {field.name for field in fields(cls)}
         if set(plain) != names:
@@ -105,12 +105,12 @@ class SupernetCoverage:
         return cls(**{**plain, "budgets": tuple(plain["budgets"]), "layouts": tuple(plain["layouts"])})
 
     def sampler(self, space: SearchSpace) -> BudgetSampler:
-        """Samples the architectures that it was trained on."""
+        """Returns a sampler of the architectures that it was trained on."""
         return BudgetSampler(space, [Budget.parse(text) for text in self.budgets], min_share=self.train_min_share)
 
     @property
     def feasible(self) -> FeasibleSet:
-        """The costs that these architectures have."""
+        """Returns the set of costs of these architectures."""
         return FeasibleSet(metrics=tuple(self.high), bounds=tuple(self.high.values()), min_share=self.train_min_share)
 
     def __str__(self) -> str:
@@ -135,7 +135,7 @@ class CoveredSampler(BudgetSampler):
     ) -> None:
         self._trained_on = coverage.feasible
         if len(budgets) == 1 and budgets[0].metric in coverage.low:
-            # Sampling from where the training began is quicker than sampling below it in vain.
+            # Sampling from the coverage's lower bound avoids rejections.
             [(metric, bound)] = [(budget.metric, budget.bound) for budget in budgets]
             min_share = max(min_share, min(0.999, coverage.low[metric] / min(bound, coverage.high[metric])))
         super().__init__(space, budgets, min_share=min_share)
@@ -155,7 +155,7 @@ class ReusedSupernet:
     """The trained supernet of another run.
 
     Attributes:
-        source_run: That run's directory; `file` its weights, with their `sha256`, after so many training steps.
+        source_run: That run's directory; `file` has its weights, with their `sha256`, after `step` training steps.
     """
 
     source_run: str
@@ -165,18 +165,18 @@ class ReusedSupernet:
     coverage: SupernetCoverage
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON, without the coverage, which a run records by itself."""
+        """Returns plain JSON, without the coverage, which a run records separately."""
         return {"source_run": self.source_run, "file": self.file, "sha256": self.sha256, "step": self.step}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any], coverage: SupernetCoverage, where: Path) -> ReusedSupernet:
-        """Reads what `to_dict` gave.
+        """Restores what `to_dict` returned.
 
         Raises:
-            RunError: If it is not that.
+            RunError: If it is something else.
         """
         if set(plain) != {"source_run", "file", "sha256", "step"}:
-            raise RunError(f"{where} does not say whose supernet it searches with. Start a new run with --supernet.")
+            raise RunError(f"{where} does not record the source run of its supernet. Start a new run with --supernet.")
         check_fields(cls, plain, where)
         return cls(**plain, coverage=coverage)
 
@@ -185,11 +185,10 @@ class ReusedSupernet:
         """Finds the supernet of a run.
 
         Args:
-            space: The space to search, as it was loaded.
+            space: The space to search, as loaded.
 
         Raises:
-            RunError: If it is not a run directory, searched another space, or has no supernet that was trained to the
-                end.
+            RunError: If it is not a run directory, searched another space, or has no fully trained supernet.
         """
         saved = SavedRun.open(path, space, "supernet")
         run, folder = saved.run, saved.run.path.absolute()
@@ -198,7 +197,7 @@ class ReusedSupernet:
         facts = {} if file is None else read_facts(file)
         if file is None or not facts.get("ended") or not is_finished(run, FOLDER):
             raise RunError(
-                f"--supernet {path}: its supernet is not trained to the end. Finish it by nas-search --resume {path}."
+                f"--supernet {path}: its supernet is not fully trained. Finish it with nas-search --resume {path}."
             )
         found = cls(
             source_run=str(folder), file=str(file), sha256=file_digest(file), step=facts["step"], coverage=coverage
@@ -207,10 +206,10 @@ class ReusedSupernet:
 
 
 def fixed_options(options: SearchOptions, source: str, coverage: SupernetCoverage) -> SearchOptions:
-    """The options with the resolutions that a reused supernet fixes.
+    """Returns the options with the resolutions that a reused supernet fixes.
 
     Raises:
-        OptionError: If they ask for others.
+        OptionError: If the options give other resolutions.
     """
     for name in ("resolution", "train_resolution"):
         wanted, fixed = getattr(options, name), getattr(coverage, name)
@@ -242,7 +241,7 @@ def check_covered(coverage: SupernetCoverage, budgets: Sequence[Budget], sampler
     """Refuses budgets that a supernet was not trained for.
 
     Args:
-        sampler: Of what it was trained on; knows the space's extremes.
+        sampler: Sampler of the architectures that it was trained on.
 
     Raises:
         BudgetError: If a network within the budgets may be outside what was trained, quoting that.
@@ -266,7 +265,7 @@ def check_covered(coverage: SupernetCoverage, budgets: Sequence[Budget], sampler
 
 
 def uncovered(coverage: SupernetCoverage, budgets: Sequence[Budget], min_share: float) -> str | None:
-    """What to say where a search would reach below what was trained, and so is cut to it."""
+    """Returns a note if the search is restricted by the coverage's lower bound, else None."""
     below = [b for b in budgets if b.metric not in coverage.low or min_share * b.bound < coverage.low[b.metric]]
     if not below:
         return None

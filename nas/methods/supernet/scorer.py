@@ -1,4 +1,4 @@
-"""Shared weights as a score: how well an architecture does with the supernet's."""
+"""Scoring with shared weights: the metric of an architecture with the supernet's weights."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _WEIGHTS = "weights/"
 class SupernetScorer:
     """Search-validation metric of an architecture that inherits the supernet's weights, BatchNorm recalibrated.
 
-    The architecture is extracted first, so scoring leaves the supernet as it was and the order of trials cannot matter.
+    The subnet is extracted first, so scoring does not change the supernet, and the order of trials does not matter.
 
     Args:
-        metric: Of `nas.training.evaluate`.
-        recalibration_images: Training images that BatchNorm statistics are averaged over.
-        validation_images: At most so many images of search-validation are scored on.
+        metric: A metric of `nas.training.evaluate`.
+        recalibration_images: Number of training images for the BatchNorm statistics.
+        validation_images: Maximal number of search-validation images to score on.
     """
 
     def __init__(
@@ -47,13 +47,13 @@ class SupernetScorer:
         self.validation = data.search_validation.first(validation_images)
 
     def score(self, architecture: Architecture) -> float:
-        """The metric; higher is better."""
+        """Returns the metric; higher is better."""
         network = self.supernet.extract(architecture)
         recalibrate(network, self.data, self.recipe, images=self.recalibration_images)
         return evaluate(network, self.validation, self.data, self.recipe, metric=self.metric)
 
     def score_many(self, architectures: Sequence[Architecture]) -> list[float]:
-        """The same scores, to the last bit; what begins alike is computed once."""
+        """Returns the same scores, bit for bit; common prefixes of layers are computed once."""
         return score_population(
             self.supernet,
             architectures,
@@ -67,7 +67,7 @@ class SupernetScorer:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SupernetScoring:
-    """A `SupernetScorer` that can be made here, or packed and made elsewhere; its arguments."""
+    """The source of a `SupernetScorer`, which makes it here or packs it for another process; has its arguments."""
 
     supernet: Supernet
     data: Dataset
@@ -77,7 +77,7 @@ class SupernetScoring:
     validation_images: int
 
     def make(self) -> SupernetScorer:
-        """The scorer in this process, on the supernet itself."""
+        """Makes the scorer in this process, on the supernet itself."""
         return SupernetScorer(
             self.supernet,
             self.data,
@@ -88,7 +88,7 @@ class SupernetScoring:
         )
 
     def pack(self) -> ScoringSetup:
-        """Plain data to make the same scorer from. On a CPU, arrays share the supernet's memory."""
+        """Returns plain data from which to make the same scorer. On a CPU, arrays share the supernet's memory."""
         data, arrays = pack_data(
             self.data, train_images=self.recalibration_images, validation_images=self.validation_images
         )
@@ -107,7 +107,7 @@ class SupernetScoring:
 
 
 def unpack_supernet(setup: ScoringSetup) -> SupernetScorer:
-    """The supernet's scorer that was packed. It holds the arrays themselves, no copy, and writes to none of them."""
+    """Re-creates the scorer from `pack`. It uses the arrays without a copy, and writes to none of them."""
     facts = setup.facts
     recipe = Recipe(**facts["recipe"])
     return SupernetScorer(
@@ -121,14 +121,14 @@ def unpack_supernet(setup: ScoringSetup) -> SupernetScorer:
 
 
 def shared_supernet(setup: ScoringSetup) -> Supernet:
-    """A supernet on shared weights: frozen, and with BatchNorm statistics of its own.
+    """Returns a supernet on shared weights: frozen, and with its own BatchNorm statistics.
 
-    A forward pass in training mode writes new statistics in place. On shared ones that would succeed, silently, and
-    change the scores of every other process.
+    A forward pass in training mode writes new statistics in place; in shared memory that would silently change the
+    scores of all other processes.
     """
     facts = setup.facts
     space = space_from_dict(facts["space"])
-    assert space.digest == facts["digest"], "the space that arrived is not the one that was sent"
+    assert space.digest == facts["digest"], "the space received differs from the space sent"
     stem, *stages = facts["choices"]
     choices = [[tuple(values) for values in stem], *([_choice(fields) for fields in stage] for stage in stages)]
     with torch.device("meta"):

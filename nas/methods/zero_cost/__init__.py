@@ -1,1 +1,1 @@
-"""Scores that need no training: functions of a network at its initial weights and a few images."""
+"""Zero-cost scores: functions of a network at initialization and of a few images, without training."""

@@ -1,4 +1,4 @@
-"""Several proxies as one score: what share of reference networks a network exceeds in each."""
+"""Aggregation of several proxies into one score, by a network's rank in each among reference networks."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from nas.costs import cost
 from nas.methods.zero_cost.proxy_cache import ProxyValues
 
 COMPLEXITY = "macs"
-# AZ-NAS sums the logarithms of ranks by its four parts, multiply-adds being one (Lee and Ham 2024, arXiv:2403.19232,
-# eq. 8). "zero-cost" does the same with every proxy there is, so that none is chosen.
+# AZ-NAS sums the logarithms of ranks by its four parts, one of which is multiply-adds (Lee and Ham 2024,
+# arXiv:2403.19232, eq. 8). "zero-cost" does the same with all proxies, so that none has to be selected.
 PARTS = {
     "az-nas": ("expressivity", "progressivity", "trainability", COMPLEXITY),
     "zero-cost": (
@@ -22,13 +22,13 @@ PARTS = {
 
 
 class AggregatedScorer:
-    """Sum over proxies of the logarithm of a network's rank among reference networks; at most 0, higher is better.
+    """Sum over proxies of the log relative rank of a network among reference networks; at most 0, higher is better.
 
-    Ranks are among fixed networks, so that no score depends on what else is scored. A network that does badly by one
-    proxy loses more than it can gain by another, which is what the logarithm is for.
+    Ranks are among fixed networks, so that no score depends on the other networks scored. Because of the logarithm, a
+    low rank in one proxy costs more than a high rank in another gains.
 
     Args:
-        name: Of `PARTS`.
+        name: A key of `PARTS`.
         reference: Networks to rank among; for `nas rank` those of the table, in a search a sample of its feasible set.
     """
 
@@ -38,17 +38,17 @@ class AggregatedScorer:
         self._sorted = {part: sorted(each[part] for each in found) for part in PARTS[name]}
 
     def score(self, architecture: Architecture) -> float:
-        """The sum of log shares."""
+        """Returns the sum of log relative ranks."""
         total, found = 0.0, self._parts(architecture)
         for part, values in self._sorted.items():
             value = found[part]
-            # Ties get the middle of their ranks.
+            # Ties get their middle rank.
             below = (bisect.bisect_left(values, value) + bisect.bisect_right(values, value)) / 2
             total += math.log((below + 0.5) / (len(values) + 1))
         return total
 
     def _parts(self, architecture: Architecture) -> dict[str, float]:
         found = self._values.values(PARTS[self._name], architecture)
-        # Where a proxy fails, the network counts as the worst by it; where it fails for all, it tells none apart.
+        # A network for which a proxy fails counts as its worst; a proxy that fails for all networks has no influence.
         known = {name: -math.inf if math.isnan(value) else value for name, value in found.items()}
         return {**known, COMPLEXITY: float(cost(architecture).macs)}

@@ -1,4 +1,4 @@
-"""The methods that score by zero-cost proxies: by one (`nwot`, …) or by several (`az-nas`, `zero-cost`)."""
+"""The methods that score by zero-cost proxies: one (`nwot`, …) or several (`az-nas`, `zero-cost`)."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class ZeroCostPlan(MethodPlan):
     """The plan of a search by proxies.
 
     Attributes:
-        reference: Networks among which several proxies rank an architecture.
+        reference: Number of reference networks, for aggregated proxies.
     """
 
     reference: int
 
 
 class ZeroCostMethod(SearchMethod[ZeroCostOptions]):
-    """Scores by functions of a network at its initial weights and a few training images; nothing is trained."""
+    """Scores by functions of a network at initialization and of a few training images; trains nothing."""
 
     plan_type = ZeroCostPlan
     training_share = REFERENCE_SHARE

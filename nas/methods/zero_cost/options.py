@@ -1,4 +1,4 @@
-"""The options of the methods that score by zero-cost proxies: a search has none, a ranking some of its own."""
+"""The options of the zero-cost methods: none in a search, some in `nas rank`."""
 
 from __future__ import annotations
 

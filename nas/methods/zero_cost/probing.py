@@ -1,4 +1,4 @@
-"""What the proxies look at: weights that are layers', gradients by them, inputs of activations, outputs of layers."""
+"""The quantities that proxies are computed from: layer weights and gradients, inputs of activations, layer outputs."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ AbsoluteGradients: TypeAlias = tuple[Network, list[tuple[nn.Module, torch.Tensor
 
 BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
 NORMS = (*BATCH_NORMS, nn.LayerNorm, nn.GroupNorm)
-# All that the op library's nonlinearities come to, as modules or called as functions: the sign of the input decides, or
-# nearly (of the saturating ones too: which side of the middle). Softmax is none, since it has no sign.
+# All nonlinearities of the op library, as modules or functions, that depend mainly on the sign of their input (the
+# saturating ones too: on the side of their center). Softmax is not among them, since it has no sign.
 NONLINEARITIES = frozenset(
     {
         *(F.relu, torch.relu, torch.Tensor.relu, F.relu6, F.hardtanh, F.gelu, F.silu, F.hardswish, F.softplus),
@@ -47,22 +47,23 @@ class Probe:
         return self.images, self.labels
 
     def halves(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """The images as two batches."""
+        """Returns the images as two batches."""
         return list(zip(self.images.chunk(2), self.labels.chunk(2), strict=True))
 
     def generator(self) -> torch.Generator:
-        """A generator on the CPU, with the same samples wherever the images are."""
+        """Returns a generator on the CPU, which gives the same samples on every device."""
         return torch.Generator().manual_seed(self.seed)
 
     def noise(self, generator: torch.Generator) -> torch.Tensor:
-        """Normal noise in the place of the images."""
+        """Returns normal noise with the shape of the images."""
         return torch.randn(self.images.shape, generator=generator).to(self.images)
 
 
 class Probed:
-    """A network under a probe, where what several proxies look at is computed once.
+    """A network with a probe, which caches quantities that several proxies use.
 
-    Only the last such thing is kept, since gradients are as large as the network: ask proxies that share one in turn.
+    Only the last quantity is cached, since gradients are as large as the network: compute proxies that share one in
+    succession.
     """
 
     def __init__(self, network: Network, probe: Probe) -> None:
@@ -70,21 +71,21 @@ class Probed:
         self._kept: tuple[str, Any] | None = None
 
     def shared(self, name: str, make: Callable[[], T]) -> T:
-        """What goes by that name, made if it was not the last."""
+        """Returns the quantity of that name, computed unless it was the last one."""
         if self._kept is None or self._kept[0] != name:
-            self._kept = None  # before the next is made, not after
+            self._kept = None  # frees its memory before the next is made
             self._kept = (name, make())
         return self._kept[1]
 
 
 def weights(network: nn.Module) -> list[tuple[nn.Module, torch.Tensor]]:
-    """The weights of convolutions and linear maps, with their modules: what the proxies mean by "layers"."""
+    """Returns the weights of convolutions and linear maps with their modules: the "layers" of the proxies."""
     kinds = (nn.Conv1d, nn.Conv2d, nn.Linear)
     return [(m, m.weight) for m in network.modules() if isinstance(m, kinds) and m.weight.requires_grad]
 
 
 def loss_gradients(network: Network, images: torch.Tensor, labels: torch.Tensor) -> list[torch.Tensor]:
-    """Gradients of the cross-entropy by every layer's weight, in train mode."""
+    """Returns the gradients of the cross-entropy by every layer's weight, in train mode."""
     network.train()
     loss = F.cross_entropy(network(images), labels)
     found = torch.autograd.grad(loss, [weight for _, weight in weights(network)], allow_unused=True)
@@ -92,7 +93,7 @@ def loss_gradients(network: Network, images: torch.Tensor, labels: torch.Tensor)
 
 
 class UniformAttention(TorchFunctionMode):
-    """While it is on, every softmax gives all entries the same weight, and passes no gradient."""
+    """While active, every softmax gives all entries the same weight, and passes no gradient."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func not in (torch.Tensor.softmax, torch.softmax, F.softmax):
@@ -102,7 +103,7 @@ class UniformAttention(TorchFunctionMode):
 
 
 class NonlinearityInputs(TorchFunctionMode):
-    """While it is on, `note(input)` is called for every nonlinearity, whether a module computes it or a function."""
+    """While active, `note(input)` is called for every nonlinearity, whether a module or a function computes it."""
 
     def __init__(self, note: Callable[[torch.Tensor], None]) -> None:
         super().__init__()
@@ -116,14 +117,14 @@ class NonlinearityInputs(TorchFunctionMode):
 
 
 def vanilla(network: Network, generator: torch.Generator) -> Network:
-    """Returns a copy as Zen-score looks at it (Lin et al. 2021, arXiv:2102.01063): fresh weights, no shortcuts.
+    """Returns a copy for Zen-score (Lin et al. 2021, arXiv:2102.01063): fresh weights, no shortcuts.
 
-    Weights of convolutions and linear maps are drawn from N(0, 1) and their biases are 0, BatchNorms neither scale nor
-    shift; all other parameters are as they were. A shortcut is what goes past a branch: that of `residual` and of
-    `basic_block`, projected or not, and an edge of a `cell` that skips beside others. A branch's layer scale, which
-    weighs it against its shortcut, goes too. A branch one part of which gives zeros (the op `none`: a stream that
-    waits, a map that only its tokens look at) keeps both, since that part has no other way. What an op adds to its
-    own input inside is left as it is.
+    Weights of convolutions and linear maps are sampled from N(0, 1) and their biases are 0; BatchNorms neither scale
+    nor shift; all other parameters are unchanged. Shortcuts are those of `residual` and `basic_block`, projected or
+    not, and an edge of a `cell` that skips in parallel to others. A branch's layer scale, which weighs it against its
+    shortcut, is removed too. A branch with a part that outputs zeros (the op `none`: an idle stream, or a map that only
+    its tokens attend to) keeps both, since that part has no other signal. Additions to an op's own input inside the op
+    are kept.
     """
     copied = copy.deepcopy(network)
     for module in [*copied.modules()]:
@@ -146,7 +147,7 @@ def vanilla(network: Network, generator: torch.Generator) -> Network:
 
 
 def _gives_zeros(mixer: nn.Module) -> bool:
-    """Whether some part of a mixer is the op `none`, other than as the shortcut of a branch inside."""
+    """Returns whether some part of a mixer is the op `none`, other than as the shortcut of an inner branch."""
     return any(
         isinstance(module, NoShortcut) and name.rpartition(".")[2] != "shortcut"
         for name, module in mixer.named_modules()
@@ -164,15 +165,16 @@ def _cut_skips(cell: Cell) -> None:
 
 
 def absolute_gradients(network: Network, probe: Probe, *, linear: bool) -> AbsoluteGradients:
-    """A float64 copy of absolute weights in eval mode, and its layers with their weights and gradients.
+    """Returns a float64 copy with absolute weights in eval mode, and its layers with their weights and gradients.
 
-    The gradients are of the summed output for an image of ones; layers that it does not depend on are left out. A tanh
-    is left out too: at the size that signals have, it has no slope, and no gradient would reach the layers before it.
-    So is BatchNorm, which does nothing in a fresh network, and in one that has seen images what these say.
+    The gradients are of the summed output for an image of ones; layers that do not influence it are left out. Tanh is
+    replaced by the identity, since it saturates at these magnitudes and would block the gradient. So is BatchNorm,
+    which is the identity in a fresh network, and depends on images seen in any other.
 
     Args:
-        linear: Norms, which would undo the size of weights, are left out, and attention weighs all alike: a softmax
-            has gradients of both signs, and the sum over paths would not be of positive terms alone.
+        linear: Whether to replace norms, which would undo the magnitude of weights, by the identity, and to let
+            attention weigh all positions equally: a softmax has gradients of both signs, so that the sum over paths
+            would not consist of positive terms only.
     """
     copied = copy.deepcopy(network).double().eval()
     for module in copied.modules():
@@ -190,9 +192,9 @@ def absolute_gradients(network: Network, probe: Probe, *, linear: bool) -> Absol
 
 
 def entropies(network: Network, probe: Probe) -> list[float]:
-    """Per layer, the entropy of the normalized eigenvalues of its features' covariance over images and positions.
+    """Returns per layer the entropy of the normalized eigenvalues of its features' covariance.
 
-    The images are noise.
+    The covariance is over images and positions; the images are noise.
     """
     found: list[float] = []
 
@@ -226,15 +228,19 @@ def watching(
 
 
 def layers(network: Network) -> list[nn.Module]:
-    """The network's layers in order, the stem first."""
+    """Returns the network's layers in order, the stem first."""
     return [network.stem, *(layer for stage in network.stages for layer in stage.layers)]  # type: ignore[union-attr]
 
 
 def mean_jacobian(back: torch.Tensor, signs: torch.Tensor) -> torch.Tensor | None:
-    """Of a layer's channels, estimated from random signs (B, C_out, ...) and what they are before it (B, C_in, ...).
+    """Estimates the mean Jacobian of a layer's channels, from output signs (B, C_out, ...) backpropagated to its input.
 
-    Every image and position is a sample of it. Where the layer has a stride, the positions of the input that go into
-    one of the output count as channels: (C_in * stride ** 2, C_out). None where positions have no such order.
+    Every image and position is a sample. If the layer has a stride, the input positions of one output position count
+    as channels: (C_in * stride ** 2, C_out). None if the positions do not correspond.
+
+    Args:
+        back: The backpropagated signs (B, C_in, ...).
+        signs: Random signs (B, C_out, ...).
     """
     if back.ndim == 4 and back.shape[2] >= signs.shape[2]:
         step = math.ceil(back.shape[2] / signs.shape[2])

@@ -1,8 +1,8 @@
-"""Zero-cost proxies, each as its paper has it where that is right for convolution and attention alike.
+"""Zero-cost proxies, each as in its paper where that suits both convolution and attention.
 
-All are higher-is-better and deterministic for a network and a probe. They read initial weights; none is fitted to
-anything. Where a paper's proxy was made for ReLU or BatchNorm networks, what stands in for them is said here. Proxies
-that look at the same thing are neighbours, so that it is computed once.
+All are higher-is-better and deterministic for a network and a probe. They use initial weights; none is fitted to
+anything. If a paper's proxy assumes ReLU or BatchNorm networks, its docstring describes the generalization. Proxies
+that share a quantity are adjacent, so that it is computed once.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ def snip(probed: Probed) -> float:
 @PROXIES.register("synflow")
 def synflow(probed: Probed) -> float:
     """Logarithm of the sum of |weight| x gradient of the summed output for an image of ones (Tanaka et al. 2020,
-    arXiv:2006.05467): on absolute weights in float64, norms switched off since they would undo their size.
+    arXiv:2006.05467): with absolute weights in float64, and without norms, which would undo their magnitude.
 
-    Attention weighs all positions alike, which keeps the network the linear map of positive weights that the paper is
-    about; so no flow is counted through q and k.
+    Attention weighs all positions equally, so that the network is a linear map with positive weights, as in the paper;
+    hence there is no flow through q and k.
     """
     _, found = absolute_gradients(probed.network, probed.probe, linear=True)
     total = sum((weight * gradient).sum().item() for _, weight, gradient in found)
@@ -64,15 +64,16 @@ def synflow(probed: Probed) -> float:
 def dss(probed: Probed) -> float:
     """Synaptic diversity of attention plus saliency of the rest, as a logarithm (Zhou et al. 2022, arXiv:2203.12217).
 
-    On absolute weights and an image of ones: for q, k, v and output maps of attention the product of the nuclear norms
-    of gradient and weight, for every other layer, convolutions too, the sum of |gradient x weight|. LayerNorms stay.
+    With absolute weights and an image of ones: for q, k, v and output projections of attention the product of the
+    nuclear norms of gradient and weight; for all other layers, including convolutions, the sum of |gradient x weight|.
+    LayerNorms are kept.
     """
     copied, found = absolute_gradients(probed.network, probed.probe, linear=False)
     inside = {id(m) for attention in _attentions(copied) for m in attention.modules()}
     total = 0.0
     for module, weight, gradient in found:
         if not gradient.isfinite().all():
-            return math.nan  # signals may still grow beyond any number
+            return math.nan  # signals may still overflow
         if id(module) in inside and isinstance(module, nn.Linear):
             norms = [torch.linalg.matrix_norm(each, "nuc").item() for each in (gradient, weight)]
             total += norms[0] * norms[1]
@@ -83,17 +84,17 @@ def dss(probed: Probed) -> float:
 
 @PROXIES.register("nwot")
 def nwot(probed: Probed) -> float:
-    """Log-determinant of how alike images' activation patterns are (Mellor et al. 2021, arXiv:2006.04647).
+    """Log-determinant of the kernel matrix of images' binary activation codes (Mellor et al. 2021, arXiv:2006.04647).
 
-    The pattern is the sign of the input of every nonlinearity that the op library has, of smooth and saturating ones
-    (GELU, SiLU, squared ReLU, sigmoid, …) as of ReLU.
+    The code is the signs of the inputs of all nonlinearities of the op library, smooth and saturating ones (GELU, SiLU,
+    squared ReLU, sigmoid, …) as well as ReLU.
     """
     network, images = probed.network, probed.probe.images
     count = len(images)
     kernel = torch.zeros(count, count, dtype=torch.float64, device=images.device)
 
     def note(x: torch.Tensor) -> None:
-        if x.shape[0] == count:  # windows fold space into the batch; their patterns are of parts of images
+        if x.shape[0] == count:  # windows fold space into the batch: their codes would be of parts of images
             signs = (x.detach().flatten(1) > 0).double()
             kernel.add_(signs @ signs.T + (1 - signs) @ (1 - signs).T)
 
@@ -104,13 +105,13 @@ def nwot(probed: Probed) -> float:
 
 @PROXIES.register("zen")
 def zen(probed: Probed) -> float:
-    """Zen-score: log of how far features move with the input, plus the log of what BatchNorms divided by (Lin et al.
-    2021, arXiv:2102.01063).
+    """Zen-score: log of the change of features with the input, plus the log of BatchNorm deviations (Lin et al. 2021,
+    arXiv:2102.01063).
 
-    As the paper has it: weights from N(0, 1), no shortcuts (`vanilla` says which), noise for images, moved by 0.01 of
-    other noise; the distance is the sum of absolute differences over the last map, its mean over the images. Of the
-    norms BatchNorms alone enter, as in the paper's networks: what a LayerNorm takes out is not put back, so that
-    networks with unlike norms are not compared fairly. Once, where the authors' code averages 32 draws.
+    As in the paper: weights from N(0, 1), no shortcuts (see `vanilla`), noise as images, perturbed by 0.01 times other
+    noise; the change is the sum of absolute differences over the last map, averaged over the images. Only BatchNorms
+    are compensated, as in the paper's networks: the scale that a LayerNorm removes is not, so that networks with
+    different norms are not compared fairly. One sample is used; the authors' code averages 32.
     """
     probe, generator = probed.probe, probed.probe.generator()
     network = vanilla(probed.network, generator).train()
@@ -132,13 +133,13 @@ def zen(probed: Probed) -> float:
 
 @PROXIES.register("zico")
 def zico(probed: Probed) -> float:
-    """Sum over layers of log sum of mean |gradient| over its deviation between batches (Li et al. 2023,
-    arXiv:2301.11300), for the two halves of the probe.
+    """ZiCo: sum over layers of the log of the sum of mean |gradient| divided by its deviation between batches (Li et
+    al. 2023, arXiv:2301.11300); the batches are the two halves of the probe.
     """
     halves = [loss_gradients(probed.network, *half) for half in probed.probe.halves()]
     total = 0.0
     for first, second in zip(*halves, strict=True):
-        # Of two numbers.
+        # Standard deviation of two numbers.
         deviation, mean = (first - second).abs() / 2, (first.abs() + second.abs()) / 2
         share = (mean[deviation > 0] / deviation[deviation > 0]).sum().item()
         total += math.log(share) if share > 0 else 0.0
@@ -162,11 +163,11 @@ def progressivity(probed: Probed) -> float:
 
 @PROXIES.register("trainability")
 def trainability(probed: Probed) -> float:
-    """AZ-NAS: how near to one the spectral norms of the layers' Jacobians are (Lee and Ham 2024, eq. 5 to 7).
+    """AZ-NAS: closeness to one of the spectral norms of the layers' Jacobians (Lee and Ham 2024, eq. 5 to 7).
 
-    For every layer, random signs are sent back through it, which estimates the Jacobian of its channels; s is its
-    largest singular value, and the score is the mean of -(s + 1 / s) + 2, which is 0 where no layer makes gradients
-    larger or smaller. Layers whose positions have no order in common with their input's are left out.
+    For every layer, random signs are backpropagated to estimate the Jacobian of its channels; s is its largest singular
+    value, and the score is the mean of -(s + 1 / s) + 2, which is 0 if no layer scales gradients. Layers whose output
+    positions do not correspond to input positions are left out.
     """
     network, probe, generator = probed.network.train(), probed.probe, probed.probe.generator()
     inputs: list[tuple[torch.Tensor, torch.Tensor]] = []

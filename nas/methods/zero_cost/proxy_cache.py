@@ -1,4 +1,4 @@
-"""Proxies of networks, each computed once, whoever asks for it."""
+"""Cache of proxy values, so that each is computed once per network."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ PROBE_IMAGES = 64
 
 
 class Memory:
-    """Numbers known of networks, by the network's digest and the number's name."""
+    """Cached values of networks, by the network's digest and the value's name."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], float] = {}
 
     def know(self, digest: str, name: str, value: float) -> None:
-        """Takes over what was computed before."""
+        """Adds a value that was computed before."""
         self._known[digest, name] = value
 
     def recall(self, digest: str, name: str, make: Callable[[], float]) -> float:
-        """The number, made if it is not known yet."""
+        """Returns the value; computes it if it is not known yet."""
         found = self._known.get((digest, name))
         if found is None:
             found = self._known[digest, name] = make()
@@ -36,14 +36,14 @@ class Memory:
 
 
 class ProxyValues:
-    """Values of zero-cost proxies on one probe; infinities as they come, NaN where there is no value.
+    """Values of zero-cost proxies on one probe; infinities are kept, NaN means that a proxy has no value.
 
     Args:
         data: Its first training images, without augmentation, are the probe.
-        seed: Of initial weights and noise.
-        images: How many of them.
-        device: Where the networks are looked at.
-        memory: What is known already, and where what is computed goes; it must be of the same data, seed and images.
+        seed: Random seed of initial weights and noise.
+        images: Number of images of the probe.
+        device: Device on which the networks are evaluated.
+        memory: Cache of values; it must be for the same data, seed and images.
     """
 
     def __init__(
@@ -64,11 +64,11 @@ class ProxyValues:
         self._last: tuple[str, Probed] | None = None
 
     def value(self, proxy: str, architecture: Architecture) -> float:
-        """Of the proxy of that name, for the architecture's fresh network."""
+        """Returns the value of a proxy for the architecture's freshly initialized network."""
         return self.memory.recall(architecture.digest, proxy, lambda: self._make(proxy, architecture))
 
     def values(self, proxies: Iterable[str], architecture: Architecture) -> dict[str, float]:
-        """Of several proxies, those that share work in turn."""
+        """Returns the values of several proxies; those that share a quantity are computed in succession."""
         wanted = set(proxies)
         found = {name: self.value(name, architecture) for name in PROXIES if name in wanted}
         self._last = None
@@ -83,11 +83,11 @@ class ProxyValues:
             with torch.enable_grad():
                 return PROXIES[proxy](self._last[1])
         except torch.linalg.LinAlgError:  # pyright: ignore[reportPrivateImportUsage]
-            return math.nan  # signals beyond any number have no eigenvalues
+            return math.nan  # overflowed signals have no eigenvalues
 
 
 class ZeroCostScorer:
-    """The value of one proxy for an architecture's fresh network; higher is better."""
+    """Scores by the value of one proxy for an architecture's freshly initialized network; higher is better."""
 
     def __init__(self, proxy: str, values: ProxyValues) -> None:
         self._proxy, self._values = proxy, values

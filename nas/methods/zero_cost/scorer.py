@@ -1,4 +1,4 @@
-"""Zero-cost proxies as scores, one alone or several by their ranks; made here, or packed and made elsewhere."""
+"""Scorers by one zero-cost proxy or several aggregated ones, made here or packed for other processes."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from nas.methods.zero_cost.proxy_cache import PROBE_IMAGES, ProxyValues, ZeroCos
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ZeroCostScoring:
-    """A zero-cost proxy, or an aggregate of several, that can be made here, or packed and made elsewhere.
+    """The source of a scorer by one proxy or several, which makes it here or packs it for another process.
 
     Attributes:
-        name: Of `PROXIES` or `PARTS`.
-        reference: Networks that an aggregate ranks among.
+        name: A key of `PROXIES` or `PARTS`.
+        reference: Reference networks of an aggregate.
     """
 
     name: str
@@ -31,12 +31,12 @@ class ZeroCostScoring:
     device: str = "cpu"
 
     def make(self) -> Scorer:
-        """The scorer in this process."""
+        """Makes the scorer in this process."""
         values = ProxyValues(self.data, seed=self.seed, device=self.device)
         return proxy_scorer(self.name, values, self.reference)
 
     def pack(self) -> ScoringSetup:
-        """Plain data to make the same scorer from, and the few images that it needs."""
+        """Returns plain data from which to make the same scorer, with the few images that it needs."""
         return pack_probe(
             f"{__name__}:unpack",
             self.data,
@@ -48,12 +48,12 @@ class ZeroCostScoring:
 
 
 def proxy_scorer(name: str, values: ProxyValues, reference: Sequence[Architecture]) -> Scorer:
-    """The scorer by a proxy, or by the ranks of several among reference networks."""
+    """Returns the scorer by a proxy, or by the ranks of several among reference networks."""
     return AggregatedScorer(name, values, reference) if name in PARTS else ZeroCostScorer(name, values)
 
 
 def unpack(setup: ScoringSetup) -> Scorer:
-    """The scorer that was packed."""
+    """Re-creates the scorer from `pack`."""
     facts = setup.facts
     return ZeroCostScoring(
         name=facts["name"],
@@ -65,6 +65,6 @@ def unpack(setup: ScoringSetup) -> Scorer:
 
 
 def pack_probe(make: str, data: Dataset, **facts: Any) -> ScoringSetup:
-    """A setup with the few images that proxies are computed on."""
+    """Returns a scoring setup with the few images that proxies are computed on."""
     described, arrays = pack_data(data, train_images=PROBE_IMAGES, validation_images=1)
     return ScoringSetup(make=make, facts={**facts, "data": described}, arrays=arrays)
