@@ -1,1 +1,1 @@
-"""Search methods: how architectures are scored. One folder or file each; `protocol` has their interface."""
+"""Search methods, one folder or file each: how architectures are scored. `protocol` is the interface."""
