@@ -1,1 +1,1 @@
-"""Search methods, one folder or file each: how architectures are scored. `protocol` is the interface."""
+"""Search methods: how architectures are scored. One folder or file each, with `protocol` as interface."""
