@@ -1,1 +1,1 @@
-"""The command line: each command parses options, makes one library call, and prints text or one JSON document."""
+"""The command line: parses options, makes one library call, prints text or a JSON document."""

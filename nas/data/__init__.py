@@ -1,4 +1,4 @@
-"""Data sets: located, decoded, split once into training, search-validation and test, and served in batches.
+"""Data sets: located, decoded, split once into three parts, and served in batches.
 
 >>> source = open_data("digits")
 >>> source.info.num_classes

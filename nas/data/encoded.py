@@ -89,7 +89,8 @@ def survey(part: EncodedPart, *, what: str) -> Survey:
                 failures.append(f"{part.name(i)} ({error})")
     if not seen:
         raise DataError(
-            f"None of the {count} sampled images of {what} can be read, starting with {failures[0]}: replace them."
+            f"None of the {count} images of {what} that were sampled can be read, starting with"
+            f" {failures[0]}: replace them."
         )
     return Survey(
         width=int(statistics.median(item.width for item in seen)),

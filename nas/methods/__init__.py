@@ -1,1 +1,1 @@
-"""Search methods: how architectures are scored. One folder or file each; `protocol` has their interface."""
+"""Search methods: how architectures are scored. One folder or file each, with `protocol` as interface."""

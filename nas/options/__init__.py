@@ -1,4 +1,4 @@
-"""Options: each is declared once; the parser, the checks and the options page are made from the declaration."""
+"""Options, each declared once; the parser, the checks and the options page are generated."""
 
 from nas.options.declaration import Option, check_values, declared, not_default, option, words_of
 from nas.options.kinds import check_choice, check_device, check_text, check_whole, flag, one_of

@@ -1,1 +1,1 @@
-"""One search from its plan to its exported winners; `nas train` beside it."""
+"""One search, from its plan to its exported winners; also `nas train`."""

@@ -50,7 +50,7 @@ def test_the_temporary_path_keeps_the_ending_for_savers_that_look_at_it(tmp_path
     [
         (errno.ENOSPC, "no space left on device. Free some space"),
         (errno.EROFS, "read-only file system. Choose an --out that can be written to"),
-        (errno.EACCES, "permission denied. Give yourself the right"),
+        (errno.EACCES, "permission denied. Grant yourself write permission"),
         (errno.EIO, "input/output error. Check the disk"),
     ],
 )

@@ -140,10 +140,10 @@ def test_teachers_that_cannot_teach_are_refused(tmp_path: Path, images: str, tea
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"strategy": SEQUENTIAL, "teacher": "x"}, "--teacher x --strategy sequential: with a teacher all blocks are"),
+        ({"strategy": SEQUENTIAL, "teacher": "x"}, "--teacher x --strategy sequential: with a teacher, all blocks are"),
         (
             {"path_score": BOSSNAS, "teacher": "x"},
-            "--teacher x --path-score bossnas: with a teacher paths are scored by",
+            "--teacher x --path-score bossnas: with a teacher, paths are scored by",
         ),
         ({"method": "supernet", "teacher": "x"}, "--teacher x is an option of --method blockwise, and --method supern"),
         ({"teacher": " "}, "--teacher must be a name or a path"),
