@@ -17,14 +17,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import TypeAlias
+from functools import partial
+from typing import Any, TypeAlias
 
 from nas.architecture import Architecture
 from nas.errors import BudgetError
-from nas.registry import Registry
+from nas.registry import Registry, loaded
 
-Measure: TypeAlias = Callable[[Architecture], int | float]
-"""The figure of one architecture. The same for the same architecture, and finite; it is asked for more than once."""
+Measure: TypeAlias = Callable[..., int | float]
+"""The figure of one architecture, which is given, followed by the budget's setting where the metric has one.
+
+The same for the same architecture and setting, and finite; it is asked for more than once.
+"""
 Worth: TypeAlias = int | Fraction
 
 ADDITIVE = ("macs", "params")
@@ -46,7 +50,10 @@ class Metric:
         any_case: Whether units are read in upper and lower case alike.
         on_device: Whether a figure holds in one setting, which a budget may name, as in ``8ms@cpu:threads=2``.
         in_dtype: Whether a figure holds for one data type, which a budget may name, as in ``512KiB:dtype=int8``.
-        measure: The figure of an architecture, where it is not additive; None if no search can be held to it.
+        measure: The figure of an architecture, where it is not additive; None if no search can be held to it. As
+            "module:name" it is imported when it is first used.
+        bounds: What is known of the figure before an architecture is whole: a `nas.sampling.measured_bounds.Bounds`,
+            made of a space's costs and the budget's setting, so that fewer samples are rejected. None: nothing.
         remedy: What to use meanwhile, for the message that says so.
     """
 
@@ -59,7 +66,8 @@ class Metric:
     any_case: bool = True
     on_device: bool = False
     in_dtype: bool = False
-    measure: Measure | None = None
+    measure: Measure | str | None = None
+    bounds: Callable[..., Any] | str | None = None
     remedy: str = ""
 
     def __post_init__(self) -> None:
@@ -86,6 +94,11 @@ class Metric:
         """Whether a search can be held to a budget on it."""
         return self.additive or self.measure is not None
 
+    def measurer(self, setting: Any) -> Callable[[Architecture], int | float] | None:
+        """Returns what gives the figure of an architecture in a budget's setting; None if nothing does."""
+        measure: Measure | None = loaded(self.measure)
+        return partial(_measured_in, measure, setting) if measure and self.has_setting else measure
+
     def format(self, value: float) -> str:
         """A figure for people: "4.20 GMACs", "25.04 M params", "8.00 ms"."""
         text, worth = next(
@@ -93,6 +106,10 @@ class Metric:
         )
         number = float(Fraction(value) / worth)
         return f"{number:.0f} {text}" if self.whole and text == self.shown[-1][0] else f"{number:.2f} {text}"
+
+
+def _measured_in(measure: Measure, setting: Any, architecture: Architecture) -> int | float:
+    return measure(architecture, setting)
 
 
 class Metrics(Registry[Metric]):
@@ -169,6 +186,7 @@ METRICS.add(
         written=("GB", "MB", "KB", "B"),
         any_case=False,
         in_dtype=True,
-        remedy="`nas profile CONFIG` counts a network's parameters, of four bytes each",
+        measure="nas.costs.memory:measured_memory",
+        bounds="nas.costs.memory_bounds:MemoryBounds",
     )
 )

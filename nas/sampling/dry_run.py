@@ -15,6 +15,7 @@ from nas.costs import TABLE, CostGraph, SpaceCosts
 from nas.options import SearchOptions
 from nas.sampling.budget_sampler import measures_of
 from nas.sampling.feasible_set import FeasibleSet
+from nas.sampling.measured_bounds import Bounds, bounds_of, most_params, within
 from nas.sampling.shortest_paths import meets_all, shortest
 from nas.sampling.weight_table import WeightTable
 from nas.spaces import END, START, Node, SearchSpace
@@ -175,6 +176,7 @@ def _estimate(space: SearchSpace, costs: SpaceCosts, budgets: Sequence[Budget], 
     count = max(200, _SAMPLES // len(space.layouts))
     counted = [budget for budget in budgets if budget.metric in ADDITIVE]
     measured = [budget for budget in budgets if budget.metric not in ADDITIVE]
+    bounds = bounds_of(costs, measured)
     for layout in space.layouts:
         size = space.size(layout)
         if not size:
@@ -190,7 +192,7 @@ def _estimate(space: SearchSpace, costs: SpaceCosts, budgets: Sequence[Budget], 
         # Samples say nothing of a share that hardly any of them falls into.
         share = share if share > 0.05 else _thin_share(costs.graph(layout), size, counted, rng)
         if measured and share:
-            share *= _measured_share(costs, layout, counted, measured, rng)
+            share = _measured_share(costs, layout, counted, measured, bounds, rng)
         layouts[layout] = {"size": size, "fits": share}
     medians = {}
     for metric, parts in values.items():
@@ -219,29 +221,41 @@ def _thin_share(graph: CostGraph, size: int, budgets: Sequence[Budget], rng: ran
 
 
 def _measured_share(
-    costs: SpaceCosts, layout: str, counted: Sequence[Budget], measured: Sequence[Budget], rng: random.Random
+    costs: SpaceCosts,
+    layout: str,
+    counted: Sequence[Budget],
+    measured: Sequence[Budget],
+    known: Sequence[tuple[Budget, Bounds]],
+    rng: random.Random,
 ) -> float:
-    """Of the members of a layout within additive budgets, the share within measured ones too, by some samples."""
+    """The share of a layout's members within all budgets, by some samples of those that may be."""
     graph, space = costs.graph(layout), costs.space
-    bounds = {budget.metric: int(budget.bound) for budget in counted}
-    bounds = bounds or {"macs": graph.remaining("macs", smallest=False)[START]}
-    within = FeasibleSet(metrics=tuple(bounds), bounds=tuple(bounds.values()))
-    table = WeightTable(graph, within.metrics, [*bounds.values()], fair=False)
-    window = (0,) * len(bounds), table.top
+    for budget, bounds in known:
+        graph = within(graph, bounds, budget.bound)
+    if not graph.nodes:
+        return 0.0
+    most = {budget.metric: int(budget.bound) for budget in counted}
+    for budget, bounds in known:
+        most["params"] = min(most_params(budget, bounds, [graph]), most.get("params", _COUNTABLE))
+    most = most or {"macs": graph.remaining("macs", smallest=False)[START]}
+    allowed = FeasibleSet(metrics=tuple(most), bounds=tuple(most.values()))
+    if not allowed.may_still_reach([0] * len(most), [graph.remaining(metric)[START] for metric in most]):
+        return 0.0
+    table = WeightTable(graph, allowed.metrics, [*most.values()], fair=False)
+    window = (0,) * len(most), table.top
     measures = measures_of(measured)
-    tried = hits = 0
-    for _ in range(_TRIES):
+    sampled = tried = hits = 0
+    while sampled < _TRIES and tried < _MEASURED:
+        sampled += 1
         options = table.sample(rng, window) or []
         cost = Cost(macs=sum(o.macs for o in options), params=sum(o.params for o in options))
-        if not options or not within.contains(cost):
+        if not options or not allowed.contains(cost):
             continue
         architecture = space.decode(space.genotype(option.choice for option in options))
         for metric, measure in measures.items():
             cost = cost.measured(metric, measure(architecture))
         tried, hits = tried + 1, hits + all(budget.allows(cost) for budget in measured)
-        if tried == _MEASURED:
-            break
-    return hits / max(1, tried)
+    return table.weight(window) * hits / sampled
 
 
 def _sampled(graph: CostGraph, counts: dict[Node, int], count: int, rng: np.random.Generator) -> dict[str, np.ndarray]:

@@ -23,7 +23,7 @@ def members(sampler: BudgetSampler, layout: str, *, most_visits: int = MOST_VISI
         most_visits: Decisions to look at before giving up; a layout with few feasible members for its size may hold
             more of them than were listed by then.
     """
-    graph, counted = sampler.costs.graph(layout), sampler.counted
+    graph, counted = sampler.graph(layout), sampler.counted
     least = [graph.remaining(metric) for metric in counted.metrics]
     most = [graph.remaining(metric, smallest=False) for metric in counted.metrics]
     picked: list[Option] = []
