@@ -8,8 +8,6 @@ A further metric is one object, declared anywhere before its first use::
 
     METRICS.add(Metric(name="layers", noun="layers", units={"layers": 1}, measure=count_layers))
 
-A metric that depends on the budget's setting, or that sampling can be guided by, has a `Gauge` in `GAUGES` instead.
-
 Units are looked up in an exact table. Counts are read in any case, since a milli-FLOP means nothing; times and bytes
 are read as written, since ``ms`` is not ``Ms`` and ``MB`` is not ``Mb``.
 """
@@ -19,15 +17,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
 
 from nas.architecture import Architecture
 from nas.errors import BudgetError
-from nas.registry import PlugIns, Registry
-from nas.setting import Setting
+from nas.registry import Registry, loaded
 
-Measure: TypeAlias = Callable[[Architecture], int | float]
-"""The figure of one architecture. The same for the same architecture, and finite; it is asked for more than once."""
+Measure: TypeAlias = Callable[..., int | float]
+"""The figure of one architecture, which is given, followed by the budget's setting where the metric has one.
+
+The same for the same architecture and setting, and finite; it is asked for more than once.
+"""
 Worth: TypeAlias = int | Fraction
 
 
@@ -37,32 +38,11 @@ class Guide(NamedTuple):
     Attributes:
         part: What one block or stage (its config) adds for one image of a shape: a whole number, not negative.
         bound: The largest sum of networks that may be within the metric's bound.
-        proves: Whether every network above it is certainly above the metric's bound.
     """
 
     part: Callable[[Any, Any], int]
     bound: int
-    proves: bool
 
-
-class Gauge(Protocol):
-    """How a search is held to a metric whose figures depend on a setting."""
-
-    def measure(self, setting: Setting | None) -> Measure:
-        """Returns what measures architectures in a setting.
-
-        Raises:
-            NasError: If that cannot be done on this machine, with what to do.
-        """
-        ...
-
-    def guide(self, bound: float, setting: Setting | None) -> Guide | None:
-        """Returns a sum that follows the metric; None if there is none."""
-        ...
-
-
-GAUGES: PlugIns[Gauge] = PlugIns("gauge", BudgetError, {})
-"""By metric."""
 
 ADDITIVE = ("macs", "params")
 """The metrics that are exact sums over the decisions of a space's graph: what `nas.costs` counts."""
@@ -83,7 +63,11 @@ class Metric:
         any_case: Whether units are read in upper and lower case alike.
         on_device: Whether a figure holds in one setting, which a budget may name, as in ``8ms@cpu:threads=2``.
         in_dtype: Whether a figure holds for one data type, which a budget may name, as in ``512KiB:dtype=int8``.
-        measure: The figure of an architecture, where it is not additive; None if no search can be held to it.
+        measure: The figure of an architecture, where it is not additive; None if no search can be held to it. As
+            "module:name" it is imported when it is first used.
+        bounds: What is known of the figure before an architecture is whole: a `nas.sampling.measured_bounds.Bounds`,
+            made of a space's costs and the budget's setting, so that fewer samples are rejected. None: nothing.
+        guide: The `Guide` for a bound in a setting, so that fewer samples are rejected; None if there is none.
         remedy: What to use meanwhile, for the message that says so.
     """
 
@@ -96,7 +80,9 @@ class Metric:
     any_case: bool = True
     on_device: bool = False
     in_dtype: bool = False
-    measure: Measure | None = None
+    measure: Measure | str | None = None
+    bounds: Callable[..., Any] | str | None = None
+    guide: Callable[..., Guide | None] | str | None = None
     remedy: str = ""
 
     def __post_init__(self) -> None:
@@ -126,15 +112,17 @@ class Metric:
     @property
     def searchable(self) -> bool:
         """Whether a search can be held to a budget on it."""
-        return self.additive or self.measure is not None or self.name in GAUGES
+        return self.additive or self.measure is not None
 
-    def measuring(self, setting: Setting | None) -> Measure:
-        """Returns what measures architectures in a setting; for a metric that is searchable and not additive."""
-        return self.measure if self.measure is not None else GAUGES[self.name].measure(setting)
+    def measurer(self, setting: Any) -> Callable[[Architecture], int | float] | None:
+        """Returns what gives the figure of an architecture in a budget's setting; None if nothing does."""
+        measure: Measure | None = loaded(self.measure)
+        return partial(_measured_in, measure, setting) if measure and self.has_setting else measure
 
-    def guide(self, bound: float, setting: Setting | None) -> Guide | None:
-        """Returns a sum over blocks that follows the metric; None if there is none."""
-        return GAUGES[self.name].guide(bound, setting) if self.name in GAUGES else None
+    def guiding(self, bound: float, setting: Any) -> Guide | None:
+        """Returns the guide for a bound in a budget's setting; None if there is none."""
+        guide = loaded(self.guide)
+        return None if guide is None else guide(bound, setting)
 
     def format(self, value: float) -> str:
         """A figure for people: "4.20 GMACs", "25.04 M params", "8.00 ms"."""
@@ -143,6 +131,10 @@ class Metric:
         )
         number = float(Fraction(value) / worth)
         return f"{number:.0f} {text}" if self.whole and text == self.shown[-1][0] else f"{number:.2f} {text}"
+
+
+def _measured_in(measure: Measure, setting: Any, architecture: Architecture) -> int | float:
+    return measure(architecture, setting)
 
 
 class Metrics(Registry[Metric]):
@@ -212,6 +204,7 @@ METRICS.add(
         written=("GB", "MB", "KB", "B"),
         any_case=False,
         in_dtype=True,
-        remedy="`nas profile CONFIG` counts a network's parameters, of four bytes each",
+        measure="nas.costs.memory:measured_memory",
+        bounds="nas.costs.memory_bounds:MemoryBounds",
     )
 )

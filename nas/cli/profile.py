@@ -14,7 +14,8 @@ from nas.options import SearchOptions, declared
 from nas.options.kinds import Device, Text, Whole
 
 DESCRIPTION = """\
-Count a network's multiply-adds and parameters, per stage and in total; with --latency, measure it here.
+Count a network's multiply-adds and parameters, per stage and in total, and its peak memory; with --latency,
+measure that here.
 
   nas profile coatnet_0
   nas profile runs/a/winners/1/architecture.yaml --latency --batch-size 16
@@ -39,7 +40,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--batch-size",
         type=reader("batch_size", Whole(1, 65_536, 16)),
         metavar="N",
-        help="images at once (default: 1)",
+        help="images at once, of memory and latency (default: 1)",
     )
     parser.add_argument(
         "--threads",
@@ -95,6 +96,7 @@ def profile_lines(network: dict[str, Any], found: dict[str, Any], *, blocks: boo
             stage["name"].ljust(margin) + said, LINE, subsequent_indent=" " * margin, break_on_hyphens=False
         )
     lines += ["", f"{found['macs']:,} multiply-adds (what papers call FLOPs), {found['params']:,} parameters"]
+    lines.append(_memory_line(found["memory"]))
     if found["unsupported"]:
         lines += textwrap.wrap(_not_counted(found["unsupported"], found["reasons"]), LINE, subsequent_indent="  ")
     if found.get("latency"):
@@ -105,6 +107,18 @@ def profile_lines(network: dict[str, Any], found: dict[str, Any], *, blocks: boo
             f"{latency['runs']} runs after {latency['warmup']} to warm up; {latency['setting']}"
         )
     return lines
+
+
+def _memory_line(memory: dict[str, Any]) -> str:
+    whole, weights, activations = (
+        format_quantity("memory_bytes", size)
+        for size in (memory["weights"] + memory["activations"], memory["weights"], memory["activations"])
+    )
+    images = f"{memory['batch']} image{'s' * (memory['batch'] != 1)}"
+    return (
+        f"Peak memory {whole} in {memory['dtype']}: {weights} of weights, {activations} of tensors live at once "
+        f"({memory['place']}, {images})"
+    )
 
 
 def _not_counted(unsupported: dict[str, int], reasons: dict[str, str]) -> str:

@@ -1,6 +1,7 @@
 """Costs of networks: exact multiply-adds and parameters, measured latency."""
 
 from nas.costs.count_table import TABLE, cost, source_hash
+from nas.costs.memory import Memory, memory_use, peak_memory
 from nas.costs.profiling import Latency, Profile, StageRow, layout, profile
 from nas.costs.space_costs import CostGraph, Option, SpaceCosts, misfit
 
@@ -8,13 +9,16 @@ __all__ = [
     "TABLE",
     "CostGraph",
     "Latency",
+    "Memory",
     "Option",
     "Profile",
     "SpaceCosts",
     "StageRow",
     "cost",
     "layout",
+    "memory_use",
     "misfit",
+    "peak_memory",
     "profile",
     "source_hash",
 ]

@@ -16,6 +16,7 @@ from torch.utils.benchmark import Timer
 from nas.architecture import Architecture, BlockConfig, LayerConfig, StageConfig
 from nas.costs.count_table import TABLE
 from nas.costs.counter import Count, uncounted
+from nas.costs.memory import Memory, memory_use
 from nas.errors import OptionError
 from nas.networks.network import build
 from nas.ops import OPS
@@ -76,6 +77,7 @@ class Profile:
     Attributes:
         unsupported: Calls of each aten op whose work is not in `macs`, by name.
         reasons: Why, for those that an op of the network declares: "mamba: elementwise selective scan".
+        peak_memory_bytes: Weights and the most of tensors that are live at once, of which `memory` has the parts.
     """
 
     params: int
@@ -85,6 +87,8 @@ class Profile:
     stages: tuple[StageRow, ...]
     unsupported: dict[str, int]
     reasons: dict[str, str]
+    peak_memory_bytes: int
+    memory: Memory
     latency: Latency | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -109,7 +113,8 @@ def profile(
 
     Args:
         architecture: Counted and timed at its own resolution.
-        batch_size, threads, device, dtype, repeats: Of the latency; see `measure_latency`.
+        batch_size, dtype: Of the peak memory and the latency.
+        threads, device, repeats: Of the latency; see `measure_latency`.
 
     Raises:
         ArchitectureError: If its stages do not fit one another.
@@ -123,6 +128,7 @@ def profile(
         timed = measure_latency(
             architecture, batch_size=batch_size, threads=threads, device=device, dtype=dtype, repeats=repeats
         )
+    held = memory_use(architecture, dtype, batch_size)
     unsupported: Counter[str] = Counter()
     for _, counted in counts:
         unsupported.update(dict(counted.unsupported))
@@ -134,6 +140,8 @@ def profile(
         stages=tuple(rows),
         unsupported=dict(sorted(unsupported.items())),
         reasons=_reasons(architecture, unsupported),
+        peak_memory_bytes=held.peak,
+        memory=held,
         latency=timed,
     )
 

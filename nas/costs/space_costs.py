@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
@@ -73,6 +74,22 @@ class CostGraph:
             self._ahead[metric, smallest] = found
         return found
 
+    def restricted(self, keep: Callable[[Node, Option], bool]) -> CostGraph:
+        """Returns the members alone all of whose decisions are kept, with the shares that they have here."""
+        found = copy.copy(self)
+        found._ahead, found.options = {}, {}
+        for node in reversed(self.nodes[:-1]):
+            alive = [o for o in self.options[node] if (o.node == END or o.node in found.options) and keep(node, o)]
+            if alive:
+                found.options[node] = alive
+        reached = {START}
+        for node in self.nodes:
+            if node in reached and node in found.options:
+                reached.update(option.node for option in found.options[node])
+        found.nodes = [node for node in self.nodes if node in reached] if START in found.options else []
+        found.options = {node: options for node, options in found.options.items() if node in reached}
+        return found
+
     def shares(self, *, fair: bool) -> dict[Node, float | int]:
         """Returns, per node, the number (or the fair measure) of the ways to END."""
         return self._graph.fair if fair else self._graph.counts  # type: ignore[return-value]
@@ -141,6 +158,20 @@ class SpaceCosts:
             found = [Option(*edge, self._edge(node, edge.choice)) for edge in edges]
             self._options[id(edges)] = (edges, found)
         return self._options[id(edges)][1]
+
+    def part(self, node: Node, choice: Any) -> tuple[BlockConfig | StageConfig, Shape] | None:
+        """Returns the part of a network that a decision at a node adds, and the shape of its input; None if none."""
+        space = self.space
+        if node == START:
+            side = space.input.resolution
+            return space.stem_block(choice), Shape(space.input.channels, side, side)
+        entering = Shape(node.width, *self._sizes[node.source])
+        if choice is None:
+            return space.head_block(node.width), entering
+        if isinstance(choice, LayerChoice):
+            transition, layer = space.layer_config(choice)
+            return StageConfig(layers=(layer,), transition=transition), entering
+        return (space.stage_config(node.stage, choice, node.source), entering) if choice.op else None
 
     def cost(self, genotype: Genotype) -> Cost:
         """Returns the exact cost of one member."""

@@ -62,6 +62,7 @@ def _figures(product: ExportedModel, whole: Profile, small: Profile) -> str:
             text += " it was trained on" if facts.epochs is not None else " its weights are for"
         rows.append((name, text))
     rows += facts.measured
+    rows.append(("Peak memory of an inference", _memory(whole, small)))
     count = f" ({facts.test_count:,} images)" if facts.test_count is not None else ""
     if facts.test_accuracy is not None:
         text = f"{facts.test_accuracy:.2%} on the test split{count}, read once, after training"
@@ -75,6 +76,19 @@ def _figures(product: ExportedModel, whole: Profile, small: Profile) -> str:
     if facts.command:
         rows.append(("Search", _code(facts.command)))
     return "| | |\n|---|---|\n" + "\n".join(f"| {name} | {_cell(text)} |" for name, text in rows)
+
+
+def _memory(whole: Profile, small: Profile) -> str:
+    """Returns the memory at the size that budgets count, and at that of the weights where it is another."""
+    held = whole.memory
+    text = (
+        f"{format_quantity('memory_bytes', held.peak)} ({held.peak:,} bytes) at {_side(whole.resolution)}, in eager "
+        f"{held.dtype}, one image: {format_quantity('memory_bytes', held.weights)} of weights and "
+        f"{format_quantity('memory_bytes', held.activations)} of tensors live at once"
+    )
+    if whole.resolution != small.resolution:
+        text += f"; {format_quantity('memory_bytes', small.memory.peak)} at {_side(small.resolution)}"
+    return text
 
 
 def _training(facts: CardFacts, size: int) -> str:

@@ -2,8 +2,9 @@
 
 `nas.sampling.weight_table` samples over budgets cut into bins; what falls outside the exact budget is rejected, which
 leaves the samples uniform (or fair) over the exact one. The cheapest member is an exact shortest path: a proof that a
-budget cannot be met. A budget on a metric that is measured per architecture is met by rejection; where the metric has a
-guide (`nas.budget_metrics.Guide`), the tables are of that sum too, so that few are rejected.
+budget cannot be met. A budget on a metric that is measured per architecture is met by rejection from the members that
+may fit: those within the metric's bounds (`nas.sampling.measured_bounds`), sampled from tables of its guide
+(`nas.sampling.guides`), where it declares them.
 """
 
 from __future__ import annotations
@@ -16,16 +17,19 @@ from typing import Any, NamedTuple
 from nas.architecture import Architecture
 from nas.budget import Budget, Cost, check_budgets
 from nas.budget_metrics import ADDITIVE
-from nas.costs import Option
+from nas.costs import CostGraph, Option
 from nas.errors import BudgetError, SpaceError
 from nas.sampling.feasible_set import FeasibleSet
 from nas.sampling.guides import extreme_members, guided_costs, guides_of, measures_of, tightest
-from nas.sampling.infeasible import infeasible, infeasible_together, none_found
+from nas.sampling.infeasible import infeasible, infeasible_by_params, infeasible_together, none_found
+from nas.sampling.measured_bounds import bounds_of, most_params, within
 from nas.sampling.shortest_paths import meets_all, shortest
 from nas.sampling.weight_table import WeightTable, Window
 from nas.spaces import START, Genotype, SearchSpace
 
 MAX_TRIES = 500
+_BEYOND = 100
+"""Members of few parameters that are measured where the bounds of a measured metric leave none to sample."""
 _LISTED = 2_000
 
 
@@ -40,8 +44,8 @@ class Member(NamedTuple):
 class BudgetSampler:
     """Samples the members of a space whose costs are in the feasible set of budgets.
 
-    A bound on multiply-adds or parameters above the largest member is lowered to it, so that `min_share` means
-    something in a small space.
+    A bound on multiply-adds or parameters above the largest member is lowered to it, and one on a measured metric to
+    what no member exceeds where that is known, so that `min_share` means something in a small space.
 
     Where a space does not list its layouts (`SearchSpace.lists_layouts`), `layouts` is `("*",)`, and sampling "by
     layout" is by the fair measure (see `nas.spaces.decision_graph`) among the feasible members, exactly.
@@ -54,8 +58,8 @@ class BudgetSampler:
 
     Attributes:
         feasible: The costs that samples may have.
-        counted: The feasible set of the additive budgets alone, or multiply-adds up to the largest member's; the same
-            as `feasible` where no budget is on a measured metric.
+        counted: The feasible set of the additive budgets alone, those that measured metrics imply included, or
+            multiply-adds up to the largest member's; the same as `feasible` where no budget is on a measured metric.
         tabled: What the tables are of: the two tightest of the additive budgets and the guides of measured ones.
         layouts: Those that have feasible members.
         measures: What measures the metrics of budgets that are not additive.
@@ -65,7 +69,7 @@ class BudgetSampler:
     """
 
     def __init__(self, space: SearchSpace, budgets: Sequence[Budget] = (), *, min_share: float = 0.0) -> None:
-        self.space, self.budgets = space, check_budgets(budgets)
+        self.space, self.budgets, self.min_share = space, check_budgets(budgets), min_share
         if not 0 <= min_share < 1:
             raise BudgetError(f"min_share must be at least 0 and below 1, not {min_share}: give one such as 0.75.")
         self.guides = guides_of(budgets)
@@ -75,21 +79,23 @@ class BudgetSampler:
         self.measures = measures_of(budgets)
         self._smallest_seen: dict[str, int | float] = {}
         self._measured = 0
+        self._graphs: dict[str, CostGraph] = {}
         counted = [budget for budget in budgets if budget.metric in ADDITIVE]
+        self._bounds = bounds_of(self.costs, budgets)
         self._prove_feasible(counted)
-        self.counted = self._counted(counted, 0.0 if self.measures else min_share)
+        self.counted = self._counted([*counted, *self._implied()], 0.0 if self.measures else min_share)
         self.feasible = self.counted
         if self.measures:
-            lowered = dict(zip(self.counted.metrics, self.counted.bounds, strict=True))
+            most = {**self._highest, **{budget.metric: bounds.most() for budget, bounds in self._bounds}}
             self.feasible = FeasibleSet(
                 metrics=tuple(budget.metric for budget in budgets),
-                bounds=tuple(lowered.get(budget.metric, budget.bound) for budget in budgets),
+                bounds=tuple(min(budget.bound, most.get(budget.metric, budget.bound)) for budget in budgets),
                 min_share=min_share,
             )
         self.tabled = self.counted
         if self.guides:
-            bounds: dict[str, int | float] = {budget.metric: budget.bound for budget in counted}
-            self.tabled = tightest(self.costs, bounds | {metric: g.bound for metric, g in self.guides.items()})
+            known = dict(zip(self.counted.metrics, self.counted.bounds, strict=True)) if counted or self._bounds else {}
+            self.tabled = tightest(self.costs, known | {metric: g.bound for metric, g in self.guides.items()})
         self._tables: dict[tuple[str, bool], WeightTable | None] = {}
         self._listed: dict[str, list[Member]] = {}
         self.layouts = tuple(layout for layout in space.layouts if self._fits(layout))
@@ -155,16 +161,25 @@ class BudgetSampler:
         cost = self.costs.cost(genotype)
         return self._measure(self.space.decode(genotype), cost) if self.measures else cost
 
+    def graph(self, layout: str) -> CostGraph:
+        """Returns the members of a layout without decisions that no member within a measured metric's bounds makes."""
+        if layout not in self._graphs:
+            graph = self.costs.graph(layout)
+            for budget, bounds in self._bounds:
+                graph = within(graph, bounds, budget.bound)
+            self._graphs[layout] = graph
+        return self._graphs[layout]
+
     def feasible_choices(self) -> list[set[Any]]:
         """Returns, for the stem, then each stage, the choices that at least one member within the bounds makes.
 
         Of a stage with a choice per layer: its `LayerChoice`s, and a `StageChoice` without letters for every width
         and depth. Exact for one additive budget; with several, a choice is kept if each budget taken alone leaves room
-        for it. A measured metric leaves all choices.
+        for it. A measured metric leaves all choices that its bounds do.
         """
         kept: list[set[Any]] = [set() for _ in range(self.costs.positions)]
         for layout in self.layouts:
-            for node, options in self.tabled.options_within(self.costs.graph(layout)).items():
+            for node, options in self.tabled.options_within(self.graph(layout)).items():
                 for option in options:
                     if option.choice is not None:
                         kept[node.stage + 1].add(option.choice)
@@ -184,13 +199,26 @@ class BudgetSampler:
             bounds = {budget.metric: budget.bound for budget in counted}
             if not any(meets_all(self.costs.graph(layout), bounds) for layout in self.space.layouts):
                 raise infeasible_together(self.space.name, counted)
+        for budget, bounds in self._bounds:
+            if self._lowest["params"] * bounds.per_param > budget.bound:
+                raise infeasible_by_params(self.space.name, budget, self._lowest["params"], bounds.per_param)
+
+    def _implied(self) -> list[Budget]:
+        """The budgets on parameters that those on measured metrics imply."""
+        found: list[Budget] = []
+        graphs = [graph for graph in map(self.graph, self.space.layouts if self._bounds else ()) if graph.nodes]
+        for budget, bounds in self._bounds:
+            if not graphs:
+                raise self._none_found(0)
+            found.append(Budget(metric="params", bound=most_params(budget, bounds, graphs)))
+        return found
 
     def _counted(self, budgets: Sequence[Budget], min_share: float) -> FeasibleSet:
-        metrics = tuple(budget.metric for budget in budgets) or ("macs",)
-        highest = [self._highest[metric] for metric in metrics]
-        bounds = [budget.bound for budget in budgets] or highest
-        lowered = tuple(int(min(bound, most)) for bound, most in zip(bounds, highest, strict=True))
-        return FeasibleSet(metrics=metrics, bounds=lowered, min_share=min_share)
+        bounds: dict[str, int] = {}
+        for budget in budgets or [Budget(metric="macs", bound=self._highest["macs"])]:
+            most = bounds.get(budget.metric, self._highest[budget.metric])
+            bounds[budget.metric] = int(min(budget.bound, most))
+        return FeasibleSet(metrics=tuple(bounds), bounds=tuple(bounds.values()), min_share=min_share)
 
     def _may_contain(self, cost: Cost) -> bool:
         """Whether a cost that is not measured yet may be feasible."""
@@ -213,15 +241,34 @@ class BudgetSampler:
         return cost
 
     def _none_found(self, tries: int) -> BudgetError:
+        if self._bounds and not self._measured:
+            self._measure_small()
         tried = self._measured or tries
-        return none_found(self.space.name, self.budgets, self.feasible.min_share, tried, self._smallest_seen)
+        return none_found(self.space.name, self.budgets, self.min_share, tried, self._smallest_seen)
+
+    def _measure_small(self) -> None:
+        """Measures members of few parameters, for the smallest that a refusal names."""
+        lowest, highest = self._lowest["params"], self._highest["params"]
+        bound = lowest + (highest - lowest) // 10
+        rng = random.Random(0)
+        for layout in self.space.layouts:
+            graph = self.costs.graph(layout)
+            if not graph.nodes or graph.remaining("params")[START] > bound:
+                continue
+            table = WeightTable(graph, ("params",), (bound,), fair=not self.space.lists_layouts)
+            for _ in range(max(1, _BEYOND // len(self.space.layouts))):
+                options = table.sample(rng, ((0,), table.top))
+                if options is None:
+                    break
+                cost = Cost(macs=sum(o.macs for o in options), params=sum(o.params for o in options))
+                self._measure(self.space.decode(self.space.genotype(option.choice for option in options)), cost)
 
     def _table(self, layout: str, *, alike: bool = False) -> WeightTable | None:
         """The table of a layout, of members all alike or by the fair measure; None if no member is within bounds."""
         key = (layout, alike or self.space.lists_layouts)
         if key not in self._tables:
             graph, metrics, bounds = (
-                self.costs.graph(layout),
+                self.graph(layout),
                 self.tabled.metrics,
                 [int(b) for b in self.tabled.bounds],
             )

@@ -14,6 +14,7 @@ from nas.budget_metrics import ADDITIVE
 from nas.costs import TABLE, CostGraph, SpaceCosts
 from nas.options import SearchOptions
 from nas.sampling.guides import extreme_members, guided_costs, guides_of, measures_of, tightest
+from nas.sampling.measured_bounds import Bounds, bounds_of, most_params, within
 from nas.sampling.shortest_paths import meets_all, shortest
 from nas.sampling.weight_table import WeightTable
 from nas.spaces import END, START, Node, SearchSpace
@@ -179,6 +180,7 @@ def _estimate(space: SearchSpace, costs: SpaceCosts, budgets: Sequence[Budget], 
     count = max(200, _SAMPLES // len(space.layouts))
     counted = [budget for budget in budgets if budget.metric in ADDITIVE]
     measured = [budget for budget in budgets if budget.metric not in ADDITIVE]
+    bounds = bounds_of(costs, measured)
     for layout in space.layouts:
         size = space.size(layout)
         if not size:
@@ -192,7 +194,7 @@ def _estimate(space: SearchSpace, costs: SpaceCosts, budgets: Sequence[Budget], 
         weights.append(np.full(count, size / space.size() / count))
         share = float(within.mean())
         if measured:
-            share = _measured_share(costs, layout, counted, measured, rng)
+            share = _measured_share(costs, layout, counted, measured, bounds, rng)
         elif share <= 0.05:
             # Samples say nothing of a share that hardly any of them falls into.
             share = _thin_share(costs.graph(layout), size, counted, rng)
@@ -224,22 +226,33 @@ def _thin_share(graph: CostGraph, size: int, budgets: Sequence[Budget], rng: ran
 
 
 def _measured_share(
-    costs: SpaceCosts, layout: str, counted: Sequence[Budget], measured: Sequence[Budget], rng: random.Random
+    costs: SpaceCosts,
+    layout: str,
+    counted: Sequence[Budget],
+    measured: Sequence[Budget],
+    known: Sequence[tuple[Budget, Bounds]],
+    rng: random.Random,
 ) -> float:
     """The share of a layout's members within all budgets, by some samples from the table of the tightest."""
     graph, space = costs.graph(layout), costs.space
-    bounds = {budget.metric: budget.bound for budget in counted}
-    bounds |= {metric: guide.bound for metric, guide in guides_of(measured).items()}
-    tabled = tightest(costs, bounds or {"macs": graph.remaining("macs", smallest=False)[START]})
-    if any(graph.remaining(m)[START] > bound for m, bound in zip(tabled.metrics, tabled.bounds, strict=True)):
+    for budget, bounds in known:
+        graph = within(graph, bounds, budget.bound)
+    if not graph.nodes:
+        return 0.0
+    most: dict[str, int | float] = {budget.metric: int(budget.bound) for budget in counted}
+    for budget, bounds in known:
+        most["params"] = min(most_params(budget, bounds, [graph]), most.get("params", _COUNTABLE))
+    most |= {metric: guide.bound for metric, guide in guides_of(measured).items()}
+    tabled = tightest(costs, most or {"macs": graph.remaining("macs", smallest=False)[START]})
+    if not tabled.may_still_reach([0] * len(tabled.metrics), [graph.remaining(m)[START] for m in tabled.metrics]):
         return 0.0
     table = WeightTable(graph, tabled.metrics, [int(bound) for bound in tabled.bounds], fair=False)
     window = (0,) * len(tabled.metrics), table.top
     measures = measures_of(measured)
     sampled = hits = asked = 0
     while sampled < _TRIES and asked < _MEASURED:
-        options = table.sample(rng, window) or []
         sampled += 1
+        options = table.sample(rng, window) or []
         cost = Cost(macs=sum(o.macs for o in options), params=sum(o.params for o in options))
         if not options or not all(budget.allows(cost) for budget in counted):
             continue

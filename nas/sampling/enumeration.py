@@ -23,7 +23,7 @@ def members(sampler: BudgetSampler, layout: str, *, most_visits: int = MOST_VISI
         most_visits: Decisions to look at before giving up; a layout with few feasible members for its size may hold
             more of them than were listed by then.
     """
-    graph, tabled = sampler.costs.graph(layout), sampler.tabled
+    graph, tabled = sampler.graph(layout), sampler.tabled
     least = [graph.remaining(metric) for metric in tabled.metrics]
     most = [graph.remaining(metric, smallest=False) for metric in tabled.metrics]
     picked: list[Option] = []

@@ -18,19 +18,19 @@ _AXES = 2
 
 
 def measures_of(budgets: Sequence[Budget]) -> dict[str, Measure]:
-    """Returns what measures the metrics of budgets that are not additive.
+    """Returns what measures the metrics of budgets that are not additive, each in its budget's setting.
 
     Raises:
         NasError: If a metric cannot be measured in a budget's setting.
     """
-    measured = [budget for budget in budgets if budget.metric not in ADDITIVE]
-    return {budget.metric: METRICS[budget.metric].measuring(budget.setting) for budget in measured}
+    found = {budget.metric: METRICS[budget.metric].measurer(budget.setting) for budget in budgets}
+    return {metric: measure for metric, measure in found.items() if measure is not None}
 
 
 def guides_of(budgets: Sequence[Budget]) -> dict[str, Guide]:
     """Returns the guides of the metrics of budgets that are not additive, of those that have one."""
     measured = [budget for budget in budgets if budget.metric not in ADDITIVE]
-    found = {budget.metric: METRICS[budget.metric].guide(budget.bound, budget.setting) for budget in measured}
+    found = {budget.metric: METRICS[budget.metric].guiding(budget.bound, budget.setting) for budget in measured}
     return {metric: guide for metric, guide in found.items() if guide is not None}
 
 

@@ -17,6 +17,14 @@ def infeasible(space: str, budget: Budget, smallest: int) -> BudgetError:
     )
 
 
+def infeasible_by_params(space: str, budget: Budget, params: int, per_param: int) -> BudgetError:
+    """Returns the refusal of a measured budget that the parameters of the smallest network alone exceed."""
+    return BudgetError(
+        f"No {space} network fits {budget}: the smallest has {format_quantity('params', params)}, which are "
+        f"{format_quantity(budget.metric, params * per_param)} of weights alone. Raise --budget."
+    )
+
+
 def infeasible_together(space: str, budgets: Sequence[Budget]) -> BudgetError:
     """Returns the refusal of additive budgets of which each alone can be met."""
     return BudgetError(

@@ -93,7 +93,7 @@ BUDGETS = [
     ("12ms@gpu", "Unknown device 'gpu'", "use cpu, cuda"),
     ("8ms@cpu:threads=0", "threads of a setting", "got 0", "such as threads=2", "'8ms@cpu:threads=0'"),
     ("8ms@cpu@cuda", "one device or runtime", "'cpu@cuda'", "give one"),
-    ("200MB", "cannot be held to memory yet", UNITS),
+    ("1KB", "the smallest has", "of weights alone", "Raise --budget"),
     ("0GFLOPs", "'0GFLOPs'", "more than 0", UNITS),
     ("-1G", "'-1G'", "without a sign", UNITS),
     ("-1GFLOPs", "'-1GFLOPs'", "without a sign", UNITS),

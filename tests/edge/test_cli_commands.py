@@ -23,6 +23,8 @@ class Profile:
     latency: dict[str, Any] | None
     unsupported: dict[str, int]
     reasons: dict[str, str]
+    peak_memory_bytes: int
+    memory: dict[str, Any]
 
 
 PROFILE = Profile(
@@ -42,6 +44,8 @@ PROFILE = Profile(
     latency={"median_s": 0.0123, "iqr_s": 0.0004, "runs": 30, "warmup": 5, "setting": "cpu, float32"},
     unsupported={},
     reasons={},
+    peak_memory_bytes=121_680_000,
+    memory={"weights": 100_200_000, "activations": 21_480_000, "place": "stem", "dtype": "float32", "batch": 1},
 )
 
 

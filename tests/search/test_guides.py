@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 import nas
 from nas.architecture import Architecture
 from nas.budget import Budget
-from nas.budget_metrics import GAUGES, METRICS, Guide, Metric
+from nas.budget_metrics import METRICS, Guide, Metric
 from nas.costs import SpaceCosts
 from nas.costs.count_table import TABLE
 from nas.errors import BudgetError
@@ -25,51 +24,42 @@ SPACE = small_space()
 COUNTED = SpaceCosts(SPACE)
 
 
-def kind_of(config: Any) -> str:
-    return "stage" if hasattr(config, "layers") else "block"
-
-
 class Joules:
     """Energy that is not additive: a part per block, and a factor by the number of layers."""
 
     asked = 0
 
-    def measure(self, setting: Setting | None) -> Any:
-        assert setting is not None
-        scale = setting.batch
+    @classmethod
+    def measure(cls, architecture: Architecture, setting: Setting) -> float:
+        cls.asked += 1
+        cost = nas.cost(architecture)
+        layers = sum(len(stage.layers) for stage in architecture.stages)
+        return setting.batch * (cost.macs + 10 * cost.params) * (1 + 0.01 * layers)
 
-        def energy(architecture: Architecture) -> float:
-            Joules.asked += 1
-            cost = nas.cost(architecture)
-            layers = sum(len(stage.layers) for stage in architecture.stages)
-            return scale * (cost.macs + 10 * cost.params) * (1 + 0.01 * layers)
-
-        return energy
-
-    def guide(self, bound: float, setting: Setting | None) -> Guide:
-        assert setting is not None
-
+    @classmethod
+    def guide(cls, bound: float, setting: Setting) -> Guide:
         def part(config: Any, shape: Any) -> int:
-            counted = TABLE.stage(config, shape) if kind_of(config) == "stage" else TABLE.block(config, shape)
+            counted = TABLE.stage(config, shape) if hasattr(config, "layers") else TABLE.block(config, shape)
             return setting.batch * (counted.macs + 10 * counted.params)
 
-        return Guide(part=part, bound=int(bound), proves=True)
+        return Guide(part=part, bound=int(bound))
 
 
 if "joules" not in METRICS:
-    METRICS.add(Metric(name="joules", noun="energy", units={"joules": 1}, whole=False, on_device=True))
+    METRICS.add(
+        Metric(
+            name="joules",
+            noun="energy",
+            units={"joules": 1},
+            whole=False,
+            on_device=True,
+            measure=Joules.measure,
+            guide=Joules.guide,
+        )
+    )
 
 
-@pytest.fixture(autouse=True)
-def gauge() -> Iterator[None]:
-    assert not METRICS["joules"].searchable
-    GAUGES.add("joules", Joules())
-    Joules.asked = 0
-    yield
-    GAUGES.remove("joules")
-
-
-ENERGY = {point: Joules().measure(Setting())(SPACE.decode(point)) for point in listed(SPACE)}
+ENERGY = {point: Joules.measure(SPACE.decode(point), Setting()) for point in listed(SPACE)}
 
 
 def budget(share: float, setting: str = "cpu") -> Budget:

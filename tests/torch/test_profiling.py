@@ -127,8 +127,10 @@ def test_latency_is_measured_in_the_dtype_asked_for() -> None:
 def test_profile_is_plain_json() -> None:
     found = json.loads(json.dumps(profile(tiny(), latency=True, repeats=1).to_dict()))
     known = {"params", "macs", "resolution", "layout", "stages", "latency", "unsupported", "reasons"}
-    assert known == set(found)
+    assert known | {"peak_memory_bytes", "memory"} == set(found)
     assert isinstance(found["macs"], int)
+    assert found["peak_memory_bytes"] == found["memory"]["weights"] + found["memory"]["activations"]
+    assert profile(tiny(), batch_size=3).memory.activations > found["memory"]["activations"]
     assert found["stages"][0]["output"] == [8, 4, 4]
     assert profile(tiny()).to_dict()["latency"] is None
 
