@@ -14,7 +14,7 @@ from nas.latency.latency_table import LatencyTable
 from nas.machine import cache_folder
 from nas.registry import unknown
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=,+-]{0,99}", re.ASCII)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=,+-]{0,119}", re.ASCII)
 
 
 def devices_folder() -> Path:
