@@ -70,7 +70,7 @@ def occasion(networks: list[object], setting: Setting) -> dict[str, object]:
     """Latencies of networks, measured in batches, and the reference's median over these."""
     found = []
     for i in range(0, len(networks), BATCH):
-        found += measure_together(networks[i : i + BATCH], setting, blocks=5, most_spread=1.0)
+        found += measure_together(networks[i : i + BATCH], setting, blocks=5, most_spread=1e6)
     return {
         "seconds": np.array([each.median_s for each in found]),
         "reference_s": median(each.reference_s for each in found),

@@ -89,7 +89,8 @@ def calibrate(
     progress.start("calibrate", max(networks - len(measured), 0), "networks")
     failed = 0
     while len(measured) < networks and (clock() < until or len(measured) < 2 * BATCH):
-        chosen = choose(space, measured, random.Random(f"{seed}/{len(measured)}/{failed}"))
+        rng = random.Random(f"{seed}/{len(measured)}/{failed}")
+        chosen = choose(space, [each.architecture for each in measured], _rates(measured), rng)
         if len(chosen) < BATCH:
             break  # a space of so few networks is measured out
         try:
@@ -154,22 +155,20 @@ def model_of(
     )
 
 
-def choose(space: SearchSpace | None, measured: Sequence[Measured], rng: random.Random) -> list[Architecture]:
+def choose(
+    space: SearchSpace | None, known: Sequence[Architecture], rates: np.ndarray, rng: random.Random
+) -> list[Architecture]:
     """Returns the next batch: random networks, then the most telling ones; fewer where there are no more.
 
     Args:
-        measured: What is known already.
+        known: Networks chosen before.
+        rates: Seconds per unit of work, as far as known; only their proportions matter.
     """
-    known = {each.architecture for each in measured}
-    pool = [each for each in dict.fromkeys(_candidates(space, rng)) if each not in known]
+    taken = set(known)
+    pool = [each for each in dict.fromkeys(_candidates(space, rng)) if each not in taken]
     sampled, others = pool[:_RANDOM], pool[_RANDOM:]
-    blocks = {each: blocks_of(each) for each in (*known, *pool)}
-    fixed = [blocks[each] for each in (*(each.architecture for each in measured), *sampled)]
-    rates = PRIOR
-    if measured:
-        work = np.array([total_work(blocks[each.architecture]) for each in measured])
-        rates = fit_rates(work, np.array([each.latency_s for each in measured]))
-    picked = most_telling(fixed, [blocks[each] for each in others], rates, BATCH - _RANDOM)
+    fixed = [blocks_of(each) for each in (*known, *sampled)]
+    picked = most_telling(fixed, [blocks_of(each) for each in others], rates, BATCH - _RANDOM)
     return [*sampled, *(others[i] for i in picked)]
 
 
@@ -201,6 +200,13 @@ def _given(covariance: np.ndarray, index: int, noise: float) -> np.ndarray:
     """Returns the covariance once one of the networks is measured, but for noise."""
     column = covariance[:, index]
     return covariance - np.outer(column, column) / (column[index] + noise)
+
+
+def _rates(measured: Sequence[Measured]) -> np.ndarray:
+    if not measured:
+        return PRIOR
+    work = np.array([total_work(blocks_of(each.architecture)) for each in measured])
+    return fit_rates(work, np.array([each.latency_s for each in measured]))
 
 
 def _candidates(space: SearchSpace | None, rng: random.Random) -> list[Architecture]:

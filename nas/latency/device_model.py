@@ -186,9 +186,7 @@ def fit(
     return rates, fit_correction(known, np.log(measured / known.seconds))
 
 
-def predict_blocks(
-    rates: np.ndarray, correction: Correction, networks: Sequence[Sequence[BlockWork]]
-) -> np.ndarray:
+def predict_blocks(rates: np.ndarray, correction: Correction, networks: Sequence[Sequence[BlockWork]]) -> np.ndarray:
     """Returns the latencies of networks given as blocks, seconds, (n,)."""
     asked = Networks(networks, rates)
     return asked.seconds * np.exp(correction.predict(asked))
@@ -298,7 +296,5 @@ def _checked(file: _File) -> dict[str, Any]:
         networks=file.networks,
         errors={name: PredictionError(**msgspec.structs.asdict(each)) for name, each in file.errors.items()},
         rates=np.array(list(file.rates.values())),
-        correction=Correction(
-            scales=Scales(**scales), keys=tuple(read.keys), points=points, wholes=wholes, **numbers
-        ),
+        correction=Correction(scales=Scales(**scales), keys=tuple(read.keys), points=points, wholes=wholes, **numbers),
     )

@@ -36,10 +36,14 @@ class PredictionError:
         return asdict(self)
 
 
-def prediction_error(predicted: Sequence[float] | np.ndarray, measured: Sequence[float] | np.ndarray) -> PredictionError:
+def prediction_error(
+    predicted: Sequence[float] | np.ndarray, measured: Sequence[float] | np.ndarray
+) -> PredictionError:
     """Returns the errors of predictions; both are seconds, (n,)."""
     off = np.abs(np.asarray(predicted) / np.asarray(measured) - 1)
-    varied = len(off) > 2 and len(set(np.asarray(predicted).tolist())) > 1 and len(set(np.asarray(measured).tolist())) > 1
+    varied = (
+        len(off) > 2 and len(set(np.asarray(predicted).tolist())) > 1 and len(set(np.asarray(measured).tolist())) > 1
+    )
     return PredictionError(
         mape=float(off.mean()),
         within_5=float((off <= 0.05).mean()),

@@ -18,7 +18,9 @@ class DeviceOptions:
     setting: str | None = option(
         kind=Text("SETTING"), help="as in a budget: cpu:threads=2, onnxruntime, cuda:batch=32", group=_SETTING
     )
-    runtime: str | None = option(kind=Choice(lambda: tuple(RUNTIMES), "R"), help="what runs the networks", group=_SETTING)
+    runtime: str | None = option(
+        kind=Choice(lambda: tuple(RUNTIMES), "R"), help="what runs the networks", group=_SETTING
+    )
     device: str | None = option(kind=Text("D"), help="cpu, cuda, cuda:N or mps", default_help="cpu", group=_SETTING)
     threads: int | None = option(
         kind=Whole(1, MOST_THREADS, 2), help="CPU threads", default_help="one per core", group=_SETTING
@@ -35,7 +37,7 @@ class DeviceOptions:
         default_help="networks of the zoo",
         group=_MEASURING,
     )
-    networks: int = option(160, kind=Whole(16, 5000, 160), help="the most networks to measure", group=_MEASURING)
+    networks: int = option(160, kind=Whole(8, 5000, 160), help="the most networks to measure", group=_MEASURING)
     time: int = option(
         600,
         kind=Duration(1),
@@ -48,9 +50,7 @@ class DeviceOptions:
     recalibrate: bool = option(
         False, kind=Switch(), help="measure again where a calibration is there already", group=_MEASURING
     )
-    name: str | None = option(
-        kind=Text("NAME"), help="of an imported device", default_help="the table's", group=_TABLE
-    )
+    name: str | None = option(kind=Text("NAME"), help="of an imported device", default_help="the table's", group=_TABLE)
     column: str | None = option(
         kind=Text("COLUMN"),
         help="latency_s…, latency_ms… or images_per_s…",
@@ -58,7 +58,10 @@ class DeviceOptions:
         group=_TABLE,
     )
     network_column: str | None = option(
-        kind=Text("COLUMN"), help="zoo names or architecture.yaml paths", default_help="architecture or name", group=_TABLE
+        kind=Text("COLUMN"),
+        help="zoo names or architecture.yaml paths",
+        default_help="architecture or name",
+        group=_TABLE,
     )
     resolution_column: str | None = option(
         kind=Text("COLUMN"), help="pixels", default_help="benchmark_resolution, resolution, if there", group=_TABLE

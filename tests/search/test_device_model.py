@@ -10,7 +10,7 @@ import pytest
 from nas.errors import DataError, LatencyError
 from nas.latency import store
 from nas.latency.calibration import BATCH, calibrate, model_of
-from nas.latency.device_model import MODEL, Device, DeviceModel
+from nas.latency.device_model import Device, DeviceModel
 from nas.latency.features import COLUMNS, blocks_of, total_work
 from nas.latency.latency_table import LatencyTable, Measured, latency_column, measured_rows, read_json
 from nas.latency.model_error import prediction_error
