@@ -63,7 +63,7 @@ def bench() -> None:
             kept = record.undisturbed(i) or record.blocks[i]
             middle = quartiles([block.total for block in kept])[1]
             rows.append({"architecture": architectures[first + i], "latency_s": middle})
-        print(f"{len(rows)} of {len(runs)} networks measured", file=sys.stderr, flush=True)
+        sys.stderr.write(f"{len(rows)} of {len(runs)} networks measured\n")
     found = {
         "format": 1,
         "device": cpu_name(),
@@ -73,4 +73,4 @@ def bench() -> None:
         "space": SPACE,
         "networks": rows,
     }
-    print(json.dumps(found))
+    sys.stdout.write(json.dumps(found) + "\n")

@@ -35,7 +35,7 @@ NETWORKS = 160
 """Networks that a calibration measures at most."""
 MINUTES = 10.0
 MOST_SPREAD = 0.3
-"""The largest interquartile range of a network's blocks; the fit averages over noise, so more is let pass than usual."""
+"""The largest interquartile range of a network's blocks; a fit averages noise, so more than usual may pass."""
 _POOL = 150
 _RETRIES = 3
 """Batches in a row that may fail before a calibration gives up."""

@@ -283,18 +283,20 @@ def _checked(file: _File) -> dict[str, Any]:
         raise ValueError("the blocks of its correction need a key, a point and a weight each")
     if wholes.shape != (len(read.whole_weights), DIMENSIONS):
         raise ValueError("the networks of its correction need a point and a weight each")
-    numbers = dict(weights=np.array(read.weights), whole_weights=np.array(read.whole_weights))
+    numbers = {"weights": np.array(read.weights), "whole_weights": np.array(read.whole_weights)}
     if not all(np.isfinite(values).all() for values in (points, wholes, *numbers.values())):
         raise ValueError("the numbers of its correction must be finite")
     device = msgspec.structs.asdict(file.device)
-    return dict(
-        device=Device(**{**device, "setting": Setting.parse(file.device.setting)}),
-        space=file.space,
-        source=file.source,
-        created=file.created,
-        folded=file.folded,
-        networks=file.networks,
-        errors={name: PredictionError(**msgspec.structs.asdict(each)) for name, each in file.errors.items()},
-        rates=np.array(list(file.rates.values())),
-        correction=Correction(scales=Scales(**scales), keys=tuple(read.keys), points=points, wholes=wholes, **numbers),
-    )
+    return {
+        "device": Device(**{**device, "setting": Setting.parse(file.device.setting)}),
+        "space": file.space,
+        "source": file.source,
+        "created": file.created,
+        "folded": file.folded,
+        "networks": file.networks,
+        "errors": {name: PredictionError(**msgspec.structs.asdict(each)) for name, each in file.errors.items()},
+        "rates": np.array(list(file.rates.values())),
+        "correction": Correction(
+            scales=Scales(**scales), keys=tuple(read.keys), points=points, wholes=wholes, **numbers
+        ),
+    }

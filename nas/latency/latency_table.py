@@ -130,8 +130,8 @@ def measured_rows(
         where: Names the table in messages.
 
     Raises:
-        DataError: If a figure is missing, not finite or not positive, a network or the column's unit is unknown, a network
-            stands there twice, or there are too few.
+        DataError: If a figure is missing, not finite or not positive, a network or the column's unit is unknown,
+            a network stands there twice, or there are too few.
     """
     unit = next((unit for unit in (*_UNITS, *_RATES) if column.lower().startswith(unit)), None)
     if unit is None:
