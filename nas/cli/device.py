@@ -64,7 +64,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     for name in declared(DeviceOptions):
         if name in given and name not in _USES[action]:
             raise OptionError(f"nas device {action} does not use {flag(name)}: leave it out.")
-    if (target is None) == (action == "import") or (target is not None and action not in ("show", "import")):
+    if (target is None and action == "import") or (target is not None and action not in ("show", "import")):
         needs = "needs a table: a CSV or JSON file" if action == "import" else f"takes no name, but got {target!r}"
         raise OptionError(f"nas device {action} {needs}.")
     options = DeviceOptions(**{name: value for name, value in given.items() if name in declared(DeviceOptions)})
@@ -210,7 +210,8 @@ def _here(setting: Setting) -> Device:
     from nas.latency.runtimes import device_name, find_runtime
 
     setting = setting.resolved()
-    return Device(name=device_name(setting.device), runtime=find_runtime(setting).version(), setting=setting)
+    runtime = find_runtime(setting)  # says what is missing, before the device is asked for its name
+    return Device(name=device_name(setting.device), runtime=runtime.version(), setting=setting)
 
 
 def summary(model: DeviceModel) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from nas.setting import Setting
 from nas.spaces import SearchSpace
 from nas.version import __version__
 
-_CONSTANTS = dict.fromkeys(("SETTING", "SPACE", "VERSION", "NETWORKS"), bench.__name__)
+_CONSTANTS: dict[str, str] = dict.fromkeys(("SETTING", "SPACE", "VERSION", "NETWORKS"), bench.__name__)
 _PATTERN = 251
 _HEADER = '''"""Measures networks in this device's ONNX Runtime: python bench.py > latencies.json
 

@@ -44,11 +44,12 @@ def prediction_error(
     varied = (
         len(off) > 2 and len(set(np.asarray(predicted).tolist())) > 1 and len(set(np.asarray(measured).tolist())) > 1
     )
+    rank: Any = spearmanr(predicted, measured) if varied else None
     return PredictionError(
         mape=float(off.mean()),
         within_5=float((off <= 0.05).mean()),
         within_10=float((off <= 0.1).mean()),
-        spearman=float(spearmanr(predicted, measured).statistic) if varied else None,
+        spearman=float(rank.statistic) if varied else None,
         n=len(off),
     )
 
