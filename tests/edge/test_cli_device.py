@@ -1,4 +1,4 @@
-"""`nas device` at the command line: a published table becomes a model that is listed and shown, and bad input is refused."""
+"""`nas device` at the command line: a table becomes a model, which is listed and shown; bad input is refused."""
 
 import json
 
