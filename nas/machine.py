@@ -12,6 +12,22 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def cache_folder() -> Path:
+    """Returns the user's cache folder of this package: $NAS_CACHE, else where the platform keeps caches.
+
+    That is $XDG_CACHE_HOME, else ~/Library/Caches on macOS, %LOCALAPPDATA% on Windows, ~/.cache elsewhere.
+    """
+    own = os.environ.get("NAS_CACHE")
+    if own:
+        return Path(own)
+    root = os.environ.get("XDG_CACHE_HOME")
+    if not root and platform.system() == "Darwin":
+        root = str(Path.home() / "Library" / "Caches")
+    if not root and platform.system() == "Windows":
+        root = os.environ.get("LOCALAPPDATA")
+    return Path(root or Path.home() / ".cache") / "hybrid-nas"
+
+
 def cpu_name() -> str:
     """Returns the model of the CPU as the system names it, or else its architecture."""
     try:

@@ -26,6 +26,7 @@ COMMANDS = {
     "search": ("nas.cli.search", "search a space for the best networks within a budget (also: nas-search)"),
     "train": ("nas.cli.train", "train one network from scratch, or from given weights"),
     "profile": ("nas.cli.profile", "count a network's multiply-adds and parameters, and measure its latency"),
+    "device": ("nas.cli.device", "calibrate a latency model of a device, import one, or list them"),
     "spaces": ("nas.cli.spaces", "list the search spaces, or describe one"),
     "zoo": ("nas.cli.zoo", "list the named networks"),
     "rank": ("nas.cli.rank", "compare scores with known accuracies and with the baselines"),

@@ -21,6 +21,7 @@ from nas.architecture import Architecture, BlockConfig, BranchConfig, StageConfi
 from nas.budget import Cost
 from nas.costs.counter import Count, count
 from nas.errors import ArchitectureError
+from nas.machine import cache_folder
 from nas.networks.network import make_part
 from nas.ops import Shape
 from nas.strict_yaml import canonical_json
@@ -42,11 +43,8 @@ def source_hash() -> str:
 
 
 def cache_file() -> Path:
-    """Returns the file that keeps counts between runs: under $NAS_CACHE, else the user's cache folder."""
-    root = (
-        os.environ.get("NAS_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hybrid-nas"
-    )
-    return Path(root) / f"counts-{source_hash()}.json"
+    """Returns the file that keeps counts between runs, in the user's cache folder."""
+    return cache_folder() / f"counts-{source_hash()}.json"
 
 
 class CountTable:

@@ -13,7 +13,7 @@ from nas.budget import format_quantity
 from nas.costs import cost
 from nas.errors import ExportError
 from nas.export import standalone
-from nas.export.closure import Binding, Definition, gather
+from nas.export.closure import Binding, Definition, Gathered, gather
 from nas.networks.network import Network, resize_tables
 from nas.ops import OPS, normalize
 from nas.version import __version__
@@ -70,14 +70,30 @@ def standalone_source(
         constants += "\n# Pixels are scaled to [0, 1]; the network reads (pixels - MEAN) / STD, per channel.\n"
         constants += "\n".join(f"{name} = {literal(value, len(name) + 3)}" for name, value in prepared.items() if value)
     header = _header(architecture, trained_resolution, title)
-    body = f"{constants}\n\n\n{_definitions(gathered.definitions)}\n\n{RUN}"
+    what = ", ".join(sorted(kind.__name__ for kind in used))
+    return module_source(header, constants, gathered, RUN, what=what)
+
+
+def module_source(header: str, constants: str, gathered: Gathered, run: str, *, what: str) -> str:
+    """Returns a module of gathered source that runs by itself.
+
+    Args:
+        header: Its docstring and the comments below.
+        constants: Assignments that stand before the definitions.
+        run: What it does as a script.
+        what: Names what was gathered, for the message.
+
+    Raises:
+        ExportError: If it cannot be imported.
+    """
+    body = f"{constants}\n\n\n{_definitions(gathered.definitions)}\n\n{run}"
     source = f"{header}\n{_imports(gathered.imports)}\n\n{body}"
     if _runs(source):
         return source
     # Annotations that name what comes later, or what only type checkers import, must stay text.
     source = f"{header}\nfrom __future__ import annotations\n\n{_imports(gathered.imports)}\n\n{body}"
     if not _runs(source):
-        raise ExportError(f"The source of {', '.join(sorted(kind.__name__ for kind in used))} does not run by itself.")
+        raise ExportError(f"The source of {what} does not run by itself.")
     return source
 
 

@@ -19,10 +19,10 @@ from nas.ops.conv_feed_forward import ConvFeedForward
 from nas.ops.folding import identity_kernel, scale_and_shift, with_norm
 from nas.ops.head import Classifier
 
-Kind = TypeVar("Kind", bound=nn.Module)
+Deployed = TypeVar("Deployed", bound=nn.Module)
 
 
-def fold(network: Kind, *, norms: bool = True) -> Kind:
+def fold(network: Deployed, *, norms: bool = True) -> Deployed:
     """Returns a copy of a network for inference: branches become one convolution, norms part of the layers before them.
 
     The copy is in eval mode and gives the same output but for rounding. It no longer matches the network's
