@@ -105,7 +105,7 @@ def run_command(name: str, argv: Sequence[str], *, prog: str) -> int:
                 raise
             consoles[-1].error(
                 f"Out of memory ({str(fault)[-100:].strip() or 'no more can be had'}). Ask for less at once: a smaller "
-                "--batch-size, --train-resolution or --resolution."
+                "batch, --train-resolution or --resolution."
             )
             return 2
         finally:

@@ -4,22 +4,36 @@ from __future__ import annotations
 
 import argparse
 import textwrap
+from collections.abc import Mapping
 from typing import Any
 
 from nas.budget import format_quantity
 from nas.cli.console import Console, plain
 from nas.cli.drawing import has_blocks, stage_lines
 from nas.cli.parsing import reader
-from nas.options import SearchOptions, declared
-from nas.options.kinds import Device, Text, Whole
+from nas.errors import OptionError
+from nas.options import SearchOptions, declared, flag
+from nas.options.kinds import Choice, Text, Whole, one_of
+from nas.setting import DTYPE_BYTES, LARGEST_BATCH, MOST_THREADS, RUNTIMES, Setting
 
 DESCRIPTION = """\
-Count a network's multiply-adds and parameters, per stage and in total; with --latency, measure it here.
+Count a network's multiply-adds and parameters, per stage and in total; with --latency, measure it here, in turn
+with a reference workload, and by stage where the runtime has them apart.
 
   nas profile coatnet_0
-  nas profile runs/a/winners/1/architecture.yaml --latency --batch-size 16
+  nas profile runs/a/winners/1/architecture.yaml --latency --threads 1
+  nas profile coatnet_0 --latency onnxruntime:threads=2,batch=16
 
 Of the letters, C is a layer of convolutions alone, A one with attention and M one with a state-space model."""
+DEFAULT = str(Setting())
+# Of a setting, by their names there.
+PARTS = (
+    ("runtime", Choice(lambda: tuple(RUNTIMES), "R"), f"what runs it: {one_of(RUNTIMES)} (default: torch)"),
+    ("device", Text("D"), "cpu, cuda, cuda:N or mps (default: cpu)"),
+    ("threads", Whole(1, MOST_THREADS, 2), "CPU threads (default: one per core)"),
+    ("batch", Whole(1, LARGEST_BATCH, 16), "images of one inference (default: 1)"),
+    ("dtype", Choice(tuple(DTYPE_BYTES), "T"), f"of weights and images: {one_of(DTYPE_BYTES)} (default: float32)"),
+)
 # Columns of a line, and the most characters of a stage's blocks; --json has all of them.
 LINE, MOST_WORDS = 116, 240
 
@@ -34,26 +48,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="R",
         help="side of the square images",
     )
-    parser.add_argument("--latency", action="store_true", help="measure: median and interquartile range after warm-up")
-    parser.add_argument(
-        "--batch-size",
-        type=reader("batch_size", Whole(1, 65_536, 16)),
-        metavar="N",
-        help="images at once (default: 1)",
+    group = parser.add_argument_group("latency")
+    group.add_argument(
+        "--latency",
+        nargs="?",
+        const=DEFAULT,
+        type=reader("latency", Text()),
+        metavar="SETTING",
+        help="measure: median and interquartile range, here and in this setting, written as in a budget "
+        f"(default: {DEFAULT}), or by the options below",
     )
-    parser.add_argument(
-        "--threads",
-        type=reader("threads", declared(SearchOptions)["threads"].kind),
-        metavar="N",
-        help="CPU threads (default: 1)",
-    )
-    parser.add_argument(
-        "--device", type=reader("device", Device()), metavar="D", help="cpu, cuda, cuda:0, mps or auto (default: cpu)"
-    )
+    for name, kind, help in PARTS:
+        group.add_argument(flag(name), type=reader(name, kind), metavar=kind.metavar, help=help)
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
     given = dict(vars(args))
+    setting = read_setting(given)
     from nas.spaces import catalog
 
     catalog.find(given["config"], zoo=True)  # an unknown name answers before torch is imported
@@ -63,15 +74,14 @@ def run(args: argparse.Namespace, console: Console) -> None:
     architecture = load_architecture(given["config"])
     if "resolution" in given:
         architecture = architecture.at_resolution(given["resolution"])
-    found = plain(
-        profile(
-            architecture,
-            latency=given.get("latency", False),
-            batch_size=given.get("batch_size", 1),
-            threads=given.get("threads", 1),
-            device=given.get("device", "cpu"),
-        )
-    )
+    found = plain(profile(architecture))
+    if setting is not None:
+        from nas.latency import measure
+
+        latency = measure(architecture, setting, stages=True)
+        found |= latency.to_dict()
+        for stage in found["stages"]:
+            stage["latency_s"] = dict(latency.stages).get(stage["name"])
     network = {
         "name": given["config"],
         "digest": architecture.digest,
@@ -82,11 +92,31 @@ def run(args: argparse.Namespace, console: Console) -> None:
         console.say(line)
 
 
+def read_setting(given: Mapping[str, Any]) -> Setting | None:
+    """Returns the setting that the options give; None without --latency.
+
+    Raises:
+        OptionError: If they mean nothing, or do not go together.
+    """
+    parts = {name: given[name] for name, _, _ in PARTS if name in given}
+    first = flag(next(iter(parts), "latency"))
+    if "latency" not in given:
+        if parts:
+            raise OptionError(f"{first} is of a measurement: add --latency.")
+        return None
+    if not parts:
+        return Setting.parse(given["latency"])
+    if given["latency"] != DEFAULT:
+        raise OptionError(f"{first} and --latency {given['latency']} both say the setting: give one of them.")
+    return Setting(**parts)
+
+
 def profile_lines(network: dict[str, Any], found: dict[str, Any], *, blocks: bool = False) -> list[str]:
     """Returns the lines of a profile: the stages as a drawing, then the blocks of each."""
     side = network["resolution"]
     lines = [f"{network['name']} ({network['digest']}) at {side}x{side}", ""]
-    lines += stage_lines(found["stages"], found["macs"], found["params"], blocks=blocks)
+    timed = found.get("latency_s") if all(stage.get("latency_s") for stage in found["stages"]) else None
+    lines += stage_lines(found["stages"], found["macs"], found["params"], latency_s=timed, blocks=blocks)
     margin = max(len(stage["name"]) for stage in found["stages"]) + 2
     lines.append("")
     for stage in found["stages"]:
@@ -97,14 +127,24 @@ def profile_lines(network: dict[str, Any], found: dict[str, Any], *, blocks: boo
     lines += ["", f"{found['macs']:,} multiply-adds (what papers call FLOPs), {found['params']:,} parameters"]
     if found["unsupported"]:
         lines += textwrap.wrap(_not_counted(found["unsupported"], found["reasons"]), LINE, subsequent_indent="  ")
-    if found.get("latency"):
-        latency = found["latency"]
-        lines.append(
-            f"Latency {format_quantity('latency_s', latency['median_s'])} median, "
-            f"{format_quantity('latency_s', latency['iqr_s'])} interquartile range, "
-            f"{latency['runs']} runs after {latency['warmup']} to warm up; {latency['setting']}"
-        )
+    if "latency_s" in found:
+        lines += textwrap.wrap(_latency_words(found), LINE, subsequent_indent="  ", break_on_hyphens=False)
     return lines
+
+
+def _latency_words(found: Mapping[str, Any]) -> str:
+    """Returns what was measured, and how: "Latency 8.10 ms at cpu:threads=1: median of 15 blocks, …"."""
+    disturbed = f" ({found['disturbed']} more were disturbed)" if found["disturbed"] else ""
+    memory = found["peak_memory_bytes"]
+    median, iqr, reference = (
+        format_quantity("latency_s", found[key]) for key in ("latency_s", "latency_iqr_s", "reference_s")
+    )
+    return (
+        f"Latency {median} at {found['setting']}: median of {found['blocks']} blocks of {found['calls']} "
+        f"inferences{disturbed}, interquartile range {iqr}; reference workload {reference}; "
+        f"{found['runtime']} on {found['device']}"
+        + (f"; peak memory {format_quantity('memory_bytes', memory)}" if memory else "")
+    )
 
 
 def _not_counted(unsupported: dict[str, int], reasons: dict[str, str]) -> str:
