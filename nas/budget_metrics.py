@@ -192,7 +192,8 @@ METRICS.add(
         whole=False,
         any_case=False,
         on_device=True,
-        remedy="`nas profile CONFIG --latency` measures a network's latency",
+        measure="nas.latency.budgets:latency",
+        guide="nas.latency.budgets:guide",
     )
 )
 METRICS.add(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from nas.registry import unknown
 from nas.setting import Setting
 
 if TYPE_CHECKING:
-    from nas.latency.device_model import Device, DeviceModel
+    from nas.latency.device_model import DeviceModel
     from nas.spaces import SearchSpace
 
 DESCRIPTION = """\
@@ -107,10 +106,9 @@ def _show(target: str | None, options: DeviceOptions, console: Console) -> None:
 def _calibrate(target: str | None, options: DeviceOptions, console: Console) -> None:
     setting, space = _setting(options), _space(options)
     from nas.latency import store
-    from nas.latency.calibration import MOST_SPREAD, calibrate
-    from nas.latency.measuring import measure_together
+    from nas.latency.budgets import calibrate_here, device_here
 
-    device = _here(setting)
+    device = device_here(setting)
     name = store.model_name(device, space.name if space else "")
     found = None if options.recalibrate or not store.path_of(name).is_file() else store.load(name)
     if found is None:
@@ -119,12 +117,12 @@ def _calibrate(target: str | None, options: DeviceOptions, console: Console) -> 
             f"Measures up to {options.networks} networks at {device.setting} on {device.name}, "
             f"for {options.time / 60:g} minutes at most."
         )
-        found = calibrate(
+        found = calibrate_here(
+            setting,
             space,
-            device,
-            partial(measure_together, blocks=options.blocks, most_spread=MOST_SPREAD),
             minutes=options.time / 60,
             networks=options.networks,
+            blocks=options.blocks,
             seed=options.seed,
             progress=console.progress,
         )
@@ -202,16 +200,6 @@ def _space(options: DeviceOptions) -> SearchSpace | None:
     from nas.networks.loading import load_space
 
     return load_space(options.space)
-
-
-def _here(setting: Setting) -> Device:
-    """Returns what a setting is on this machine."""
-    from nas.latency.device_model import Device
-    from nas.latency.runtimes import device_name, find_runtime
-
-    setting = setting.resolved()
-    runtime = find_runtime(setting)  # says what is missing, before the device is asked for its name
-    return Device(name=device_name(setting.device), runtime=runtime.version(), setting=setting)
 
 
 def summary(model: DeviceModel) -> dict[str, Any]:

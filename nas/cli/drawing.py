@@ -13,11 +13,20 @@ from nas.cli.console import table
 LONGEST_RUN, BAR = 24, 20
 
 
-def stage_lines(stages: Sequence[Mapping[str, Any]], macs: int, params: int, *, blocks: bool = True) -> list[str]:
+def stage_lines(
+    stages: Sequence[Mapping[str, Any]],
+    macs: int,
+    params: int,
+    *,
+    latency_s: float | None = None,
+    blocks: bool = True,
+) -> list[str]:
     """Returns a drawing of the stages and their total.
 
     Args:
-        stages: Rows of a profile: `name`, `output`, `letter`, `depth`, `macs`, `params`.
+        stages: Rows of a profile: `name`, `output`, `letter`, `depth`, `macs`, `params`, and `latency_s` where the
+            stages were timed.
+        latency_s: Of the whole network, where the stages were timed.
         blocks: Whether to draw bars with block characters instead of `#`.
     """
     rows = []
@@ -38,6 +47,10 @@ def stage_lines(stages: Sequence[Mapping[str, Any]], macs: int, params: int, *, 
         )
     rows.append(["total", "", "", "", "", "", format_quantity("macs", macs), format_quantity("params", params)])
     header = ["", "map", "width", "layers", "share of the multiply-adds", "", "MACs", "params"]
+    if latency_s is not None:
+        header.append("latency")
+        times = [*(stage["latency_s"] for stage in stages), latency_s]
+        rows = [[*row, format_quantity("latency_s", seconds)] for row, seconds in zip(rows, times, strict=True)]
     return table(header, rows, left=(0, 3, 4))
 
 

@@ -106,7 +106,7 @@ def run_command(name: str, argv: Sequence[str], *, prog: str) -> int:
                 raise
             consoles[-1].error(
                 f"Out of memory ({str(fault)[-100:].strip() or 'no memory left'}). Use less memory at once: a smaller "
-                "--batch-size, --train-resolution or --resolution."
+                "batch, --train-resolution or --resolution."
             )
             return 2
         finally:

@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import argparse
 import textwrap
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from nas.budget import format_quantity
 from nas.cli.console import Console, plain
 from nas.cli.drawing import has_blocks, stage_lines
 from nas.cli.parsing import reader
-from nas.options import SearchOptions, declared
-from nas.options.kinds import Device, Text, Whole
+from nas.errors import OptionError
+from nas.options import SearchOptions, declared, flag
+from nas.options.device_options import DeviceOptions
+from nas.options.kinds import Text
+from nas.setting import Setting
+
+if TYPE_CHECKING:
+    from nas.architecture import Architecture
 
 DESCRIPTION = """\
-Count a network's multiply-adds and parameters, per stage and in total, and its peak memory; with --latency,
-measure that here.
+Count a network's multiply-adds and parameters, per stage and in total, and its peak memory; with --latency, measure
+it here, in turn with a reference workload, and by stage where the runtime allows.
 
   nas profile coatnet_0
-  nas profile runs/a/winners/1/architecture.yaml --latency --batch-size 16
+  nas profile runs/a/winners/1/architecture.yaml --latency --threads 1
+  nas profile coatnet_0 --latency onnxruntime:threads=2,batch=16
 
 Letters: C is a layer of convolutions only, A one with attention, M one with a state-space model."""
+DEFAULT = str(Setting())
+PARTS = ("runtime", "device", "threads", "batch", "dtype")
+"""Of a setting, by their names there; `nas device` has the same options."""
 # Columns of a line, and the characters after which a stage's blocks are cut off; --json has all of them.
 LINE, MOST_WORDS = 116, 240
 
@@ -35,26 +46,27 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="R",
         help="side of the square images",
     )
-    parser.add_argument("--latency", action="store_true", help="measure: median and interquartile range after warm-up")
-    parser.add_argument(
-        "--batch-size",
-        type=reader("batch_size", Whole(1, 65_536, 16)),
-        metavar="N",
-        help="images at once, of memory and latency (default: 1)",
+    group = parser.add_argument_group("latency")
+    group.add_argument(
+        "--latency",
+        nargs="?",
+        const=DEFAULT,
+        type=reader("latency", Text()),
+        metavar="SETTING",
+        help="measure: median and interquartile range, here and in this setting, written as in a budget "
+        f"(default: {DEFAULT}), or by the options below",
     )
-    parser.add_argument(
-        "--threads",
-        type=reader("threads", declared(SearchOptions)["threads"].kind),
-        metavar="N",
-        help="CPU threads (default: 1)",
-    )
-    parser.add_argument(
-        "--device", type=reader("device", Device()), metavar="D", help="cpu, cuda, cuda:0, mps or auto (default: cpu)"
-    )
+    for name in PARTS:
+        each = declared(DeviceOptions)[name]
+        default = f" (default: {each.default_help})" if each.default_help else ""
+        group.add_argument(
+            flag(name), type=reader(name, each.kind), metavar=each.kind.metavar, help=each.help + default
+        )
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
     given = dict(vars(args))
+    setting = read_setting(given)
     from nas.spaces import catalog
 
     catalog.find(given["config"], zoo=True)  # checks the name before torch is imported
@@ -64,15 +76,17 @@ def run(args: argparse.Namespace, console: Console) -> None:
     architecture = load_architecture(given["config"])
     if "resolution" in given:
         architecture = architecture.at_resolution(given["resolution"])
-    found = plain(
-        profile(
-            architecture,
-            latency=given.get("latency", False),
-            batch_size=given.get("batch_size", 1),
-            threads=given.get("threads", 1),
-            device=given.get("device", "cpu"),
-        )
-    )
+    of = setting or Setting()
+    found = plain(profile(architecture, dtype=of.dtype, batch=of.batch))
+    if setting is not None:
+        from nas.latency import measure
+
+        latency = measure(architecture, setting, stages=True)
+        found |= {**latency.to_dict(), "peak_memory_bytes": found["peak_memory_bytes"]}
+        found["latency_predicted_s"] = _predicted(architecture, latency.setting)
+        found["peak_memory_measured_bytes"] = latency.peak_memory_bytes
+        for stage in found["stages"]:
+            stage["latency_s"] = dict(latency.stages).get(stage["name"])
     network = {
         "name": given["config"],
         "digest": architecture.digest,
@@ -83,11 +97,39 @@ def run(args: argparse.Namespace, console: Console) -> None:
         console.say(line)
 
 
+def read_setting(given: Mapping[str, Any]) -> Setting | None:
+    """Returns the setting that the options give; None without --latency.
+
+    Raises:
+        OptionError: If they mean nothing, or do not go together.
+    """
+    parts = {name: given[name] for name in PARTS if name in given}
+    first = flag(next(iter(parts), "latency"))
+    if "latency" not in given:
+        if parts:
+            raise OptionError(f"{first} is of a measurement: add --latency.")
+        return None
+    if not parts:
+        return Setting.parse(given["latency"])
+    if given["latency"] != DEFAULT:
+        raise OptionError(f"{first} and --latency {given['latency']} both say the setting: give one of them.")
+    return Setting(**parts)
+
+
+def _predicted(architecture: Architecture, setting: Setting) -> float | None:
+    """Returns the latency that this device's model predicts, in seconds; None where the device is not calibrated."""
+    from nas.latency.budgets import model_here
+
+    model = model_here(setting)
+    return None if model is None else model.predict(architecture)
+
+
 def profile_lines(network: dict[str, Any], found: dict[str, Any], *, blocks: bool = False) -> list[str]:
     """Returns the lines of a profile: the stages as a drawing, then the blocks of each."""
     side = network["resolution"]
     lines = [f"{network['name']} ({network['digest']}) at {side}x{side}", ""]
-    lines += stage_lines(found["stages"], found["macs"], found["params"], blocks=blocks)
+    timed = found.get("latency_s") if all(stage.get("latency_s") for stage in found["stages"]) else None
+    lines += stage_lines(found["stages"], found["macs"], found["params"], latency_s=timed, blocks=blocks)
     margin = max(len(stage["name"]) for stage in found["stages"]) + 2
     lines.append("")
     for stage in found["stages"]:
@@ -99,13 +141,8 @@ def profile_lines(network: dict[str, Any], found: dict[str, Any], *, blocks: boo
     lines.append(_memory_line(found["memory"]))
     if found["unsupported"]:
         lines += textwrap.wrap(_not_counted(found["unsupported"], found["reasons"]), LINE, subsequent_indent="  ")
-    if found.get("latency"):
-        latency = found["latency"]
-        lines.append(
-            f"Latency {format_quantity('latency_s', latency['median_s'])} median, "
-            f"{format_quantity('latency_s', latency['iqr_s'])} interquartile range, "
-            f"{latency['runs']} runs after {latency['warmup']} to warm up; {latency['setting']}"
-        )
+    if "latency_s" in found:
+        lines += textwrap.wrap(_latency_words(found), LINE, subsequent_indent="  ", break_on_hyphens=False)
     return lines
 
 
@@ -118,6 +155,22 @@ def _memory_line(memory: dict[str, Any]) -> str:
     return (
         f"Peak memory {whole} in {memory['dtype']}: {weights} of weights, {activations} of tensors live at once "
         f"({memory['place']}, {images})"
+    )
+
+
+def _latency_words(found: Mapping[str, Any]) -> str:
+    """Returns what was measured, and how: "Latency 8.10 ms at cpu:threads=1: median of 15 blocks, …"."""
+    disturbed = f" ({found['disturbed']} more were disturbed)" if found["disturbed"] else ""
+    memory, predicted = found["peak_memory_measured_bytes"], found["latency_predicted_s"]
+    median, iqr, reference = (
+        format_quantity("latency_s", found[key]) for key in ("latency_s", "latency_iqr_s", "reference_s")
+    )
+    return (
+        f"Latency {median} at {found['setting']}: median of {found['blocks']} blocks of {found['calls']} "
+        f"inferences{disturbed}, interquartile range {iqr}; reference workload {reference}; "
+        f"{found['runtime']} on {found['device']}"
+        + (f"; peak memory {format_quantity('memory_bytes', memory)}" if memory else "")
+        + (f"; the device model predicts {format_quantity('latency_s', predicted)}" if predicted else "")
     )
 
 

@@ -1,14 +1,13 @@
-"""Costs of networks: exact multiply-adds and parameters, measured latency."""
+"""Costs of networks: exact multiply-adds and parameters."""
 
 from nas.costs.count_table import TABLE, cost, source_hash
 from nas.costs.memory import Memory, memory_use, peak_memory
-from nas.costs.profiling import Latency, Profile, StageRow, layout, profile
+from nas.costs.profiling import Profile, StageRow, layout, profile
 from nas.costs.space_costs import CostGraph, Option, SpaceCosts, misfit
 
 __all__ = [
     "TABLE",
     "CostGraph",
-    "Latency",
     "Memory",
     "Option",
     "Profile",

@@ -1,31 +1,19 @@
-"""Profile of one network: its costs, stage by stage, and its latency on this machine."""
+"""Profile of one network: its costs, stage by stage."""
 
 from __future__ import annotations
 
-import platform
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import groupby
-from pathlib import Path
 from typing import Any
-
-import torch
-from torch.utils.benchmark import Timer
 
 from nas.architecture import Architecture, BlockConfig, LayerConfig, StageConfig
 from nas.costs.count_table import TABLE
 from nas.costs.counter import Count, uncounted
 from nas.costs.memory import Memory, memory_use
-from nas.errors import OptionError
-from nas.networks.network import build
 from nas.ops import OPS
-from nas.options import check_device, check_whole
-from nas.registry import unknown
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-WARM_UP = 7
-SHORTEST_S, LONGEST_S = 0.2, 60.0
 # The width is at the end of the line, and only a stage's first layer has the stride; the rest is detail.
 UNSAID = ("bias", "eps", "momentum", "num_classes", "out_bias", "qkv_bias", "stride", "width")
 
@@ -54,25 +42,8 @@ class StageRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Latency:
-    """Latency of one forward pass of a whole batch, in seconds.
-
-    Attributes:
-        median_s, iqr_s: Median and interquartile range over the runs.
-        runs: Timed forward passes, after `warmup` that were not.
-        setting: Device, threads, dtype, batch and versions that it holds for.
-    """
-
-    median_s: float
-    iqr_s: float
-    runs: int
-    warmup: int
-    setting: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """Exact multiply-adds and parameters for one image at `resolution`; the latency where it was measured.
+    """Exact multiply-adds and parameters for one image at `resolution`.
 
     Attributes:
         unsupported: Calls of each aten op whose work is not in `macs`, by name.
@@ -89,7 +60,6 @@ class Profile:
     reasons: dict[str, str]
     peak_memory_bytes: int
     memory: Memory
-    latency: Latency | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the profile as plain JSON."""
@@ -99,36 +69,19 @@ class Profile:
         }
 
 
-def profile(
-    architecture: Architecture,
-    *,
-    latency: bool = False,
-    batch_size: int = 1,
-    threads: int = 1,
-    device: str = "cpu",
-    dtype: str = "float32",
-    repeats: int = 30,
-) -> Profile:
-    """Returns what a network costs per stage and, with `latency`, its latency on this machine.
+def profile(architecture: Architecture, *, dtype: str = "float32", batch: int = 1) -> Profile:
+    """Returns what a network costs per stage, counted at its own resolution; `nas.measure` gives its latency.
 
     Args:
-        architecture: Counted and timed at its own resolution.
-        batch_size, dtype: Of the peak memory and the latency.
-        threads, device, repeats: Of the latency; see `measure_latency`.
+        dtype, batch: Of the peak memory.
 
     Raises:
         ArchitectureError: If its stages do not fit one another.
-        OptionError: If an option of the latency is invalid, or there is no such device.
     """
     configs = [architecture.stem, *architecture.stages, architecture.head]
     counts = TABLE.architecture(architecture)
     rows = [_row(name, counted, config) for (name, counted), config in zip(counts, configs, strict=True)]
-    timed = None
-    if latency:
-        timed = measure_latency(
-            architecture, batch_size=batch_size, threads=threads, device=device, dtype=dtype, repeats=repeats
-        )
-    held = memory_use(architecture, dtype, batch_size)
+    held = memory_use(architecture, dtype, batch)
     unsupported: Counter[str] = Counter()
     for _, counted in counts:
         unsupported.update(dict(counted.unsupported))
@@ -142,58 +95,6 @@ def profile(
         reasons=_reasons(architecture, unsupported),
         peak_memory_bytes=held.peak,
         memory=held,
-        latency=timed,
-    )
-
-
-def measure_latency(
-    architecture: Architecture,
-    *,
-    batch_size: int = 1,
-    threads: int = 1,
-    device: str = "cpu",
-    dtype: str = "float32",
-    repeats: int = 30,
-) -> Latency:
-    """Measures forward passes of a freshly built network in eval and inference mode.
-
-    Weights do not change how long a pass takes, so fresh ones serve. Nothing is compiled and BatchNorm is not
-    folded into the convolutions: this is the network as `nas.build` gives it.
-
-    Args:
-        batch_size: Images per pass.
-        threads: CPU threads of torch during the measurement.
-        device: "cpu", "cuda", "cuda:N", "mps" or "auto".
-        dtype: "float32", "bfloat16" or "float16", of weights and images alike.
-        repeats: About how many passes to time; more where they are short, fewer where they would take over
-            a minute.
-
-    Raises:
-        OptionError: If one of these is invalid, or there is no such device.
-    """
-    check_whole("batch_size", batch_size, 1, 65_536, 16)
-    check_whole("threads", threads, 1, 1024, 2)
-    check_whole("repeats", repeats, 1, 1_000_000, 30)
-    if dtype not in DTYPES:
-        raise OptionError(unknown("value of --dtype", dtype, DTYPES))
-    place = _find_device(device)
-    size = architecture.input.resolution
-    network = build(architecture).to(place, DTYPES[dtype]).eval()
-    images = torch.zeros((batch_size, architecture.input.channels, size, size), device=place, dtype=DTYPES[dtype])
-    images = images.to(memory_format=torch.channels_last)
-    timer = Timer("network(images)", globals={"network": network, "images": images}, num_threads=threads)
-    with torch.inference_mode():
-        # Two passes unmeasured, then the rest of the warm-up measured as an estimate.
-        once = timer.timeit(WARM_UP - 2).mean
-        timed = timer.blocked_autorange(min_run_time=min(max(SHORTEST_S, repeats * once), LONGEST_S))
-    threaded = f"{threads} thread{'s' * (threads > 1)}, " if place.type == "cpu" else ""
-    return Latency(
-        median_s=timed.median,
-        iqr_s=timed.iqr,
-        runs=len(timed.times) * timed.number_per_run,
-        warmup=WARM_UP,
-        setting=f"{_device_name(place)}, {threaded}{dtype}, batch of {batch_size} at {size}x{size}, "
-        f"channels_last, eager torch {torch.__version__}, BatchNorm not folded",
     )
 
 
@@ -284,30 +185,3 @@ def _ops(blocks: Iterable[BlockConfig]) -> Iterator[str]:
         for _, value in block.params:
             values = value if isinstance(value, tuple) else (value,)
             waiting += [item for item in values if isinstance(item, BlockConfig)]
-
-
-def _find_device(name: str) -> torch.device:
-    check_device(name)
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    place = torch.device(name)
-    there = {
-        "cpu": 1,
-        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
-        "mps": int(torch.backends.mps.is_available()),
-    }[place.type]
-    if (place.index or 0) >= there:
-        raise OptionError(f"--device {name}: torch finds {there} {place.type} devices here. Use --device cpu.")
-    return place
-
-
-def _device_name(place: torch.device) -> str:
-    if place.type == "cuda":
-        return f"{place} ({torch.cuda.get_device_name(place)})"
-    model = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model)
-    except OSError:
-        pass
-    return f"{place} ({model})"

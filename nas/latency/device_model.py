@@ -15,10 +15,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from nas.architecture import Architecture, BlockConfig, BranchConfig
+from nas.architecture import Architecture, BlockConfig, BranchConfig, StageConfig
 from nas.errors import LatencyError, NasError
 from nas.latency.correction import DIMENSIONS, Correction, Networks, Scales, fit_correction
-from nas.latency.features import COLUMNS, BlockWork, block_work, blocks_of, total_work
+from nas.latency.features import COLUMNS, BlockWork, block_work, blocks_of, part_blocks, total_work
 from nas.latency.model_error import PredictionError, baseline_predictions, prediction_error
 from nas.latency.work_model import fit_rates
 from nas.ops import Shape
@@ -112,6 +112,15 @@ class DeviceModel:
         """
         networks = Networks([[block_work(config, shape, folded=self.folded)]], self.rates)
         return float(networks.seconds[0] * np.exp(self.correction.blocks(networks)[0]))
+
+    def predict_part(self, config: BlockConfig | StageConfig, shape: Shape) -> float:
+        """Returns the sum of `predict_block` over a stem, a head, or all blocks of a stage, seconds.
+
+        Args:
+            shape: Of its input.
+        """
+        found = Networks([part_blocks(config, shape, folded=self.folded)], self.rates)
+        return float(found.seconds[0] * (found.shares[0] @ np.exp(self.correction.blocks(found))))
 
     def check(self, device: Device, name: str) -> None:
         """Checks that the model holds for a device.

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nas.architecture import Architecture, BlockConfig, BranchConfig
+from nas.architecture import Architecture, BlockConfig, BranchConfig, StageConfig
 from nas.costs.aten_ops import NO_MULTIPLY_ADDS, aten_op
 from nas.costs.count_table import count_key
 from nas.errors import ArchitectureError
@@ -119,11 +119,24 @@ def blocks_of(architecture: Architecture, *, folded: bool = True) -> list[BlockW
         ArchitectureError: If its stages do not fit one another.
     """
     size = architecture.input.resolution
-    shape, found = Shape(architecture.input.channels, size, size), []
-    for part in _parts(architecture):
-        block, shape = _counted(part, shape, folded)
-        found.append(block)
+    shape, found = Shape(architecture.input.channels, size, size), list[BlockWork]()
+    for part in (architecture.stem, *architecture.stages, architecture.head):
+        blocks, shape = _walk(part, shape, folded)
+        found += blocks
     return found
+
+
+def part_blocks(part: BlockConfig | StageConfig, shape: Shape, *, folded: bool = True) -> list[BlockWork]:
+    """Returns the work of every block of a stem, a stage or a head, whose input has this shape."""
+    return _walk(part, shape, folded)[0]
+
+
+def _walk(part: BlockConfig | StageConfig, shape: Shape, folded: bool) -> tuple[list[BlockWork], Shape]:
+    found: list[BlockWork] = []
+    for each in _blocks(part):
+        block, shape = _counted(each, shape, folded)
+        found.append(block)
+    return found, shape
 
 
 def total_work(blocks: Iterable[BlockWork]) -> np.ndarray:
@@ -131,14 +144,14 @@ def total_work(blocks: Iterable[BlockWork]) -> np.ndarray:
     return np.sum([block.work for block in blocks], axis=0)
 
 
-def _parts(architecture: Architecture) -> Iterator[BlockConfig | BranchConfig]:
-    yield architecture.stem
-    for stage in architecture.stages:
-        if stage.transition is not None:
-            yield stage.transition
-        for layer in stage.layers:
-            yield from layer.branches
-    yield architecture.head
+def _blocks(part: BlockConfig | StageConfig) -> Iterator[BlockConfig | BranchConfig]:
+    if not isinstance(part, StageConfig):
+        yield part
+        return
+    if part.transition is not None:
+        yield part.transition
+    for layer in part.layers:
+        yield from layer.branches
 
 
 @lru_cache(maxsize=200_000)

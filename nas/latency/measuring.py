@@ -53,7 +53,7 @@ class Latency:
     peak_memory_bytes: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns plain JSON, the figures named as in a `nas.Cost`."""
+        """Returns plain JSON without the stages, the figures named as in a `nas.Cost`."""
         return {
             "latency_s": self.median_s,
             "latency_iqr_s": self.iqr_s,
@@ -65,7 +65,6 @@ class Latency:
             "disturbed": self.disturbed,
             "calls": self.calls,
             "reference_s": self.reference_s,
-            "stages_s": dict(self.stages),
         }
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
@@ -225,20 +226,16 @@ class OpenVino(Runtime):
 
     def version(self) -> str:
         """Returns the version of OpenVINO."""
-        import openvino
-
-        return f"openvino {openvino.__version__}"
+        return f"openvino {import_module('openvino').__version__}"
 
     def prepare(self, network: nn.Module, images: torch.Tensor, setting: Setting) -> Callable[[], object]:
         """Returns a compiled model's request; in a dtype but float32 as OpenVINO converts to it."""
-        import openvino
-
         hints = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": setting.threads,
             "INFERENCE_PRECISION_HINT": {"float32": "f32", "float16": "f16", "bfloat16": "bf16"}[setting.dtype],
         }
-        core = openvino.Core()
+        core = import_module("openvino").Core()
         with _onnx_file(network, images, replace(setting, dtype="float32")) as path:
             try:
                 model = core.read_model(path)

@@ -16,6 +16,7 @@ from nas.costs import TABLE, misfit
 from nas.data import Dataset, Source, open_data
 from nas.errors import OptionError
 from nas.jobs.backend import Backend, InThisProcess
+from nas.latency.budgets import hold, restore
 from nas.machine import available_cores
 from nas.methods.protocol.context import Context
 from nas.methods.protocol.manifest import (
@@ -157,6 +158,7 @@ class SearchPipeline:
     sampler: BudgetSampler
     portfolio: dict[str, Architecture]
     cautions: list[str]
+    device_models: dict[str, str]
     dataset: Dataset
 
     def __init__(
@@ -190,6 +192,7 @@ class SearchPipeline:
             "cautions": self.cautions,
             "portfolio": {name: each.to_dict() for name, each in self.portfolio.items()},
             "method": self.method.facts(),
+            "device_models": self.device_models,
             "disk_bytes": needed,
             "workers": self.backend.facts(),
         }
@@ -218,6 +221,7 @@ class SearchPipeline:
         self.space = space.adapted(
             resolution=options.resolution, channels=source.info.channels, num_classes=source.info.num_classes
         )
+        self.device_models = hold(self.budgets, self.space, seed=options.seed, progress=self.progress)
         self.sampler = method.set_up(self.space, self.budgets, options)
         self.plan = make_plan(
             options,
@@ -251,6 +255,7 @@ class SearchPipeline:
         self.space = replace(self.space, presets=()).adapted(
             resolution=self.plan.resolution, channels=source.info.channels, num_classes=source.info.num_classes
         )
+        restore(manifest.get("device_models", {}), str(run.path))
         trained = method.phase is None or is_finished(run, method.phase)
         self.sampler = method.restore(run, self.plan, options, self.space, self.budgets, trained=trained)
         self.cautions = manifest.get("cautions", [])

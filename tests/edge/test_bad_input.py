@@ -85,7 +85,16 @@ NUMBERS = [
     ),
     ("export run --rank 0", "--rank must be a whole number", "got 0"),
     ("train coatnet_0 --epochs 0", "--epochs must be", "got 0"),
-    ("profile coatnet_0 --batch-size 0", "--batch-size must be", "got 0"),
+    ("profile coatnet_0 --latency --batch 0", "--batch must be", "got 0"),
+    ("profile coatnet_0 --latency cpu:threads=0", "threads of a setting must be", "got 0", "threads=2"),
+    ("profile coatnet_0 --latency gpu", "Unknown device 'gpu'", "use cpu, cuda"),
+    ("profile coatnet_0 --latency cpu@cuda", "one device or runtime", "give one"),
+    ("profile coatnet_0 --latency --runtime onnx-runtime", "did you mean 'onnxruntime'"),
+    ("profile coatnet_0 --latency --device cuda --threads 2", "those of a CPU", "leave them out"),
+    ("profile coatnet_0 --latency cuda --threads 2", "both say the setting", "give one"),
+    ("profile coatnet_0 --threads 2", "--threads is of a measurement", "add --latency"),
+    ("profile coatnet_0 --latency cuda:77", "finds", "cuda devices here", "Use cpu"),
+    ("profile coatnet_0 --latency cpu:dtype=int8", "torch computes in float32", "use one of these"),
 ]
 BUDGETS = [
     ("12ms", "12ms", "cannot be held to latency yet", UNITS, "nas profile CONFIG --latency"),
@@ -314,12 +323,12 @@ def test_a_process_of_its_own_complains_alike(home: Path, capsys: pytest.Capture
 def test_what_does_not_fit_the_memory_is_told_in_one_line(
     fault: Exception, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def profile(*_: object, **__: object) -> None:
+    def measure(*_: object, **__: object) -> None:
         raise fault
 
-    monkeypatch.setattr("nas.costs.profile", profile)
-    words = ["profile", "coatnet_0", "--latency", "--batch-size", "65536"]
-    told(complaint(words, home, capsys), "Out of memory", "9 TiB", "a smaller --batch-size")
+    monkeypatch.setattr("nas.latency.measure", measure)
+    words = ["profile", "coatnet_0", "--latency", "--batch", "65536"]
+    told(complaint(words, home, capsys), "Out of memory", "9 TiB", "a smaller batch")
 
 
 def test_nothing_was_executed_and_nothing_left_behind(home: Path) -> None:

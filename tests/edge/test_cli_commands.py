@@ -13,6 +13,7 @@ import pytest
 
 from nas.cli.main import main
 from nas.run import Run
+from nas.setting import Setting
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,6 @@ class Profile:
     params: int
     macs: int
     stages: list[dict[str, Any]]
-    latency: dict[str, Any] | None
     unsupported: dict[str, int]
     reasons: dict[str, str]
     peak_memory_bytes: int
@@ -41,7 +41,6 @@ PROFILE = Profile(
             "depth": 0,
         }
     ],
-    latency={"median_s": 0.0123, "iqr_s": 0.0004, "runs": 30, "warmup": 5, "setting": "cpu, float32"},
     unsupported={},
     reasons={},
     peak_memory_bytes=121_680_000,
@@ -141,42 +140,88 @@ def test_long_runs_of_layers_are_counted_and_bars_can_be_plain() -> None:
     assert bar(0.13, blocks=True) == "██▋"
 
 
-def test_profile_hands_its_options_over(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    calls: list[dict[str, Any]] = []
+@dataclass(frozen=True)
+class Latency:
+    stages: tuple[tuple[str, float], ...] = (("stem", 0.0042),)
 
-    def profile(architecture: Any, **given: Any) -> Profile:
-        calls.append({"resolution": architecture.input.resolution, **given})
-        return PROFILE
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "latency_s": 0.0123,
+            "latency_iqr_s": 0.0004,
+            "peak_memory_bytes": 98_000_000,
+            "setting": "cpu:threads=2",
+            "runtime": "torch 3.0",
+            "device": "Model T",
+            "blocks": 15,
+            "disturbed": 2,
+            "calls": 7,
+            "reference_s": 0.005,
+        }
 
-    put(monkeypatch, "nas.costs", profile=profile)
-    words = [
-        "profile",
-        "coatnet_0",
-        "--resolution",
-        "160",
-        "--latency",
-        "--batch-size",
-        "1",
-        "--threads",
-        "2",
-    ]
+
+def measured(monkeypatch: pytest.MonkeyPatch, latency: Latency) -> list[tuple[Any, ...]]:
+    """The calls of a measurement that is made up."""
+    calls: list[tuple[Any, ...]] = []
+
+    def measure(architecture: Any, setting: Setting, **given: Any) -> Latency:
+        calls.append((architecture.input.resolution, str(setting), given))
+        return latency
+
+    put(monkeypatch, "nas.costs", profile=lambda architecture: PROFILE)
+    put(monkeypatch, "nas.latency", measure=measure)
+    return calls
+
+
+def test_profile_measures_and_prints(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    calls = measured(monkeypatch, Latency())
+    words = ["profile", "coatnet_0", "--resolution", "160", "--latency", "--threads", "2"]
     assert main([*words, "--json"]) == 0
-    assert calls == [{"resolution": 160, "latency": True, "batch_size": 1, "threads": 2, "device": "cpu"}]
+    assert calls == [(160, "cpu:threads=2", {"stages": True})]
     document = json.loads(capsys.readouterr().out)
     assert (document["params"], document["macs"]) == (25_036_948, 4_142_000_000)
     assert document["stages"][0]["output"] == [64, 112, 112]
+    assert document["stages"][0]["latency_s"] == 0.0042
+    measures = ("latency_s", "latency_iqr_s", "peak_memory_bytes", "setting")
+    assert [document[key] for key in measures] == [0.0123, 0.0004, 98_000_000, "cpu:threads=2"]
     assert main(words) == 0
-    out = capsys.readouterr().out
+    out = " ".join(capsys.readouterr().out.split())
     for told in (
         "112x112",
         "conv_stem, width 64",
         "100.0 %",
         "4.14 GMACs",
         "25,036,948 parameters",
-        "12.30 ms median",
-        "cpu, float32",
+        "38.85 K params 4.20 ms",
+        "Latency 12.30 ms at cpu:threads=2: median of 15 blocks of 7 inferences (2 more were disturbed)",
+        "interquartile range 400.00 us; reference workload 5.00 ms; torch 3.0 on Model T; peak memory 98.00 MB",
     ):
         assert told in out
+
+
+def test_stages_that_a_runtime_does_not_have_apart_have_no_column(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured(monkeypatch, Latency(stages=()))
+    words = ["profile", "coatnet_0", "--latency", "onnxruntime:threads=2"]
+    assert main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["stages"][0]["latency_s"] is None
+    assert main(words) == 0
+    assert " latency" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "setting"),
+    [
+        ("--latency", "cpu"),
+        ("--latency cuda:1:batch=32,dtype=float16", "cuda:1:batch=32,dtype=float16"),
+        ("--latency --runtime onnxruntime --threads 2 --batch 4", "onnxruntime:threads=2,batch=4"),
+        ("--latency --device cuda --dtype bfloat16", "cuda:dtype=bfloat16"),
+    ],
+)
+def test_setting_is_one_text_or_options(words: str, setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = measured(monkeypatch, Latency())
+    assert main(["profile", "coatnet_0", *words.split()]) == 0
+    assert [call[1] for call in calls] == [setting]
 
 
 def test_train_hands_its_options_over(

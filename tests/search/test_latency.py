@@ -201,7 +201,7 @@ def test_latency_says_what_it_holds_for_and_leaves_torch_as_it_was() -> None:
     assert latency.peak_memory_bytes is None
     plain = json.loads(json.dumps(latency.to_dict()))
     assert plain["setting"] == "cpu:threads=1,batch=2"
-    assert {"latency_s", "latency_iqr_s", "peak_memory_bytes", "reference_s", "stages_s"} <= set(plain)
+    assert {"latency_s", "latency_iqr_s", "peak_memory_bytes", "reference_s"} <= set(plain)
 
 
 @pytest.mark.usefixtures("steady")

@@ -1,17 +1,13 @@
-"""`nas.costs.profile`: exact counts per stage, words for people, latency as it was measured."""
+"""`nas.costs.profile`: exact counts per stage, words for people."""
 
 from __future__ import annotations
 
 import json
 import random
 
-import pytest
-import torch
-
 import nas
 from nas.architecture import Architecture
 from nas.costs import layout, profile
-from nas.errors import OptionError
 from nas.ops import normalize
 
 TRANSFORMER = [
@@ -104,52 +100,14 @@ def test_attention_inside_a_serial_block_makes_a_stage_an_attention_stage() -> N
     assert layout(Architecture.from_dict(data)) == "A"
 
 
-def test_latency_says_what_was_measured_and_leaves_the_threads_as_they_were() -> None:
-    before = torch.get_num_threads()
-    found = profile(tiny(), latency=True, batch_size=2, threads=1, repeats=5)
-    assert torch.get_num_threads() == before
-    latency = found.latency
-    assert latency is not None
-    assert latency.median_s > 0
-    assert latency.iqr_s >= 0
-    assert latency.runs >= 5
-    assert latency.warmup > 0
-    for words in ("cpu", "1 thread,", "float32", "batch of 2 at 8x8", "channels_last", "BatchNorm not folded"):
-        assert words in latency.setting
-
-
-def test_latency_is_measured_in_the_dtype_asked_for() -> None:
-    latency = profile(tiny(), latency=True, dtype="bfloat16", repeats=1).latency
-    assert latency is not None
-    assert "bfloat16" in latency.setting
-
-
 def test_profile_is_plain_json() -> None:
-    found = json.loads(json.dumps(profile(tiny(), latency=True, repeats=1).to_dict()))
-    known = {"params", "macs", "resolution", "layout", "stages", "latency", "unsupported", "reasons"}
+    found = json.loads(json.dumps(profile(tiny()).to_dict()))
+    known = {"params", "macs", "resolution", "layout", "stages", "unsupported", "reasons"}
     assert known | {"peak_memory_bytes", "memory"} == set(found)
     assert isinstance(found["macs"], int)
     assert found["peak_memory_bytes"] == found["memory"]["weights"] + found["memory"]["activations"]
     assert profile(tiny(), batch_size=3).memory.activations > found["memory"]["activations"]
     assert found["stages"][0]["output"] == [8, 4, 4]
-    assert profile(tiny()).to_dict()["latency"] is None
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"dtype": "floot32"}, "did you mean 'float32'"),
-        ({"device": "cpuu"}, "did you mean 'cpu'"),
-        ({"batch_size": 0}, "--batch-size"),
-        ({"threads": 0}, "--threads"),
-        ({"repeats": -1}, "--repeats"),
-        ({"device": "cuda:99"}, "Use --device cpu"),
-    ],
-)
-def test_options_that_mean_nothing_are_refused_in_one_line(options: dict[str, object], words: str) -> None:
-    with pytest.raises(OptionError, match=words) as caught:
-        profile(tiny(), latency=True, **options)  # type: ignore[arg-type]
-    assert "\n" not in str(caught.value)
 
 
 def test_what_a_bottleneck_or_a_branch_inside_a_block_is_about_is_said() -> None:

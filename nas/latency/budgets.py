@@ -1,0 +1,162 @@
+"""Latency budgets: the device model that holds a search to a latency, calibrated where there is none yet.
+
+Every process has one model per setting at a time: `hold` finds or makes it before a search samples, `restore` puts that
+of a stopped run in its place, so that a resumed search sees the same predictions whatever was calibrated since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache, partial
+
+from nas.architecture import Architecture, BlockConfig, StageConfig
+from nas.budget import Budget
+from nas.budget_metrics import Guide
+from nas.errors import LatencyError
+from nas.latency import store
+from nas.latency.calibration import MOST_SPREAD, calibrate
+from nas.latency.device_model import Device, DeviceModel
+from nas.latency.measuring import measure_together
+from nas.latency.runtimes import device_name, find_runtime
+from nas.ops import Shape
+from nas.progress import Progress
+from nas.setting import Setting
+from nas.spaces import SearchSpace
+
+METRIC = "latency_s"
+MARGIN = 1.1
+"""How far a network may be faster than the sum of its blocks says, for the tables that guide sampling."""
+MINUTES, BLOCKS = 4.0, 5
+"""How long a calibration that a search makes by itself measures at most, and the blocks of each network."""
+
+_held: dict[Setting, DeviceModel] = {}
+
+
+def device_here(setting: Setting) -> Device:
+    """Returns what a setting is on this machine.
+
+    Raises:
+        OptionError: If its device or runtime is not there, with what to install.
+    """
+    setting = setting.resolved()
+    runtime = find_runtime(setting)  # says what is missing, before the device is asked for its name
+    return Device(name=device_name(setting.device), runtime=runtime.version(), setting=setting)
+
+
+def model_here(setting: Setting, space: str = "") -> DeviceModel | None:
+    """Returns this device's model in a setting, of a space or of the zoo; None where it is not calibrated.
+
+    Raises:
+        LatencyError: If the model is of other versions, with the differences, or its file is damaged.
+    """
+    held = _held.get(setting.resolved())
+    return held if held is not None else store.find(device_here(setting), space)
+
+
+def calibrate_here(
+    setting: Setting, space: SearchSpace | None, *, minutes: float, networks: int, blocks: int, seed: int,
+    progress: Progress,
+) -> DeviceModel:  # fmt: skip
+    """Measures networks of a space (of the zoo where it is None) on this machine and fits a model to them.
+
+    Raises:
+        LatencyError: If the machine is too noisy.
+        OptionError: If the device or runtime is not there.
+    """
+    return calibrate(
+        space,
+        device_here(setting),
+        partial(measure_together, blocks=blocks, most_spread=MOST_SPREAD),
+        minutes=minutes,
+        networks=networks,
+        seed=seed,
+        progress=progress,
+    )
+
+
+def hold(budgets: Sequence[Budget], space: SearchSpace, *, seed: int, progress: Progress) -> dict[str, str]:
+    """Finds or makes the model of the budget on latency, if there is one, and holds this process to it.
+
+    Returns:
+        Its text by its setting, to be kept with a run; empty without such a budget.
+
+    Raises:
+        LatencyError: If the machine is too noisy to calibrate, or the model there is of other versions.
+        OptionError: If the device or runtime is not there.
+    """
+    texts: dict[str, str] = {}
+    for budget in budgets:
+        if budget.metric != METRIC or budget.setting is None:
+            continue
+        setting = budget.setting.resolved()
+        model = model_here(setting, space.name)
+        if model is None:
+            progress.note(
+                f"{setting} is not calibrated for {space.name} on this device: measuring networks for about "
+                f"{MINUTES:.0f} minutes first, once (nas device calibrate --space {space.name} --setting {setting})"
+            )
+            model = calibrate_here(
+                setting, space, minutes=MINUTES, networks=96, blocks=BLOCKS, seed=seed, progress=progress
+            )
+        error = model.error
+        progress.note(
+            f"Latencies at {setting} by a model of {model.networks} networks: its error on networks left out is "
+            f"{error.mape:.1%} (mean), {error.within_10:.0%} within 10 %; finalists are measured"
+        )
+        _hold(setting, model)
+        texts[str(setting)] = model.to_json()
+    return texts
+
+
+def restore(texts: Mapping[str, str], where: str) -> None:
+    """Holds this process to the models of a stopped run.
+
+    Raises:
+        LatencyError: If one is damaged.
+    """
+    for setting, text in texts.items():
+        _hold(Setting.parse(setting), DeviceModel.from_json(text, where))
+
+
+def latency(architecture: Architecture, setting: Setting) -> float:
+    """Returns the predicted latency of one inference of a whole batch, seconds.
+
+    Raises:
+        LatencyError: If no model is held or kept for the setting.
+    """
+    return _latency(architecture, setting.resolved())
+
+
+def guide(bound: float, setting: Setting) -> Guide:
+    """Returns the sum of predicted blocks, in nanoseconds, that tables are made of.
+
+    Raises:
+        LatencyError: As `latency`.
+    """
+    model = _model(setting.resolved())
+
+    def part(config: BlockConfig | StageConfig, shape: Shape) -> int:
+        return round(1e9 * model.predict_part(config, shape))
+
+    return Guide(part=part, bound=int(1e9 * bound * MARGIN))
+
+
+def _hold(setting: Setting, model: DeviceModel) -> None:
+    _held[setting] = model
+    _latency.cache_clear()
+
+
+@lru_cache(maxsize=100_000)
+def _latency(architecture: Architecture, setting: Setting) -> float:
+    return _model(setting).predict(architecture)
+
+
+def _model(setting: Setting) -> DeviceModel:
+    model = model_here(setting)
+    if model is None:
+        raise LatencyError(
+            f"{setting} is not calibrated on this device: run nas device calibrate --setting {setting}, "
+            "or pass --space S with the space that you search."
+        )
+    _held[setting] = model
+    return model
