@@ -106,7 +106,7 @@ def test_profile_is_plain_json() -> None:
     assert known | {"peak_memory_bytes", "memory"} == set(found)
     assert isinstance(found["macs"], int)
     assert found["peak_memory_bytes"] == found["memory"]["weights"] + found["memory"]["activations"]
-    assert profile(tiny(), batch_size=3).memory.activations > found["memory"]["activations"]
+    assert profile(tiny(), batch=3).memory.activations > found["memory"]["activations"]
     assert found["stages"][0]["output"] == [8, 4, 4]
 
 
