@@ -87,6 +87,10 @@ def nwot(probed: Probed) -> float:
 
     The pattern is the sign of the input of every nonlinearity that the op library has, of smooth and saturating ones
     (GELU, SiLU, squared ReLU, sigmoid, …) as of ReLU.
+
+    The paper's determinant is 0 where images share a pattern, such as doubles in the data or blank frames. Then it is
+    the pseudo-determinant, the product of the eigenvalues that are not 0: that of the kernel without the doubles, but
+    for a constant that is the same for every network. Of a kernel that is not singular the two are one.
     """
     network, images = probed.network, probed.probe.images
     count = len(images)
@@ -99,7 +103,11 @@ def nwot(probed: Probed) -> float:
 
     with NonlinearityInputs(note), torch.no_grad():
         network.train()(images)
-    return torch.linalg.slogdet(kernel).logabsdet.item()
+    values = torch.linalg.eigvalsh(kernel)
+    # 0 within the usual tolerance of a rank (torch.linalg.matrix_rank). Two patterns that differ in one sign have the
+    # eigenvalue 1, far above it, so that the logarithm of a kernel grows from 0 on as patterns part.
+    values = values[values > count * torch.finfo(values.dtype).eps * values.abs().max()]
+    return values.log().sum().item() if len(values) else -math.inf
 
 
 @PROXIES.register("zen")
