@@ -71,15 +71,15 @@ def run(args: argparse.Namespace, console: Console) -> None:
         return
     from nas.executors import open_backend
     from nas.pipeline.search import search
-    from nas.run import default_folder
+    from nas.run import out_folder
 
-    folder = Path(options.out) if options.out is not None else default_folder(space.name)
-    options = replace(options, out=str(folder))
-    console.run = folder
-    with open_backend(options, console.progress) as backend:
-        found = search(
-            space, budgets=budgets, data=options.data, options=options, progress=console.progress, backend=backend
-        )
+    with out_folder(options.out, space.name) as folder:
+        options = replace(options, out=str(folder))
+        console.run = folder
+        with open_backend(options, console.progress) as backend:
+            found = search(
+                space, budgets=budgets, data=options.data, options=options, progress=console.progress, backend=backend
+            )
     _show(found, console)
 
 

@@ -42,7 +42,7 @@ from nas.pipeline.plan import make_plan, training_images, typical_cost
 from nas.pipeline.plan_summary import plan_summary
 from nas.pipeline.portfolio import choose_finalists, portfolio
 from nas.progress import Progress, Silent
-from nas.run import Run, check_out, data_of, default_folder
+from nas.run import Run, check_out, data_of, out_folder
 from nas.run.events import RankingEvaluated, RunFinished, WinnerExported
 from nas.run.sessions import earlier_seconds, record_resumed
 from nas.run.signals import stoppable
@@ -101,8 +101,7 @@ def search(
         method_options=options.of_method().absolute(),
     )
     options.validate()
-    folder = Path(options.out) if options.out else default_folder(space.name)
-    with stoppable():
+    with stoppable(), out_folder(options.out, space.name) as folder:
         pipeline = SearchPipeline(space, tuple(budgets), options, progress, choose_backend(options, backend))
         manifest = pipeline.plan_new(folder)
         with Run.create(folder, manifest) as run:

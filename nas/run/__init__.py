@@ -1,6 +1,6 @@
 """The run folder: everything about one search, kept so that nothing is lost whenever it is stopped."""
 
-from nas.run.files import atomic_write, default_folder, link_or_copy, replacing
+from nas.run.files import atomic_write, link_or_copy, out_folder, replacing
 from nas.run.folder import Run, RunRecord, check_out, data_of, read_run
 from nas.run.upgrade import FORMAT
 
@@ -11,8 +11,8 @@ __all__ = [
     "atomic_write",
     "check_out",
     "data_of",
-    "default_folder",
     "link_or_copy",
+    "out_folder",
     "read_run",
     "replacing",
 ]
