@@ -66,8 +66,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
         check_cluster(options)
     space = _load_space(options.space)
     if dry:
-        with_data = "data" in given
-        _dry_run(_for_data(space, options) if with_data else space, budgets, options, console, with_data=with_data)
+        _dry_run(space, budgets, options, console, with_data="data" in given)
         return
     from nas.executors import open_backend
     from nas.pipeline.search import search
@@ -139,20 +138,20 @@ def elsewhere(kept: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
 # -- the dry run ---------------------------------------------------------------------------------------------
 
 
-def _for_data(space: SearchSpace, options: SearchOptions) -> SearchSpace:
-    """The space with the channels and classes of the data, as a search has it."""
-    from nas.data import open_data
-
-    info = open_data(options.data, on_corrupt=options.on_corrupt).info  # type: ignore[arg-type]
-    return space.adapted(channels=info.channels, num_classes=info.num_classes)
-
-
 def _dry_run(
     space: SearchSpace, budgets: tuple[Budget, ...], options: SearchOptions, console: Console, *, with_data: bool
 ) -> None:
     from nas.sampling.dry_run import dry_run
     from nas.sampling.infeasible import infeasible, nothing_fits
 
+    info = None
+    if with_data:
+        from nas.data import data_lines, open_data
+
+        info = open_data(options.data, on_corrupt=options.on_corrupt).info  # type: ignore[arg-type]
+        space = space.adapted(channels=info.channels, num_classes=info.num_classes)
+        for line in [*data_lines(info), ""]:
+            console.say(line)
     found = plain(dry_run(space, budgets, options, random.Random(options.seed)))
     outline = _outline(space, budgets, options) if with_data and budgets and found["fits"] else None
     console.document(
@@ -162,6 +161,7 @@ def _dry_run(
             "fits": found["fits"],
             "layouts": found["layouts"],
             "exact": found["exact"],
+            "data": info,
             "plan": outline and outline[1].to_dict(),
         }
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
+from nas.data.pixel_range import PixelRange
 from nas.progress import Progress, Silent
 
 SILENT: Progress = Silent()
@@ -23,7 +24,8 @@ class DataInfo:
     `train_count` and `class_counts` are of the images given for training, before search-validation is taken
     out of them; `validation_count` and `test_count` are 0 where the split is still to be made from the
     training images. `glyphs` says that the classes are characters or digits, which mirroring would turn into
-    others.
+    others. `origins` says by split ("train", "search_validation", "test") which folder or array it comes from,
+    `left_out` what was found and is not read, a line each.
     """
 
     name: str
@@ -38,6 +40,8 @@ class DataInfo:
     test_count: int
     glyphs: bool
     class_counts: tuple[int, ...]
+    origins: Mapping[str, str] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -138,11 +142,37 @@ class Part(Protocol):
         """Memory that reading needs on top of the images that it gives."""
         ...
 
-    def chunks(self, *, resolution: int, channels: int) -> Iterator[Chunk]:
-        """All images in order, square and 8-bit."""
+    def pixel_range(self) -> PixelRange | None:
+        """The range of those images whose pixels are whole numbers of more than 8 bits; None where there are none."""
+        ...
+
+    def chunks(self, *, resolution: int, channels: int, pixel_range: PixelRange | None) -> Iterator[Chunk]:
+        """All images in order, square and 8-bit; `pixel_range` is that of all parts together."""
         ...
 
 
 def describe_data(data: Dataset) -> str:
     """A data set in a few words: its name, how many images train, how many classes."""
     return f"{data.info.name} ({len(data.train):,} training images, {data.info.num_classes} classes)"
+
+
+_MOST_CLASSES = 20
+
+
+def data_lines(info: DataInfo) -> list[str]:
+    """What was understood of a data set, for people: sizes, classes with counts, splits, what is left out."""
+    size = "typically " if info.kind in ("folder", "hf") else ""
+    color = "grey" if info.channels == 1 else "color"
+    classes = [f"{name} {count:,}" for name, count in zip(info.class_names, info.class_counts, strict=True)]
+    more = f" and {len(classes) - _MOST_CLASSES:,} more" if len(classes) > _MOST_CLASSES else ""
+    counts = {"train": info.train_count, "search_validation": info.validation_count, "test": info.test_count}
+    splits = [
+        f"{name} from {info.origins.get(name, info.name)} ({count:,})" if count else f"{name} made from train"
+        for name, count in counts.items()
+    ]
+    return [
+        f"Data: {info.name}, images of {size}{info.width}x{info.height} pixels, {color}",
+        f"{info.num_classes:,} classes, training images of each: {', '.join(classes[:_MOST_CLASSES])}{more}",
+        f"Splits: {', '.join(splits)}",
+        *(f"Left out: {line}" for line in info.left_out),
+    ]

@@ -13,7 +13,7 @@ import torch
 from nas.architecture import Architecture
 from nas.budget import Budget, check_budgets
 from nas.costs import TABLE, misfit
-from nas.data import Dataset, Source, open_data
+from nas.data import Dataset, Source, data_lines, open_data
 from nas.errors import OptionError
 from nas.jobs.backend import Backend, InThisProcess
 from nas.machine import available_cores
@@ -202,6 +202,8 @@ class SearchPipeline:
         searcher = options.searcher or default_searcher(free_scores=method.free_scores)
         options = self.options = replace(options, searcher=searcher)
         source = open_data(options.data, on_corrupt=options.on_corrupt)  # type: ignore[arg-type]
+        for line in data_lines(source.info):
+            self.progress.note(line)
         method.check_data(source.info, options.data)
         kept = keep(space, options.space, source.info)
         self.space = space.adapted(
