@@ -57,12 +57,13 @@ def open_npz(path: Path, *, on_corrupt: OnCorrupt) -> Source:
     if "classes" in headers:
         class_names = tuple(str(name) for name in _plain(path, headers["classes"]))
     images = {role: headers["x", role] for role in ROLES if ("x", role) in headers}
-    height, width, channels = _pixels(path, images["train"])
+    shapes = {role: _pixels(path, header) for role, header in images.items()}
+    height, width, channels = shapes["train"]
     labels = {role: _labels(path, images[role], headers["y", role]) for role in images}
     classes = Classes.of(labels["train"], what=headers["y", "train"].name, names=class_names)
     parts: dict[Role, ArrayPart] = {}
     for role, header in images.items():
-        others = _pixels(path, header)[2]
+        others = shapes[role][2]
         if others != channels:
             raise DataError(
                 f"{images['train'].name} and {header.name} of {path} must have the same channels, but have {channels}"
