@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from nas.cli.display import Display, Hidden, Lines, printable, write_line
+from nas.cli.display import Display, Hidden, Lines, write_line
+from nas.texts import printable
 
 
 class Console:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Protocol, TextIO
 
 from nas.cli.meter import Meter, duration
+from nas.texts import printable
 
 EVERY_S = 5.0
 SELDOM_S = 60.0
@@ -99,11 +100,6 @@ def one_line(text: str) -> str:
     """
     flat = re.sub(r"\s*[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]\s*", " ", text).strip()
     return re.sub(rf"(\S{{{_ENDS}}})\S{{{_LONGEST},}}(\S{{{_ENDS}}})", r"\1…\2", printable(flat))
-
-
-def printable(text: str) -> str:
-    r"""Returns the text with terminal control codes escaped, as in `\x1b[31m`."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def write_line(stream: TextIO, line: str) -> None:

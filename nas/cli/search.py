@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.budget import Budget, format_quantity, parse_budgets
+from nas.budget_metrics import METRICS
 from nas.cli.console import Console, plain, table
 from nas.cli.parsing import add_declared, add_method_options, methods_text, reader, searchers_text
 from nas.errors import OptionError
@@ -71,15 +72,15 @@ def run(args: argparse.Namespace, console: Console) -> None:
         return
     from nas.executors import open_backend
     from nas.pipeline.search import search
-    from nas.run import default_folder
+    from nas.run import out_folder
 
-    folder = Path(options.out) if options.out is not None else default_folder(space.name)
-    options = replace(options, out=str(folder))
-    console.run = folder
-    with open_backend(options, console.progress) as backend:
-        found = search(
-            space, budgets=budgets, data=options.data, options=options, progress=console.progress, backend=backend
-        )
+    with out_folder(options.out, space.name) as folder:
+        options = replace(options, out=str(folder))
+        console.run = folder
+        with open_backend(options, console.progress) as backend:
+            found = search(
+                space, budgets=budgets, data=options.data, options=options, progress=console.progress, backend=backend
+            )
     _show(found, console)
 
 
@@ -157,7 +158,16 @@ def _dry_run(
     from nas.sampling.infeasible import infeasible, nothing_fits
 
     if source is not None:  # with the channels and classes of the data, as a search has it
+        from nas.data import data_lines
+
         space = space.adapted(channels=source.info.channels, num_classes=source.info.num_classes)
+        for line in [*data_lines(source.info), ""]:
+            console.say(line)
+    sized = space.adapted(resolution=options.resolution) if options.resolution else space
+    if any(budget.metric == "latency_s" for budget in budgets):
+        from nas.latency.budgets import hold
+
+        hold(budgets, sized, seed=options.seed, progress=console.progress)
     found = plain(dry_run(space, budgets, options, random.Random(options.seed)))
     outline = _outline(space, budgets, options, source) if source is not None and budgets and found["fits"] else None
     console.document(
@@ -167,6 +177,7 @@ def _dry_run(
             "fits": found["fits"],
             "layouts": found["layouts"],
             "exact": found["exact"],
+            "data": source and source.info,
             "plan": outline and outline[1].to_dict(),
         }
     )
@@ -177,8 +188,8 @@ def _dry_run(
         console.say(line)
     for budget in budgets:
         costs = found["costs"].get(budget.metric)
-        if costs is None:
-            continue  # measured network by network: the samples that are feasible tell, below
+        if costs is None or not METRICS[budget.metric].additive:
+            continue  # what is measured proves nothing: the samples that are feasible tell, below
         if costs["min"] > budget.bound:
             raise infeasible(space.name, budget, costs["min"])
         if costs["max"] <= budget.bound:
@@ -204,9 +215,8 @@ def _outline(
 def dry_run_lines(found: dict[str, Any], budgets: tuple[Budget, ...], held: str) -> list[str]:
     """Returns the lines of a dry run; `held` is the image size and number of classes as text."""
     costs = [
-        [name, *(format_quantity(metric, found["costs"][metric][key]) for key in ("min", "median", "max"))]
-        for metric, name in (("macs", "multiply-adds"), ("params", "parameters"))
-        if metric in found["costs"]
+        [METRICS[metric].noun, *(format_quantity(metric, figures[key]) for key in ("min", "median", "max"))]
+        for metric, figures in found["costs"].items()
     ]
     lines = [f"Space {found['name']} ({found['digest']}) at {held}: {found['size']:,} networks", ""]
     lines += table(["", "smallest", "median", "largest"], costs)

@@ -43,15 +43,16 @@ def run(args: argparse.Namespace, console: Console) -> None:
     catalog.find(config, zoo=True)  # checks the name before torch is imported
     from nas.networks.loading import load_architecture
     from nas.pipeline.train import train
-    from nas.run import default_folder
+    from nas.run import out_folder
 
     architecture = load_architecture(config)
-    out = given.pop("out", None) or default_folder("train")
+    out = given.pop("out", None)
     weights, epochs = given.pop("weights", None), given.pop("epochs", None)
     options = SearchOptions.of(space=config, finalist_epochs=epochs, **given)
     options.validate()
-    console.again = f"the same command with --out {shlex.quote(str(out))}"
-    found = plain(train(architecture, out=out, options=options, weights=weights, progress=console.progress))
+    with out_folder(out, "train") as folder:
+        console.again = f"the same command with --out {shlex.quote(str(folder))}"
+        found = plain(train(architecture, out=folder, options=options, weights=weights, progress=console.progress))
     console.document(found)
     for line in training_lines(found):
         console.say(line)

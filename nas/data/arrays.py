@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from nas.data.dataset import Chunk
+from nas.data.pixel_range import PixelRange
 from nas.errors import DataError
 
 PIXEL_KINDS = "biuf"
@@ -29,23 +30,28 @@ class ArrayPart:
         read: Returns the array, (N, H, W, C), in any type that `eight_bit` accepts.
         raw_bytes: The array's size in bytes.
         what: The array's name, for messages.
+        deep: Whether it holds whole numbers that may be of more than 8 bits, so that it is read twice.
     """
 
     labels: Tensor
     read: Callable[[], np.ndarray]
     raw_bytes: int
     what: str
+    deep: bool = False
 
     @property
     def transient_bytes(self) -> int:
         return self.raw_bytes
 
-    def chunks(self, *, resolution: int, channels: int) -> Iterator[Chunk]:
+    def pixel_range(self) -> PixelRange | None:
+        return PixelRange.of(self.read()) if self.deep else None
+
+    def chunks(self, *, resolution: int, channels: int, pixel_range: PixelRange | None) -> Iterator[Chunk]:
         array = self.read()
         assert (len(array), array.shape[3]) == (len(self.labels), channels), array.shape
         step = max(CHUNK_VALUES // (array[0].size or 1), 1)
         for start in range(0, len(array), step):
-            pixels = torch.from_numpy(eight_bit(array[start : start + step], what=self.what))
+            pixels = torch.from_numpy(eight_bit(array[start : start + step], pixel_range, what=self.what))
             yield Chunk(start=start, images=center_square(pixels, resolution), failed={})
 
 
@@ -78,11 +84,14 @@ def channels_last(array: np.ndarray) -> np.ndarray:
     return array if array.shape[3] in (1, 3) else array.transpose(0, 2, 3, 1)
 
 
-def eight_bit(pixels: np.ndarray, *, what: str) -> np.ndarray:
-    """Converts pixels to uint8: integers must be in 0..255, floats in [0, 1].
+def eight_bit(pixels: np.ndarray, pixel_range: PixelRange | None = None, *, what: str) -> np.ndarray:
+    """Converts pixels to uint8: floats must be in [0, 1], integers are scaled.
+
+    Args:
+        pixel_range: Of the integers; None is that of these pixels alone.
 
     Raises:
-        DataError: If they are not.
+        DataError: If floats are not.
     """
     kind = pixels.dtype.kind
     assert kind in PIXEL_KINDS, pixels.dtype
@@ -90,12 +99,10 @@ def eight_bit(pixels: np.ndarray, *, what: str) -> np.ndarray:
         return np.require(pixels, requirements=["C", "W"])
     if kind == "b":
         return np.where(pixels, np.uint8(255), np.uint8(0))
+    if kind in "iu":
+        return (pixel_range or PixelRange.of(pixels)).scaled(pixels)
     with np.errstate(invalid="ignore"):
         low, high = pixels.min(), pixels.max()
-    if kind in "iu":
-        if low < 0 or high > 255:
-            raise DataError(f"Whole-number pixels must lie in 0..255, but {what} has {low} to {high}: save uint8.")
-        return pixels.astype(np.uint8)
     if not (np.isfinite(low) and np.isfinite(high)):
         raise DataError(f"Pixels must be finite, but {what} has NaN or infinite ones: drop those images.")
     if low < 0 or high > 1:

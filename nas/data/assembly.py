@@ -10,8 +10,11 @@ import torch
 from torch import Tensor
 
 from nas.data.dataset import SILENT, DataInfo, Dataset, OnCorrupt, Part, Split
+from nas.data.duplicates import describe_duplicates
 from nas.data.labels import Classes
 from nas.data.memory import require_memory
+from nas.data.pixel_range import PixelRange
+from nas.data.split_names import ROLES, Role
 from nas.data.splitting import TEST_SHARE, VALIDATION_SHARE, hold_out, purpose_generator
 from nas.errors import DataError, OptionError
 from nas.progress import Progress
@@ -33,6 +36,9 @@ class PartSource:
     test: Part | None
     on_corrupt: OnCorrupt
 
+    def __post_init__(self) -> None:
+        self._check_counts()
+
     @classmethod
     def of(
         cls,
@@ -44,12 +50,18 @@ class PartSource:
         height: int,
         width: int,
         glyphs: bool,
-        train: Part,
-        search_validation: Part | None = None,
-        test: Part | None = None,
+        parts: Mapping[Role, Part],
+        origins: Mapping[Role, str],
+        left_out: tuple[str, ...] = (),
         on_corrupt: OnCorrupt,
     ) -> PartSource:
-        """A source with its `DataInfo` counted from the parts."""
+        """A source with its `DataInfo` counted from the parts, of which "train" is always there.
+
+        Raises:
+            DataError: If a class has too few training images to be divided.
+        """
+        train, search_validation, test = (parts.get(role) for role in ROLES)
+        assert train is not None
         info = DataInfo(
             name=name,
             kind=kind,
@@ -63,10 +75,10 @@ class PartSource:
             test_count=0 if test is None else len(test.labels),
             glyphs=glyphs,
             class_counts=classes.counts(train.labels),
+            origins={str(role): text for role, text in origins.items()},
+            left_out=left_out,
         )
-        source = cls(info=info, train=train, search_validation=search_validation, test=test, on_corrupt=on_corrupt)
-        source._check_counts()
-        return source
+        return cls(info=info, train=train, search_validation=search_validation, test=test, on_corrupt=on_corrupt)
 
     def load(
         self,
@@ -87,17 +99,23 @@ class PartSource:
             resolution=resolution,
             transient_bytes=max(part.transient_bytes for part in parts),
         )
+        pixel_range = PixelRange.union(part.pixel_range() for part in parts)
+        if pixel_range is not None and not pixel_range.is_eight_bit:
+            progress.note(pixel_range.described(self.info.name))
         reading = _Reading(progress, total)
         splits: dict[str, Split] = {}
         skipped: list[str] = []
         for part, wanted in self._division(seed, validation_share, test_share):
-            splits |= self._read(part, wanted, resolution, reading, skipped)
+            splits |= self._read(part, wanted, resolution, pixel_range, reading, skipped)
         self._check_readable(splits, skipped)
         mean, std = statistics_of(splits["train"].images, name=self.info.name)
         reading.finish()
         if skipped:
             named = "; ".join(skipped[:NAMED]) + (f" and {len(skipped) - NAMED} more" if len(skipped) > NAMED else "")
             progress.note(f"{len(skipped)} of {total:,} images cannot be read and are left out: {named}")
+        duplicates = describe_duplicates(splits)
+        if duplicates is not None:
+            progress.note(duplicates)
         return Dataset(
             info=self.info,
             resolution=resolution,
@@ -141,7 +159,13 @@ class PartSource:
         return [(self.train, {"train": rest, **from_train}), *feeds]
 
     def _read(
-        self, part: Part, wanted: Mapping[str, Tensor], resolution: int, reading: _Reading, skipped: list[str]
+        self,
+        part: Part,
+        wanted: Mapping[str, Tensor],
+        resolution: int,
+        pixel_range: PixelRange | None,
+        reading: _Reading,
+        skipped: list[str],
     ) -> dict[str, Split]:
         """Reads a part once, each image straight to its place in its split; adds to `skipped` what cannot be read."""
         count, channels = len(part.labels), self.info.channels
@@ -154,7 +178,7 @@ class PartSource:
             place[indices] = torch.arange(len(indices))
             images.append(torch.empty(len(indices), resolution, resolution, channels, dtype=torch.uint8))
             readable.append(torch.ones(len(indices), dtype=torch.bool))
-        for chunk in part.chunks(resolution=resolution, channels=channels):
+        for chunk in part.chunks(resolution=resolution, channels=channels, pixel_range=pixel_range):
             if chunk.failed and self.on_corrupt == "refuse":
                 first = next(iter(chunk.failed.values()))
                 raise DataError(f"An image cannot be read: {first}; replace it, or allow --on-corrupt skip.")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
+from nas.data.pixel_range import PixelRange
 from nas.data.splitting import TEST_SHARE, VALIDATION_SHARE, divided
 from nas.progress import Progress, Silent
 
@@ -23,7 +24,8 @@ class DataInfo:
     `height` and `width` are those of the stored images (the median of a sample if sizes vary). `train_count` and
     `class_counts` are of the images given for training, before search-validation is split off; `validation_count` and
     `test_count` are 0 if these splits have to be made from the training images. `glyphs` is true if the classes are
-    characters or digits, which flipping would change.
+    characters or digits, which flipping would change. `origins` gives by split ("train", "search_validation", "test")
+    the folder or array it comes from, `left_out` what was found and is not read, a line each.
     """
 
     name: str
@@ -38,6 +40,8 @@ class DataInfo:
     test_count: int
     glyphs: bool
     class_counts: tuple[int, ...]
+    origins: Mapping[str, str] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
 
     def divided(self) -> tuple[int, int, int]:
         """Returns the numbers of training, search-validation and test images that `Source.load` will divide into."""
@@ -141,11 +145,37 @@ class Part(Protocol):
         """Bytes of memory that reading needs in addition to the images returned."""
         ...
 
-    def chunks(self, *, resolution: int, channels: int) -> Iterator[Chunk]:
-        """Yields all images in order, square and 8-bit."""
+    def pixel_range(self) -> PixelRange | None:
+        """Returns the range of the images with integers of more than 8 bits; None if there are none."""
+        ...
+
+    def chunks(self, *, resolution: int, channels: int, pixel_range: PixelRange | None) -> Iterator[Chunk]:
+        """Yields all images in order, square and 8-bit; `pixel_range` is that of all parts together."""
         ...
 
 
 def describe_data(data: Dataset) -> str:
     """Describes a data set in a few words: name, number of training images, number of classes."""
     return f"{data.info.name} ({len(data.train):,} training images, {data.info.num_classes} classes)"
+
+
+_MOST_CLASSES = 20
+
+
+def data_lines(info: DataInfo) -> list[str]:
+    """What was understood of a data set, for people: sizes, classes with counts, splits, what is left out."""
+    size = "typically " if info.kind in ("folder", "hf") else ""
+    color = "grey" if info.channels == 1 else "color"
+    classes = [f"{name} {count:,}" for name, count in zip(info.class_names, info.class_counts, strict=True)]
+    more = f" and {len(classes) - _MOST_CLASSES:,} more" if len(classes) > _MOST_CLASSES else ""
+    counts = {"train": info.train_count, "search_validation": info.validation_count, "test": info.test_count}
+    splits = [
+        f"{name} from {info.origins.get(name, info.name)} ({count:,})" if count else f"{name} made from train"
+        for name, count in counts.items()
+    ]
+    return [
+        f"Data: {info.name}, images of {size}{info.width}x{info.height} pixels, {color}",
+        f"{info.num_classes:,} classes, training images of each: {', '.join(classes[:_MOST_CLASSES])}{more}",
+        f"Splits: {', '.join(splits)}",
+        *(f"Left out: {line}" for line in info.left_out),
+    ]

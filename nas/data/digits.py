@@ -26,6 +26,11 @@ def open_digits(*, on_corrupt: OnCorrupt) -> Source:
         height=8,
         width=8,
         glyphs=True,
-        train=ArrayPart(labels=classes.indices(labels, what="digits"), read=lambda: pixels, raw_bytes=0, what="digits"),
+        parts={
+            "train": ArrayPart(
+                labels=classes.indices(labels, what="digits"), read=lambda: pixels, raw_bytes=0, what="digits"
+            )
+        },
+        origins={"train": "scikit-learn"},
         on_corrupt=on_corrupt,
     )

@@ -14,9 +14,9 @@ from nas.data.dataset import OnCorrupt, Source
 from nas.data.encoded import EncodedPart, survey
 from nas.data.labels import Classes, names_look_like_glyphs, plain_labels
 from nas.data.messages import in_one_line, shown
+from nas.data.split_names import Role, by_role
 from nas.errors import DataError
 
-VALIDATION = ("validation", "val", "valid", "dev")
 LABELS = ("label", "labels", "fine_label")
 
 
@@ -38,14 +38,16 @@ def open_hub(name: str, *, on_corrupt: OnCorrupt) -> Source:
         line = in_one_line(error)
         raise DataError(f"'hf:{name}' cannot be loaded ({line}): check the name and the network.") from error
     splits = {half: rows for half, rows in loaded.items() if len(rows)}
-    if "train" not in splits:
+    halves = by_role(splits, what=f"'hf:{name}'")
+    if "train" not in halves:
         raise DataError(f"'hf:{name}' has no split 'train', only {shown(list(splits))}: use another data set.")
-    image, label = _columns(splits["train"].features, name)
-    names = tuple(getattr(splits["train"].features[label], "names", None) or ())
+    features = splits[halves["train"]].features
+    image, label = _columns(features, name)
+    names = tuple(getattr(features[label], "names", None) or ())
     labels = {
-        half: plain_labels(np.asarray(split[label]), what=f"{half} of hf:{name}") for half, split in splits.items()
+        half: plain_labels(np.asarray(splits[half][label]), what=f"{half} of hf:{name}") for half in halves.values()
     }
-    classes = Classes.of(labels["train"], what=f"hf:{name}", names=names)
+    classes = Classes.of(labels[halves["train"]], what=f"hf:{name}", names=names)
     undecoded = hub.Image(decode=False)
 
     def part(half: str) -> EncodedPart:
@@ -56,13 +58,15 @@ def open_hub(name: str, *, on_corrupt: OnCorrupt) -> Source:
             name=lambda i: f"{half}[{i}]",
         )
 
-    train = part("train")
-    given = [half for half in VALIDATION if half in splits]
-    validation = part(given[0]) if given else None
-    # Competitions publish test images with the label -1, "unknown": such a set is useless for testing.
-    tests = "test" in splits and not (labels["test"].dtype.kind == "i" and bool((labels["test"] == -1).all()))
-    test = part("test") if tests else None
-    seen = survey(train, what=f"hf:{name}")
+    others = tuple(half for half in splits if half not in halves.values())
+    left_out = [f"split {half} ({len(splits[half]):,} images), whose name is not known" for half in others]
+    unlabeled = halves.get("test")
+    if unlabeled is not None and labels[unlabeled].dtype.kind == "i" and bool((labels[unlabeled] == -1).all()):
+        # Competitions publish test images with the label -1, "unknown": such a set tests nothing.
+        del halves["test"]
+        left_out.append(f"split {unlabeled} ({len(splits[unlabeled]):,} images), which has no labels")
+    parts: dict[Role, EncodedPart] = {role: part(half) for role, half in halves.items()}
+    seen = survey(parts["train"], what=f"hf:{name}")
     return PartSource.of(
         name=f"hf:{name}",
         kind="hf",
@@ -71,9 +75,9 @@ def open_hub(name: str, *, on_corrupt: OnCorrupt) -> Source:
         height=seen.height,
         width=seen.width,
         glyphs=names_look_like_glyphs(classes.names) if names else seen.channels == 1,
-        train=train,
-        search_validation=validation,
-        test=test,
+        parts=parts,
+        origins=dict(halves),
+        left_out=tuple(left_out),
         on_corrupt=on_corrupt,
     )
 

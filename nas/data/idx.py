@@ -19,7 +19,9 @@ from nas.data.dataset import OnCorrupt, Source
 from nas.data.labels import Classes
 from nas.data.memory import require_bytes
 from nas.data.messages import in_one_line
+from nas.data.split_names import Role
 from nas.errors import DataError
+from nas.texts import printable
 
 NAME = re.compile(r"(?P<set>.*?)(?P<half>train|t10k|test)-(?P<what>images|labels)[-.]idx\d-ubyte(\.gz)?")
 UBYTE = 8
@@ -86,8 +88,9 @@ def open_idx(folder: Path, files: dict[tuple[str, str], Path], *, on_corrupt: On
     Raises:
         DataError: If a file is missing or malformed, or images and labels do not match.
     """
-    pairs: dict[str, tuple[_IdxFile, np.ndarray]] = {}
-    for half in ("train", "test"):
+    pairs: dict[Role, tuple[_IdxFile, np.ndarray]] = {}
+    halves: tuple[Role, ...] = ("train", "test")
+    for half in halves:
         if half == "test" and not any(key[0] == "test" for key in files):
             continue
         for what in ("images", "labels"):
@@ -96,21 +99,20 @@ def open_idx(folder: Path, files: dict[tuple[str, str], Path], *, on_corrupt: On
                 raise DataError(f"{folder} has IDX files, but none of the {half} {what}: add {name} or its .gz.")
         pairs[half] = _pair(files[half, "images"], files[half, "labels"])
     classes = Classes.of(pairs["train"][1], what=str(files["train", "labels"]))
-    parts = {half: _part(classes, images, labels) for half, (images, labels) in pairs.items()}
+    parts: dict[Role, ArrayPart] = {half: _part(classes, images, labels) for half, (images, labels) in pairs.items()}
     height, width, channels = image_shape(pairs["train"][0].shape, what=str(files["train", "images"]))
-    train, test = parts["train"], parts.get("test")
-    if test is not None and image_shape(pairs["test"][0].shape, what=test.what)[2] != channels:
+    if "test" in pairs and image_shape(pairs["test"][0].shape, what=parts["test"].what)[2] != channels:
         raise DataError(f"The train and test images of {folder} have different channels: convert one set.")
     return PartSource.of(
-        name=folder.resolve().name,
+        name=printable(folder.resolve().name),
         kind="idx",
         classes=classes,
         channels=channels,
         height=height,
         width=width,
         glyphs=True,
-        train=train,
-        test=test,
+        parts=parts,
+        origins={half: printable(images.path.name) for half, (images, _) in pairs.items()},
         on_corrupt=on_corrupt,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from nas.data.messages import shown
 from nas.errors import DataError
+from nas.texts import printable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,7 @@ class Classes:
                 f"A data set needs at least 2 classes, but {what} has only {shown(values)}:"
                 " add images of another class."
             )
+        names = [unicodedata.normalize("NFC", name) for name in names]
         if not names:
             return cls(values=tuple(values), names=_named(values))
         if len(set(names)) != len(names):
@@ -125,15 +128,19 @@ def plain_labels(array: np.ndarray, *, what: str) -> np.ndarray:
         array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
         if array.dtype.itemsize and array.view(np.uint32).max() > sys.maxunicode:
             raise DataError(f"{what} holds strings that are no text: save class names or indices.")
-    return array
+    return _one_form(array) if array.dtype.kind == "U" else array
+
+
+def _one_form(labels: np.ndarray) -> np.ndarray:
+    """Strings of which two Unicode forms, composed and decomposed, are one."""
+    present, inverse = np.unique(labels, return_inverse=True)
+    composed = np.array([unicodedata.normalize("NFC", each) for each in present.tolist()], dtype=np.str_)
+    return composed[inverse.reshape(-1)]
 
 
 def _named(values: Sequence[int | str]) -> tuple[str, ...]:
     """Returns printable names, since folder names may have undecodable bytes or terminal control codes."""
-    return tuple(
-        "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(value))
-        for value in values
-    )
+    return tuple(printable(str(value)) for value in values)
 
 
 def names_look_like_glyphs(names: Iterable[str]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 from nas.budget import parse_budgets
 from nas.errors import OptionError
 from nas.registry import unknown
+from nas.texts import is_text, printable
 
 
 def flag(name: str) -> str:
@@ -218,6 +220,11 @@ def check_text(name: str, value: object) -> None:
     """Raises `OptionError` unless `value` is a string that is not blank."""
     if not isinstance(value, str) or not value.strip() or "\0" in value:
         raise OptionError(f"{flag(name)} must be a name or a path, but got {shown(value)}.")
+    if not is_text(value):
+        raise OptionError(
+            f"{flag(name)} {printable(value)[:200]} has bytes that are no text in {sys.getfilesystemencoding()}, which "
+            "no file of a run can hold: rename it, or give a link to it by another name."
+        )
 
 
 def check_choice(name: str, value: object, known: Iterable[str]) -> None:

@@ -60,7 +60,9 @@ def score_candidates(context: Context, executor: Executor) -> list[Trial]:
             break
     progress.finish()
     if not any(trial.complete for trial in trials):
-        raise NasError(f"No network could be scored: {trials[0].error if trials else 'none was proposed'}.")
+        raise NasError(
+            f"No network could be scored: {(trials[0].error or '').rstrip('.') if trials else 'none was proposed'}."
+        )
     return trials
 
 

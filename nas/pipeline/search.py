@@ -13,7 +13,7 @@ import torch
 from nas.architecture import Architecture
 from nas.budget import Budget, check_budgets
 from nas.costs import TABLE, misfit
-from nas.data import Dataset, Source, open_data
+from nas.data import Dataset, Source, data_lines, open_data
 from nas.errors import OptionError
 from nas.jobs.backend import Backend, InThisProcess
 from nas.latency.budgets import hold, restore
@@ -45,7 +45,7 @@ from nas.pipeline.plan import make_plan, typical_cost
 from nas.pipeline.plan_summary import plan_summary
 from nas.pipeline.portfolio import choose_finalists, portfolio
 from nas.progress import Progress, Silent
-from nas.run import Run, check_out, data_of, default_folder
+from nas.run import Run, check_out, data_of, out_folder
 from nas.run.events import RankingEvaluated, RunFinished, WinnerExported
 from nas.run.sessions import earlier_seconds, record_resumed
 from nas.run.signals import stoppable
@@ -104,8 +104,7 @@ def search(
         method_options=options.of_method().absolute(),
     )
     options.validate()
-    folder = Path(options.out) if options.out else default_folder(space.name)
-    with stoppable():
+    with stoppable(), out_folder(options.out, space.name) as folder:
         pipeline = SearchPipeline(space, tuple(budgets), options, progress, choose_backend(options, backend))
         manifest = pipeline.plan_new(folder)
         with Run.create(folder, manifest) as run:
@@ -216,6 +215,8 @@ class SearchPipeline:
         searcher = options.searcher or default_searcher(free_scores=method.free_scores)
         options = self.options = replace(options, searcher=searcher)
         source = source or open_data(options.data, on_corrupt=options.on_corrupt)  # type: ignore[arg-type]
+        for line in data_lines(source.info):
+            self.progress.note(line)
         method.check_data(source.info, options.data)
         kept = keep(space, options.space, source.info)
         self.space = space.adapted(

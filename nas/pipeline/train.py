@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from nas.architecture import Architecture
 from nas.budget import Cost
 from nas.costs import TABLE, cost
-from nas.data import DataInfo, Dataset, open_data
+from nas.data import DataInfo, Dataset, data_lines, open_data
 from nas.data.dataset import describe_data
 from nas.errors import ArchitectureError, RunError, TrainingError
 from nas.export import CardFacts, export_winner
@@ -67,6 +67,8 @@ def train(
     _check_folder(folder)
     given = None if weights is None else _read_weights(Path(weights))
     source = open_data(options.data, on_corrupt=options.on_corrupt)  # type: ignore[arg-type]
+    for line in data_lines(source.info):
+        progress.note(line)
     architecture, plan = _planned(architecture, source.info, options)
     torch.set_num_threads(plan.threads)
     network = fresh_network(architecture.at_resolution(plan.train_resolution), seed=options.seed)

@@ -1,6 +1,6 @@
 """The run directory: everything about one search, on disk, so that a stop at any time loses nothing."""
 
-from nas.run.files import atomic_write, default_folder, link_or_copy, replacing
+from nas.run.files import atomic_write, link_or_copy, out_folder, replacing
 from nas.run.folder import Run, RunRecord, check_out, data_of, read_run
 from nas.run.upgrade import FORMAT
 
@@ -11,8 +11,8 @@ __all__ = [
     "atomic_write",
     "check_out",
     "data_of",
-    "default_folder",
     "link_or_copy",
+    "out_folder",
     "read_run",
     "replacing",
 ]

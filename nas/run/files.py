@@ -164,15 +164,46 @@ def is_alive(process: int) -> bool:
     return True
 
 
-def default_folder(space: str, root: str | Path = "runs") -> Path:
-    """The first free `<root>/<space>-<date>-<n>`; nothing is created."""
+@contextmanager
+def out_folder(out: str | Path | None, space: str, root: str | Path = "runs") -> Generator[Path, None, None]:
+    """Gives the folder that `--out` names, or makes the first free `<root>/<space>-<date>-<n>`.
+
+    The name is taken by making the folder, so that two runs at once have two. Where the block raises before anything is
+    in it, it is removed again.
+
+    Raises:
+        RunError: If the folder cannot be made.
+    """
+    if out is not None:
+        yield Path(out)
+        return
+    missing = not Path(root).exists()
+    folder = _make_numbered(space, Path(root))
+    try:
+        yield folder
+    except BaseException:
+        with suppress(OSError):  # something was written
+            folder.rmdir()
+            if missing:
+                folder.parent.rmdir()
+        raise
+
+
+def _make_numbered(space: str, root: Path) -> Path:
     # A space may be given as a path, and its name may hold anything.
     stem = Path(space).stem if space.endswith((".yaml", ".yml")) else Path(space).name
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", stem).strip("-.") or "search"
     number = 1
-    while (folder := Path(root) / f"{name}-{date.today().isoformat()}-{number}").exists():
-        number += 1
-    return folder
+    while True:
+        folder = root / f"{name}-{date.today().isoformat()}-{number}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        except OSError as fault:
+            raise write_error(folder, fault) from fault
+        else:
+            return folder
 
 
 def _sync(path: Path) -> None:

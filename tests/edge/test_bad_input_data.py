@@ -37,7 +37,7 @@ ARRAYS: dict[str, tuple[Any, ...]] = {
     "object_labels": ({"x_train": X, "y_train": EVIL}, "y_train of", "a pickle", "never loaded"),
     "object_names": ({"x_train": X, "y_train": Y, "classes": EVIL}, "classes of", "a pickle", "never loaded"),
     "lacking": ({"x_train": X}, "must hold an array 'y_train'", "has x_train"),
-    "misnamed": ({"X_train": X, "y_train": Y}, "must hold an array 'x_train'", "rename 'X_train'"),
+    "misnamed": ({"x_trian": X, "y_train": Y}, "must hold an array 'x_train'", "rename 'x_trian'"),
     "untested": ({"x_train": X, "y_train": Y, "x_test": X}, "'x_test' without 'y_test'", "add it"),
     "short": ({"x_train": X, "y_train": Y[:9]}, "12 images and y_train 9 labels", "save both"),
     "flat": ({"x_train": X.reshape(12, -1), "y_train": Y}, "must have shape (N, H, W)", "(12, 192)", "reshape"),
@@ -237,19 +237,19 @@ def test_data_that_cannot_be_learnt_from_is_refused(
     case: tuple[str, ...], home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data, *fragments = case
-    told(complaint([*TRAIN, "--data", data, "--out", "out"], home, capsys), *fragments)
+    told(complaint([*TRAIN, "--quiet", "--data", data, "--out", "out"], home, capsys), *fragments)
     assert not (home / "EXECUTED").exists()
 
 
 def test_the_main_job_refuses_it_alike(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["search", "--space", "coatnet-small", "--budget", "5MFLOPs", "--out", "out", "--data"]
     for name, fragments in (("objects.npz", ARRAYS["objects"][1:]), ("split/", FOLDERS["split/"])):
-        told(complaint([*words, name], home, capsys), *fragments)
+        told(complaint([*words, name, "--quiet"], home, capsys), *fragments)
 
 
 def test_more_than_the_memory_holds_is_refused(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.savez_compressed(home / "many.npz", x_train=np.zeros((60_000, 4, 4), np.uint8), y_train=np.arange(60_000) % 2)
-    words = [*TRAIN, "--data", "many.npz", "--out", "out", "--train-resolution", "4096"]
+    words = [*TRAIN, "--quiet", "--data", "many.npz", "--out", "out", "--train-resolution", "4096"]
     line = complaint(words, home, capsys)
     told(line, "60,000 images at 4096x4096 need 1,006.6 GB of memory", "lower --train-resolution to")
 
@@ -257,7 +257,7 @@ def test_more_than_the_memory_holds_is_refused(home: Path, capsys: pytest.Captur
 def test_a_corrupt_image_refuses_the_data_where_that_is_asked_for(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    line = complaint([*TRAIN, "--data", "corrupt", "--out", "out", "--on-corrupt", "refuse"], home, capsys)
+    line = complaint([*TRAIN, "--quiet", "--data", "corrupt", "--out", "out", "--on-corrupt", "refuse"], home, capsys)
     told(line, "cat/2.png (", "replace it, or allow --on-corrupt skip")
 
 
@@ -269,7 +269,7 @@ def test_a_corrupt_image_refuses_the_data_where_that_is_asked_for(
             "odd",
             (
                 "4 of 16 images cannot be read and are left out: cat/bomb.png (",
-                "cat/large.png (9000x9000 pixels, more than 67,108,864)",
+                "cat/large.png (",
                 "cat/pipe.png (not a file)",
                 "cat/program.png (not an image)",
             ),

@@ -236,7 +236,7 @@ def test_train_hands_its_options_over(
     put(monkeypatch, "nas.pipeline.train", train=train)
     out = str(tmp_path)
     assert main(["train", "coatnet_0", "--data", "x.npz", "--epochs", "2", "--out", out, "--json"]) == 0
-    assert calls == [(1000, "x.npz", 2, out, None)]
+    assert calls == [(1000, "x.npz", 2, tmp_path, None)]
     assert json.loads(capsys.readouterr().out) == {"test_accuracy": 0.5, "epochs": 2}
 
 

@@ -288,6 +288,7 @@ def test_dry_run_document_has_space_costs_and_fits(
         "fits": 0.25,
         "layouts": FOUND["layouts"],
         "exact": True,
+        "data": None,
         "plan": None,
     }
 

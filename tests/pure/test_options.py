@@ -352,3 +352,10 @@ def test_what_is_no_time_is_refused_with_what_is(word: str) -> None:
 def test_a_time_that_no_search_can_have_is_refused(seconds: object) -> None:
     with pytest.raises(OptionError, match="--time must be at least 30 seconds"):
         SearchOptions.of(**GIVEN, time=seconds).validate()
+
+
+@pytest.mark.parametrize("name", ["data", "out", "space"])
+def test_texts_that_no_file_can_hold_are_refused(name: str) -> None:
+    given: dict[str, Any] = {**GIVEN, name: "photos\udce9"}
+    with pytest.raises(OptionError, match=rf"--{name} photos\\udce9 has bytes that are no text in utf-8.*: rename it"):
+        SearchOptions.of(**given).validate()

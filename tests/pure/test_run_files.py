@@ -1,11 +1,12 @@
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from nas.errors import RunError
-from nas.run import atomic_write, default_folder, link_or_copy, replacing
+from nas.run import atomic_write, link_or_copy, out_folder, replacing
 from nas.run.files import sweep
 
 
@@ -74,13 +75,44 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 
 
 def test_default_folders_are_named_by_space_and_day_and_never_reused(tmp_path: Path) -> None:
-    first = default_folder("coatnet", tmp_path)
-    assert first.parent == tmp_path
-    assert first.name.startswith("coatnet-20")
-    assert first.name.endswith("-1")
-    assert not first.exists()
-    first.mkdir()
-    assert default_folder("coatnet", tmp_path).name == first.name[:-1] + "2"
+    with out_folder(None, "coatnet", tmp_path) as first, out_folder(None, "coatnet", tmp_path) as second:
+        assert first.parent == tmp_path
+        assert first.name.startswith("coatnet-20")
+        assert first.name.endswith("-1")
+        assert second.name == first.name[:-1] + "2", "a name is taken though nothing is written yet"
+    assert sorted(os.listdir(tmp_path)) == [first.name, second.name]
+
+
+def test_a_default_folder_goes_again_where_nothing_came_of_it(tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+    with pytest.raises(RuntimeError, match="refused"), out_folder(None, "coatnet", root):
+        raise RuntimeError("refused")
+    assert not root.exists()
+    folder = _stopped_after_a_line(root)
+    assert os.listdir(folder) == ["events.jsonl"]
+
+
+def _stopped_after_a_line(root: Path) -> Path:
+    with suppress(KeyboardInterrupt), out_folder(None, "coatnet", root) as folder:
+        (folder / "events.jsonl").write_text("{}")
+        raise KeyboardInterrupt
+    (left,) = root.iterdir()
+    return left
+
+
+def test_a_given_folder_is_neither_made_nor_removed(tmp_path: Path) -> None:
+    with out_folder("there", "coatnet", tmp_path) as folder:
+        assert folder == Path("there")
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(RuntimeError), out_folder(tmp_path / "mine", "coatnet", tmp_path):
+        raise RuntimeError
+    assert os.listdir(tmp_path) == ["mine"]
+
+
+def test_a_default_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("")
+    with pytest.raises(RunError, match="Cannot write"), out_folder(None, "coatnet", tmp_path / "runs"):
+        pass
 
 
 @pytest.mark.parametrize(
@@ -94,7 +126,8 @@ def test_default_folders_are_named_by_space_and_day_and_never_reused(tmp_path: P
     ],
 )
 def test_default_folders_have_plain_names_inside_the_root(space: str, start: str, tmp_path: Path) -> None:
-    folder = default_folder(space, tmp_path)
+    with out_folder(None, space, tmp_path) as folder:
+        pass
     assert folder.parent == tmp_path
     assert folder.name.startswith(start)
 

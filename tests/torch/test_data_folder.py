@@ -1,3 +1,7 @@
+import os
+import re
+import shutil
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,9 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from nas.data import open_data
+from nas.data import data_lines, open_data
 from nas.data.encoded import survey
 from nas.errors import DataError
+from nas.progress import Silent
 
 COLOURS = {"apple": (200, 30, 30), "leaf": (30, 200, 30), "sky": (30, 30, 200)}
 
@@ -56,7 +61,9 @@ def test_all_given_splits_are_used_as_they_are(tmp_path):
     assert data.search_validation.labels.tolist() != sorted(data.search_validation.labels.tolist())
 
 
-@pytest.mark.parametrize("name", ["validation", "val", "valid"])
+@pytest.mark.parametrize(
+    "name", ["validation", "val", "valid", "Val", "VALID", "dev", "eval", "Validation_Set", "val2017"]
+)
 def test_a_validation_folder_becomes_search_validation_and_a_test_split_is_made(tmp_path, name):
     write_classes(tmp_path / "train", 10)
     write_classes(tmp_path / name, 3)
@@ -69,6 +76,25 @@ def test_a_test_folder_stays_the_test_split_and_search_validation_is_made(tmp_pa
     write_classes(tmp_path / "test", 3)
     data = open_data(tmp_path).load(resolution=8, seed=0)
     assert (len(data.train), len(data.search_validation), len(data.test)) == (24, 6, 9)
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [("Train", "Test"), ("TRAINING", "testing"), ("training_set", "test_set"), ("trainset", "test-images")],
+)
+def test_splits_go_by_the_names_that_people_give_them(tmp_path, train, test):
+    write_classes(tmp_path / train, 4)
+    write_classes(tmp_path / test, 3)
+    info = open_data(tmp_path).info
+    assert info.class_names == ("apple", "leaf", "sky")
+    assert (info.train_count, info.test_count) == (12, 9)
+    assert info.origins == {"train": f"{train}/", "test": f"{test}/"}
+
+
+def test_folders_beside_splits_are_said(tmp_path):
+    write_classes(tmp_path / "train", 4)
+    write_class(tmp_path / "unsorted", (1, 2, 3), 5)
+    assert open_data(tmp_path).info.left_out == ("5 images in folders beside the splits, such as unsorted/00.png",)
 
 
 def test_a_class_may_be_called_train_or_test(tmp_path):
@@ -88,7 +114,142 @@ def test_hidden_and_other_files_are_left_alone(tmp_path):
     for name in ("apple/notes.txt", "apple/._00.png", "apple/.DS_Store", "README.md", ".git/config"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x")
-    assert open_data(tmp_path).info.class_counts == (3, 3, 3)
+    info = open_data(tmp_path).info
+    assert info.class_counts == (3, 3, 3)
+    assert info.left_out == (
+        "1 file that is no image by its extension (1 .txt), such as apple/notes.txt",
+        "3 hidden files or folders (named .* or __*), such as .git",
+    )
+
+
+@pytest.mark.parametrize("name", [".ipynb_checkpoints", "__MACOSX", ".thumbnails", "evening/.cache"])
+@pytest.mark.parametrize("split", ["", "train"])
+def test_hidden_folders_are_left_out_at_every_level(tmp_path, name, split):
+    write_classes(tmp_path / split, 3)
+    write_class(tmp_path / split / "sky" / name, COLOURS["sky"], 2)
+    info = open_data(tmp_path).info
+    assert info.class_counts == (3, 3, 3)
+    place = (Path(split) / "sky" / name).as_posix()
+    assert info.left_out == (f"1 hidden file or folder (named .* or __*), such as {place}",)
+
+
+def test_what_is_left_out_is_said_with_a_count_and_an_example(tmp_path, monkeypatch):
+    monkeypatch.setattr("nas.data.folder.reads_heif", lambda: False)
+    write_classes(tmp_path, 3)
+    write_class(tmp_path / "sky" / "evening", COLOURS["sky"], 2)
+    for i in range(4):
+        (tmp_path / "apple" / f"IMG_{i}.HEIC").write_bytes(b"x")
+    (tmp_path / "leaf" / "image0001").write_bytes(b"x")
+    write_class(tmp_path, (1, 2, 3), 2)
+    elsewhere = tmp_path / ".elsewhere"
+    write_class(elsewhere, COLOURS["leaf"], 2)
+    (tmp_path / "leaf" / "more").symlink_to(elsewhere)
+    (tmp_path / "sky" / "evening" / "more").symlink_to(elsewhere)
+    info = open_data(tmp_path).info
+    assert info.class_counts == (3, 3, 5)
+    assert info.left_out == (
+        "5 files that are no images by their extensions (4 .heic, 1 without one), such as apple/IMG_0.HEIC;"
+        " HEIC needs an extra: pip install 'hybrid-nas[heif]'",
+        "1 hidden file or folder (named .* or __*), such as .elsewhere",
+        "2 linked folders inside classes, such as leaf/more",
+        "2 images outside of the class folders, such as 00.png",
+    )
+
+
+def test_a_class_folder_may_be_a_link(tmp_path):
+    write_classes(tmp_path / "data", 3)
+    write_class(tmp_path / "elsewhere", (1, 2, 3), 4)
+    (tmp_path / "data" / "moon").symlink_to(tmp_path / "elsewhere")
+    assert open_data(tmp_path / "data").info.class_counts == (3, 3, 4, 3)
+
+
+def test_a_class_of_files_that_are_not_read_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr("nas.data.folder.reads_heif", lambda: False)
+    write_classes(tmp_path, 3)
+    (tmp_path / "moon").mkdir()
+    (tmp_path / "moon" / "a.heic").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"without images: 'moon'; .*left out: 1 file that is no image .*1 .heic.*heif"):
+        open_data(tmp_path)
+
+
+def test_names_in_two_unicode_forms_are_one_class(tmp_path):
+    composed, decomposed = (unicodedata.normalize(form, "caf\u00e9") for form in ("NFC", "NFD"))
+    for split, name in (("train", composed), ("train", decomposed), ("test", decomposed)):
+        write_class(tmp_path / split / name, (200, 30, 30), 3)
+        write_class(tmp_path / split / "dog", (30, 30, 200), 3)
+    info = open_data(tmp_path).info
+    assert (info.class_names, info.class_counts, info.test_count) == ((composed, "dog"), (6, 3), 6)
+
+
+def test_names_that_are_no_text_become_text(tmp_path):
+    root = tmp_path / os.fsdecode(b"photos\xe9")
+    write_classes(root, 3)
+    (root / "sky").rename(root / os.fsdecode(b"sk\xff"))
+    info = open_data(root).info
+    assert info.name == r"photos\udce9"
+    assert info.class_names == ("apple", "leaf", r"sk\udcff")
+
+
+def test_one_class_in_color_among_many_grey_ones_makes_the_data_color(tmp_path):
+    for k in range(12):
+        (tmp_path / f"{k:02}").mkdir()
+        for i in range(30):
+            Image.new("RGB" if (k, i) == (7, 11) else "L", (4, 4)).save(tmp_path / f"{k:02}" / f"{i}.png")
+    assert open_data(tmp_path).info.channels == 3
+
+
+def test_grey_of_twelve_bits_is_scaled_by_the_range_of_the_set(tmp_path):
+    for name, value in (("dark", 1000), ("light", 4000)):
+        (tmp_path / name).mkdir()
+        for i in range(5):
+            Image.fromarray(np.full((8, 8), value + i, np.uint16)).save(tmp_path / name / f"{i}.tif")
+    said = Noted()
+    data = open_data(tmp_path).load(resolution=8, seed=0, progress=said)
+    means = [data.train.images[data.train.labels == k].float().mean().item() for k in range(2)]
+    assert means == pytest.approx([1002 * 255 / 4095, 4002 * 255 / 4095], abs=1)
+    assert [note for note in said.notes if "4,095 as white" in note] == said.notes[:1]
+
+
+def test_identical_images_in_two_splits_are_counted(tmp_path):
+    write_classes(tmp_path / "train", 4)
+    write_classes(tmp_path / "test", 5)
+    shutil.copy(tmp_path / "train/sky/00.png", tmp_path / "test/leaf/00.png")
+    said = Noted()
+    open_data(tmp_path).load(resolution=8, seed=0, progress=said)
+    # Images 0 to 3 of each class are the same in both, 4 is not; leaf's 0 is the sky's.
+    (line,) = (note for note in said.notes if note.startswith("Identical images"))
+    assert line.startswith("Identical images (at 8x8 pixels) are in several splits, which makes accuracies too high: ")
+    among = re.findall(r"(\d+) of 15 of test are in (\w+) too", line)
+    assert sum(int(count) for count, _ in among) == 12
+    assert {split for _, split in among} == {"train", "search_validation"}
+    assert "(1 of them under another class)" in line
+
+
+def test_splits_without_a_common_image_say_nothing_of_it(tmp_path):
+    write_classes(tmp_path, 10)
+    said = Noted()
+    open_data(tmp_path).load(resolution=8, seed=0, progress=said)
+    assert said.notes == []
+
+
+def test_lines_about_the_data_name_classes_counts_and_splits(tmp_path):
+    write_classes(tmp_path / "Train", 4)
+    write_classes(tmp_path / "Test", 3)
+    (tmp_path / "Train" / "sky" / "a.txt").write_text("x")
+    assert data_lines(open_data(tmp_path).info) == [
+        f"Data: {tmp_path.name}, images of typically 12x10 pixels, color",
+        "3 classes, training images of each: apple 4, leaf 4, sky 4",
+        "Splits: train from Train/ (12), search_validation made from train, test from Test/ (9)",
+        "Left out: 1 file that is no image by its extension (1 .txt), such as Train/sky/a.txt",
+    ]
+
+
+class Noted(Silent):
+    def __init__(self):
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
 
 
 def test_images_of_any_format_size_and_mode_are_read_together(tmp_path):
@@ -265,6 +426,26 @@ def two_validations(root: Path) -> None:
         write_classes(root / name, 2)
 
 
+def unknown_splits(root: Path) -> None:
+    for name in ("seg_train", "seg_test"):
+        write_classes(root / name, 2)
+
+
+def versions(root: Path) -> None:
+    for name in ("color", "segmented"):
+        write_classes(root / name, 3)
+
+
+def no_classes(root: Path) -> None:
+    for name in ("Train", "Test"):
+        write_class(root / name, (1, 2, 3), 3)
+
+
+def another_split(root: Path) -> None:
+    for name in ("Train", "holdout"):
+        write_classes(root / name, 3)
+
+
 def loose_test(root: Path) -> None:
     write_classes(root / "train")
     write_class(root / "test", (1, 2, 3), 3)
@@ -283,8 +464,15 @@ def strange_class(root: Path) -> None:
         (one_class, "at least 2 classes, but .* has only 'apple': add images of another class"),
         (no_images, "has no images .* in class folders: lay it out"),
         (empty_class, "has class folders without images: 'void'; add images or remove the folders"),
-        (no_train, "has val/ but no train/ with class folders"),
-        (two_validations, "has both validation/ and val/: keep one validation folder"),
+        (no_train, "has test/ but no train/ with class folders"),
+        (two_validations, "has both val and validation: keep one for the validation images"),
+        (
+            unknown_splits,
+            "has seg_test/ with folders in it, which looks like a split and is not known: name splits train",
+        ),
+        (versions, "has 'color', 'segmented' with the same folders in each"),
+        (no_classes, r"has splits \('Test', 'Train'\), but no class folders in them"),
+        (another_split, "has Train/ and beside it holdout/, which holds classes and is no split by its name"),
         (loose_test, "test has no images .* in class folders"),
         (strange_class, "test has classes that the training set lacks: 'pear'; add training images of them"),
     ],
@@ -307,4 +495,4 @@ def test_a_class_needs_an_image_for_each_split_that_is_made(tmp_path, given, nee
     if needed > 1:
         next((tmp_path / "train" / "sky").iterdir()).unlink()
         with pytest.raises(DataError, match=f"needs at least {needed} training images .* 'sky'"):
-            open_data(tmp_path).load(resolution=8, seed=0)
+            open_data(tmp_path)

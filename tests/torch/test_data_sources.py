@@ -146,9 +146,8 @@ def test_three_images_per_class_are_enough_at_any_share(tmp_path, share):
 
 
 def test_a_class_with_too_few_images_is_refused(tmp_path):
-    spec = write_npz(tmp_path / "few.npz", per_class=2)
     with pytest.raises(DataError) as caught:
-        open_data(spec)
+        open_data(write_npz(tmp_path / "few.npz", per_class=2))
     assert str(caught.value) == (
         "Each class needs at least 3 training images to be divided, but '0' of few has 2: add images or"
         " remove the class."

@@ -17,7 +17,7 @@ from PIL import Image
 from nas.architecture import Architecture
 from nas.costs import cost
 from nas.data import images, memory, open_data
-from nas.data.images import MOST_PIXELS, UnreadableImageError, decode, glance
+from nas.data.images import UnreadableImageError, decode, glance
 from nas.data.labels import Classes, plain_labels
 from nas.errors import ArchitectureError, DataError
 from nas.progress import Silent
@@ -40,20 +40,28 @@ def test_postscript_is_no_image_and_starts_no_program(monkeypatch: pytest.Monkey
             read()
 
 
-def test_an_image_beyond_all_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    content = png(64, 64)
-    monkeypatch.setattr(images, "MOST_PIXELS", 64 * 64)
+def test_an_image_beyond_the_memory_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = png(1000, 1000)
+    monkeypatch.setattr(images, "LARGE", 1000 * 1000 - 1)
+    monkeypatch.setattr(images, "available_bytes", lambda: 24_000_000)
     assert decode(content, resolution=8, channels=1).shape == (8, 8, 1)
-    monkeypatch.setattr(images, "MOST_PIXELS", 64 * 64 - 1)
-    with pytest.raises(UnreadableImageError, match="64x64 pixels, more than 4,095"):
+    monkeypatch.setattr(images, "available_bytes", lambda: 23_000_000)
+    with pytest.raises(UnreadableImageError, match="1 megapixels, which take 0.0 GB of memory where 0.0 GB are free"):
         decode(content, resolution=8, channels=1)
-    assert MOST_PIXELS == 2**26
+
+
+def test_sizes_that_pillow_refuses_by_their_headers_are_judged_by_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(Image.DecompressionBombError):
+        Image.open(io.BytesIO(png(64, 64)))
+    assert (glance(png(64, 64)).width, decode(png(64, 64), resolution=8, channels=1).shape) == (64, (8, 8, 1))
 
 
 def test_a_large_jpeg_is_decoded_small(monkeypatch: pytest.MonkeyPatch) -> None:
     file = io.BytesIO()
     Image.new("L", (256, 256), 100).save(file, "JPEG")
-    monkeypatch.setattr(images, "MOST_PIXELS", 64 * 64)
+    monkeypatch.setattr(images, "LARGE", 64 * 64)
+    monkeypatch.setattr(images, "available_bytes", lambda: 2 * 12 * 32 * 32)  # a fraction of 256 x 256
     assert decode(file.getvalue(), resolution=16, channels=1).mean() == pytest.approx(100, abs=2)
 
 

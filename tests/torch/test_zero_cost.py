@@ -200,6 +200,24 @@ def test_nwot_of_a_linear_network_sees_nothing() -> None:
     assert by_hand("nwot", Line(activation("none")), images, torch.zeros(2, dtype=torch.long)) == -math.inf
 
 
+def test_doubled_images_change_nwot_by_a_constant() -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(6, 3, 8, 8, generator=generator)
+    doubled = torch.cat([images, images[:2], images[:1]])  # one three times, one twice
+    for layout in SPACE.layouts[:2]:
+        network = member(layout).eval()  # as batch norm would see other means
+        network.train = lambda mode=True, network=network: network  # type: ignore[method-assign]
+        once, more = (by_hand("nwot", network, each, torch.zeros(len(each))) for each in (images, doubled))
+        assert more - once == pytest.approx(math.log(3) + math.log(2))
+
+
+def test_nwot_is_the_logarithm_of_the_determinant_where_there_is_one() -> None:
+    images = torch.tensor([[2.0, -1.0, 3.0], [-1.0, 2.0, 3.0], [1.0, 1.0, -1.0]]).view(3, 3, 1, 1)
+    found = by_hand("nwot", nn.Sequential(nn.Flatten(), nn.ReLU()), images, torch.zeros(3, dtype=torch.long))
+    # Any two patterns differ in two of three signs: the kernel has 3 on its diagonal and 1 elsewhere.
+    assert found == pytest.approx(math.log(20))
+
+
 def test_nwot_sees_nonlinearities_that_no_module_computes() -> None:
     # Mamba's SiLU and softplus are functions: without them nothing in this network has a sign.
     torch.manual_seed(0)

@@ -88,6 +88,10 @@ def nwot(probed: Probed) -> float:
 
     The code is the signs of the inputs of all nonlinearities of the op library, smooth and saturating ones (GELU, SiLU,
     squared ReLU, sigmoid, …) as well as ReLU.
+
+    The paper's determinant is 0 if images share a code, such as duplicates in the data or blank frames. Then the
+    pseudo-determinant takes its place, the product of the nonzero eigenvalues: that of the kernel without the
+    duplicates, up to a constant that is the same for every network. For a nonsingular kernel the two are equal.
     """
     network, images = probed.network, probed.probe.images
     count = len(images)
@@ -100,7 +104,11 @@ def nwot(probed: Probed) -> float:
 
     with NonlinearityInputs(note), torch.no_grad():
         network.train()(images)
-    return torch.linalg.slogdet(kernel).logabsdet.item()
+    values = torch.linalg.eigvalsh(kernel)
+    # 0 within the usual tolerance of a rank (torch.linalg.matrix_rank). Two patterns that differ in one sign have the
+    # eigenvalue 1, far above it, so that the logarithm of a kernel grows from 0 on as patterns part.
+    values = values[values > count * torch.finfo(values.dtype).eps * values.abs().max()]
+    return values.log().sum().item() if len(values) else -math.inf
 
 
 @PROXIES.register("zen")
