@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import random
 import shlex
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from nas.executors import check_cluster, check_workers
 from nas.formats import CHOSEN_BY, compare_choices
 from nas.options import SearchOptions, flag, method_of
 from nas.options.kinds import Text
+from nas.options.objectives import front_name
 
 if TYPE_CHECKING:
     from nas.data import Source
@@ -255,14 +257,22 @@ def _show(result: SearchResult, console: Console) -> None:
     found = plain(result)
     winners = found["winners"]
     console.document({"run": found["run"], "ranking": found["ranking"], "winners": winners})
-    for line in result_lines(found["run"], found["ranking"], winners, score_name=found["score_name"]):
+    for line in result_lines(
+        found["run"], found["ranking"], winners, score_name=found["score_name"], objectives=found["objectives"]
+    ):
         console.say(line)
 
 
 def result_lines(
-    run: str, ranking: dict[str, Any], winners: list[dict[str, Any]], *, score_name: str = "score"
+    run: str,
+    ranking: dict[str, Any],
+    winners: list[dict[str, Any]],
+    *,
+    score_name: str = "score",
+    objectives: Sequence[str] = ("macs",),
 ) -> list[str]:
     """Returns the lines of a search's result: the winners, the ranking check, and the next commands."""
+    further = [metric for metric in ("latency_s", "peak_memory_bytes") if any(each[metric] for each in winners)]
     rows = [
         [
             f"{winner['rank']}{'*' if winner['on_front'] else ''}",
@@ -272,13 +282,18 @@ def result_lines(
             CHOSEN_BY.get(winner["chosen_by"], winner["chosen_by"]),
             format_quantity("macs", winner["macs"]),
             format_quantity("params", winner["params"]),
+            *(format_quantity(metric.removeprefix("peak_"), winner[metric]) for metric in further),
             winner["path"],
         ]
         for winner in winners
     ]
-    header = ["rank", "validation accuracy", "test accuracy", score_name, "chosen by", "MACs", "params", "folder"]
-    lines = ["", *table(header, rows, left=(0, 4, 7))]
-    lines += ["", "Ranks are by validation accuracy, with its standard error; * marks the front of accuracy and MACs."]
+    header = ["rank", "validation accuracy", "test accuracy", score_name, "chosen by", "MACs", "params"]
+    header += [{"latency_s": "latency"}.get(metric, "memory") for metric in further]
+    lines = ["", *table([*header, "folder"], rows, left=(0, 4, len(header)))]
+    front = f"* marks the front of {front_name(objectives)}"
+    lines += ["", f"Ranks are by validation accuracy, with its standard error; {front}."]
+    if "latency_s" in further:
+        lines.append(f"Latencies were measured at {winners[0]['setting']} before the networks were trained.")
     compared = compare_choices(
         (winner["chosen_by"], winner["validation_accuracy"], winner["validation_error"]) for winner in winners
     )

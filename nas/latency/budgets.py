@@ -43,8 +43,11 @@ def device_here(setting: Setting) -> Device:
     return Device(name=device_name(setting.device), runtime=runtime.version(), setting=setting)
 
 
-def model_here(setting: Setting, space: str = "") -> DeviceModel | None:
+def model_here(setting: Setting, space: str | None = None) -> DeviceModel | None:
     """Returns this device's model in a setting, of a space or of the zoo; None where it is not calibrated.
+
+    Args:
+        space: None takes the zoo's, or else the newest of any space.
 
     Raises:
         LatencyError: If the model is of other versions, with the differences, or its file is damaged.

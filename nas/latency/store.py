@@ -60,14 +60,20 @@ def load(name: str) -> DeviceModel:
     return DeviceModel.from_json(path.read_text(encoding="utf-8", errors="replace"), str(path))
 
 
-def find(device: Device, space: str) -> DeviceModel | None:
+def find(device: Device, space: str | None) -> DeviceModel | None:
     """Returns the calibration of a device for a space, else the device's of the zoo; None if there is neither.
+
+    Args:
+        space: None takes the zoo's, or else the newest of any space.
 
     Raises:
         LatencyError: If it is of other versions, with the differences, or its file is damaged.
     """
-    for each in dict.fromkeys((space, "")):
-        name = model_name(device, each)
+    wanted = [model_name(device, each) for each in dict.fromkeys((space or "", ""))]
+    if space is None:
+        own = model_name(device, "").rpartition("+")
+        wanted += [name for name in reversed(names()) if name.startswith(f"{own[0]}+") and name.endswith(f"+{own[2]}")]
+    for name in wanted:
         if path_of(name).is_file():
             model = load(name)
             model.check(device, name)

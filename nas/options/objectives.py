@@ -42,6 +42,12 @@ def objectives(text: str | None, budgets: Sequence[Budget]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def front_name(metrics: Sequence[str]) -> str:
+    """Returns what a front is over, for people: "accuracy and MACs", "accuracy, latency and parameters"."""
+    *first, last = ["accuracy", *("MACs" if metric == "macs" else METRICS[metric].noun for metric in metrics)]
+    return f"{', '.join(first)} and {last}"
+
+
 def check_objectives(text: str | None, budgets: Sequence[str]) -> None:
     """Refuses an objective that no trial would have a figure of.
 

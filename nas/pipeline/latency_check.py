@@ -10,12 +10,14 @@ from collections.abc import Callable, Sequence
 
 from nas.architecture import Architecture
 from nas.budget import Budget, format_quantity
-from nas.errors import BudgetError
+from nas.errors import BudgetError, LatencyError
 from nas.methods.protocol.context import Context
 from nas.pipeline.portfolio import Pick
 from nas.run.events import FinalistMeasured
 
 LATENCY = "latency_s"
+TRIES = 4
+"""Occasions on which a machine may be too noisy before the search stops; it can then be resumed."""
 Choose = Callable[[frozenset[Architecture]], list[Pick]]
 """Chooses finalists without some architectures."""
 
@@ -55,7 +57,16 @@ def _measure(context: Context, budget: Budget, picks: Sequence[Pick]) -> list[Fi
 
     assert budget.setting is not None, "a budget on latency has a setting"
     trials = [pick.trial for pick in picks]
-    latencies = measure_together([trial.architecture for trial in trials], budget.setting)
+    for attempt in range(1, TRIES + 1):
+        try:
+            latencies = measure_together([trial.architecture for trial in trials], budget.setting)
+            break
+        except LatencyError as fault:
+            if attempt == TRIES:
+                raise
+            context.progress.note(f"{fault} Trying again ({attempt} of {TRIES - 1}).")
+    else:
+        raise AssertionError("the last try returns or raises")
     events: list[FinalistMeasured] = []
     for trial, latency in zip(trials, latencies, strict=True):
         event = FinalistMeasured(

@@ -62,11 +62,13 @@ class SearchResult:
 
     Attributes:
         score_name: Description of the score, such as "predicted accuracy after 3 epochs".
+        objectives: The costs that the winners' front is over.
     """
 
     run: str
     ranking: dict[str, Any]
     score_name: str
+    objectives: tuple[str, ...]
     winners: list[Winner]
 
 
@@ -301,7 +303,13 @@ class SearchPipeline:
         if not run.events(RunFinished):
             run.append(RunFinished(seconds=earlier_seconds(run) + time.monotonic() - began))
         _rebuild(run)
-        return SearchResult(run=str(run.path), ranking=found, score_name=_score_name(run), winners=winners)
+        return SearchResult(
+            run=str(run.path),
+            ranking=found,
+            score_name=_score_name(run),
+            objectives=self.objectives,
+            winners=winners,
+        )
 
     def _search(self, context: Context) -> Any:
         """Trains what the method needs, then proposes and scores; releases what was trained afterwards."""
@@ -357,6 +365,9 @@ def _finished(run: Run) -> SearchResult | None:
         run=str(run.path),
         ranking=found.statistics(),
         score_name=_score_name(run),
+        objectives=objectives(
+            run.manifest["options"].get("objective"), [Budget.parse(text) for text in run.manifest["budgets"]]
+        ),
         winners=[Winner.of(event, run.path) for _, event in sorted(winners.items())],
     )
 

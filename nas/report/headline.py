@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 from nas.budget import Cost, format_quantity
 from nas.formats import CHOSEN_BY, compare_choices, count, listing, percent
+from nas.options.objectives import front_name
 from nas.report.summary import Candidate, Summary, cost_words, stage_depths, stage_widths
 from nas.trial import Trial
 
@@ -34,6 +35,8 @@ class NetworkRow:
     test_accuracy: float | None
     folder: str | None
     linked: bool
+    latency_s: float | None
+    peak_memory_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +46,7 @@ class Headline:
     Attributes:
         compared: The accuracy of the finalists chosen by score, by counting and at random; may be empty.
         cautions: Limits of the run's results.
+        front: What the front of the winners is over.
     """
 
     answer: str
@@ -51,6 +55,7 @@ class Headline:
     state: str | None
     accuracy: str
     score_name: str
+    front: str
     networks: list[NetworkRow]
 
 
@@ -65,6 +70,7 @@ def headline(summary: Summary) -> Headline:
         state=None if summary.finished else _state(summary),
         accuracy=summary.accuracy,
         score_name=summary.score_name,
+        front=front_name(summary.objectives),
         networks=[_row(summary, candidate) for candidate in summary.candidates],
     )
 
@@ -175,6 +181,8 @@ def _row(summary: Summary, candidate: Candidate) -> NetworkRow:
         folder=path,
         # Only folders inside the run can be linked: the page moves with the run.
         linked=path is not None and not PurePosixPath(path).is_absolute(),
+        latency_s=candidate.latency_s,
+        peak_memory_bytes=candidate.peak_memory_bytes,
     )
 
 

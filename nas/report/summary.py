@@ -53,6 +53,7 @@ class Candidate:
         validation_error: Standard error of the validation accuracy.
         epochs_done, epochs: Epochs trained so far, and in total.
         path: Its folder; relative if it is inside the run.
+        latency_s, peak_memory_bytes: If a budget bounds them; the latency as it was measured.
     """
 
     digest: str
@@ -71,6 +72,8 @@ class Candidate:
     epochs: int | None
     seconds: float | None
     path: str | None
+    latency_s: float | None
+    peak_memory_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,6 +302,8 @@ def _candidates(record: RunRecord, trials: list[Trial]) -> list[Candidate]:
                 epochs=planned_epochs,
                 seconds=known.get("seconds"),
                 path=_relative(winner.path if winner else None, record.path),
+                latency_s=known.get("latency_s"),
+                peak_memory_bytes=known.get("peak_memory_bytes"),
             )
         )
     return sorted(found, key=_place)
