@@ -26,8 +26,8 @@ from nas.spaces import SearchSpace
 METRIC = "latency_s"
 MARGIN = 1.1
 """How far a network may be faster than the sum of its blocks says, for the tables that guide sampling."""
-MINUTES, BLOCKS = 4.0, 5
-"""How long a calibration that a search makes by itself measures at most, and the blocks of each network."""
+MINUTES, NETWORKS, BLOCKS = 4.0, 96, 5
+"""How long a calibration that a search makes by itself measures at most, the networks, and the blocks of each."""
 
 _held: dict[Setting, DeviceModel] = {}
 
@@ -99,7 +99,7 @@ def hold(budgets: Sequence[Budget], space: SearchSpace, *, seed: int, progress: 
                 f"{MINUTES:.0f} minutes first, once (nas device calibrate --space {space.name} --setting {setting})"
             )
             model = calibrate_here(
-                setting, space, minutes=MINUTES, networks=96, blocks=BLOCKS, seed=seed, progress=progress
+                setting, space, minutes=MINUTES, networks=NETWORKS, blocks=BLOCKS, seed=seed, progress=progress
             )
         error = model.error
         progress.note(

@@ -1,0 +1,158 @@
+"""A search within a latency on a made-up machine: calibrated, held, measured, replaced, resumed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import nas
+from nas.architecture import Architecture
+from nas.budget import Budget
+from nas.errors import LatencyError
+from nas.latency import budgets as latency_budgets
+from nas.latency import store
+from nas.latency.features import blocks_of, total_work
+from nas.latency.work_model import PRIOR
+from nas.run import read_run
+from nas.run.events import FinalistMeasured, WinnerExported
+from nas.sampling import BudgetSampler
+from nas.setting import Setting
+
+from ..small_space import small_space
+
+SPACE = small_space()
+SETTING = "cpu:threads=1"
+
+
+def law(architecture: Architecture) -> float:
+    return float(total_work(blocks_of(architecture)) @ PRIOR) * 2e-11
+
+
+class MadeUpMachine:
+    """Measures by `law`; what is in `slower` takes half as long again, and the first `noisy` occasions tell nothing."""
+
+    def __init__(self) -> None:
+        self.slower: set[Architecture] = set()
+        self.noisy = 0
+        self.measured: list[Architecture] = []
+
+    def measure_together(self, architectures: Sequence[Architecture], setting: Setting, **_: Any) -> list[Any]:
+        if self.noisy:
+            self.noisy -= 1
+            raise LatencyError("The machine is too noisy.")
+        self.measured += architectures
+        return [
+            SimpleNamespace(
+                median_s=law(each) * (1.5 if each in self.slower else 1.0),
+                iqr_s=0.0,
+                blocks=15,
+                setting=setting,
+            )
+            for each in architectures
+        ]
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MadeUpMachine:
+    made = MadeUpMachine()
+    monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(latency_budgets, "_held", {})
+    monkeypatch.setattr(latency_budgets, "NETWORKS", 24)
+    monkeypatch.setattr(latency_budgets, "measure_together", made.measure_together)
+    monkeypatch.setattr("nas.latency.measuring.measure_together", made.measure_together)
+    return made
+
+
+def bound() -> Budget:
+    latencies = sorted(law(nas.sample(SPACE, random.Random(i))) for i in range(60))
+    return Budget.parse(f"{latencies[30] * 1e6:.1f}us@{SETTING}")
+
+
+def options(out: Path, **more: Any) -> nas.SearchOptions:
+    return nas.SearchOptions.of(
+        space="small",
+        method="params",
+        trials=24,
+        finalists=3,
+        finalist_epochs=1,
+        threads=1,
+        batch_size=128,
+        train_resolution=8,
+        onnx=False,
+        out=str(out),
+        **more,
+    )
+
+
+@pytest.mark.usefixtures("own_threads")
+def test_a_search_calibrates_holds_and_measures(tmp_path: Path, machine: MadeUpMachine) -> None:
+    budget, run = bound(), tmp_path / "run"
+    found = nas.search(SPACE, budgets=[budget], data="digits", options=options(run))
+    record = read_run(run)
+    assert store.names(), "the calibration is kept for the next search"
+    for trial in record.trials():
+        assert trial.cost.latency_s is not None
+        assert trial.cost.latency_s <= budget.bound
+        assert trial.cost.latency_s == pytest.approx(law(trial.architecture), rel=0.1)
+    events = record.events(WinnerExported)
+    assert len(events) == len(found.winners) == 3
+    assert found.objectives == ("latency_s",)
+    for event in events:
+        assert event.latency_s is not None
+        assert event.latency_s <= budget.bound
+        assert event.setting == SETTING
+    card = (run / "winners" / "1" / "card.md").read_text()
+    assert "measured before training" in card
+    assert "below the budget" in card
+
+
+@pytest.mark.usefixtures("own_threads")
+def test_a_network_that_breaks_the_budget_is_replaced_before_it_trains(tmp_path: Path, machine: MadeUpMachine) -> None:
+    budget = bound()
+    first = nas.search(SPACE, budgets=[budget], data="digits", options=options(tmp_path / "a"))
+    trials = {trial.architecture.digest: trial.architecture for trial in read_run(tmp_path / "a").trials()}
+    machine.slower = {trials[first.winners[0].digest], trials[first.winners[1].digest]}
+    machine.noisy = 2
+    second = nas.search(SPACE, budgets=[budget], data="digits", options=options(tmp_path / "b"))
+    record = read_run(tmp_path / "b")
+    over = {event.digest for event in record.events(FinalistMeasured) if not event.within}
+    assert over == {each.digest for each in machine.slower}
+    assert len(second.winners) == 3
+    assert not over & {winner.digest for winner in second.winners}
+    trained = {path.name for path in (tmp_path / "b" / "finalists").iterdir()}
+    assert not over & trained
+
+
+@pytest.mark.usefixtures("own_threads")
+def test_a_machine_that_stays_noisy_stops_the_search_and_it_can_be_resumed(
+    tmp_path: Path, machine: MadeUpMachine
+) -> None:
+    budget, run = bound(), tmp_path / "run"
+    undisturbed = nas.search(SPACE, budgets=[budget], data="digits", options=options(tmp_path / "other"))
+    machine.noisy = 4
+    with pytest.raises(LatencyError, match="too noisy"):
+        nas.search(SPACE, budgets=[budget], data="digits", options=options(run))
+    # Whatever was calibrated since, the run keeps its own model.
+    for name in store.names():
+        store.path_of(name).write_text("damaged")
+    latency_budgets._held.clear()
+    machine.measured.clear()
+    resumed = nas.resume(run)
+    assert [winner.digest for winner in resumed.winners] == [winner.digest for winner in undisturbed.winners]
+    assert len(machine.measured) == 3
+
+
+def test_sampling_needs_a_calibration_and_says_which(machine: MadeUpMachine) -> None:
+    with pytest.raises(LatencyError, match="nas device calibrate --setting cpu:threads=1"):
+        BudgetSampler(SPACE, [bound()])
+
+
+def test_a_bound_below_everything_measured_quotes_the_fastest(tmp_path: Path, machine: MadeUpMachine) -> None:
+    with pytest.raises(nas.errors.BudgetError, match="was found in .* the smallest seen needs"):
+        nas.search(SPACE, budgets=[Budget.parse(f"0.01us@{SETTING}")], data="digits", options=options(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
