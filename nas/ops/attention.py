@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nas.ops.basic import activation
+from nas.ops.basic import activation_after_layer
 from nas.ops.conv import pool_half, reduced
 from nas.ops.gated_position import GatedPosition
 from nas.ops.initialization import linear
@@ -153,10 +153,17 @@ class Attention(nn.Module):
         self.after = nn.Linear(heads, heads) if config.talking_heads else None
         self.value_block = make(config.value_block, self.v.shape) if config.value_block else None
         self.local = make(config.local, self.v.shape) if config.local else None
+        # Windows of what is read are one copy instead of three, where nothing needs the maps in between.
+        between = (config.query_map, config.kv_reduce, config.value_map, config.value_block, config.local)
+        alike = config.query_stride == 1 and config.query_source == "all" and config.qkv_norm is None
+        self.divides_first = alike and not any(between)
+        # Fused attention does not weigh anew, and values are as wide as keys.
+        weighed = config.talking_heads or self.gated is not None
+        self.fuses = not weighed and value_dim == config.head_dim
         self.upsample = config.upsample
         height, width_out = queries.height * config.upsample, queries.width * config.upsample
         mixed = Shape(heads * value_dim, height, width_out, shape.tokens)
-        self.activation = activation(config.out_activation)
+        self.activation = activation_after_layer(config.out_activation)
         self.project = (
             Projected(mixed, width, config.out_norm, bias=config.out_bias) if config.project else nn.Identity()
         )
@@ -182,6 +189,8 @@ class Attention(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.stride > 1:
             x = pool_half(x, self.stride, self.pool)
+        if self.windows is not None and self.divides_first:
+            x = self.windows.divide(x)
         queries, keys = self.query_map(x), self.kv_reduce(x)
         if self.query_stride > 1:
             queries = queries[:, :, :: self.query_stride, :: self.query_stride]
@@ -205,18 +214,39 @@ class Attention(nn.Module):
 
     def mix(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         """Returns attention among maps: q and k (B, heads * head_dim, *), v (B, heads * value_dim, *)."""
-        if self.windows is not None:
+        if self.windows is not None and not self.divides_first:
             q, k, v = (self.windows.divide(each) for each in (q, k, v))
         size = q.shape[2:]
-        q, k = (each.flatten(2).unflatten(1, (-1, self.head_dim)) for each in (q, k))
-        v = v.flatten(2).unflatten(1, (-1, self.value_dim))
-        logits = (q * self.scale).transpose(2, 3) @ k
+        q, k, v = per_head(q, self.head_dim), per_head(k, self.head_dim), per_head(v, self.value_dim)
+        mask = self.mask(q, k)
+        # No kernel of torch gives the gradient by a mask.
+        if self.fuses and (mask is None or not mask.requires_grad):
+            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=self.scale)
+        else:
+            mixed = self.weights(q, k, mask) @ v
+        # Channels innermost, as the projection reads them.
+        mixed = mixed.transpose(1, 2).flatten(2).transpose(1, 2).unflatten(2, size)
+        return mixed if self.windows is None else self.windows.join(mixed)
+
+    def mask(self, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor | None:
+        """Returns what the logits get for q and k (B, heads, N, channels), or None: (1 or B, heads or 1, N, M)."""
+        parts: list[torch.Tensor] = []
         if self.bias is not None:
-            logits = logits + self.placed(self.bias())
+            parts.append(self.placed(self.bias())[None])
         if self.token_bias is not None:
-            logits = logits + self.token_bias(logits.shape[3])
-        if self.windows is not None:
-            logits = self.windows.masked(logits)
+            parts.append(self.token_bias(k.shape[2])[None].expand(-1, -1, q.shape[2], -1))
+        if self.windows is not None and self.windows.shift:
+            parts.append(self.windows.mask(q)[:, None])
+        if not parts:
+            return None
+        mask = sum(parts[1:], parts[0])
+        return mask if len(mask) == 1 else mask.repeat(len(q) // len(mask), 1, 1, 1)
+
+    def weights(self, q: torch.Tensor, k: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        """Returns the weights (B, heads, N, N) of all keys for each query, whose rows sum to one."""
+        logits = (q * self.scale) @ k.transpose(2, 3)
+        if mask is not None:
+            logits = logits + mask
         if self.before is not None:
             logits = self.before(logits.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         weights = logits.softmax(3)
@@ -224,13 +254,16 @@ class Attention(nn.Module):
             weights = self.gated(weights)
         if self.after is not None:
             weights = self.after(weights.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        # Channels innermost, as the projection reads them.
-        mixed = (weights @ v.transpose(2, 3)).transpose(1, 2).flatten(2).transpose(1, 2).unflatten(2, size)
-        return mixed if self.windows is None else self.windows.join(mixed)
+        return weights
 
     def placed(self, bias: torch.Tensor) -> torch.Tensor:
         """Returns the bias of map positions with zeros for the tokens."""
         return F.pad(bias, (self.tokens, 0, self.tokens - self.skipped_tokens, 0)) if self.tokens else bias
+
+
+def per_head(x: torch.Tensor, channels: int) -> torch.Tensor:
+    """Returns a map (B, heads * channels, *) as (B, heads, positions, channels), without a copy if channels_last."""
+    return x.flatten(2).transpose(1, 2).unflatten(2, (-1, channels)).transpose(1, 2)
 
 
 class Projected(nn.Module):

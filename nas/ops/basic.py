@@ -31,6 +31,36 @@ class SquaredReLU(nn.Module):
         return F.relu(x) ** 2
 
 
+class GELU(nn.GELU):
+    """GELU (Hendrycks and Gimpel 2016, arXiv:1606.08415); in place where no gradient is wanted."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        if torch.is_grad_enabled():
+            return super().forward(input)
+        return F.gelu(input, approximate=self.approximate, out=input)  # pyright: ignore[reportCallIssue]: not in stubs
+
+
+class Hardswish(nn.Hardswish):
+    """Hard swish (Howard et al. 2019, arXiv:1905.02244); in place where no gradient is wanted."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return F.hardswish(input, inplace=not torch.is_grad_enabled())
+
+
+class ReLU(nn.ReLU):
+    """Rectifier; in place where no gradient is wanted."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return F.relu(input, inplace=not torch.is_grad_enabled())
+
+
+class SiLU(nn.SiLU):
+    """x * sigmoid(x) (arXiv:1606.08415); in place where no gradient is wanted."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return F.silu(input, inplace=not torch.is_grad_enabled())
+
+
 ACTIVATIONS = {
     "gelu": nn.GELU,
     "gelu_tanh": lambda: nn.GELU(approximate="tanh"),
@@ -45,12 +75,25 @@ ACTIVATIONS = {
     "star_relu": StarReLU,
     "tanh": nn.Tanh,
 }
+# Memory for a large map costs as much as the function itself.
+IN_PLACE = {
+    "gelu": GELU,
+    "gelu_tanh": lambda: GELU(approximate="tanh"),
+    "hardswish": Hardswish,
+    "relu": ReLU,
+    "silu": SiLU,
+}
 
 
 def activation(name: str) -> nn.Module:
     """Returns a new activation module by name."""
     require(name in ACTIVATIONS, f"activation must be one of {', '.join(ACTIVATIONS)}, not {name!r}.")
     return ACTIVATIONS[name]()
+
+
+def activation_after_layer(name: str) -> nn.Module:
+    """Returns an activation of what a layer has just computed and nothing else reads, so that it may work in place."""
+    return IN_PLACE[name]() if name in IN_PLACE else activation(name)
 
 
 def whole(value: float, what: str) -> int:
@@ -337,7 +380,7 @@ class FeedForward(nn.Module):
         super().__init__()
         hidden = whole(config.expand_ratio * shape.channels, "feed_forward: expand_ratio x channels")
         self.expand = linear(shape.channels, hidden, bias=config.bias)
-        self.activation = activation(config.activation)
+        self.activation = activation_after_layer(config.activation)
         self.project = linear(hidden, shape.channels, bias=config.bias)
         self.shape = shape
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nas.ops.basic import Conv, activation, whole
+from nas.ops.basic import Conv, activation_after_layer, whole
 from nas.ops.spec import Shape, make, op, require
 
 
@@ -77,7 +77,7 @@ class ConvStem(nn.Module):
         require(k % 2 == 1, f"conv_stem: kernel_size (={k}) must be odd.")
         self.first = padded_conv(config.padding, shape.channels, width, k, config.stride, bias=bias)
         self.norm = nn.BatchNorm2d(width, eps=config.eps, momentum=0.01)
-        self.activation = activation(config.activation)
+        self.activation = activation_after_layer(config.activation)
         self.second = padded_conv(config.padding, width, width, k, 1, bias=bias)
         self.shape = Shape(width, *reduced(shape, config.stride))
 
@@ -135,7 +135,7 @@ class ConvNorm(nn.Module):
         self.conv = Conv(conv, shape)
         self.shape = self.conv.shape
         self.norm = nn.BatchNorm2d(self.shape.channels, eps=config.eps, momentum=config.momentum)
-        self.activation = activation(config.activation)
+        self.activation = activation_after_layer(config.activation)
         self.ends_in = "norm" if config.activation == "none" else None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -161,9 +161,9 @@ class SqueezeExcite(nn.Module):
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
         self.squeeze = nn.Conv2d(shape.channels, config.rd_channels, 1)
-        self.activation = activation(config.activation)
+        self.activation = activation_after_layer(config.activation)
         self.excite = nn.Conv2d(config.rd_channels, shape.channels, 1)
-        self.gate = activation(config.gate)
+        self.gate = activation_after_layer(config.gate)
         self.shape = shape
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -215,7 +215,7 @@ class MBConv(nn.Module):
         expand_stride, depthwise_stride = (s, 1) if config.stride_in == "expand" else (1, s)
         self.expand = nn.Conv2d(shape.channels, hidden, 1, expand_stride, bias=False)
         self.norm1 = nn.BatchNorm2d(hidden, eps=config.eps, momentum=0.01)
-        self.activation = activation(config.activation)
+        self.activation = activation_after_layer(config.activation)
         self.depthwise = padded_conv(config.padding, hidden, hidden, k, depthwise_stride, groups=hidden, bias=False)
         self.norm2 = nn.BatchNorm2d(hidden, eps=config.eps, momentum=0.01)
         squeezed = whole(config.se_ratio * width, "mbconv: se_ratio x width") if config.se_ratio else 0
@@ -297,7 +297,7 @@ class ConvShortcut(nn.Module):
         changes = s > 1 or config.width != shape.channels
         self.conv = nn.Conv2d(shape.channels, config.width, k, s, k // 2, bias=False) if changes else nn.Identity()
         self.norm = nn.BatchNorm2d(config.width) if changes else nn.Identity()
-        self.activation = activation(config.activation if changes else "none")
+        self.activation = activation_after_layer(config.activation if changes else "none")
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.activation(self.norm(self.conv(x)))
@@ -344,11 +344,11 @@ class Bottleneck(nn.Module):
         self.reduce = nn.Conv2d(shape.channels, narrow, 1, bias=False)
         self.depthwise = nn.Conv2d(narrow, narrow, k, s, k // 2, groups=narrow) if k else nn.Identity()
         self.norm1 = nn.BatchNorm2d(narrow)
-        self.activation1 = activation(config.activation)
+        self.activation1 = activation_after_layer(config.activation)
         self.mixer = make(config.mixer, Shape(narrow, *reduced(shape, s)))
         mixed: Shape = self.mixer.shape
         self.norm2 = nn.BatchNorm2d(mixed.channels)
-        self.activation2 = activation(config.activation)
+        self.activation2 = activation_after_layer(config.activation)
         self.project = nn.Conv2d(mixed.channels, width, 1, bias=False)
         self.shape = mixed._replace(channels=width)
         self.norm3 = nn.BatchNorm2d(width)

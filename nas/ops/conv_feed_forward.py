@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nas.ops.basic import activation, whole
+from nas.ops.basic import activation_after_layer, whole
 from nas.ops.spec import Shape, make, op
 
 
@@ -55,13 +55,13 @@ class ConvFeedForward(nn.Module):
         self.expand = nn.Conv2d(shape.channels, hidden, 1, bias=config.bias)
         shape = shape._replace(channels=hidden)
         self.norm = make(config.norm, shape) if config.norm else nn.Identity()
-        self.activation = activation(config.activation)
+        self.activation = activation_after_layer(config.activation)
         self.middle = None
         if config.middle:
             self.middle = make(config.middle, shape)
             shape = self.middle.shape
             self.middle_norm = make(config.norm, shape) if config.norm else nn.Identity()
-            self.middle_activation = activation(config.activation)
+            self.middle_activation = activation_after_layer(config.activation)
         self.project = nn.Conv2d(shape.channels, width, 1, bias=config.bias)
         self.shape = shape._replace(channels=width)
         self.out_norm = make(config.out_norm, self.shape) if config.out_norm else nn.Identity()

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nas.ops.basic import activation, whole
+from nas.ops.basic import activation_after_layer, whole
 from nas.ops.initialization import linear
 from nas.ops.spec import Shape, op, require
 
@@ -38,7 +38,7 @@ class GatedFeedForward(nn.Module):
         hidden = whole(config.expand_ratio * shape.channels, "gated_feed_forward: expand_ratio x channels")
         self.value = linear(shape.channels, hidden, bias=config.bias)
         self.gate = linear(shape.channels, hidden, bias=config.bias)
-        self.activation = activation(config.activation)
+        self.activation = activation_after_layer(config.activation)
         self.project = linear(hidden, shape.channels, bias=config.out_bias)
         self.shape = shape
 
@@ -73,7 +73,7 @@ class Wave(nn.Module):
         )
         self.phase = nn.Conv2d(shape.channels, width, 1)
         self.amplitude = nn.Conv2d(shape.channels, width, 1)
-        self.activation = activation(config.activation)
+        self.activation = activation_after_layer(config.activation)
         # Real and imaginary parts.
         self.turn = nn.Parameter(torch.randn(width // 2, 2))
         self.shape = shape._replace(channels=width)

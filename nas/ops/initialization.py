@@ -1,8 +1,24 @@
-"""Initial weights that help short trainings more than torch's defaults do (`experiments/initialization`)."""
+"""Linear maps, and initial weights that help short trainings more than torch's do (`experiments/initialization`)."""
 
 from __future__ import annotations
 
+import torch
+import torch.nn.functional as F
 from torch import nn
+
+
+class Linear(nn.Linear):
+    """Linear map over the channels of each position: (B, H, W, C) -> (B, H, W, width), or (*, C) -> (*, width).
+
+    A batch of maps goes through a 1x1 convolution on the CPU: the same products, in about half the time that torch's
+    product of matrices takes where MKL does not know the processor (`experiments/speed`).
+    """
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        if input.ndim == 4 and input.is_cpu and not torch.compiler.is_exporting() and input.shape[0] > 1:
+            weight = self.weight[:, :, None, None]
+            return F.conv2d(input.permute(0, 3, 1, 2), weight, self.bias).permute(0, 2, 3, 1)
+        return super().forward(input)
 
 
 def linear(channels: int, width: int, *, bias: bool = True) -> nn.Linear:
@@ -11,7 +27,7 @@ def linear(channels: int, width: int, *, bias: bool = True) -> nn.Linear:
     Args:
         channels, width: Of what it reads and of what it gives.
     """
-    layer = nn.Linear(channels, width, bias=bias)
+    layer = Linear(channels, width, bias=bias)
     nn.init.xavier_uniform_(layer.weight)
     if bias:
         nn.init.zeros_(layer.bias)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from nas.ops.basic import activation, whole
+from nas.ops.basic import activation_after_layer, whole
 from nas.ops.conv import SqueezeExcite, reduced
 from nas.ops.spec import Shape, op, require
 
@@ -54,10 +54,10 @@ class InvertedResidual(nn.Module):
         expands = config.expand_ratio != 1
         self.expand = nn.Conv2d(c, hidden, 1, bias=False) if expands else nn.Identity()
         self.norm1 = norm(hidden) if expands else nn.Identity()
-        self.activation1 = activation(config.activation if expands else "none")
+        self.activation1 = activation_after_layer(config.activation if expands else "none")
         self.depthwise = nn.Conv2d(hidden, hidden, k, s, k // 2, groups=hidden, bias=False)
         self.norm2 = norm(hidden)
-        self.activation2 = activation(config.activation)
+        self.activation2 = activation_after_layer(config.activation)
         squeezed = whole(config.se_ratio * c, "inverted_residual: se_ratio x channels") if config.se_ratio else 0
         gate = SqueezeExcite.Config(rd_channels=squeezed, activation=config.activation) if squeezed else None
         inner = Shape(hidden, *reduced(shape, s))

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nas.ops.basic import activation
+from nas.ops.basic import activation_after_layer
 from nas.ops.conv import ConvNorm
 from nas.ops.folding import centered, identity_kernel, scale_and_shift, with_norm
 from nas.ops.spec import Shape, make, op, require
@@ -68,7 +68,7 @@ class ReparamConv(nn.Module):
         )
         self.identity = nn.BatchNorm2d(shape.channels) if config.identity else None
         self.gate = make(config.gate, self.shape) if config.gate else nn.Identity()
-        self.activation = activation(config.activation)
+        self.activation = activation_after_layer(config.activation)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.main(x)

@@ -64,14 +64,15 @@ class Windows(nn.Module):
         return self.side**2
 
     def cut(self, x: torch.Tensor, size: int | None = None) -> torch.Tensor:
-        """Cuts a map into windows: (B, C, H, W) -> (B * windows, C, size, size)."""
+        """Cuts a map into windows, channels innermost in memory: (B, C, H, W) -> (B * windows, C, size, size)."""
         s = size or self.size
         rows, columns = self.height // self.size, self.width // self.size
+        x = x.permute(0, 2, 3, 1)
         if self.grid:
-            x = x.unflatten(3, (s, columns)).unflatten(2, (s, rows)).permute(0, 3, 5, 1, 2, 4)
+            x = x.unflatten(2, (s, columns)).unflatten(1, (s, rows)).permute(0, 2, 4, 1, 3, 5)
         else:
-            x = x.unflatten(3, (columns, s)).unflatten(2, (rows, s)).permute(0, 2, 4, 1, 3, 5)
-        return x.flatten(0, 2)
+            x = x.unflatten(2, (columns, s)).unflatten(1, (rows, s)).permute(0, 1, 3, 2, 4, 5)
+        return x.flatten(0, 2).permute(0, 3, 1, 2)
 
     def divide(self, x: torch.Tensor) -> torch.Tensor:
         """Returns a map's windows: (B * windows, C, size, size); with tokens (…, tokens + size * size, 1)."""
@@ -97,13 +98,6 @@ class Windows(nn.Module):
     def joined(self, x: torch.Tensor) -> torch.Tensor:
         """Joins windows to a map: (B * windows, C, s, s) -> (B, C, H / size * s, W / size * s)."""
         rows, columns = self.height // self.size, self.width // self.size
-        x = x.unflatten(0, (-1, rows, columns))
-        x = x.permute(0, 3, 4, 1, 5, 2) if self.grid else x.permute(0, 3, 1, 4, 2, 5)
-        return x.flatten(4, 5).flatten(2, 3)
-
-    def masked(self, logits: torch.Tensor) -> torch.Tensor:
-        """Returns logits (B * windows, heads, N, N) with those between different regions far below the rest."""
-        if not self.shift:
-            return logits
-        mask = self.mask(logits)
-        return (logits.unflatten(0, (-1, mask.shape[0])) + mask[:, None]).flatten(0, 1)
+        x = x.permute(0, 2, 3, 1).unflatten(0, (-1, rows, columns))
+        x = x.permute(0, 3, 1, 4, 2, 5) if self.grid else x.permute(0, 1, 3, 2, 4, 5)
+        return x.flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)

@@ -13,8 +13,8 @@ from nas.ops.spec import Shape, make, op, require
 
 
 def with_tokens(tokens: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """Returns tokens (B, C, T, 1) in front of a map (B, C, H, W), as (B, C, T + H * W, 1)."""
-    return torch.cat([tokens, x.flatten(2)[..., None]], 2)
+    """Returns tokens (B, C, T, 1) in front of a map (B, C, H, W), as (B, C, T + H * W, 1), channels innermost."""
+    return torch.cat([each.flatten(2).transpose(1, 2) for each in (tokens, x)], 1).transpose(1, 2)[..., None]
 
 
 def map_of(x: torch.Tensor, shape: Shape) -> torch.Tensor:

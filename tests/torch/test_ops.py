@@ -18,6 +18,7 @@ from nas.architecture import BlockConfig
 from nas.costs.counter import count
 from nas.errors import ArchitectureError
 from nas.ops import OPS, Shape, make, normalize_block
+from nas.ops.initialization import linear
 from nas.ops.positions import RelativeBias
 from nas.ops.streams import together
 
@@ -91,6 +92,33 @@ def test_shape_and_counts_equal_an_independent_count(op: str) -> None:
         with torch.device("meta"):
             on_meta = make({"op": op, **drawn}, shape)
         assert count(on_meta, shape)[:2] == (macs, params), drawn
+
+
+@pytest.mark.parametrize("op", OPS_VARIED)
+def test_without_gradients_the_output_is_the_same_and_the_input_left_alone(op: str) -> None:
+    """Attention is fused then, and activations work in place."""
+    config, changes = OPS_VARIED[op]
+    draws = [(config, tokened(op)), *((varied(op, name)[1], tokened(op, name)) for name in changes)]
+    for drawn, shape in draws:
+        module, x = built(op, drawn, shape).eval(), images(shape).contiguous(memory_format=torch.channels_last)
+        expected, before = module(x), x.clone()
+        with torch.no_grad():
+            found = module(x)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+        assert torch.equal(x, before), drawn
+
+
+def test_a_linear_map_of_a_batch_of_maps_is_that_of_each() -> None:
+    layer, x = linear(6, 5), images(Shape(3, 4, 6), batch=3)
+    upstream = images(Shape(3, 4, 5), batch=3)
+    expected = F.linear(x, layer.weight, layer.bias)
+    weight, bias = torch.autograd.grad(expected, [layer.weight, layer.bias], upstream)
+    found = layer(x)
+    torch.testing.assert_close(found, expected)
+    for gradient, wanted in zip(
+        torch.autograd.grad(found, [layer.weight, layer.bias], upstream), (weight, bias), strict=True
+    ):
+        torch.testing.assert_close(gradient, wanted)
 
 
 VARIATIONS = [(op, name) for op, (_, changes) in OPS_VARIED.items() for name in changes]

@@ -93,9 +93,12 @@ def loss_gradients(network: Network, images: torch.Tensor, labels: torch.Tensor)
 
 
 class UniformAttention(TorchFunctionMode):
-    """While active, every softmax gives all entries the same weight, and passes no gradient."""
+    """While active, every softmax, that of fused attention too, gives all entries the same weight, and passes no gradient."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is F.scaled_dot_product_attention:
+            queries, _, values = args
+            return values.mean(2, keepdim=True).expand(-1, -1, queries.shape[2], -1)
         if func not in (torch.Tensor.softmax, torch.softmax, F.softmax):
             return func(*args, **(kwargs or {}))
         logits, axis = args[0], args[1] if len(args) > 1 else kwargs["dim"]
