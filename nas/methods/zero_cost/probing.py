@@ -93,7 +93,7 @@ def loss_gradients(network: Network, images: torch.Tensor, labels: torch.Tensor)
 
 
 class UniformAttention(TorchFunctionMode):
-    """While active, every softmax, that of fused attention too, gives all entries the same weight, and passes no gradient."""
+    """While active, every softmax, fused attention's too, gives all entries the same weight, and passes no gradient."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is F.scaled_dot_product_attention:
