@@ -127,4 +127,6 @@ def compose(task: str, folder: Path, path: Path) -> None:
         parts[split] = np.stack(canvases), labels.astype(np.int64)
     (x, y), (more_x, more_y), (x_test, y_test) = (parts[split] for split in COUNTS)
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(path, x_train=np.concatenate([x, more_x]), y_train=np.concatenate([y, more_y]), x_test=x_test, y_test=y_test)
+    np.savez(
+        path, x_train=np.concatenate([x, more_x]), y_train=np.concatenate([y, more_y]), x_test=x_test, y_test=y_test
+    )
