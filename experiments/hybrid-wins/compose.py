@@ -125,8 +125,7 @@ def compose(task: str, folder: Path, path: Path) -> None:
         labels = rng.permutation(np.arange(count) % classes)
         canvases = [np.rint(255 * composer(int(label), images, rng)).astype(np.uint8) for label in labels]
         parts[split] = np.stack(canvases), labels.astype(np.int64)
-    (x, y), (more_x, more_y), (x_test, y_test) = (parts[split] for split in COUNTS)
+    x, y = (np.concatenate([parts["train"][i], parts["validation"][i]]) for i in range(2))
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(
-        path, x_train=np.concatenate([x, more_x]), y_train=np.concatenate([y, more_y]), x_test=x_test, y_test=y_test
-    )
+    x_test, y_test = parts["test"]
+    np.savez(path, x_train=x, y_train=y, x_test=x_test, y_test=y_test)

@@ -3,8 +3,8 @@
     python experiments/hybrid-wins/run.py --images DIR [--tasks cue] [--members 3] [--phases pilot final]
     python experiments/hybrid-wins/run.py --summary
 
-Every training is a row of `results/hybrid-wins/trainings.csv`, appended when it is over; those that are there are not repeated,
-and one that was stopped goes on from its checkpoint.
+Every training is a row of `results/hybrid-wins/trainings.csv`, appended when it is over; those that are there are not
+repeated, and one that was stopped goes on from its checkpoint.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ from nas.training.loop import Step, TrainingLoop
 from nas.training.recipe import learning_rate_for
 
 # Shared by all experiments, one folder up; the composer lies beside this file.
-sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 from compose import COMPOSERS, COUNTS, SIZE, compose
 from provenance import provenance
 
@@ -223,8 +224,8 @@ def work_of(task: str, phase: str, count: int) -> Iterator[Training]:
                 if each.key not in done:
                     yield each
     elif not hopeless(task):
-        for layout, number in chosen(task).items():
-            for seed in FINAL_SEEDS:
+        for seed in FINAL_SEEDS:
+            for layout, number in chosen(task).items():
                 each = Training(task=task, phase=phase, layout=layout, number=number, seed=seed)
                 if each.key not in done:
                     yield each
