@@ -159,7 +159,7 @@ def train(training: Training, data: Dataset, work: Path) -> None:
     recipe = Recipe(epochs=EPOCHS, batch_size=BATCH_SIZE, learning_rate=rate, augment="crop-flip", seed=training.seed)
     network = network_of(architecture, data, training.seed)
     folder = work / "checkpoints" / "-".join(training.key)
-    if training.task == "distilled" and not folder.exists():  # else it goes on from its checkpoint
+    if training.task == "distilled" and not any(folder.glob("step-*")):  # else it goes on from its checkpoint
         distill(network, teacher_of(data, work), data, recipe)
     losses: list[float] = []
     validation = train_network(
@@ -196,10 +196,12 @@ def pilots(task: str) -> list[Row]:
     return [row for row in finished() if row["task"] == task and row["phase"] == "pilot"]
 
 
-def hopeless(task: str) -> bool:
-    """Whether no hybrid's first member is above both pure layouts' on validation."""
+def hopeless(task: str) -> bool | None:
+    """Whether no hybrid's first member is above both pure layouts' on validation; None while some are to be trained."""
     of = {row["layout"]: row["validation_accuracy"] for row in pilots(task) if row["number"] == 0}
-    return len(of) == len(LAYOUTS) and max(of[each] for each in HYBRIDS) <= max(of[each] for each in PURE)
+    if len(of) < len(LAYOUTS):
+        return None
+    return max(of[each] for each in HYBRIDS) <= max(of[each] for each in PURE)
 
 
 def chosen(task: str) -> dict[str, int]:
@@ -223,7 +225,7 @@ def work_of(task: str, phase: str, count: int) -> Iterator[Training]:
                 each = Training(task=task, phase=phase, layout=layout, number=number, seed=PILOT_SEED)
                 if each.key not in done:
                     yield each
-    elif not hopeless(task):
+    elif hopeless(task) is False:
         for seed in FINAL_SEEDS:
             for layout, number in chosen(task).items():
                 each = Training(task=task, phase=phase, layout=layout, number=number, seed=seed)
