@@ -27,6 +27,9 @@ class Spent(NamedTuple):
     params: int
     parts: Mapping[str, int]
 
+    def __hash__(self) -> int:
+        return hash((self.macs, self.params))
+
 
 class Option(NamedTuple):
     """One decision at a node of a space's graph: an edge of it with its exact cost."""

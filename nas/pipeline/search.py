@@ -217,8 +217,6 @@ class SearchPipeline:
         searcher = options.searcher or default_searcher(free_scores=method.free_scores)
         options = self.options = replace(options, searcher=searcher)
         source = source or open_data(options.data, on_corrupt=options.on_corrupt)  # type: ignore[arg-type]
-        for line in data_lines(source.info):
-            self.progress.note(line)
         method.check_data(source.info, options.data)
         kept = keep(space, options.space, source.info)
         self.space = space.adapted(
@@ -337,6 +335,8 @@ class SearchPipeline:
         """Checks the disk's free space, reads the data and announces the plan."""
         needed = max(needed_by_phase.values(), default=0)
         free = disk.check_room(folder, needed)
+        for line in data_lines(source.info):
+            self.progress.note(line)
         self.dataset = source.load(
             resolution=self.plan.train_resolution,
             seed=self.method.data_seed(self.options.seed),

@@ -97,8 +97,8 @@ NUMBERS = [
     ("profile coatnet_0 --latency cpu:dtype=int8", "torch computes in float32", "use one of these"),
 ]
 BUDGETS = [
-    ("12ms", "12ms", "cannot be held to latency yet", UNITS, "nas profile CONFIG --latency"),
-    ("12ms@cpu", "cannot be held to latency yet", UNITS),
+    ("12ms@cuda:77", "finds", "cuda devices here", "Use cpu"),
+    ("12ms@openvion", "Unknown device 'openvion'", "did you mean openvino?"),
     ("12ms@gpu", "Unknown device 'gpu'", "use cpu, cuda"),
     ("8ms@cpu:threads=0", "threads of a setting", "got 0", "such as threads=2", "'8ms@cpu:threads=0'"),
     ("8ms@cpu@cuda", "one device or runtime", "'cpu@cuda'", "give one"),

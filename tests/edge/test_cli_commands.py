@@ -6,7 +6,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -143,6 +143,8 @@ def test_long_runs_of_layers_are_counted_and_bars_can_be_plain() -> None:
 @dataclass(frozen=True)
 class Latency:
     stages: tuple[tuple[str, float], ...] = (("stem", 0.0042),)
+    setting: Setting = Setting(threads=2)
+    peak_memory_bytes: int | None = 98_000_000
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -167,8 +169,10 @@ def measured(monkeypatch: pytest.MonkeyPatch, latency: Latency) -> list[tuple[An
         calls.append((architecture.input.resolution, str(setting), given))
         return latency
 
-    put(monkeypatch, "nas.costs", profile=lambda architecture: PROFILE)
+    put(monkeypatch, "nas.costs", profile=lambda architecture, **_: PROFILE)
     put(monkeypatch, "nas.latency", measure=measure)
+    model = SimpleNamespace(predict=lambda architecture: 0.0119)
+    put(monkeypatch, "nas.latency.budgets", model_here=lambda setting: model)
     return calls
 
 
@@ -181,8 +185,8 @@ def test_profile_measures_and_prints(monkeypatch: pytest.MonkeyPatch, capsys: py
     assert (document["params"], document["macs"]) == (25_036_948, 4_142_000_000)
     assert document["stages"][0]["output"] == [64, 112, 112]
     assert document["stages"][0]["latency_s"] == 0.0042
-    measures = ("latency_s", "latency_iqr_s", "peak_memory_bytes", "setting")
-    assert [document[key] for key in measures] == [0.0123, 0.0004, 98_000_000, "cpu:threads=2"]
+    measures = ("latency_s", "latency_iqr_s", "latency_predicted_s", "peak_memory_measured_bytes", "setting")
+    assert [document[key] for key in measures] == [0.0123, 0.0004, 0.0119, 98_000_000, "cpu:threads=2"]
     assert main(words) == 0
     out = " ".join(capsys.readouterr().out.split())
     for told in (
@@ -193,7 +197,8 @@ def test_profile_measures_and_prints(monkeypatch: pytest.MonkeyPatch, capsys: py
         "25,036,948 parameters",
         "38.85 K params 4.20 ms",
         "Latency 12.30 ms at cpu:threads=2: median of 15 blocks of 7 inferences (2 more were disturbed)",
-        "interquartile range 400.00 us; reference workload 5.00 ms; torch 3.0 on Model T; peak memory 98.00 MB",
+        "interquartile range 400.00 us; reference workload 5.00 ms; torch 3.0 on Model T; peak memory 98.00 MB; "
+        "the device model predicts 11.90 ms",
     ):
         assert told in out
 

@@ -34,7 +34,7 @@ COMPLAINTS = [
     ("search --space coatnet --budget -1G", "without a sign"),
     ("search --space coatnet --budget=-1G", "without a sign"),
     ("search --budget 0GFLOPs", "more than 0"),
-    ("search --space coatnet --budget 12ms", "nas profile CONFIG --latency"),
+    ("search --space coatnet --budget 12ms@gpu", "Unknown device 'gpu'"),
     ("search --space coatnet --budget 4GFLOPs --budget 600MMACs", "give one of them"),
     ("search --space coatnet --budget 4GFLOPs extra", "'extra' is one argument too many"),
     ("search --trials 1e3", "--trials must be a whole number"),

@@ -52,6 +52,9 @@ class Winner:
     validation_error: float | None = 0.01
     on_front: bool = True
     chosen_by: str = "score"
+    latency_s: float | None = None
+    setting: str = ""
+    peak_memory_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Result:
     ranking: dict[str, Any]
     winners: list[Winner]
     score_name: str = "predicted accuracy after 3 epochs"
+    objectives: tuple[str, ...] = ("macs",)
 
 
 @dataclass(frozen=True)
@@ -176,6 +180,9 @@ def test_json_result_is_one_document_on_standard_output(
             "test_accuracy": 0.9722,
             "on_front": True,
             "chosen_by": "score",
+            "latency_s": None,
+            "setting": "",
+            "peak_memory_bytes": None,
         }
     ]
     assert "by the way" in err

@@ -239,9 +239,9 @@ def test_a_search_can_be_held_to_memory() -> None:
         parse_budgets(["200MB", "512KiB:dtype=int8"])
 
 
-def test_search_cannot_be_held_to_a_latency_yet_and_says_what_measures_it() -> None:
-    with pytest.raises(BudgetError, match="cannot be held to latency yet.*nas profile CONFIG --latency"):
-        parse_budgets(["12ms"])
+def test_budgets_of_counts_latency_and_memory_hold_together() -> None:
+    texts = ["4.2GFLOPs", "12ms@cpu:threads=1", "25Mparams", "100MB"]
+    assert [str(budget) for budget in parse_budgets(texts)] == texts
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,8 @@ def test_the_best_score_is_the_largest_of_any_sign(
     context: Any = SimpleNamespace(
         run=run,
         plan=SimpleNamespace(trials=len(scores), population=population),
-        options=SimpleNamespace(searcher="random", seed=0),
+        options=SimpleNamespace(searcher="random", seed=0, objective=None),
+        budgets=(),
         sampler=BudgetSampler(small_space(), [nas.Budget.parse("50kFLOPs")]),
         presets=(),
         progress=progress,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from nas.budget import Budget, Cost
 from nas.costs import SpaceCosts
-from nas.errors import BudgetError
+from nas.errors import LatencyError
 from nas.options import SearchOptions
 from nas.sampling import dry_run as preview
 from nas.sampling.dry_run import dry_run
@@ -86,6 +87,7 @@ def test_costs_are_at_the_resolution_asked_for() -> None:
     assert found.digest == SPACE.adapted(resolution=16).digest
 
 
-def test_what_cannot_be_counted_is_refused() -> None:
-    with pytest.raises(BudgetError, match="cannot be held to latency"):
+def test_a_latency_without_a_calibration_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("NAS_CACHE", str(tmp_path))
+    with pytest.raises(LatencyError, match="is not calibrated on this device: run nas device calibrate"):
         dry_run(SPACE, [Budget.parse("8ms@cpu")])
