@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -143,7 +143,7 @@ def test_long_runs_of_layers_are_counted_and_bars_can_be_plain() -> None:
 @dataclass(frozen=True)
 class Latency:
     stages: tuple[tuple[str, float], ...] = (("stem", 0.0042),)
-    setting: Setting = Setting(threads=2)
+    setting: Setting = field(default_factory=lambda: Setting(threads=2))
     peak_memory_bytes: int | None = 98_000_000
 
     def to_dict(self) -> dict[str, Any]:
