@@ -10,10 +10,12 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,7 @@ def read_words() -> argparse.Namespace:
     parser.add_argument("--time", default="20min")
     parser.add_argument("--threads", default="1", help="of each search; the two of a pair run side by side")
     parser.add_argument("--in-turn", action="store_true", help="the two of a pair one after the other")
+    parser.add_argument("--plan-only", action="store_true", help="plan all searches and stop them: see README.md")
     parser.add_argument("--work", type=Path, default=Path("runs/against-counting"))
     return parser.parse_args()
 
@@ -54,6 +57,11 @@ def main() -> None:
     work = words.work / name
     work.mkdir(parents=True, exist_ok=True)
     data = words.data if words.images is None else str(first_images(Path(words.data), words.images, work))
+    if words.plan_only:
+        for seed in range(words.seeds):
+            for method in METHODS:
+                planned(words, data, work, method, seed)
+        return
     rows: list[dict[str, Any]] = []
     for seed in range(words.seeds):
         # Side by side, so that both find the machine equally busy; in turn where other work has the other cores.
@@ -74,20 +82,39 @@ def first_images(path: Path, count: int, work: Path) -> Path:
     return target
 
 
+def command_of(words: argparse.Namespace, data: str, run: Path, method: str, seed: int) -> list[str]:
+    """What starts a search, or continues it where it was stopped."""
+    command = [sys.executable, "-c", "import sys; from nas.cli.main import main_search; sys.exit(main_search())"]
+    if run.exists():
+        return [*command, "--resume", str(run)]
+    return [
+        *command,
+        *("--space", words.space, "--budget", words.budget, "--resolution", words.resolution, "--data", data),
+        *("--time", words.time, "--threads", words.threads, "--seed", str(seed), "--no-onnx", "--out", str(run)),
+        *METHODS[method],
+    ]
+
+
+def planned(words: argparse.Namespace, data: str, work: Path, method: str, seed: int) -> None:
+    """Plans one search, whose plan is then on record, and stops it."""
+    run = work / f"{method}-{seed}"
+    if run.exists():
+        return
+    with (work / f"{method}-{seed}.log").open("a") as log:
+        process = subprocess.Popen(command_of(words, data, run, method, seed), stdout=log, stderr=log)
+        while process.poll() is None and not (run / "events.jsonl").exists():
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        process.wait()
+    plan = read_run(run).manifest["plan"]
+    print(f"{run.name}: {plan['images_per_second']:.0f} images/s, {plan['seconds']}", flush=True)
+
+
 def searched(words: argparse.Namespace, data: str, work: Path, method: str, seed: int) -> dict[str, Any]:
     """One search by the command line, from its start or its stop; what it found."""
     run = work / f"{method}-{seed}"
-    if run.exists():
-        asked = ["--resume", str(run)]
-    else:
-        asked = [
-            *("--space", words.space, "--budget", words.budget, "--resolution", words.resolution, "--data", data),
-            *("--time", words.time, "--threads", words.threads, "--seed", str(seed), "--no-onnx", "--out", str(run)),
-            *METHODS[method],
-        ]
-    command = [sys.executable, "-c", "import sys; from nas.cli.main import main_search; sys.exit(main_search())"]
     with (work / f"{method}-{seed}.log").open("a") as log:
-        subprocess.run([*command, *asked], check=True, stdout=log, stderr=log)
+        subprocess.run(command_of(words, data, run, method, seed), check=True, stdout=log, stderr=log)
     record = read_run(run)
     winners = sorted(record.events(WinnerExported), key=lambda event: event.rank)
     finished, plan = record.last(RunFinished), record.manifest["plan"]
