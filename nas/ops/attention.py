@@ -240,7 +240,8 @@ class Attention(nn.Module):
         if not parts:
             return None
         mask = sum(parts[1:], parts[0])
-        return mask if len(mask) == 1 else mask.repeat(len(q) // len(mask), 1, 1, 1)
+        # Not len(), which would fix the batch of an exported network.
+        return mask if mask.shape[0] == 1 else mask.repeat(q.shape[0] // mask.shape[0], 1, 1, 1)
 
     def weights(self, q: torch.Tensor, k: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         """Returns the weights (B, heads, N, N) of all keys for each query, whose rows sum to one."""

@@ -87,3 +87,11 @@ def test_talking_heads_mix_before_and_after_the_softmax() -> None:
     weights = torch.einsum("gh,hij->gij", module.after.weight, weights) + module.after.bias[:, None, None]
     expected = module.project.linear((weights @ v).transpose(0, 1).flatten(1)).T.unflatten(1, (2, 2))
     torch.testing.assert_close(module(x)[0], expected)
+
+
+@pytest.mark.parametrize("scope", ["window", "shifted", "grid"])
+def test_windows_are_exported_for_any_batch(scope: str) -> None:
+    module = built(Shape(2, 4, 4), attention_scope=scope, window_size=2)
+    batch = torch.export.Dim("batch")
+    exported = torch.export.export(module, (images(2, 2, 4, 4),), dynamic_shapes=({0: batch},)).module()
+    torch.testing.assert_close(exported(images(3, 2, 4, 4)), module(images(3, 2, 4, 4)))
