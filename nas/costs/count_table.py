@@ -7,9 +7,6 @@ package (`counts.json`, made by `python -m nas.costs.ship`); others go to the us
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import tempfile
 from collections import Counter
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +16,7 @@ import torch
 
 from nas.architecture import Architecture, BlockConfig, BranchConfig, StageConfig
 from nas.budget import Cost
+from nas.costs.block_cache import add_cached, cannot_run, read_cached, tuples
 from nas.costs.counter import Count, count
 from nas.errors import ArchitectureError
 from nas.machine import cache_folder
@@ -99,43 +97,23 @@ class CountTable:
 
     def save(self) -> None:
         """Writes new counts to the user's cache; a cache that cannot be written only costs time."""
-        if not self._fresh:
-            return
-        path = cache_file()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            merged = {**_read(path), **self._fresh}
-            with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
-                json.dump(merged, file)
-            os.replace(file.name, path)
-        except OSError:
-            return
-        self._fresh.clear()
+        if self._fresh and add_cached(cache_file(), self._fresh):
+            self._fresh.clear()
 
     def _load_or_count(self, config: BlockConfig | BranchConfig, shape: Shape) -> Count:
         if self._stored is None:
-            self._stored = {**_read(SHIPPED), **_read(cache_file())}
+            self._stored = {**_shipped(), **read_cached(cache_file())}
         key = count_key(config, shape)
         found = self._stored.get(key)
         if found is not None:
-            return Count(*map(_tuples, found))
+            return Count(*map(tuples, found))
         try:
             with torch.device("meta"):
                 counted = count(make_part(config, shape), shape)
         except (RuntimeError, IndexError) as fault:  # of torch: blocks that do not fit one another, or beyond any size
-            name = config.mixer.op if isinstance(config, BranchConfig) else config.op
-            reason = " ".join(str(fault).split())[:160].rstrip(".")
-            raise ArchitectureError(
-                f"{name} cannot run on {tuple(shape[:3])} (channels, height, width): {reason}. Check its norm, "
-                "shortcut and sizes."
-            ) from None
+            raise cannot_run(config, shape, fault) from None
         self._fresh[key] = list(counted)
         return counted
-
-
-def _tuples(items: Any) -> Any:
-    """Returns nested lists, as JSON has them, as tuples."""
-    return tuple(_tuples(item) for item in items) if isinstance(items, list) else items
 
 
 def count_key(config: BlockConfig | BranchConfig, shape: Shape) -> str:
@@ -156,11 +134,7 @@ def cost(architecture: Architecture) -> Cost:
     return Cost(macs=sum(row.macs for _, row in rows), params=sum(row.params for _, row in rows))
 
 
-def _read(path: Path) -> dict[str, list[Any]]:
-    try:
-        data = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    if path == SHIPPED:
-        return data["counts"] if isinstance(data, dict) and data.get("source") == source_hash() else {}
-    return data if isinstance(data, dict) else {}
+def _shipped() -> dict[str, Any]:
+    """Returns the counts that come with the package; none if they are of another source."""
+    data = read_cached(SHIPPED)
+    return data["counts"] if data.get("source") == source_hash() else {}

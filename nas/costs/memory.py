@@ -12,9 +12,6 @@ input and what its transition made, a `Layer` its input, whoever calls the netwo
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,6 +21,7 @@ from typing import Any
 import torch
 
 from nas.architecture import Architecture, BlockConfig, BranchConfig, StageConfig
+from nas.costs.block_cache import add_cached, cannot_run, read_cached, tuples
 from nas.costs.count_table import cache_file
 from nas.costs.memory_walk import Form, Walk, form_bytes, image_form, walk
 from nas.errors import ArchitectureError, OptionError
@@ -161,39 +159,24 @@ class WalkTable:
 
     def save(self) -> None:
         """Writes new walks to the user's cache; a cache that cannot be written only costs time."""
-        if not self._fresh:
-            return
-        path = _walks_file()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            merged = {**_read(path), **self._fresh}
-            with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
-                json.dump(merged, file)
-            os.replace(file.name, path)
-        except OSError:
-            return
-        self._fresh.clear()
+        if self._fresh and add_cached(_walks_file(), self._fresh):
+            self._fresh.clear()
 
     def _load_or_walk(self, config: BlockConfig | BranchConfig, shape: Shape, entering: Form, dtype: str) -> Walk:
         if self._stored is None:
-            self._stored = _read(_walks_file())
+            self._stored = read_cached(_walks_file())
         written = canonical_json([config.to_dict(), list(shape), _plain(entering), dtype])
         key = hashlib.sha256(written.encode()).hexdigest()[:20]
         stored = self._stored.get(key)
         if stored is not None:
             weights, peak, fresh, output, made = stored
-            return Walk(weights, peak, fresh, _form(output), Shape(*map(_tuples, made)))
+            return Walk(weights, peak, fresh, _form(output), Shape(*map(tuples, made)))
         try:
             with torch.device("meta"):
                 module = make_part(config, shape)
             found = walk(module, entering, dtype)
         except (RuntimeError, IndexError) as fault:  # of torch, as for counts
-            name = config.mixer.op if isinstance(config, BranchConfig) else config.op
-            reason = " ".join(str(fault).split())[:160].rstrip(".")
-            raise ArchitectureError(
-                f"{name} cannot run on {tuple(shape[:3])} (channels, height, width): {reason}. Check its norm, "
-                "shortcut and sizes."
-            ) from None
+            raise cannot_run(config, shape, fault) from None
         self._fresh[key] = [found.weights, found.peak, found.fresh, _plain(found.output), list(found.shape)]
         return found
 
@@ -210,21 +193,9 @@ def _form(plain: list[Any]) -> Form:
     return Form(tuple(shape), tuple(strides), offset, numbers, getattr(torch, dtype))
 
 
-def _tuples(items: Any) -> Any:
-    return tuple(_tuples(item) for item in items) if isinstance(items, list) else items
-
-
 @lru_cache(maxsize=1)
 def _walks_file() -> Path:
     """Returns the file of walks: what they depend on beside the source of counts is their own, and torch."""
     own = Path(__file__).with_name("memory_walk.py").read_bytes() + torch.__version__.encode()
     counts = cache_file()
     return counts.with_name(f"{counts.stem.replace('counts', 'memory')}-{hashlib.sha256(own).hexdigest()[:8]}.json")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return data if isinstance(data, dict) else {}

@@ -19,8 +19,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from nas.architecture import Architecture, BlockConfig, BranchConfig, StageConfig
 from nas.costs.aten_ops import NO_MULTIPLY_ADDS, aten_op
+from nas.costs.block_cache import cannot_run
 from nas.costs.count_table import count_key
-from nas.errors import ArchitectureError
 from nas.networks.fold import fold
 from nas.networks.network import make_part
 from nas.ops import Shape
@@ -165,12 +165,7 @@ def _counted(config: BlockConfig | BranchConfig, shape: Shape, folded: bool) -> 
         with torch.no_grad(), _WorkRecorder() as recorder:
             deployed(x)
     except (RuntimeError, IndexError) as fault:
-        name = config.mixer.op if isinstance(config, BranchConfig) else config.op
-        reason = " ".join(str(fault).split())[:160].rstrip(".")
-        raise ArchitectureError(
-            f"{name} cannot run on {tuple(shape[:3])} (channels, height, width): {reason}. Check its norm, shortcut "
-            "and sizes."
-        ) from None
+        raise cannot_run(config, shape, fault) from None
     key = count_key(config, shape) + ("" if folded else "-plain")
     return BlockWork(key, tuple(recorder.found.values()), (*shape[:3], *module.shape[:3])), module.shape
 
