@@ -9,6 +9,7 @@ import argparse
 import errno
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -20,6 +21,7 @@ from nas.cli.interrupts import INTERRUPTED, interruptible
 from nas.cli.parsing import Parser, add_output_options
 from nas.errors import NasError, OptionError
 from nas.registry import unknown
+from nas.run.signals import SIGNALS
 
 # Command -> (module, what it does). A module is imported only when its command runs.
 COMMANDS = {
@@ -68,14 +70,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         from nas.version import __version__
 
         return _written(lambda: print(f"hybrid-nas {__version__}"))
-    return _written(lambda: run_command(words[0], words[1:], prog=f"nas {words[0]}"))
+    return _ended(_written(lambda: run_command(words[0], words[1:], prog=f"nas {words[0]}")), argv)
 
 
 def main_search(argv: Sequence[str] | None = None) -> int:
     """Runs the command `nas-search`, the same as `nas search`; returns the exit status."""
     _share_cores()
     words = list(sys.argv[1:] if argv is None else argv)
-    return _written(lambda: run_command("search", words, prog="nas-search"))
+    return _ended(_written(lambda: run_command("search", words, prog="nas-search")), argv)
 
 
 def run_command(name: str, argv: Sequence[str], *, prog: str) -> int:
@@ -140,6 +142,18 @@ def _written(work: Callable[[], int | None]) -> int:
         # Python flushes standard output again at exit, which would raise the error again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _ended(status: int, argv: Sequence[str] | None) -> int:
+    """Returns the exit status; after an interrupt, further ones no longer disturb the exit of a command's process.
+
+    Args:
+        argv: None if this process runs the one command only.
+    """
+    if status == INTERRUPTED and argv is None:
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+    return status
 
 
 def _command(name: str) -> Command:

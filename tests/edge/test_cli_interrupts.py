@@ -13,21 +13,31 @@ import pytest
 import nas
 
 ROOT = Path(nas.__file__).resolve().parents[1]
-# A command that computes for minutes in one call that knows of no signals, as a large matrix product may.
+# A command that computes for minutes in one call that knows of no signals, as a large matrix product may. It says that
+# it works once its main thread computes while another one holds the interpreter's lock: then it is inside that call.
 STUCK = """
-import hashlib, sys, types
+import hashlib, sys, threading, time, types
 from nas.cli import interrupts, main
 from nas.run import Run, signals
 echo_s, limit_s, out = float(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
 signals.ECHO_S = interrupts.ECHO_S = echo_s
 interrupts.LIMIT_S = limit_s
 
+def say_when_stuck(clock):
+    spent = 0.0
+    while spent < 0.001:
+        before = time.clock_gettime(clock)
+        sum(range(3_000_000))
+        spent = time.clock_gettime(clock) - before
+    print("working", flush=True)
+
 def run(args, console):
     from pathlib import Path
     console.run = Path(out)
     if out != "none":
         Run.create(out, {}).close()
-    print("working", flush=True)
+    clock = time.pthread_getcpuclockid(threading.get_ident())
+    threading.Thread(target=say_when_stuck, args=(clock,), daemon=True).start()
     hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
 
 stuck = types.SimpleNamespace(DESCRIPTION="", add_options=lambda parser: None, run=run)
@@ -83,3 +93,27 @@ def test_before_anything_is_recorded_the_same_command_is_what_goes_on(tmp_path: 
         _, said = process.communicate()
     assert process.returncode == 130
     assert said == "Interrupted before anything was recorded. Start it again with the same command.\n"
+
+
+def test_an_interrupt_during_the_exit_changes_nothing(tmp_path: Path) -> None:
+    script = """
+import atexit, os, signal, sys, types
+from nas.cli import main
+
+def run(args, console):
+    atexit.register(lambda: [os.kill(os.getpid(), number) for number in (signal.SIGINT, signal.SIGTERM)])
+    raise KeyboardInterrupt
+
+main._command = lambda name: types.SimpleNamespace(DESCRIPTION="", add_options=lambda parser: None, run=run)
+sys.argv[1:] = ["stopped"]
+sys.exit(main.main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert (done.returncode, done.stderr) == (130, "Interrupted.\n")
