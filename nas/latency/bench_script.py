@@ -75,7 +75,7 @@ def bench_script(
     progress = progress or Silent()
     chosen: list[Architecture] = []
     while len(chosen) < networks:
-        more = choose(space, chosen, PRIOR, random.Random(f"{seed}/{len(chosen)}"))
+        more, _ = choose(space, chosen, PRIOR, random.Random(f"{seed}/{len(chosen)}"))
         chosen += more
         if len(more) < BATCH:
             break

@@ -92,7 +92,8 @@ def hold(budgets: Sequence[Budget], space: SearchSpace, *, seed: int, progress: 
         if budget.metric != METRIC or budget.setting is None:
             continue
         setting = budget.setting.resolved()
-        model = model_here(setting, space.name)
+        # What is held may be another space's, of an earlier search in this process.
+        model = store.find(device_here(setting), space.name)
         if model is None:
             progress.note(
                 f"{setting} is not calibrated for {space.name} on this device: measuring networks for about "

@@ -52,7 +52,7 @@ class MeasuredLatency(Protocol):
         ...
 
 
-MeasureTogether = Callable[[Sequence[Architecture], Setting], Sequence[MeasuredLatency]]
+MeasureTogether = Callable[[Sequence[Architecture], Setting], Sequence[MeasuredLatency | LatencyError]]
 """Measures networks in turn with a reference workload: `nas.latency.measure_together`."""
 
 
@@ -80,7 +80,7 @@ def calibrate(
         seed: Of the random half.
 
     Raises:
-        LatencyError: If the machine is too noisy for several batches in a row.
+        LatencyError: If the machine is too noisy to tell any network of several batches in a row.
     """
     progress = progress or Silent()
     name = store.model_name(device, "" if space is None else space.name)
@@ -90,25 +90,27 @@ def calibrate(
     failed = 0
     while len(measured) < networks and (clock() < until or len(measured) < 2 * BATCH):
         rng = random.Random(f"{seed}/{len(measured)}/{failed}")
-        chosen = choose(space, [each.architecture for each in measured], _rates(measured), rng)
+        chosen, sampled = choose(space, [each.architecture for each in measured], _rates(measured), rng)
         if len(chosen) < BATCH:
             break  # a space of so few networks is measured out
-        try:
-            latencies = measure_together(chosen, device.setting)
-        except LatencyError as fault:
+        found = measure_together(chosen, device.setting)
+        faults = [latency for latency in found if isinstance(latency, LatencyError)]
+        for fault in faults:
+            progress.note(f"A network is left out: {fault}")
+        if len(faults) == len(found):
             failed += 1
             if failed == _RETRIES:
-                raise
-            progress.note(f"{len(chosen)} networks are left out: {fault}")
+                raise faults[-1]
             continue
         failed = 0
         measured += [
-            Measured(architecture=each, latency_s=latency.median_s)
-            for each, latency in zip(chosen, latencies, strict=True)
+            Measured(architecture=each, latency_s=latency.median_s, sampled=place < sampled)
+            for place, (each, latency) in enumerate(zip(chosen, found, strict=True))
+            if not isinstance(latency, LatencyError)
         ]
         table = LatencyTable(device=device, space=space.name if space else "", networks=tuple(measured))
         store.save_unfinished(table, name)
-        progress.advance(BATCH)
+        progress.advance(len(found) - len(faults))
     progress.finish()
     if len(measured) < FEWEST:
         raise LatencyError(f"{len(measured)} networks were measured, fewer than the {FEWEST} that a model needs.")
@@ -118,7 +120,7 @@ def calibrate(
         space=space.name if space else "",
         source="measured",
         folded=True,
-        judged=[i for i in range(len(measured)) if i % BATCH < _RANDOM],
+        judged=[i for i, each in enumerate(measured) if each.sampled],
     )
     store.save(model, name)
     store.unfinished(name).unlink(missing_ok=True)
@@ -157,8 +159,10 @@ def model_of(
 
 def choose(
     space: SearchSpace | None, known: Sequence[Architecture], rates: np.ndarray, rng: random.Random
-) -> list[Architecture]:
-    """Returns the next batch: random networks, then the most telling ones; fewer where there are no more.
+) -> tuple[list[Architecture], int]:
+    """Returns the next batch, random networks, then the most telling ones, and how many are random.
+
+    There are fewer than `BATCH` where there are no more.
 
     Args:
         known: Networks chosen before.
@@ -169,7 +173,7 @@ def choose(
     sampled, others = pool[:_RANDOM], pool[_RANDOM:]
     fixed = [blocks_of(each) for each in (*known, *sampled)]
     picked = most_telling(fixed, [blocks_of(each) for each in others], rates, BATCH - _RANDOM)
-    return [*sampled, *(others[i] for i in picked)]
+    return [*sampled, *(others[i] for i in picked)], len(sampled)
 
 
 def most_telling(

@@ -33,10 +33,16 @@ MOST_BYTES = 64 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """Latency of one network, seconds of one inference of a whole batch."""
+    """Latency of one network.
+
+    Attributes:
+        latency_s: Seconds of one inference of a whole batch.
+        sampled: Whether the network was chosen at random, so that a model's error can be judged by it.
+    """
 
     architecture: Architecture
     latency_s: float
+    sampled: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +63,12 @@ class LatencyTable:
             "version": self.device.version,
             "space": self.space,
             "networks": [
-                {"architecture": each.architecture.to_dict(), "latency_s": each.latency_s} for each in self.networks
+                {
+                    "architecture": each.architecture.to_dict(),
+                    "latency_s": each.latency_s,
+                    "sampled": each.sampled,
+                }
+                for each in self.networks
             ],
         }
         return json.dumps(plain) + "\n"
@@ -66,6 +77,7 @@ class LatencyTable:
 class _Row(msgspec.Struct, forbid_unknown_fields=True):
     architecture: dict[str, Any]
     latency_s: float | None
+    sampled: bool = True
 
 
 class _Table(msgspec.Struct, forbid_unknown_fields=True):
@@ -95,6 +107,7 @@ def read_json(path: Path) -> LatencyTable:
             Measured(
                 architecture=ops.normalize(Architecture.from_dict(row.architecture)),
                 latency_s=_positive(row.latency_s, f"{path}, network {i}", "latency_s"),
+                sampled=row.sampled,
             )
             for i, row in enumerate(plain.networks, start=1)
         ]

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from nas.architecture import Architecture
+from nas.errors import LatencyError
 from nas.latency.blocks import LEAST_BLOCKS, MOST_SPREAD, Clock, Timed, interleave, summarize
 from nas.latency.reference import reference
 from nas.latency.runtimes import Part, Runtime, Torch, device_name, find_runtime
@@ -87,7 +88,10 @@ def measure(
         OptionError: If the setting means nothing, or its device or runtime is not there.
         ArchitectureError: If the network's stages do not fit one another.
     """
-    return _measure([architecture], setting, stages=stages, blocks=blocks, most_spread=most_spread, seed=seed)[0]
+    found = _measure([architecture], setting, stages=stages, blocks=blocks, most_spread=most_spread, seed=seed)[0]
+    if isinstance(found, LatencyError):
+        raise found
+    return found
 
 
 def measure_together(
@@ -97,7 +101,7 @@ def measure_together(
     blocks: int = BLOCKS,
     most_spread: float = MOST_SPREAD,
     seed: int = 0,
-) -> list[Latency]:
+) -> list[Latency | LatencyError]:
     """Measures the latencies of several networks in turn, which are all held in memory meanwhile.
 
     Weights do not change how long an inference takes, so fresh ones serve.
@@ -109,8 +113,11 @@ def measure_together(
         most_spread: The largest interquartile range, in shares of the median, that is reported.
         seed: Of weights, images and the order of the blocks.
 
+    Returns:
+        One per network: its latency, or why it could not be told while the others' could.
+
     Raises:
-        LatencyError: If the machine is too noisy to tell one of them, or the runtime cannot run one.
+        LatencyError: If the runtime cannot run one of them.
         OptionError: If the setting means nothing, or its device or runtime is not there.
         ArchitectureError: If a network's stages do not fit one another.
     """
@@ -125,7 +132,7 @@ def _measure(
     blocks: int,
     most_spread: float,
     seed: int,
-) -> list[Latency]:
+) -> list[Latency | LatencyError]:
     check_whole("blocks", blocks, LEAST_BLOCKS, 10_000, BLOCKS)
     setting = (Setting.parse(setting) if isinstance(setting, str) else setting).resolved()
     runtime = find_runtime(setting)
@@ -150,10 +157,14 @@ def _measure(
             clock=time.perf_counter,
             rng=random.Random(seed),
         )
-    latencies: list[Latency] = []
+    latencies: list[Latency | LatencyError] = []
     for index, (architecture, peak) in enumerate(zip(architectures, peaks, strict=True)):
         what = f"the latency of {architecture.digest} at {setting}"
-        figure = summarize(record, index, what, most_spread=most_spread)
+        try:
+            figure = summarize(record, index, what, most_spread=most_spread)
+        except LatencyError as fault:
+            latencies.append(fault)
+            continue
         latencies.append(
             Latency(
                 median_s=figure.median_s,
@@ -168,11 +179,12 @@ def _measure(
                 peak_memory_bytes=peak,
             )
         )
-    if not parts:
+    first = latencies[0]
+    if not parts or isinstance(first, LatencyError):
         return latencies
     staged = summarize(record, len(runs), f"the stages' latencies at {setting}", most_spread=most_spread)
     named = tuple(zip((name for name, _ in parts), staged.parts_s, strict=True))
-    return [replace(latencies[0], stages=named)]
+    return [replace(first, stages=named)]
 
 
 def _prepare(

@@ -7,6 +7,7 @@ measured directly, in the budget's setting; one above the bound is replaced by t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from nas.architecture import Architecture
 from nas.budget import Budget, format_quantity
@@ -14,6 +15,10 @@ from nas.errors import BudgetError, LatencyError
 from nas.methods.protocol.context import Context
 from nas.pipeline.portfolio import Pick
 from nas.run.events import FinalistMeasured
+from nas.trial import Trial
+
+if TYPE_CHECKING:
+    from nas.latency import Latency
 
 LATENCY = "latency_s"
 TRIES = 4
@@ -56,34 +61,40 @@ def _measure(context: Context, budget: Budget, picks: Sequence[Pick]) -> list[Fi
     from nas.latency.measuring import measure_together  # its runtimes are slow to load
 
     assert budget.setting is not None, "a budget on latency has a setting"
-    trials = [pick.trial for pick in picks]
-    for attempt in range(1, TRIES + 1):
-        try:
-            latencies = measure_together([trial.architecture for trial in trials], budget.setting)
-            break
-        except LatencyError as fault:
-            if attempt == TRIES:
-                raise
-            context.progress.note(f"{fault} Trying again ({attempt} of {TRIES - 1}).")
-    else:
-        raise AssertionError("the last try returns or raises")
+    left = [pick.trial for pick in picks]
     events: list[FinalistMeasured] = []
-    for trial, latency in zip(trials, latencies, strict=True):
-        event = FinalistMeasured(
-            digest=trial.architecture.digest,
-            number=trial.number,
-            setting=str(latency.setting),
-            latency_s=latency.median_s,
-            latency_iqr_s=latency.iqr_s,
-            blocks=latency.blocks,
-            predicted_s=trial.cost.latency_s,
-            bound_s=float(budget.bound),
+    noisy: list[tuple[Trial, LatencyError]] = []
+    for attempt in range(1, TRIES + 1):
+        found = measure_together([trial.architecture for trial in left], budget.setting)
+        noisy = []
+        for trial, latency in zip(left, found, strict=True):
+            if isinstance(latency, LatencyError):
+                noisy.append((trial, latency))
+            else:
+                events.append(_record(context, budget, trial, latency))
+        if not noisy:
+            return events
+        left = [trial for trial, _ in noisy]
+        if attempt < TRIES:
+            context.progress.note(f"{noisy[0][1]} Trying again ({attempt} of {TRIES - 1}).")
+    raise noisy[0][1]
+
+
+def _record(context: Context, budget: Budget, trial: Trial, latency: Latency) -> FinalistMeasured:
+    event = FinalistMeasured(
+        digest=trial.architecture.digest,
+        number=trial.number,
+        setting=str(latency.setting),
+        latency_s=latency.median_s,
+        latency_iqr_s=latency.iqr_s,
+        blocks=latency.blocks,
+        predicted_s=trial.cost.latency_s,
+        bound_s=float(budget.bound),
+    )
+    context.run.append(event)
+    if not event.within:
+        context.progress.note(
+            f"Trial {trial.number} needs {format_quantity(LATENCY, event.latency_s)}, more than {budget}: "
+            "the next best takes its place"
         )
-        context.run.append(event)
-        events.append(event)
-        if not event.within:
-            context.progress.note(
-                f"Trial {trial.number} needs {format_quantity(LATENCY, event.latency_s)}, more than {budget}: "
-                "the next best takes its place"
-            )
-    return events
+    return event

@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -143,9 +144,20 @@ def test_a_calibration_goes_on_where_it_was_stopped(space):
     assert not store.unfinished(name).exists()
 
 
+def test_a_noisy_network_is_left_out_alone(space):
+    left_out = []
+
+    def measure(architectures, setting):
+        left_out.append(architectures[0].digest)  # one of those sampled at random
+        return [LatencyError("too noisy"), *(SimpleNamespace(median_s=law(each)) for each in architectures[1:])]
+
+    model = calibrate(space, DEVICE, measure, networks=2 * (BATCH - 1))
+    assert (model.networks, model.error.n, len(left_out)) == (2 * (BATCH - 1), 2 * (BATCH // 2 - 1), 2)
+
+
 def test_a_calibration_gives_up_where_the_machine_is_too_noisy(space):
     def measure(architectures, setting):
-        raise LatencyError("too noisy")
+        return [LatencyError("too noisy")] * len(architectures)
 
     with pytest.raises(LatencyError, match="too noisy"):
         calibrate(space, DEVICE, measure)
@@ -153,7 +165,9 @@ def test_a_calibration_gives_up_where_the_machine_is_too_noisy(space):
 
 def test_a_table_of_latencies_is_read_back(networks, tmp_path):
     path = tmp_path / "latencies.json"
-    table = LatencyTable(device=DEVICE, space="s", networks=tuple(measured(networks[:6])))
+    table = LatencyTable(
+        device=DEVICE, space="s", networks=(replace(measured(networks)[6], sampled=False), *measured(networks[:6]))
+    )
     path.write_text(table.to_json())
     assert read_json(path) == table
     plain = json.loads(table.to_json())
