@@ -13,6 +13,7 @@ SEARCHERS: PlugIns[Any] = PlugIns(
     {
         "evolution": "nas.searchers.evolution:Evolution",
         "bo": "nas.searchers.bayesian:BayesianOptimization",
+        "slimming": "nas.searchers.slimming:Slimming",
         "random": "nas.searchers.random_search:RandomSearch",
     },
 )
@@ -26,6 +27,10 @@ SEARCHERS_ABOUT = {
     "bo": (
         "the score, by the upper confidence bound of a Gaussian process on the scores so far; with --min-share 0 "
         "also the front of score and cost: half of the proposals are the best below a random cost"
+    ),
+    "slimming": (
+        "the score lost per cost saved: from the largest feasible network of each layout, greedily, one layer, width "
+        "or choice smaller at a time, as EfficientFormerV2's search; with --min-share 0 down to the smallest"
     ),
     "random": "nothing: it samples feasible architectures by layout, the baseline of the others",
 }

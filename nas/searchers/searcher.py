@@ -32,7 +32,8 @@ class Proposal:
     """An architecture to score, with its exact cost.
 
     Attributes:
-        origin: Where it came from: "preset", "random", "mutation", "crossover" or "bo".
+        origin: Where it came from: "preset", "random", "mutation", "crossover", "bo", "largest" or
+            "slimming".
         layout: One letter per stage, such as CCAA.
     """
 

@@ -30,7 +30,10 @@ from nas.trial import Trial
 SPACE = nas.load_space("coatnet-small")
 SAMPLER = BudgetSampler(SPACE, [Budget.parse("5MFLOPs")], min_share=0.75)
 BATCH, BATCHES = 8, 4
-LEARNERS = [name for name in SEARCHERS if name != "random"]
+LEARNERS = ["evolution", "bo"]
+"""Searchers that are to beat chance after few trials."""
+BLIND = {name: {"slimming": "largest"}.get(name, "random") for name in SEARCHERS}
+"""Origin of proposals before a searcher has learnt anything."""
 
 
 def score(architecture: Architecture) -> float:
@@ -131,9 +134,11 @@ def test_later_batches_come_from_what_the_searcher_learnt(recorded: tuple[str, l
         "evolution": {"mutation", "crossover"},
         "bo": {"bo"},
         "random": {"random"},
+        "slimming": {"slimming"},
     }
     assert learnt[name] <= origins
-    assert {trial.origin for trial in trials if trial.batch * BATCH < START} == {"random"}
+    first = {trial.origin for trial in trials if trial.batch * BATCH < START}
+    assert first == {"random"} or (name == "slimming" and "largest" in first)
 
 
 def test_the_same_seed_gives_the_same_proposals_in_another_process() -> None:
@@ -205,17 +210,17 @@ def test_presets_in_range_are_proposed_first_and_once(name: str) -> None:
     first = searcher.ask(2, 0)
     assert [(p.architecture, p.origin) for p in first] == [(a, "preset") for a in fitting[:2]]
     searcher.tell(trials_of(first, 0))
-    assert [p.origin for p in searcher.ask(3, 1)] == ["preset", "random", "random"]
+    assert [p.origin for p in searcher.ask(3, 1)] == ["preset", BLIND[name], BLIND[name]]
 
 
 @pytest.mark.parametrize("name", [*SEARCHERS])
 def test_failed_trials_are_neither_learnt_from_nor_proposed_again(name: str) -> None:
     trials = run(make_searcher(name, SAMPLER, seed=0), batches=3, fail=True)
-    assert {trial.origin for trial in trials} == {"random"}
+    assert {trial.origin for trial in trials} - {"slimming"} == {"random", BLIND[name]}
     assert len({trial.architecture for trial in trials}) == len(trials)
 
 
-@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("name", [*SEARCHERS])
 def test_two_budgets_hold_at_once(name: str) -> None:
     both = BudgetSampler(SPACE, [Budget.parse("6MFLOPs"), Budget.parse("60Kparams")])
     trials = run(make_searcher(name, both, seed=0), batches=3)
@@ -227,7 +232,7 @@ def test_learning_beats_chance(recorded: tuple[str, list[Trial]]) -> None:
     rng = random.Random(0)
     chance = np.mean([score(SAMPLER.sample(rng).architecture) for _ in range(200)])
     learnt = np.mean([trial.score or 0.0 for trial in trials if trial.batch * BATCH >= START])
-    assert learnt > chance + 0.15 or name == "random"
+    assert learnt > chance + 0.15 or name not in LEARNERS
 
 
 def test_evolution_finds_better_networks_than_chance() -> None:
