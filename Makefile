@@ -1,5 +1,6 @@
 # make demo   the main job on a tiny data set, in a fresh run folder
 # make test   the rings, ruff and the tests: two processes side by side, then those that start Ray
+# make docs   the site, in build/site; a broken link is an error
 # make lint   the same without the tests, plus formatting and types
 #
 # Each sets up .venv once, and again when pyproject.toml or constraints.txt change.
@@ -8,7 +9,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test lint clean
+.PHONY: demo test docs lint clean
 
 demo: $(READY)
 	$(BIN)/nas-search --space coatnet --budget 4.2GFLOPs --data digits --out runs/demo-$$(date +%Y%m%d-%H%M%S)
@@ -18,6 +19,9 @@ test: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not ray"
 	$(BIN)/python -m pytest -m "ray and not slow"
+
+docs: $(READY)
+	$(BIN)/mkdocs build
 
 lint: $(READY)
 	$(BIN)/lint-imports --no-logo

@@ -18,8 +18,8 @@ All options of `nas-search` (the same as `nas search`). Only `--space` and `--bu
 "planned" below means that the value depends on the machine and the data. In Python the same
 names are arguments of `nas.SearchOptions.of`, with `_` for `-`; budgets are the list `budgets`.
 
-`python -m nas.options.page` writes this page from the declarations in [nas/options](../nas/options)
-and in the `options.py` of each method in [nas/methods](../nas/methods). To change a text, change the
+`python -m nas.options.page` writes this page from the declarations in `nas/options`
+and in the `options.py` of each method in `nas/methods`. To change a text, change the
 declaration."""
 
 _METHODS = """\
