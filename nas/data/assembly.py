@@ -125,6 +125,7 @@ class PartSource:
             mean=mean,
             std=std,
             skipped=tuple(skipped),
+            levels=None if pixel_range is None else (pixel_range.black, pixel_range.white),
         )
 
     def _check_counts(self) -> None:

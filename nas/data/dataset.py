@@ -83,7 +83,8 @@ class Dataset:
 
     Training and scorers use `train` and `search_validation` only; `test` is for the final report. The first two are
     in seeded random order. `mean` and `std` are per channel over `train`, of pixels in [0, 1]. `skipped` lists the
-    images that could not be read, each with the reason.
+    images that could not be read, each with the reason. `levels` are the whole numbers that were read as black and as
+    white where pixels have more than 8 bits.
     """
 
     info: DataInfo
@@ -94,6 +95,7 @@ class Dataset:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     skipped: tuple[str, ...] = ()
+    levels: tuple[int, int] | None = None
 
 
 class Source(Protocol):

@@ -9,7 +9,9 @@ from typing import Any
 from nas.budget import format_quantity
 from nas.costs import Profile, profile
 from nas.export.exported_model import CardFacts, ExportedModel
-from nas.export.folder import FILES
+from nas.export.folder import FILES, PREPROCESSING
+from nas.export.preprocessing import Preprocessing
+from nas.formats import listing
 from nas.version import __version__
 
 MOST_CLASSES = 100
@@ -28,8 +30,8 @@ def card_text(product: ExportedModel, checks: Mapping[str, Any], *, files: Seque
         _opening(product, whole),
         _figures(product, whole, small),
         _stages(whole),
-        _input(product),
-        _usage(product, files),
+        _input(product, files),
+        _usage(product, files, place),
         _retraining(product, place) if FILES["config"] in files else "",
         _licence(product.facts),
         _agreement(checks),
@@ -45,9 +47,16 @@ def _opening(product: ExportedModel, whole: Profile) -> str:
     found = f" It was found by hybrid-nas {__version__}{origin}." if origin else ""
     text = (
         f"A classifier of {images} into {product.architecture.num_classes} classes, "
-        f"a hybrid of convolution (C) and attention (A) stages: **{whole.layout}**.{found}"
+        f"{_kind(whole.layout)}: **{whole.layout}**.{found}"
     )
     return "\n\n".join([f"# {_plain(facts.title)}", text, *map(_plain, facts.notes)])
+
+
+def _kind(layout: str) -> str:
+    """Returns "a hybrid of convolution (C) and attention (A) stages", or "convolution (C) stages" for one kind."""
+    words = {"C": "convolution (C)", "A": "attention (A)", "M": "Mamba (M)"}
+    kinds = [word for letter, word in words.items() if letter in layout]
+    return f"{'a hybrid of ' if len(kinds) > 1 else ''}{listing(kinds)} stages"
 
 
 def _figures(product: ExportedModel, whole: Profile, small: Profile) -> str:
@@ -118,49 +127,109 @@ def _stages(whole: Profile) -> str:
     return "\n".join(lines)
 
 
-def _input(product: ExportedModel) -> str:
+def _input(product: ExportedModel, files: Sequence[str]) -> str:
     architecture, size, class_names = product.architecture, product.trained_resolution, product.class_names
     channels = architecture.input.channels
     text = f"## Input and output\n\nFloat32 images (batch, {channels}, {size}, {size}). "
-    if product.mean:
-        text += (
-            "Resize to that, scale pixels to [0, 1], then `(pixels - mean) / std` per channel:\n\n"
-            f"    mean = {list(product.mean)}\n    std = {list(product.std)}\n\n"
-        )
+    if product.preprocessing is not None:
+        text += f"{_preparation(product.preprocessing, files)}\n\n"
     text += f"Logits (batch, {architecture.num_classes})"
     if not class_names:
         return text + "."
     shown = ", ".join(f"{i} {_code(name)}" for i, name in enumerate(class_names[:MOST_CLASSES]))
     rest = len(class_names) - MOST_CLASSES
-    more = f" and {rest} more, all in the metadata of `weights.safetensors`" if rest > 0 else ""
+    more = f" and {rest} more, all in `{PREPROCESSING}`" if rest > 0 else ""
     return f"{text}, in this order: {shown}{more}."
 
 
-def _usage(product: ExportedModel, files: Sequence[str]) -> str:
-    channels, size = product.architecture.input.channels, product.trained_resolution
+def _preparation(prepared: Preprocessing, files: Sequence[str]) -> str:
+    size = _side(prepared.resolution)
+    whole = "each image's own range"
+    if prepared.levels is not None:
+        whole = f"{prepared.levels[0]:,} as black and {prepared.levels[1]:,} as white"
+    onnx = f", and so does the metadata `preprocessing` of `{FILES['onnx']}`" if FILES["onnx"] in files else ""
+    return (
+        f"Images are prepared as in training; `{PREPROCESSING}` says the same for programs{onnx}:\n\n"
+        "1. Turn it upright by its EXIF orientation; let white show behind transparency; "
+        f"read it as {'grey' if prepared.channels == 1 else 'RGB'} of 8 bits, images of more bits with {whole}.\n"
+        f"2. Cut out its center square and resize that to {size}, bilinear and antialiased (Pillow's `BILINEAR`).\n"
+        "3. Scale pixels to [0, 1], then `(pixels - mean) / std` per channel:\n\n"
+        f"    mean = {list(prepared.mean)}\n    std = {list(prepared.std)}"
+    )
+
+
+def _usage(product: ExportedModel, files: Sequence[str], place: str) -> str:
     parts = ["## Use\n\nFrom this folder."]
-    if {"model.py", "weights.safetensors"} <= set(files):
+    known = product.preprocessing is not None
+    if {FILES["code"], FILES["weights"]} <= set(files):
+        parts.append(_torch_file(product) if known else _torch_random(product))
+    if FILES["onnx"] in files:
+        parts.append(_onnx_file(product) if known else _onnx_random(product))
+    if {FILES["config"], FILES["weights"]} <= set(files):
+        terminal = f", from the terminal `nas predict {shlex.quote(place)} photo.jpg`, or" if known else ""
         parts.append(
-            f"With torch and nothing else:\n\n```python\nimport torch\nimport model\n\n"
-            f'network = model.load("weights.safetensors")  # at {_side(2 * size)}: resolution={2 * size}\n'
-            f"images = torch.rand(1, {channels}, {size}, {size})  # yours, normalized as above\n"
-            f"with torch.inference_mode():\n    classes = network(images).argmax(1)\n```"
-        )
-    if "model.onnx" in files:
-        parts.append(
-            f"With ONNX Runtime, any batch size:\n\n```python\nimport numpy\nimport onnxruntime\n\n"
-            f'session = onnxruntime.InferenceSession("model.onnx")\n'
-            f'images = numpy.random.rand(1, {channels}, {size}, {size}).astype("float32")\n'
-            f'classes = session.run(None, {{"images": images}})[0].argmax(1)\n```'
-        )
-    if {"architecture.yaml", "weights.safetensors"} <= set(files):
-        parts.append(
-            f"With hybrid-nas:\n\n```python\nimport nas\nfrom safetensors.torch import load_file\n\n"
-            f'architecture = nas.load_architecture("architecture.yaml").at_resolution({size})\n'
+            f"With hybrid-nas{terminal}:\n\n```python\nimport nas\nfrom safetensors.torch import load_file\n\n"
+            f'architecture = nas.load_architecture("architecture.yaml").at_resolution({product.trained_resolution})\n'
             f"network = nas.build(architecture).eval()\n"
             f'network.load_state_dict(load_file("weights.safetensors"))\n```'
         )
     return "\n\n".join(parts) if len(parts) > 1 else ""
+
+
+def _torch_file(product: ExportedModel) -> str:
+    double = 2 * product.trained_resolution
+    named = "model.CLASS_NAMES[index]" if product.class_names else "index"
+    return (
+        "With torch and Pillow, `python model.py photo.jpg` prints the most probable classes. The same from Python:\n\n"
+        "```python\nimport torch\nimport model\n\n"
+        f'network = model.load("weights.safetensors")  # at {_side(double)}: resolution={double}\n'
+        f'image = model.read_image("photo.jpg")  # at {_side(double)}: resolution={double}\n'
+        "with torch.inference_mode():\n    index = int(network(image[None]).argmax(1))\n"
+        f"print({named})\n```"
+    )
+
+
+def _torch_random(product: ExportedModel) -> str:
+    channels, size = product.architecture.input.channels, product.trained_resolution
+    return (
+        f"With torch and nothing else:\n\n```python\nimport torch\nimport model\n\n"
+        f'network = model.load("weights.safetensors")  # at {_side(2 * size)}: resolution={2 * size}\n'
+        f"images = torch.rand(1, {channels}, {size}, {size})  # yours, prepared as in its training\n"
+        f"with torch.inference_mode():\n    classes = network(images).argmax(1)\n```"
+    )
+
+
+def _onnx_file(product: ExportedModel) -> str:
+    grey = product.architecture.input.channels == 1
+    mode, axes = ("L", "[None, None]") if grey else ("RGB", ".transpose(2, 0, 1)[None]")
+    vector = "" if grey else "[:, None, None]"
+    named = 'prepared["class_names"][index]' if product.class_names else "index"
+    return (
+        "With ONNX Runtime, any batch size (images of 8 bits):\n\n```python\nimport json\n\n"
+        "import numpy\nimport onnxruntime\nfrom PIL import Image, ImageOps\n\n"
+        'session = onnxruntime.InferenceSession("model.onnx")\n'
+        'prepared = json.loads(session.get_modelmeta().custom_metadata_map["preprocessing"])\n'
+        'size, mean, std = (numpy.array(prepared[name]) for name in ("resolution", "mean", "std"))\n'
+        'with Image.open("photo.jpg") as file:\n'
+        f'    file.draft("{mode}", (2 * size, 2 * size))  # as in training: large JPEGs are decoded small\n'
+        '    image = ImageOps.exif_transpose(file).convert("RGBA")\n'
+        f'image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("{mode}")\n'
+        "image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)  # its center square\n"
+        f"pixels = numpy.asarray(image){axes} / 255\n"
+        f'images = ((pixels - mean{vector}) / std{vector}).astype("float32")\n'
+        'index = int(session.run(None, {"images": images})[0].argmax(1)[0])\n'
+        f"print({named})\n```"
+    )
+
+
+def _onnx_random(product: ExportedModel) -> str:
+    channels, size = product.architecture.input.channels, product.trained_resolution
+    return (
+        f"With ONNX Runtime, any batch size:\n\n```python\nimport numpy\nimport onnxruntime\n\n"
+        f'session = onnxruntime.InferenceSession("model.onnx")\n'
+        f'images = numpy.random.rand(1, {channels}, {size}, {size}).astype("float32")\n'
+        f'classes = session.run(None, {{"images": images}})[0].argmax(1)\n```'
+    )
 
 
 def _retraining(product: ExportedModel, place: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nas.architecture import Architecture
+from nas.export.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,7 @@ class ExportedModel:
         trained_resolution: The resolution that the weights fit.
         mean, std: Per channel, of pixels in [0, 1]; empty where not known.
         class_names: In the order of the logits; empty where not known.
+        levels: As in `Preprocessing`.
     """
 
     architecture: Architecture
@@ -58,6 +60,7 @@ class ExportedModel:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     class_names: tuple[str, ...] = ()
+    levels: tuple[int, int] | None = None
     facts: CardFacts
 
     def __post_init__(self) -> None:
@@ -70,3 +73,17 @@ class ExportedModel:
     def trained(self) -> Architecture:
         """The architecture at the resolution that the weights fit."""
         return self.architecture.at_resolution(self.trained_resolution)
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """How images are prepared; None where that is not known."""
+        if not self.mean:
+            return None
+        return Preprocessing(
+            channels=self.architecture.input.channels,
+            resolution=self.trained_resolution,
+            mean=self.mean,
+            std=self.std,
+            class_names=self.class_names,
+            levels=self.levels,
+        )

@@ -32,6 +32,7 @@ FILES = {
     "onnx": "model.onnx",
 }
 CARD = "card.md"
+PREPROCESSING = "preprocessing.json"
 
 
 @contextmanager
@@ -82,6 +83,7 @@ def write_weights(folder: Path, network: Network, product: ExportedModel) -> Non
         "mean": json.dumps(product.mean),
         "std": json.dumps(product.std),
         "class_names": json.dumps(product.class_names, ensure_ascii=False),
+        "levels": json.dumps(product.levels),
         "card": json.dumps(asdict(product.facts), ensure_ascii=False),
     }
     state = {name: value.contiguous() for name, value in network.state_dict().items()}
@@ -120,6 +122,7 @@ def read_exported(folder: str | Path) -> tuple[ExportedModel, Network]:
             mean=tuple(read["mean"]),
             std=tuple(read["std"]),
             class_names=tuple(read["class_names"]),
+            levels=_frozen(json.loads(found.get("levels", "null"))),  # earlier versions did not keep them
             facts=CardFacts(**facts),
         )
         network = build(product.trained).eval()
@@ -141,7 +144,7 @@ def _refuse_foreign(folder: Path) -> None:
         return
     if not folder.is_dir():
         raise ExportError(f"{folder} is a file: choose another folder.")
-    foreign = sorted({path.name for path in folder.iterdir()} - {*FILES.values(), CARD, "__pycache__"})
+    foreign = sorted({path.name for path in folder.iterdir()} - {*FILES.values(), PREPROCESSING, CARD, "__pycache__"})
     if foreign:
         raise ExportError(f"{folder} holds {foreign[0]!r}, which is no part of an export: choose another folder.")
 

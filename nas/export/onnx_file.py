@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,8 +23,11 @@ def missing_packages() -> list[str]:
     return [name for name in PACKAGES if find_spec(name) is None]
 
 
-def write_onnx(network: nn.Module, path: Path, shape: Sequence[int]) -> None:
+def write_onnx(network: nn.Module, path: Path, shape: Sequence[int], metadata: Mapping[str, str] | None = None) -> None:
     """Writes ONNX with its weights inside: `images` (batch, *shape) to `logits`, any batch, in the network's dtype.
+
+    Args:
+        metadata: Further `metadata_props` of the model.
 
     Raises:
         ExportError: If torch cannot export the network.
@@ -33,17 +36,18 @@ def write_onnx(network: nn.Module, path: Path, shape: Sequence[int]) -> None:
     example = torch.zeros((2, *shape), dtype=next(network.parameters()).dtype)
     with _quiet():
         try:
-            torch.onnx.export(
+            program = torch.onnx.export(
                 copy.deepcopy(network).eval(),
                 (example,),
-                path,
                 dynamo=True,
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
                 input_names=["images"],
                 output_names=["logits"],
-                external_data=False,
                 verbose=False,
             )
+            assert program is not None
+            program.model.metadata_props.update(metadata or {})
+            program.save(path, external_data=False)
         except Exception as fault:
             reason = str(fault).strip().split("\n", 1)[0][:200] or type(fault).__name__
             raise ExportError(

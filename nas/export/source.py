@@ -12,7 +12,7 @@ from nas.architecture import Architecture
 from nas.budget import format_quantity
 from nas.costs import cost
 from nas.errors import ExportError
-from nas.export import standalone
+from nas.export import standalone, standalone_images
 from nas.export.closure import Binding, Definition, Gathered, gather
 from nas.networks.network import Network, resize_tables
 from nas.ops import OPS, normalize
@@ -20,19 +20,15 @@ from nas.version import __version__
 
 WIDTH = 120
 LICENCE = "Licence: Apache-2.0, that of hybrid-nas, from which the classes below are copied."
-CONSTANTS: dict[str, str] = dict.fromkeys(
-    ("ARCHITECTURE", "TRAINED_RESOLUTION", "MEAN", "STD", "CLASS_NAMES"), standalone.__name__
-)
+CONSTANTS: dict[str, str] = {
+    **dict.fromkeys(("ARCHITECTURE", "TRAINED_RESOLUTION"), standalone.__name__),
+    **dict.fromkeys(("MEAN", "STD", "CLASS_NAMES", "LEVELS"), standalone_images.__name__),
+}
+PREPARED = """# Pixels are scaled to [0, 1]; the network reads (pixels - MEAN) / STD, per channel.
+# LEVELS are black and white of images with more than 8 bits; None for each image's own."""
 RUN = """
 if __name__ == "__main__":
-    weights = Path(__file__).with_name("weights.safetensors")
-    network = load(weights) if weights.exists() else build().eval()
-    with torch.inference_mode():
-        size = (2, ARCHITECTURE["input"]["channels"], TRAINED_RESOLUTION, TRAINED_RESOLUTION)
-        logits = network(torch.rand(size))
-    count = sum(parameter.numel() for parameter in network.parameters())
-    print(f"{'trained' if weights.exists() else 'fresh'} weights, {count:,} parameters")
-    print(f"{size} -> {tuple(logits.shape)}")
+    sys.exit(main(sys.argv[1:]))
 """
 
 
@@ -44,34 +40,43 @@ def standalone_source(
     mean: Sequence[float] = (),
     std: Sequence[float] = (),
     class_names: Sequence[str] = (),
+    levels: tuple[int, int] | None = None,
 ) -> str:
     """A module that needs only torch and holds one network: its classes, `build`, `load` and `read_weights`.
+
+    Its `read_image` and the predictions of image files need Pillow as well.
 
     Args:
         architecture: At the resolution that its budget counts.
         trained_resolution: The resolution that its weights fit, and the default of `build` and `load`.
         title: One line that heads the file.
-        mean, std, class_names: Written down as constants for whoever prepares images, where given.
+        mean, std, class_names, levels: As in `Preprocessing`; without `mean` image files are refused.
 
     Raises:
         ExportError: If the source of an op cannot be copied.
     """
     architecture = normalize(architecture)
     used = [OPS[name] for name in sorted(set(op_names(architecture.to_dict())))]
-    functions = [standalone.read_weights, standalone.build, standalone.load]
+    functions = [standalone.read_weights, standalone.build, standalone.load, standalone_images.main]
     gathered = gather([Network, resize_tables, *used, *functions], leave=CONSTANTS)
-    values: dict[str, Any] = {
+    network: dict[str, Any] = {
         "TRAINED_RESOLUTION": trained_resolution,
         "ARCHITECTURE": architecture.to_dict(),
     }
-    prepared = {"MEAN": list(mean), "STD": list(std), "CLASS_NAMES": list(class_names)}
-    constants = "\n".join(f"{name} = {literal(value, len(name) + 3)}" for name, value in values.items())
-    if any(prepared.values()):
-        constants += "\n# Pixels are scaled to [0, 1]; the network reads (pixels - MEAN) / STD, per channel.\n"
-        constants += "\n".join(f"{name} = {literal(value, len(name) + 3)}" for name, value in prepared.items() if value)
+    images: dict[str, Any] = {
+        "MEAN": list(mean),
+        "STD": list(std),
+        "CLASS_NAMES": list(class_names),
+        "LEVELS": None if levels is None else list(levels),
+    }
+    constants = f"{_assigned(network)}\n{PREPARED}\n{_assigned(images)}"
     header = _header(architecture, trained_resolution, title)
     what = ", ".join(sorted(kind.__name__ for kind in used))
     return module_source(header, constants, gathered, RUN, what=what)
+
+
+def _assigned(values: dict[str, Any]) -> str:
+    return "\n".join(f"{name} = {literal(value, len(name) + 3)}" for name, value in values.items())
 
 
 def module_source(header: str, constants: str, gathered: Gathered, run: str, *, what: str) -> str:
@@ -158,7 +163,8 @@ def _header(architecture: Architecture, trained_resolution: int, title: str) -> 
             f'"""{title}.',
             "",
             *lines,
-            f"Written by hybrid-nas {__version__}; needs only torch. `python model.py` tries it.",
+            f"Written by hybrid-nas {__version__}; needs only torch, and Pillow to read images.",
+            "`python model.py` tries it; `python model.py photo.jpg` prints the most probable classes.",
             LICENCE,
             '"""',
             "",

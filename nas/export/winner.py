@@ -15,7 +15,7 @@ from nas.errors import ExportError
 from nas.export.card import card_text
 from nas.export.checks import SAME, Reference, check_code, check_config, check_onnx, compare_counts
 from nas.export.exported_model import CardFacts, ExportedModel
-from nas.export.folder import CARD, FILES, appearing, write_config, write_weights
+from nas.export.folder import CARD, FILES, PREPROCESSING, appearing, write_config, write_weights
 from nas.export.onnx_file import missing_packages, write_onnx
 from nas.export.source import standalone_source
 from nas.networks.network import Network, build
@@ -34,6 +34,7 @@ def export_winner(
     mean: Sequence[float],
     std: Sequence[float],
     class_names: Sequence[str],
+    levels: tuple[int, int] | None = None,
     card: CardFacts,
     onnx: bool,
 ) -> dict[str, Any]:
@@ -45,6 +46,7 @@ def export_winner(
         architecture: At the resolution that the budget counts.
         trained_resolution: The resolution that `network` is built for.
         mean, std: Per channel, of pixels in [0, 1].
+        levels: As in `Preprocessing`.
         card: What else the card says.
         onnx: Whether to write `model.onnx`; without the extra's packages it is left out, as the checks say.
 
@@ -63,6 +65,7 @@ def export_winner(
         mean=tuple(map(float, mean)),
         std=tuple(map(float, std)),
         class_names=tuple(class_names),
+        levels=levels,
         facts=card,
     )
     return export_product(product, network, Path(folder), None if onnx else ("config", "code", "weights"))
@@ -111,7 +114,9 @@ def export_product(
     chosen, skipped = _choose(formats)
     copied = _portable(network, product.trained)
     reference = Reference.of(copied, product.trained)
-    files = [FILES[name] for name in chosen]
+    prepared = product.preprocessing
+    metadata = {} if prepared is None else {"preprocessing": prepared.to_json()}
+    files = [FILES[name] for name in chosen] + ([] if prepared is None else [PREPROCESSING])
     with appearing(folder) as temporary:
         write_config(temporary, product)
         write_weights(temporary, copied, product)
@@ -126,10 +131,12 @@ def export_product(
         }
         if "onnx" in chosen:
             with replacing(temporary / FILES["onnx"]) as path:
-                write_onnx(copied, path, reference.images.shape[1:])
+                write_onnx(copied, path, reference.images.shape[1:], metadata)
             checks["onnx_error"] = check_onnx(temporary, reference)
         for name in set(FILES) - set(chosen):
             (temporary / FILES[name]).unlink(missing_ok=True)
+        if prepared is not None:
+            atomic_write(temporary / PREPROCESSING, prepared.to_json())
         place = f"{folder.absolute().parent.name}/{folder.name}"
         atomic_write(temporary / CARD, card_text(product, checks, files=files, place=place))
     return {**checks, "files": [*files, CARD]}
@@ -158,6 +165,7 @@ def _source(product: ExportedModel) -> str:
         mean=product.mean,
         std=product.std,
         class_names=product.class_names,
+        levels=product.levels,
     )
 
 

@@ -77,6 +77,7 @@ def export_winners(context: Context, finalists: Sequence[Finalist]) -> list[Winn
                 mean=data.mean,
                 std=data.std,
                 class_names=data.info.class_names,
+                levels=data.levels,
                 card=_card(context, finalist, rank, latency),
                 onnx=context.options.onnx is not False,
             )

@@ -196,6 +196,7 @@ def _export(
         mean=data.mean,
         std=data.std,
         class_names=data.info.class_names,
+        levels=data.levels,
         card=card,
         onnx=options.onnx is not False,
     )

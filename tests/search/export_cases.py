@@ -16,6 +16,7 @@ from nas.ops import normalize
 # The second is rounded up on the way down: 18, 9, 5, 5, 3.
 RESOLUTION, TRAINED = 32, 18
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
+LEVELS = (0, 4095)
 CLASSES = ("airplane", "a|b`c", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck\n")
 FACTS = CardFacts(
     title="Winner 1 of coatnet-small on digits",
@@ -123,5 +124,6 @@ def product(architecture: Architecture, facts: CardFacts = FACTS) -> ExportedMod
         mean=MEAN,
         std=STD,
         class_names=CLASSES,
+        levels=LEVELS,
         facts=facts,
     )

@@ -36,6 +36,19 @@ def test_costs_are_given_at_both_resolutions_with_units() -> None:
     assert f"params ({small.params:,}) at the 18x18" in text
 
 
+@pytest.mark.parametrize(
+    ("layout", "words"),
+    [
+        ("CCAA", "a hybrid of convolution (C) and attention (A) stages: **C-C-A-A**"),
+        ("CCCC", "10 classes, convolution (C) stages: **C-C-C-C**"),
+    ],
+)
+def test_only_networks_of_both_kinds_are_called_hybrids(layout: str, words: str) -> None:
+    text = card(product(coatnet(layout)))
+    assert words in text
+    assert ("hybrid of" in text) == (layout == "CCAA")
+
+
 def test_one_resolution_is_named_once() -> None:
     text = card(replace(product(coatnet()), trained_resolution=RESOLUTION))
     assert "it was trained on" not in text
@@ -95,6 +108,19 @@ def test_only_files_that_are_there_are_explained() -> None:
     text = card_text(product(coatnet()), CHECKS, files=["architecture.yaml"], place="x")
     assert "```" not in text
     assert "nas train x/architecture.yaml" in text
+
+
+def test_how_images_are_prepared_is_stated() -> None:
+    text = card(product(coatnet()))
+    for words in (
+        "`preprocessing.json` says the same for programs, and so does the metadata `preprocessing` of `model.onnx`",
+        "EXIF orientation",
+        "white show behind transparency",
+        "images of more bits with 0 as black and 4,095 as white",
+        "center square and resize that to 18x18, bilinear and antialiased",
+    ):
+        assert words in text
+    assert "with each image's own range" in card(replace(product(coatnet()), levels=None))
 
 
 def test_nothing_is_claimed_that_is_not_known() -> None:

@@ -81,8 +81,11 @@ def test_source_holds_the_used_ops_and_no_others() -> None:
     }
 
 
-def test_source_imports_torch_and_the_standard_library_only() -> None:
-    assert imported_packages(source_of(coatnet())) - sys.stdlib_module_names == {"torch"}
+def test_source_imports_torch_and_the_standard_library_and_pillow_only_where_files_are_read() -> None:
+    source = source_of(coatnet())
+    assert imported_packages(source) - sys.stdlib_module_names == {"torch", "PIL"}
+    top = [node for node in ast.parse(source).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert "PIL" not in imported_packages("\n".join(map(ast.unparse, top)))
 
 
 @pytest.mark.parametrize("architecture", [convnext(), mixed()], ids=["convnext", "mixed"])

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import onnxruntime
 import pytest
 import torch
+from PIL import Image
 from safetensors import safe_open
 
 import nas
@@ -24,9 +26,9 @@ from nas.errors import ExportError, OptionError, RunError
 from nas.export import FILES, export_architecture, export_winner, read_exported, winner
 from nas.networks.network import Network
 
-from .export_cases import CLASSES, FACTS, MEAN, STD, TRAINED, coatnet, convnext, mixed, perturbed, product
+from .export_cases import CLASSES, FACTS, LEVELS, MEAN, STD, TRAINED, coatnet, convnext, mixed, perturbed, product
 
-EVERYTHING = {*FILES.values(), "card.md"}
+EVERYTHING = {*FILES.values(), "preprocessing.json", "card.md"}
 
 
 def export(folder: Path, network: Network, architecture: Architecture, *, onnx: bool = False) -> dict[str, Any]:
@@ -38,6 +40,7 @@ def export(folder: Path, network: Network, architecture: Architecture, *, onnx: 
         mean=MEAN,
         std=STD,
         class_names=CLASSES,
+        levels=LEVELS,
         card=FACTS,
         onnx=onnx,
     )
@@ -120,13 +123,37 @@ def test_an_export_reads_back_whole(done: Any) -> None:
         assert torch.equal(rebuilt(images), network(images))
 
 
-def test_the_snippets_on_the_card_run(done: Any) -> None:
-    folder = done[0]
+def test_the_snippets_on_the_card_name_the_class_of_a_file(done: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "1"
+    shutil.copytree(done[0], folder)
+    Image.effect_noise((40, 30), 80).convert("RGB").save(folder / "photo.jpg")
     snippets = re.findall(r"```python\n(.*?)```", (folder / "card.md").read_text(), re.DOTALL)
     assert len(snippets) == 3
     script = f"import sys\nsys.path.insert(0, '.')\nsys.dont_write_bytecode = True\n{''.join(snippets)}"
     ran = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
+    assert ran.stdout in [f"{name}\n" * 2 for name in CLASSES], "torch and ONNX Runtime name one class"
+
+
+def test_preprocessing_is_the_same_beside_the_config_and_in_onnx(done: Any) -> None:
+    text = (done[0] / "preprocessing.json").read_text()
+    assert json.loads(text) == {
+        "format": 1,
+        "channels": 3,
+        "orientation": "exif",
+        "transparency": "white",
+        "deep_pixels": {"black": 0, "white": 4095},
+        "crop": "center-square",
+        "resolution": TRAINED,
+        "interpolation": "bilinear",
+        "antialias": True,
+        "rescale_factor": 1 / 255,
+        "mean": list(MEAN),
+        "std": list(STD),
+        "class_names": list(CLASSES),
+    }
+    session = onnxruntime.InferenceSession(done[0] / "model.onnx", providers=["CPUExecutionProvider"])
+    assert session.get_modelmeta().custom_metadata_map == {"preprocessing": text}
 
 
 def test_the_network_that_is_exported_is_left_alone(tmp_path: Path) -> None:
