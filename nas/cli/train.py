@@ -32,6 +32,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights", type=reader("weights", Text()), metavar="FILE", help="a .safetensors file of initial weights"
     )
+    parser.add_argument(
+        "--teacher",
+        type=reader("teacher", Text()),
+        metavar="FOLDER",
+        help="an exported network of the same classes, whose soft labels are learned from too",
+    )
     add_declared(parser, SearchOptions, _OPTIONS, helps={"onnx": "write a model.onnx"})
 
 
@@ -47,12 +53,13 @@ def run(args: argparse.Namespace, console: Console) -> None:
 
     architecture = load_architecture(config)
     out = given.pop("out", None)
-    weights, epochs = given.pop("weights", None), given.pop("epochs", None)
+    start = {name: given.pop(name, None) for name in ("weights", "teacher")}
+    epochs = given.pop("epochs", None)
     options = SearchOptions.of(space=config, finalist_epochs=epochs, **given)
     options.validate()
     with out_folder(out, "train") as folder:
         console.again = f"the same command with --out {shlex.quote(str(folder))}"
-        found = plain(train(architecture, out=folder, options=options, weights=weights, progress=console.progress))
+        found = plain(train(architecture, out=folder, options=options, **start, progress=console.progress))
     console.document(found)
     for line in training_lines(found):
         console.say(line)

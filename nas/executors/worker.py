@@ -81,7 +81,7 @@ def train_finalist(
         step_s: The process ends itself when no step is done in so long.
     """
     torch.set_num_threads(threads)
-    recipe = Recipe(**job.recipe)
+    recipe = Recipe.from_dict(job.recipe)
     network = fresh_network(Architecture.from_dict(job.architecture), seed=recipe.seed)
     last: dict[str, Any] = {"epoch": recipe.epochs, "epochs": recipe.epochs, "loss": None, "seconds": 0.0}
 

@@ -10,30 +10,30 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
+from torch import nn
 
 from nas.architecture import Architecture
 from nas.budget import Cost
 from nas.costs import TABLE, cost
 from nas.data import DataInfo, Dataset, data_lines, open_data
 from nas.data.dataset import describe_data
-from nas.errors import ArchitectureError, RunError, TrainingError
+from nas.errors import ArchitectureError, ExportError, OptionError, RunError
 from nas.export import CardFacts, export_winner
+from nas.export.folder import read_exported
 from nas.methods.protocol.plan import Plan
-from nas.networks.network import Network, resize_tables
+from nas.networks.network import Network, build, resize_tables
 from nas.options import SearchOptions
 from nas.pipeline.disk import check_room, megabytes, most_training_bytes
+from nas.pipeline.given_weights import GivenWeights, origin_note
 from nas.pipeline.plan import make_plan
 from nas.progress import Progress, Silent
 from nas.run import atomic_write
-from nas.run.files import check_writable, file_digest, is_leftover, make_folder
+from nas.run.files import check_writable, is_leftover, make_folder
 from nas.run.signals import stoppable
-from nas.training import Recipe, evaluate, fresh_network, train_network
+from nas.training import Recipe, Started, evaluate, fresh_network, train_network
 from nas.training.checkpoint import newest
 
 _OURS = ("checkpoints", "history.json", "inputs.json", "network", "training.json")
-_SEEN = "may have trained the weights that this training began with"
 
 
 def train(
@@ -42,6 +42,7 @@ def train(
     out: str | Path,
     options: SearchOptions,
     weights: str | Path | None = None,
+    teacher: str | Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Trains one architecture on a data set, tests it once and exports it like a winner.
@@ -52,8 +53,9 @@ def train(
     Args:
         out: The folder; `network/` in it gets the config, code, weights, ONNX and card.
         options: Used are the data, epochs (as `finalist_epochs`), seed, sizes, machine and metric.
-        weights: A .safetensors file with initial weights; tensors whose shapes differ, such as the head's, stay
-            random.
+        weights: A .safetensors file with initial weights; tensors whose shapes differ, such as the head's for other
+            classes, stay random.
+        teacher: The folder of an exported network of the same classes, whose soft labels are learned from too.
 
     Returns:
         Plain JSON: the network, the data and the accuracies; `caution` says why these may be too high, or is None.
@@ -65,18 +67,18 @@ def train(
     progress = progress or Silent()
     folder = Path(out)
     _check_folder(folder)
-    given = None if weights is None else _read_weights(Path(weights))
+    given = None if weights is None else GivenWeights(weights)
     source = open_data(options.data, on_corrupt=options.on_corrupt)  # type: ignore[arg-type]
     for line in data_lines(source.info):
         progress.note(line)
     architecture, plan = _planned(architecture, source.info, options)
     torch.set_num_threads(plan.threads)
     network = fresh_network(architecture.at_resolution(plan.train_resolution), seed=options.seed)
-    if given is not None:
-        _start_from(network, given, Path(str(weights)), progress)
+    started = None if given is None else given.start(network, progress)
     data = source.load(resolution=plan.train_resolution, seed=options.seed, progress=progress)
-    caution = None if weights is None else _check_seen(Path(weights), data, options.seed)
-    inputs = _Inputs(folder / "inputs.json", architecture, data, seed=options.seed, weights=weights)
+    teaching = None if teacher is None else _read_teacher(Path(teacher), data)
+    caution = None if given is None else given.caution(data, options.seed)
+    inputs = _Inputs(folder / "inputs.json", architecture, data, seed=options.seed, weights=given)
     inputs.check()
     if caution is not None:
         progress.note(caution)
@@ -84,7 +86,7 @@ def train(
     _announce(network, spent, data, plan, folder, progress)
     inputs.keep()
     recipe = plan.recipe(epochs=plan.finalist_epochs, seed=options.seed, params=spent.params)
-    validation, test, history = _trained(network, data, recipe, folder, options, progress)
+    validation, test, history = _trained(network, data, recipe, folder, options, progress, teaching)
     found = {
         "out": str(folder / "network"),
         "digest": architecture.digest,
@@ -97,6 +99,7 @@ def train(
         "metric": options.metric,
         "search_validation_accuracy": validation,
         "test_accuracy": test,
+        "weights": None if started is None else inputs.origin(started),
         "caution": caution,
     }
     _export(network, architecture, data, plan, options, found)
@@ -137,7 +140,13 @@ def _planned(architecture: Architecture, info: DataInfo, options: SearchOptions)
 
 
 def _trained(
-    network: Network, data: Dataset, recipe: Recipe, folder: Path, options: SearchOptions, progress: Progress
+    network: Network,
+    data: Dataset,
+    recipe: Recipe,
+    folder: Path,
+    options: SearchOptions,
+    progress: Progress,
+    teacher: nn.Module | None,
 ) -> tuple[float, float, list[dict[str, Any]]]:
     """Trains the network, then tests it once; returns accuracy on search-validation and test, and one row per epoch."""
     history = _History(folder / "history.json")
@@ -151,6 +160,7 @@ def _trained(
             folder=folder / "checkpoints",
             metric=options.metric,
             on_epoch=history.add,
+            teacher=teacher,
         )
     return validation, evaluate(network, data.test, data, recipe, metric=options.metric), history.rows
 
@@ -164,6 +174,9 @@ def _export(
     found: dict[str, Any],
 ) -> None:
     """Exports the network with its results, like a winner."""
+    notes = [] if found["weights"] is None else [origin_note(found["weights"])]
+    if found["caution"] is not None:
+        notes.append(found["caution"])
     card = CardFacts(
         title=f"Trained on {data.info.name}",
         data=describe_data(data),
@@ -173,7 +186,7 @@ def _export(
         test_accuracy=found["test_accuracy"],
         test_count=len(data.test),
         data_option=options.data,
-        notes=() if found["caution"] is None else (found["caution"],),
+        notes=tuple(notes),
     )
     export_winner(
         Path(found["out"]),
@@ -186,6 +199,32 @@ def _export(
         card=card,
         onnx=options.onnx is not False,
     )
+
+
+def _read_teacher(folder: Path, data: Dataset) -> nn.Module:
+    """Returns an exported network at the data's training resolution.
+
+    Raises:
+        OptionError: If it cannot be read, or is not of the data's channels or classes.
+    """
+    remedy = "Give a folder with an architecture.yaml and a weights.safetensors, such as winners/1 of a run."
+    try:
+        product, network = read_exported(folder)
+        wanted = product.architecture.at_resolution(data.resolution)
+        resized = build(wanted)
+        resized.load_state_dict(resize_tables(network.state_dict(), resized))
+    except (ExportError, ArchitectureError) as fault:
+        raise OptionError(f"--teacher {folder}: {str(fault).split('. Delete')[0][:200]}. {remedy}") from None
+    has = (product.architecture.input.channels, product.architecture.num_classes)
+    wants = (data.info.channels, data.info.num_classes)
+    if has != wants:
+        raise OptionError(
+            f"--teacher {folder}: it is of {has[0]} channels and {has[1]} classes, and the data has {wants[0]} and "
+            f"{wants[1]}. Give a network that was trained on these classes."
+        )
+    if product.class_names and product.class_names != data.info.class_names:
+        raise OptionError(f"--teacher {folder}: its classes have other names or another order. {remedy}")
+    return resized
 
 
 def _misfit(architecture: Architecture) -> str | None:
@@ -213,34 +252,25 @@ def _check_folder(folder: Path) -> None:
         raise RunError(f"{folder} already holds other files ({shown}). Choose another --out.")
 
 
-def _read_weights(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        if not path.is_file():
-            raise OSError("it is not a file" if path.exists() else "there is no such file")
-        return load_file(path)
-    except (SafetensorError, OSError) as fault:
-        raise RunError(f"Cannot read weights from {path}: {str(fault)[:120]}. Give a .safetensors file.") from None
-
-
 class _Inputs:
     """The inputs of a training, stored in a file so that its checkpoints are not used with other inputs.
 
     Args:
         path: The file, beside the checkpoint folder.
         data: The data as split by `seed`.
-        weights: The file of initial weights, if any.
+        weights: The initial weights, if any.
     """
 
     def __init__(
-        self, path: Path, architecture: Architecture, data: Dataset, *, seed: int, weights: str | Path | None
+        self, path: Path, architecture: Architecture, data: Dataset, *, seed: int, weights: GivenWeights | None
     ) -> None:
-        self._path = path
+        self._path, self._weights = path, weights
         self._now: dict[str, Any] = {
             "seed": seed,
             "data": describe_data(data),
             "images": _digest(data),
             "train_resolution": data.resolution,
-            "weights": None if weights is None else file_digest(Path(weights)),
+            "weights": None if weights is None else weights.digest,
             "architecture": architecture.at_resolution(data.resolution).digest,
         }
         # Without checkpoints there is no earlier training to resume.
@@ -270,7 +300,21 @@ class _Inputs:
         """
         if not self._resumes:
             make_folder(self._path.parent)
-            atomic_write(self._path, json.dumps({"format": 1, **self._now}, indent=1) + "\n")
+            told = {} if self._weights is None else {"weights_file": self._weights.path.name}
+            atomic_write(self._path, json.dumps({"format": 1, **self._now, **told}, indent=1) + "\n")
+
+    def origin(self, started: Started) -> dict[str, Any]:
+        """Returns where the initial weights came from, by the name that their file had when the training began."""
+        name = None
+        with suppress(OSError, ValueError, AttributeError):  # earlier versions stored no name
+            name = json.loads(self._path.read_text()).get("weights_file")
+        assert self._weights is not None
+        return {
+            "file": name or self._weights.path.name,
+            "sha256": self._weights.digest,
+            "taken": len(started.taken),
+            "random": len(started.fresh) + len(started.new_head),
+        }
 
     def _difference(self, before: dict[str, Any]) -> str | None:
         now = self._now
@@ -300,41 +344,6 @@ def _digest(data: Dataset) -> str:
     return found.hexdigest()[:16]
 
 
-def _check_seen(path: Path, data: Dataset, seed: int) -> str | None:
-    """Returns a caution if given weights may have been trained on validation or test images, else None.
-
-    If the data have no validation or test set of their own, the seed splits these off the training images. The
-    metadata of exported weights says what they were trained on.
-
-    Raises:
-        RunError: If the weights were trained on the same data, split by another seed.
-    """
-    counts = {"test": data.info.test_count, "validation": data.info.validation_count}
-    cut = " and ".join(name for name, count in counts.items() if not count)
-    if not cut:
-        return None
-    card, class_names = _told_of(path)
-    theirs = card.get("seed")
-    if card.get("data") == describe_data(data) and class_names == [*data.info.class_names]:
-        if isinstance(theirs, int) and theirs != seed:
-            raise RunError(
-                f"{path} was trained with --seed {theirs}, which puts {cut} images of --seed {seed} into its training "
-                f"images. Give --seed {theirs}."
-            )
-        if theirs == seed and _SEEN not in str(card.get("notes")):
-            return None
-    return f"The {cut} images are split off the training images and {_SEEN}: {cut} accuracy may be too high."
-
-
-def _told_of(path: Path) -> tuple[dict[str, Any], Any]:
-    """Returns the training metadata of exported weights and their class names; empty if there are none."""
-    with suppress(SafetensorError, OSError, KeyError, ValueError), safe_open(path, "pt") as file:
-        stored = file.metadata() or {}
-        card, class_names = json.loads(stored["card"]), json.loads(stored["class_names"])
-        return (card if isinstance(card, dict) else {}), class_names
-    return {}, None
-
-
 class _History:
     """The per-epoch rows of a training, stored in a file so that a resumed training has the earlier ones."""
 
@@ -350,23 +359,3 @@ class _History:
         """Adds an epoch; a repeated epoch replaces its row."""
         self.rows = [known for known in self.rows if known["epoch"] < row["epoch"]] + [row]
         atomic_write(self._path, json.dumps({"format": 1, "history": self.rows}) + "\n")
-
-
-def _start_from(network: Network, weights: dict[str, torch.Tensor], path: Path, progress: Progress) -> None:
-    """Copies the tensors of a file that fit the network, and reports those that do not.
-
-    Raises:
-        TrainingError: If no tensor fits.
-    """
-    try:
-        given = resize_tables(weights, network)
-    except (RuntimeError, ValueError):  # a position table of another rank or type
-        given = weights
-    own = network.state_dict()
-    fitting = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
-    if not fitting:
-        raise TrainingError(f"No tensor in {path} fits this network. Give the weights of the same architecture.")
-    network.load_state_dict(fitting, strict=False)
-    fresh = sorted(set(own) - set(fitting))
-    if fresh:
-        progress.note(f"{len(fresh)} of {len(own)} tensors are not in {path}, left random: {', '.join(fresh[:4])} …")

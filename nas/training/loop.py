@@ -106,7 +106,7 @@ class TrainingLoop:
         if path is None:
             return False
         stored = load_checkpoint(path, self.module, self.optimizer)
-        if stored["recipe"] != self.recipe.to_dict():
+        if Recipe.from_dict(stored["recipe"]) != self.recipe:
             raise RunError(f"{path} was trained by another recipe. Delete it, or resume with the same options.")
         self._check_images(path, stored)
         self.done, self.facts = stored["step"], stored["facts"]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import torch
 from torch import nn
 
 from nas.data import Augment
+from nas.errors import RunError
 from nas.networks.weight_decay import decay_groups
 
 
@@ -25,6 +27,9 @@ class Recipe:
         beta2: How slowly AdamW's second moment forgets. Shared weights see gradients of another network at every
             step, which the usual 0.999 averages over far too long a past.
         dtype: What matrix products and convolutions are computed in; weights stay float32.
+        distill_weight: Share of the teacher's soft labels in the loss, the rest being the labels'; without a teacher
+            there are only labels.
+        temperature: By which both networks' logits are divided before they are compared.
     """
 
     epochs: int
@@ -39,9 +44,25 @@ class Recipe:
     dtype: str = "float32"
     device: str = "cpu"
     seed: int = 0
+    distill_weight: float = 0.5
+    temperature: float = 2.0
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Recipe:
+        """Restores a recipe that `to_dict` wrote; what an earlier version did not know has its default.
+
+        Raises:
+            RunError: If it holds anything that this version does not know.
+        """
+        others = sorted({*plain} - {each.name for each in fields(cls)})
+        if others:
+            raise RunError(
+                f"A recipe has {others[0]!r}, which this version does not know: use the version that wrote it."
+            )
+        return cls(**plain)
 
     def learning_rate_at(self, step: int, steps: int) -> float:
         """The learning rate of one step of `steps`: linear up, then half a cosine down to zero."""

@@ -13,11 +13,13 @@ from torch import nn
 
 from nas.architecture import Architecture
 from nas.data import Dataset
+from nas.errors import RunError
 from nas.networks.network import Network, build
 from nas.progress import Progress
 from nas.training.evaluation import evaluate, recalibrate
 from nas.training.loop import Step, TrainingLoop
 from nas.training.recipe import Recipe
+from nas.training.soft_labels import SoftLabels
 
 RECALIBRATION_IMAGES = 4096
 """That BatchNorm statistics are recalibrated on, once a training is over."""
@@ -43,6 +45,7 @@ def train_network(
     validate: bool = False,
     until: int | None = None,
     after_save: Callable[[], None] | None = None,
+    teacher: nn.Module | None = None,
 ) -> float:
     """Trains `network` in place on the train split, from the last checkpoint in `folder` if there is one.
 
@@ -56,16 +59,22 @@ def train_network(
         until: The epoch to stop after, for now: `folder` then holds a checkpoint from which the same training goes on
             as if it had not stopped. None is the recipe's last.
         after_save: Called once a checkpoint is in the folder.
+        teacher: A trained network for the same classes, channels and resolution, whose soft labels take the recipe's
+            `distill_weight` of the loss. It is frozen; resuming takes the same one.
 
     Returns:
         The metric on search-validation.
 
     Raises:
         TrainingError: If the loss stops being a finite number.
+        RunError: If the teacher has other classes, or is not that of the checkpoint.
     """
     network.to(recipe.device)
-    loop = TrainingLoop(network, data, recipe, training_step(network, recipe), folder=folder, after_save=after_save)
-    loop.resume(progress)
+    taught = None if teacher is None else SoftLabels(teacher, data, recipe)
+    step = training_step(network, recipe, teacher=taught)
+    loop = TrainingLoop(network, data, recipe, step, folder=folder, after_save=after_save)
+    resumed = loop.resume(progress)
+    _check_teacher(loop, taught, resumed=resumed)
     progress.start(phase, loop.steps if until is None else until * loop.steps_per_epoch, "steps")
     progress.advance(loop.done)
 
@@ -89,15 +98,32 @@ def train_network(
     return _validated(network, data, recipe, metric)
 
 
-def training_step(network: nn.Module, recipe: Recipe) -> Step:
-    """Returns what computes the gradients of one batch: cross-entropy with the recipe's label smoothing."""
+def _check_teacher(loop: TrainingLoop, teacher: SoftLabels | None, *, resumed: bool) -> None:
+    """Stores which teacher a training has, and refuses to resume it with another or none."""
+    now = None if teacher is None else teacher.digest()
+    before = loop.facts.get("teacher")
+    if resumed and before != now:
+        had, has = (f"with teacher {each}" if each else "without a teacher" for each in (before, now))
+        raise RunError(f"{loop.folder} was trained {had}, not {has}. Delete it, or resume with the same teacher.")
+    if now is not None:
+        loop.facts["teacher"] = now
+
+
+def training_step(network: nn.Module, recipe: Recipe, *, teacher: SoftLabels | None = None) -> Step:
+    """Returns what computes the gradients of one batch: cross-entropy with the recipe's label smoothing.
+
+    With a teacher, its soft labels have the recipe's `distill_weight` of the loss.
+    """
 
     def step(images: torch.Tensor, labels: torch.Tensor, _: int) -> float:
         network.train()
         network.zero_grad(set_to_none=True)
         with recipe.autocast():
             logits = network(images)
-        loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
+        logits = logits.float()
+        loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+        if teacher is not None:
+            loss = torch.lerp(loss, teacher.loss(logits, images), recipe.distill_weight)
         loss.backward()
         return loss.item()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import shutil
@@ -256,3 +257,38 @@ def test_weights_of_unknown_training_leave_no_untouched_test(
     # Who goes on from there inherits the doubt.
     after = tuned(tmp_path / "after", options, tmp_path / "out" / "network" / "weights.safetensors")
     assert after[:2] == (text, [text])
+
+
+def test_the_result_and_the_card_say_where_weights_came_from(tmp_path: Path, weights: Path) -> None:
+    found = train(SMALLEST, out=tmp_path / "out", options=SHORT, weights=weights)
+    size = len(load_file(weights))
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert found["weights"] == {"file": "weights.safetensors", "sha256": digest, "taken": size, "random": 0}
+    assert json.loads((tmp_path / "out" / "training.json").read_text())["weights"] == found["weights"]
+    card = (tmp_path / "out" / "network" / "card.md").read_text()
+    assert f"began with the weights in weights.safetensors (sha256 {digest[:16]}): {size} tensors were copied" in card
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [("renamed", "holds the weights of another network"), ("pickle", "may be a pickle, which can run code: convert")],
+)
+def test_weights_that_cannot_be_used_are_refused_before_the_folder_is_made(
+    tmp_path: Path, weights: Path, kind: str, reason: str
+) -> None:
+    path = tmp_path / ("w.pth" if kind == "pickle" else "w.safetensors")
+    save_file({f"x.{name}": value for name, value in load_file(weights).items()}, path)
+    with pytest.raises(NasError, match=rf"^{path} {reason}"):
+        train(SMALLEST, out=tmp_path / "out", options=SHORT, weights=path)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_exported_network_teaches(tmp_path: Path, weights: Path, images: Path) -> None:
+    taught = train(SMALLEST, out=tmp_path / "taught", options=SHORT, teacher=weights.parent)
+    alone = train(SMALLEST, out=tmp_path / "alone", options=SHORT)
+    losses = [json.loads((Path(found["out"]).parent / "history.json").read_text()) for found in (taught, alone)]
+    assert losses[0]["history"][0]["loss"] != losses[1]["history"][0]["loss"]
+    with pytest.raises(RunError, match="was trained with teacher .*, not without a teacher"):
+        train(SMALLEST, out=tmp_path / "taught", options=SHORT)
+    with pytest.raises(NasError, match=r"--teacher .*: it has no architecture.yaml|^--teacher .*No file"):
+        train(SMALLEST, out=tmp_path / "none", options=SHORT, teacher=images)

@@ -109,7 +109,7 @@ class SupernetScoring:
 def unpack_supernet(setup: ScoringSetup) -> SupernetScorer:
     """Re-creates the scorer from `pack`. It uses the arrays without a copy, and writes to none of them."""
     facts = setup.facts
-    recipe = Recipe(**facts["recipe"])
+    recipe = Recipe.from_dict(facts["recipe"])
     return SupernetScorer(
         shared_supernet(setup).to(recipe.device),
         unpack_data(facts["data"], setup.arrays),

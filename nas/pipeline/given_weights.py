@@ -1,0 +1,110 @@
+"""A file of weights that a training begins with: read, compared with the data, and recorded."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+
+from nas.data import Dataset
+from nas.data.dataset import describe_data
+from nas.errors import RunError
+from nas.networks.network import Network
+from nas.progress import Progress
+from nas.run.files import file_digest
+from nas.training import Started, start_from
+
+_PICKLES = (".pth", ".pt", ".bin", ".ckpt", ".tar", ".pkl")
+_SEEN = "may have trained the weights that this training began with"
+
+
+class GivenWeights:
+    """A .safetensors file of initial weights.
+
+    Attributes:
+        digest: SHA-256 of the file.
+
+    Raises:
+        RunError: If it cannot be read.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._state = _read(self.path)
+        self.digest = file_digest(self.path)
+
+    def start(self, network: Network, progress: Progress) -> Started:
+        """Copies what fits into `network` and says what does not.
+
+        Raises:
+            TrainingError: If they are those of another network.
+        """
+        started = start_from(network, self._state, source=str(self.path))
+        for line in started.notes(str(self.path)):
+            progress.note(line)
+        return started
+
+    def caution(self, data: Dataset, seed: int) -> str | None:
+        """Returns a caution if they may have been trained on validation or test images, else None.
+
+        If the data have no validation or test set of their own, the seed splits these off the training images. The
+        metadata of exported weights says what they were trained on.
+
+        Raises:
+            RunError: If they were trained on the same data, split by another seed.
+        """
+        counts = {"test": data.info.test_count, "validation": data.info.validation_count}
+        cut = " and ".join(name for name, count in counts.items() if not count)
+        if not cut:
+            return None
+        card, class_names = _told_of(self.path)
+        theirs = card.get("seed")
+        if card.get("data") == describe_data(data) and class_names == [*data.info.class_names]:
+            if isinstance(theirs, int) and theirs != seed:
+                raise RunError(
+                    f"{self.path} was trained with --seed {theirs}, which puts {cut} images of --seed {seed} into its "
+                    f"training images. Give --seed {theirs}."
+                )
+            if theirs == seed and _SEEN not in str(card.get("notes")):
+                return None
+        return f"The {cut} images are split off the training images and {_SEEN}: {cut} accuracy may be too high."
+
+
+def origin_note(origin: dict[str, Any]) -> str:
+    """Returns the card's sentence about the weights that a training began with.
+
+    Args:
+        origin: Their `file` name, `sha256`, and the numbers of tensors `taken` from it and left `random`.
+    """
+    return (
+        f"Its training began with the weights in {origin['file']} (sha256 {origin['sha256'][:16]}): {origin['taken']} "
+        f"tensors were copied, {origin['random']} began at random."
+    )
+
+
+def _read(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        if not path.is_file():
+            raise OSError("it is not a file" if path.exists() else "there is no such file")
+        if path.suffix in _PICKLES:
+            raise RunError(
+                f"{path} may be a pickle, which can run code: convert it once by `nas weights convert {path} --network "
+                "NAME --out FILE.safetensors`."
+            )
+        return load_file(path)
+    except (SafetensorError, OSError) as fault:
+        raise RunError(f"Cannot read weights from {path}: {str(fault)[:120]}. Give a .safetensors file.") from None
+
+
+def _told_of(path: Path) -> tuple[dict[str, Any], Any]:
+    """Returns the training metadata of exported weights and their class names; empty if there are none."""
+    with suppress(SafetensorError, OSError, KeyError, ValueError), safe_open(path, "pt") as file:
+        stored = file.metadata() or {}
+        card, class_names = json.loads(stored["card"]), json.loads(stored["class_names"])
+        return (card if isinstance(card, dict) else {}), class_names
+    return {}, None
