@@ -56,7 +56,7 @@ def derive_data(source: str | Path | Architecture, *, name: str | None = None) -
     return _derived(source, name)[0]
 
 
-def derive_space(source: str | Path | Architecture, *, name: str | None = None) -> SearchSpace:
+def derive_space(source: str | Path | Architecture, *, name: str | None = None, smaller: bool = False) -> SearchSpace:
     """Returns a search space around a network, of which the network is a member.
 
     Depths, widths, kernels, expansions and the choice between convolution and attention vary as far as the network's
@@ -65,22 +65,26 @@ def derive_space(source: str | Path | Architecture, *, name: str | None = None) 
     Args:
         source: A zoo name, a path to an architecture's file, or an architecture.
         name: Of the space; by default the network's with `-space`.
+        smaller: Whether every member is to be a part of the network, with a part of its weights.
 
     Raises:
         ArchitectureError: If the network is unknown, or its stages do not fit one another.
         SpaceError: If the form of spaces cannot hold it, saying which stage and why.
     """
-    return _derived(source, name)[1]
+    return _derived(source, name, smaller=smaller)[1]
 
 
-def _derived(source: str | Path | Architecture, name: str | None) -> tuple[dict[str, Any], SearchSpace]:
+def _derived(
+    source: str | Path | Architecture, name: str | None, *, smaller: bool = False
+) -> tuple[dict[str, Any], SearchSpace]:
     called = "network" if isinstance(source, Architecture) else Path(source).stem
     network = ops.normalize(source) if isinstance(source, Architecture) else load_architecture(source)
     wanted = cost(network)
-    about = f"Derived from {called}: its depths, widths, kernels and expansions vary around its own."
+    extent = "are its own or smaller" if smaller else "vary around its own"
+    about = f"Derived from {called}: its depths, widths, kernels and expansions {extent}."
     name = name or re.sub(r"[^\w.-]", "-", f"{called}-space")[:80]
     try:
-        data = derive(network, _Library(), name=name, about=about)
+        data = derive(network, _Library(), name=name, about=about, smaller=smaller)
         if str(source) in catalog.zoo_names():
             data["presets"] = [str(source)]
         space = catalog.parse_space(data, ops)

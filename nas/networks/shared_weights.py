@@ -98,11 +98,11 @@ class SharedWeights(nn.Module):
                 # So that a part of a kernel has channels_last strides too, and the same convolution is picked for it.
                 tensor = torch.empty(tensor.shape, memory_format=torch.channels_last).copy_(tensor)
             if any(name == found for found, _ in module.named_parameters()):
-                self.register_parameter(_stored(slot, name), nn.Parameter(tensor))
+                self.register_parameter(stored_name(slot, name), nn.Parameter(tensor))
                 if name in spared:
-                    self.no_decay.add(_stored(slot, name))
+                    self.no_decay.add(stored_name(slot, name))
             else:
-                self.register_buffer(_stored(slot, name), tensor)
+                self.register_buffer(stored_name(slot, name), tensor)
 
     def _skeleton(self, place: str, config: BlockConfig | LayerConfig, shape: Shape) -> Any:
         key = (place, config, shape)
@@ -130,14 +130,14 @@ class SharedWeights(nn.Module):
                 for name, tensor in table.items():
                     if tensor is None:
                         continue
-                    stored = _stored(slot, f"{path}.{name}" if path else name)
+                    stored = stored_name(slot, f"{path}.{name}" if path else name)
                     whole = getattr(self, stored, None)
                     if whole is None or any(a > b for a, b in zip(tensor.shape, whole.shape, strict=True)):
                         raise SpaceError(
                             f"{place} needs {name} of shape {tuple(tensor.shape)}, which this supernet of space "
                             f"{self.space.name} does not hold: it was built for other choices."
                         )
-                    index = _part(whole.shape, tensor.shape, rules.get(name))
+                    index = part_of(whole.shape, tensor.shape, rules.get(name))
                     if table is module._buffers:
                         table[name] = whole[index] if index else whole
                         continue
@@ -155,7 +155,7 @@ def slot_of(place: str, config: BlockConfig | LayerConfig, shape: Shape) -> str:
     """Returns the name of a block's storage: its place and all of its config that is not elastic."""
     data = config.to_dict()
     # A prefix of a grouped convolution's channels belongs to other groups, so these share nothing.
-    kind = {**data, "channels": shape.channels} if _grouped(data) else _fixed(data)
+    kind = {**data, "channels": shape.channels} if is_grouped(data) else _fixed(data)
     ops = [branch["mixer"]["op"] for branch in kind["branches"]] if "branches" in kind else [kind["op"]]
     return f"{place}-{'+'.join(ops)}-{hashlib.sha256(canonical_json(kind).encode()).hexdigest()[:8]}"
 
@@ -168,19 +168,19 @@ def _fixed(data: Any) -> Any:
     return [_fixed(item) for item in data] if isinstance(data, list) else data
 
 
-def _grouped(data: Any) -> bool:
+def is_grouped(data: Any) -> bool:
     if isinstance(data, dict):
         # Which input channel a depthwise convolution's output reads depends on both widths where it widens.
         widens = data.get("op") == "depthwise_conv" and "width" in data
-        return widens or "groups" in data or "num_groups" in data or any(map(_grouped, data.values()))
-    return isinstance(data, list) and any(map(_grouped, data))
+        return widens or "groups" in data or "num_groups" in data or any(map(is_grouped, data.values()))
+    return isinstance(data, list) and any(map(is_grouped, data))
 
 
-def _stored(slot: str, name: str) -> str:
+def stored_name(slot: str, name: str) -> str:
     return f"{slot}/{name.replace('.', '/')}"
 
 
-def _part(whole: torch.Size, part: torch.Size, rule: tuple[str, ...] | None) -> tuple[slice, ...]:
+def part_of(whole: torch.Size, part: torch.Size, rule: tuple[str, ...] | None) -> tuple[slice, ...]:
     """Returns the slices of a part: prefix along channels, center along kernels, unless the op has its own rule."""
     kinds = rule or ("prefix", "prefix", "center", "center")[: len(whole)]
     starts = (

@@ -18,7 +18,7 @@ decays them and lets their momentum run out, as it does for any weight with a ze
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -43,6 +43,8 @@ class Supernet(SharedWeights):
 
     Attributes:
         choices: Those that it holds weights for, in a fixed order.
+        kept_layers: Per stage of the space, from 0, its layers' places from the one that matters most on: a member of
+            depth d has the first d of them, in the order of their places. Elsewhere it has the first d places.
     """
 
     def __init__(self, space: SearchSpace, *, seed: int = 0, choices: Sequence[Collection[Any]] | None = None) -> None:
@@ -50,6 +52,7 @@ class Supernet(SharedWeights):
         kept = _all_choices(space) if choices is None else choices
         # Sets of strings are walked in another order by every process, and the initial weights follow the slots' order.
         self.choices: list[list[Any]] = [sorted(some, key=repr) for some in kept]
+        self.kept_layers: dict[int, list[int]] = {}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             for slot, builders in _slots(space, self.choices):
@@ -72,21 +75,30 @@ class Supernet(SharedWeights):
 
         In training with gradients enabled, their weights count as taking part in the current step.
         """
+        yield from self.walk(architecture, self._skeleton)
+
+    def walk(self, architecture: Architecture, make: Callable[[str, Any, Shape], Any]) -> Iterator[tuple[str, Any]]:
+        """Yields what `make` makes of a member's parts in order, each with its name in a standalone `Network`.
+
+        Args:
+            make: Takes the part's place, its config and the shape of its input; returns something with a `shape`.
+        """
         size = self.space.input.resolution
-        shape = Shape(self.space.input.channels, size, size)
-        stem = self._skeleton("stem", architecture.stem, shape)
+        stem = make("stem", architecture.stem, Shape(self.space.input.channels, size, size))
         yield "stem", stem
         shape = stem.shape
         for s, (stage, place) in enumerate(zip(architecture.stages, self._places(architecture), strict=True)):
             if stage.transition:
-                module = self._skeleton(f"stage{place + 1}-transition", stage.transition, shape)
+                module = make(f"stage{place + 1}-transition", stage.transition, shape)
                 yield f"stages.{s}.transition", module
                 shape = module.shape
-            for i, layer in enumerate(stage.layers):
-                module = self._skeleton(f"stage{place + 1}-layer{i + 1}", layer, shape)
+            depth = len(stage.layers)
+            slots = sorted(self.kept_layers.get(place, range(depth))[:depth])
+            for i, (layer, slot) in enumerate(zip(stage.layers, slots, strict=True)):
+                module = make(f"stage{place + 1}-layer{slot + 1}", layer, shape)
                 yield f"stages.{s}.layers.{i}", module
                 shape = module.shape
-        yield "head", self._skeleton("head", self.space.head_block(shape.channels), shape)
+        yield "head", make("head", self.space.head_block(shape.channels), shape)
 
     def extract(self, architecture: Architecture) -> Network:
         """Returns the member as a standalone network with copies of its weights and BatchNorm statistics.

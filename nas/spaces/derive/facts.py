@@ -6,6 +6,7 @@ from typing import Any, Protocol, TypeAlias
 
 from nas.architecture import Architecture, BlockConfig, InputConfig, LayerConfig, StageConfig
 from nas.errors import ArchitectureError, SpaceError
+from nas.spaces.derive.steps import Steps
 from nas.spaces.templates import fill
 
 Shape: TypeAlias = "tuple[Any, ...]"
@@ -33,10 +34,14 @@ class OpFacts(Protocol):
 
 
 class Fitting:
-    """Whether templates, filled in, can be built on a map of some shape; every answer is kept."""
+    """Whether templates, filled in, can be built on a map of some shape; every answer is kept.
 
-    def __init__(self, facts: OpFacts) -> None:
-        self.facts = facts
+    Attributes:
+        steps: What numbers of the network may be.
+    """
+
+    def __init__(self, facts: OpFacts, steps: Steps) -> None:
+        self.facts, self.steps = facts, steps
         self._known: dict[Any, Shape | None] = {}
 
     def block(self, template: dict[str, Any], values: dict[str, Any], shape: Shape) -> Shape | None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nas.architecture import LayerConfig
-from nas.spaces.derive.facts import Fitting, OpFacts, Shape
-from nas.spaces.derive.templating import MOST_CHOICES, Leaf, at, blanked, leaves, values_around, with_width
+from nas.spaces.derive.facts import Fitting, Shape
+from nas.spaces.derive.templating import MOST_CHOICES, Leaf, at, blanked, leaves, with_width
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,13 +49,13 @@ def kinds_of(layers: dict[int, LayerConfig], width: int, shape: Shape, fitting: 
         groups.setdefault(blanked(data, leaves(data, facts)), []).append(place)
     found: list[Kind] = []
     for places in groups.values():
-        kind = kind_of({place: layers[place] for place in places}, width, facts)
+        kind = kind_of({place: layers[place] for place in places}, width, fitting)
         if kind is None:  # they vary in too many ways: each different layer is a kind of its own
             apart: dict[LayerConfig, list[int]] = {}
             for place in places:
                 apart.setdefault(layers[place], []).append(place)
             for some in apart.values():
-                own = kind_of({place: layers[place] for place in some}, width, facts)
+                own = kind_of({place: layers[place] for place in some}, width, fitting)
                 assert own is not None
                 found.append(_keeping(own, width, shape, fitting))
         else:
@@ -63,8 +63,9 @@ def kinds_of(layers: dict[int, LayerConfig], width: int, shape: Shape, fitting: 
     return found
 
 
-def kind_of(layers: dict[int, LayerConfig], width: int, facts: OpFacts) -> Kind | None:
+def kind_of(layers: dict[int, LayerConfig], width: int, fitting: Fitting) -> Kind | None:
     """One kind, or None if its layers vary in more ways than a template may have choices."""
+    facts = fitting.facts
     first, *_ = layers.values()
     data = first.to_dict()
     spread = list(zip(*(leaves(layer.to_dict(), facts) for layer in layers.values()), strict=True))
@@ -83,7 +84,7 @@ def kind_of(layers: dict[int, LayerConfig], width: int, facts: OpFacts) -> Kind 
         word = name if name not in choices else f"{op}_{name}"
         while word in choices:
             word += "_2"
-        choices[word] = sorted({near for value in values for near in values_around(name, value)})
+        choices[word] = sorted({near for value in values for near in fitting.steps.values(name, value)})
         taken[word] = values
         for leaf in same[op, name, values]:
             at(template, leaf.path)[name] = f"${word}"

@@ -9,7 +9,6 @@ from typing import Any, TypeAlias
 from nas.architecture import LayerConfig
 from nas.spaces.derive.facts import Fitting, Shape
 from nas.spaces.derive.kinds import Kind, kind_of
-from nas.spaces.derive.templating import steps_around
 
 MOST_VALUES, MOST_COUNTS = 2, 2
 Segments: TypeAlias = "list[tuple[LayerConfig, int]]"
@@ -87,10 +86,10 @@ def _run(first: Segments, rest: Segments, units: int, width: int, fitting: Fitti
     def written(segments: Segments) -> dict[str, Any]:
         layers: list[dict[str, Any]] = []
         for layer, times in segments:
-            kind = kind_of({0: layer}, width, fitting.facts)
+            kind = kind_of({0: layer}, width, fitting)
             assert kind is not None
             values = {f"${name}": share(name, kind.typical[name], kind.choices[name], 1) for name in kind.choices}
-            repeat = share("count", times, steps_around(times), MOST_COUNTS) if times > 1 else 1
+            repeat = share("count", times, fitting.steps.depths(times), MOST_COUNTS) if times > 1 else 1
             layers.append({**({"repeat": repeat} if repeat != 1 else {}), **_replaced(kind, values)})
         return {"layers": layers}
 

@@ -13,7 +13,8 @@ from nas.spaces.derive.facts import Fitting, OpFacts
 from nas.spaces.derive.kinds import Kind
 from nas.spaces.derive.runs import LayerRun
 from nas.spaces.derive.stages import Parts, parts_of
-from nas.spaces.derive.templating import steps_around, with_width
+from nas.spaces.derive.steps import Steps
+from nas.spaces.derive.templating import with_width
 from nas.spaces.derive.widths import Widths, widths_of
 from nas.spaces.templates import names_in
 
@@ -22,7 +23,9 @@ _LETTERS = {"C": "CDEFG", "A": "ABHIJ", "M": "MNOPQ"}
 _WORDS = {"C": "convolution", "A": "attention", "M": "mamba"}
 
 
-def derive(network: Architecture, facts: OpFacts, *, name: str, about: str = "") -> dict[str, Any]:
+def derive(
+    network: Architecture, facts: OpFacts, *, name: str, about: str = "", smaller: bool = False
+) -> dict[str, Any]:
     """A search space around a network, as the data of a space file (see `nas.spaces.catalog`).
 
     Depths, widths, kernels of depthwise convolutions and expansions of feed-forwards vary in steps around the network's
@@ -32,11 +35,13 @@ def derive(network: Architecture, facts: OpFacts, *, name: str, about: str = "")
     Args:
         network: In its canonical spelling.
         name: Of the space.
+        smaller: Whether every member is to be a part of the network: nothing is larger than in it, and no kind of
+            layers stands in for another.
 
     Raises:
         SpaceError, ArchitectureError: If the network cannot be varied so, saying which stage and why.
     """
-    fitting = Fitting(facts)
+    fitting = Fitting(facts, Steps(smaller=smaller))
     shapes = fitting.shapes(network)
     if not network.stages:
         raise SpaceError("the network has no stages, so that there is nothing to vary.")
@@ -90,12 +95,12 @@ def _stage(
     """One stage of the file."""
     parts = stages[i]
     if parts.run is not None:
-        return _of_runs(parts, parts.run, widths.stages[i], templates)
-    other = alternative(i, stages, widths.of(i), resolution, fitting)
+        return _of_runs(parts, parts.run, widths.stages[i], templates, fitting)
+    other = None if fitting.steps.smaller else alternative(i, stages, widths.of(i), resolution, fitting)
     own = widths.stages[i]
     per_layer = not parts.shares
     found: dict[str, Any] = {"stride": parts.stride, "width": "same" if own is None else own}
-    depths = steps_around(parts.depth) if parts.kinds else [1]
+    depths = fitting.steps.depths(parts.depth) if parts.kinds else [1]
     if per_layer:
         found |= {"depth": depths, "per_layer": True, "ops": _ops_per_layer(parts, other, templates)}
         return found
@@ -114,7 +119,9 @@ def _stage(
     return {**found, "depth": depths, "ops": ops}
 
 
-def _of_runs(parts: Parts, run: LayerRun, widths: list[int] | None, templates: _Templates) -> dict[str, Any]:
+def _of_runs(
+    parts: Parts, run: LayerRun, widths: list[int] | None, templates: _Templates, fitting: Fitting
+) -> dict[str, Any]:
     template: dict[str, Any] = {"choices": run.choices} if run.choices else {}
     if parts.transition is not None:
         template["transition"] = parts.transition
@@ -123,7 +130,7 @@ def _of_runs(parts: Parts, run: LayerRun, widths: list[int] | None, templates: _
     if run.rest:
         template["rest"] = run.rest
         own = set(names_in(run.rest)) - set(names_in(run.first))
-        depths = [depth for depth in steps_around(run.units) if depth > 1 or not own]
+        depths = [depth for depth in fitting.steps.depths(run.units) if depth > 1 or not own]
     op = _brief(templates.op(_WORDS[run.letter], template))
     return {
         "stride": parts.stride,

@@ -108,7 +108,7 @@ def parts_of(number: int, stage: StageConfig, entered: Shape, fitting: Fitting) 
     transition = with_width(stage.transition.to_dict(), width) if stage.transition else None
     opening = None
     if opens:
-        opening = kind_of({0: stage.layers[0]}, width, facts)
+        opening = kind_of({0: stage.layers[0]}, width, fitting)
         assert opening is not None
         opening = _opening(opening, stride if transition is None else 1, before, shape, fitting)
     elif transition is not None:
@@ -185,7 +185,7 @@ def _continued(parts: Parts, fitting: Fitting) -> Parts:
     opening = parts.opening
     assert opening is not None
     plain = replace(opening, template=without_stride(opening.template), places=())
-    if keeps(plain, parts.shape[0], parts.shape, fitting):
+    if not fitting.steps.smaller and keeps(plain, parts.shape[0], parts.shape, fitting):
         return replace(parts, kinds=(plain,))
     return parts
 

@@ -14,8 +14,10 @@ from nas.strict_yaml import canonical_json
 MOST_PARTS = 8
 """A width inside a block that is more than so many parts or multiples of the stage's is a number of its own."""
 MOST_CHOICES = 3
-_EXPANSIONS = ("feed_forward", "conv_feed_forward", "gated_feed_forward", "mbconv", "wave")
-_KERNELS = ("depthwise_conv", "mbconv", "rep_mixer", "cascade_conv", "reparam_conv", "conv_norm")
+_EXPANSIONS = ("feed_forward", "conv_feed_forward", "gated_feed_forward", "inverted_residual", "mbconv", "wave")
+_KERNELS = (
+    *("depthwise_conv", "mbconv", "inverted_residual", "rep_mixer", "cascade_conv", "reparam_conv", "conv_norm"),
+)
 _GROUPED = ("conv", "conv_norm")
 
 
@@ -117,22 +119,6 @@ def at(data: Any, path: tuple[Any, ...]) -> Any:
     for key in path:
         data = data[key]
     return data
-
-
-def values_around(name: str, value: int | float) -> list[int | float]:
-    """What a kernel or an expansion may be, the network's own value among it."""
-    if name == "kernel_size":
-        return [k for k in (int(value) - 2, int(value), int(value) + 2) if k >= 3]
-    if float(value).is_integer():
-        return [e for e in (int(value) - 1, int(value), int(value) + 1) if e >= 1]
-    return sorted({round(0.75 * value, 2), value, round(1.25 * value, 2)})
-
-
-def steps_around(number: int) -> list[int]:
-    """What a number of layers may be, the network's own among it."""
-    if number <= 3:
-        return list(range(max(1, number - 1), number + 2))
-    return sorted({round(share * number) for share in (0.5, 0.75, 1, 1.25)})
 
 
 def _term(value: int, width: int, most: int) -> int | str:

@@ -10,8 +10,6 @@ from typing import Any
 from nas.spaces.derive.facts import Fitting, Shape
 from nas.spaces.derive.stages import Parts
 
-STEPS = (0.5, 0.75, 1.25)
-"""What widths are near, as a share of the network's own, which is one of them."""
 _REACH = 0.2
 _MOST_TRIED = 24
 
@@ -67,8 +65,8 @@ def widths_of(
         def works(width: int, parts: Parts = parts, after: int = i + 1) -> bool:
             return parts.works(parts.entered[0], width, fitting) and follows(after, width)
 
-        found.append(_around(own, works))
-    return _mated(Widths(stem=_around(first[0], stem_works), stages=found), stages, fitting)
+        found.append(_around(own, works, fitting))
+    return _mated(Widths(stem=_around(first[0], stem_works, fitting), stages=found), stages, fitting)
 
 
 def _mated(widths: Widths, stages: list[Parts], fitting: Fitting) -> Widths:
@@ -94,11 +92,11 @@ def _mated(widths: Widths, stages: list[Parts], fitting: Fitting) -> Widths:
     return widths
 
 
-def _around(own: int, works: Callable[[int], bool]) -> list[int]:
+def _around(own: int, works: Callable[[int], bool], fitting: Fitting) -> list[int]:
     found = {own}
-    for share in STEPS:
+    for share in fitting.steps.widths:
         near = _nearest(share * own, own, works)
-        if near is not None:
+        if near is not None and (near < own or not fitting.steps.smaller):
             found.add(near)
     return sorted(found)
 

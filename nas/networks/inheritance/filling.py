@@ -1,0 +1,115 @@
+"""Fills a supernet with a trained network's weights, so that its smaller members have the parts that matter most."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from nas.architecture import Architecture
+from nas.networks.network import make_part
+from nas.networks.shared_weights import is_grouped, part_of, slot_of, stored_name
+from nas.networks.supernet import Supernet
+from nas.ops import Shape
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filled:
+    """What a supernet has of a network.
+
+    Attributes:
+        inherited, fresh: Number of the supernet's tensors that have values of it, and names of those that have none.
+    """
+
+    inherited: int
+    fresh: tuple[str, ...]
+
+
+def fill(
+    supernet: Supernet,
+    network: Architecture,
+    state: Mapping[str, torch.Tensor],
+    kept_layers: Mapping[int, Sequence[int]],
+) -> Filled:
+    """Copies a network's weights into a supernet, and says which layers of a stage smaller members keep.
+
+    Of a tensor that is larger than the supernet's, the part goes there that a member of that size has: a prefix of the
+    channels, the center of a kernel. Layers that the deepest member of a stage leaves out are left out.
+
+    Args:
+        network: A member of the supernet's space, as the supernet's resolution, channels and classes are.
+        state: Its weights, units in the order of their importance.
+        kept_layers: Per stage its layers, those that are kept longest first; only stages of which any may be left out.
+    """
+    deepest = {s: max(choice.depth for choice in supernet.choices[s + 1]) for s in kept_layers}
+    chosen = {s: sorted(order[: deepest[s]]) for s, order in kept_layers.items() if len(order) >= deepest[s]}
+    supernet.kept_layers = {s: [own.index(i) for i in kept_layers[s] if i in own] for s, own in chosen.items()}
+    filled: set[str] = set()
+
+    def copy(place: str, config: Any, shape: Shape) -> Any:
+        with torch.device("meta"):
+            module: nn.Module = make_part(config, shape)
+        copies.append((_place_now(place, chosen), slot_of("", config, shape), config, module))
+        return module
+
+    copies: list[tuple[str | None, str, Any, nn.Module]] = []
+    names = [name for name, _ in _walk_all(supernet, network, copy)]
+    for name, (place, kind, config, module) in zip(names, copies, strict=True):
+        if place is not None:
+            own = {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
+            filled |= _copy(supernet, place, kind, config.to_dict(), module, own)
+    tensors = supernet.state_dict()
+    return Filled(inherited=len(filled), fresh=tuple(sorted({*tensors} - filled)))
+
+
+def _walk_all(supernet: Supernet, network: Architecture, make: Any) -> Any:
+    """Walks a network's parts, each layer at its own place."""
+    kept, supernet.kept_layers = supernet.kept_layers, {}
+    try:
+        yield from supernet.walk(network, make)
+    finally:
+        supernet.kept_layers = kept
+
+
+def _place_now(place: str, chosen: Mapping[int, Sequence[int]]) -> str | None:
+    """The place in the supernet of what is at a place in the network; None for a layer that is left out."""
+    stage, _, layer = place.partition("-layer")
+    own = chosen.get(int(stage.removeprefix("stage")) - 1) if layer else None
+    if own is None:
+        return place
+    return f"{stage}-layer{own.index(int(layer) - 1) + 1}" if int(layer) - 1 in own else None
+
+
+def _copy(
+    supernet: Supernet, place: str, kind: str, config: Any, module: nn.Module, own: Mapping[str, torch.Tensor]
+) -> set[str]:
+    """Copies one part into its slot, and into the slots of other widths where these are apart; returns the names."""
+    slots = [f"{place}{kind}"]
+    if is_grouped(config):
+        ops = kind.rpartition("-")[0]
+        stored = {name.partition("/")[0] for name in supernet.state_dict()}
+        slots = sorted(slot for slot in stored if slot.rpartition("-")[0] == f"{place}{ops}")
+    found: set[str] = set()
+    for path, part in module.named_modules():
+        rules = getattr(type(part), "parts", {})
+        for name in (*part._parameters, *part._buffers):
+            full = f"{path}.{name}" if path else name
+            for slot in slots:
+                whole = getattr(supernet, stored_name(slot, full), None)
+                if full in own and whole is not None and whole.ndim == own[full].ndim:
+                    _overlay(whole, own[full], rules.get(name))
+                    found.add(stored_name(slot, full))
+    return found
+
+
+@torch.no_grad()
+def _overlay(whole: torch.Tensor, given: torch.Tensor, rule: tuple[str, ...] | None) -> None:
+    common = torch.Size(min(pair) for pair in zip(whole.shape, given.shape, strict=True))
+    into, out_of = part_of(whole.shape, common, rule), part_of(given.shape, common, rule)
+    if into:
+        whole[into] = given[out_of].to(whole)
+    else:
+        whole.copy_(given)
