@@ -1,18 +1,13 @@
-"""Image sides that networks can be built for: windows, patches and strides do not fit all of them."""
+"""Spaces and networks for images of another side, checked by counting them."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 from nas.architecture import Architecture
 from nas.costs.count_table import cost
 from nas.costs.space_costs import SpaceCosts
 from nas.errors import ArchitectureError, SpaceError
+from nas.networks.image_sizes import nearest_sides, size_refusal
 from nas.spaces import SearchSpace
-
-_LEAST, _MOST = 8, 4096
-_ROUND = 16
-"""Multiples of it come first: where maps are rounded up, 221 pixels too would fit what is meant for 224."""
 
 
 def misfit(space: SearchSpace) -> str | None:
@@ -34,7 +29,7 @@ def sized_space(space: SearchSpace, side: int | None = None) -> SearchSpace:
     fault = misfit(found)
     if fault is not None:
         sides = nearest_sides(found.input.resolution, lambda each: misfit(space.adapted(resolution=each)) is None)
-        raise SpaceError(_refusal(fault, found.input.resolution, sides))
+        raise SpaceError(size_refusal(fault, found.input.resolution, sides))
     return found
 
 
@@ -54,28 +49,5 @@ def sized_architecture(architecture: Architecture, side: int) -> Architecture:
 
     why = fault(side)
     if why is not None:
-        raise ArchitectureError(_refusal(why, side, nearest_sides(side, lambda each: fault(each) is None)))
+        raise ArchitectureError(size_refusal(why, side, nearest_sides(side, lambda each: fault(each) is None)))
     return architecture.at_resolution(side)
-
-
-def nearest_sides(side: int, fits: Callable[[int], bool]) -> list[int]:
-    """Returns the nearest smaller and the nearest larger image side that fit, from half of `side` to twice as much.
-
-    In both directions multiples of 16 come first. None at all: the fault is not the size's.
-    """
-    found: list[int] = []
-    for candidates in (range(side - 1, side // 2 - 1, -1), range(side + 1, 2 * side + 1)):
-        allowed = [each for each in candidates if _LEAST <= each <= _MOST]
-        in_order = sorted(allowed, key=lambda each: each % _ROUND > 0)  # stable: the nearest first
-        found += [each for each in [next(filter(fits, in_order), None)] if each is not None]
-    return found
-
-
-def _refusal(fault: str, side: int, sides: list[int]) -> str:
-    """Returns what is wrong: the size, where another one would do, since then no other remedy is needed."""
-    if not sides:
-        return fault
-    where = fault.split(": ", 1)[0]
-    return (
-        f"{where}: cannot be built for images of {side}x{side}. Near sizes that fit: {' and '.join(map(str, sides))}."
-    )
