@@ -18,6 +18,7 @@ from typing import Protocol
 from nas.cli.console import Console
 from nas.cli.interrupts import INTERRUPTED, interruptible
 from nas.cli.parsing import Parser, add_output_options
+from nas.cli.streams import open_standard_streams
 from nas.errors import NasError, OptionError
 from nas.registry import unknown
 
@@ -128,6 +129,7 @@ def _share_cores() -> None:
 
 def _written(work: Callable[[], int | None]) -> int:
     """Runs the work and flushes its output; a closed pipe (`nas zoo | head`) is not an error."""
+    open_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal whose encoding lacks "µ" shows "?"
@@ -136,10 +138,15 @@ def _written(work: Callable[[], int | None]) -> int:
             return work() or 0
         finally:
             sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as fault:
+        if not isinstance(fault, BrokenPipeError) and fault.errno not in _MENDABLE:
+            raise
         # Python flushes standard output again at exit, which would raise the error again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        if isinstance(fault, BrokenPipeError):
+            return 0
+        Console().error(f"Standard output: {fault.strerror}.")
+        return 2
 
 
 def _command(name: str) -> Command:

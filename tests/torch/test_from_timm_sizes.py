@@ -60,7 +60,11 @@ def created(name: str, images: torch.Tensor, **given: Any) -> nn.Module:
     """A network of timm's, randomly initialised, with nothing left at zero or one."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return settled(perturbed(import_timm().create_model(name, num_classes=10, **given).eval()), images)
+        network = perturbed(import_timm().create_model(name, num_classes=10, **given).eval())
+        for own, parameter in network.named_parameters():
+            if "pos_embed" in own or ("bias" in own.rsplit(".", 1)[-1] and parameter.ndim > 1):
+                nn.init.normal_(parameter, std=0.5)  # a table that is resized in another way must show
+        return settled(network, images)
 
 
 def pictures(side: int) -> torch.Tensor:
