@@ -19,6 +19,7 @@ from typing import Protocol
 from nas.cli.console import Console
 from nas.cli.interrupts import INTERRUPTED, interruptible
 from nas.cli.parsing import Parser, add_output_options
+from nas.cli.streams import open_standard_streams
 from nas.errors import NasError, OptionError
 from nas.registry import unknown
 from nas.run.signals import SIGNALS
@@ -130,6 +131,7 @@ def _share_cores() -> None:
 
 def _written(work: Callable[[], int | None]) -> int:
     """Runs the work and flushes its output; a closed pipe (`nas zoo | head`) is not an error."""
+    open_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal whose encoding lacks "µ" shows "?"
@@ -138,10 +140,15 @@ def _written(work: Callable[[], int | None]) -> int:
             return work() or 0
         finally:
             sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as fault:
+        if not isinstance(fault, BrokenPipeError) and fault.errno not in _MENDABLE:
+            raise
         # Python flushes standard output again at exit, which would raise the error again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        if isinstance(fault, BrokenPipeError):
+            return 0
+        Console().error(f"Standard output: {fault.strerror}.")
+        return 2
 
 
 def _ended(status: int, argv: Sequence[str] | None) -> int:

@@ -14,6 +14,7 @@ from nas.options.kinds import Choice, Kind, Switch, flag, one_of
 from nas.options.methods import methods_about, methods_with_options
 from nas.options.searchers import SEARCHERS, SEARCHERS_ABOUT
 from nas.registry import closest
+from nas.version import __version__
 
 _TEXT_COLUMN, _WIDTH = 26, 98
 
@@ -217,9 +218,10 @@ def _help(each: Option, default: Any, help: str) -> str:
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
-    """Adds --json and --quiet, which every command has."""
+    """Adds --json, --quiet and --version, which every command has."""
     group = parser.add_argument_group("output")
     group.add_argument(
         "--json", action="store_true", help="one JSON document on standard output, all else on standard error"
     )
     group.add_argument("--quiet", action="store_true", help="no progress and no notes")
+    group.add_argument("--version", action="version", version=f"hybrid-nas {__version__}", help="show the version")

@@ -70,12 +70,12 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from nas.spaces import catalog
 
     catalog.find(given["config"], zoo=True)  # checks the name before torch is imported
-    from nas.costs import profile
+    from nas.costs import profile, sized_architecture
     from nas.networks.loading import load_architecture
 
     architecture = load_architecture(given["config"])
     if "resolution" in given:
-        architecture = architecture.at_resolution(given["resolution"])
+        architecture = sized_architecture(architecture, given["resolution"])
     of = setting or Setting()
     found = plain(profile(architecture, dtype=of.dtype, batch=of.batch))
     if setting is not None:

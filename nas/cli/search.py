@@ -156,6 +156,7 @@ def _dry_run(
     *,
     source: Source | None,
 ) -> None:
+    from nas.costs import sized_space
     from nas.sampling.dry_run import dry_run
     from nas.sampling.infeasible import infeasible, nothing_fits
 
@@ -165,7 +166,7 @@ def _dry_run(
         space = space.adapted(channels=source.info.channels, num_classes=source.info.num_classes)
         for line in [*data_lines(source.info), ""]:
             console.say(line)
-    sized = space.adapted(resolution=options.resolution) if options.resolution else space
+    sized = sized_space(space, options.resolution)
     if any(budget.metric == "latency_s" for budget in budgets):
         from nas.latency.budgets import hold
 

@@ -289,12 +289,3 @@ class SpaceCosts:
                 f"{self.space.name}, {where}: its choices give maps of different sizes, {sorted({size, out[1:]})}. "
                 "Make their strides and paddings agree."
             )
-
-
-def misfit(space: SearchSpace) -> str | None:
-    """Returns why the space's networks cannot be built at its resolution; None if one of each op can."""
-    try:
-        SpaceCosts(space)
-    except SpaceError as fault:
-        return str(fault)
-    return None

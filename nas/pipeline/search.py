@@ -12,7 +12,7 @@ import torch
 
 from nas.architecture import Architecture
 from nas.budget import Budget, check_budgets
-from nas.costs import TABLE, misfit
+from nas.costs import TABLE, misfit, sized_space
 from nas.data import Dataset, Source, data_lines, open_data
 from nas.errors import OptionError
 from nas.jobs.backend import Backend, InThisProcess
@@ -219,8 +219,8 @@ class SearchPipeline:
         source = source or open_data(options.data, on_corrupt=options.on_corrupt)  # type: ignore[arg-type]
         method.check_data(source.info, options.data)
         kept = keep(space, options.space, source.info)
-        self.space = space.adapted(
-            resolution=options.resolution, channels=source.info.channels, num_classes=source.info.num_classes
+        self.space = sized_space(space, options.resolution).adapted(
+            channels=source.info.channels, num_classes=source.info.num_classes
         )
         self.device_models = hold(self.budgets, self.space, seed=options.seed, progress=self.progress)
         self.sampler = method.set_up(self.space, self.budgets, options)

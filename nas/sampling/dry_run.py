@@ -11,7 +11,7 @@ import numpy as np
 
 from nas.budget import Budget, Cost, check_budgets
 from nas.budget_metrics import ADDITIVE
-from nas.costs import TABLE, CostGraph, SpaceCosts
+from nas.costs import TABLE, CostGraph, SpaceCosts, sized_space
 from nas.options import SearchOptions
 from nas.sampling.guides import extreme_members, guided_costs, guides_of, measures_of, tightest
 from nas.sampling.measured_bounds import Bounds, bounds_of, most_params, within
@@ -58,7 +58,7 @@ def dry_run(
 ) -> DryRun:
     """Counts the members of a space and what they cost, without training; an infeasible budget has `fits` 0."""
     if options is not None and options.resolution:
-        space = space.adapted(resolution=options.resolution)
+        space = sized_space(space, options.resolution)
     check_budgets(budgets)
     guides = guides_of(budgets)
     costs = guided_costs(space, guides)

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from nas.architecture import Architecture
 from nas.budget import Budget, check_budgets
+from nas.costs import sized_space
 from nas.sampling.budget_sampler import BudgetSampler, check_by
 from nas.spaces import SearchSpace
 
@@ -19,6 +20,8 @@ MOST_KEPT = 8
 Key: TypeAlias = tuple[str, tuple[Budget, ...], float]
 
 _kept: OrderedDict[Key, BudgetSampler] = OrderedDict()
+_buildable: set[str] = set()
+"""Digests of the spaces whose members were found to be buildable."""
 _lock = Lock()
 
 
@@ -42,8 +45,10 @@ def sample(
 
     Raises:
         BudgetError: If no member fits, with the smallest quoted, or two budgets bound the same metric.
+        SpaceError: If members cannot be built at the space's resolution, with the nearest that would do.
     """
     check_by(by)
+    _check_size(space)
     if not budgets and not min_share:
         return space.sample(rng, by=by)
     return kept_sampler(space, budgets, min_share=min_share).sample(rng, by=by).architecture
@@ -68,3 +73,9 @@ def kept_sampler(space: SearchSpace, budgets: Sequence[Budget], *, min_share: fl
         if len(_kept) > MOST_KEPT:
             _kept.popitem(last=False)
     return found
+
+
+def _check_size(space: SearchSpace) -> None:
+    if space.digest not in _buildable:
+        sized_space(space)
+        _buildable.add(space.digest)

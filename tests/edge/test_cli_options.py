@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import nas
 from nas.cli import search
 from nas.cli.main import COMMANDS, main, main_search
 from nas.cli.parsing import Parser
@@ -124,7 +125,13 @@ def test_overview_names_every_command(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
-    assert capsys.readouterr().out.startswith("hybrid-nas 0.")
+    told = capsys.readouterr().out
+    assert told == f"hybrid-nas {nas.__version__}\n"
+    for run, words in ((main_search, []), *((main, [command]) for command in COMMANDS)):
+        with pytest.raises(SystemExit) as left:
+            run([*words, "--version"])
+        assert left.value.code == 0
+        assert capsys.readouterr().out == told
 
 
 @pytest.mark.parametrize("words", [["--help"], ["search", "--help"]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import Any
 
 import torch
 
+from nas.architecture import Architecture
 from nas.networks.network import Network
 
 State = dict[str, torch.Tensor]
@@ -22,11 +24,13 @@ class Family:
         names: timm's model names -> the zoo's, smallest first.
         convert: (timm's state dict, our network) -> our state dict, whole.
         classifier: The timm tensor whose first axis is the number of classes.
+        sized: (our architecture, image side) -> the one that timm makes for images of that side.
     """
 
     names: Mapping[str, str]
     convert: Callable[[State, Network], State]
     classifier: str = field(default="head.fc.weight")
+    sized: Callable[[Architecture, int], Architecture] = Architecture.at_resolution
 
     def classes(self, state: State) -> int | None:
         """Returns the number of classes of the given weights."""
@@ -104,11 +108,10 @@ def as_conv(tensor: torch.Tensor) -> torch.Tensor:
     return tensor[:, :, None, None] if tensor.ndim == 2 else tensor
 
 
-def unflattened(converted: State, network: Network, ending: str) -> State:
-    """Returns tensors whose names end so, which are flat in timm (position tables), in the shape of ours."""
-    own = network.state_dict()
+def unflattened(converted: State, ending: str) -> State:
+    """Returns tensors whose names end so, square tables that are flat in timm: (heads, H * W) as (heads, H, W)."""
     return {
-        name: tensor.reshape(own[name].shape) if name.endswith(ending) and name in own else tensor
+        name: tensor.unflatten(1, (math.isqrt(tensor.shape[1]), -1)) if name.endswith(ending) else tensor
         for name, tensor in converted.items()
     }
 

@@ -17,6 +17,7 @@ from nas.errors import ExportError, OptionError
 from nas.networks.loading import is_digest_of, load_architecture
 from nas.networks.network import Network, resize_tables
 from nas.networks.timm import registered
+from nas.networks.timm.library import timm_module
 from nas.networks.timm.timm_network import TimmNetwork
 from nas.ops import normalize
 from nas.spaces.catalog import zoo_names
@@ -45,11 +46,11 @@ def to_timm(source: str | Path | Architecture, *, name: str | None = None) -> st
         The name.
 
     Raises:
-        OptionError: If timm is not installed, or has another model of that name.
+        OptionError: If timm is not installed or cannot be imported, or has another model of that name.
         ArchitectureError: If there is no such network, or it cannot be built.
         ExportError: If the folder's weights are not its network's.
     """
-    models, is_ours = _timm_models(), registered.default_cfgs
+    models, is_ours = timm_module("timm.models", purpose="nas.to_timm"), registered.default_cfgs
     architecture, found = _read(source)
     if name is None:
         name = f"nas_{source if source in zoo_names() else found.get('digest', architecture.digest)}"
@@ -65,17 +66,6 @@ def to_timm(source: str | Path | Architecture, *, name: str | None = None) -> st
         warnings.filterwarnings("ignore", message="Overwriting", category=UserWarning)
         models.register_model(_entrypoint(name, architecture))
     return name
-
-
-def _timm_models() -> Any:
-    try:
-        import timm.models
-    except ImportError:
-        raise OptionError("nas.to_timm needs timm, which is not installed: pip install timm.") from None
-    except RuntimeError as fault:
-        # As torchvision's does beside another build of torch than its own.
-        raise OptionError(f"timm cannot be imported: {' '.join(str(fault).split())[:200]}.") from fault
-    return timm.models
 
 
 def _read(source: str | Path | Architecture) -> tuple[Architecture, dict[str, Any]]:

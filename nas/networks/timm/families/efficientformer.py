@@ -47,7 +47,7 @@ def convert(state: State, network: Network) -> State:
             # timm counts the flattening of the map as a block.
             name = f"{match[1]}.{int(match[2]) - 1}.{match[3]}"
         found[name] = tensor
-    return fitted(unflattened(divided(renamed(found, RULES), network, by_head=True), network, "distances"), network)
+    return fitted(unflattened(divided(renamed(found, RULES), network, by_head=True), "distances"), network)
 
 
 def _flattened(state: State, blocks: str, depth: int) -> int:

@@ -61,7 +61,7 @@ def convert(state: State, network: Network) -> State:
         name = re.sub(r"^stem\.(\d)", lambda match: f"stem.{int(match[1]) - 1}", name)
         place = name.split(".feed.")[0]
         found[name.replace(".feed.", ".1." if f"{place}.1.scale" in own else ".0.")] = tensor
-    return fitted(unflattened(found, network, "distances"), network)
+    return fitted(unflattened(found, "distances"), network)
 
 
 SIZES = ("s0", "s1", "s2", "l")

@@ -34,7 +34,7 @@ def convert(state: State, network: Network) -> State:
     found = renamed({_placed(name): tensor for name, tensor in state.items()}, RULES)
     found = divided(found, network, by_head=True)
     found = divided(found, network, fused="kv", parts=("k", "v"), by_head=True)
-    return fitted(unflattened(found, network, "distances"), network)
+    return fitted(unflattened(found, "distances"), network)
 
 
 def _placed(name: str) -> str:

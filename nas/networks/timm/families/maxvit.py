@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from nas.architecture import Architecture
+from nas.errors import ArchitectureError
 from nas.networks.network import Network
 from nas.networks.timm.converting import Family, State, divided, fitted, renamed
 from nas.networks.timm.families.coatnet import HEAD, LINEAR, STEM, mbconv
+from nas.ops import normalize
 
+_PARTITIONS = 32
 BLOCK = r"stages\.(\d)\.blocks\.(\d+)"
 LAYER = r"stages.\1.layers.\2"
 
@@ -40,5 +46,23 @@ def convert(state: State, network: Network) -> State:
     return fitted(found, network)
 
 
+def sized(architecture: Architecture, side: int) -> Architecture:
+    """Returns MaxViT for images of another side: its windows grow with it, and there are 32 to a side.
+
+    Raises:
+        ArchitectureError: If the side is not a multiple of 32.
+    """
+    if side % _PARTITIONS:
+        raise ArchitectureError(f"MaxViT: the windows of images of {side}x{side} are no whole number of positions.")
+
+    def windows(node: Any) -> Any:
+        if isinstance(node, dict):
+            found = {key: windows(value) for key, value in node.items()}
+            return {**found, "window_size": side // _PARTITIONS} if found.get("op") == "attention" else found
+        return [windows(value) for value in node] if isinstance(node, list) else node
+
+    return normalize(Architecture.from_dict(windows(architecture.at_resolution(side).to_dict())))
+
+
 SIZES = ("tiny", "small", "base", "large", "xlarge")
-FAMILY = Family(names={f"maxvit_{size}_tf_224": f"maxvit_{size}" for size in SIZES}, convert=convert)
+FAMILY = Family(names={f"maxvit_{size}_tf_224": f"maxvit_{size}" for size in SIZES}, convert=convert, sized=sized)

@@ -36,6 +36,7 @@ COUNTED = re.compile(r"^(stage|patch_embed|pos_embed)(\d)")
 def convert(state: State, network: Network) -> State:
     """Converts timm's Visformer, whose stages are counted from one."""
     found = {COUNTED.sub(lambda m: f"{m[1]}{int(m[2]) - 1}", name): tensor for name, tensor in state.items()}
+    found = {name: tensor[0] if name.startswith("pos_embed") else tensor for name, tensor in found.items()}
     return fitted(divided(renamed(found, RULES), network), network)
 
 
