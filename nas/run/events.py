@@ -17,6 +17,7 @@ from nas.run.upgrade import FORMAT
 Count: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Number: TypeAlias = Annotated[float, Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
 Time: TypeAlias = Annotated[datetime, Meta(tz=True)]
+WinnerPath: TypeAlias = Annotated[str, Meta(pattern="^winners/[0-9]{1,9}$", description="a folder of winners/")]
 Plain: TypeAlias = dict[str, Any]
 
 
@@ -297,6 +298,7 @@ class FinalistTrained(Event, frozen=True, kw_only=True, tag="finalist"):
         resolution: Training resolution.
         chosen_by: What made it a finalist: "score", the name of a count, or "random".
         learning_rate: Peak learning rate; None where an earlier version trained it.
+        weights_sha256: `nas.training.weights_digest` of its weights; "" where an earlier version trained it.
     """
 
     digest: str
@@ -312,6 +314,7 @@ class FinalistTrained(Event, frozen=True, kw_only=True, tag="finalist"):
     resolution: Count | None = None
     architecture: Plain = {}
     chosen_by: str = "score"
+    weights_sha256: str = ""
 
 
 class FinalistFailed(Event, frozen=True, kw_only=True, tag="finalist_failed"):
@@ -394,11 +397,12 @@ class WinnerExported(Event, frozen=True, kw_only=True, tag="winner"):
         chosen_by: What made it a finalist.
         latency_s, setting: As it was measured, where a budget bounds a latency.
         peak_memory_bytes: Of one inference, where a budget bounds it.
+        sha256: Of each of its files but the card, by name; empty where an earlier version exported it.
     """
 
     rank: Count
     digest: str
-    path: str
+    path: WinnerPath
     macs: Count
     params: Count
     score: Number | None
@@ -411,6 +415,7 @@ class WinnerExported(Event, frozen=True, kw_only=True, tag="winner"):
     latency_s: Number | None = None
     setting: str = ""
     peak_memory_bytes: Count | None = None
+    sha256: dict[str, str] = {}
 
 
 # -- reading --------------------------------------------------------------------------------------------------
