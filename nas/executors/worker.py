@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import faulthandler
+import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import torch
 from nas.architecture import Architecture
 from nas.data.sharing import Arrays, pack_data, unpack_data
 from nas.errors import NasError
+from nas.executors import watchdog
 from nas.executors.code_version import difference
 from nas.jobs.backend import FinalistJob, FinalistWork
 from nas.jobs.executor import Job, Scorer, run_job
@@ -23,7 +26,9 @@ from nas.progress import Silent
 from nas.training import Recipe, fresh_network, train_network
 
 STEP_S = 600.0
-"""A training that does no step in so long hangs."""
+"""A training that does no step in so long hangs; so does one that takes longer to its first step."""
+LEAST_STEP_S = 60.0
+"""The least time that an option may leave for a step: between two, an epoch may be measured and saved."""
 
 MakesScorer = Callable[[ScoringSetup], Scorer]
 Tell = Callable[[dict[str, Any]], None]
@@ -78,7 +83,8 @@ def train_finalist(
     `finished`. A training that cannot go on says why, as `failed`.
 
     Args:
-        step_s: The process ends itself when no step is done in so long.
+        step_s: The process is ended when no step is done in so long, but not below `LEAST_STEP_S`. The first step may
+            take `STEP_S` in any case.
     """
     torch.set_num_threads(threads)
     recipe = Recipe.from_dict(job.recipe)
@@ -92,7 +98,8 @@ def train_finalist(
         else:
             last = row
 
-    with Watched(step_s or STEP_S) as watched:
+    between_s = STEP_S if step_s is None else max(LEAST_STEP_S, step_s)
+    with Watched(between_s, start_s=max(STEP_S, between_s)) as watched:
         try:
             accuracy = train_network(
                 network,
@@ -112,26 +119,36 @@ def train_finalist(
 
 
 class Watched(Silent):
-    """Ends this process, leaving a traceback on its standard error, when no step is done for `seconds`.
+    """Has this process ended, if it can with a traceback on standard error, when no step is done for too long.
 
-    The watch is kept by a thread of C, which no lock of Python's can hold up.
+    A process of its own keeps the watch: this one may be stopped.
+
+    Args:
+        seconds: Between two steps.
+        start_s: Before the first step.
     """
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._set = 0.0
+    def __init__(self, seconds: float, *, start_s: float | None = None) -> None:
+        self._seconds, self._start_s = seconds, start_s or seconds
+        self._told = 0.0
+        self._watchdog: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Watched:
-        self._wind()
+        if not faulthandler.is_enabled():
+            faulthandler.enable(file=sys.__stderr__ or sys.stderr)
+        command = [sys.executable, "-I", watchdog.__file__, str(self._start_s)]
+        self._watchdog = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, bufsize=0)
         return self
 
     def __exit__(self, *_: object) -> None:
-        faulthandler.cancel_dump_traceback_later()
+        watching, self._watchdog = self._watchdog, None
+        if watching is not None:
+            watching.communicate()
 
     def advance(self, n: int = 1, **figures: str | float | int) -> None:
-        if time.monotonic() - self._set > self._seconds / 20:
-            self._wind()
-
-    def _wind(self) -> None:
-        faulthandler.dump_traceback_later(self._seconds, exit=True, file=sys.__stderr__ or sys.stderr)
-        self._set = time.monotonic()
+        # What was done in earlier sessions comes without figures, before the first step of this one.
+        if figures and self._watchdog is not None and time.monotonic() - self._told > self._seconds / 20:
+            self._told = time.monotonic()
+            assert self._watchdog.stdin is not None
+            with suppress(BrokenPipeError):  # somebody has ended it
+                self._watchdog.stdin.write(f"{self._seconds}\n".encode())

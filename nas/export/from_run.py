@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import ExportError, RunError
-from nas.export.folder import read_exported
+from nas.export.folder import FILES, read_exported
+from nas.export.recorded import changed_file
 from nas.export.winner import export_product
 from nas.run import read_run
 from nas.run.events import WinnerExported
@@ -31,12 +32,20 @@ def export_run(run: str | Path, rank: int = 1, formats: Sequence[str] | None = N
         ExportError: If there is no such winner, its folder is damaged, or a format cannot be written or disagrees.
     """
     folder = Path(run)
-    ranks = sorted({event.rank for event in read_run(folder).events(WinnerExported)})
+    winners = {event.rank: event for event in read_run(folder).events(WinnerExported)}
+    ranks = sorted(winners)
     if not ranks:
         raise RunError(f"{folder} has no winners yet. Finish it with nas-search --resume {folder}.")
     if rank not in ranks:
         has = "one winner. Give --rank 1" if len(ranks) == 1 else f"{len(ranks)} winners. Give --rank 1 to {ranks[-1]}"
         raise ExportError(f"--rank {rank}: {folder} has {has}.")
-    product, network = read_exported(folder / "winners" / str(rank))
+    source = folder / winners[rank].path
+    product, network = read_exported(source)
+    changed = changed_file(winners[rank], source, [FILES["config"], FILES["weights"]])
+    if changed is not None:
+        raise ExportError(
+            f"{source / changed} is not what the search exported. Delete {source} and let nas-search --resume {folder} "
+            "write it again."
+        )
     target = folder / "exports" / str(rank)
     return {"path": str(target), **export_product(product, network, target, formats)}

@@ -11,7 +11,7 @@ from pathlib import Path
 from nas.budget import format_quantity
 from nas.budget_metrics import ADDITIVE, METRICS
 from nas.data.dataset import describe_data
-from nas.export import CardFacts, export_winner
+from nas.export import CardFacts, export_winner, files_of, is_whole
 from nas.methods.protocol.context import Context
 from nas.options.objectives import objectives
 from nas.pipeline.finalists import Finalist, on_front
@@ -58,7 +58,7 @@ class Winner:
 
 
 def export_winners(context: Context, finalists: Sequence[Finalist]) -> list[Winner]:
-    """Exports all finalists, best first; skips winners that are already recorded and on disk."""
+    """Exports all finalists, best first; skips winners that are on disk as they are recorded."""
     run, data, progress = context.run, context.data, context.progress
     recorded = {event.rank: event for event in run.events(WinnerExported)}
     fronts = on_front(finalists, objectives(context.options.objective, context.budgets))
@@ -68,7 +68,7 @@ def export_winners(context: Context, finalists: Sequence[Finalist]) -> list[Winn
     for rank, (finalist, front) in enumerate(zip(finalists, fronts, strict=True), start=1):
         trial, folder = finalist.trial, run.path / "winners" / str(rank)
         event, latency = recorded.get(rank), latencies.get(trial.architecture.digest)
-        if event is None or not folder.exists():
+        if event is None or not _is_of(finalist, event) or not is_whole(event, folder):
             checks = export_winner(
                 folder,
                 finalist.network,
@@ -98,12 +98,22 @@ def export_winners(context: Context, finalists: Sequence[Finalist]) -> list[Winn
                 latency_s=None if latency is None else latency.latency_s,
                 setting="" if latency is None else latency.setting,
                 peak_memory_bytes=trial.cost.peak_memory_bytes,
+                sha256=files_of(folder),
             )
             run.append(event)
         found.append(Winner.of(event, run.path))
         progress.advance()
     progress.finish()
     return found
+
+
+def _is_of(finalist: Finalist, event: WinnerExported) -> bool:
+    """Returns whether an event is of this finalist as it is trained now."""
+    return (event.digest, event.validation_accuracy, event.test_accuracy) == (
+        finalist.trial.architecture.digest,
+        finalist.validation_accuracy,
+        finalist.test_accuracy,
+    )
 
 
 def standard_error(accuracy: float, images: int) -> float:

@@ -18,6 +18,7 @@ from nas.networks.network import Network
 from nas.pipeline.portfolio import SCORE, Pick
 from nas.run.events import FinalistEpoch, FinalistFailed, FinalistRetried, FinalistStopped, FinalistTrained
 from nas.training import evaluate, fresh_network, train_network
+from nas.training.sealed_file import weights_digest
 from nas.trial import Trial
 
 
@@ -130,18 +131,18 @@ class _Record:
             )
         )
         self.context.progress.note(
-            f"{self._name(digest)} fell behind and was stopped after epoch {epoch}: {validation_accuracy:.4f}"
+            f"{self.name(digest)} fell behind and was stopped after epoch {epoch}: {validation_accuracy:.4f}"
         )
 
     def failed(self, digest: str, error: str) -> None:
         self._run.append(FinalistFailed(digest=digest, number=self._numbers[digest], error=error))
-        self.context.progress.note(f"{self._name(digest)} failed: {error}")
+        self.context.progress.note(f"{self.name(digest)} failed: {error}")
 
     def retried(self, digest: str, reason: str) -> None:
         self._run.append(FinalistRetried(digest=digest, number=self._numbers[digest], reason=reason))
-        self.context.progress.note(f"{self._name(digest)} goes on from its last checkpoint: {reason}")
+        self.context.progress.note(f"{self.name(digest)} goes on from its last checkpoint: {reason}")
 
-    def _name(self, digest: str) -> str:
+    def name(self, digest: str) -> str:
         place = [trial.architecture.digest for trial in self.trials].index(digest) + 1
         return f"Finalist {place} of {len(self.trials)} (trial {self._numbers[digest]})"
 
@@ -169,7 +170,11 @@ def _finish(record: _Record, place: int) -> Finalist | None:
     except TrainingError as fault:
         record.failed(digest, str(fault))
         return None
-    event = next((event for event in run.events(FinalistTrained) if event.digest == digest), None)
+    weights = weights_digest(network)
+    event = next((event for event in reversed(run.events(FinalistTrained)) if event.digest == digest), None)
+    if event is not None and not _is_as_recorded(event, weights, validation):
+        progress.note(f"{record.name(digest)} has other weights than recorded, so it is tested again")
+        event = None
     if event is None:
         test = evaluate(network, data.test, data, recipe, metric=metric)
         event = FinalistTrained(
@@ -186,6 +191,7 @@ def _finish(record: _Record, place: int) -> Finalist | None:
             resolution=plan.train_resolution,
             architecture=trial.architecture.to_dict(),
             chosen_by=pick.chosen_by,
+            weights_sha256=weights,
         )
         run.append(event)
     progress.note(
@@ -199,6 +205,11 @@ def _finish(record: _Record, place: int) -> Finalist | None:
         test_accuracy=event.test_accuracy,
         network=network,
     )
+
+
+def _is_as_recorded(event: FinalistTrained, weights: str, validation: float) -> bool:
+    """Returns whether a trained network is the one that was recorded; an earlier version recorded only accuracies."""
+    return weights == event.weights_sha256 if event.weights_sha256 else validation == event.validation_accuracy
 
 
 def _why(pick: Pick) -> str:

@@ -15,6 +15,7 @@ from nas.budget import Budget, check_budgets
 from nas.costs import TABLE, misfit, sized_space
 from nas.data import Dataset, Source, data_lines, open_data
 from nas.errors import OptionError
+from nas.export import is_whole
 from nas.jobs.backend import Backend, InThisProcess
 from nas.latency.budgets import hold, restore
 from nas.machine import available_cores
@@ -44,6 +45,7 @@ from nas.pipeline.latency_check import measured_within
 from nas.pipeline.plan import make_plan, typical_cost
 from nas.pipeline.plan_summary import plan_summary
 from nas.pipeline.portfolio import choose_finalists, portfolio
+from nas.pipeline.recorded_costs import check_costs
 from nas.progress import Progress, Silent
 from nas.run import Run, check_out, data_of, out_folder
 from nas.run.events import RankingEvaluated, RunFinished, WinnerExported
@@ -259,6 +261,7 @@ class SearchPipeline:
         restore(manifest.get("device_models", {}), str(run.path))
         trained = method.phase is None or is_finished(run, method.phase)
         self.sampler = method.restore(run, self.plan, options, self.space, self.budgets, trained=trained)
+        check_costs(run, self.sampler)
         self.cautions = manifest.get("cautions", [])
         kept: dict[str, Any] = manifest.get("portfolio", {})
         self.portfolio = {name: Architecture.from_dict(each) for name, each in kept.items()}
@@ -295,7 +298,8 @@ class SearchPipeline:
         )
         finalists = do_phase(run, "finalists", lambda: train_finalists(context, picks))
         found = ranking(finalists, seed=self.options.seed)
-        if not run.events(RankingEvaluated):
+        recorded = run.last(RankingEvaluated)
+        if recorded is None or recorded.statistics() != found:
             run.append(RankingEvaluated(**found))
         winners = do_phase(run, "export", lambda: export_winners(context, finalists))
         if not run.events(RunFinished):
@@ -358,7 +362,7 @@ def _finished(run: Run) -> SearchResult | None:
     found = run.last(RankingEvaluated)
     if run.last(RunFinished) is None or found is None or not winners:
         return None
-    if not all((run.path / event.path).is_dir() for event in winners.values()):
+    if not all(is_whole(event, run.path / event.path) for event in winners.values()):
         return None
     _rebuild(run)
     return SearchResult(

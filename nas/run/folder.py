@@ -14,6 +14,7 @@ from nas.run import record
 from nas.run.events import Event, TrialScored
 from nas.run.files import atomic_write, check_writable, is_leftover, make_folder, sweep, write_error
 from nas.run.lock import FolderLock
+from nas.run.opening import check_regular
 from nas.strict_yaml import dump_yaml
 from nas.trial import Trial
 
@@ -67,16 +68,18 @@ class RunRecord:
         return found[-1] if found else None
 
     def trials(self) -> list[Trial]:
-        """Returns the recorded trials, in order.
+        """Returns the recorded trials, in order; they are numbered from 0 without a gap.
 
         Raises:
-            RunError: If a recorded trial cannot be read.
+            RunError: If a recorded trial cannot be read, is recorded twice or is missing.
         """
-        for event in self._history.of(TrialScored)[len(self._trials) :]:
+        for place, event in enumerate(self._history.of(TrialScored)[len(self._trials) :], start=len(self._trials)):
             try:
-                self._trials.append(Trial.from_dict(event.trial))
+                trial = Trial.from_dict(event.trial)
+                _check_place(trial, place)
             except RunError as fault:
                 raise RunError(f"{self.path}: {fault} Restore {record.NAME} from a copy.") from None
+            self._trials.append(trial)
         return list(self._trials)
 
 
@@ -130,11 +133,13 @@ class Run(RunRecord):
         `run.yaml` then have the new names, and `events.jsonl.format-1` is the original record.
 
         Raises:
-            RunError: If it is not a run, has a later format, is damaged, open elsewhere or cannot be written.
+            RunError: If it is not a run, holds links, has a later format, is damaged, open elsewhere or cannot be
+                written.
         """
         folder = _folder(path)
         lock = FolderLock(folder)
         try:
+            check_regular(folder)
             run = cls(folder, lock)
             sweep(folder)
             if run._log.upgraded or not (folder / MANIFEST).exists():
@@ -191,6 +196,7 @@ def read_run(path: str | Path) -> RunRecord:
         RunError: If it is not a run, has a later format or is damaged.
     """
     folder = _folder(path)
+    check_regular(folder)
     contents = record.read(folder / record.NAME)
     return RunRecord(folder, contents.first, record.History(contents.events))
 
@@ -202,6 +208,17 @@ def data_of(path: str | Path) -> str:
         RunError: If it is not a run.
     """
     return str(read_run(path).manifest.get("options", {}).get("data", "digits"))
+
+
+def _check_place(trial: Trial, place: int) -> None:
+    """Checks the number of a recorded trial.
+
+    Raises:
+        RunError: If it is not its place in the record.
+    """
+    if trial.number != place:
+        what = "recorded twice" if trial.number < place else f"recorded where trial {place} should be"
+        raise RunError(f"Trial {trial.number} is {what}.")
 
 
 def _folder(path: str | Path) -> Path:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from nas.errors import RunError
 from nas.run.files import write_error
+from nas.run.opening import open_regular
 
 _NAME = ".lock"
 
@@ -27,7 +28,7 @@ class FolderLock:
         self._handle = -1
         path = folder / _NAME
         try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            handle = open_regular(path, os.O_RDWR | os.O_CREAT)
         except OSError as fault:
             raise write_error(path, fault) from fault
         try:
@@ -43,16 +44,12 @@ class FolderLock:
             ) from fault
         self._handle = handle
         _held.add(self)
-        # On a full disk the lock still holds; only the message cannot name its holder.
-        with suppress(OSError):
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
+        _write(handle, f"{os.getpid()} {socket.gethostname()}\n".encode())
 
     def release(self) -> None:
         """Lets others open the run. Does nothing if already released."""
         if self._handle >= 0:
-            with suppress(OSError):
-                os.ftruncate(self._handle, 0)
+            _write(self._handle, b"")
             self.forget()
 
     def forget(self) -> None:
@@ -75,6 +72,17 @@ def _drop_inherited() -> None:
 
 
 os.register_at_fork(after_in_child=_drop_inherited)
+
+
+def _write(handle: int, content: bytes) -> None:
+    """Writes who holds the lock."""
+    # A second name of the file may be outside the folder, with content that somebody needs.
+    if os.fstat(handle).st_nlink > 1:
+        return
+    # On a full disk the lock still holds; only the message cannot name its holder.
+    with suppress(OSError):
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, content, 0)
 
 
 def _holder(handle: int) -> str:

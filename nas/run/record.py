@@ -15,6 +15,7 @@ import msgspec
 from nas.errors import RunError
 from nas.run.events import Event, Plain, RunStarted, UnknownEvent, now, tag_of
 from nas.run.files import atomic_write, link_or_copy, write_error
+from nas.run.opening import open_regular, read_regular
 from nas.run.schema import EventError, decode_event
 from nas.run.upgrade import FORMAT, upgrade
 
@@ -113,7 +114,7 @@ class EventLog:
         self.first, self._size = contents.first, contents.size
         self.history = History(contents.events)
         try:
-            self._handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+            self._handle = open_regular(path, os.O_WRONLY | os.O_APPEND)
             if os.fstat(self._handle).st_size != self._size:
                 os.ftruncate(self._handle, self._size)
                 os.fsync(self._handle)
@@ -193,7 +194,7 @@ def _line(head: Plain, fields: Plain) -> bytes:
 def _parse(path: Path) -> tuple[list[Plain], int]:
     """Returns the lines of a record as plain JSON and their size in bytes; the first has a format that can be read."""
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
     except OSError as fault:
         raise RunError(f"Cannot read {path}: {(fault.strerror or str(fault)).lower()}.") from fault
     plains: list[Plain] = []

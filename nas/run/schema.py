@@ -77,7 +77,9 @@ def _checked(name: str, plain: Mapping[str, Any], hint: Any) -> Any:
     try:
         return msgspec.convert(value, hint)
     except (msgspec.ValidationError, UnicodeEncodeError):
-        raise EventError(_mismatch(name, value, _plain_types(hint))) from None
+        expected = _description(hint)
+        said = f"{name} must be {expected}, not {str(value)[:40]!r}" if expected else None
+        raise EventError(said or _mismatch(name, value, _plain_types(hint))) from None
 
 
 def _mismatch(name: str, value: object, kinds: list[Any]) -> str:
@@ -88,6 +90,11 @@ def _mismatch(name: str, value: object, kinds: list[Any]) -> str:
         return f"{name} must be {words}, not {str(value)[:40]!r}"
     inner = _plain_types(get_args(container)[-1])
     return f"{name} must be {' or '.join(_WORDS[get_origin(kind) or kind][1] for kind in inner)}"
+
+
+def _description(hint: Any) -> str | None:
+    """Returns the description that a constrained type gives of its values, None if it gives none."""
+    return next((part.description for part in get_args(hint) if isinstance(part, msgspec.Meta)), None)
 
 
 def _plain_types(hint: Any) -> list[Any]:

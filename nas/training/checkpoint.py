@@ -1,9 +1,11 @@
-"""Checkpoints: tensors as safetensors, everything else in the file's JSON header. No pickle, written atomically."""
+"""Checkpoints: tensors as safetensors, everything else in the file's JSON header. No pickle, written atomically.
+
+Each carries a digest of itself, which is checked whenever it is read: a damaged one is never gone on from.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,10 @@ from nas.errors import RunError
 from nas.run import replacing
 from nas.run.files import is_leftover, make_folder
 from nas.training.lars import MOMENTUM
+from nas.training.sealed_file import check_seal, write_sealed
 
 BEST = "best.safetensors"
 _MOMENTS = ("exp_avg", "exp_avg_sq", MOMENTUM)
-_DTYPES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64"}
 
 
 def save_checkpoint(
@@ -47,7 +49,7 @@ def save_checkpoint(
     header = {"facts": json.dumps(facts, allow_nan=False), "steps": json.dumps(steps)}
     make_folder(path.parent)
     with replacing(path) as temporary:
-        _write(temporary, tensors, header)
+        write_sealed(temporary, tensors, header)
 
 
 def size_on_disk(module: nn.Module, *, moments: int) -> int:
@@ -68,9 +70,10 @@ def read_facts(path: Path) -> dict[str, Any]:
     """The JSON facts of a checkpoint, without its tensors.
 
     Raises:
-        RunError: If the file is not a checkpoint of ours.
+        RunError: If the file is not a checkpoint of ours, or has changed since it was written.
     """
     try:
+        check_seal(path)
         with safe_open(path, framework="pt") as file:
             return json.loads((file.metadata() or {})["facts"])
     except (SafetensorError, OSError, KeyError, ValueError) as fault:
@@ -90,7 +93,7 @@ def load_checkpoint(
         average: Receives the average of the state, where the file has one: that of an ended training has none.
 
     Raises:
-        RunError: If the file is not a checkpoint, or belongs to another network.
+        RunError: If the file is not a checkpoint, has changed since it was written, or belongs to another network.
     """
     facts = read_facts(path)
     with safe_open(path, framework="pt") as file, torch.no_grad():
@@ -141,23 +144,6 @@ def newest_readable(folder: Path) -> tuple[Path | None, list[Path]]:
             continue
         return path, unreadable
     return None, unreadable
-
-
-def _write(path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict[str, str]) -> None:
-    """A safetensors file, tensor by tensor: its own writer takes a second copy of all of them in memory."""
-    entries: dict[str, Any] = {"__metadata__": metadata}
-    # Wide types first, so that each tensor lies where its type may lie.
-    tensors = dict(sorted(tensors.items(), key=lambda item: -item[1].element_size()))
-    end = 0
-    for name, tensor in tensors.items():
-        begin, end = end, end + tensor.numel() * tensor.element_size()
-        entries[name] = {"dtype": _DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
-    header = json.dumps(entries, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)
-    with path.open("wb") as file:
-        file.write(len(header).to_bytes(8, "little") + header)
-        for tensor in tensors.values():
-            file.write(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
 
 
 def prune(folder: Path, keep: int = 2) -> None:

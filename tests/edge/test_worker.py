@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
+import nas
 from nas.errors import NasError, RunError
+from nas.executors import worker
 from nas.executors.checkpoints import Keeper, Mirror
 from nas.executors.code_version import copied_package, difference, program
 from nas.executors.silence import environment, no_standard_error, quiet
 from nas.executors.temp_folders import scratch
-from nas.executors.worker import ScoringWorker
+from nas.executors.worker import FinalistSetup, ScoringWorker
+from nas.jobs.backend import FinalistJob
 from nas.jobs.setup import ScoringSetup
+
+from ..torch.training_cases import member, recipe, tiny_space
 
 DIGEST = "0123456789abcdef"
 
@@ -123,28 +130,131 @@ def test_workers_find_a_copy_of_the_package(tmp_path: Path) -> None:
 # -- hanging --------------------------------------------------------------------------------------------------
 
 
-def test_a_training_that_does_nothing_for_long_ends_its_process() -> None:
-    code = "import signal; from nas.executors.worker import Watched\nwith Watched(0.2): signal.pause()"
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert ran.returncode == 1
-    assert "Timeout" in ran.stderr
+def watched(code: str) -> subprocess.Popen[str]:
+    """A process that watches itself while some code runs, and says so."""
+    lines = ["import signal, sys, time", "from nas.executors.worker import Watched", code]
+    return subprocess.Popen(
+        [sys.executable, "-c", "\n".join(lines)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(nas.__file__).parents[1])},
+    )
+
+
+def test_a_training_that_does_nothing_for_long_is_ended_with_a_traceback() -> None:
+    with watched("with Watched(0.2): signal.pause()") as process:
+        assert process.stderr is not None
+        said = process.stderr.read()
+    assert process.returncode == -signal.SIGABRT
+    assert "Fatal Python error: Aborted" in said
+
+
+def test_a_training_that_is_stopped_is_ended() -> None:
+    code = (
+        "with Watched(0.5) as watch:\n"
+        "    while True: watch.advance(loss=1); print('step', flush=True); time.sleep(0.01)"
+    )
+    with watched(code) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "step\n"
+        os.kill(process.pid, signal.SIGSTOP)
+        began = time.monotonic()
+        process.communicate()
+    assert process.returncode in (-signal.SIGKILL, -signal.SIGABRT)
+    assert time.monotonic() - began < 60
+
+
+def test_a_training_that_starts_up_slowly_and_one_that_steps_are_left_alone() -> None:
+    code = (
+        "with Watched(0.3, start_s=60) as watch:\n"
+        "    watch.advance(5); time.sleep(2)\n"
+        "with Watched(5) as watch:\n"
+        "    for _ in range(12): watch.advance(loss=1); time.sleep(0.6)\n"
+        "print('done')"
+    )
+    with watched(code) as process:
+        out, _ = process.communicate()
+    assert (process.returncode, out) == (0, "done\n")
+
+
+def test_a_short_limit_is_for_jobs_and_leaves_finalists_the_time_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[tuple[float, float]] = []
+
+    class Noted(worker.Watched):
+        def __init__(self, seconds: float, *, start_s: float) -> None:
+            limits.append((seconds, start_s))
+            raise NasError("noted")
+
+    monkeypatch.setattr(worker, "Watched", Noted)
+    network = member(tiny_space(), "CC", 1)
+    job = FinalistJob(
+        number=1, digest=network.digest, architecture=network.to_dict(), recipe=recipe().to_dict(), metric="accuracy"
+    )
+    for given in (None, 1, 10_000):
+        with pytest.raises(NasError, match="noted"):
+            worker.train_finalist(
+                job,
+                FinalistSetup(facts={}, arrays={}),
+                Path("."),
+                lambda _: None,
+                threads=1,
+                step_s=given,
+                after_save=None,
+            )
+    assert limits == [(600.0, 600.0), (60.0, 600.0), (10_000, 10_000)]
 
 
 # -- temporary folders, quiet ---------------------------------------------------------------------------------
 
 
 def test_a_folder_left_by_a_killed_process_goes_with_the_next_of_its_kind(tmp_path: Path) -> None:
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    left, living, other = (tmp_path / f"nas-ray-{pid}-x" for pid in (gone.pid, os.getpid(), "none"))
-    for folder in (left, living, other):
-        (folder / "inside").mkdir(parents=True)
+    code = (
+        "import sys, time\nfrom nas.executors.temp_folders import scratch\n"
+        "with scratch('ray', sys.argv[1]) as folder:\n"
+        "    (folder / 'inside').mkdir(); print(folder, flush=True); time.sleep(600)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(nas.__file__).parents[1])}
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        left = Path(process.stdout.readline().strip())
+        with scratch("ray", str(tmp_path)) as folder:
+            assert folder.is_dir()
+            assert (left / "inside").is_dir(), "its process lives"
+        process.kill()
+    with scratch("tune", str(tmp_path)):
+        assert left.exists()
     with scratch("ray", str(tmp_path)) as folder:
         assert folder.is_dir()
         assert not left.exists()
-        assert living.exists()
-        assert other.exists()
-    assert not folder.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_in_use_whatever_the_number_of_its_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unseen(process: int, signal: int) -> None:
+        raise ProcessLookupError  # as for a process of another container
+
+    with scratch("ray", str(tmp_path)) as first:
+        monkeypatch.setattr(os, "kill", unseen)
+        with scratch("ray", str(tmp_path)):
+            assert first.is_dir()
+
+
+def test_folders_of_others_and_links_are_left_alone(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    (precious / ".in-use").parent.mkdir()
+    (precious / ".in-use").touch()
+    (tmp_path / "nas-ray-link").symlink_to(precious)
+    (tmp_path / "nas-ray-none").mkdir()
+    (tmp_path / "nas-ray-mine-and-yours").mkdir()
+    (tmp_path / "nas-ray-planted").mkdir()
+    (tmp_path / "nas-ray-planted" / ".in-use").symlink_to(precious / ".in-use")
+    before = sorted(tmp_path.iterdir())
+    with scratch("ray", str(tmp_path)):
+        pass
+    assert sorted(tmp_path.iterdir()) == before
+    assert (precious / ".in-use").exists()
 
 
 def test_only_the_named_threads_are_silenced(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,8 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
 from safetensors.torch import load_file
 
+from nas.export import files_of
 from nas.run import RunRecord, read_run
 from nas.run.events import (
     Event,
@@ -115,7 +117,9 @@ def recorded(run: RunRecord, kind: type[Event]) -> list[Any]:
     """Events of a kind (or trials) without what depends on the time."""
     if kind is TrialScored:
         return [replace(trial, seconds=0.0) for trial in run.trials()]
-    return timeless(run.events(kind))
+    events = timeless(run.events(kind))
+    # The weights file holds the command, and with it the run's folder.
+    return [structs.replace(event, sha256={}) for event in events] if kind is WinnerExported else events
 
 
 def weights(run: Path) -> dict[str, Any]:
@@ -135,6 +139,8 @@ def assert_same_end(run: Path, whole: Path) -> None:
     assert ours.keys() == others.keys()
     for name, tensors in ours.items():
         assert all(tensor.equal(others[name][key]) for key, tensor in tensors.items()), name
+    for event in mine.events(WinnerExported):
+        assert event.sha256 == files_of(run / event.path)
     assert not [path for path in run.rglob(".*") if path.name != ".lock"], "what killed writes left is cleared away"
 
 

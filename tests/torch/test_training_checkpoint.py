@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from nas.errors import RunError
@@ -147,8 +147,33 @@ def test_a_write_that_fails_leaves_the_earlier_checkpoint(tmp_path: Path, monkey
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(checkpoint, "_write", full)
+    monkeypatch.setattr(checkpoint, "write_sealed", full)
     with pytest.raises(RunError, match="no space left on device. Free some space, then go on with --resume"):
         save_checkpoint(path, network(), None, {"step": 2})
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("where", [0, 20, 200, 500, -500, -1])
+def test_a_changed_byte_anywhere_is_noticed(tmp_path: Path, where: int) -> None:
+    built, optimizer = trained()
+    for step in (1, 2):
+        save_checkpoint(tmp_path / f"step-{step:08d}.safetensors", built, optimizer, {"step": step})
+    last = tmp_path / "step-00000002.safetensors"
+    damaged = bytearray(last.read_bytes())
+    damaged[where] ^= 1
+    last.write_bytes(damaged)
+    with pytest.raises(RunError, match="is not a checkpoint"):
+        load_checkpoint(last, network())
+    assert newest(tmp_path) == tmp_path / "step-00000001.safetensors"
+
+
+def test_a_checkpoint_of_an_earlier_version_has_no_digest_and_is_read(tmp_path: Path) -> None:
+    built = network()
+    state = {f"model/{name}": value.contiguous() for name, value in built.state_dict().items()}
+    save_file(state, tmp_path / "a.safetensors", metadata={"facts": '{"step": 3}', "steps": "{}"})
+    other = network(4)
+    assert load_checkpoint(tmp_path / "a.safetensors", other) == {"step": 3}
+    save_file(state, tmp_path / "a.safetensors", metadata={"facts": '{"step": 3}', "steps": "{}", "sha255": ""})
+    with pytest.raises(RunError, match="is not a checkpoint"):
+        read_facts(tmp_path / "a.safetensors")

@@ -6,7 +6,6 @@ go on from their own checkpoints, in a new `Tuner`. What Tune itself stores is n
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -124,9 +123,9 @@ def _train_one(
     if ray.get_runtime_context().get_node_id() == home:
         train(folder=folder / job.digest, after_save=None)
         return
-    with tempfile.TemporaryDirectory(prefix="nas-finalist-") as local:
+    with scratch("finalist") as local:
         mirror = Mirror(
-            Path(local),
+            local,
             fetch=lambda: ray.get(keeper.fetch.remote(job.digest)),
             store=lambda name, content: ray.get(keeper.store.remote(job.digest, name, content)),
             keep=lambda names: ray.get(keeper.keep.remote(job.digest, names)),

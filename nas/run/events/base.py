@@ -11,6 +11,7 @@ from msgspec import Meta, Struct, field
 Count: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Number: TypeAlias = Annotated[float, Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
 Time: TypeAlias = Annotated[datetime, Meta(tz=True)]
+WinnerPath: TypeAlias = Annotated[str, Meta(pattern="^winners/[0-9]{1,9}$", description="a folder of winners/")]
 Plain: TypeAlias = dict[str, Any]
 
 

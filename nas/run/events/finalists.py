@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nas.run.events.base import Count, Event, Number, Plain
+from nas.run.events.base import Count, Event, Number, Plain, WinnerPath
 
 
 class FinalistEpoch(Event, frozen=True, kw_only=True, tag="finalist_epoch"):
@@ -31,6 +31,7 @@ class FinalistTrained(Event, frozen=True, kw_only=True, tag="finalist"):
         resolution: Training resolution.
         chosen_by: What made it a finalist: "score", the name of a count, or "random".
         learning_rate: Peak learning rate; None where an earlier version trained it.
+        weights_sha256: `nas.training.weights_digest` of its weights; "" where an earlier version trained it.
     """
 
     digest: str
@@ -46,6 +47,7 @@ class FinalistTrained(Event, frozen=True, kw_only=True, tag="finalist"):
     resolution: Count | None = None
     architecture: Plain = {}
     chosen_by: str = "score"
+    weights_sha256: str = ""
 
 
 class FinalistFailed(Event, frozen=True, kw_only=True, tag="finalist_failed"):
@@ -128,11 +130,12 @@ class WinnerExported(Event, frozen=True, kw_only=True, tag="winner"):
         chosen_by: What made it a finalist.
         latency_s, setting: As it was measured, where a budget bounds a latency.
         peak_memory_bytes: Of one inference, where a budget bounds it.
+        sha256: Of each of its files but the card, by name; empty where an earlier version exported it.
     """
 
     rank: Count
     digest: str
-    path: str
+    path: WinnerPath
     macs: Count
     params: Count
     score: Number | None
@@ -145,3 +148,4 @@ class WinnerExported(Event, frozen=True, kw_only=True, tag="winner"):
     latency_s: Number | None = None
     setting: str = ""
     peak_memory_bytes: Count | None = None
+    sha256: dict[str, str] = {}
