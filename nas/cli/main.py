@@ -35,6 +35,7 @@ COMMANDS = {
     "rank": ("nas.cli.rank", "compare scores with known accuracies and with the baselines"),
     "report": ("nas.cli.report", "rebuild a run's report and plots"),
     "export": ("nas.cli.export", "export a winner of a run"),
+    "config": ("nas.cli.config", "write all options of a search as a YAML file for nas-search --config"),
 }
 # System errors that a user can fix, if none of our own messages covers them.
 _MENDABLE = (

@@ -6,12 +6,13 @@ import argparse
 import re
 import textwrap
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 from nas.errors import OptionError
 from nas.options.declaration import Option, declared, default_text, defaults
-from nas.options.kinds import Choice, Kind, Switch, flag, one_of
-from nas.options.methods import methods_about, methods_with_options
+from nas.options.kinds import Choice, Kind, Switch, first_of, flag, one_of
+from nas.options.methods import method_option_kinds, methods_about, methods_with_options
 from nas.options.searchers import SEARCHERS, SEARCHERS_ABOUT
 from nas.registry import closest
 from nas.version import __version__
@@ -102,20 +103,6 @@ def reader(name: str, kind: Kind) -> Callable[[str], Any]:
     return lambda word: kind.read(name, word)
 
 
-def first_reader(name: str, kinds: Sequence[Kind]) -> Callable[[str], Any]:
-    """Returns a function that reads a word as the first kind that accepts it, or raises the first kind's error."""
-
-    def read(word: str) -> Any:
-        for kind in kinds:
-            try:
-                return kind.read(name, word)
-            except OptionError:
-                continue
-        return kinds[0].read(name, word)
-
-    return read
-
-
 def add_declared(
     parser: argparse.ArgumentParser,
     owner: Any,
@@ -149,10 +136,7 @@ def add_method_options(parser: argparse.ArgumentParser, names: Container[str] | 
         owner: {name: each for name, each in declared(owner).items() if names is None or name in names}
         for owner in owners
     }
-    kinds: dict[str, list[Kind]] = {}
-    for own in options.values():
-        for name, each in own.items():
-            kinds.setdefault(name, []).append(each.kind)
+    kinds = method_option_kinds()
     added: set[str] = set()
     for owner, own in options.items():
         group = parser.add_argument_group(f"--method {one_of(owners[owner])}")
@@ -198,7 +182,7 @@ def _add(
         flag(name),
         dest=name,
         action="append" if repeated else "store",
-        type=first_reader(name, kinds),
+        type=partial(first_of, name, kinds),
         metavar=each.kind.metavar,
         help=help,
     )

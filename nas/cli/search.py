@@ -18,6 +18,7 @@ from nas.errors import OptionError
 from nas.executors import check_cluster, check_workers
 from nas.formats import CHOSEN_BY, compare_choices
 from nas.options import SearchOptions, flag, method_of
+from nas.options.config_file import read_config
 from nas.options.kinds import Text
 from nas.options.objectives import front_name
 
@@ -34,6 +35,7 @@ each as a folder that does not depend on this package: config, plain torch code,
   nas-search --space coatnet-small --budget 5MFLOPs --data path/to/images
   nas-search --space coatnet --budget 4.2GFLOPs --dry-run
   nas-search --resume runs/coatnet-small-2030-01-31-1
+  nas-search --config nas.yaml --seed 1          # `nas config > nas.yaml` writes one to edit
 
 Only --space and --budget are required; everything else is planned for the machine and the data.
 FLOPs are multiply-adds, as in papers of the field. All options: docs/options.md."""
@@ -45,6 +47,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds all options of a search, as declared by `nas.options.SearchOptions` and the methods."""
     add_declared(parser, SearchOptions, [name for names in SearchOptions.typed().values() for name in names])
     add_method_options(parser)
+    parser.add_argument(
+        "--config",
+        type=reader("config", Text()),
+        metavar="FILE",
+        help="YAML file with any of these options; the command line wins (`nas config` writes one)",
+    )
     what = parser.add_argument_group("instead of a search")
     what.add_argument("--resume", type=reader("resume", Text()), metavar="DIR", help="continue the stopped run in DIR")
     what.add_argument("--dry-run", action="store_true", help="show size and costs of the space, and what fits")
@@ -59,6 +67,9 @@ def run(args: argparse.Namespace, console: Console) -> None:
         workers = {name: given.pop(name) for name in ("workers", "ray", "job_timeout") if name in given}
         _resume(Path(resumed), workers, [*given, *(["dry_run"] if dry else [])], console)
         return
+    config = given.pop("config", None)
+    if config is not None:
+        given = {**read_config(Path(config)), **given}
     source = method_of(given)[1].data_run
     if source is not None and "data" not in given:
         from nas.run import data_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -247,6 +247,20 @@ def check_device(value: object) -> None:
     """Raises `OptionError` unless `value` is a device name."""
     if not isinstance(value, str) or not (value in DEVICES or re.fullmatch(r"cuda:[0-9]{1,3}", value)):
         raise OptionError(unknown("value of --device", value, (*DEVICES, "cuda:0")))
+
+
+def first_of(name: str, kinds: Sequence[Kind], word: str) -> Any:
+    """Returns a word as the first kind that accepts it reads it.
+
+    Raises:
+        OptionError: The first kind's, if none accepts it.
+    """
+    for kind in kinds:
+        try:
+            return kind.read(name, word)
+        except OptionError:
+            continue
+    return kinds[0].read(name, word)
 
 
 def one_of(known: Iterable[str]) -> str:

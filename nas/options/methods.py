@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from nas.errors import OptionError
 from nas.options.declaration import check_values, declared
-from nas.options.kinds import flag, one_of
+from nas.options.kinds import Kind, flag, one_of
 from nas.registry import PlugIns, loaded
 
 if TYPE_CHECKING:
@@ -148,6 +148,15 @@ def methods_with_options() -> dict[type[MethodOptions], list[str]]:
         if declared(kind):
             found.setdefault(kind, []).append(name)
     return found
+
+
+def method_option_kinds() -> dict[str, list[Kind]]:
+    """Returns all method options by name, with the kinds that their methods declare: a value is one of the first."""
+    kinds: dict[str, list[Kind]] = {}
+    for owner in methods_with_options():
+        for name, each in declared(owner).items():
+            kinds.setdefault(name, []).append(each.kind)
+    return kinds
 
 
 def option_owners() -> dict[str, list[str]]:

@@ -18,6 +18,10 @@ All options of `nas-search` (the same as `nas search`). Only `--space` and `--bu
 "planned" below means that the value depends on the machine and the data. In Python the same
 names are arguments of `nas.SearchOptions.of`, with `_` for `-`; budgets are the list `budgets`.
 
+`nas config > nas.yaml` writes all of them into a file, with defaults and comments, and
+`nas-search --config nas.yaml` reads it: its keys are the flags without their dashes
+(`batch-size: 64`), and the command line wins over it.
+
 `python -m nas.options.page` writes this page from the declarations in `nas/options`
 and in the `options.py` of each method in `nas/methods`. To change a text, change the
 declaration."""

@@ -50,6 +50,7 @@ class SearchOptions:
         "digits",
         kind=Text("D"),
         help="images: digits, a folder of class folders, an .npz file, a folder of IDX files, or hf:NAME",
+        default_help="digits, or the images of the run whose --supernet is reused",
         group=_TRAINING,
     )
     min_share: float = option(

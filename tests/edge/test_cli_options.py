@@ -61,6 +61,8 @@ COMPLAINTS = [
     ("search --resume nowhere --space coatnet", "leave out --space"),
     ("search --resume nowhere --budget 4GFLOPs", "leave out --budget"),
     ("search --resume nowhere --dry-run", "leave out --dry-run"),
+    ("search --resume nowhere --config nas.yaml", "leave out --config"),
+    ("search --config nowhere.yaml", "Cannot read 'nowhere.yaml'"),
     ("search --tri 3", "Unknown option '--tri'"),
     ("train", "CONFIG"),
     ("train coatnet_9", "did you mean 'coatnet_"),
