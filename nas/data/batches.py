@@ -9,6 +9,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from nas.data.augmentation import ImageAugmentation
 from nas.data.dataset import DataInfo, Split
 from nas.errors import OptionError
 from nas.registry import unknown
@@ -42,6 +43,8 @@ class _Draws:
     down: Tensor | None = None
     right: Tensor | None = None
     mirrored: Tensor | None = None
+    seeds: Tensor | None = None
+    """One per batch, of what `ImageAugmentation` does to it."""
 
 
 class Batches:
@@ -50,7 +53,7 @@ class Batches:
     Images are (B, C, R, R), channels last, of `dtype`, normalized by `mean` and `std`; labels are int64 (B,). With an
     augmentation, each image is shifted by up to an eighth of its size in both directions (He et al. 2016,
     arXiv:1512.03385, but with reflect padding instead of black) and, with "crop-flip", flipped horizontally half of
-    the time.
+    the time. `varied` comes on top; its random resized crop takes the place of the shift.
 
     Each epoch takes one number from `generator` and seeds everything else with it. Equal states thus give equal bits,
     even if the previous epoch was not read to its end, and `epoch(first_batch=k)` resumes an epoch.
@@ -72,6 +75,7 @@ class Batches:
         mean: Sequence[float],
         std: Sequence[float],
         augment: Augment = "none",
+        varied: ImageAugmentation | None = None,
         generator: torch.Generator | None = None,
         shuffle: bool = False,
         drop_last: bool = False,
@@ -83,7 +87,9 @@ class Batches:
             raise OptionError(f"A batch needs at least 1 image, not {batch_size}: raise --batch-size.")
         if augment not in get_args(Augment):
             raise OptionError(unknown("augmentation", augment, get_args(Augment)))
-        assert generator is not None or not (shuffle or augment != "none"), "shuffling and augmenting need a generator"
+        self._varied = varied if varied is not None and varied.active else None
+        varies = augment != "none" or self._varied is not None
+        assert generator is not None or not (shuffle or varies), "shuffling and augmenting need a generator"
         count, channels, size, width = split.images.shape
         assert size == width, split.images.shape
         assert len(mean) == len(std) == channels, (channels, mean, std)
@@ -124,12 +130,14 @@ class Batches:
         seed = int(torch.randint(2**62, (), generator=self._generator))
         generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(count, generator=generator) if self.shuffle else torch.arange(count)
-        if self.augment == "none":
-            return _Draws(order=order)
-        reach = max(self._size // 8, 1)
-        down, right = torch.randint(-reach, reach + 1, (2, count), generator=generator)
-        mirrored = torch.rand(count, generator=generator) < 0.5 if self.augment == "crop-flip" else None
-        return _Draws(order=order, down=down, right=right, mirrored=mirrored)
+        down = right = mirrored = seeds = None
+        if self.augment != "none":
+            reach = 0 if self._varied is not None and self._varied.resized_crop else max(self._size // 8, 1)
+            down, right = torch.randint(-reach, reach + 1, (2, count), generator=generator)
+            mirrored = torch.rand(count, generator=generator) < 0.5 if self.augment == "crop-flip" else None
+        if self._varied is not None:
+            seeds = torch.randint(2**62, (len(self),), generator=generator)
+        return _Draws(order=order, down=down, right=right, mirrored=mirrored, seeds=seeds)
 
     def _batch(self, draws: _Draws, k: int) -> tuple[Tensor, Tensor]:
         here = slice(k * self.batch_size, (k + 1) * self.batch_size)
@@ -143,7 +151,14 @@ class Batches:
             mirrored = None if draws.mirrored is None else draws.mirrored[here].to(home)
             pixels = self._moved(chosen, draws.down[here].to(home), draws.right[here].to(home), mirrored)
         images = pixels.view(len(chosen), size, size, -1).permute(0, 3, 1, 2).to(self.device)
-        images = torch.addcmul(self._shift, images.float(), self._scale)
+        images = images.float()
+        if self._varied is None or draws.seeds is None:
+            images = torch.addcmul(self._shift, images, self._scale)
+        else:
+            chance = torch.Generator().manual_seed(int(draws.seeds[k]))
+            images = self._varied.changed(images.div_(255), chance).mul_(255)
+            images = torch.addcmul(self._shift, images, self._scale)
+            images = self._varied.erased(images, chance)
         return images.to(self.dtype, memory_format=torch.channels_last), labels
 
     def _moved(self, chosen: Tensor, down: Tensor, right: Tensor, mirrored: Tensor | None) -> Tensor:

@@ -117,7 +117,8 @@ class _Record:
     def epoch(self, digest: str, row: dict[str, Any]) -> None:
         if (digest, row["epoch"]) not in self._known:
             self._known.add((digest, row["epoch"]))
-            self._run.append(FinalistEpoch(digest=digest, **row))
+            recorded = {name: value for name, value in row.items() if name in FinalistEpoch.__struct_fields__}
+            self._run.append(FinalistEpoch(digest=digest, **recorded))
 
     def seconds(self, digest: str) -> float:
         """Returns the duration of a training, on whichever process it ran."""

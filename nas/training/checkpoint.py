@@ -22,14 +22,21 @@ _DTYPES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", t
 
 
 def save_checkpoint(
-    path: Path, module: nn.Module, optimizer: torch.optim.Optimizer | None, facts: dict[str, Any]
+    path: Path,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer | None,
+    facts: dict[str, Any],
+    *,
+    average: nn.Module | None = None,
 ) -> None:
-    """Writes a module's state, the optimizer's moments and plain JSON `facts` to one file.
+    """Writes a module's state, the optimizer's moments, an average of the state and plain JSON `facts` to one file.
 
     Raises:
         RunError: If the folder cannot be written to or the disk is full; an earlier file stays.
     """
     tensors = {f"model/{name}": value for name, value in module.state_dict().items()}
+    if average is not None:
+        tensors |= {f"average/{name}": value for name, value in average.state_dict().items()}
     steps: dict[str, float] = {}
     if optimizer is not None:
         for name, parameter in module.named_parameters():
@@ -70,8 +77,17 @@ def read_facts(path: Path) -> dict[str, Any]:
         raise RunError(f"{path} is not a checkpoint: {str(fault)[:120]}. Delete it to train again.") from None
 
 
-def load_checkpoint(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> dict[str, Any]:
+def load_checkpoint(
+    path: Path,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer | None = None,
+    *,
+    average: nn.Module | None = None,
+) -> dict[str, Any]:
     """Copies a checkpoint into a module (and an optimizer over its parameters) in place; returns its facts.
+
+    Args:
+        average: Receives the average of the state, where the file has one: that of an ended training has none.
 
     Raises:
         RunError: If the file is not a checkpoint, or belongs to another network.
@@ -83,8 +99,11 @@ def load_checkpoint(path: Path, module: nn.Module, optimizer: torch.optim.Optimi
         _check_same(path, state, {key: list(file.get_slice(key).get_shape()) for key in file.keys()})  # noqa: SIM118
         for name, value in state.items():
             value.copy_(file.get_tensor(f"model/{name}"))
+        stored_names = {*file.keys()}
+        for name, value in average.state_dict().items() if average is not None else ():
+            if f"average/{name}" in stored_names:
+                value.copy_(file.get_tensor(f"average/{name}"))
         if optimizer is not None:
-            stored_names = {*file.keys()}
             for name, parameter in module.named_parameters():
                 if name in steps:
                     # Fused AdamW keeps its step count beside the weights.

@@ -73,14 +73,29 @@ def evaluate(
         metric: "accuracy" over all images, "balanced-accuracy", the mean over classes of each one's share, or
             "negative-loss", the mean logarithm of the right class's probability, at most 0.
     """
+    return evaluate_metrics(network, split, data, recipe, (metric,), batch_size=batch_size)[metric]
+
+
+def evaluate_metrics(
+    network: nn.Module,
+    split: Split,
+    data: Dataset,
+    recipe: Recipe,
+    metrics: Sequence[str],
+    *,
+    batch_size: int = 256,
+) -> dict[str, float]:
+    """Returns several metrics of `evaluate` by name, of one pass over a split."""
     was_training = network.training
     network.eval()
-    tally = Tally(data.info.num_classes, metric)
+    tallies = {metric: Tally(data.info.num_classes, metric) for metric in metrics}
     with torch.inference_mode(), recipe.autocast():
         for x, labels in scoring_batches(split, data, recipe, batch_size=batch_size):
-            tally.add(network(x), labels)
+            logits = network(x)
+            for tally in tallies.values():
+                tally.add(logits, labels)
     network.train(was_training)
-    return tally.value()
+    return {metric: tally.value() for metric, tally in tallies.items()}
 
 
 class Tally:

@@ -25,6 +25,7 @@ from nas.run import link_or_copy
 from nas.run.signals import seconds_left, uninterrupted
 from nas.training.checkpoint import BEST, load_checkpoint, newest_readable, prune, read_facts, save_checkpoint
 from nas.training.recipe import Recipe, make_optimizer
+from nas.training.weight_average import WeightAverage
 
 Step = Callable[[torch.Tensor, torch.Tensor, int], float]
 REDONE_S, REDONE_SHARE = 60.0, 0.02
@@ -45,6 +46,7 @@ class TrainingLoop:
 
     Attributes:
         facts: Plain JSON of whoever uses the loop; kept in the checkpoints.
+        ended: Whether nothing is left to train. `module` then has the weights that are kept.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class TrainingLoop:
             mean=data.mean,
             std=data.std,
             augment=recipe.augment,
+            varied=recipe.augmentation,
             generator=self._generator,
             shuffle=True,
             drop_last=True,
@@ -83,7 +86,11 @@ class TrainingLoop:
         # Sum and number of this epoch's losses, and the number of epochs that `on_epoch` received.
         self._loss: tuple[float, int] = (0.0, 0)
         self._told = 0
-        self._ended = False
+        self._stopped = False
+        self.ended = False
+        self._average = WeightAverage(module, recipe.ema) if recipe.ema else None
+        # The best value so far, with its weights, where there is no folder for them.
+        self._best: tuple[float, dict[str, torch.Tensor]] | None = None
         self._clock = _Clock()
 
     def resume(self, progress: Progress | None = None) -> bool:
@@ -105,12 +112,13 @@ class TrainingLoop:
             (progress or Silent()).note(f"{names} in {self.folder} cannot be read: {onward}")
         if path is None:
             return False
-        stored = load_checkpoint(path, self.module, self.optimizer)
+        stored = load_checkpoint(path, self.module, self.optimizer, average=self._averaged)
         if Recipe.from_dict(stored["recipe"]) != self.recipe:
             raise RunError(f"{path} was trained by another recipe. Delete it, or resume with the same options.")
         self._check_images(path, stored)
         self.done, self.facts = stored["step"], stored["facts"]
-        self._loss, self._told, self._ended = tuple(stored["loss"]), stored["told"], stored["ended"]
+        self._loss, self._told, self.ended = tuple(stored["loss"]), stored["told"], stored["ended"]
+        self._stopped = stored.get("stopped", False)  # earlier versions did not store it
         self._clock.earlier, self._clock.saved_step = stored["seconds"], self.done
         return True
 
@@ -146,18 +154,20 @@ class TrainingLoop:
         """
         self._clock.start()
         try:
-            while not self._ended:
+            while not self.ended:
                 epoch = self.done // self.steps_per_epoch
                 if epoch > self._told and self.done % self.steps_per_epoch == 0:
                     self._end_epoch(epoch, on_epoch)
+                if self._stopped:
+                    self._end()
+                    break
                 if until is not None and self._told >= until and self.done < self.steps:
                     self._pause()
                     break
                 if self.done < self.steps:
                     self._train_epoch(progress)
                 elif self._told >= self.recipe.epochs:
-                    self._ended = True
-                    self.save()
+                    self._end()
         except KeyboardInterrupt:
             self._save_in_haste()
             raise
@@ -168,16 +178,64 @@ class TrainingLoop:
             self.save()
             prune(self.folder, 1)
 
+    def _end(self) -> None:
+        """Leaves the module with the weights that are kept: the average's where there is one."""
+        if self._average is not None:
+            self.module.load_state_dict(self._average.module.state_dict())
+        self.ended = True
+        self.save()
+
+    def stop(self) -> None:
+        """Ends the training after the epoch that `run` tells of."""
+        self._stopped = True
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network to evaluate now: the average of the weights, or the module itself."""
+        return self.module if self._average is None or self.ended else self._average.module
+
+    @property
+    def _averaged(self) -> nn.Module | None:
+        return None if self._average is None else self._average.module
+
+    @property
+    def last_learning_rate(self) -> float:
+        """The learning rate of the last step, before the factors of layers."""
+        return self.recipe.learning_rate_at(max(0, self.done - 1), self.steps)
+
+    def epochs_without_gain(self, epoch: int, value: float) -> int:
+        """Returns the epochs since the highest of the values that it was called with, after each epoch."""
+        best = self.facts.get("best")
+        if best is None or value > best[1]:
+            best = self.facts["best"] = [epoch, value]
+        return epoch - best[0]
+
+    def restore_best(self) -> None:
+        """Gives the module the weights that `keep_best` kept.
+
+        Raises:
+            RunError: If their file is gone or damaged.
+        """
+        if self.folder is not None:
+            load_checkpoint(self.folder / BEST, self.module)
+        elif self._best is not None:
+            self.module.load_state_dict(self._best[1])
+
     def keep_best(self, value: float) -> None:
-        """Keeps the weights as they are now as `best.safetensors` if `value` is higher than that of those kept."""
+        """Keeps the weights as they are now if `value` is higher than that of those kept: as `best.safetensors`, or
+        without a folder where the recipe needs them in memory.
+        """
         if self.folder is None:
+            if self.recipe.checkpoint == "best" and (self._best is None or value > self._best[0]):
+                state = self.evaluated.state_dict()
+                self._best = value, {name: tensor.clone() for name, tensor in state.items()}
             return
         path = self.folder / BEST
         before = _fact(path, "value")
         if before is None or value > before:
             facts = {"step": self.done, "value": value, "recipe": self.recipe.to_dict()}
             with uninterrupted():
-                save_checkpoint(path, self.module, None, facts)
+                save_checkpoint(path, self.evaluated, None, facts)
 
     def save(self) -> None:
         """Writes a checkpoint, then deletes those before the last two; at the end, all but the trained weights."""
@@ -192,16 +250,18 @@ class TrainingLoop:
             "images": self._images,
             "loss": self._loss,
             "told": self._told,
-            "ended": self._ended,
+            "ended": self.ended,
+            "stopped": self._stopped,
             "facts": self.facts,
         }
         path = self.folder / f"step-{self.done:08d}.safetensors"
         with uninterrupted():
             # Nothing will go on from the optimizer's moments, which are twice the size of the weights.
-            save_checkpoint(path, self.module, None if self._ended else self.optimizer, facts)
-            prune(self.folder, 1 if self._ended else _KEPT)
+            optimizer, average = (None, None) if self.ended else (self.optimizer, self._averaged)
+            save_checkpoint(path, self.module, optimizer, facts, average=average)
+            prune(self.folder, 1 if self.ended else _KEPT)
             self._clock.saved(self.done, began)
-        if self._ended and _fact(self.folder / BEST, "step") == self.done:
+        if self.ended and _fact(self.folder / BEST, "step") == self.done:
             link_or_copy(path, self.folder / BEST)
         if self._after_save is not None:
             self._after_save()
@@ -232,7 +292,7 @@ class TrainingLoop:
         on_epoch(epoch, self._loss[0] / max(1, self._loss[1]), self.seconds)
         self._clock.telling_s = time.monotonic() - began
         self._told = epoch
-        if self.done < self.steps and self._clock.due(self._clock.step_s):
+        if self.done < self.steps and not self._stopped and self._clock.due(self._clock.step_s):
             self.save()
 
     def _one(self, images: torch.Tensor, labels: torch.Tensor) -> None:
@@ -240,7 +300,7 @@ class TrainingLoop:
         self._clock.whole = False
         rate = self.recipe.learning_rate_at(self.done, self.steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("lr_scale", 1.0)
         loss = self._step(images, labels, self.done)
         if not math.isfinite(loss):
             raise TrainingError(
@@ -250,6 +310,8 @@ class TrainingLoop:
         self.optimizer.step()
         if self._after_step is not None:
             self._after_step()
+        if self._average is not None:
+            self._average.update(self.done)
         self.done += 1
         self._loss = (self._loss[0] + loss, self._loss[1] + 1)
         self._clock.whole = True

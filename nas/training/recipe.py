@@ -6,14 +6,17 @@ import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
-from nas.data import Augment
+from nas.data import Augment, ImageAugmentation
 from nas.errors import RunError
-from nas.networks.weight_decay import decay_groups
+from nas.training.layer_decay import layer_groups
+
+Checkpoint = Literal["last", "best"]
+ClassWeights = Literal["none", "balanced"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +33,21 @@ class Recipe:
         distill_weight: Share of the teacher's soft labels in the loss, the rest being the labels'; without a teacher
             there are only labels.
         temperature: By which both networks' logits are divided before they are compared.
+        layer_decay: Factor of the learning rate from each layer to the one before it (Clark et al. 2020,
+            arXiv:2003.10555; Bao et al. 2022, arXiv:2106.08254); 1 is one rate for all.
+        ema: Decay per step of an exponential moving average of weights and buffers, which is what is evaluated and
+            kept; less in the first steps. 0 is none.
+        checkpoint: Whether the weights of the last epoch are kept or those of the best by search-validation.
+        patience: Epochs without a better search-validation metric after which the training ends; 0 is never.
+        class_weights: "balanced" weights the loss of a class by the inverse of its share of the training images.
+        accumulation: Parts that a batch is computed in, one after another, which take less memory; BatchNorm sees
+            one part at a time.
+        drop_path: Rate of stochastic depth in the last layer's residual branches, rising linearly from none (Huang et
+            al. 2016, arXiv:1603.09382).
+        mixup, cutmix: Parameter alpha of the Beta distribution of what two images have of a mixture (Zhang et al. 2018,
+            arXiv:1710.09412) or of each other's area (Yun et al. 2019, arXiv:1905.04899); 0 is none. With both, each
+            batch has one of them.
+        resized_crop, randaugment, erasing: As in `nas.data.ImageAugmentation`.
     """
 
     epochs: int
@@ -46,6 +64,18 @@ class Recipe:
     seed: int = 0
     distill_weight: float = 0.5
     temperature: float = 2.0
+    layer_decay: float = 1.0
+    ema: float = 0.0
+    checkpoint: Checkpoint = "last"
+    patience: int = 0
+    class_weights: ClassWeights = "none"
+    accumulation: int = 1
+    drop_path: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    resized_crop: float = 0.0
+    randaugment: float = 0.0
+    erasing: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -63,6 +93,16 @@ class Recipe:
                 f"A recipe has {others[0]!r}, which this version does not know: use the version that wrote it."
             )
         return cls(**plain)
+
+    @property
+    def validates(self) -> bool:
+        """Whether a training has to be validated after each epoch."""
+        return self.checkpoint == "best" or self.patience > 0
+
+    @property
+    def augmentation(self) -> ImageAugmentation:
+        """What is done to images beside the shift and flip of `augment`."""
+        return ImageAugmentation(resized_crop=self.resized_crop, randaugment=self.randaugment, erasing=self.erasing)
 
     def learning_rate_at(self, step: int, steps: int) -> float:
         """The learning rate of one step of `steps`: linear up, then half a cosine down to zero."""
@@ -91,10 +131,16 @@ def learning_rate_for(params: int, batch_size: int, *, base: float = ALONE) -> f
 
 
 def make_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW over a module's trainable parameters, without decay on those that it leaves alone."""
-    decaying, spared = decay_groups(module)
+    """AdamW over a module's trainable parameters, without decay on those that it leaves alone.
+
+    With `layer_decay`, a group of parameters has an `lr_scale`, by which the loop multiplies its learning rate.
+    """
+    groups: list[dict[str, Any]] = []
+    for scale, decaying, spared in layer_groups(module, recipe.layer_decay):
+        groups.append({"params": decaying, "weight_decay": recipe.weight_decay, "lr_scale": scale})
+        groups.append({"params": spared, "weight_decay": 0.0, "lr_scale": scale})
     return torch.optim.AdamW(
-        [{"params": decaying, "weight_decay": recipe.weight_decay}, {"params": spared, "weight_decay": 0.0}],
+        [group for group in groups if group["params"]],
         lr=recipe.learning_rate,
         betas=(0.9, recipe.beta2),
         fused=True,

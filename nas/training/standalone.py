@@ -13,13 +13,15 @@ from torch import nn
 
 from nas.architecture import Architecture
 from nas.data import Dataset
-from nas.errors import RunError
+from nas.errors import OptionError, RunError
 from nas.networks.network import Network, build
 from nas.progress import Progress
-from nas.training.evaluation import evaluate, recalibrate
+from nas.training.evaluation import evaluate_metrics, recalibrate
 from nas.training.loop import Step, TrainingLoop
+from nas.training.mixing import mixed
 from nas.training.recipe import Recipe
 from nas.training.soft_labels import SoftLabels
+from nas.training.stochastic_depth import StochasticDepth
 
 RECALIBRATION_IMAGES = 4096
 """That BatchNorm statistics are recalibrated on, once a training is over."""
@@ -52,10 +54,10 @@ def train_network(
     BatchNorm statistics are recalibrated at the end, since a short training leaves their running averages behind.
 
     Args:
-        on_epoch: Receives {epoch, epochs, loss, validation_accuracy, seconds}; it may be called again for an epoch
-            that it received before the training was stopped.
-        validate: Whether epochs come with the metric on search-validation (else None). That is measured on a
-            copy, so the trained weights are the same either way.
+        on_epoch: Receives {epoch, epochs, loss, learning_rate, validation_accuracy, validation_loss, seconds}; it may
+            be called again for an epoch that it received before the training was stopped.
+        validate: Whether epochs come with metric and loss on search-validation (else None), as they do where the
+            recipe needs them. They are measured on a copy, so the trained weights are the same either way.
         until: The epoch to stop after, for now: `folder` then holds a checkpoint from which the same training goes on
             as if it had not stopped. None is the recipe's last.
         after_save: Called once a checkpoint is in the folder.
@@ -67,11 +69,21 @@ def train_network(
 
     Raises:
         TrainingError: If the loss stops being a finite number.
+        OptionError: If the recipe's parts of a batch are too small.
         RunError: If the teacher has other classes, or is not that of the checkpoint.
     """
     network.to(recipe.device)
+    _check_parts(data, recipe)
     taught = None if teacher is None else SoftLabels(teacher, data, recipe)
-    step = training_step(network, recipe, teacher=taught)
+    depth = StochasticDepth(network, recipe.drop_path, seed=recipe.seed) if recipe.drop_path else None
+    step = training_step(
+        network,
+        recipe,
+        teacher=taught,
+        classes=data.info.num_classes,
+        class_weights=balanced_weights(data, recipe) if recipe.class_weights == "balanced" else None,
+        depth=depth,
+    )
     loop = TrainingLoop(network, data, recipe, step, folder=folder, after_save=after_save)
     resumed = loop.resume(progress)
     _check_teacher(loop, taught, resumed=resumed)
@@ -79,23 +91,40 @@ def train_network(
     progress.advance(loop.done)
 
     def report(epoch: int, loss: float, seconds: float) -> None:
-        if on_epoch is None:
-            return
-        measured = _validated(deepcopy(network), data, recipe, metric) if validate else None
-        row = {
-            "epoch": epoch,
-            "epochs": recipe.epochs,
-            "loss": loss,
-            "validation_accuracy": measured,
-            "seconds": seconds,
-        }
-        on_epoch(row)
-        if measured is not None:
-            loop.keep_best(measured)
+        row: dict[str, Any] = {"epoch": epoch, "epochs": recipe.epochs, "loss": loss, "seconds": seconds}
+        row |= {"learning_rate": loop.last_learning_rate, "validation_accuracy": None, "validation_loss": None}
+        if validates := recipe.validates or (validate and on_epoch is not None):
+            row |= _validated(deepcopy(loop.evaluated), data, recipe, metric)
+        if on_epoch is not None:
+            on_epoch(row)
+        if validates:
+            loop.keep_best(row["validation_accuracy"])
+            if recipe.patience and loop.epochs_without_gain(epoch, row["validation_accuracy"]) >= recipe.patience:
+                loop.stop()
 
-    loop.run(progress, report, until=until)
+    try:
+        loop.run(progress, report, until=until)
+    finally:
+        if depth is not None:
+            depth.remove()
+    if loop.ended and recipe.checkpoint == "best":
+        loop.restore_best()
     progress.finish()
-    return _validated(network, data, recipe, metric)
+    return _validated(loop.evaluated, data, recipe, metric)["validation_accuracy"]
+
+
+def _check_parts(data: Dataset, recipe: Recipe) -> None:
+    """Checks that each part of a batch has the two images that BatchNorm needs.
+
+    Raises:
+        OptionError: If not.
+    """
+    batch = min(recipe.batch_size, len(data.train))
+    if batch < 2 * recipe.accumulation and recipe.accumulation > 1:
+        raise OptionError(
+            f"accumulation={recipe.accumulation} leaves a part of a batch of {batch} images fewer than 2: give at most "
+            f"{max(1, batch // 2)}."
+        )
 
 
 def _check_teacher(loop: TrainingLoop, teacher: SoftLabels | None, *, resumed: bool) -> None:
@@ -109,28 +138,61 @@ def _check_teacher(loop: TrainingLoop, teacher: SoftLabels | None, *, resumed: b
         loop.facts["teacher"] = now
 
 
-def training_step(network: nn.Module, recipe: Recipe, *, teacher: SoftLabels | None = None) -> Step:
+def balanced_weights(data: Dataset, recipe: Recipe) -> torch.Tensor:
+    """Returns a weight per class, (classes,), inverse to its count in the train split; their mean over images is 1."""
+    counts = torch.bincount(data.train.labels.cpu(), minlength=data.info.num_classes).clamp(min=1)
+    return (len(data.train) / (len(counts) * counts)).float().to(recipe.device)
+
+
+def training_step(
+    network: nn.Module,
+    recipe: Recipe,
+    *,
+    teacher: SoftLabels | None = None,
+    classes: int | None = None,
+    class_weights: torch.Tensor | None = None,
+    depth: StochasticDepth | None = None,
+) -> Step:
     """Returns what computes the gradients of one batch: cross-entropy with the recipe's label smoothing.
 
-    With a teacher, its soft labels have the recipe's `distill_weight` of the loss.
-    """
+    Batches are mixed and computed in parts as the recipe has it. With a teacher, its soft labels have the recipe's
+    `distill_weight` of the loss.
 
-    def step(images: torch.Tensor, labels: torch.Tensor, _: int) -> float:
+    Args:
+        classes: Needed to mix.
+        class_weights: Factors of the classes' losses, (classes,).
+        depth: Drops residual branches.
+    """
+    mixes = bool(recipe.mixup or recipe.cutmix) and classes is not None
+
+    def step(images: torch.Tensor, targets: torch.Tensor, number: int) -> float:
         network.train()
         network.zero_grad(set_to_none=True)
-        with recipe.autocast():
-            logits = network(images)
-        logits = logits.float()
-        loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
-        if teacher is not None:
-            loss = torch.lerp(loss, teacher.loss(logits, images), recipe.distill_weight)
-        loss.backward()
-        return loss.item()
+        if depth is not None:
+            depth.begin(number)
+        if mixes:
+            images, targets = mixed(images, targets, recipe, classes=classes, step=number)
+        total, whole = 0.0, len(images)
+        for x, y in zip(images.chunk(recipe.accumulation), targets.chunk(recipe.accumulation), strict=True):
+            with recipe.autocast():
+                logits = network(x)
+            logits = logits.float()
+            loss = F.cross_entropy(logits, y, weight=class_weights, label_smoothing=recipe.label_smoothing)
+            if teacher is not None:
+                loss = torch.lerp(loss, teacher.loss(logits, x), recipe.distill_weight)
+            loss = loss * (len(x) / whole)
+            loss.backward()
+            total += loss.item()
+        return total
 
     return step
 
 
-def _validated(network: Network, data: Dataset, recipe: Recipe, metric: str) -> float:
-    """The metric on search-validation, once the BatchNorm statistics have caught up with the weights."""
+def _validated(network: Network, data: Dataset, recipe: Recipe, metric: str) -> dict[str, float]:
+    """Returns the metric and the loss on search-validation, once BatchNorm statistics have caught up with the weights.
+
+    The metric is `validation_accuracy`, whatever it is; `validation_loss` is the cross-entropy without smoothing.
+    """
     recalibrate(network, data, recipe, images=RECALIBRATION_IMAGES)
-    return evaluate(network, data.search_validation, data, recipe, metric=metric)
+    found = evaluate_metrics(network, data.search_validation, data, recipe, (metric, "negative-loss"))
+    return {"validation_accuracy": found[metric], "validation_loss": -found["negative-loss"]}

@@ -17,8 +17,8 @@ from torch.utils.checkpoint import checkpoint
 from nas.architecture import Architecture
 from nas.errors import OptionError
 from nas.networks.network import Network
+from nas.networks.residual_branches import residual_branches
 from nas.networks.weight_decay import no_weight_decay
-from nas.ops.combine import NoShortcut, Residual
 from nas.ops.head import Classifier
 from nas.ops.spec import Shape
 from nas.ops.tokens import map_of
@@ -181,12 +181,9 @@ class TimmNetwork(Network):
                 linear.register_forward_pre_hook(Dropped(self.drop_rate))
 
     def _drop_paths(self, rate: float) -> None:
-        layers: list[Any] = [layer for stage in self.stages for layer in stage.layers]  # type: ignore[union-attr]
-        for i, layer in enumerate(layers if rate else ()):
-            own = rate * i / max(1, len(layers) - 1)
-            for branch in layer if own else ():
-                if isinstance(branch, Residual) and not isinstance(branch.shortcut, NoShortcut):
-                    branch.mixer.register_forward_hook(DroppedPath(own))
+        for depth, branch in residual_branches(self.stages):
+            if rate * depth:
+                branch.mixer.register_forward_hook(DroppedPath(rate * depth))
 
 
 class Dropped:
