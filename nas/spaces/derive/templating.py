@@ -15,9 +15,7 @@ MOST_PARTS = 8
 """A width inside a block that is more than so many parts or multiples of the stage's is a number of its own."""
 MOST_CHOICES = 3
 _EXPANSIONS = ("feed_forward", "conv_feed_forward", "gated_feed_forward", "inverted_residual", "mbconv", "wave")
-_KERNELS = (
-    *("depthwise_conv", "mbconv", "inverted_residual", "rep_mixer", "cascade_conv", "reparam_conv", "conv_norm"),
-)
+_KERNELS = ("depthwise_conv", "inverted_residual", "mbconv", "rep_mixer", "cascade_conv", "reparam_conv", "conv_norm")
 _GROUPED = ("conv", "conv_norm")
 
 
