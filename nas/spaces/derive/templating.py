@@ -102,7 +102,7 @@ def leaves(data: dict[str, Any], facts: OpFacts) -> list[Leaf]:
 def _may_vary(block: dict[str, Any], kernel: int | float) -> bool:
     """Whether another kernel gives the same map: not one with a padding of its own, nor one that mixes all channels."""
     dense = block["op"] in ("reparam_conv", "conv_norm") and not block.get("depthwise", False)
-    return kernel >= 3 and kernel % 2 == 1 and block.get("padding") is None and not dense
+    return kernel >= 3 and kernel % 2 == 1 and not isinstance(block.get("padding"), int) and not dense
 
 
 def blanked(data: dict[str, Any], found: list[Leaf]) -> str:
