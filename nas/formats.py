@@ -67,7 +67,13 @@ def listing(values: Iterable[object]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
-CHOSEN_BY = {"score": "score", "params": "most params", "log_channels": "most channels", "random": "at random"}
+CHOSEN_BY = {
+    "score": "score",
+    "params": "most params",
+    "log_channels": "most channels",
+    "random": "at random",
+    "scaled": "parent scaled to the budget",
+}
 """What makes a trial a finalist, for people."""
 
 

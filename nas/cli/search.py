@@ -79,7 +79,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     if not dry:
         check_workers(options)
         check_cluster(options)
-    space = _load_space(options.space)
+    space = _load_space(options)
     if dry:
         _dry_run(space, budgets, options, console, source=_open(options) if "data" in given else None)
         return
@@ -105,7 +105,7 @@ def read_options(given: dict[str, Any], *, needs_budget: bool) -> tuple[SearchOp
     """
     # Wrong options are reported before missing ones, since the user has just typed them.
     budgets = parse_budgets(given.get("budgets", ()))
-    if "space" not in given:
+    if "space" not in given and method_of(given)[1].derives_from is None:
         raise OptionError("--space is missing: give a name such as --space coatnet (`nas spaces` lists them).")
     if needs_budget and not budgets:
         raise OptionError("--budget is missing: give one such as --budget 4.2GFLOPs (or --dry-run to see what fits).")
@@ -114,13 +114,19 @@ def read_options(given: dict[str, Any], *, needs_budget: bool) -> tuple[SearchOp
     return options, budgets
 
 
-def _load_space(source: str) -> SearchSpace:
+def _load_space(options: SearchOptions) -> SearchSpace:
+    parent = options.of_method().derives_from
+    if options.space is None and parent is not None:
+        from nas.methods.supernet.parent import space_of_parts
+
+        return space_of_parts(parent)
+    assert options.space is not None, "checked before"
     from nas.spaces import catalog
 
-    catalog.find(source)  # checks the name before torch is imported
+    catalog.find(options.space)  # checks the name before torch is imported
     from nas.networks.loading import load_space
 
-    return load_space(source)
+    return load_space(options.space)
 
 
 def _resume(folder: Path, workers: dict[str, Any], others: list[str], console: Console) -> None:

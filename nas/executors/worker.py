@@ -8,22 +8,22 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from nas.architecture import Architecture
-from nas.data.sharing import Arrays, pack_data, unpack_data
+from nas.data.sharing import Arrays, pack_data, to_array, to_tensor, unpack_data
 from nas.errors import NasError
 from nas.executors import watchdog
 from nas.executors.code_version import difference
-from nas.jobs.backend import FinalistJob, FinalistWork
+from nas.jobs.backend import Beginnings, FinalistJob, FinalistWork
 from nas.jobs.executor import Job, Scorer, run_job
 from nas.jobs.setup import ScoringSetup
 from nas.progress import Silent
-from nas.training import Recipe, fresh_network, train_network
+from nas.training import Recipe, train_network
 
 STEP_S = 600.0
 """A training that does no step in so long hangs; so does one that takes longer to its first step."""
@@ -60,11 +60,12 @@ class FinalistSetup:
 
     facts: dict[str, Any]
     arrays: Arrays
+    beginnings: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, work: FinalistWork) -> FinalistSetup:
         facts, arrays = pack_data(work.data)
-        return cls(facts=facts, arrays=arrays)
+        return cls(facts=facts, arrays=arrays, beginnings=_packed(work.beginnings))
 
 
 def train_finalist(
@@ -88,7 +89,9 @@ def train_finalist(
     """
     torch.set_num_threads(threads)
     recipe = Recipe.from_dict(job.recipe)
-    network = fresh_network(Architecture.from_dict(job.architecture), seed=recipe.seed)
+    beginnings = _unpacked(setup.beginnings)
+    architecture = Architecture.from_dict(job.architecture)
+    network = beginnings.network(architecture, digest=job.digest, seed=recipe.seed)
     last: dict[str, Any] = {"epoch": recipe.epochs, "epochs": recipe.epochs, "loss": None, "seconds": 0.0}
 
     def on_epoch(row: dict[str, Any]) -> None:
@@ -111,6 +114,7 @@ def train_finalist(
                 on_epoch=on_epoch,
                 validate=True,
                 after_save=after_save,
+                teacher=beginnings.taught_by(),
             )
         except NasError as fault:
             tell({**last, "epoch": 0, "validation_accuracy": 0.0, "failed": str(fault)})
@@ -152,3 +156,28 @@ class Watched(Silent):
             assert self._watchdog.stdin is not None
             with suppress(BrokenPipeError):  # somebody has ended it
                 self._watchdog.stdin.write(f"{self._seconds}\n".encode())
+
+
+def _packed(beginnings: Beginnings) -> dict[str, Any]:
+    """Returns what finalists begin with as plain data and arrays."""
+    given = beginnings.teacher
+    return {
+        "weights": {
+            digest: {name: to_array(value) for name, value in state.items()}
+            for digest, state in beginnings.weights.items()
+        },
+        "teacher": given and (given[0].to_dict(), {name: to_array(value) for name, value in given[1].items()}),
+    }
+
+
+def _unpacked(plain: dict[str, Any]) -> Beginnings:
+    """Re-creates what `_packed` packed; the arrays are copied before anything is trained on."""
+    given = plain.get("teacher")
+    return Beginnings(
+        weights={
+            digest: {name: to_tensor(value) for name, value in state.items()}
+            for digest, state in plain.get("weights", {}).items()
+        },
+        teacher=given
+        and (Architecture.from_dict(given[0]), {name: to_tensor(value) for name, value in given[1].items()}),
+    )

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
+
+from nas.architecture import Architecture
 from nas.data import Dataset
 from nas.jobs.executor import Executor, InProcess, Scorer
 from nas.jobs.setup import ScoringSetup
+from nas.networks.network import Network, build
+from nas.training import fresh_network
 
 _TOGETHER_S = 20.0
 
@@ -40,6 +45,39 @@ class FinalistJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Beginnings:
+    """What finalists begin with; by default they are trained from scratch, without a teacher.
+
+    Attributes:
+        weights: Initial weights by the digest of the architecture that the budget counted.
+        teacher: The architecture, at the training resolution, and the weights of a network that all learn from.
+    """
+
+    weights: Mapping[str, Mapping[str, torch.Tensor]] = field(default_factory=dict)
+    teacher: tuple[Architecture, Mapping[str, torch.Tensor]] | None = None
+
+    def network(self, architecture: Architecture, *, digest: str, seed: int) -> Network:
+        """Returns a finalist as its training begins.
+
+        Args:
+            architecture: At the training resolution.
+            digest: Of the architecture that the budget counted.
+        """
+        network = fresh_network(architecture, seed=seed)
+        if digest in self.weights:
+            network.load_state_dict({**self.weights[digest]})
+        return network
+
+    def taught_by(self) -> Network | None:
+        """Returns the teacher, on the CPU."""
+        if self.teacher is None:
+            return None
+        network = build(self.teacher[0])
+        network.load_state_dict({**self.teacher[1]})
+        return network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FinalistWork:
     """What all finalists of a run share.
 
@@ -47,12 +85,14 @@ class FinalistWork:
         folder: A finalist's checkpoints are in `folder / digest`.
         threads: CPU threads of this machine for all of them together.
         early_stopping: Whether a training that falls behind the others may be stopped.
+        beginnings: Weights and teacher that they begin with.
     """
 
     data: Dataset
     folder: Path
     threads: int
     early_stopping: bool
+    beginnings: Beginnings = field(default_factory=Beginnings)
 
 
 class FinalistRecord(Protocol):

@@ -40,6 +40,11 @@ class MethodOptions:
         return self
 
     @property
+    def derives_from(self) -> str | None:
+        """Returns the network around which the space is derived if no `--space` is given."""
+        return None
+
+    @property
     def data_run(self) -> str | None:
         """Returns the run whose data a search uses if no `--data` is given."""
         return None

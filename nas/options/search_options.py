@@ -37,8 +37,11 @@ class SearchOptions:
     Like the command line, `SearchOptions.of` takes the options of the method together with all others.
     """
 
-    space: str = option(
-        kind=Text("S"), help="search space: a name (`nas spaces` lists them) or a YAML file", group=_WHAT, required=True
+    space: str | None = option(
+        kind=Text("S"),
+        help="search space: a name (`nas spaces` lists them) or a YAML file",
+        default_help="the parts of --parent",
+        group=_WHAT,
     )
     budgets: tuple[str, ...] = option(
         (),
@@ -191,9 +194,9 @@ class SearchOptions:
         for name in given:
             if name not in known:
                 raise OptionError(unknown("option", name, known, most=len(known)))
-        if "space" not in given:
-            raise OptionError("A search needs a space: give a name such as 'coatnet', or a YAML file.")
         method, own = method_of(given)
+        if given.get("space") is None and own.derives_from is None:
+            raise OptionError("A search needs a space: give a name such as 'coatnet', or a YAML file.")
         common = {name: value for name, value in given.items() if name not in owners and name != "method"}
         return cls(**common, method=method, method_options=own)
 
@@ -264,7 +267,7 @@ class SearchOptions:
             instead: Options to replace; the run directory is left out.
         """
         asked = self.replaced(**instead) if instead else self
-        given = {"space": asked.space, **not_default(asked), "data": asked.data}
+        given = {**not_default(asked), "data": asked.data}
         order = [name for name in declared(self) if name in given and name != "out"]
         return [
             "nas-search",

@@ -12,12 +12,12 @@ from typing import Any
 
 from nas.benchmark.rank_statistics import rank_statistics
 from nas.errors import TrainingError
-from nas.jobs.backend import FinalistJob, FinalistWork
+from nas.jobs.backend import Beginnings, FinalistJob, FinalistWork
 from nas.methods.protocol.context import Context
 from nas.networks.network import Network
 from nas.pipeline.portfolio import SCORE, Pick
 from nas.run.events import FinalistEpoch, FinalistFailed, FinalistRetried, FinalistStopped, FinalistTrained
-from nas.training import evaluate, fresh_network, train_network
+from nas.training import evaluate, train_network
 from nas.training.sealed_file import weights_digest
 from nas.trial import Trial
 
@@ -39,17 +39,20 @@ class Finalist:
     network: Network
 
 
-def train_finalists(context: Context, picks: Sequence[Pick]) -> list[Finalist]:
+def train_finalists(context: Context, picks: Sequence[Pick], beginnings: Beginnings | None = None) -> list[Finalist]:
     """Trains every finalist that the run has not recorded as trained, and tests each once.
 
     The backend trains what it can, in parallel; this process continues from the checkpoints that it left. A training
     that fails, or is stopped because it falls behind, is recorded and skipped.
 
+    Args:
+        beginnings: What they begin with; None for training from scratch.
+
     Raises:
         TrainingError: If no finalist could be trained.
     """
     plan, trials = context.plan, [pick.trial for pick in picks]
-    record = _Record(context, picks)
+    record = _Record(context, picks, beginnings or Beginnings())
     recorded = {event.digest for event in context.run.events(FinalistTrained)}
     jobs = [
         FinalistJob(
@@ -67,6 +70,7 @@ def train_finalists(context: Context, picks: Sequence[Pick]) -> list[Finalist]:
         folder=context.finalists_folder,
         threads=plan.threads,
         early_stopping=context.options.early_stopping,
+        beginnings=record.beginnings,
     )
     _drop_others(work.folder, {trial.architecture.digest for trial in trials})
     context.backend.train(jobs, work, record)
@@ -94,7 +98,8 @@ class _Record:
         ended: Digests of those that failed or were stopped.
     """
 
-    def __init__(self, context: Context, picks: Sequence[Pick]) -> None:
+    def __init__(self, context: Context, picks: Sequence[Pick], beginnings: Beginnings) -> None:
+        self.beginnings = beginnings
         self.context, self.picks, self._run = context, picks, context.run
         self.trials = [pick.trial for pick in picks]
         self._numbers = {trial.architecture.digest: trial.number for trial in self.trials}
@@ -154,7 +159,8 @@ def _finish(record: _Record, place: int) -> Finalist | None:
     run, data, plan, progress = context.run, context.data, context.plan, context.progress
     seed, metric, digest = context.options.seed, context.options.metric, trial.architecture.digest
     recipe = context.finalist_recipe(trial.cost.params)
-    network = fresh_network(trial.architecture.at_resolution(plan.train_resolution), seed=seed)
+    trained = trial.architecture.at_resolution(plan.train_resolution)
+    network = record.beginnings.network(trained, digest=digest, seed=seed)
     began = time.monotonic()
     try:
         validation = train_network(
@@ -166,6 +172,7 @@ def _finish(record: _Record, place: int) -> Finalist | None:
             folder=context.finalists_folder / digest,
             metric=metric,
             on_epoch=lambda row: record.epoch(digest, row),
+            teacher=record.beginnings.taught_by(),
         )
     except TrainingError as fault:
         record.failed(digest, str(fault))

@@ -195,7 +195,7 @@ class _Numbers:
         options, seconds, each = workload.options, workload.seconds, planned.trial_seconds
         trials = options.trials or planned.trials or within(round(seconds * SEARCH_SHARE / max(each, 1e-9)), 24, 240)
         searching = planned.setup_seconds + max(1, trials - planned.known) * each / (options.workers or 1)
-        rest = max(0.0, seconds - planned.training_seconds - searching)
+        rest = max(0.0, seconds - sum(planned.before.values()) - planned.training_seconds - searching)
         finalists, epochs = planned.finalists or workload.finalists(rest * workload.rate / workload.images)
         return cls(trials=trials, searching=searching, finalists=min(finalists, trials), finalist_epochs=epochs)
 
@@ -204,6 +204,7 @@ class _Numbers:
         at_once = min(self.finalists, workload.options.workers or 1)
         epochs = self.finalists * (self.finalist_epochs + workload.validating)
         return {
+            **planned.before,
             **({} if phase is None else {phase: planned.training_seconds}),
             "search": self.searching,
             "finalists": epochs * workload.images / workload.rate / at_once,

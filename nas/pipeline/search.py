@@ -40,11 +40,11 @@ from nas.pipeline import disk
 from nas.pipeline.attention_maps import attention_caution
 from nas.pipeline.candidates import search_candidates
 from nas.pipeline.export_winners import Winner, export_winners
-from nas.pipeline.finalists import ranking, train_finalists
+from nas.pipeline.finalists import Finalist, ranking, train_finalists
 from nas.pipeline.latency_check import measured_within
 from nas.pipeline.plan import make_plan, typical_cost
 from nas.pipeline.plan_summary import plan_summary
-from nas.pipeline.portfolio import choose_finalists, portfolio
+from nas.pipeline.portfolio import Pick, choose_finalists, portfolio, rival_picks
 from nas.pipeline.recorded_costs import check_costs
 from nas.progress import Progress, Silent
 from nas.run import Run, check_out, data_of, out_folder
@@ -160,6 +160,7 @@ class SearchPipeline:
     plan: Plan
     sampler: BudgetSampler
     portfolio: dict[str, Architecture]
+    rivals: dict[str, Architecture]
     cautions: list[str]
     device_models: dict[str, str]
     dataset: Dataset
@@ -194,6 +195,7 @@ class SearchPipeline:
             **kept,
             "cautions": self.cautions,
             "portfolio": {name: each.to_dict() for name, each in self.portfolio.items()},
+            **({"rivals": {name: each.to_dict() for name, each in self.rivals.items()}} if self.rivals else {}),
             "method": self.method.facts(),
             "device_models": self.device_models,
             "disk_bytes": needed,
@@ -246,6 +248,7 @@ class SearchPipeline:
         self.portfolio = portfolio(
             self.sampler, plan.finalists, count=method.count(plan), trials=plan.trials, seed=options.seed
         )
+        self.rivals = method.rivals(self.sampler)
         return source, kept
 
     def restore(self, run: Run) -> None:
@@ -265,6 +268,8 @@ class SearchPipeline:
         self.cautions = manifest.get("cautions", [])
         kept: dict[str, Any] = manifest.get("portfolio", {})
         self.portfolio = {name: Architecture.from_dict(each) for name, each in kept.items()}
+        others: dict[str, Any] = manifest.get("rivals", {})
+        self.rivals = {name: Architecture.from_dict(each) for name, each in others.items()}
         torch.set_num_threads(self.plan.threads)
         planned: dict[str, Any] = manifest.get("disk_bytes", {})
         left = {name: most for name, most in planned.items() if type(most) is int and not is_finished(run, name)}
@@ -285,6 +290,8 @@ class SearchPipeline:
             options=self.options,
             progress=self.progress,
             backend=self.backend,
+            rivals=self.rivals,
+            finalist_rate=self.method.finalist_rate,
         )
         trials = run.trials() if is_finished(run, "search") else self._search(context)
         picks = measured_within(
@@ -296,7 +303,8 @@ class SearchPipeline:
                 front_over=self.objectives if self.options.min_share == 0 else (),
             ),
         )
-        finalists = do_phase(run, "finalists", lambda: train_finalists(context, picks))
+        picks += rival_picks(context.rivals, self.sampler, len(trials), seed=self.options.seed)
+        finalists = do_phase(run, "finalists", lambda: self._train(context, picks))
         found = ranking(finalists, seed=self.options.seed)
         recorded = run.last(RankingEvaluated)
         if recorded is None or recorded.statistics() != found:
@@ -317,6 +325,7 @@ class SearchPipeline:
         """Trains what the method needs, then proposes and scores; releases what was trained afterwards."""
         run, method = context.run, self.method
         trained: Any = None
+        method.before(context)
         if method.phase is not None:
             trained = do_phase(run, method.phase, lambda: method.train(context))
         # All candidates are scored now, and the trainings behind the scores are on record.
@@ -327,6 +336,11 @@ class SearchPipeline:
             "search",
             lambda: method.search(context, trained, lambda source: search_candidates(context, source)),
         )
+
+    def _train(self, context: Context, picks: list[Pick]) -> list[Finalist]:
+        """Trains the finalists, from what the method begins them with."""
+        beginnings = self.method.beginnings(context, [pick.trial.architecture for pick in picks])
+        return train_finalists(context, picks, beginnings)
 
     def _measured_rate(self, side: int, recipe: Recipe) -> float:
         """Returns the training speed in images per second, over networks such as the finalists will be."""
@@ -341,11 +355,12 @@ class SearchPipeline:
         free = disk.check_room(folder, needed)
         for line in data_lines(source.info):
             self.progress.note(line)
-        self.dataset = source.load(
+        data = source.load(
             resolution=self.plan.train_resolution,
             seed=self.method.data_seed(self.options.seed),
             progress=self.progress,
         )
+        self.dataset = self.method.adapted(data)
         for line in self._summary(len(self.dataset.train)):
             self.progress.note(line)
         self.progress.note(f"Disk: at most {disk.megabytes(needed)} in {folder}, {disk.megabytes(free)} free")

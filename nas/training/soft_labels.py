@@ -45,8 +45,12 @@ class SoftLabels:
         The Kullback-Leibler divergence of the two softmax distributions at the recipe's temperature T, times T² so that
         its gradients do not shrink with T (Hinton et al. 2015, arXiv:1503.02531).
         """
+        return self.distance(logits, self.logits(images))
+
+    def distance(self, logits: torch.Tensor, wanted_logits: torch.Tensor) -> torch.Tensor:
+        """Returns the same from the teacher's logits (B, classes), where several students learn from them."""
         warmth = self._recipe.temperature
-        wanted = F.log_softmax(self.logits(images) / warmth, 1)
+        wanted = F.log_softmax(wanted_logits / warmth, 1)
         found = F.log_softmax(logits / warmth, 1)
         return F.kl_div(found, wanted, reduction="batchmean", log_target=True) * warmth**2
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from nas.architecture import Architecture
 from nas.data import Dataset
@@ -18,6 +19,7 @@ from nas.progress import Progress
 from nas.training.evaluation import evaluate, recalibrate
 from nas.training.loop import TrainingLoop
 from nas.training.recipe import Recipe
+from nas.training.soft_labels import SoftLabels
 
 # The share of a single-path training after which only random members learn.
 _TAKEN_OVER = 2 / 3
@@ -70,8 +72,12 @@ class SupernetTraining:
     shrinking, as in Once-for-All, Cai et al. 2020, arXiv:1908.09791, whose learned kernel transforms are not there):
     members learn from features that are there.
 
+    With a teacher, the sandwich's networks all learn from the labels and from the teacher's soft labels, as
+    `Recipe.distill_weight` has it, and not from the largest of them (Once-for-All's knowledge distillation).
+
     Args:
         strategy: "sandwich" or "single-path".
+        teacher: A trained network for the same classes, channels and resolution; it stays as it is.
         folder: For checkpoints and the curve.
     """
 
@@ -84,7 +90,10 @@ class SupernetTraining:
         *,
         strategy: str,
         folder: Path | None = None,
+        teacher: nn.Module | None = None,
     ) -> None:
+        assert teacher is None or strategy == "sandwich", strategy
+        self._teacher = None if teacher is None else SoftLabels(teacher, data, recipe)
         self.supernet, self.source, self.data, self.recipe, self.strategy = (
             supernet,
             source,
@@ -206,23 +215,37 @@ class SupernetTraining:
         rng = random.Random(f"{self.recipe.seed}-{step}")
         layout = self._draw_layout(rng)
         largest = self.source.largest(rng, layout)
-        loss, logits = self._learn(images, labels, largest)
-        soft = logits.softmax(1)
+        soft = None if self._teacher is None else self._teacher.logits(images)
+        loss, logits = self._learn(images, labels, largest, soft)
+        target = labels if soft is not None else logits.softmax(1)
         members = [self.source.smallest(rng, layout), *(self.source.member(rng, layout) for _ in range(2))]
         for member in members:
-            self._learn(images, soft, member)
+            self._learn(images, target, member, soft)
         self._count([largest, *members])
         self.supernet.publish_gradients()
         return loss
 
     def _learn(
-        self, images: torch.Tensor, target: torch.Tensor, architecture: Architecture
+        self,
+        images: torch.Tensor,
+        target: torch.Tensor,
+        architecture: Architecture,
+        soft: torch.Tensor | None = None,
     ) -> tuple[float, torch.Tensor]:
-        """Adds one architecture's gradients; `target` is labels, or probabilities to distil from."""
+        """Adds one architecture's gradients.
+
+        Args:
+            target: Labels, or probabilities to distil from.
+            soft: The teacher's logits.
+        """
         self.supernet.train()
         with self.recipe.autocast():
             logits = self.supernet(images, architecture)
         smoothing = self.recipe.label_smoothing if target.dtype == torch.int64 else 0.0
-        loss = F.cross_entropy(logits.float(), target, label_smoothing=smoothing)
+        logits = logits.float()
+        loss = F.cross_entropy(logits, target, label_smoothing=smoothing)
+        if soft is not None:
+            assert self._teacher is not None
+            loss = torch.lerp(loss, self._teacher.distance(logits, soft), self.recipe.distill_weight)
         self.supernet.backward(loss)
-        return loss.item(), logits.detach().float()
+        return loss.item(), logits.detach()

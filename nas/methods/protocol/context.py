@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nas.architecture import Architecture
@@ -28,6 +28,8 @@ class Context:
         sampler: Sampler of the architectures that may be proposed: feasible, and scorable by the method.
         presets: Architectures that are proposed first.
         portfolio: Architectures that are finalists whatever their scores, by what chose them.
+        rivals: Networks outside the search that are finalists too, by a name for each.
+        finalist_rate: The finalists' learning rate as a share of that of training from scratch.
         backend: Where scoring and the finalists' training run.
     """
 
@@ -42,6 +44,8 @@ class Context:
     options: SearchOptions
     progress: Progress
     backend: Backend
+    rivals: Mapping[str, Architecture] = field(default_factory=dict)
+    finalist_rate: float = 1.0
 
     @property
     def finalists_folder(self) -> Path:
@@ -50,4 +54,5 @@ class Context:
 
     def finalist_recipe(self, params: int) -> Recipe:
         """Returns the recipe that finalists and `nas train` use for a network with `params` parameters."""
-        return self.plan.recipe(epochs=self.plan.finalist_epochs, seed=self.options.seed, params=params)
+        recipe = self.plan.recipe(epochs=self.plan.finalist_epochs, seed=self.options.seed, params=params)
+        return replace(recipe, learning_rate=self.finalist_rate * recipe.learning_rate)

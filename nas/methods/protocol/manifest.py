@@ -22,11 +22,11 @@ from nas.training.checkpoint import newest, read_facts
 from nas.version import __version__
 
 
-def keep(space: SearchSpace, source: str, info: DataInfo) -> dict[str, Any]:
+def keep(space: SearchSpace, source: str | None, info: DataInfo) -> dict[str, Any]:
     """Returns the manifest's entries for `kept_space`, `kept_presets`, `check_data` and `check_program`.
 
     Args:
-        source: The name or file that the space was loaded from.
+        source: The name or file that the space was loaded from; None if it was derived.
     """
     return {
         "space_digest": space.digest,
@@ -116,8 +116,10 @@ def last_written(run: Path) -> float:
     return max((float(read_facts(path).get("time", 0.0)) for path in paths), default=0.0)
 
 
-def _source_of(space: SearchSpace, source: str) -> str | None:
+def _source_of(space: SearchSpace, source: str | None) -> str | None:
     """Returns the shipped name or the file's absolute path; None if the space there is a different one."""
+    if source is None:
+        return None
     try:
         if load_space(source).digest != space.digest:
             return None

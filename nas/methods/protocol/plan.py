@@ -9,7 +9,7 @@ measured training speed, which is recorded: a resumed run keeps its plan.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -179,6 +179,7 @@ class Planned:
     Attributes:
         own: The method's own part of the plan.
         training_seconds: Time of its training before the search.
+        before: Time of each of its phases before that one, by name.
         setup_seconds: Time of its preparation before the first architecture is scored.
         trial_seconds: Time to score one architecture.
         trials: Default number of architectures to score; None for as many as the time allows.
@@ -188,6 +189,7 @@ class Planned:
 
     own: MethodPlan
     training_seconds: float = 0.0
+    before: Mapping[str, float] = field(default_factory=dict)
     setup_seconds: float = 0.0
     trial_seconds: float
     trials: int | None = None

@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from nas.architecture import Architecture
 from nas.budget import Budget
-from nas.data import DataInfo
+from nas.data import DataInfo, Dataset
 from nas.errors import OptionError
-from nas.jobs.backend import ScorerSource
+from nas.jobs.backend import Beginnings, ScorerSource
 from nas.jobs.executor import Scorer
 from nas.methods.protocol.context import Context
 from nas.methods.protocol.plan import MethodPlan, Plan, Planned, Workload
@@ -167,7 +167,18 @@ class SearchMethod(ABC, Generic[O]):
         """
         return self.set_up(space, budgets, options)
 
+    def adapted(self, data: Dataset) -> Dataset:
+        """Returns the data as the method's networks take them, such as with a parent's normalization."""
+        return data
+
+    def rivals(self, sampler: BudgetSampler) -> dict[str, Architecture]:
+        """Returns networks outside the search that are finalists too, by a name for each."""
+        return {}
+
     # -- the search ----------------------------------------------------------------------------------------------
+
+    def before(self, context: Context) -> None:
+        """Does what comes before its training, as recorded phases of their own."""
 
     def train(self, context: Context) -> Any:
         """Trains what the scores are based on, or resumes that training; called if `phase` is not None.
@@ -189,6 +200,19 @@ class SearchMethod(ABC, Generic[O]):
     def scorer(self, context: Context, trained: Any) -> ScorerSource:
         """Returns the source of the scorer, which can make it here or pack it for other processes."""
         raise NotImplementedError
+
+    def beginnings(self, context: Context, finalists: Sequence[Architecture]) -> Beginnings:
+        """Returns what finalists begin with; nothing for networks that are trained from scratch.
+
+        Args:
+            finalists: At the resolution at which costs are counted.
+        """
+        return Beginnings()
+
+    @property
+    def finalist_rate(self) -> float:
+        """Returns the finalists' learning rate as a share of that of training from scratch."""
+        return 1.0
 
     def first_proposals(self, run: RunRecord) -> tuple[Architecture, ...]:
         """Returns the architectures to propose first."""

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from nas.architecture import Architecture
 from nas.budget import Budget
-from nas.data import DataInfo
+from nas.data import DataInfo, Dataset
 from nas.errors import RunError
-from nas.jobs.backend import ScorerSource
+from nas.jobs.backend import Beginnings, ScorerSource
 from nas.methods.protocol.context import Context
 from nas.methods.protocol.manifest import check_program
+from nas.methods.protocol.phases import do_phase
 from nas.methods.protocol.plan import TRAINING_SHARE, MethodPlan, Plan, Planned, Workload, within
 from nas.methods.protocol.ranking import RankingSettings, RankingTask
 from nas.methods.protocol.saved_run import SavedRun, check_run_given
 from nas.methods.protocol.search_method import MethodDisk, RankedScorer, SearchMethod
+from nas.methods.supernet.inheriting import PHASE, RATE, Inheritance, inherited
 from nas.methods.supernet.options import SupernetOptions
+from nas.methods.supernet.parent import Parent, check_member, load_parent, planned_parent
 from nas.methods.supernet.reuse import (
     FOLDER,
     CoveredSampler,
@@ -64,6 +69,17 @@ class SupernetPlan(MethodPlan):
     train_min_share: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParentPlan(SupernetPlan):
+    """The plan of a supernet that begins with a parent's weights.
+
+    Attributes:
+        parent_epochs: Of the parent's fine-tuning; 0 for none.
+    """
+
+    parent_epochs: int
+
+
 class TrainingMembers:
     """Samples the architectures of the supernet's training: feasible members, by layout."""
 
@@ -95,11 +111,18 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
         self._source: SavedRun | None = None
         self._reused: ReusedSupernet | None = None
         self._supernet: Supernet | None = None
+        self._inheritance: Inheritance | None = None
+        if self.options.parent is not None:
+            self.plan_type = ParentPlan
 
     # -- before the search ---------------------------------------------------------------------------------------
 
     def open_source(self, space: SearchSpace, options: SearchOptions, progress: Progress) -> SearchOptions:
         source = self.options.supernet
+        if self.options.parent is not None:
+            parent = load_parent(self.options.parent, self.options.weights)
+            check_member(parent, space)
+            self._inheritance = self._begin_with(parent)
         if source is None:
             return options
         self._source, self._reused = ReusedSupernet.find(source, space)
@@ -109,10 +132,13 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
     def check_data(self, info: DataInfo, data: str) -> None:
         if self._source is not None:
             check_same_classes(self._source.run, info, data)
+        if self._inheritance is not None:
+            self._inheritance.check_data(info)
 
     def set_up(self, space: SearchSpace, budgets: Sequence[Budget], options: SearchOptions) -> BudgetSampler:
         if self._reused is None:
-            return super().set_up(space, budgets, options)
+            self._sampler = super().set_up(space, budgets, options)
+            return self._sampler
         self.coverage = self._reused.coverage
         self.training = self.coverage.sampler(space)
         check_covered(self.coverage, budgets, self.training, str(self.options.supernet))
@@ -139,6 +165,8 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
             train_min_share=min(TRAIN_MIN_SHARE, workload.options.min_share),
         )
         seconds = epochs * members * workload.images / workload.rate
+        if self._inheritance is not None:
+            return self._planned_with_parent(self._inheritance, workload, own)
         if self._reused is not None:
             # Trained already; how it was stays on record.
             given = self._reused.coverage
@@ -167,6 +195,9 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
 
     def describe(self, plan: Plan, options: SearchOptions, *, images: int) -> tuple[str, list[str]]:
         own, reused = plan.of(SupernetPlan), self._reused
+        if self._inheritance is not None:
+            first = f"Supernet from {self.options.parent}: {own.epochs} epochs of {images:,} images"
+            return first, self._inheritance.describe(plan.of(ParentPlan).parent_epochs, self._sampler)
         if reused is None:
             return f"Supernet: {own.epochs} epochs of {images:,} images, {own.strategy}", []
         budgets = [Budget.parse(text) for text in options.budgets]
@@ -186,7 +217,8 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
 
     def facts(self) -> dict[str, Any]:
         reused = None if self._reused is None else self._reused.to_dict()
-        return {"coverage": self.coverage.to_dict(), "reused": reused}
+        found = {"coverage": self.coverage.to_dict(), "reused": reused}
+        return found if self._inheritance is None else {**found, "parent": self._inheritance.parent.facts()}
 
     def data_seed(self, seed: int) -> int:
         # The split that the supernet was trained with: another would score on images that it was trained on.
@@ -206,19 +238,52 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
         reused = run.part("method", "reused")
         if reused:
             self._reused = ReusedSupernet.from_dict(reused, self.coverage, run.path)
+        if self.options.parent is not None:
+            self._inheritance = self._begin_with(planned_parent(run.part("method", "parent"), run.path))
         self.training = self.coverage.sampler(space)
         return CoveredSampler(space, budgets, min_share=options.min_share, coverage=self.coverage)
 
+    def adapted(self, data: Dataset) -> Dataset:
+        return data if self._inheritance is None else self._inheritance.adapted(data)
+
+    def rivals(self, sampler: BudgetSampler) -> dict[str, Architecture]:
+        return {} if self._inheritance is None else self._inheritance.rivals(sampler)
+
     # -- the search ----------------------------------------------------------------------------------------------
+
+    def before(self, context: Context) -> None:
+        """Fine-tunes the parent, if the search begins with one."""
+        found = self._inheritance
+        if found is not None:
+            epochs = context.plan.of(ParentPlan).parent_epochs
+            do_phase(context.run, PHASE, lambda: found.tune(context, epochs=epochs))
 
     def train(self, context: Context) -> Supernet:
         """Trains the supernet, from the run's last checkpoint if there is one, or loads another run's weights."""
         supernet = self._take_supernet(context).to(context.plan.device)
-        if self._reused is None:
+        if self._inheritance is not None:
+            found, epochs = self._inheritance, context.plan.of(ParentPlan).parent_epochs
+            if newest(context.run.path / FOLDER) is None:
+                found.inherit(context, supernet, epochs=epochs)
+            else:
+                supernet.kept_layers = found.kept_layers(context)
+            _train(context, supernet, self.training, teacher=found.tune(context, epochs=epochs))
+        elif self._reused is None:
             _train(context, supernet, self.training)
         else:
             _fill(context, supernet, self._reused)
         return supernet
+
+    def beginnings(self, context: Context, finalists: Sequence[Architecture]) -> Beginnings:
+        if self._inheritance is None:
+            return Beginnings()
+        supernet = build_supernet(self.training, context.plan.train_resolution, seed=context.options.seed)
+        epochs = context.plan.of(ParentPlan).parent_epochs
+        return self._inheritance.beginnings(context, finalists, supernet, context.run.path / FOLDER, epochs=epochs)
+
+    @property
+    def finalist_rate(self) -> float:
+        return 1.0 if self._inheritance is None else RATE
 
     def scorer(self, context: Context, trained: Supernet) -> ScorerSource:
         plan, own, options = context.plan, context.plan.of(SupernetPlan), context.options
@@ -272,6 +337,25 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
 
     # -- inside --------------------------------------------------------------------------------------------------
 
+    def _begin_with(self, parent: Parent) -> Inheritance:
+        options = self.options
+        return Inheritance(parent, importance=options.importance, tuned=options.parent_is_tuned)
+
+    def _planned_with_parent(self, found: Inheritance, workload: Workload, own: SupernetPlan) -> Planned:
+        images = own.recalibration_images + own.validation_images
+        trial_seconds = images / (3 * workload.scoring_rate)
+        amounts = found.amounts(workload, self._sampler, trial_seconds=trial_seconds)
+        changed = {**asdict(own), "strategy": "sandwich", "epochs": amounts.epochs}
+        changed |= {"watch_every": max(1, amounts.epochs // 8), "parent_epochs": amounts.parent_epochs}
+        return Planned(
+            own=ParentPlan(**changed),
+            before={PHASE: amounts.parent_seconds},
+            training_seconds=amounts.seconds,
+            trial_seconds=trial_seconds,
+            trials=amounts.trials,
+            finalists=amounts.finalists,
+        )
+
     def _metric(self, metric: str) -> str:
         """Returns the metric to measure with shared weights if finalists are compared by `metric`."""
         return "negative-loss" if self.options.scorer == "loss" else metric
@@ -288,16 +372,18 @@ def build_supernet(training: BudgetSampler, train_resolution: int, *, seed: int)
     return Supernet(space, seed=seed, choices=training.feasible_choices())
 
 
-def _train(context: Context, supernet: Supernet, training: BudgetSampler) -> None:
+def _train(context: Context, supernet: Supernet, training: BudgetSampler, *, teacher: nn.Module | None = None) -> None:
     run, plan, options, progress = context.run, context.plan, context.options, context.progress
     own = plan.of(SupernetPlan)
+    recipe = plan.recipe(epochs=own.epochs, seed=options.seed)
     trainer = SupernetTraining(
         supernet,
         TrainingMembers(training),
         context.data,
-        plan.recipe(epochs=own.epochs, seed=options.seed),
+        recipe if teacher is None else inherited(recipe),
         strategy=own.strategy,
         folder=run.path / FOLDER,
+        teacher=teacher,
     )
     # A resumed training repeats epochs after its checkpoint; they are recorded already.
     known: dict[int, dict[str, float]] = {}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from nas.errors import OptionError
 from nas.options.declaration import check_values, option
-from nas.options.kinds import Choice, Text, Whole, flag
+from nas.options.kinds import Choice, Switch, Text, Whole, flag
 from nas.options.methods import MethodOptions
 
 if TYPE_CHECKING:
@@ -39,8 +40,42 @@ class SupernetOptions(MethodOptions):
         help="use the trained supernet of RUN instead of training one, and its --data",
     )
 
+    parent: str | None = option(
+        kind=Text("CONFIG"),
+        help="begin with a trained network and search its parts: a winner's folder, a zoo name, a file, or timm:NAME",
+    )
+    weights: str | None = option(
+        kind=Text("FILE"),
+        help="weights of the --parent, a .safetensors file",
+        default_help="those of its folder or of timm",
+    )
+    parent_is_tuned: bool = option(
+        False, kind=Switch(), help="the --parent was trained on these data: do not fine-tune it first"
+    )
+    parent_epochs: int | None = option(
+        kind=Whole(1, 1_000_000, 10), help="fine-tuning epochs of the --parent", default_help="planned"
+    )
+    importance: str = option(
+        "magnitude",
+        kind=Choice(("magnitude", "taylor")),
+        help="what decides which of the --parent's channels smaller networks keep: their weights, or these times their "
+        "gradients",
+    )
+
     def validate(self, search: SearchOptions) -> None:
         check_values(self)
+        for name in ("weights", "parent_epochs", "parent_is_tuned"):
+            if self.parent is None and getattr(self, name):
+                raise OptionError(f"{flag(name)} is an option of --parent, which is missing: give it, or leave it out.")
+        if self.parent is not None and self.supernet is not None:
+            raise OptionError(
+                f"--supernet {self.supernet} is trained already, so that --parent {self.parent} has nothing to begin. "
+                "Leave out one of the two."
+            )
+        if self.parent is not None and self.strategy == "single-path":
+            raise OptionError("--strategy single-path does not learn from a --parent: leave out one of the two.")
+        if self.parent_is_tuned and self.parent_epochs is not None:
+            raise OptionError("--parent-is-tuned leaves out what --parent-epochs is for: leave out one of the two.")
         for name in ("epochs", "strategy"):
             if self.supernet is not None and getattr(self, name) is not None:
                 raise OptionError(
@@ -48,6 +83,19 @@ class SupernetOptions(MethodOptions):
                     f"--supernet {self.supernet} is trained already. Leave out one of the two."
                 )
 
+    def absolute(self) -> SupernetOptions:
+        given = {name: getattr(self, name) for name in ("parent", "weights")}
+        return replace(self, **{name: _absolute(value) for name, value in given.items()})
+
+    @property
+    def derives_from(self) -> str | None:
+        return self.parent
+
     @property
     def data_run(self) -> str | None:
         return self.supernet
+
+
+def _absolute(path: str | None) -> str | None:
+    """Returns the absolute path of a file or folder; names that are none stay."""
+    return os.path.abspath(path) if path is not None and os.path.exists(path) else path

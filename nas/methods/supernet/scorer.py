@@ -97,6 +97,7 @@ class SupernetScoring:
             "space": self.supernet.space.to_dict(),
             "digest": self.supernet.space.digest,
             "choices": self.supernet.choices,
+            "kept_layers": self.supernet.kept_layers,
             "data": data,
             "recipe": self.recipe.to_dict(),
             "metric": self.metric,
@@ -133,6 +134,7 @@ def shared_supernet(setup: ScoringSetup) -> Supernet:
     choices = [[tuple(values) for values in stem], *([_choice(fields) for fields in stage] for stage in stages)]
     with torch.device("meta"):
         supernet = Supernet(space, choices=choices)
+    supernet.kept_layers = {int(stage): [*places] for stage, places in facts["kept_layers"].items()}
     state = {
         name.removeprefix(_WEIGHTS): to_tensor(array)
         for name, array in setup.arrays.items()

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from nas.architecture import Architecture
-from nas.networks.network import make_part
+from nas.networks.network import Network, make_part
 from nas.networks.shared_weights import is_grouped, part_of, slot_of, stored_name
 from nas.networks.supernet import Supernet
 from nas.ops import Shape
@@ -113,3 +113,22 @@ def _overlay(whole: torch.Tensor, given: torch.Tensor, rule: tuple[str, ...] | N
         whole[into] = given[out_of].to(whole)
     else:
         whole.copy_(given)
+
+
+def cut(state: Mapping[str, torch.Tensor], network: Architecture, smaller: Architecture) -> dict[str, torch.Tensor]:
+    """Returns the weights of a narrower network of the same layers: the parts that a supernet would give it.
+
+    Args:
+        state: Of `network`, units in the order of their importance.
+    """
+    assert [len(stage.layers) for stage in network.stages] == [len(stage.layers) for stage in smaller.stages]
+    with torch.device("meta"):
+        small = Network(smaller.to_dict())
+    found: dict[str, torch.Tensor] = {}
+    for path, part in small.named_modules():
+        rules = getattr(type(part), "parts", {})
+        for name, tensor in (*part._parameters.items(), *part._buffers.items()):
+            full = f"{path}.{name}" if path else name
+            if tensor is not None and full in state:
+                found[full] = state[full][part_of(state[full].shape, tensor.shape, rules.get(name))].clone()
+    return found

@@ -17,6 +17,7 @@ from nas.run.events.finalists import (
     RankingEvaluated,
     WinnerExported,
 )
+from nas.run.events.parent import ParentEpoch, ParentInherited, ParentTuned
 from nas.run.events.phases import (
     PhaseFinished,
     PhaseInterrupted,
@@ -58,6 +59,9 @@ __all__ = [
     "KINDS",
     "MethodEvent",
     "Number",
+    "ParentEpoch",
+    "ParentInherited",
+    "ParentTuned",
     "PhaseFinished",
     "PhaseInterrupted",
     "PhaseStarted",
@@ -90,6 +94,7 @@ KINDS: dict[str, type[Event]] = {
         *(CellScored, MethodEvent),
         *(FinalistMeasured, FinalistEpoch, FinalistTrained, FinalistFailed, FinalistStopped, FinalistRetried),
         *(RankingEvaluated, WinnerExported),
+        *(ParentEpoch, ParentTuned, ParentInherited),
     )
 }
 """All kinds of events by their tags."""

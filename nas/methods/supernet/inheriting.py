@@ -1,0 +1,303 @@
+"""Starting a search from a parent: it is fine-tuned, fills the supernet, and teaches all that is trained afterwards."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import Any
+
+import torch
+
+from nas.architecture import Architecture
+from nas.costs import cost
+from nas.data import Batches, DataInfo, Dataset
+from nas.errors import OptionError, RunError
+from nas.jobs.backend import Beginnings
+from nas.methods.protocol.context import Context
+from nas.methods.protocol.plan import Workload, within
+from nas.methods.supernet.parent import Parent, as_member
+from nas.methods.supernet.scaled import scaled
+from nas.networks.inheritance.couplings import couplings, permute
+from nas.networks.inheritance.filling import cut, fill
+from nas.networks.inheritance.importance import Orders, by_magnitude, by_taylor
+from nas.networks.inheritance.layers import by_change, changes
+from nas.networks.network import Network
+from nas.networks.supernet import Supernet
+from nas.run.events import ParentEpoch, ParentInherited, ParentTuned
+from nas.sampling import BudgetSampler
+from nas.training import Recipe, evaluate, train_network
+from nas.training.checkpoint import load_checkpoint, newest
+
+PHASE = "parent"
+SCALED = "scaled"
+RATE = 0.25
+"""Learning rates of what begins with trained weights, as a share of those of training from scratch."""
+SECONDS = 3600.0
+"""Least time that a search from a parent is planned for."""
+_SHARES = {"parent": 0.1, "training": 0.45, "search": 0.1, "finalists": 0.35}
+_FINALISTS = 4
+_BATCHES, _BATCH = 8, 32
+"""Training images that importance and the changes of layers are measured on."""
+_CLOSE = 1e-4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Amounts:
+    """How much is done, and the time of each part in seconds."""
+
+    parent_epochs: int
+    epochs: int
+    trials: int
+    finalists: tuple[int, int]
+    parent_seconds: float
+    seconds: float
+
+
+class Inheritance:
+    """A run's parent, and all that begins with it.
+
+    Args:
+        importance: "magnitude" or "taylor".
+        tuned: Whether it was trained on the run's data already.
+    """
+
+    def __init__(self, parent: Parent, *, importance: str, tuned: bool) -> None:
+        self.parent, self._importance, self.is_tuned = parent, importance, tuned
+        self._network: Network | None = None
+        self._ordered: dict[str, torch.Tensor] | None = None
+        self._changes: list[str] = []
+
+    # -- before the search ---------------------------------------------------------------------------------------
+
+    def amounts(self, workload: Workload, sampler: BudgetSampler, *, trial_seconds: float) -> Amounts:
+        """Plans epochs and trials for the time that the search may take.
+
+        Args:
+            trial_seconds: Of scoring one network.
+        """
+        options = workload.options
+        own: Any = options.of_method()
+        seconds = workload.seconds if options.time is not None else max(SECONDS, workload.seconds)
+        rng = random.Random(0)
+        typical = median(sampler.sample(rng).cost.macs for _ in range(9))
+        # Larger networks use a machine better, as in `images_per_second`.
+        ratio = (cost(as_member(self.parent.architecture, sampler.space)).macs / typical) ** 0.8
+        taught = 1 + ratio / 3  # the teacher's forward pass, beside a network's forward and backward passes
+
+        def epochs(part: str, each: float, least: int, most: int) -> int:
+            return within(int(_SHARES[part] * seconds * workload.rate / (workload.images * each)), least, most)
+
+        count = options.finalists or _FINALISTS
+        parent_epochs = 0 if self.is_tuned else own.parent_epochs or epochs("parent", ratio, 3, 30)
+        trained = own.epochs or epochs("training", 3 + taught, 2, 60)
+        finalist = options.finalist_epochs or epochs("finalists", taught * count, 3, 30)
+        spent = workload.images / workload.rate
+        return Amounts(
+            parent_epochs=parent_epochs,
+            epochs=trained,
+            trials=within(round(_SHARES["search"] * seconds / trial_seconds), 24, 240),
+            finalists=(count, finalist),
+            parent_seconds=(parent_epochs + 2 * workload.validating) * ratio * spent,
+            seconds=trained * (3 + taught) * spent,
+        )
+
+    def check_data(self, info: DataInfo) -> None:
+        """Refuses data of other classes where the parent is said to be trained on them.
+
+        Raises:
+            OptionError: If so.
+        """
+        if self.is_tuned and self.parent.changes(info):
+            has, architecture = self.parent.named, self.parent.architecture
+            raise OptionError(
+                f"{has} --parent-is-tuned: it is of {architecture.input.channels} channels and "
+                f"{architecture.num_classes:,} classes, and the data has {info.channels} and {info.num_classes:,}, or "
+                "other names for them. Leave out --parent-is-tuned."
+            )
+        self._changes = self.parent.changes(info)
+
+    def describe(self, epochs: int, sampler: BudgetSampler) -> list[str]:
+        """Returns lines on the parent: what becomes of it, and whether the budget is above it."""
+        spent = cost(as_member(self.parent.architecture, sampler.space))
+        said = f"Parent: {spent.macs / 1e6:,.1f} MMACs, {spent.params / 1e6:,.2f} M parameters; "
+        lines = [said + (f"fine-tuned for {epochs} epochs" if epochs else "taken as it is"), *self._changes]
+        for budget in sampler.budgets:
+            value = spent.value(budget.metric)
+            if value is not None and value <= budget.bound:
+                lines.append(f"{budget} is above the parent, so that it is only a ceiling")
+        return lines
+
+    def adapted(self, data: Dataset) -> Dataset:
+        """Returns the data with the parent's normalization, as far as known."""
+        parent = self.parent
+        if len(parent.mean) != data.info.channels or len(parent.std) != data.info.channels:
+            return data
+        return replace(data, mean=parent.mean, std=parent.std)
+
+    def rivals(self, sampler: BudgetSampler) -> dict[str, Architecture]:
+        """Returns the parent scaled to the budget by a width multiplier."""
+        found = scaled(as_member(self.parent.architecture, sampler.space), sampler)
+        return {} if found is None else {SCALED: found}
+
+    # -- the phases ----------------------------------------------------------------------------------------------
+
+    def tune(self, context: Context, *, epochs: int) -> Network:
+        """Returns the parent, fine-tuned on the run's data from its last checkpoint on; records its accuracies."""
+        if self._network is None:
+            self._network = self._tuned(context, epochs=epochs)
+        return self._network
+
+    def inherit(self, context: Context, supernet: Supernet, *, epochs: int) -> None:
+        """Fills a supernet that is not trained yet with the parent's weights, and records how."""
+        filled = fill(supernet, self._member(context), self._in_order(context, epochs), self._kept_layers(context))
+        context.progress.note(
+            f"Parent: {filled.inherited:,} of the supernet's tensors have its weights"
+            + (f", {len(filled.fresh):,} are of layers that it does not have and start at random" * bool(filled.fresh))
+        )
+        recorded = context.run.last(ParentInherited)
+        if recorded is None:
+            context.run.append(
+                ParentInherited(
+                    importance=self._importance,
+                    kept_layers={str(stage): places for stage, places in supernet.kept_layers.items()},
+                    inherited=filled.inherited,
+                    fresh=len(filled.fresh),
+                )
+            )
+
+    def kept_layers(self, context: Context) -> dict[int, list[int]]:
+        """Returns `Supernet.kept_layers` as it was recorded."""
+        event = context.run.last(ParentInherited)
+        assert event is not None, "recorded before the supernet's first checkpoint"
+        return {int(stage): [*places] for stage, places in event.kept_layers.items()}
+
+    def beginnings(
+        self, context: Context, finalists: Sequence[Architecture], supernet: Supernet, folder: Any, *, epochs: int
+    ) -> Beginnings:
+        """Returns the weights that finalists begin with, and the parent as their teacher.
+
+        Members of the space have the supernet's weights; the scaled parent has the parent's, its most important units.
+
+        Args:
+            supernet: As it is built for the search.
+            folder: Where its checkpoints are.
+        """
+        network = self.tune(context, epochs=epochs)
+        supernet.kept_layers = self.kept_layers(context)
+        file = newest(folder)
+        if file is None:
+            raise RunError(f"{folder} has no checkpoint of the supernet: start a new run.")
+        load_checkpoint(file, supernet)
+        found: dict[str, Mapping[str, torch.Tensor]] = {}
+        others = {each.digest for each in self.rivals(context.sampler).values()}
+        for each in finalists:
+            if each.digest in others:
+                small = each.at_resolution(context.plan.train_resolution)
+                found[each.digest] = cut(self._in_order(context, epochs), self._member(context), small)
+            else:
+                found[each.digest] = supernet.extract(each).state_dict()
+        teacher = self._member(context), {name: value.cpu() for name, value in network.state_dict().items()}
+        return Beginnings(weights=found, teacher=teacher)
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _member(self, context: Context) -> Architecture:
+        """The parent as a member of the space, at the training resolution."""
+        return as_member(self.parent.architecture, context.space).at_resolution(context.plan.train_resolution)
+
+    def _tuned(self, context: Context, *, epochs: int) -> Network:
+        run, plan, data, options = context.run, context.plan, context.data, context.options
+        architecture = self._member(context)
+        network = self.parent.network(data.info, resolution=plan.train_resolution, seed=options.seed).to(plan.device)
+        params = cost(architecture).params
+        recipe = inherited(plan.recipe(epochs=max(1, epochs), seed=options.seed, params=params))
+        if epochs:
+            recorded = {event.epoch for event in run.events(ParentEpoch)}
+
+            def on_epoch(row: dict[str, Any]) -> None:
+                if row["epoch"] not in recorded:
+                    run.append(ParentEpoch(epoch=row["epoch"], epochs=epochs, loss=row["loss"], seconds=row["seconds"]))
+
+            validation = train_network(
+                network,
+                data,
+                recipe,
+                progress=context.progress,
+                phase="parent",
+                folder=run.path / PHASE,
+                metric=options.metric,
+                on_epoch=on_epoch,
+            )
+        else:
+            validation = evaluate(network, data.search_validation, data, recipe, metric=options.metric)
+        network.eval()
+        if run.last(ParentTuned) is None:
+            spent = cost(as_member(self.parent.architecture, context.space))
+            run.append(
+                ParentTuned(
+                    config=self.parent.given[0],
+                    epochs=epochs,
+                    validation_accuracy=validation,
+                    test_accuracy=evaluate(network, data.test, data, recipe, metric=options.metric),
+                    macs=spent.macs,
+                    params=spent.params,
+                )
+            )
+        context.progress.note(f"Parent: search-validation {validation:.4f}; it is the teacher from now on")
+        return network
+
+    def _in_order(self, context: Context, epochs: int) -> dict[str, torch.Tensor]:
+        """The parent's weights with the most important units first, checked to give the same output."""
+        if self._ordered is None:
+            network = self.tune(context, epochs=epochs)
+            state = dict(network.state_dict())
+            groups, unknown = couplings(self._member(context))
+            if unknown:
+                context.progress.note(f"Parent: what passes through {', '.join(unknown)} keeps its order")
+            orders: Orders = (
+                by_magnitude(groups, dict(network.named_parameters()))
+                if self._importance == "magnitude"
+                else by_taylor(groups, dict(network.named_parameters()), self._gradients(context, network))
+            )
+            permute(state, orders)
+            self._check(context, network, state)
+            self._ordered = state
+        return self._ordered
+
+    def _check(self, context: Context, network: Network, state: dict[str, torch.Tensor]) -> None:
+        x = next(iter(self._images(context)))[0][:4]
+        with torch.no_grad():
+            before = network(x)
+            after = torch.func.functional_call(network, state, (x,))
+        deviation = float((after - before).abs().max() / before.abs().max().clamp_min(1e-12))
+        assert deviation < _CLOSE, f"the parent's units are not free to move: its output changes by {deviation:.1e}"
+
+    def _kept_layers(self, context: Context) -> dict[int, list[int]]:
+        assert self._network is not None, "fine-tuned before"
+        x = next(iter(self._images(context)))[0]
+        return by_change(context.space, changes(self._network, x))
+
+    def _gradients(self, context: Context, network: Network) -> list[dict[str, torch.Tensor]]:
+        """The gradients of the loss on each of a few batches of training images; the network stays as it is."""
+        recipe = context.plan.recipe(epochs=1, seed=context.options.seed)
+        found: list[dict[str, torch.Tensor]] = []
+        for images, labels in self._images(context):
+            network.zero_grad()
+            with recipe.autocast():
+                logits = network(images)
+            torch.nn.functional.cross_entropy(logits.float(), labels).backward()
+            found.append({name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None})
+        network.zero_grad()
+        return found
+
+    def _images(self, context: Context) -> Batches:
+        data = context.data
+        split = data.train.first(_BATCHES * _BATCH)
+        return Batches(split, batch_size=_BATCH, mean=data.mean, std=data.std, device=context.plan.device)
+
+
+def inherited(recipe: Recipe) -> Recipe:
+    """Returns the recipe for what begins with trained weights."""
+    return replace(recipe, learning_rate=RATE * recipe.learning_rate)

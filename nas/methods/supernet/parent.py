@@ -1,0 +1,324 @@
+"""The parent: a trained network that a search starts from, read and checked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+
+from nas.architecture import Architecture
+from nas.costs.derived_spaces import derive_space
+from nas.data import DataInfo
+from nas.errors import ArchitectureError, ExportError, NasError, OptionError, SpaceError, shortened
+from nas.export.folder import FILES, read_exported
+from nas.networks.loading import load_architecture
+from nas.networks.network import Network, build, resize_tables
+from nas.networks.timm import from_timm, zoo_name
+from nas.run.files import file_digest
+from nas.spaces import SearchSpace
+
+TIMM = "timm:"
+_PICKLES = (".pth", ".pt", ".bin", ".ckpt", ".tar", ".pkl")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Parent:
+    """A trained network.
+
+    Attributes:
+        given: What `--parent` and `--weights` named it, for messages and to read it again.
+        architecture: For the channels, classes and resolution that its weights are for.
+        state: Its weights.
+        sha256: Of the file that these were read from; empty for those of timm.
+        mean, std: Per channel, the normalization of its images; empty where not known.
+        class_names: In the order of its logits; empty where not known.
+    """
+
+    given: tuple[str, str | None]
+    architecture: Architecture
+    state: Mapping[str, torch.Tensor]
+    sha256: str = ""
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    class_names: tuple[str, ...] = ()
+
+    @property
+    def named(self) -> str:
+        return f"--parent {self.given[0]}"
+
+    def facts(self) -> dict[str, Any]:
+        """Returns plain JSON for the record, from which `planned_parent` reads it again."""
+        config, weights = self.given
+        return {"config": config, "weights": weights, "architecture": self.architecture.digest, "sha256": self.sha256}
+
+    def has_classes(self, info: DataInfo) -> bool:
+        """Returns whether its classes are those of the data, as far as known."""
+        if self.class_names:
+            return self.class_names == tuple(info.class_names)
+        return self.architecture.num_classes == info.num_classes
+
+    def changes(self, info: DataInfo) -> list[str]:
+        """Returns a line for each part of it that other channels or classes replace."""
+        lines: list[str] = []
+        if not self.has_classes(info):
+            classes = self.architecture.num_classes
+            lines.append(f"Parent: its head for {classes:,} classes is replaced by a new one for {info.num_classes:,}")
+        if self.architecture.input.channels != info.channels:
+            was = self.architecture.input.channels
+            lines.append(f"Parent: its first weights, for {was} channels, are averaged for {info.channels}")
+        return lines
+
+    def network(self, info: DataInfo, *, resolution: int, seed: int) -> Network:
+        """Returns it for the data's channels and classes at a resolution, the head new if the classes are others."""
+        wanted = self.architecture.at_resolution(resolution).with_channels(info.channels)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = build(wanted.with_classes(info.num_classes))
+        own, state = network.state_dict(), resize_tables(dict(self.state), network)
+        per_class = () if self.has_classes(info) else _per_class(self.architecture)
+        for name, value in own.items():
+            if name in per_class or name not in state:
+                state[name] = value
+            elif state[name].shape != value.shape:
+                state[name] = _of_channels(state[name], value.shape)
+        network.load_state_dict(state)
+        return network
+
+
+def parent_architecture(config: str) -> Architecture:
+    """Returns the architecture of a `--parent` without reading its weights.
+
+    Raises:
+        OptionError: If there is none.
+    """
+    try:
+        if config.startswith(TIMM):
+            return load_architecture(zoo_name(config.removeprefix(TIMM)))
+        file = Path(config) / FILES["config"]
+        return load_architecture(file if file.is_file() else config)
+    except ArchitectureError as fault:
+        raise OptionError(f"--parent {config}: {shortened(fault)}") from None
+
+
+def space_of_parts(config: str) -> SearchSpace:
+    """Returns the space of a `--parent`'s parts: nothing in it is larger than in the parent.
+
+    Raises:
+        OptionError: If there is no such parent.
+        SpaceError: If no space can be derived from it, saying which stage and why.
+    """
+    name = Path(config.removeprefix(TIMM)).name.split(".")[0]
+    return derive_space(parent_architecture(config), name=f"{name}-parts"[:80], smaller=True)
+
+
+def load_parent(config: str, weights: str | None) -> Parent:
+    """Reads a parent.
+
+    Args:
+        config: A winner's folder, a zoo name, a config file, or timm:NAME.
+        weights: A .safetensors file; None for those of the folder, or of timm.
+
+    Raises:
+        OptionError: If it cannot be read, or the weights are another network's.
+    """
+    if config.startswith(TIMM):
+        return _from_timm(config, weights)
+    folder = Path(config)
+    if weights is None and (folder / FILES["weights"]).is_file():
+        try:
+            product, network = read_exported(folder)
+        except (ExportError, ArchitectureError) as fault:
+            raise OptionError(f"--parent {config}: {str(fault).split('. Delete')[0][:200]}. Give another.") from None
+        state = network.state_dict()
+        _check_finite(state, f"--parent {config}")
+        return Parent(
+            given=(config, None),
+            architecture=product.trained,
+            state=state,
+            sha256=file_digest(folder / FILES["weights"]),
+            mean=product.mean,
+            std=product.std,
+            class_names=product.class_names,
+        )
+    architecture = parent_architecture(config)
+    if weights is None:
+        raise OptionError(f"--parent {config} has no weights: give them by --weights FILE.safetensors.")
+    state, told = read_weights(weights, config)
+    classes = _classes(state, architecture)
+    fitting = _fitted(architecture.with_classes(classes), state, told, weights)
+    return Parent(
+        given=(config, weights),
+        architecture=fitting,
+        state=state,
+        sha256=file_digest(Path(weights)),
+        mean=tuple(told.get("mean", ())),
+        std=tuple(told.get("std", ())),
+        class_names=tuple(told.get("class_names", ())),
+    )
+
+
+def planned_parent(facts: Mapping[str, Any], where: Path) -> Parent:
+    """Reads the parent of a run again.
+
+    Raises:
+        OptionError: If it is gone or has changed.
+    """
+    found = load_parent(facts["config"], facts["weights"])
+    if found.facts() != {**facts}:
+        raise OptionError(
+            f"--parent {facts['config']} has changed since {where} was begun: restore it, or start a new run with "
+            "another --out."
+        )
+    return found
+
+
+def check_member(parent: Parent, space: SearchSpace) -> None:
+    """Refuses a parent that is no member of the space to search.
+
+    Raises:
+        OptionError: If so, saying what differs.
+    """
+    try:
+        space.encode(as_member(parent.architecture, space))
+    except SpaceError as fault:
+        raise OptionError(
+            f"{parent.named} is no member of --space {space.name}: {shortened(fault)} Leave out --space to search its "
+            "own parts."
+        ) from None
+
+
+def as_member(network: Architecture, space: SearchSpace) -> Architecture:
+    """Returns a network for the resolution, channels and classes of a space."""
+    fitting = network.at_resolution(space.input.resolution).with_channels(space.input.channels)
+    return fitting.with_classes(space.head.get("num_classes"))  # type: ignore[arg-type]
+
+
+def read_weights(weights: str, config: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Returns the tensors of a file and what its metadata says of mean, std, classes and resolution.
+
+    Raises:
+        OptionError: If it is no .safetensors file, or holds numbers that are not finite.
+    """
+    path = Path(weights)
+    if not path.is_file():
+        raise OptionError(f"--weights {weights}: there is no such file. Give a .safetensors file.")
+    if path.suffix in _PICKLES:
+        raise OptionError(
+            f"--weights {weights} may be a pickle, which can run code: convert it once by `nas weights convert "
+            f"{weights} --network {config} --out {path.with_suffix('.safetensors').name}`."
+        )
+    told: dict[str, Any] = {}
+    try:
+        state = load_file(path)
+        with safe_open(path, "pt") as file:
+            for name, value in (file.metadata() or {}).items():
+                with suppress(ValueError):
+                    told[name] = json.loads(value)
+    except (SafetensorError, OSError) as fault:
+        raise OptionError(f"--weights {weights}: {str(fault)[:120]}. Give a .safetensors file.") from None
+    _check_finite(state, f"--weights {weights}")
+    return state, told
+
+
+# -- inside ------------------------------------------------------------------------------------------------------
+
+
+def _from_timm(config: str, weights: str | None) -> Parent:
+    name = config.removeprefix(TIMM)
+    given: Any
+    if weights is not None:
+        given, _ = read_weights(weights, config)
+    else:
+        try:
+            import timm
+        except ImportError:
+            raise OptionError(f"--parent {config} needs timm: pip install timm, or give --weights.") from None
+        try:
+            given = timm.create_model(name, pretrained=True)  # pyright: ignore[reportUnknownMemberType]
+        except Exception as fault:  # timm's own errors, and those of what it downloads with
+            raise OptionError(
+                f"--parent {config}: timm cannot load it: {' '.join(str(fault).split())[:160]}. Give --weights."
+            ) from None
+    try:
+        network = from_timm(name, given)
+    except NasError as fault:
+        raise OptionError(f"--parent {config}: {shortened(fault)}") from None
+    state = network.state_dict()
+    _check_finite(state, f"--parent {config}")
+    architecture = load_architecture(zoo_name(name)).with_classes(_classes(state, parent_architecture(config)))
+    cfg: Mapping[str, Any] = getattr(given, "default_cfg", {})
+    return Parent(
+        given=(config, weights),
+        architecture=architecture,
+        state=state,
+        sha256="" if weights is None else file_digest(Path(weights)),
+        mean=tuple(cfg.get("mean", ())),
+        std=tuple(cfg.get("std", ())),
+    )
+
+
+def _check_finite(state: Mapping[str, torch.Tensor], named: str) -> None:
+    for name, value in state.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise OptionError(f"{named} holds numbers that are not finite, in {name}: give other weights.")
+
+
+def _classes(state: Mapping[str, torch.Tensor], architecture: Architecture) -> int:
+    """The number of classes that weights are for."""
+    logits = state.get("head.linear.weight")
+    return architecture.num_classes if logits is None else len(logits)
+
+
+def _fitted(
+    architecture: Architecture, state: Mapping[str, torch.Tensor], told: Mapping[str, Any], weights: str
+) -> Architecture:
+    """Returns the architecture at the resolution and channels that weights are for; refuses those of another."""
+    resolution = told.get("trained_resolution", architecture.input.resolution)
+    if isinstance(resolution, int):
+        architecture = architecture.at_resolution(resolution)
+    with torch.device("meta"):
+        own = Network(architecture.to_dict()).state_dict()
+    missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
+    extra = [name for name in state if name not in own]
+    differing = [name for name in own if name in state and state[name].shape != own[name].shape]
+    if not (missing or extra or differing):
+        return architecture
+    for channels in (1, 2, 3, 4):
+        other = architecture.with_channels(channels)
+        with torch.device("meta"):
+            shapes = {name: value.shape for name, value in Network(other.to_dict()).state_dict().items()}
+        if not missing and not extra and all(state[name].shape == shapes[name] for name in shapes):
+            return other
+    said = [
+        f"{names[0]} {words}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+        for names, words in ((missing, "is missing"), (extra, "is not in the network"))
+        if names
+    ]
+    if differing:
+        name = differing[0]
+        more = f" and {len(differing) - 1} more" if len(differing) > 1 else ""
+        said.insert(0, f"{name} is {_shown(state[name].shape)}, not {_shown(own[name].shape)},{more}".rstrip(","))
+    raise OptionError(f"--weights {weights} is of another network: {'; '.join(said)}. Give this network's weights.")
+
+
+def _shown(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape)) or "a scalar"
+
+
+def _per_class(architecture: Architecture) -> set[str]:
+    """The names of the tensors that have a row per class."""
+    with torch.device("meta"):
+        few, more = (Network(architecture.with_classes(n).to_dict()).state_dict() for n in (2, 3))
+    return {name for name in few if few[name].shape != more[name].shape}
+
+
+def _of_channels(value: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+    """Weights that read images of other channels: their mean over channels, scaled so that the sums stay."""
+    return (value.mean(1, keepdim=True) * (value.shape[1] / shape[1])).expand(shape)
