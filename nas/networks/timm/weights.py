@@ -42,17 +42,28 @@ def from_timm(name: str, weights: nn.Module | Mapping[str, torch.Tensor]) -> Net
         ArchitectureError: If the zoo has no such network.
         RunError: If the weights are another model's.
     """
-    family = _family(name)
-    given = dict(weights.state_dict() if isinstance(weights, nn.Module) else weights)
-    architecture = load_architecture(zoo_name(name))
-    classes = family.classes(given)
-    network = build(architecture.with_classes(classes) if classes else architecture).eval()
+    return network_with(_family(name), zoo_name(name), weights, name)
+
+
+def network_with(family: Family, zoo: str, weights: nn.Module | Mapping[str, torch.Tensor], name: str) -> Network:
+    """Returns a network of the zoo with weights in a layout that its family knows, in eval mode.
+
+    Args:
+        zoo: The zoo's name of the network.
+        name: What errors call the model.
+
+    Raises:
+        RunError: If the weights are another model's.
+    """
     try:
+        given = family.as_timm(dict(weights.state_dict() if isinstance(weights, nn.Module) else weights))
+        classes = family.classes(given)
+        architecture = load_architecture(zoo)
+        network = build(architecture.with_classes(classes) if classes and classes > 1 else architecture).eval()
         converted = family.convert(given, network)
-    except KeyError as fault:
-        raise RunError(
-            f"These weights are not of {name}: they lack {fault}. Give a state dict of that model."
-        ) from None
+    except (KeyError, IndexError, ValueError, RuntimeError) as fault:
+        reason = f"they lack {fault}" if isinstance(fault, KeyError) else " ".join(str(fault).split())[:200]
+        raise RunError(f"These weights are not of {name}: {reason}. Give a state dict of that model.") from None
     check_fit(name, converted, network.state_dict())
     network.load_state_dict(converted)
     return network
@@ -60,11 +71,29 @@ def from_timm(name: str, weights: nn.Module | Mapping[str, torch.Tensor]) -> Net
 
 def check_fit(name: str, converted: Mapping[str, torch.Tensor], own: Mapping[str, Any]) -> None:
     """Refuses weights that lack a tensor of ours, have one too many, or one of another shape."""
-    for key in sorted({*converted, *own}):
-        if key not in converted or key not in own or converted[key].shape != own[key].shape:
-            there = tuple(converted[key].shape) if key in converted else "missing"
-            needed = tuple(own[key].shape) if key in own else "not in the network"
-            raise RunError(f"These weights are not of {name}: {key} is {there} but should be {needed}.")
+    missing = sorted(set(own) - set(converted))
+    foreign = sorted(set(converted) - set(own))
+    shaped = sorted(key for key in set(own) & set(converted) if own[key].shape != converted[key].shape)
+    reshaped = [f"{key} is {tuple(converted[key].shape)}, not {tuple(own[key].shape)}" for key in shaped[:2]]
+    parts = [
+        f"{len(keys)} {words} ({'; '.join(shown)}{'; …' if len(keys) > len(shown) else ''})"
+        for keys, words, shown in (
+            (missing, "missing", missing[:2]),
+            (foreign, "that it does not have", foreign[:2]),
+            (shaped, "of another shape", reshaped),
+        )
+        if keys
+    ]
+    if parts:
+        raise RunError(
+            f"These weights are not of {name}, which has {len(own)} tensors: {', '.join(parts)}. "
+            "Give a state dict of that model."
+        )
+
+
+def family_of(zoo: str) -> Family | None:
+    """Returns the family whose weights are known to fit a network of the zoo, or None."""
+    return next((family for family in FAMILIES if zoo in family.names.values()), None)
 
 
 def _family(timm_name: str) -> Family:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nas.networks.network import Network
-from nas.networks.timm.converting import Family, State, divided, fitted, renamed
+from nas.networks.timm.converting import INCEPTION, Family, State, divided, fitted, renamed
 from nas.networks.timm.families.coatnet import HEAD, LINEAR, STEM, mbconv
 
 BLOCK = r"stages\.(\d)\.blocks\.(\d+)"
@@ -41,4 +41,8 @@ def convert(state: State, network: Network) -> State:
 
 
 SIZES = ("tiny", "small", "base", "large", "xlarge")
-FAMILY = Family(names={f"maxvit_{size}_tf_224": f"maxvit_{size}" for size in SIZES}, convert=convert)
+FAMILY = Family(
+    names={f"maxvit_{size}_tf_224": f"maxvit_{size}" for size in SIZES},
+    convert=convert,
+    other={"maxvit_xlarge": INCEPTION},
+)
