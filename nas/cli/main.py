@@ -32,6 +32,7 @@ COMMANDS = {
     "device": ("nas.cli.device", "calibrate a latency model of a device, import one, or list them"),
     "spaces": ("nas.cli.spaces", "list the search spaces, or describe one"),
     "zoo": ("nas.cli.zoo", "list the named networks"),
+    "weights": ("nas.cli.weights", "convert trained weights from elsewhere for --weights"),
     "rank": ("nas.cli.rank", "compare scores with known accuracies and with the baselines"),
     "report": ("nas.cli.report", "rebuild a run's report and plots"),
     "export": ("nas.cli.export", "export a winner of a run"),

@@ -14,6 +14,13 @@ from nas.architecture import Architecture
 from nas.networks.network import Network
 
 State = dict[str, torch.Tensor]
+Numbers = tuple[float, ...]
+
+# What images in 0 to 1 are normalized by: ImageNet's mean and standard deviation, the default of timm's models; to -1
+# to 1, as Inception and most of TensorFlow's; not at all.
+IMAGENET: tuple[Numbers, Numbers] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+INCEPTION: tuple[Numbers, Numbers] = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+PLAIN: tuple[Numbers, Numbers] = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,17 +32,27 @@ class Family:
         convert: (timm's state dict, our network) -> our state dict, whole.
         classifier: The timm tensor whose first axis is the number of classes.
         sized: (our architecture, image side) -> the one that timm makes for images of that side.
+        normalization: Mean and standard deviation, per channel, of images in 0 to 1 for timm's weights.
+        other: The same for networks of the zoo that are not normalized as the rest of the family.
+        as_timm: (weights in any layout that is known) -> the same under timm's names.
     """
 
     names: Mapping[str, str]
     convert: Callable[[State, Network], State]
     classifier: str = field(default="head.fc.weight")
     sized: Callable[[Architecture, int], Architecture] = Architecture.at_resolution
+    normalization: tuple[Numbers, Numbers] = IMAGENET
+    other: Mapping[str, tuple[Numbers, Numbers]] = field(default_factory=dict[str, tuple[Numbers, Numbers]])
+    as_timm: Callable[[State], State] = field(default=lambda state: state)
 
     def classes(self, state: State) -> int | None:
         """Returns the number of classes of the given weights."""
         found = state.get(self.classifier)
         return None if found is None else found.shape[0]
+
+    def normalized_by(self, zoo: str) -> tuple[Numbers, Numbers]:
+        """Returns mean and standard deviation of images for timm's weights of a network of the zoo."""
+        return self.other.get(zoo, self.normalization)
 
 
 def renamed(state: State, rules: Sequence[tuple[str, str]]) -> State:

@@ -17,13 +17,12 @@ from nas.errors import ExportError, OptionError
 from nas.networks.loading import is_digest_of, load_architecture
 from nas.networks.network import Network, resize_tables
 from nas.networks.timm import registered
+from nas.networks.timm.converting import IMAGENET
 from nas.networks.timm.library import timm_module
 from nas.networks.timm.timm_network import TimmNetwork
 from nas.ops import normalize
 from nas.spaces.catalog import zoo_names
 
-# ImageNet's, the default of timm's models.
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CONFIG, WEIGHTS = "architecture.yaml", "weights.safetensors"
 
 
@@ -108,8 +107,8 @@ def _default_cfg(network: TimmNetwork, architecture: Architecture, found: dict[s
         "input_size": (channels, size, size),
         "fixed_input_size": True,
         "num_classes": architecture.num_classes,
-        "mean": tuple(found.get("mean") or (MEAN if channels == 3 else (0.5,) * channels)),
-        "std": tuple(found.get("std") or (STD if channels == 3 else (0.5,) * channels)),
+        "mean": tuple(found.get("mean") or (IMAGENET[0] if channels == 3 else (0.5,) * channels)),
+        "std": tuple(found.get("std") or (IMAGENET[1] if channels == 3 else (0.5,) * channels)),
         # Winners are trained on whole images.
         "crop_pct": 1.0 if found else 0.9,
         "interpolation": "bilinear" if found else "bicubic",

@@ -46,19 +46,41 @@ def from_timm(name: str, weights: nn.Module | Mapping[str, torch.Tensor], *, res
         RunError: If the weights are another model's.
         OptionError: If tables are to be resized by timm's functions, and timm cannot be imported.
     """
-    family = _family(name)
-    given = dict(weights.state_dict() if isinstance(weights, nn.Module) else weights)
-    architecture = load_architecture(zoo_name(name))
-    classes = family.classes(given)
-    architecture = architecture.with_classes(classes) if classes else architecture
-    network = build(architecture)
+    return network_with(_family(name), zoo_name(name), weights, name, resolution=resolution)
+
+
+def network_with(
+    family: Family,
+    zoo: str,
+    weights: nn.Module | Mapping[str, torch.Tensor],
+    name: str,
+    *,
+    resolution: int | None = None,
+) -> Network:
+    """Returns a network of the zoo with weights in a layout that its family knows, in eval mode.
+
+    Args:
+        zoo: The zoo's name of the network.
+        name: What errors call the model.
+        resolution: As for `from_timm`.
+
+    Raises:
+        ArchitectureError: If the network cannot be built for images of that side.
+        RunError: If the weights are another model's.
+        OptionError: If tables are to be resized by timm's functions, and timm cannot be imported.
+    """
     try:
+        given = family.as_timm(dict(weights.state_dict() if isinstance(weights, nn.Module) else weights))
+        classes = family.classes(given)
+        architecture = load_architecture(zoo)
+        architecture = architecture.with_classes(classes) if classes and classes > 1 else architecture
+        network = build(architecture)
         converted = family.convert(given, network)
         native = native_side(family, architecture, converted)
     except KeyError as fault:
         raise _others(name, f"they lack {fault}") from None
-    except RunError as fault:
-        raise _others(name, str(fault)) from None
+    except (RunError, IndexError, ValueError, RuntimeError) as fault:
+        raise _others(name, " ".join(str(fault).split())[:200]) from None
     side = resolution or native
     if side != architecture.input.resolution:
         network = build(sized_as_timm(family, architecture, side))
@@ -70,15 +92,30 @@ def from_timm(name: str, weights: nn.Module | Mapping[str, torch.Tensor], *, res
 
 def check_fit(name: str, converted: Mapping[str, torch.Tensor], own: Mapping[str, Any]) -> None:
     """Refuses weights that lack a tensor of ours, have one too many, or one of another shape."""
-    for key in sorted({*converted, *own}):
-        if key not in converted or key not in own or converted[key].shape != own[key].shape:
-            there = tuple(converted[key].shape) if key in converted else "missing"
-            needed = tuple(own[key].shape) if key in own else "not in the network"
-            raise _others(name, f"{key} is {there} but should be {needed}")
+    missing = sorted(set(own) - set(converted))
+    foreign = sorted(set(converted) - set(own))
+    shaped = sorted(key for key in set(own) & set(converted) if own[key].shape != converted[key].shape)
+    reshaped = [f"{key} is {tuple(converted[key].shape)}, not {tuple(own[key].shape)}" for key in shaped[:2]]
+    parts = [
+        f"{len(keys)} {words} ({'; '.join(shown)}{'; …' if len(keys) > len(shown) else ''})"
+        for keys, words, shown in (
+            (missing, "missing", missing[:2]),
+            (foreign, "that it does not have", foreign[:2]),
+            (shaped, "of another shape", reshaped),
+        )
+        if keys
+    ]
+    if parts:
+        raise _others(name, f"{', '.join(parts)}; it has {len(own)} tensors")
 
 
 def _others(name: str, fault: str) -> RunError:
     return RunError(f"These weights are not of {name}: {fault.rstrip('.')}. Give the state dict of that model.")
+
+
+def family_of(zoo: str) -> Family | None:
+    """Returns the family whose weights are known to fit a network of the zoo, or None."""
+    return next((family for family in FAMILIES if zoo in family.names.values()), None)
 
 
 def _family(timm_name: str) -> Family:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nas.networks.network import Network
-from nas.networks.timm.converting import Family, State, divided, fitted, renamed
+from nas.networks.timm.converting import INCEPTION, Family, State, divided, fitted, renamed
 
 NORM = r"(weight|bias|running_mean|running_var|num_batches_tracked)"
 LINEAR = r"(weight|bias)"
@@ -60,4 +60,6 @@ def convert(state: State, network: Network) -> State:
     return fitted(found, network)
 
 
-FAMILY = Family(names={f"coatnet_{size}_224": f"coatnet_{size}_dw" for size in range(6)}, convert=convert)
+FAMILY = Family(
+    names={f"coatnet_{size}_224": f"coatnet_{size}_dw" for size in range(6)}, convert=convert, normalization=INCEPTION
+)

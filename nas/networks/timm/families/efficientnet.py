@@ -1,7 +1,7 @@
 """Convolutional networks that timm builds by its class EfficientNet: B0, MnasNet, EfficientNet-Lite.
 
 Their units (convolutions with their norms, inverted residuals) are in the same order in timm and here, so they are
-matched one by one. Tensors that belong to no unit keep their names, for the check of all names to refuse them.
+matched one by one. Tensors that belong to no unit get names that no network has, for the check of all names to refuse.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from nas.networks.network import Network
-from nas.networks.timm.converting import Family, State, renamed
+from nas.networks.timm.converting import INCEPTION, Family, State, renamed
 from nas.ops.combine import Residual
 from nas.ops.inverted_residual import InvertedResidual
 
@@ -59,7 +59,7 @@ def convert(state: State, network: Network) -> State:
     for name, tensor in state.items():
         match = re.fullmatch(_UNIT, name)
         units.setdefault(match[1] if match else "", {})[match[2] if match else name] = tensor
-    found = units.pop("", {})
+    found = {f"given:{name}": tensor for name, tensor in units.pop("", {}).items()}
     for start, ours in (("conv_stem", "stem.0.conv"), ("bn1", "stem.0.norm"), ("classifier", "head.linear")):
         found |= {f"{ours}.{end}": tensor for end, tensor in units.pop(start, {}).items()}
     places = list(_places(network))
@@ -92,6 +92,7 @@ def _moved(unit: State, path: str, parts: tuple[tuple[str, str], ...]) -> State:
     return renamed(unit, [*rules, (_END, rf"{path}.\1")])
 
 
-FAMILY = Family(names={"efficientnet_b0": "efficientnet_b0"}, convert=convert, classifier="classifier.weight")
-MNASNET = Family(names={"mnasnet_100": "mnasnet_b1"}, convert=convert, classifier="classifier.weight")
-LITE = Family(names={"tf_efficientnet_lite0": "tf_efficientnet_lite0"}, convert=convert, classifier="classifier.weight")
+_SHARED: dict[str, Any] = {"convert": convert, "classifier": "classifier.weight", "as_timm": as_timm}
+FAMILY = Family(names={"efficientnet_b0": "efficientnet_b0"}, **_SHARED)
+MNASNET = Family(names={"mnasnet_100": "mnasnet_b1"}, **_SHARED)
+LITE = Family(names={"tf_efficientnet_lite0": "tf_efficientnet_lite0"}, normalization=INCEPTION, **_SHARED)

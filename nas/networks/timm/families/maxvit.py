@@ -7,7 +7,7 @@ from typing import Any
 from nas.architecture import Architecture
 from nas.errors import ArchitectureError
 from nas.networks.network import Network
-from nas.networks.timm.converting import Family, State, divided, fitted, renamed
+from nas.networks.timm.converting import INCEPTION, Family, State, divided, fitted, renamed
 from nas.networks.timm.families.coatnet import HEAD, LINEAR, STEM, mbconv
 from nas.ops import normalize
 
@@ -65,4 +65,9 @@ def sized(architecture: Architecture, side: int) -> Architecture:
 
 
 SIZES = ("tiny", "small", "base", "large", "xlarge")
-FAMILY = Family(names={f"maxvit_{size}_tf_224": f"maxvit_{size}" for size in SIZES}, convert=convert, sized=sized)
+FAMILY = Family(
+    names={f"maxvit_{size}_tf_224": f"maxvit_{size}" for size in SIZES},
+    convert=convert,
+    sized=sized,
+    other={"maxvit_xlarge": INCEPTION},
+)

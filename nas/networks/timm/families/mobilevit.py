@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from nas.networks.network import Network
-from nas.networks.timm.converting import Family, State, divided, fitted, renamed
+from nas.networks.timm.converting import PLAIN, Family, State, divided, fitted, renamed
 
 NORM = r"(weight|bias|running_mean|running_var|num_batches_tracked)"
 LINEAR = r"(weight|bias)"
@@ -55,4 +55,6 @@ def _counted(name: str) -> str:
 
 
 SIZES = ("xxs", "xs", "s")
-FAMILY = Family(names={f"mobilevit_{size}": f"mobilevit_{size}" for size in SIZES}, convert=convert)
+FAMILY = Family(
+    names={f"mobilevit_{size}": f"mobilevit_{size}" for size in SIZES}, convert=convert, normalization=PLAIN
+)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nas.networks.network import Network
-from nas.networks.timm.converting import Family, State
+from nas.networks.timm.converting import INCEPTION, Family, State
 from nas.networks.timm.families.encoders import encoded, tokens
 
 _STEM, _BLOCK = r"patch_embed\.backbone\.stem", r"patch_embed\.backbone\.stages\.(\d)\.blocks\.(\d)"
@@ -35,5 +35,6 @@ FAMILY = Family(
     # timm's R50+ViT-B/16 at 224 has no classifier.
     names={"vit_small_r26_s32_224": "vit_small_r26_s32"},
     convert=convert,
+    normalization=INCEPTION,
     classifier="head.weight",
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nas.networks.network import Network
-from nas.networks.timm.converting import Family, State
+from nas.networks.timm.converting import INCEPTION, Family, State
 from nas.networks.timm.families.encoders import encoded, tokens
 
 
@@ -25,5 +25,6 @@ FAMILY = Family(
         "vit_large_patch16_224": "vit_large",
     },
     convert=convert,
+    normalization=INCEPTION,
     classifier="head.weight",
 )
