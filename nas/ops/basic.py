@@ -1,4 +1,4 @@
-"""Norms, activations, plain convolutions, pooling and feed-forward."""
+"""Norms, activations, depthwise convolutions, pooling and feed-forward."""
 
 from __future__ import annotations
 
@@ -54,6 +54,13 @@ class ReLU(nn.ReLU):
         return F.relu(input, inplace=not torch.is_grad_enabled())
 
 
+class ReLU6(nn.ReLU6):
+    """Rectifier that ends at 6 (Howard et al. 2017, arXiv:1704.04861); in place where no gradient is wanted."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return F.relu6(input, inplace=not torch.is_grad_enabled())
+
+
 class SiLU(nn.SiLU):
     """x * sigmoid(x) (arXiv:1606.08415); in place where no gradient is wanted."""
 
@@ -81,6 +88,7 @@ IN_PLACE = {
     "gelu_tanh": lambda: GELU(approximate="tanh"),
     "hardswish": Hardswish,
     "relu": ReLU,
+    "relu6": ReLU6,
     "silu": SiLU,
 }
 
@@ -209,50 +217,6 @@ class Activation(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.function(x)
-
-
-@op("conv")
-class Conv(nn.Conv2d):
-    """Plain convolution, padded to keep the size at stride 1 by default.
-
-    Args:
-        width: Output channels; None for `expand_ratio` times the input's.
-        padding: None keeps the size at stride 1; 0 patchifies.
-    """
-
-    @dataclass(frozen=True, slots=True, kw_only=True)
-    class Config:
-        width: int | None = None
-        expand_ratio: float = 1
-        kernel_size: int = 3
-        stride: int = 1
-        padding: int | None = None
-        dilation: int = 1
-        groups: int = 1
-        bias: bool = True
-
-        def __post_init__(self) -> None:
-            require(
-                self.width is None or self.expand_ratio == 1,
-                f"conv: give width (={self.width}) or expand_ratio (={self.expand_ratio:g}), not both.",
-            )
-
-    elastic: tuple[str, ...] = ("width", "expand_ratio", "kernel_size")
-
-    def __init__(self, config: Config, shape: Shape) -> None:
-        k, s, d = config.kernel_size, config.stride, config.dilation
-        pad = d * (k // 2) if config.padding is None else config.padding
-        out = config.width or whole(config.expand_ratio * shape.channels, "conv: expand_ratio x channels")
-        for channels, what in ((shape.channels, "channels"), (out, "width")):
-            require_divisor("conv", "groups", config.groups, what, channels)
-        require(not shape.tokens or k == s == 1, "conv: only a 1x1 kernel works on tokens; drop them before.")
-        height, width = ((size + 2 * pad - d * (k - 1) - 1) // s + 1 for size in (shape.height, shape.width))
-        require(
-            min(height, width) >= 1,
-            f"conv: a {k}x{k} kernel does not fit a {shape.height}x{shape.width} map.",
-        )
-        super().__init__(shape.channels, out, k, s, pad, d, groups=config.groups, bias=config.bias)
-        self.shape = Shape(out, height, width, shape.tokens)
 
 
 @op("depthwise_conv")

@@ -1,4 +1,4 @@
-"""Blocks of convolutions: stem, inverted residual, bottleneck, shortcuts."""
+"""Convolutions and blocks of them: stem, inverted residual, bottleneck, shortcuts."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nas.ops.basic import Conv, activation_after_layer, whole
-from nas.ops.spec import Shape, make, op, require
+from nas.ops.basic import activation_after_layer, whole
+from nas.ops.padding import pad_same, padded_conv, same_pads
+from nas.ops.spec import Shape, make, op, require, require_divisor
 
 
 def pool_half(x: torch.Tensor, stride: int, kind: str) -> torch.Tensor:
@@ -24,26 +25,59 @@ def reduced(shape: Shape, stride: int) -> tuple[int, int]:
     return -(-shape.height // stride), -(-shape.width // stride)
 
 
-PADDINGS = ("centre", "same")
+@op("conv")
+class Conv(nn.Conv2d):
+    """Plain convolution, padded to keep the size at stride 1 by default.
 
+    Args:
+        width: Output channels; None for `expand_ratio` times the input's.
+        padding: On every side: None keeps the size at stride 1, 0 patchifies. "same" is TensorFlow's.
+    """
 
-class SameConv(nn.Conv2d):
-    """Convolution padded as TensorFlow's "same": the larger half of an odd padding is at the end, not at the start."""
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Config:
+        width: int | None = None
+        expand_ratio: float = 1
+        kernel_size: int = 3
+        stride: int = 1
+        padding: int | str | None = None
+        dilation: int = 1
+        groups: int = 1
+        bias: bool = True
+
+        def __post_init__(self) -> None:
+            require(
+                self.width is None or self.expand_ratio == 1,
+                f"conv: give width (={self.width}) or expand_ratio (={self.expand_ratio:g}), not both.",
+            )
+            require(
+                not isinstance(self.padding, str) or self.padding == "same",
+                f"conv: padding must be a whole number or 'same', not {self.padding!r}.",
+            )
+
+    elastic: tuple[str, ...] = ("width", "expand_ratio", "kernel_size")
+
+    def __init__(self, config: Config, shape: Shape) -> None:
+        k, s, d = config.kernel_size, config.stride, config.dilation
+        out = config.width or whole(config.expand_ratio * shape.channels, "conv: expand_ratio x channels")
+        for channels, what in ((shape.channels, "channels"), (out, "width")):
+            require_divisor("conv", "groups", config.groups, what, channels)
+        require(not shape.tokens or k == s == 1, "conv: only a 1x1 kernel works on tokens; drop them before.")
+        # An odd kernel at stride 1 gets as much on either side from "same", too.
+        uneven = config.padding == "same" and (s > 1 or k % 2 == 0)
+        pad = 0 if uneven else config.padding if isinstance(config.padding, int) else d * (k // 2)
+        pads = [sum(same_pads(size, k, s, d)) if uneven else 2 * pad for size in shape[1:3]]
+        height, width = ((size + own - d * (k - 1) - 1) // s + 1 for size, own in zip(shape[1:3], pads, strict=True))
+        require(
+            min(height, width) >= 1,
+            f"conv: a {k}x{k} kernel does not fit a {shape.height}x{shape.width} map.",
+        )
+        super().__init__(shape.channels, out, k, s, pad, d, groups=config.groups, bias=config.bias)
+        self.pads_unevenly = uneven
+        self.shape = Shape(out, height, width, shape.tokens)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        pads: list[int] = []
-        for size, k, s in zip(input.shape[2:], self.kernel_size, self.stride, strict=True):
-            total = max((-(-size // s) - 1) * s + k - size, 0)
-            pads = [total // 2, total - total // 2, *pads]
-        return super().forward(F.pad(input, pads))
-
-
-def padded_conv(padding: str, *sizes: int, groups: int = 1, bias: bool = True) -> nn.Conv2d:
-    """Returns a convolution of the given channels in and out, kernel size and stride, padded by one of `PADDINGS`."""
-    require(padding in PADDINGS, f"padding must be one of {PADDINGS}, not {padding!r}.")
-    if padding == "same":
-        return SameConv(*sizes, groups=groups, bias=bias)
-    return nn.Conv2d(*sizes, padding=sizes[2] // 2, groups=groups, bias=bias)
+        return super().forward(pad_same(input, self) if self.pads_unevenly else input)
 
 
 @op("conv_stem")
@@ -91,6 +125,7 @@ class ConvNorm(nn.Module):
 
     Args:
         width: Output channels; None for `expand_ratio` times the input's.
+        padding: As of `conv`.
         depthwise: One kernel per channel.
         activation: After the norm; "none" for none.
         eps, momentum: Of the norm, torch's defaults here.
@@ -102,7 +137,7 @@ class ConvNorm(nn.Module):
         expand_ratio: float = 1
         kernel_size: int = 3
         stride: int = 1
-        padding: int | None = None
+        padding: int | str | None = None
         dilation: int = 1
         groups: int = 1
         depthwise: bool = False

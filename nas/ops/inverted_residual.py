@@ -9,6 +9,7 @@ from torch import nn
 
 from nas.ops.basic import activation_after_layer, whole
 from nas.ops.conv import SqueezeExcite, reduced
+from nas.ops.padding import padded_conv
 from nas.ops.spec import Shape, op, require
 
 
@@ -24,6 +25,7 @@ class InvertedResidual(nn.Module):
         expand_ratio: Hidden channels divided by the input's.
         se_ratio: Squeezed channels divided by the input's; 0 for no squeeze-excite.
         eps, momentum: Of the norms, torch's defaults.
+        padding: Of the depthwise convolution: "centre", or "same" for TensorFlow's (EfficientNet's released weights).
     """
 
     @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,7 @@ class InvertedResidual(nn.Module):
         activation: str = "relu"
         eps: float = 1e-5
         momentum: float = 0.1
+        padding: str = "centre"
 
         def __post_init__(self) -> None:
             require(self.kernel_size % 2 == 1, f"inverted_residual: kernel_size (={self.kernel_size}) must be odd.")
@@ -55,7 +58,7 @@ class InvertedResidual(nn.Module):
         self.expand = nn.Conv2d(c, hidden, 1, bias=False) if expands else nn.Identity()
         self.norm1 = norm(hidden) if expands else nn.Identity()
         self.activation1 = activation_after_layer(config.activation if expands else "none")
-        self.depthwise = nn.Conv2d(hidden, hidden, k, s, k // 2, groups=hidden, bias=False)
+        self.depthwise = padded_conv(config.padding, hidden, hidden, k, s, groups=hidden, bias=False)
         self.norm2 = norm(hidden)
         self.activation2 = activation_after_layer(config.activation)
         squeezed = whole(config.se_ratio * c, "inverted_residual: se_ratio x channels") if config.se_ratio else 0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from nas.ops.conv import SameConv
+from nas.ops.padding import SameConv
 from nas.ops.spec import Shape, op
 
 

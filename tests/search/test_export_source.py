@@ -51,7 +51,7 @@ def test_source_holds_the_used_ops_and_no_others() -> None:
     # The activations are one table, as are attention's biases, so those that are classes of ours come along.
     grammar = {"NasError", "ArchitectureError", "Shape", "SquaredReLU", "StarReLU"}
     grammar |= {"Residual", "Layer", "Stage", "Network"}
-    grammar |= {"GELU", "Hardswish", "Linear", "ReLU", "SiLU"}
+    grammar |= {"GELU", "Hardswish", "Linear", "ReLU", "ReLU6", "SiLU"}
     assert classes(source_of(convnext())) == grammar | {
         "Attention",
         "Classifier",

@@ -165,6 +165,10 @@ NESTED = [
     ("mamba", {"d_state": 2}, {"d_state": 2, "expand_ratio": 2}, (4, 4)),
     ("conv", {"width": 4, "kernel_size": 1}, {"width": 12, "kernel_size": 5}, (4, 8)),
     ("conv", {"width": 4, "stride": 2}, {"width": 8, "stride": 2, "kernel_size": 5}, (4, 8)),
+    ("conv_norm", {"width": 4, "stride": 2, "padding": "same"},
+     {"width": 8, "stride": 2, "padding": "same", "kernel_size": 5}, (4, 8)),
+    ("inverted_residual", {"width": 4, "stride": 2, "padding": "same", "expand_ratio": 2},
+     {"width": 8, "stride": 2, "padding": "same", "expand_ratio": 3, "kernel_size": 7}, (4, 8)),
     ("depthwise_conv", {"kernel_size": 3}, {"kernel_size": 7}, (4, 8)),
     ("conv_stem", {"width": 4}, {"width": 12, "kernel_size": 5}, (3, 3)),
     ("pool_project", {"width": 8}, {"width": 12}, (4, 8)),
@@ -281,6 +285,7 @@ def test_a_window_cut_off_by_the_edge_pools_what_it_has() -> None:
         ({"op": "activation", "name": "swish"}, "activation must be one of"),
         ({"op": "pool_project", "width": 8, "pool": "sum"}, "pool must be one of"),
         ({"op": "conv", "width": 8, "stride": 0}, "from 1"),
+        ({"op": "conv_norm", "width": 8, "padding": "valid"}, "a whole number or 'same', not 'valid'"),
     ],
 )
 def test_what_cannot_be_built_is_refused_with_the_numbers(config: dict[str, Any], words: str) -> None:

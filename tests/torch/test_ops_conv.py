@@ -51,6 +51,24 @@ def test_same_padding_puts_an_odd_rest_at_the_end(size: int, kernel: int, before
     assert stem.shape[:3] == (4, -(-size // 2), -(-size // 2))
 
 
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "before", "after"),
+    [(8, 3, 2, 0, 1), (9, 3, 2, 1, 1), (8, 5, 2, 1, 2), (9, 3, 1, 1, 1), (8, 2, 1, 0, 1), (7, 1, 2, 0, 0)],
+)
+def test_a_plain_convolution_pads_same_too(size: int, kernel: int, stride: int, before: int, after: int) -> None:
+    node = {"op": "conv", "width": 4, "kernel_size": kernel, "stride": stride, "padding": "same"}
+    conv, x = built(node, Shape(3, size, size)), images(2, 3, size, size)
+    expected = F.conv2d(F.pad(x, (before, after, before, after)), conv.weight, conv.bias, stride)
+    torch.testing.assert_close(conv(x), expected)
+    assert conv.shape[:3] == (4, *expected.shape[2:]) == (4, -(-size // stride), -(-size // stride))
+
+
+def test_same_padding_counts_dilation() -> None:
+    node = {"op": "conv", "width": 4, "stride": 2, "dilation": 2, "padding": "same"}
+    conv, x = built(node, Shape(3, 8, 8)), images(2, 3, 8, 8)
+    torch.testing.assert_close(conv(x), F.conv2d(F.pad(x, (1, 2, 1, 2)), conv.weight, conv.bias, 2, dilation=2))
+
+
 def test_bottleneck_narrows_encodes_mixes_and_widens() -> None:
     node = {"op": "bottleneck", "width": 8, "mixer": {"op": "conv", "bias": False}, "stride": 2, "se_ratio": 0.25}
     block = built(node, Shape(6, 9, 9))

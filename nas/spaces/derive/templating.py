@@ -14,8 +14,8 @@ from nas.strict_yaml import canonical_json
 MOST_PARTS = 8
 """A width inside a block that is more than so many parts or multiples of the stage's is a number of its own."""
 MOST_CHOICES = 3
-_EXPANSIONS = ("feed_forward", "conv_feed_forward", "gated_feed_forward", "mbconv", "wave")
-_KERNELS = ("depthwise_conv", "mbconv", "rep_mixer", "cascade_conv", "reparam_conv", "conv_norm")
+_EXPANSIONS = ("feed_forward", "conv_feed_forward", "gated_feed_forward", "inverted_residual", "mbconv", "wave")
+_KERNELS = ("depthwise_conv", "inverted_residual", "mbconv", "rep_mixer", "cascade_conv", "reparam_conv", "conv_norm")
 _GROUPED = ("conv", "conv_norm")
 
 
@@ -102,7 +102,7 @@ def leaves(data: dict[str, Any], facts: OpFacts) -> list[Leaf]:
 def _may_vary(block: dict[str, Any], kernel: int | float) -> bool:
     """Whether another kernel gives the same map: not one with a padding of its own, nor one that mixes all channels."""
     dense = block["op"] in ("reparam_conv", "conv_norm") and not block.get("depthwise", False)
-    return kernel >= 3 and kernel % 2 == 1 and block.get("padding") is None and not dense
+    return kernel >= 3 and kernel % 2 == 1 and not isinstance(block.get("padding"), int) and not dense
 
 
 def blanked(data: dict[str, Any], found: list[Leaf]) -> str:

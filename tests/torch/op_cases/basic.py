@@ -1,4 +1,4 @@
-"""Norms, activations, convolutions, pooling, feed-forward."""
+"""Norms, activations, depthwise convolutions, pooling, feed-forward."""
 
 from . import Cases, With
 
@@ -6,19 +6,6 @@ CASES: Cases = {
     "activation": ({}, {"name": "relu"}),
     "batch_norm": ({}, {"eps": 0.1, "momentum": 0.5}),
     "channel_scale": ({}, {}),
-    "conv": (
-        {"kernel_size": 3},
-        {
-            "width": 16,
-            "expand_ratio": 2,
-            "kernel_size": 5,
-            "stride": 2,
-            "padding": 0,
-            "dilation": 2,
-            "groups": 4,
-            "bias": False,
-        },
-    ),
     "depthwise_conv": (
         {},
         {"width": 24, "kernel_size": 3, "stride": 2, "dilation": 2, "multiplier": 2, "bias": False},

@@ -1,4 +1,4 @@
-"""Stem, inverted residual, squeeze-excite, pooled shortcut."""
+"""Convolutions, stem, inverted residual, squeeze-excite, pooled shortcut."""
 
 from . import Cases, With
 
@@ -13,6 +13,19 @@ CASES: Cases = {
             "stride": 1,
             "activation": "silu",
             "se_ratio": 0.25,
+        },
+    ),
+    "conv": (
+        {"kernel_size": 3},
+        {
+            "width": 16,
+            "expand_ratio": 2,
+            "kernel_size": 5,
+            "stride": 2,
+            "padding": 0,
+            "dilation": 2,
+            "groups": 4,
+            "bias": False,
         },
     ),
     "conv_norm": (

@@ -14,6 +14,7 @@ CASES: Cases = {
             "activation": "silu",
             "eps": 0.1,
             "momentum": 0.5,
+            "padding": "same",
         },
     ),
 }

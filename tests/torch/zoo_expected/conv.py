@@ -36,6 +36,7 @@ EXPECTED: dict[str, tuple[int | None, float | None, str]] = {
     "convformer_m36": (57_051_640, 12.8423, TIMM),
     "convformer_b36": (99_882_616, 22.6294, TIMM),
     "efficientnet_b0": (5_288_548, 0.3858, TIMM),
+    "tf_efficientnet_lite0": (4_652_008, 0.3852, TIMM),
     "mnasnet_b1": (4_383_312, 0.3144, TIMM),
     "edgenext_xxs": (1_327_216, 0.2579, TIMM),
     "edgenext_xs": (2_336_804, 0.5332, TIMM),
