@@ -100,7 +100,7 @@ def train(
         "params": spent.params,
         "resolution": plan.resolution,
         "train_resolution": plan.train_resolution,
-        "epochs": plan.finalist_epochs,
+        "epochs": history[-1]["epoch"] if history else plan.finalist_epochs,
         "train_images": len(data.train),
         "metric": options.metric,
         "recipe": recipe.to_dict(),
@@ -190,7 +190,7 @@ def _export(
     card = CardFacts(
         title=f"Trained on {data.info.name}",
         data=describe_data(data),
-        epochs=plan.finalist_epochs,
+        epochs=found["epochs"],
         seed=options.seed,
         validation_accuracy=found["search_validation_accuracy"],
         test_accuracy=found["test_accuracy"],
