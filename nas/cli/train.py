@@ -18,8 +18,8 @@ Train one network on your images, from scratch or from given weights.
   nas train coatnet_0 --data path/to/images --out runs/coatnet_0"""
 
 _OPTIONS = (
-    "data", "out", "seed", "train_resolution", "metric", "augment", "on_corrupt", "onnx", "device", "threads",
-    "batch_size", "dtype",
+    "data", "out", "recipe", "seed", "resolution", "train_resolution", "metric", "augment", "on_corrupt", "onnx",
+    "device", "threads", "batch_size", "dtype",
 )  # fmt: skip
 
 

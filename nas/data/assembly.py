@@ -1,10 +1,10 @@
-"""From the parts of a source to three splits in memory."""
+"""From the parts of a source to three splits in memory, or mapped into it."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -12,10 +12,10 @@ from torch import Tensor
 from nas.data.dataset import SILENT, DataInfo, Dataset, OnCorrupt, Part, Split
 from nas.data.duplicates import describe_duplicates
 from nas.data.labels import Classes
-from nas.data.memory import require_memory
 from nas.data.pixel_range import PixelRange
 from nas.data.split_names import ROLES, Role
 from nas.data.splitting import TEST_SHARE, VALIDATION_SHARE, hold_out, purpose_generator
+from nas.data.storage import Allocate, choose_storage
 from nas.errors import DataError, OptionError
 from nas.progress import Progress
 
@@ -93,11 +93,13 @@ class PartSource:
         _check_options(resolution, validation_share, test_share)
         parts = [part for part in (self.train, self.search_validation, self.test) if part is not None]
         total = sum(len(part.labels) for part in parts)
-        require_memory(
+        allocate, mapped = choose_storage(
             images=total,
             channels=self.info.channels,
             resolution=resolution,
             transient_bytes=max(part.transient_bytes for part in parts),
+            name=self.info.name,
+            progress=progress,
         )
         pixel_range = PixelRange.union(part.pixel_range() for part in parts)
         if pixel_range is not None and not pixel_range.is_eight_bit:
@@ -106,7 +108,8 @@ class PartSource:
         splits: dict[str, Split] = {}
         skipped: list[str] = []
         for part, wanted in self._division(seed, validation_share, test_share):
-            splits |= self._read(part, wanted, resolution, pixel_range, reading, skipped)
+            read = self._read(part, wanted, resolution, pixel_range, reading, skipped, allocate)
+            splits |= {name: replace(split, mapped=mapped) for name, split in read.items()}
         self._check_readable(splits, skipped)
         mean, std = statistics_of(splits["train"].images, name=self.info.name)
         reading.finish()
@@ -167,6 +170,7 @@ class PartSource:
         pixel_range: PixelRange | None,
         reading: _Reading,
         skipped: list[str],
+        allocate: Allocate,
     ) -> dict[str, Split]:
         """Reads a part once, each image straight to its place in its split; adds to `skipped` what cannot be read."""
         count, channels = len(part.labels), self.info.channels
@@ -177,7 +181,7 @@ class PartSource:
         for k, indices in enumerate(wanted.values()):
             owner[indices] = k
             place[indices] = torch.arange(len(indices))
-            images.append(torch.empty(len(indices), resolution, resolution, channels, dtype=torch.uint8))
+            images.append(allocate((len(indices), resolution, resolution, channels)))
             readable.append(torch.ones(len(indices), dtype=torch.bool))
         for chunk in part.chunks(resolution=resolution, channels=channels, pixel_range=pixel_range):
             if chunk.failed and self.on_corrupt == "refuse":

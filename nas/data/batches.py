@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -15,6 +17,8 @@ from nas.errors import OptionError
 from nas.registry import unknown
 
 Augment = Literal["none", "crop", "crop-flip"]
+READERS = 4
+"""Threads that read batches of images on disk ahead; each holds one."""
 POLICIES = ("auto", *get_args(Augment))
 
 
@@ -100,7 +104,7 @@ class Batches:
         self.device = torch.device(device)
         self.dtype = dtype
         self._generator = generator
-        self._labels = split.labels
+        self._labels, self._mapped = split.labels, split.mapped
         self._size = size
         self._pixels = split.images.permute(0, 2, 3, 1).reshape(count * size * size, channels)
         self._index_dtype = torch.int32 if len(self._pixels) < 2**31 else torch.int64
@@ -121,7 +125,23 @@ class Batches:
     def epoch(self, *, first_batch: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Returns the batches of one pass over the split, from batch `first_batch` on."""
         draws = self._draw()  # sampled now, not at the first batch
-        return (self._batch(draws, k) for k in range(first_batch, len(self)))
+        numbers = range(first_batch, len(self))
+        return self._read_ahead(draws, numbers) if self._mapped else (self._batch(draws, k) for k in numbers)
+
+    def _read_ahead(self, draws: _Draws, numbers: range) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields batches that threads read from the disk and make while earlier ones are used."""
+        with ThreadPoolExecutor(max_workers=READERS) as pool:
+            pending: deque[Future[tuple[Tensor, Tensor]]] = deque()
+            try:
+                for k in numbers:
+                    pending.append(pool.submit(self._batch, draws, k))
+                    if len(pending) > READERS:
+                        yield pending.popleft().result()
+                while pending:
+                    yield pending.popleft().result()
+            finally:
+                for each in pending:
+                    each.cancel()
 
     def _draw(self) -> _Draws:
         count = len(self._labels)

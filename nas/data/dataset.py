@@ -48,12 +48,21 @@ class DataInfo:
         return divided(self.class_counts, validation=self.validation_count, test=self.test_count)
 
 
+_HASHED = 1024
+"""Images that are copied at a time for hashing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Split:
-    """Images uint8 (N, C, R, R), stored channels last, and labels int64 (N,)."""
+    """Images uint8 (N, C, R, R), stored channels last, and labels int64 (N,).
+
+    Attributes:
+        mapped: Whether the images are a file that is mapped into memory, since they do not fit there.
+    """
 
     images: Tensor
     labels: Tensor
+    mapped: bool = False
 
     def __post_init__(self) -> None:
         assert self.images.dtype == torch.uint8, self.images.dtype
@@ -64,22 +73,26 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def content(self) -> tuple[bytes, bytes]:
-        """Returns images (N, C, R, R) and labels as bytes, for hashing."""
-        return self.images.numpy().tobytes(), self.labels.numpy().tobytes()
+    def content(self) -> Iterator[bytes]:
+        """Yields the bytes of the images (N, C, R, R), a part at a time, and of the labels, for hashing."""
+        for part in self.images.split(_HASHED):
+            yield part.numpy().tobytes()
+        yield self.labels.numpy().tobytes()
 
     def first(self, n: int) -> Split:
         """Returns the first `n` images, sharing memory: a random sample of `train` or `search_validation`."""
-        return Split(images=self.images[:n], labels=self.labels[:n])
+        return Split(images=self.images[:n], labels=self.labels[:n], mapped=self.mapped)
 
     def to(self, device: torch.device | str) -> Split:
-        """Returns the split on another device, where `Batches` then gather the images."""
+        """Returns the split on another device, where `Batches` then gather the images; a mapped one stays."""
+        if self.mapped:
+            return self
         return Split(images=self.images.to(device), labels=self.labels.to(device))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Dataset:
-    """A data set in memory, with its three splits.
+    """A data set with its three splits, in memory or mapped into it.
 
     Training and scorers use `train` and `search_validation` only; `test` is for the final report. The first two are
     in seeded random order. `mean` and `std` are per channel over `train`, of pixels in [0, 1]. `skipped` lists the

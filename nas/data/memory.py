@@ -12,6 +12,12 @@ USABLE = 0.8
 """Share of the free memory that images may take; the rest is for the networks."""
 
 
+def fits_memory(needed: int) -> bool:
+    """Returns whether so many bytes of images fit in the memory that is free, as far as that is known."""
+    free = available_bytes()
+    return free is None or needed <= int(free * USABLE)
+
+
 def require_memory(*, images: int, channels: int, resolution: int, transient_bytes: int) -> None:
     """Refuses images that do not fit in memory.
 
@@ -34,8 +40,8 @@ def require_memory(*, images: int, channels: int, resolution: int, transient_byt
     remedy = f"lower --train-resolution to {fits} or less, or use fewer images" if fits else "use fewer images"
     reading = " while they are read" if transient_bytes > needed / 2 else ""
     raise DataError(
-        f"{images:,} images at {resolution}x{resolution} need {_gigabytes(needed)} of memory{reading}, but only"
-        f" {_gigabytes(usable)} ({USABLE:.0%} of the free memory) is available to them: {remedy}."
+        f"{images:,} images at {resolution}x{resolution} need {described_bytes(needed)} of memory{reading}, but only"
+        f" {described_bytes(usable)} ({USABLE:.0%} of the free memory) is available to them: {remedy}."
     )
 
 
@@ -48,7 +54,7 @@ def require_bytes(needed: int, *, what: str) -> None:
     free = available_bytes()
     if free is not None and needed > free * USABLE:
         raise DataError(
-            f"{what} needs {_gigabytes(needed)} of memory, but only {_gigabytes(int(free * USABLE))}"
+            f"{what} needs {described_bytes(needed)} of memory, but only {described_bytes(int(free * USABLE))}"
             f" ({USABLE:.0%} of the free memory) is available to it: check how it was saved."
         )
 
@@ -59,7 +65,8 @@ def available_bytes(root: Path = Path("/")) -> int | None:
     return min(found) if found else None
 
 
-def _gigabytes(count: int) -> str:
+def described_bytes(count: int) -> str:
+    """Returns a number of bytes for people, in GB."""
     return f"{count / 1e9:,.1f} GB" if count >= 1e8 else f"{count / 1e9:.2g} GB"
 
 

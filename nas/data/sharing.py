@@ -10,6 +10,8 @@ import numpy as np
 import torch
 
 from nas.data.dataset import DataInfo, Dataset, Split
+from nas.data.memory import fits_memory
+from nas.errors import DataError
 
 Arrays: TypeAlias = dict[str, np.ndarray[Any, Any]]
 
@@ -42,11 +44,20 @@ def pack_data(
     """Returns the first images of `train` and `search_validation` as arrays, and everything else as plain data.
 
     The test split is not included, since scoring and training must not use it.
+
+    Raises:
+        DataError: If the images are on disk because they do not fit in memory, where processes share them.
     """
     splits = {
         "train": data.train.first(train_images or len(data.train)),
         "search_validation": data.search_validation.first(validation_images or len(data.search_validation)),
     }
+    for split in splits.values():
+        if split.mapped and not fits_memory(split.images.nbytes):
+            raise DataError(
+                f"The images of {data.info.name} do not fit in memory, where workers share them: lower "
+                "--train-resolution, or use --workers 0."
+            )
     facts = {"info": asdict(data.info), "resolution": data.resolution, "mean": data.mean, "std": data.std}
     arrays: Arrays = {}
     for name, split in splits.items():

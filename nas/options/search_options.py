@@ -95,6 +95,12 @@ class SearchOptions:
     finalist_epochs: int | None = option(
         kind=Whole(1, 1_000_000, 30), help="training epochs of each finalist", default_help="planned", group=_HOW
     )
+    recipe: str = option(
+        "default",
+        kind=Text("R"),
+        help="how networks are trained alone: default, finetune, long, or a YAML file",
+        group=_TRAINING,
+    )
     metric: str = option("accuracy", kind=Choice(QUALITY_METRICS, "M"), help="metric of quality", group=_TRAINING)
     objective: str | None = option(
         kind=Objectives(),

@@ -25,7 +25,9 @@ _FIXED, _PER_TRIAL = 8_000_000, 16_000
 _NETWORK_SHARE, _NETWORK_FIXED = 1.1, 500_000
 
 
-def most_bytes(plan: Plan, method: SearchMethod[Any], searched: BudgetSampler, *, at_once: int) -> dict[str, int]:
+def most_bytes(
+    plan: Plan, method: SearchMethod[Any], searched: BudgetSampler, *, at_once: int, averaged: bool = False
+) -> dict[str, int]:
     """Returns the most bytes that a run's folder takes at any time, by phase.
 
     A finalist that is stopped because others are ahead keeps its last two checkpoints and its best.
@@ -33,24 +35,31 @@ def most_bytes(plan: Plan, method: SearchMethod[Any], searched: BudgetSampler, *
     Args:
         searched: Sampler of the space that finalists come from.
         at_once: Number of finalists trained in parallel, some of which may be stopped; 0 if trained in sequence.
+        averaged: Whether finalists' checkpoints hold an average of the weights too.
     """
     network = int(_NETWORK_SHARE * 4 * most_params(searched)) + _NETWORK_FIXED
     own = method.disk(plan, network=network)
-    finalists = plan.finalists * (7 if at_once else 2) * network
+    checkpoint = (4 if averaged else 3) * network  # weights, two moments of each, their average
+    finalists = plan.finalists * ((2 * checkpoint + network) if at_once else 2 * network)
     other = _FIXED + _PER_TRIAL * plan.trials
     most = {
         **({} if method.phase is None else {method.phase: own.training}),
         "search": own.kept,
-        "finalists": own.kept + finalists + min(max(1, at_once), plan.finalists) * 3 * 3 * network,
+        "finalists": own.kept + finalists + min(max(1, at_once), plan.finalists) * 3 * checkpoint,
         # Weights and ONNX of each winner, plus the temporary copy of the one being exported.
         "export": own.kept + finalists + (plan.finalists + 1) * 2 * network,
     }
     return {phase: count + other for phase, count in most.items()}
 
 
-def most_training_bytes(network: torch.nn.Module) -> int:
-    """Returns the most bytes that training and exporting one network takes."""
+def most_training_bytes(network: torch.nn.Module, *, averaged: bool = False) -> int:
+    """Returns the most bytes that training and exporting one network takes.
+
+    Args:
+        averaged: Whether checkpoints hold an average of the weights too.
+    """
     weights, whole = (size_on_disk(network, moments=moments) for moments in (0, 2))
+    whole += weights * averaged
     return 3 * whole + weights + 4 * weights + _FIXED
 
 

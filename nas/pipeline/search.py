@@ -13,7 +13,7 @@ import torch
 from nas.architecture import Architecture
 from nas.budget import Budget, check_budgets
 from nas.costs import TABLE, misfit, sized_space
-from nas.data import Dataset, Source, data_lines, open_data
+from nas.data import DataInfo, Dataset, Source, data_lines, open_data
 from nas.errors import OptionError
 from nas.export import is_whole
 from nas.jobs.backend import Backend, InThisProcess
@@ -54,6 +54,7 @@ from nas.run.signals import stoppable
 from nas.sampling import BudgetSampler
 from nas.spaces import SearchSpace
 from nas.training import Recipe
+from nas.training.recipe_file import load_recipe
 from nas.training.speed import measure_images_per_second
 from nas.training.threads import threads_set
 
@@ -184,7 +185,11 @@ class SearchPipeline:
         check_out(folder)  # checked first, since the rest may take minutes
         source, kept = self._plan()
         needed = disk.most_bytes(
-            self.plan, self.method, self.sampler, at_once=int(self.backend.facts().get("workers", 0))
+            self.plan,
+            self.method,
+            self.sampler,
+            at_once=int(self.backend.facts().get("workers", 0)),
+            averaged=bool(self._recipe_keys(source.info).get("ema")),
         )
         self._load(source, folder, needed)
         return {
@@ -341,6 +346,10 @@ class SearchPipeline:
         """Trains the finalists, from what the method begins them with."""
         beginnings = self.method.beginnings(context, [pick.trial.architecture for pick in picks])
         return train_finalists(context, picks, beginnings)
+    def _recipe_keys(self, info: DataInfo) -> dict[str, Any]:
+        """Returns what the recipe changes in the trainings of finalists."""
+        preset = load_recipe(self.options.recipe)
+        return preset.chosen(epochs=self.plan.finalist_epochs, images=info.divided()[0])
 
     def _measured_rate(self, side: int, recipe: Recipe) -> float:
         """Returns the training speed in images per second, over networks such as the finalists will be."""

@@ -26,14 +26,16 @@ from nas.options import SearchOptions
 from nas.pipeline.disk import check_room, megabytes, most_training_bytes
 from nas.pipeline.given_weights import GivenWeights, origin_note
 from nas.pipeline.plan import make_plan
+from nas.pipeline.training_curve import HISTORY, METRICS, SCALARS, TrainingCurve
 from nas.progress import Progress, Silent
 from nas.run import atomic_write
 from nas.run.files import check_writable, is_leftover, make_folder
 from nas.run.signals import stoppable
 from nas.training import Recipe, Started, evaluate, fresh_network, train_network
 from nas.training.checkpoint import newest
+from nas.training.recipe_file import load_recipe
 
-_OURS = ("checkpoints", "history.json", "inputs.json", "network", "training.json")
+_OURS = ("checkpoints", HISTORY, METRICS, SCALARS, "inputs.json", "network", "training.json")
 
 
 def train(
@@ -52,7 +54,7 @@ def train(
 
     Args:
         out: The folder; `network/` in it gets the config, code, weights, ONNX and card.
-        options: Used are the data, epochs (as `finalist_epochs`), seed, sizes, machine and metric.
+        options: Used are the data, epochs (as `finalist_epochs`), recipe, seed, sizes, machine and metric.
         weights: A .safetensors file with initial weights; tensors whose shapes differ, such as the head's for other
             classes, stay random.
         teacher: The folder of an exported network of the same classes, whose soft labels are learned from too.
@@ -68,6 +70,7 @@ def train(
     folder = Path(out)
     _check_folder(folder)
     given = None if weights is None else GivenWeights(weights)
+    preset = load_recipe(options.recipe)
     source = open_data(options.data, on_corrupt=options.on_corrupt)  # type: ignore[arg-type]
     for line in data_lines(source.info):
         progress.note(line)
@@ -83,9 +86,12 @@ def train(
     if caution is not None:
         progress.note(caution)
     spent = cost(architecture)
-    _announce(network, spent, data, plan, folder, progress)
-    inputs.keep()
     recipe = plan.recipe(epochs=plan.finalist_epochs, seed=options.seed, params=spent.params)
+    recipe = preset.applied(recipe, images=len(data.train))
+    _announce(network, spent, data, plan, recipe, folder, progress)
+    if changes := preset.chosen(epochs=recipe.epochs, images=len(data.train)):
+        progress.note(f"Recipe {preset.name}: {', '.join(f'{name} {value}' for name, value in changes.items())}")
+    inputs.keep()
     validation, test, history = _trained(network, data, recipe, folder, options, progress, teaching)
     found = {
         "out": str(folder / "network"),
@@ -94,9 +100,10 @@ def train(
         "params": spent.params,
         "resolution": plan.resolution,
         "train_resolution": plan.train_resolution,
-        "epochs": plan.finalist_epochs,
+        "epochs": history[-1]["epoch"] if history else plan.finalist_epochs,
         "train_images": len(data.train),
         "metric": options.metric,
+        "recipe": recipe.to_dict(),
         "search_validation_accuracy": validation,
         "test_accuracy": test,
         "weights": None if started is None else inputs.origin(started),
@@ -107,7 +114,9 @@ def train(
     return found
 
 
-def _announce(network: Network, spent: Cost, data: Dataset, plan: Plan, folder: Path, progress: Progress) -> None:
+def _announce(
+    network: Network, spent: Cost, data: Dataset, plan: Plan, recipe: Recipe, folder: Path, progress: Progress
+) -> None:
     """Checks the disk's free space and announces the training.
 
     Raises:
@@ -118,7 +127,7 @@ def _announce(network: Network, spent: Cost, data: Dataset, plan: Plan, folder: 
         f"{plan.finalist_epochs} epochs of {len(data.train):,} images; {plan.device}, {plan.threads} threads, "
         f"{plan.dtype}"
     )
-    needed = most_training_bytes(network)
+    needed = most_training_bytes(network, averaged=recipe.ema > 0)
     progress.note(f"Disk: at most {megabytes(needed)} in {folder}, {megabytes(check_room(folder, needed))} free")
 
 
@@ -149,7 +158,7 @@ def _trained(
     teacher: nn.Module | None,
 ) -> tuple[float, float, list[dict[str, Any]]]:
     """Trains the network, then tests it once; returns accuracy on search-validation and test, and one row per epoch."""
-    history = _History(folder / "history.json")
+    curve = TrainingCurve(folder)
     with stoppable():
         validation = train_network(
             network,
@@ -159,10 +168,11 @@ def _trained(
             phase="training",
             folder=folder / "checkpoints",
             metric=options.metric,
-            on_epoch=history.add,
+            on_epoch=curve.add,
+            validate=True,
             teacher=teacher,
         )
-    return validation, evaluate(network, data.test, data, recipe, metric=options.metric), history.rows
+    return validation, evaluate(network, data.test, data, recipe, metric=options.metric), curve.rows
 
 
 def _export(
@@ -180,7 +190,7 @@ def _export(
     card = CardFacts(
         title=f"Trained on {data.info.name}",
         data=describe_data(data),
-        epochs=plan.finalist_epochs,
+        epochs=found["epochs"],
         seed=options.seed,
         validation_accuracy=found["search_validation_accuracy"],
         test_accuracy=found["test_accuracy"],
@@ -343,20 +353,3 @@ def _digest(data: Dataset) -> str:
         for part in split.content():
             found.update(part)
     return found.hexdigest()[:16]
-
-
-class _History:
-    """The per-epoch rows of a training, stored in a file so that a resumed training has the earlier ones."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.rows: list[dict[str, Any]] = []
-        # Without checkpoints the file belongs to another training.
-        if path.exists() and newest(path.parent / "checkpoints") is not None:
-            with suppress(OSError, ValueError, KeyError, TypeError):
-                self.rows = list(json.loads(path.read_text())["history"])
-
-    def add(self, row: dict[str, Any]) -> None:
-        """Adds an epoch; a repeated epoch replaces its row."""
-        self.rows = [known for known in self.rows if known["epoch"] < row["epoch"]] + [row]
-        atomic_write(self._path, json.dumps({"format": 1, "history": self.rows}) + "\n")

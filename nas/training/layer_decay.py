@@ -32,7 +32,8 @@ def layer_groups(module: nn.Module, decay: float) -> list[LayerGroup]:
     spared = no_weight_decay(module)
     groups: list[LayerGroup] = [(decay ** (len(order) - 1 - number), [], []) for number in range(len(order))]
     for name, parameter in named:
-        groups[order[places[name]]][2 if name in spared else 1].append(parameter)
+        _, decaying, undecayed = groups[order[places[name]]]
+        (undecayed if name in spared else decaying).append(parameter)
     return groups
 
 

@@ -111,6 +111,7 @@ class TrainingLoop:
             onward = "starting again" if path is None else f"going on from {path.name}"
             (progress or Silent()).note(f"{names} in {self.folder} cannot be read: {onward}")
         if path is None:
+            (self.folder / BEST).unlink(missing_ok=True)  # of a training whose checkpoints were deleted
             return False
         stored = load_checkpoint(path, self.module, self.optimizer, average=self._averaged)
         if Recipe.from_dict(stored["recipe"]) != self.recipe:

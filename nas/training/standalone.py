@@ -149,7 +149,7 @@ def training_step(
     recipe: Recipe,
     *,
     teacher: SoftLabels | None = None,
-    classes: int | None = None,
+    classes: int = 0,
     class_weights: torch.Tensor | None = None,
     depth: StochasticDepth | None = None,
 ) -> Step:
@@ -163,7 +163,8 @@ def training_step(
         class_weights: Factors of the classes' losses, (classes,).
         depth: Drops residual branches.
     """
-    mixes = bool(recipe.mixup or recipe.cutmix) and classes is not None
+    mixes = bool(recipe.mixup or recipe.cutmix)
+    assert classes or not mixes, "mixing needs the number of classes"
 
     def step(images: torch.Tensor, targets: torch.Tensor, number: int) -> float:
         network.train()
@@ -188,7 +189,7 @@ def training_step(
     return step
 
 
-def _validated(network: Network, data: Dataset, recipe: Recipe, metric: str) -> dict[str, float]:
+def _validated(network: nn.Module, data: Dataset, recipe: Recipe, metric: str) -> dict[str, float]:
     """Returns the metric and the loss on search-validation, once BatchNorm statistics have caught up with the weights.
 
     The metric is `validation_accuracy`, whatever it is; `validation_loss` is the cross-entropy without smoothing.

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import importlib.util
 import json
 import random
 import shutil
+import sys
+import types
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +27,7 @@ from nas.errors import NasError, RunError
 from nas.export import winner
 from nas.options import SearchOptions
 from nas.pipeline.train import train
+from nas.pipeline.training_curve import TrainingCurve
 from nas.progress import Silent
 from nas.training import loop as training
 
@@ -292,3 +297,69 @@ def test_an_exported_network_teaches(tmp_path: Path, weights: Path, images: Path
         train(SMALLEST, out=tmp_path / "taught", options=SHORT)
     with pytest.raises(NasError, match=r"--teacher .*: it has no architecture.yaml|^--teacher .*No file"):
         train(SMALLEST, out=tmp_path / "none", options=SHORT, teacher=images)
+
+
+# -- recipes and curves ---------------------------------------------------------------------------------------
+
+
+def test_a_recipe_file_is_what_a_training_follows_and_says(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("format: 1\nrecipe: {learning_rate: 1e-3, ema: 0.9, checkpoint: best}\n")
+    progress = Notes()
+    options = OPTIONS.replaced(recipe=str(mine))
+    found = train(SMALLEST, out=tmp_path / "out", options=options, progress=progress)
+    assert f"Recipe {mine}: learning_rate 0.001, ema 0.9, checkpoint best" in progress.notes
+    assert {name: found["recipe"][name] for name in ("learning_rate", "ema")} == {"learning_rate": 1e-3, "ema": 0.9}
+    history = json.loads((tmp_path / "out" / "training.json").read_text())["history"]
+    assert found["search_validation_accuracy"] == max(row["validation_accuracy"] for row in history)
+    mine.write_text("format: 1\nrecipe: {learning_rate: 2e-3}\n")
+    with pytest.raises(RunError, match="was trained by another recipe"):
+        train(SMALLEST, out=tmp_path / "out", options=options)
+    with pytest.raises(NasError, match="Unknown recipe 'fintune': did you mean 'finetune'"):
+        train(SMALLEST, out=tmp_path / "other", options=OPTIONS.replaced(recipe="fintune"))
+    assert not (tmp_path / "other").exists()
+
+
+def test_each_epoch_is_a_row_of_metrics_and_a_resumed_one_stands_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "_FIRST_S", 1e9)
+    with pytest.raises(KeyboardInterrupt):
+        train(SMALLEST, out=tmp_path, options=OPTIONS, progress=Interrupt(10))
+    train(SMALLEST, out=tmp_path, options=OPTIONS)
+    rows = list(csv.DictReader((tmp_path / "metrics.csv").read_text().splitlines()))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    history = json.loads((tmp_path / "history.json").read_text())["history"]
+    for row, kept in zip(rows, history, strict=True):
+        assert float(row["train_loss"]) == kept["loss"]
+        assert float(row["validation_loss"]) > 0
+        assert 0 <= float(row["validation_accuracy"]) <= 1
+        assert float(row["seconds"]) > 0
+    rates = [float(row["learning_rate"]) for row in rows]
+    assert rates[0] > rates[1] > rates[2] >= 0
+
+
+def test_scalars_are_written_where_tensorboard_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[tuple[str, float, int]] = []
+
+    class Writer:
+        def __init__(self, folder: Path, purge_step: int) -> None:
+            assert folder == tmp_path / "tensorboard"
+            self.purged = purge_step
+
+        def __enter__(self) -> Writer:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            assert step == self.purged
+            written.append((name, value, step))
+
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name == "tensorboard" or found(name))
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=Writer))
+    curve = TrainingCurve(tmp_path)
+    curve.add({"epoch": 1, "loss": 0.5, "learning_rate": 1e-3, "validation_accuracy": None, "seconds": 2.0})
+    assert written == [("train_loss", 0.5, 1), ("learning_rate", 1e-3, 1), ("seconds", 2.0, 1)]

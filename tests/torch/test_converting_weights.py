@@ -145,7 +145,7 @@ def test_numbers_that_are_not_finite_are_counted(tmp_path: Path) -> None:
 def test_weights_of_another_network_are_told_apart_by_their_tensors(tmp_path: Path) -> None:
     other = created("levit_128s").state_dict()
     words = refusal(tmp_path, other)
-    assert f"not of {LITE0}, which has 296 tensors: 296 missing (head.linear.bias; head.linear.weight; …)" in words
+    assert f"not of {LITE0}: 296 missing (head.linear.bias; head.linear.weight; …)" in words
     assert f"{len(other)} that it does not have (" in words
     state = as_port(lite0())
     state["_conv_head.weight"] = torch.zeros(8, 320, 1, 1)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from nas.data import Dataset, Source, Split, open_data
 from nas.data import memory as memory_module
+from nas.data import storage as storage_module
 from nas.errors import DataError, OptionError
 
 
@@ -168,8 +170,9 @@ def test_a_colour_that_is_never_used_gives_no_infinities(tmp_path):
     assert data.std[2] == 1
 
 
-def test_what_does_not_fit_the_memory_is_refused_before_it_is_read(digits, monkeypatch):
+def test_what_fits_neither_memory_nor_disk_is_refused_before_it_is_read(digits, monkeypatch):
     monkeypatch.setattr(memory_module, "available_bytes", lambda: 10**6)
+    monkeypatch.setattr(storage_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**6))
     with pytest.raises(DataError, match=r"1,797 images at 64x64 need .* GB.*lower --train-resolution to 16"):
         digits.load(resolution=64, seed=0)
 

@@ -16,7 +16,7 @@ from nas.networks.network import Network
 from nas.progress import Silent
 from nas.training import Recipe, evaluate, fresh_network, recalibrate, train_network
 from nas.training import loop as loops
-from nas.training.checkpoint import newest, read_facts
+from nas.training.checkpoint import BEST, newest, read_facts, save_checkpoint
 from nas.training.layer_decay import layer_groups
 from nas.training.mixing import mixed
 from nas.training.recipe import make_optimizer
@@ -172,6 +172,17 @@ def test_the_best_epoch_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     train_network(second, DATA, recipe(), progress=Silent(), folder=tmp_path / "second", until=2)
     for (name, a), (_, b) in zip(best.named_parameters(), second.named_parameters(), strict=True):
         assert torch.equal(a, b), name
+
+
+def test_the_best_of_a_training_whose_checkpoints_were_deleted_is_not_taken(tmp_path: Path) -> None:
+    how = recipe(checkpoint="best")
+    expected, _ = trained(how)
+    other, _ = trained(recipe(checkpoint="best", seed=9, epochs=12), folder=tmp_path)
+    save_checkpoint(tmp_path / BEST, other, None, {"step": 48, "value": 2.0})
+    for path in tmp_path.glob("step-*"):
+        path.unlink()
+    found, _ = trained(how, folder=tmp_path)
+    assert same_tensors(found.state_dict(), expected.state_dict())
 
 
 def test_patience_ends_a_training_that_gains_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from nas.run import Run
 from nas.sampling import BudgetSampler
 from nas.spaces import SearchSpace
 from nas.training import Recipe
+from nas.training.recipe_file import load_recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -55,4 +56,5 @@ class Context:
     def finalist_recipe(self, params: int) -> Recipe:
         """Returns the recipe that finalists and `nas train` use for a network with `params` parameters."""
         recipe = self.plan.recipe(epochs=self.plan.finalist_epochs, seed=self.options.seed, params=params)
-        return replace(recipe, learning_rate=self.finalist_rate * recipe.learning_rate)
+        recipe = replace(recipe, learning_rate=self.finalist_rate * recipe.learning_rate)
+        return load_recipe(self.options.recipe).applied(recipe, images=len(self.data.train))

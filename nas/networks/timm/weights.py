@@ -106,7 +106,7 @@ def check_fit(name: str, converted: Mapping[str, torch.Tensor], own: Mapping[str
         if keys
     ]
     if parts:
-        raise _others(name, f"{', '.join(parts)}; it has {len(own)} tensors")
+        raise _others(name, f"{', '.join(parts)}")
 
 
 def _others(name: str, fault: str) -> RunError:
