@@ -205,11 +205,12 @@ class _Numbers:
         """What each phase takes up to the exports, the one before the search by the name that its method gives it."""
         at_once = min(self.finalists, workload.options.workers or 1)
         epochs = self.finalists * (self.finalist_epochs + workload.validating)
+        training = planned.finalists_seconds or epochs * workload.images / workload.rate
         return {
             **planned.before,
             **({} if phase is None else {phase: planned.training_seconds}),
             "search": self.searching,
-            "finalists": epochs * workload.images / workload.rate / at_once,
+            "finalists": training / at_once,
         }
 
 

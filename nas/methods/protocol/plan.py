@@ -185,6 +185,7 @@ class Planned:
         trials: Default number of architectures to score; None for as many as the time allows.
         known: Number of these that are measured before the search, and take no time in it.
         finalists: Number of finalists and epochs of each; None for what the rest of the time allows.
+        finalists_seconds: Time of all of them, one after another, where they do more than train; None for that.
     """
 
     own: MethodPlan
@@ -195,6 +196,7 @@ class Planned:
     trials: int | None = None
     known: int = 0
     finalists: tuple[int, int] | None = None
+    finalists_seconds: float | None = None
 
 
 def images_per_second(macs: float, *, gpu: bool, threads: int) -> float:

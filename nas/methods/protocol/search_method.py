@@ -71,7 +71,7 @@ class SearchMethod(ABC, Generic[O]):
 
     phase: ClassVar[str | None] = None
     training_share: ClassVar[float] = 0.0
-    plan_type: ClassVar[type[MethodPlan]] = MethodPlan
+    plan_type: type[MethodPlan] = MethodPlan
     free_scores: ClassVar[bool] = False
     name: str
     options: O

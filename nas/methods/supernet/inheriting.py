@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
 from statistics import median
 from typing import Any
 
@@ -16,8 +16,9 @@ from nas.data import Batches, DataInfo, Dataset
 from nas.errors import OptionError, RunError
 from nas.jobs.backend import Beginnings
 from nas.methods.protocol.context import Context
-from nas.methods.protocol.plan import Workload, within
+from nas.methods.protocol.plan import FINALISTS, Planned, Workload, within
 from nas.methods.supernet.parent import Parent, as_member
+from nas.methods.supernet.plans import ParentPlan, SupernetPlan
 from nas.methods.supernet.scaled import scaled
 from nas.networks.inheritance.couplings import couplings, permute
 from nas.networks.inheritance.filling import cut, fill
@@ -37,22 +38,9 @@ RATE = 0.25
 SECONDS = 3600.0
 """Least time that a search from a parent is planned for."""
 _SHARES = {"parent": 0.1, "training": 0.45, "search": 0.1, "finalists": 0.35}
-_FINALISTS = 4
 _BATCHES, _BATCH = 8, 32
 """Training images that importance and the changes of layers are measured on."""
 _CLOSE = 1e-4
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Amounts:
-    """How much is done, and the time of each part in seconds."""
-
-    parent_epochs: int
-    epochs: int
-    trials: int
-    finalists: tuple[int, int]
-    parent_seconds: float
-    seconds: float
 
 
 class Inheritance:
@@ -68,18 +56,16 @@ class Inheritance:
         self._network: Network | None = None
         self._ordered: dict[str, torch.Tensor] | None = None
         self._changes: list[str] = []
+        self._rivals: dict[str, Architecture] | None = None
 
     # -- before the search ---------------------------------------------------------------------------------------
 
-    def amounts(self, workload: Workload, sampler: BudgetSampler, *, trial_seconds: float) -> Amounts:
-        """Plans epochs and trials for the time that the search may take.
-
-        Args:
-            trial_seconds: Of scoring one network.
-        """
+    def planned(self, workload: Workload, sampler: BudgetSampler, own: SupernetPlan) -> Planned:
+        """Plans epochs and trials for the time that the search may take: an hour, or more where the data are many."""
         options = workload.options
-        own: Any = options.of_method()
+        asked: Any = options.of_method()
         seconds = workload.seconds if options.time is not None else max(SECONDS, workload.seconds)
+        trial_seconds = (own.recalibration_images + own.validation_images) / (3 * workload.scoring_rate)
         rng = random.Random(0)
         typical = median(sampler.sample(rng).cost.macs for _ in range(9))
         # Larger networks use a machine better, as in `images_per_second`.
@@ -89,18 +75,21 @@ class Inheritance:
         def epochs(part: str, each: float, least: int, most: int) -> int:
             return within(int(_SHARES[part] * seconds * workload.rate / (workload.images * each)), least, most)
 
-        count = options.finalists or _FINALISTS
-        parent_epochs = 0 if self.is_tuned else own.parent_epochs or epochs("parent", ratio, 3, 30)
-        trained = own.epochs or epochs("training", 3 + taught, 2, 60)
-        finalist = options.finalist_epochs or epochs("finalists", taught * count, 3, 30)
+        finalists = options.finalists or FINALISTS
+        networks = finalists + len(self.rivals(sampler))
+        tuning = 0 if self.is_tuned else asked.parent_epochs or epochs("parent", ratio, 3, 30)
+        training = asked.epochs or epochs("training", 3 + taught, 2, 60)
+        finalist_epochs = options.finalist_epochs or epochs("finalists", taught * networks, 3, 30)
         spent = workload.images / workload.rate
-        return Amounts(
-            parent_epochs=parent_epochs,
-            epochs=trained,
+        changed = {"strategy": "sandwich", "epochs": training, "watch_every": max(1, training // 8)}
+        return Planned(
+            own=ParentPlan(**{**asdict(own), **changed, "parent_epochs": tuning}),
+            before={PHASE: (tuning + 2 * workload.validating) * ratio * spent},
+            training_seconds=training * (3 + taught) * spent,
+            trial_seconds=trial_seconds,
             trials=within(round(_SHARES["search"] * seconds / trial_seconds), 24, 240),
-            finalists=(count, finalist),
-            parent_seconds=(parent_epochs + 2 * workload.validating) * ratio * spent,
-            seconds=trained * (3 + taught) * spent,
+            finalists=(finalists, finalist_epochs),
+            finalists_seconds=networks * (taught * finalist_epochs + workload.validating) * spent,
         )
 
     def check_data(self, info: DataInfo) -> None:
@@ -138,8 +127,10 @@ class Inheritance:
 
     def rivals(self, sampler: BudgetSampler) -> dict[str, Architecture]:
         """Returns the parent scaled to the budget by a width multiplier."""
-        found = scaled(as_member(self.parent.architecture, sampler.space), sampler)
-        return {} if found is None else {SCALED: found}
+        if self._rivals is None:
+            found = scaled(as_member(self.parent.architecture, sampler.space), sampler)
+            self._rivals = {} if found is None else {SCALED: found}
+        return self._rivals
 
     # -- the phases ----------------------------------------------------------------------------------------------
 
@@ -191,7 +182,7 @@ class Inheritance:
             raise RunError(f"{folder} has no checkpoint of the supernet: start a new run.")
         load_checkpoint(file, supernet)
         found: dict[str, Mapping[str, torch.Tensor]] = {}
-        others = {each.digest for each in self.rivals(context.sampler).values()}
+        others = {each.digest for each in context.rivals.values()}
         for each in finalists:
             if each.digest in others:
                 small = each.at_resolution(context.plan.train_resolution)

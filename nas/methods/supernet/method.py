@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,14 @@ from nas.jobs.backend import Beginnings, ScorerSource
 from nas.methods.protocol.context import Context
 from nas.methods.protocol.manifest import check_program
 from nas.methods.protocol.phases import do_phase
-from nas.methods.protocol.plan import TRAINING_SHARE, MethodPlan, Plan, Planned, Workload, within
+from nas.methods.protocol.plan import TRAINING_SHARE, Plan, Planned, Workload, within
 from nas.methods.protocol.ranking import RankingSettings, RankingTask
 from nas.methods.protocol.saved_run import SavedRun, check_run_given
 from nas.methods.protocol.search_method import MethodDisk, RankedScorer, SearchMethod
 from nas.methods.supernet.inheriting import PHASE, RATE, Inheritance, inherited
 from nas.methods.supernet.options import SupernetOptions
 from nas.methods.supernet.parent import Parent, check_member, load_parent, planned_parent
+from nas.methods.supernet.plans import TRAIN_MIN_SHARE, ParentPlan, SupernetPlan, TrainingMembers
 from nas.methods.supernet.reuse import (
     FOLDER,
     CoveredSampler,
@@ -46,55 +46,6 @@ from nas.sampling import BudgetSampler
 from nas.spaces import SearchSpace
 from nas.training import SupernetTraining
 from nas.training.checkpoint import load_checkpoint, newest, size_on_disk
-
-TRAIN_MIN_SHARE = 0.5
-"""Default of `train_min_share`; `--supernet` can then search budgets down to half of the original."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SupernetPlan(MethodPlan):
-    """The plan of a supernet's training and scoring.
-
-    Attributes:
-        watch_every: Epochs between measurements of a few architectures during training.
-        train_min_share: Least share of the budget that sampled networks use in the supernet's training. It is below the
-            least share of proposals, so that the supernet can serve lower budgets too.
-    """
-
-    epochs: int
-    strategy: str
-    watch_every: int
-    recalibration_images: int
-    validation_images: int
-    train_min_share: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParentPlan(SupernetPlan):
-    """The plan of a supernet that begins with a parent's weights.
-
-    Attributes:
-        parent_epochs: Of the parent's fine-tuning; 0 for none.
-    """
-
-    parent_epochs: int
-
-
-class TrainingMembers:
-    """Samples the architectures of the supernet's training: feasible members, by layout."""
-
-    def __init__(self, sampler: BudgetSampler) -> None:
-        self._sampler = sampler
-        self.layouts = sampler.layouts
-
-    def largest(self, rng: random.Random, layout: str) -> Architecture:
-        return self._sampler.largest(rng, layout).architecture
-
-    def smallest(self, rng: random.Random, layout: str) -> Architecture:
-        return self._sampler.smallest(rng, layout).architecture
-
-    def member(self, rng: random.Random, layout: str) -> Architecture:
-        return self._sampler.sample(rng, layout=layout).architecture
 
 
 class SupernetMethod(SearchMethod[SupernetOptions]):
@@ -166,7 +117,7 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
         )
         seconds = epochs * members * workload.images / workload.rate
         if self._inheritance is not None:
-            return self._planned_with_parent(self._inheritance, workload, own)
+            return self._inheritance.planned(workload, self._sampler, own)
         if self._reused is not None:
             # Trained already; how it was stays on record.
             given = self._reused.coverage
@@ -340,21 +291,6 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
     def _begin_with(self, parent: Parent) -> Inheritance:
         options = self.options
         return Inheritance(parent, importance=options.importance, tuned=options.parent_is_tuned)
-
-    def _planned_with_parent(self, found: Inheritance, workload: Workload, own: SupernetPlan) -> Planned:
-        images = own.recalibration_images + own.validation_images
-        trial_seconds = images / (3 * workload.scoring_rate)
-        amounts = found.amounts(workload, self._sampler, trial_seconds=trial_seconds)
-        changed = {**asdict(own), "strategy": "sandwich", "epochs": amounts.epochs}
-        changed |= {"watch_every": max(1, amounts.epochs // 8), "parent_epochs": amounts.parent_epochs}
-        return Planned(
-            own=ParentPlan(**changed),
-            before={PHASE: amounts.parent_seconds},
-            training_seconds=amounts.seconds,
-            trial_seconds=trial_seconds,
-            trials=amounts.trials,
-            finalists=amounts.finalists,
-        )
 
     def _metric(self, metric: str) -> str:
         """Returns the metric to measure with shared weights if finalists are compared by `metric`."""

@@ -21,6 +21,7 @@ from nas.export.folder import FILES, read_exported
 from nas.networks.loading import load_architecture
 from nas.networks.network import Network, build, resize_tables
 from nas.networks.timm import from_timm, zoo_name
+from nas.networks.timm.pretrained import pretrained
 from nas.run.files import file_digest
 from nas.spaces import SearchSpace
 
@@ -233,19 +234,11 @@ def read_weights(weights: str, config: str) -> tuple[dict[str, torch.Tensor], di
 def _from_timm(config: str, weights: str | None) -> Parent:
     name = config.removeprefix(TIMM)
     given: Any
+    cfg: Mapping[str, Any] = {}
     if weights is not None:
         given, _ = read_weights(weights, config)
     else:
-        try:
-            import timm
-        except ImportError:
-            raise OptionError(f"--parent {config} needs timm: pip install timm, or give --weights.") from None
-        try:
-            given = timm.create_model(name, pretrained=True)  # pyright: ignore[reportUnknownMemberType]
-        except Exception as fault:  # timm's own errors, and those of what it downloads with
-            raise OptionError(
-                f"--parent {config}: timm cannot load it: {' '.join(str(fault).split())[:160]}. Give --weights."
-            ) from None
+        given, cfg = pretrained(name)
     try:
         network = from_timm(name, given)
     except NasError as fault:
@@ -253,7 +246,6 @@ def _from_timm(config: str, weights: str | None) -> Parent:
     state = network.state_dict()
     _check_finite(state, f"--parent {config}")
     architecture = load_architecture(zoo_name(name)).with_classes(_classes(state, parent_architecture(config)))
-    cfg: Mapping[str, Any] = getattr(given, "default_cfg", {})
     return Parent(
         given=(config, weights),
         architecture=architecture,

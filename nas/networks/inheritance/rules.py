@@ -373,7 +373,8 @@ def _select(args: Any, kwargs: Any, out: Any, of: Find, edges: Edges) -> list[La
 
 def _slice(args: Any, kwargs: Any, out: Any, of: Find, edges: Edges) -> list[Labels]:
     x = list(of(args[0]))
-    axis, start, end, step = (*args[1:], *(0, 0, None, 1)[len(args) - 1 :])
+    given: tuple[Any, ...] = (*args[1:], *(0, 0, None, 1)[len(args) - 1 :])
+    axis, start, end, step = given
     x[axis] = x[axis][slice(start, end, step)]
     return [tuple(x)]
 
