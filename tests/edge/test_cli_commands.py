@@ -186,7 +186,12 @@ def measured(monkeypatch: pytest.MonkeyPatch, latency: Latency) -> list[tuple[An
         calls.append((architecture.input.resolution, str(setting), given))
         return latency
 
-    put(monkeypatch, "nas.costs", profile=lambda architecture, **_: PROFILE)
+    put(
+        monkeypatch,
+        "nas.costs",
+        profile=lambda architecture, **_: PROFILE,
+        sized_architecture=lambda architecture, side: architecture.at_resolution(side),
+    )
     put(monkeypatch, "nas.latency", measure=measure)
     model = SimpleNamespace(predict=lambda architecture: 0.0119)
     put(monkeypatch, "nas.latency.budgets", model_here=lambda setting: model)
