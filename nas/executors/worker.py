@@ -5,7 +5,7 @@ from __future__ import annotations
 import faulthandler
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from nas.executors.code_version import difference
 from nas.jobs.backend import FinalistJob, FinalistWork
 from nas.jobs.executor import Job, Scorer, run_job
 from nas.jobs.setup import ScoringSetup
+from nas.networks.imported_ops import ImportedFile, import_files, imported_files
 from nas.progress import Silent
 from nas.training import Recipe, fresh_network, train_network
 
@@ -34,14 +35,24 @@ class ScoringWorker:
 
     Args:
         program: What the process that sent the setup runs; workers of another version are refused.
+        imports: The files of ops that it has imported.
         threads: CPU threads of torch.
     """
 
-    def __init__(self, setup: ScoringSetup, make: MakesScorer, *, program: dict[str, str], threads: int) -> None:
+    def __init__(
+        self,
+        setup: ScoringSetup,
+        make: MakesScorer,
+        *,
+        program: dict[str, str],
+        threads: int,
+        imports: Sequence[ImportedFile] = (),
+    ) -> None:
         differing = difference(program)
         if differing is not None:
             raise NasError(f"{differing}. Install the same versions on every node.")
         torch.set_num_threads(threads)
+        import_files(imports)
         self._scorer = make(setup)
 
     def score(self, job: dict[str, Any]) -> dict[str, Any]:
@@ -51,15 +62,16 @@ class ScoringWorker:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FinalistSetup:
-    """What all finalists train on: plain data, and arrays that processes of one machine share."""
+    """What all finalists train on and with: plain data, arrays that processes of one machine share, files of ops."""
 
     facts: dict[str, Any]
     arrays: Arrays
+    imports: tuple[ImportedFile, ...] = ()
 
     @classmethod
     def of(cls, work: FinalistWork) -> FinalistSetup:
         facts, arrays = pack_data(work.data)
-        return cls(facts=facts, arrays=arrays)
+        return cls(facts=facts, arrays=arrays, imports=imported_files())
 
 
 def train_finalist(
@@ -81,6 +93,7 @@ def train_finalist(
         step_s: The process ends itself when no step is done in so long.
     """
     torch.set_num_threads(threads)
+    import_files(setup.imports)
     recipe = Recipe(**job.recipe)
     network = fresh_network(Architecture.from_dict(job.architecture), seed=recipe.seed)
     last: dict[str, Any] = {"epoch": recipe.epochs, "epochs": recipe.epochs, "loss": None, "seconds": 0.0}
