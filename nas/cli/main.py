@@ -30,6 +30,7 @@ COMMANDS = {
     "device": ("nas.cli.device", "calibrate a latency model of a device, import one, or list them"),
     "spaces": ("nas.cli.spaces", "list the search spaces, or describe one"),
     "zoo": ("nas.cli.zoo", "list the named networks"),
+    "ops": ("nas.cli.ops", "list the ops that networks are made of, with their parameters"),
     "rank": ("nas.cli.rank", "compare scores with known accuracies and with the baselines"),
     "report": ("nas.cli.report", "rebuild a run's report and plots"),
     "export": ("nas.cli.export", "export a winner of a run"),
