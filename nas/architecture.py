@@ -327,6 +327,19 @@ def _from_plain(value: object, where: str) -> Value:
     raise ArchitectureError(f"{where} must be a number, a word, a list or a block, not {_short(value)}.")
 
 
+def op_names(data: object) -> Iterator[str]:
+    """Yields every op that plain data of an architecture, or of a part, mention, nested ones too."""
+    if isinstance(data, Mapping):
+        found = cast("Mapping[str, object]", data)
+        if "op" in found:
+            yield str(found["op"])
+        for value in found.values():
+            yield from op_names(value)
+    elif isinstance(data, list | tuple):
+        for item in cast("list[object]", data):
+            yield from op_names(item)
+
+
 def _mapping(data: object, where: str, known: set[str], needed: tuple[str, ...] = ()) -> dict[str, Any]:
     if not isinstance(data, Mapping):
         raise ArchitectureError(f"{where} must be a mapping, not {_short(data)}.")

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from nas.cli.console import Console
 from nas.cli.interrupts import INTERRUPTED, interruptible
-from nas.cli.parsing import Parser, add_output_options
+from nas.cli.parsing import Parser, add_import_option, add_output_options, words_of_flag
 from nas.cli.streams import open_standard_streams
 from nas.errors import NasError, OptionError
 from nas.registry import unknown
@@ -33,6 +33,7 @@ COMMANDS = {
     "spaces": ("nas.cli.spaces", "list the search spaces, or describe one"),
     "zoo": ("nas.cli.zoo", "list the named networks"),
     "weights": ("nas.cli.weights", "convert trained weights from elsewhere for --weights"),
+    "ops": ("nas.cli.ops", "list the ops that networks are made of, with their parameters"),
     "rank": ("nas.cli.rank", "compare scores with known accuracies and with the baselines"),
     "report": ("nas.cli.report", "rebuild a run's report and plots"),
     "export": ("nas.cli.export", "export a winner of a run"),
@@ -89,10 +90,14 @@ def run_command(name: str, argv: Sequence[str], *, prog: str) -> int:
     with interruptible(lambda: _how_to_go_on(consoles[-1])):
         try:
             command = _command(name)
+            _import_ops(words_of_flag(argv, "--import"))
             parser = Parser(prog, command.DESCRIPTION)
             command.add_options(parser)
+            add_import_option(parser)
             add_output_options(parser)
             given = parser.parse(argv)
+            if name != "search":  # which records them
+                vars(given).pop("imports", None)
             consoles.append(Console(as_json=vars(given).pop("json", False), quiet=vars(given).pop("quiet", False)))
             command.run(given, consoles[-1])
         except NasError as fault:
@@ -163,6 +168,15 @@ def _ended(status: int, argv: Sequence[str] | None) -> int:
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
     return status
+
+
+def _import_ops(paths: Sequence[str]) -> None:
+    """Imports files of ops before anything else is read: they may define methods too, whose options are then known."""
+    if paths:
+        from nas.networks.imported_ops import import_ops
+
+        for path in paths:
+            import_ops(path)
 
 
 def _command(name: str) -> Command:

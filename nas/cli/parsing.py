@@ -7,12 +7,14 @@ import re
 import textwrap
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any, NoReturn
 
 from nas.errors import OptionError
 from nas.options.declaration import Option, declared, default_text, defaults
 from nas.options.kinds import Choice, Kind, Switch, first_of, flag, one_of
 from nas.options.methods import method_option_kinds, methods_about, methods_with_options
+from nas.options.search_options import SearchOptions
 from nas.options.searchers import SEARCHERS, SEARCHERS_ABOUT
 from nas.registry import closest
 from nas.version import __version__
@@ -199,6 +201,24 @@ def _help(each: Option, default: Any, help: str) -> str:
         help = f"{help}: {names}"
     said = default_text(each, default)
     return (f"{help} (default: {said})" if said else help).replace("%", "%%")
+
+
+def add_import_option(parser: argparse.ArgumentParser) -> None:
+    """Adds --import, of every command that may load a config; of a search, it is declared with the other options."""
+    if "--import" not in parser._option_string_actions:
+        each = declared(SearchOptions)["imports"]
+        parser.add_argument(
+            "--import", dest="imports", action="append", type=reader("imports", each.kind), metavar=each.kind.metavar,
+            help=each.help,
+        )  # fmt: skip
+
+
+def words_of_flag(argv: Sequence[str], flag: str) -> list[str]:
+    """Returns the values that a flag is given in a command line, before it is parsed."""
+    words = _joined(argv)
+    words = words[: words.index("--")] if "--" in words else words
+    apart = [value for word, value in pairwise(words) if word == flag]
+    return apart + [word.partition("=")[2] for word in words if word.startswith(f"{flag}=")]
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:

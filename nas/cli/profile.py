@@ -70,11 +70,13 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from nas.spaces import catalog
 
     catalog.find(given["config"], zoo=True)  # checks the name before torch is imported
-    from nas.costs import profile, sized_architecture
+    from nas.costs import profile
     from nas.networks.loading import load_architecture
 
     architecture = load_architecture(given["config"])
     if "resolution" in given:
+        from nas.costs import sized_architecture
+
         architecture = sized_architecture(architecture, given["resolution"])
     of = setting or Setting()
     found = plain(profile(architecture, dtype=of.dtype, batch=of.batch))

@@ -275,8 +275,15 @@ def _show(result: SearchResult, console: Console) -> None:
     found = plain(result)
     winners = found["winners"]
     console.document({"run": found["run"], "ranking": found["ranking"], "winners": winners})
+    from nas.networks.imported_ops import imported_files
+
     for line in result_lines(
-        found["run"], found["ranking"], winners, score_name=found["score_name"], objectives=found["objectives"]
+        found["run"],
+        found["ranking"],
+        winners,
+        score_name=found["score_name"],
+        objectives=found["objectives"],
+        imports=[file.path for file in imported_files()],
     ):
         console.say(line)
 
@@ -288,8 +295,13 @@ def result_lines(
     *,
     score_name: str = "score",
     objectives: Sequence[str] = ("macs",),
+    imports: Sequence[str] = (),
 ) -> list[str]:
-    """Returns the lines of a search's result: the winners, the ranking check, and the next commands."""
+    """Returns the lines of a search's result: the winners, the ranking check, and the next commands.
+
+    Args:
+        imports: Files of ops that the next commands need too.
+    """
     further = [metric for metric in ("latency_s", "peak_memory_bytes") if any(each[metric] for each in winners)]
     rows = [
         [
@@ -320,9 +332,13 @@ def result_lines(
         best = shlex.quote(winners[0]["path"])
         lines += [
             f"Try it    python {best}/model.py",
-            f"Train it  nas train {best}/architecture.yaml --data D",
+            " ".join([f"Train it  nas train {best}/architecture.yaml --data D", *_import_words(imports)]),
         ]
     return [*lines, f"Report    {run}/report.html"]
+
+
+def _import_words(paths: Sequence[str]) -> list[str]:
+    return [f"{flag('imports')} {shlex.quote(path)}" for path in paths]
 
 
 def ranking_lines(ranking: dict[str, Any]) -> list[str]:

@@ -10,7 +10,8 @@ from nas.budget import Budget, Cost, format_quantity
 from nas.budget_metrics import ADDITIVE
 from nas.cli.console import Console, table
 from nas.cli.parsing import reader
-from nas.errors import BudgetError, OptionError
+from nas.errors import ArchitectureError, BudgetError, OptionError
+from nas.options import SearchOptions, declared
 from nas.options.kinds import Text
 
 DESCRIPTION = """\
@@ -18,6 +19,7 @@ List the named networks: their exact costs, and the ImageNet-1K top-1 accuracy t
 
   nas zoo
   nas zoo --fits 4.2GFLOPs --fits 30Mparams
+  nas zoo --fits 20MFLOPs --resolution 64
   nas zoo coatnet_0               # its source and published figures; `nas profile coatnet_0` draws its stages
   nas spaces derive coatnet_0     # a search space around it"""
 
@@ -31,34 +33,66 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="BUDGET",
         help="only those within a budget such as 4.2GFLOPs or 25Mparams, best published accuracy first; repeatable",
     )
+    kind = declared(SearchOptions)["resolution"].kind
+    parser.add_argument(
+        "--resolution",
+        type=reader("resolution", kind),
+        metavar=kind.metavar,
+        help="image side at which costs are counted (default: each network's own)",
+    )
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
     budgets: list[Budget] = vars(args).get("fits", [])
     from nas.spaces import catalog
 
-    name = vars(args).get("name")
+    name, resolution = vars(args).get("name"), vars(args).get("resolution")
     if name is not None:
-        _show(name, budgets, console)
+        _show(name, budgets, resolution, console)
         return
-    rows = sorted((describe(name) for name in catalog.zoo_names()), key=lambda row: (row["family"], row["params"]))
-    from nas.costs import TABLE
-
-    TABLE.save()  # not in the shipped counts
+    rows, unfit = _rows(catalog.zoo_names(), resolution)
     if budgets:
         rows = fitting(rows, budgets)
     console.document(rows)
     for line in zoo_lines(rows):
         console.say(line)
+    if resolution is not None:
+        console.note(f"Top-1 is as published, at each network's own size, not at {resolution} pixels.")
+    if unfit:
+        console.note(
+            f"{len(unfit)} networks, such as {unfit[0]}, cannot be built for images of {resolution}x{resolution}."
+        )
 
 
-def _show(name: str, budgets: Sequence[Budget], console: Console) -> None:
+def _rows(names: Sequence[str], resolution: int | None) -> tuple[list[dict[str, Any]], list[str]]:
+    """Returns the networks by family and size, and the names of those that cannot be built at the resolution."""
+    from nas.costs import TABLE
+
+    rows: list[dict[str, Any]] = []
+    unfit: list[str] = []
+    for name in names:
+        try:
+            rows.append(describe(name, resolution))
+        except ArchitectureError:
+            if resolution is None:
+                raise
+            unfit.append(name)
+    TABLE.save()  # not in the shipped counts
+    return sorted(rows, key=lambda row: (row["family"], row["params"])), unfit
+
+
+def _show(name: str, budgets: Sequence[Budget], resolution: int | None, console: Console) -> None:
     from nas.spaces import catalog
 
     if budgets:
         raise OptionError(f"--fits filters the list of networks; leave it out, or the name {name!r}.")
     catalog.find(name, zoo=True)  # checks the name before torch is imported
-    row = describe(name)
+    from nas.costs import sized_architecture
+    from nas.networks.loading import load_architecture
+
+    if resolution is not None:
+        sized_architecture(load_architecture(name), resolution)
+    row = describe(name, resolution)
     _, about = catalog.read_architecture(name)
     facts = {key: about[key] for key in ("source", "published", "note") if key in about}
     console.document([{**row, **facts}])
@@ -92,13 +126,21 @@ def fitting(rows: Sequence[dict[str, Any]], budgets: Sequence[Budget]) -> list[d
     return sorted(found, key=lambda row: (-(row["top1"] or 0), row["macs"]))
 
 
-def describe(name: str) -> dict[str, Any]:
-    """Returns one network as plain data."""
+def describe(name: str, resolution: int | None = None) -> dict[str, Any]:
+    """Returns one network as plain data.
+
+    Args:
+        resolution: The image side at which it is counted; None is its own.
+
+    Raises:
+        ArchitectureError: If it cannot be built for images of that side.
+    """
     from nas import ops
     from nas.costs import cost
     from nas.spaces import catalog
 
     read, about = catalog.read_architecture(name)
+    read = read if resolution is None else read.at_resolution(resolution)
     spent = cost(ops.normalize(read))
     return {
         "name": name,

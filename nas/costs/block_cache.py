@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -9,9 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nas.architecture import BlockConfig, BranchConfig
+from nas.architecture import BlockConfig, BranchConfig, op_names
 from nas.errors import ArchitectureError
+from nas.networks.imported_ops import digests_of
 from nas.ops import Shape
+from nas.strict_yaml import canonical_json
 
 
 def read_cached(path: Path) -> dict[str, Any]:
@@ -34,6 +37,17 @@ def add_cached(path: Path, fresh: Mapping[str, Any]) -> bool:
     except OSError:
         return False
     return True
+
+
+def cache_key(config: BlockConfig | BranchConfig, *more: Any) -> str:
+    """Returns the name of a value on disk: another one where the file of an imported op is another.
+
+    Args:
+        more: Plain data that the value depends on beside the block.
+    """
+    plain = config.to_dict()
+    written = canonical_json([plain, *more, *digests_of(op_names(plain))])
+    return hashlib.sha256(written.encode()).hexdigest()[:20]
 
 
 def tuples(items: Any) -> Any:

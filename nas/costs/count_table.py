@@ -16,13 +16,12 @@ import torch
 
 from nas.architecture import Architecture, BlockConfig, BranchConfig, StageConfig
 from nas.budget import Cost
-from nas.costs.block_cache import add_cached, cannot_run, read_cached, tuples
+from nas.costs.block_cache import add_cached, cache_key, cannot_run, read_cached, tuples
 from nas.costs.counter import Count, count
 from nas.errors import ArchitectureError
 from nas.machine import cache_folder
 from nas.networks.network import make_part
 from nas.ops import Shape
-from nas.strict_yaml import canonical_json
 
 SHIPPED = Path(__file__).with_name("counts.json")
 
@@ -118,7 +117,7 @@ class CountTable:
 
 def count_key(config: BlockConfig | BranchConfig, shape: Shape) -> str:
     """Returns the name of a count on disk."""
-    return hashlib.sha256(canonical_json([config.to_dict(), list(shape)]).encode()).hexdigest()[:20]
+    return cache_key(config, list(shape))
 
 
 TABLE = CountTable()

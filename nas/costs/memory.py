@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from nas.architecture import Architecture, BlockConfig, BranchConfig, StageConfig
-from nas.costs.block_cache import add_cached, cannot_run, read_cached, tuples
+from nas.costs.block_cache import add_cached, cache_key, cannot_run, read_cached, tuples
 from nas.costs.count_table import cache_file
 from nas.costs.memory_walk import Form, Walk, form_bytes, image_form, walk
 from nas.errors import ArchitectureError, OptionError
@@ -29,7 +29,6 @@ from nas.networks.network import make_part
 from nas.ops import Shape
 from nas.registry import unknown
 from nas.setting import DTYPE_BYTES, Setting
-from nas.strict_yaml import canonical_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,8 +164,7 @@ class WalkTable:
     def _load_or_walk(self, config: BlockConfig | BranchConfig, shape: Shape, entering: Form, dtype: str) -> Walk:
         if self._stored is None:
             self._stored = read_cached(_walks_file())
-        written = canonical_json([config.to_dict(), list(shape), _plain(entering), dtype])
-        key = hashlib.sha256(written.encode()).hexdigest()[:20]
+        key = cache_key(config, list(shape), _plain(entering), dtype)
         stored = self._stored.get(key)
         if stored is not None:
             weights, peak, fresh, output, made = stored

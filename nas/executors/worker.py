@@ -6,7 +6,7 @@ import faulthandler
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from nas.executors.code_version import difference
 from nas.jobs.backend import Beginnings, FinalistJob, FinalistWork
 from nas.jobs.executor import Job, Scorer, run_job
 from nas.jobs.setup import ScoringSetup
+from nas.networks.imported_ops import ImportedFile, import_files, imported_files
 from nas.progress import Silent
 from nas.training import Recipe, train_network
 
@@ -39,14 +40,24 @@ class ScoringWorker:
 
     Args:
         program: What the process that sent the setup runs; workers of another version are refused.
+        imports: The files of ops that it has imported.
         threads: CPU threads of torch.
     """
 
-    def __init__(self, setup: ScoringSetup, make: MakesScorer, *, program: dict[str, str], threads: int) -> None:
+    def __init__(
+        self,
+        setup: ScoringSetup,
+        make: MakesScorer,
+        *,
+        program: dict[str, str],
+        threads: int,
+        imports: Sequence[ImportedFile] = (),
+    ) -> None:
         differing = difference(program)
         if differing is not None:
             raise NasError(f"{differing}. Install the same versions on every node.")
         torch.set_num_threads(threads)
+        import_files(imports)
         self._scorer = make(setup)
 
     def score(self, job: dict[str, Any]) -> dict[str, Any]:
@@ -56,16 +67,17 @@ class ScoringWorker:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FinalistSetup:
-    """What all finalists train on: plain data, and arrays that processes of one machine share."""
+    """What all finalists train on and with: plain data, arrays that processes of one machine share, files of ops."""
 
     facts: dict[str, Any]
     arrays: Arrays
     beginnings: dict[str, Any] = field(default_factory=dict)
+    imports: tuple[ImportedFile, ...] = ()
 
     @classmethod
     def of(cls, work: FinalistWork) -> FinalistSetup:
         facts, arrays = pack_data(work.data)
-        return cls(facts=facts, arrays=arrays, beginnings=_packed(work.beginnings))
+        return cls(facts=facts, arrays=arrays, beginnings=_packed(work.beginnings), imports=imported_files())
 
 
 def train_finalist(
@@ -88,6 +100,7 @@ def train_finalist(
             take `STEP_S` in any case.
     """
     torch.set_num_threads(threads)
+    import_files(setup.imports)
     recipe = Recipe.from_dict(job.recipe)
     beginnings = _unpacked(setup.beginnings)
     architecture = Architecture.from_dict(job.architecture)

@@ -10,6 +10,7 @@ from nas.errors import ExportError, RunError
 from nas.export.folder import FILES, read_exported
 from nas.export.recorded import changed_file
 from nas.export.winner import export_product
+from nas.networks.imported_ops import recorded_imports
 from nas.run import read_run
 from nas.run.events import WinnerExported
 
@@ -27,18 +28,20 @@ def export_run(run: str | Path, rank: int = 1, formats: Sequence[str] | None = N
         Plain JSON: `path`, and the checks and `files` of `export_product`.
 
     Raises:
-        RunError: If it is no run, or the disk refuses.
+        RunError: If it is no run, a file of ops that it was made with is gone or has changed, or the disk refuses.
         OptionError: If a format is unknown.
         ExportError: If there is no such winner, its folder is damaged, or a format cannot be written or disagrees.
     """
     folder = Path(run)
-    winners = {event.rank: event for event in read_run(folder).events(WinnerExported)}
+    record = read_run(folder)
+    winners = {event.rank: event for event in record.events(WinnerExported)}
     ranks = sorted(winners)
     if not ranks:
         raise RunError(f"{folder} has no winners yet. Finish it with nas-search --resume {folder}.")
     if rank not in ranks:
         has = "one winner. Give --rank 1" if len(ranks) == 1 else f"{len(ranks)} winners. Give --rank 1 to {ranks[-1]}"
         raise ExportError(f"--rank {rank}: {folder} has {has}.")
+    recorded_imports(record.manifest)
     source = folder / winners[rank].path
     product, network = read_exported(source)
     changed = changed_file(winners[rank], source, [FILES["config"], FILES["weights"]])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
-from nas.architecture import Architecture
+from nas.architecture import Architecture, op_names
 from nas.budget import format_quantity
 from nas.costs import cost
 from nas.errors import ExportError
@@ -100,18 +100,6 @@ def module_source(header: str, constants: str, gathered: Gathered, run: str, *, 
     if not _runs(source):
         raise ExportError(f"The source of {what} does not run by itself.")
     return source
-
-
-def op_names(node: Any) -> Iterator[str]:
-    """Every op that plain data mentions, nested ones too."""
-    if isinstance(node, dict):
-        if "op" in node:
-            yield node["op"]
-        for value in node.values():
-            yield from op_names(value)
-    elif isinstance(node, list | tuple):
-        for item in node:
-            yield from op_names(item)
 
 
 def literal(value: Any, used: int = 0, indent: int = 0) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, cast
 
 from nas.options.kinds import Kind, flag
 
@@ -92,8 +92,8 @@ def words_of(values: Mapping[str, Any]) -> list[str]:
     """Returns the command line words of options: "--batch-size 64", "--no-onnx", "--budget 4.2GFLOPs"."""
     words: list[str] = []
     for name, value in values.items():
-        if name == "budgets":
-            words += [word for budget in value for word in (flag(name), str(budget))]
+        if isinstance(value, tuple):
+            words += [word for each in cast("tuple[object, ...]", value) for word in (flag(name), str(each))]
         elif isinstance(value, bool):
             words.append(flag(name if value else f"no-{name}"))
         elif value is not None:

@@ -7,7 +7,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from nas.budget import parse_budgets
 from nas.errors import OptionError
@@ -17,7 +17,7 @@ from nas.texts import is_text, printable
 
 def flag(name: str) -> str:
     """Returns an option's flag: "--batch-size" for "batch_size", and "--budget" for "budgets", given one by one."""
-    return "--budget" if name == "budgets" else "--" + name.replace("_", "-")
+    return "--" + {"budgets": "budget", "imports": "import"}.get(name, name.replace("_", "-"))
 
 
 class Kind(ABC):
@@ -51,6 +51,23 @@ class Text(Kind):
 
     def check(self, name: str, value: object) -> None:
         check_text(name, value)
+
+
+@dataclass(frozen=True, slots=True)
+class Texts(Kind):
+    """Names or paths that are given one by one."""
+
+    metavar: str = "X"
+
+    def check(self, name: str, value: object) -> None:
+        if not isinstance(value, list | tuple):
+            raise OptionError(f"{name} must be a list, but got {value!r}: write [{value!r}].")
+        for each in cast("list[object] | tuple[object, ...]", value):
+            check_text(name, each)
+
+    def read(self, name: str, word: str) -> Any:
+        check_text(name, word)
+        return word
 
 
 @dataclass(frozen=True, slots=True)

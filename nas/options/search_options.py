@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from nas.errors import OptionError
 from nas.options.declaration import check_values, declared, not_default, option, words_of
-from nas.options.kinds import Budgets, Choice, Cluster, Device, Duration, Share, Switch, Text, Whole
+from nas.options.kinds import Budgets, Choice, Cluster, Device, Duration, Share, Switch, Text, Texts, Whole
 from nas.options.methods import (
     DEFAULT_METHOD,
     METHODS,
@@ -63,6 +63,12 @@ class SearchOptions:
         kind=Whole(8, 4096, 224, "R"),
         help="image side at which costs are counted",
         default_help="the space's own",
+        group=_WHAT,
+    )
+    imports: tuple[str, ...] = option(
+        (),
+        kind=Texts("FILE"),
+        help="Python file that defines ops of your own, which the space uses; repeatable",
         group=_WHAT,
     )
     out: str | None = option(kind=Text("DIR"), help="run directory", default_help="a new one in runs/", group=_RESULTS)
@@ -185,6 +191,8 @@ class SearchOptions:
         if not isinstance(given, list | tuple):
             raise OptionError(f"budgets must be a list, but got {given!r}: write ['4.2GFLOPs'].")
         object.__setattr__(self, "budgets", tuple(str(budget) for budget in self.budgets))
+        if isinstance(cast("object", self.imports), list):
+            object.__setattr__(self, "imports", tuple(self.imports))
         if self.method_options is None and self.method in METHODS:
             object.__setattr__(self, "method_options", METHODS[self.method].options_type()())
 
@@ -247,7 +255,7 @@ class SearchOptions:
     def to_dict(self) -> dict[str, Any]:
         """Returns all options as plain JSON, in the order above; those of the method as a nested mapping."""
         plain = {name: getattr(self, name) for name in declared(self)}
-        plain["budgets"] = list(self.budgets)
+        plain |= {"budgets": list(self.budgets), "imports": list(self.imports)}
         plain["method_options"] = dataclasses.asdict(self.of_method())
         return plain
 

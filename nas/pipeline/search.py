@@ -33,6 +33,7 @@ from nas.methods.protocol.phases import do_phase, is_finished
 from nas.methods.protocol.plan import FINALISTS, Plan
 from nas.methods.protocol.report import method_report
 from nas.methods.protocol.search_method import SearchMethod
+from nas.networks.imported_ops import import_ops, recorded_imports
 from nas.options import METHODS, SearchOptions
 from nas.options.objectives import objectives
 from nas.options.searchers import default_searcher
@@ -105,6 +106,7 @@ def search(
     options = replace(
         options,
         budgets=tuple(str(budget) for budget in budgets),
+        imports=tuple(import_ops(path).path for path in options.imports),
         data=resolved_data(data),
         method_options=options.of_method().absolute(),
     )
@@ -129,6 +131,7 @@ def resume(path: str | Path, *, progress: Progress | None = None, backend: Backe
     """
     progress = progress or Silent()
     with stoppable(), Run.open(path) as run:
+        recorded_imports(run.manifest)
         space = kept_space(run)
         found = _finished(run)
         if found is not None:
@@ -198,6 +201,7 @@ class SearchPipeline:
             "seed": self.options.seed,
             "budgets": [str(budget) for budget in self.budgets],
             **kept,
+            "imports": {path: import_ops(path).digest for path in self.options.imports},
             "cautions": self.cautions,
             "portfolio": {name: each.to_dict() for name, each in self.portfolio.items()},
             **({"rivals": {name: each.to_dict() for name, each in self.rivals.items()}} if self.rivals else {}),
@@ -346,6 +350,7 @@ class SearchPipeline:
         """Trains the finalists, from what the method begins them with."""
         beginnings = self.method.beginnings(context, [pick.trial.architecture for pick in picks])
         return train_finalists(context, picks, beginnings)
+
     def _recipe_keys(self, info: DataInfo) -> dict[str, Any]:
         """Returns what the recipe changes in the trainings of finalists."""
         preset = load_recipe(self.options.recipe)

@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
+import nas
 from nas.cli.main import main
 from nas.run import Run
 from nas.setting import Setting
+from nas.spaces import catalog
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,21 @@ def test_zoo_keeps_what_fits_best_published_accuracy_first(capsys: pytest.Captur
     assert "coatnet_2" not in shown
 
 
+def test_zoo_counts_at_the_resolution_asked_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalog, "zoo_names", lambda: ["edgenext_xxs", "levit_256", "maxvit_tiny"])
+    assert main(["zoo", "--fits", "20MFLOPs", "--resolution", "64", "--json"]) == 0
+    out, err = capsys.readouterr()
+    small = nas.load_architecture("edgenext_xxs").at_resolution(64)
+    assert [(row["name"], row["macs"], row["resolution"]) for row in json.loads(out)] == [
+        ("edgenext_xxs", nas.cost(small).macs, 64)
+    ]
+    assert "1 networks, such as maxvit_tiny, cannot be built for images of 64x64." in err
+    assert main(["zoo", "maxvit_tiny", "--resolution", "64"]) == 2
+    assert "64x64. Near sizes that fit: 56 and 112." in capsys.readouterr().err
+
+
 def test_zoo_refuses_a_budget_that_nothing_fits(capsys: pytest.CaptureFixture[str]) -> None:
     for words, told in (
         (["--fits", "1MFLOPs"], "No zoo network fits 1MFLOPs: the nearest, "),
@@ -169,7 +186,12 @@ def measured(monkeypatch: pytest.MonkeyPatch, latency: Latency) -> list[tuple[An
         calls.append((architecture.input.resolution, str(setting), given))
         return latency
 
-    put(monkeypatch, "nas.costs", profile=lambda architecture, **_: PROFILE)
+    put(
+        monkeypatch,
+        "nas.costs",
+        profile=lambda architecture, **_: PROFILE,
+        sized_architecture=lambda architecture, side: architecture.at_resolution(side),
+    )
     put(monkeypatch, "nas.latency", measure=measure)
     model = SimpleNamespace(predict=lambda architecture: 0.0119)
     put(monkeypatch, "nas.latency.budgets", model_here=lambda setting: model)

@@ -15,6 +15,7 @@ from nas.executors.ray.session import in_short
 from nas.executors.worker import MakesScorer, ScoringWorker
 from nas.jobs.executor import Job, Result
 from nas.jobs.setup import ScoringSetup
+from nas.networks.imported_ops import ImportedFile, imported_files
 
 _LONGEST_WAIT_S = 60.0
 
@@ -24,10 +25,17 @@ class ScoringActor:
 
     _worker: ScoringWorker
 
-    def prepare(self, setup: ScoringSetup, make: MakesScorer, expected: dict[str, str], threads: int) -> str | None:
+    def prepare(
+        self,
+        setup: ScoringSetup,
+        make: MakesScorer,
+        expected: dict[str, str],
+        threads: int,
+        imports: tuple[ImportedFile, ...],
+    ) -> str | None:
         """Makes the scorer; returns why no process could, if that is so."""
         try:
-            self._worker = ScoringWorker(setup, make, program=expected, threads=threads)
+            self._worker = ScoringWorker(setup, make, program=expected, threads=threads, imports=imports)
         except NasError as fault:
             return str(fault)
         except MemoryError:
@@ -62,7 +70,8 @@ class ActorCrew:
 
     def start(self) -> ActorWorker:
         actor = self._actor.remote()
-        return ActorWorker(actor, actor.prepare.remote(self.setup, self._make, program(), self._threads))
+        ready = actor.prepare.remote(self.setup, self._make, program(), self._threads, imported_files())
+        return ActorWorker(actor, ready)
 
     def ask(self, worker: ActorWorker, job: Job) -> None:
         worker.answer = worker.actor.score.remote(asdict(job))
