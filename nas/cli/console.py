@@ -25,6 +25,7 @@ class Console:
     Attributes:
         progress: The `Progress` to pass to long-running work.
         run: The folder of the run in progress, for the message after an interruption.
+        cluster: The Ray cluster of that run, if it has to be given again to resume it.
         again: How to resume the work in progress, if it is not a run.
     """
 
@@ -39,6 +40,7 @@ class Console:
         self.as_json = as_json
         self.quiet = quiet
         self.run: Path | None = None
+        self.cluster: str | None = None
         self.again: str | None = None
         self._out = sys.stdout if out is None else out
         self._err = sys.stderr if err is None else err

@@ -67,10 +67,14 @@ def _watch(reader: int, last_words: Callable[[], str]) -> None:
 
 
 def _end(last_words: Callable[[], str]) -> None:
+    end_at_once(INTERRUPTED, last_words())
+
+
+def end_at_once(status: int, words: str) -> None:
     """Ends the process immediately, whatever its other threads do."""
     if not _ending.acquire(blocking=False):
         time.sleep(LIMIT_S)  # another thread is ending it
     show_cursor = "\r\x1b[?25h" if sys.stderr.isatty() else ""
     with suppress(OSError, ValueError):
-        os.write(sys.stderr.fileno(), f"{show_cursor}{last_words()}\n".encode(errors="replace"))
-    os._exit(INTERRUPTED)
+        os.write(sys.stderr.fileno(), f"{show_cursor}{words}\n".encode(errors="replace"))
+    os._exit(status)

@@ -12,11 +12,15 @@ from nas.options.kinds import Text
 DESCRIPTION = """\
 Rebuild a run's report.html, pareto.png and tables from its record. The run may still be in progress.
 
-  nas report runs/a"""
+  nas report runs/a
+  nas report /shared/runs/a --out mine      # of a run that is read-only"""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=reader("run", Text()), metavar="RUN", help="a run folder")
+    parser.add_argument(
+        "--out", type=reader("out", Text()), metavar="DIR", help="where they are written (default: the run folder)"
+    )
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
@@ -26,7 +30,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     read_run(folder)  # checks the run before pandas is imported
     from nas.report import rebuild
 
-    written = rebuild(folder)
+    written = rebuild(folder, vars(args).get("out"))
     console.document({"run": folder, "written": written})
     for path in written:
         console.say(str(path))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import random
 import shlex
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from nas.budget import Budget, format_quantity, parse_budgets
 from nas.budget_metrics import METRICS
 from nas.cli.console import Console, plain, table
+from nas.cli.interrupts import end_at_once
 from nas.cli.parsing import add_declared, add_method_options, methods_text, reader, searchers_text
-from nas.errors import OptionError
+from nas.errors import OptionError, RunError
 from nas.executors import check_cluster, check_workers
 from nas.formats import CHOSEN_BY, compare_choices
 from nas.options import SearchOptions, flag, method_of
@@ -24,6 +26,7 @@ from nas.options.objectives import front_name
 
 if TYPE_CHECKING:
     from nas.data import Source
+    from nas.jobs.backend import Backend
     from nas.methods.protocol.plan import Plan
     from nas.pipeline.search import SearchResult
     from nas.spaces import SearchSpace
@@ -83,14 +86,13 @@ def run(args: argparse.Namespace, console: Console) -> None:
     if dry:
         _dry_run(space, budgets, options, console, source=_open(options) if "data" in given else None)
         return
-    from nas.executors import open_backend
     from nas.pipeline.search import search
     from nas.run import out_folder
 
     with out_folder(options.out, space.name) as folder:
         options = replace(options, out=str(folder))
         console.run = folder
-        with open_backend(options, console.progress) as backend:
+        with _backend(options, console) as backend:
             found = search(
                 space, budgets=budgets, data=options.data, options=options, progress=console.progress, backend=backend
             )
@@ -136,17 +138,47 @@ def _resume(folder: Path, workers: dict[str, Any], others: list[str], console: C
     from nas.run import read_run
 
     kept = read_run(folder).manifest.get("options", {})  # checks the run before torch is imported
+    if _is_address(kept.get("ray")) and not workers:
+        # Whoever wrote the run may not be trusted, and a cluster's head can run programs on all who join.
+        named = shlex.quote(str(kept["ray"]))
+        raise OptionError(
+            f"{folder} used the Ray cluster at {named}: give --ray {named} to use it again, or --workers 0 to go on in "
+            "this process."
+        )
     try:
         options = SearchOptions.from_dict(elsewhere(kept, workers))
     except OptionError as fault:
         raise OptionError(f"{folder} cannot be resumed: {fault}") from None
-    from nas.executors import open_backend
     from nas.pipeline.search import resume
 
     console.run = folder
-    with open_backend(options, console.progress) as backend:
+    with _backend(options, console) as backend:
         found = resume(folder, progress=console.progress, backend=backend)
     _show(found, console)
+
+
+@contextmanager
+def _backend(options: SearchOptions, console: Console) -> Generator[Backend | None, None, None]:
+    """Opens the backend of a search. If its cluster is lost, the message says how to go on without it."""
+    from nas.executors import open_backend
+    from nas.executors.head_watch import ClusterError
+
+    def words(lost: str) -> str:
+        if console.run is None or not (console.run / "events.jsonl").is_file():
+            return f"{lost} Nothing was recorded yet: start again."
+        return f"{lost} To go on without it: nas-search --resume {shlex.quote(str(console.run))} --workers 0"
+
+    console.cluster = options.ray if _is_address(options.ray) else None
+    try:
+        with open_backend(options, console.progress, lambda lost: end_at_once(2, words(lost))) as backend:
+            yield backend
+    except ClusterError as fault:
+        raise RunError(words(str(fault))) from None
+
+
+def _is_address(ray: object) -> bool:
+    """Returns whether `--ray` names a cluster, rather than asks for the one that this machine is a part of."""
+    return ray not in (None, "auto")
 
 
 def elsewhere(kept: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:

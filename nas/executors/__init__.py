@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -76,8 +76,14 @@ def check_cluster(options: SearchOptions) -> None:
 
 
 @contextmanager
-def open_backend(options: SearchOptions, progress: Progress | None = None) -> Generator[Backend | None, None, None]:
+def open_backend(
+    options: SearchOptions, progress: Progress | None = None, at_loss: Callable[[str], None] | None = None
+) -> Generator[Backend | None, None, None]:
     """What `nas.search(…, backend=…)` takes, None being this process; what was started for it ends with the block.
+
+    Args:
+        at_loss: Called, in another thread, with what happened if the cluster is gone and this one waits for it within
+            Ray. Otherwise `nas.executors.head_watch.ClusterError` is raised.
 
     Raises:
         OptionError: If workers are asked for that cannot be had.
@@ -90,7 +96,7 @@ def open_backend(options: SearchOptions, progress: Progress | None = None) -> Ge
         os.environ.setdefault(name, value)
     from nas.executors.ray.backend import RayBackend
 
-    backend = RayBackend(options, cluster=cluster_of(options), progress=progress)
+    backend = RayBackend(options, cluster=cluster_of(options), progress=progress, at_loss=at_loss)
     try:
         yield backend
     finally:

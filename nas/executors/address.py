@@ -31,12 +31,16 @@ def find_address(given: str) -> str:
             address = (Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster").read_text().strip()
         except OSError:
             raise OptionError(_said(given, "this machine is part of none")) from None
-    _check_answers(address)
+    check_answers(address)
     return address
 
 
-def _check_answers(address: str) -> None:
-    """Waits a few seconds for an answer."""
+def check_answers(address: str) -> None:
+    """Waits a few seconds for an answer.
+
+    Raises:
+        OptionError: If there is none, or what answers is no Ray head.
+    """
     host, _, port = address.rpartition(":")
     try:
         number = int(port)
@@ -64,6 +68,6 @@ def _fault_of(connection: socket.socket) -> str | None:
 
 def _said(address: str, reason: str) -> str:
     return (
-        f"--ray {address}: no cluster there ({reason}). Start one by `ray start --head`, or leave --ray out to start "
-        "workers on this machine."
+        f"--ray {address}: no cluster there ({reason}). Start one by `ray start --head`, leave --ray out, or resume "
+        "with --workers 0."
     )

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from nas.errors import NasError
 from nas.jobs.backend import ScorerSource
 from nas.jobs.executor import Executor, Job
 from nas.methods.protocol.context import Context
 from nas.options.objectives import objectives
 from nas.run.events import ScoringRetried, TrialScored
-from nas.searchers.searcher import make_searcher
+from nas.searchers.searcher import Searcher, make_searcher
 from nas.trial import Trial, trial_seed
 
 
@@ -54,8 +52,11 @@ def score_candidates(context: Context, executor: Executor) -> list[Trial]:
     searcher.tell(trials)
     progress.start("search", plan.trials, "networks")
     progress.advance(len(trials))
+    best = max((trial.score for trial in trials if trial.score is not None), default=None)
     while len(trials) < plan.trials:
-        if not _batch(context, searcher, executor, trials):
+        fresh = _batch(context, searcher, executor, trials, best)
+        best = max((score for score in (best, *(trial.score for trial in fresh)) if score is not None), default=None)
+        if not fresh:
             progress.note(f"The feasible set holds no more networks: {len(trials)} were scored.")
             break
     progress.finish()
@@ -66,8 +67,14 @@ def score_candidates(context: Context, executor: Executor) -> list[Trial]:
     return trials
 
 
-def _batch(context: Context, searcher: Any, executor: Executor, trials: list[Trial]) -> bool:
-    """Scores the rest of one batch; returns False if there was nothing new to propose."""
+def _batch(
+    context: Context, searcher: Searcher, executor: Executor, trials: list[Trial], best: float | None
+) -> list[Trial]:
+    """Scores the rest of one batch; returns its trials, which are none if there was nothing new to propose.
+
+    Args:
+        best: The best score so far, for display.
+    """
     plan, seed = context.plan, context.options.seed
     batch, done = divmod(len(trials), plan.population)
     size = min(plan.population, plan.trials - batch * plan.population)
@@ -76,8 +83,7 @@ def _batch(context: Context, searcher: Any, executor: Executor, trials: list[Tri
         Job(architecture=proposal.architecture.to_dict(), seed=trial_seed(seed, number))
         for number, proposal in enumerate(todo, start=len(trials))
     ]
-    best = max((t.score for t in trials if t.score is not None), default=None)
-    fresh = []
+    fresh: list[Trial] = []
     for proposal, job, result in zip(todo, jobs, executor.map(jobs), strict=True):
         trial = Trial(
             number=len(trials),
@@ -103,4 +109,4 @@ def _batch(context: Context, searcher: Any, executor: Executor, trials: list[Tri
         shown = {} if best is None else {"best": f"{best:.4f}"}
         context.progress.advance(1, **shown, last=trial.layout)
     searcher.tell(fresh)
-    return bool(todo)
+    return fresh

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 from nas.budget import Budget
 from nas.errors import NasError
@@ -44,9 +45,9 @@ def next_commands(summary: Summary) -> list[Command]:
     return found
 
 
-def files_beside(summary: Summary) -> list[str]:
-    """Returns the names of the files to link from the page."""
-    return [name for name in _FILES if (summary.path / name).exists()]
+def files_beside(folder: Path) -> list[str]:
+    """Returns the names of the files to link from a page in a folder."""
+    return [name for name in _FILES if (folder / name).exists()]
 
 
 def _readable_options(summary: Summary) -> SearchOptions | None:

@@ -47,12 +47,17 @@ def write_report(run: str | Path) -> Path:
         RunError: If it is not a run, is damaged, or cannot be written to.
     """
     summary = summarise(read_run(run))
-    atomic_write(summary.path / HTML, render(summary))
-    return summary.path / HTML
+    return save_report(summary, summary.path)
 
 
-def render(summary: Summary) -> str:
-    """Returns the whole page. All data from the run are escaped."""
+def save_report(summary: Summary, folder: Path) -> Path:
+    """Writes the page to a folder; returns its path."""
+    atomic_write(folder / HTML, render(summary, folder))
+    return folder / HTML
+
+
+def render(summary: Summary, folder: Path) -> str:
+    """Returns the whole page for a folder, whose files it links. All data from the run are escaped."""
     return environment().get_template("page.html.j2").render(
         name=summary.path.resolve().name,
         subtitle=_subtitle(summary),
@@ -65,7 +70,7 @@ def render(summary: Summary) -> str:
         trials=trial_statistics(summary),
         provenance=provenance(summary),
         commands=next_commands(summary),
-        files=files_beside(summary),
+        files=files_beside(folder),
     )  # fmt: skip
 
 

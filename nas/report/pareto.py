@@ -33,8 +33,13 @@ def write_pareto(run: str | Path) -> Path:
         RunError: If it is not a run, is damaged, or cannot be written to.
     """
     summary = summarise(read_run(run))
-    atomic_write(summary.path / PNG, draw_pareto(summary))
-    return summary.path / PNG
+    return save_pareto(summary, summary.path)
+
+
+def save_pareto(summary: Summary, folder: Path) -> Path:
+    """Writes the plot to a folder; returns its path."""
+    atomic_write(folder / PNG, draw_pareto(summary))
+    return folder / PNG
 
 
 def draw_pareto(summary: Summary, look: Look | None = None) -> bytes:

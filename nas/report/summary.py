@@ -341,7 +341,7 @@ def _phases(record: RunRecord) -> list[Phase]:
     """Returns the phases that began, in order; the time of a resumed phase is the sum over its sessions."""
     seconds: dict[str, float] = {}
     state: dict[str, bool] = {}
-    for event in record.events():
+    for event in record.but_trials():
         if isinstance(event, PhaseStarted):
             state[event.phase] = False
         elif isinstance(event, PhaseFinished):
@@ -369,7 +369,7 @@ def _correlation(figures: Mapping[str, Any]) -> Correlation:
 def _times(record: RunRecord) -> Times:
     ended = record.last(RunFinished)
     return Times(
-        started=record.events()[0].time.isoformat(),
+        started=record.but_trials()[0].time.isoformat(),
         ended=ended.time.isoformat() if ended else None,
         seconds=ended.seconds if ended else None,
         interruptions=tuple(event.phase for event in record.events(PhaseInterrupted)),

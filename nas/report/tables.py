@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from nas.report.summary import stage_depths, stage_widths
 from nas.run import RunRecord, read_run, replacing
 from nas.run.events import TrialScored
+from nas.texts import printable
 from nas.trial import Trial
 
 CSV = "trials.csv"
@@ -35,18 +36,31 @@ def write_tables(run: str | Path) -> list[Path]:
         RunError: If it is not a run, is damaged, or cannot be written to.
     """
     record = read_run(run)
-    with replacing(record.path / CSV) as temporary:
-        trials_frame(record).to_csv(temporary, index=False)
-    with replacing(record.path / JOURNAL) as temporary:
+    return save_tables(record, record.path)
+
+
+def save_tables(record: RunRecord, folder: Path) -> list[Path]:
+    """Writes both tables of a run to a folder; returns their paths."""
+    with replacing(folder / CSV) as temporary:
+        trials_frame(record).map(without_formula).to_csv(temporary, index=False)
+    with replacing(folder / JOURNAL) as temporary:
         _write_journal(record, temporary)
-    return [record.path / CSV, record.path / JOURNAL]
+    return [folder / CSV, folder / JOURNAL]
 
 
 def trials_frame(record: RunRecord) -> pd.DataFrame:
-    """Returns one row per trial, with the columns `COLUMNS`; values that were not measured are missing."""
+    """Returns one row per trial, with the columns `COLUMNS`; values that were not measured are missing.
+
+    Texts are on one line and can be encoded.
+    """
     frame = pd.DataFrame([_row(trial) for trial in record.trials()], columns=pd.Index(COLUMNS))
     # Plain integer columns with missing values would be written as floats.
     return frame.astype({"peak_memory_bytes": "Int64"})
+
+
+def without_formula(value: object) -> object:
+    """Returns a cell's value; a text that a spreadsheet would run as a formula is led by an apostrophe."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@")) else value
 
 
 def _row(trial: Trial) -> dict[str, object]:
@@ -62,12 +76,12 @@ def _row(trial: Trial) -> dict[str, object]:
         "peak_memory_bytes": cost.peak_memory_bytes,
         "seconds": trial.seconds,
         "seed": trial.seed,
-        "layout": trial.layout,
+        "layout": printable(trial.layout),
         "depths": "-".join(map(str, stage_depths(architecture))),
         "widths": "-".join("?" if width is None else str(width) for width in stage_widths(architecture)),
-        "origin": trial.origin,
+        "origin": printable(trial.origin),
         "batch": trial.batch,
-        "error": trial.error,
+        "error": None if trial.error is None else printable(trial.error),
     }
 
 
@@ -114,7 +128,7 @@ def _frozen_trials(record: RunRecord) -> list[FrozenTrial]:
 
 def _readable(trial: Trial) -> dict[str, Any]:
     """Returns a few parameters for charts: the layout, and depth and width of each stage."""
-    params: dict[str, Any] = {"layout": trial.layout}
+    params: dict[str, Any] = {"layout": printable(trial.layout)}
     params |= {f"depth_{i}": depth for i, depth in enumerate(stage_depths(trial.architecture), start=1)}
     widths = enumerate(stage_widths(trial.architecture), start=1)
     return params | {f"width_{i}": width for i, width in widths if width is not None}

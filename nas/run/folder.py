@@ -11,8 +11,9 @@ from typing import Any, Self, cast, overload
 
 from nas.errors import RunError
 from nas.run import record
-from nas.run.events import Event, TrialScored
+from nas.run.events import Event
 from nas.run.files import atomic_write, check_writable, is_leftover, make_folder, sweep, write_error
+from nas.run.history import History, Kind
 from nas.run.lock import FolderLock
 from nas.run.opening import check_regular
 from nas.strict_yaml import dump_yaml
@@ -24,7 +25,7 @@ MANIFEST = "run.yaml"
 class RunRecord:
     """The recorded events of a run. Its dictionaries are shared: treat them as read-only."""
 
-    def __init__(self, path: Path, first: dict[str, Any], history: record.History) -> None:
+    def __init__(self, path: Path, first: dict[str, Any], history: History) -> None:
         self.path = path
         self._first = first
         self._history = history
@@ -56,13 +57,21 @@ class RunRecord:
     def events(self) -> list[Event]: ...
 
     @overload
-    def events(self, kind: type[record.Kind]) -> list[record.Kind]: ...
+    def events(self, kind: type[Kind]) -> list[Kind]: ...
 
     def events(self, kind: type[Event] = Event) -> list[Any]:
         """Returns the events so far, in order; only those of `kind` (of `nas.run.events`) if given."""
-        return list(self._history.all if kind is Event else self._history.of(kind))
+        return list(self._history if kind is Event else self._history.of(kind))
 
-    def last(self, kind: type[record.Kind]) -> record.Kind | None:
+    def but_trials(self) -> list[Event]:
+        """Returns all events but trials, in order, which is quick however many trials there are."""
+        return self._history.but_trials()
+
+    def latest(self) -> Event:
+        """Returns the latest event."""
+        return self._history.last()
+
+    def last(self, kind: type[Kind]) -> Kind | None:
         """Returns the latest event of a kind, None if there is none."""
         found = self._history.of(kind)
         return found[-1] if found else None
@@ -73,7 +82,7 @@ class RunRecord:
         Raises:
             RunError: If a recorded trial cannot be read, is recorded twice or is missing.
         """
-        for place, event in enumerate(self._history.of(TrialScored)[len(self._trials) :], start=len(self._trials)):
+        for place, event in enumerate(self._history.trials(len(self._trials)), start=len(self._trials)):
             try:
                 trial = Trial.from_dict(event.trial)
                 _check_place(trial, place)
@@ -198,7 +207,7 @@ def read_run(path: str | Path) -> RunRecord:
     folder = _folder(path)
     check_regular(folder)
     contents = record.read(folder / record.NAME)
-    return RunRecord(folder, contents.first, record.History(contents.events))
+    return RunRecord(folder, contents.first, contents.history)
 
 
 def data_of(path: str | Path) -> str:

@@ -37,16 +37,6 @@ def open_regular(path: Path, flags: int) -> int:
     return handle
 
 
-def read_regular(path: Path) -> bytes:
-    """Returns the content of a regular file.
-
-    Raises:
-        RunError, OSError: As `open_regular`.
-    """
-    with os.fdopen(open_regular(path, os.O_RDONLY), "rb") as file:
-        return file.read()
-
-
 def check_regular(folder: Path) -> None:
     """Refuses a run directory with anything but regular files and folders in it.
 

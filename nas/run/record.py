@@ -5,41 +5,23 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
 from nas.errors import RunError
-from nas.run.events import Event, Plain, RunStarted, UnknownEvent, now, tag_of
+from nas.run.events import Event, Plain, RunStarted, TrialScored, UnknownEvent, now, tag_of
 from nas.run.files import atomic_write, link_or_copy, write_error
-from nas.run.opening import open_regular, read_regular
+from nas.run.history import History, is_line_of_trial
+from nas.run.opening import open_regular
 from nas.run.schema import EventError, decode_event
 from nas.run.upgrade import FORMAT, upgrade
 
 NAME = "events.jsonl"
 _STARTED = tag_of(RunStarted)
-Kind = TypeVar("Kind", bound=Event)
-
-
-class History:
-    """The events of a run, in order and by kind."""
-
-    def __init__(self, events: Iterable[Event]) -> None:
-        self.all: list[Event] = []
-        self._kinds: dict[type[Event], list[Event]] = {}
-        for event in events:
-            self.add(event)
-
-    def add(self, event: Event) -> None:
-        self.all.append(event)
-        self._kinds.setdefault(type(event), []).append(event)
-
-    def of(self, kind: type[Kind]) -> list[Kind]:
-        """Returns the events of a kind, without a scan of the others."""
-        return cast("list[Kind]", self._kinds.get(kind, []))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +30,13 @@ class Contents:
 
     Attributes:
         first: The first event, with all fields of its line.
+        history: All events; they are upgraded to this version's format.
         size: Bytes of all complete lines; anything after them is a partly written last line.
-        format: Format version of the file; the events are upgraded from it.
+        format: Format version of the file.
     """
 
     first: Plain
-    events: list[Event]
+    history: History
     size: int
     format: int
 
@@ -76,11 +59,30 @@ def read(path: Path) -> Contents:
     Raises:
         RunError: If it cannot be read, is not a run's record, has a later format, or is damaged before its end.
     """
-    written, size = _parse(path)
-    given: int = written[0]["format"]
-    plains = _upgraded(path, written) if given < FORMAT else written
-    events = [_decoded(path, number, plain) for number, plain in enumerate(plains, start=1)]
-    return Contents(first=plains[0], events=events, size=size, format=given)
+    lines = _lines(path, trials=False)
+    head = next(lines, None)
+    first = _checked_first(path, None if head is None else head.plain)
+    if first["format"] < FORMAT:
+        return _read_earlier(path, first["format"])
+    history, size = History(path), len(head.text) if head else 0
+    history.add(_decoded(path, 1, first))
+    for line in lines:
+        if line.plain is None:
+            history.add_trial(size)
+        else:
+            history.add(_decoded(path, line.number, line.plain))
+        size += len(line.text)
+    return Contents(first=first, history=history, size=size, format=FORMAT)
+
+
+def _read_earlier(path: Path, given: int) -> Contents:
+    """Reads a record of an earlier format, whole."""
+    lines = list(_lines(path, trials=True))
+    plains = _upgraded(path, [line.plain for line in lines if line.plain is not None])
+    history = History(path)
+    for number, plain in enumerate(plains, start=1):
+        history.add(_decoded(path, number, plain))
+    return Contents(first=plains[0], history=history, size=sum(len(line.text) for line in lines), format=given)
 
 
 def rewrite(path: Path) -> None:
@@ -91,8 +93,9 @@ def rewrite(path: Path) -> None:
     Raises:
         RunError: If it cannot be written; the record is then unchanged.
     """
-    written, _ = _parse(path)
-    link_or_copy(path, path.with_name(f"{path.name}.format-{written[0]['format']}"))
+    written = [line.plain for line in _lines(path, trials=True) if line.plain is not None]
+    first = _checked_first(path, written[0] if written else None)
+    link_or_copy(path, path.with_name(f"{path.name}.format-{first['format']}"))
     atomic_write(path, b"".join(_line({}, plain) for plain in _upgraded(path, written)))
 
 
@@ -112,7 +115,7 @@ class EventLog:
             rewrite(path)
             contents = read(path)
         self.first, self._size = contents.first, contents.size
-        self.history = History(contents.events)
+        self.history = contents.history
         try:
             self._handle = open_regular(path, os.O_WRONLY | os.O_APPEND)
             if os.fstat(self._handle).st_size != self._size:
@@ -142,13 +145,16 @@ class EventLog:
             while rest:
                 rest = rest[os.write(self._handle, rest) :]
             os.fsync(self._handle)
-            self._size += len(line)
         except BaseException as fault:
             self._take_back()
             if isinstance(fault, OSError):
                 raise write_error(self.path, fault) from fault
             raise
-        self.history.add(recorded)
+        if isinstance(recorded, TrialScored):
+            self.history.add_trial(self._size)
+        else:
+            self.history.add(recorded)
+        self._size += len(line)
 
     def _take_back(self) -> None:
         # A partial line must go: the next append would turn it into a damaged line in the middle.
@@ -191,29 +197,46 @@ def _line(head: Plain, fields: Plain) -> bytes:
     return line.encode("ascii") + b"\n"
 
 
-def _parse(path: Path) -> tuple[list[Plain], int]:
-    """Returns the lines of a record as plain JSON and their size in bytes; the first has a format that can be read."""
+class _Line(NamedTuple):
+    """A complete line of a record; its JSON is None for a trial that is read later."""
+
+    number: int
+    text: bytes
+    plain: Plain | None
+
+
+def _lines(path: Path, *, trials: bool) -> Iterator[_Line]:
+    """Yields the lines of a record; a partly written last line ends it.
+
+    Args:
+        trials: Whether trials are parsed as well.
+    """
     try:
-        content = read_regular(path)
+        with os.fdopen(open_regular(path, os.O_RDONLY), "rb") as file:
+            for number, text in enumerate(file, start=1):
+                if not text.endswith(b"\n"):
+                    return
+                later = not trials and number > 1 and is_line_of_trial(text)
+                plain = None if later else _plain_of(text)
+                if plain is None and not later:
+                    _check_end(path, number, file.read())
+                    return
+                yield _Line(number, text, plain)
     except OSError as fault:
         raise RunError(f"Cannot read {path}: {(fault.strerror or str(fault)).lower()}.") from fault
-    plains: list[Plain] = []
-    size = 0
-    *lines, tail = content.split(b"\n")
-    for number, line in enumerate(lines, start=1):
-        plain = _plain_of(line)
-        if plain is None:
-            if number < len(lines) or tail:
-                _check_first(path, plains[0] if plains else None)
-                raise RunError(
-                    f"{path} is damaged: line {number} of {len(lines)} is not a JSON event. "
-                    "Restore it from a copy, or cut the file before that line and go on with --resume."
-                )
-            break
-        plains.append(plain)
-        size += len(line) + 1
-    _check_first(path, plains[0] if plains else None)
-    return plains, size
+
+
+def _check_end(path: Path, number: int, rest: bytes) -> None:
+    """Refuses a line that is no event if more follows."""
+    if not rest:
+        return
+    if number == 1:
+        _checked_first(path, None)
+    total = number + rest.count(b"\n")
+    raise RunError(
+        f"{path} is damaged: line {number} of {total} is not a JSON event. "
+        "Restore it from a copy, or cut the file before that line and go on with --resume."
+    )
 
 
 def _upgraded(path: Path, written: list[Plain]) -> list[Plain]:
@@ -243,7 +266,8 @@ def _decoded(path: Path, number: int, plain: Plain) -> Event:
         ) from None
 
 
-def _check_first(path: Path, first: Plain | None) -> None:
+def _checked_first(path: Path, first: Plain | None) -> Plain:
+    """Returns the first event of a record; refuses one that is no manifest of a format that can be read."""
     if first is None or first["event"] != _STARTED or type(first.get("format")) is not int:
         raise RunError(
             f"{path.parent} is not a run: {path.name} does not start with a {_STARTED!r} event. "
@@ -254,6 +278,7 @@ def _check_first(path: Path, first: Plain | None) -> None:
             f"{path.parent} has format {first['format']}; this version reads up to format {FORMAT}. "
             "Upgrade hybrid-nas to read it."
         )
+    return first
 
 
 def _refuse(constant: str) -> float:

@@ -16,16 +16,16 @@ def record_resumed(run: Run, *, last_sign: float = 0.0) -> None:
     Args:
         last_sign: When a file other than the record was last written, in seconds since 1970.
     """
-    session = phase_began = run.events()[0].time.timestamp()
+    session = phase_began = run.but_trials()[0].time.timestamp()
     phase = None
-    for event in run.events():
+    for event in run.but_trials():
         if isinstance(event, RunResumed):
             session, phase = event.time.timestamp(), None
         elif isinstance(event, PhaseStarted):
             phase, phase_began = event.phase, event.time.timestamp()
         elif isinstance(event, PhaseFinished):
             phase = None
-    ended = max(last_sign, run.events()[-1].time.timestamp())
+    ended = max(last_sign, run.latest().time.timestamp())
     run.append(
         RunResumed(
             seconds=round(max(0.0, ended - session), 3),

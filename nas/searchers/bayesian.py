@@ -7,6 +7,8 @@ and the batch number, so a resumed search needs no saved state.
 from __future__ import annotations
 
 import random
+from bisect import insort
+from collections import deque
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -15,7 +17,7 @@ from nas.architecture import Architecture
 from nas.errors import BudgetError
 from nas.sampling.budget_sampler import BudgetSampler, Member
 from nas.searchers.encoding import Encoding
-from nas.searchers.searcher import START, History, Proposal, Round
+from nas.searchers.searcher import START, History, Observed, Proposal, Round
 from nas.searchers.surrogate import Posterior, Surrogate
 from nas.spaces import Genotype
 from nas.spaces.variation import mutated
@@ -65,48 +67,54 @@ class BayesianOptimization:
         self._trade_off_share = 0.0 if sampler.feasible.min_share > 0 else TRADE_OFF_SHARE
         self._history = History(sampler, seed=seed, presets=presets)
         self._encoding = Encoding(sampler.space)
-        self._genotypes: dict[Architecture, Genotype | None] = {}
         self._fitted: tuple[int, Surrogate] | None = None
+        self._forget()
 
     def tell(self, trials: Iterable[Trial]) -> None:
         self._history.tell(trials)
 
     def ask(self, n: int, batch: int) -> list[Proposal]:
         opened = self._history.round(n, batch)
-        scored = [t for t in opened.earlier if t.score is not None and self._genotype(t) is not None]
-        if len(scored) >= START and not opened.full:
-            self._propose(opened, scored)
+        self._observe(opened.earlier)
+        if self._known.count >= START and not opened.full:
+            self._propose(opened)
         return opened.fill()
 
-    def _genotype(self, trial: Trial) -> Genotype | None:
-        if trial.architecture not in self._genotypes:
-            self._genotypes[trial.architecture] = self._history.genotype(trial.architecture)
-        return self._genotypes[trial.architecture]
+    def _forget(self) -> None:
+        self._taken, self._known = 0, MostInformative()
+        # What the hyperparameters are fitted to: the trials at the last number at which they are.
+        self._fit_at, self._fit_to = START, list[Observed]()
 
-    def _observed(self, scored: Sequence[Trial]) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the points (N, F) and standardized scores (N,) of the trials that the process is fitted to."""
-        known = most_informative(scored)
-        scores = without_outliers(np.array([trial.score for trial in known], dtype=float))
-        genotypes = [genotype for genotype in map(self._genotype, known) if genotype is not None]
-        return self._encoding.points(genotypes), (scores - scores.mean()) / (scores.std() or 1.0)
+    def _observe(self, earlier: int) -> None:
+        """Takes in the first `earlier` trials, those of earlier batches."""
+        if earlier < self._taken:
+            self._forget()
+        for batch in self._history.observed(self._taken, earlier):
+            for one in batch:
+                self._known.add(one)
+                if self._known.count == self._fit_at:
+                    self._fit_at, self._fit_to = int(self._fit_at * GROWTH), self._known.chosen()
+        self._taken = earlier
 
-    def _surrogate(self, scored: Sequence[Trial]) -> Surrogate:
+    def _standardized(self, known: Sequence[Observed]) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the points (N, F) and standardized scores (N,) of trials."""
+        scores = without_outliers(np.array([one.score for one in known], dtype=float))
+        points = self._encoding.points([one.genotype for one in known])
+        return points, (scores - scores.mean()) / (scores.std() or 1.0)
+
+    def _surrogate(self) -> Surrogate:
         """Returns the process with hyperparameters fitted to the first trials, whose number changes rarely."""
-        count = START
-        while int(count * GROWTH) <= len(scored):
-            count = int(count * GROWTH)
-        if self._fitted is None or self._fitted[0] != count:
+        if self._fitted is None or self._fitted[0] != self._fit_at:
             surrogate = Surrogate(self._encoding.groups)
-            surrogate.fit(*self._observed(scored[:count]))
-            self._fitted = count, surrogate
+            surrogate.fit(*self._standardized(self._fit_to))
+            self._fitted = self._fit_at, surrogate
         return self._fitted[1]
 
-    def _propose(self, opened: Round, scored: Sequence[Trial]) -> None:
-        surrogate, observed = self._surrogate(scored), self._observed(scored)
+    def _propose(self, opened: Round) -> None:
+        surrogate, observed = self._surrogate(), self._standardized(self._known.chosen())
         pool = _Pool(self._sampler, opened)
         pool.sample(SAMPLED)
-        best = sorted(scored, key=lambda trial: -(trial.score or 0.0))[:PARENTS]
-        pool.mutate([genotype for genotype in map(self._genotype, best) if genotype is not None])
+        pool.mutate([one.genotype for one in self._known.best(PARENTS)])
         bounds = np.zeros(0)
         for _ in range(ROUNDS):
             fresh = pool.genotypes[len(bounds) :]
@@ -198,10 +206,33 @@ def _upper(posterior: Posterior) -> np.ndarray:
     return posterior.mean + KAPPA * np.sqrt(posterior.variance)
 
 
-def most_informative(trials: Sequence[Trial]) -> Sequence[Trial]:
-    """Returns a bounded number of trials, in order: half of them the best, the others the latest of the rest."""
-    if len(trials) <= MOST_OBSERVED:
-        return trials
-    by_score = sorted(range(len(trials)), key=lambda i: -(trials[i].score or 0.0))
-    best, others = by_score[: MOST_OBSERVED // 2], by_score[MOST_OBSERVED // 2 :]
-    return [trials[i] for i in sorted([*best, *sorted(others)[len(best) - MOST_OBSERVED :]])]
+class MostInformative:
+    """A bounded number of the trials so far: half of them the best, the others the latest of the rest.
+
+    Attributes:
+        count: The number of all trials so far.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._best: list[tuple[float, int, Observed]] = []
+        self._latest: deque[tuple[int, Observed]] = deque(maxlen=MOST_OBSERVED)
+
+    def add(self, one: Observed) -> None:
+        insort(self._best, (-one.score, self.count, one))
+        del self._best[MOST_OBSERVED // 2 :]
+        self._latest.append((self.count, one))
+        self.count += 1
+
+    def best(self, most: int) -> list[Observed]:
+        """Returns the best, best first; of equal ones the earlier."""
+        return [one for _, _, one in self._best[:most]]
+
+    def chosen(self) -> list[Observed]:
+        """Returns the trials in the order in which they were added."""
+        if self.count <= MOST_OBSERVED:
+            return [one for _, one in self._latest]
+        best = [(place, one) for _, place, one in self._best]
+        places = {place for place, _ in best}
+        others = [(place, one) for place, one in self._latest if place not in places]
+        return [one for _, one in sorted([*best, *others[len(best) - MOST_OBSERVED :]], key=lambda pair: pair[0])]

@@ -1,6 +1,6 @@
 """Evolution of a population under budgets, mostly on score, or on score and cost together.
 
-The first trials are spread evenly over the layouts. Parents then come from the best of all trials so far (an elitist
+The first trials are spread evenly over the layouts. Parents then come from an archive of the best trials (an elitist
 selection as in NSGA-II: Deb et al. 2002) by binary tournaments. A child is a mutation of a parent, or a crossover of
 two, half of which mutate as well. A child outside the budget's feasible set is repaired: further mutations that reduce
 the violation are kept, so that one stage can become wider as another becomes narrower. Rejection sampling would rarely
@@ -19,10 +19,15 @@ import numpy as np
 
 from nas.architecture import Architecture
 from nas.sampling.budget_sampler import BudgetSampler, Member
-from nas.searchers.searcher import START, History, Proposal, Round
+from nas.searchers.searcher import START, History, Observed, Proposal, Round
+from nas.spaces import Genotype
+from nas.spaces.variation import crossed, mutated
 from nas.trial import Trial, non_dominated
 
 LEAST_PARENTS, MOST_PARENTS, PARENT_SHARE = 8, 64, 0.15
+MOST_KEPT, KEPT = 768, 512
+"""The archive that parents come from holds all trials, up to `MOST_KEPT`; then the best `KEPT` stay, half of them by
+score and half by front and crowding, so that a proposal takes as long after a million trials as after a thousand."""
 FRESH_SHARE = 0.1
 """Share of random proposals after the first trials, so that every layout keeps a chance."""
 CROSSOVER_SHARE = 0.7
@@ -68,17 +73,18 @@ class Evolution:
         self._trade_off_share = TRADE_OFF_SHARE if sampler.feasible.min_share > 0 else 1.0
         self._history = History(sampler, seed=seed, presets=presets)
 
+        self._forget()
+
     def tell(self, trials: Iterable[Trial]) -> None:
         self._history.tell(trials)
 
     def ask(self, n: int, batch: int) -> list[Proposal]:
         opened = self._history.round(n, batch)
-        scored = [t for t in opened.earlier if t.score is not None and None not in self._costs(t)]
-        scored = [t for t in scored if self._history.genotype(t.architecture) is not None]
-        parents = self._parents(scored) if len(scored) >= START else []
+        self._observe(opened.earlier)
+        parents = self._parents() if self._scored >= START else []
         while not opened.full:
             if not parents:
-                done = len(opened.earlier) + len(opened.proposals)
+                done = opened.earlier + len(opened.proposals)
                 offered = opened.offer_random(self._layouts_from(done))
             elif opened.rng.random() < FRESH_SHARE:
                 offered = opened.offer_random()
@@ -93,61 +99,81 @@ class Evolution:
         layouts = self._sampler.layouts
         return [layouts[(place + i) % len(layouts)] for i in range(len(layouts))]
 
-    def _parents(self, scored: list[Trial]) -> list[tuple[Trial, Fitness]]:
-        """Returns the best of all trials, with their fitness among all."""
-        costs = [tuple(float(cost or 0) for cost in self._costs(trial)) for trial in scored]
-        count = min(MOST_PARENTS, max(LEAST_PARENTS, int(PARENT_SHARE * len(scored))))
-        scores = [trial.score or 0.0 for trial in scored]
+    def _forget(self) -> None:
+        self._taken, self._scored, self._archive = 0, 0, list[Observed]()
+
+    def _observe(self, earlier: int) -> None:
+        """Takes in the first `earlier` trials, those of earlier batches, batch by batch as when they were observed."""
+        if earlier < self._taken:
+            self._forget()
+        for batch in self._history.observed(self._taken, earlier):
+            known = [one for one in batch if None not in self._costs(one.trial)]
+            self._scored += len(known)
+            self._archive += known
+            if len(self._archive) > MOST_KEPT:
+                self._archive = self._best(KEPT, 0.5)
+        self._taken = earlier
+
+    def _parents(self) -> list[tuple[Observed, Fitness]]:
+        """Returns the best of the archive, with their fitness in it."""
+        count = min(MOST_PARENTS, max(LEAST_PARENTS, int(PARENT_SHARE * self._scored)))
+        return self._ranked(count, self._trade_off_share)
+
+    def _best(self, count: int, share: float) -> list[Observed]:
+        """Returns the best of the archive, in the order in which they were observed."""
+        return sorted((one for one, _ in self._ranked(count, share)), key=lambda one: one.trial.number)
+
+    def _ranked(self, count: int, share: float) -> list[tuple[Observed, Fitness]]:
+        """Returns the best of the archive with their fitness: a share by front and crowding, the others by score."""
+        costs = [tuple(float(cost or 0) for cost in self._costs(one.trial)) for one in self._archive]
+        scores = [one.score for one in self._archive]
         if len(self._objectives) == 1:
             found = fitnesses(scores, [cost for (cost,) in costs])
         else:
             found = fitnesses_of_several(scores, costs, enough=count)
-        pairs = list(zip(scored, found, strict=True))
-        by_trade_off = sorted(pairs, key=lambda pair: pair[1].trade_off)
-        kept = by_trade_off[: round(count * self._trade_off_share)]
-        numbers = {id(trial) for trial, _ in kept}
+        pairs = list(zip(self._archive, found, strict=True))
+        kept = sorted(pairs, key=lambda pair: pair[1].trade_off)[: round(count * share)]
+        numbers = {id(one) for one, _ in kept}
         by_score = sorted(pairs, key=lambda pair: -pair[1].score)
         return kept + [pair for pair in by_score if id(pair[0]) not in numbers][: count - len(kept)]
 
     def _costs(self, trial: Trial) -> list[int | float | None]:
         return [trial.cost.value(objective) for objective in self._objectives]
 
-    def _select(self, parents: list[tuple[Trial, Fitness]], rng: random.Random) -> Architecture:
+    def _select(self, parents: list[tuple[Observed, Fitness]], rng: random.Random) -> Genotype:
         """Selects a parent by binary tournament."""
         pair = rng.choice(parents), rng.choice(parents)
         if rng.random() < self._trade_off_share:
-            return min(pair, key=lambda one: one[1].trade_off)[0].architecture
-        return max(pair, key=lambda one: one[1].score)[0].architecture
+            return min(pair, key=lambda one: one[1].trade_off)[0].genotype
+        return max(pair, key=lambda one: one[1].score)[0].genotype
 
-    def _offer_child(self, opened: Round, parents: list[tuple[Trial, Fitness]]) -> bool:
+    def _offer_child(self, opened: Round, parents: list[tuple[Observed, Fitness]]) -> bool:
         rng, space = opened.rng, self._sampler.space
         for _ in range(ATTEMPTS):
             child = self._select(parents, rng)
             origin = "crossover" if rng.random() < CROSSOVER_SHARE else "mutation"
             if origin == "crossover":
-                child = space.crossover(child, self._select(parents, rng), rng)
+                child = crossed(space, child, self._select(parents, rng), rng)
             if origin == "mutation" or rng.random() < 0.5:
-                child = space.mutate(child, rng)
+                child = mutated(space, child, rng)
             if opened.offer(self._repaired(child, rng), origin):
                 return True
         return False
 
-    def _repaired(self, child: Architecture, rng: random.Random) -> Member | None:
+    def _repaired(self, child: Genotype, rng: random.Random) -> Member | None:
         """Returns the child, mutated until it is feasible; None if that takes too long."""
-        space = self._sampler.space
         distance = self._violation(child)
         for _ in range(REPAIRS):
             if distance == 0:
                 break
-            changed = space.mutate(child, rng)
+            changed = mutated(self._sampler.space, child, rng)
             further = self._violation(changed)
             if further <= distance:
                 child, distance = changed, further
-        return self._history.locate(child)
+        return self._history.locate_genotype(child)
 
-    def _violation(self, child: Architecture) -> float:
-        sampler = self._sampler
-        return sampler.feasible.violation(sampler.cost(sampler.space.encode(child)))
+    def _violation(self, child: Genotype) -> float:
+        return self._sampler.feasible.violation(self._sampler.cost(child))
 
 
 def fitnesses(scores: Sequence[float], costs: Sequence[float]) -> list[Fitness]:

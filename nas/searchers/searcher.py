@@ -8,8 +8,10 @@ a resumed search tells the recorded trials and asks for the next batch.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Protocol
 
 from nas.architecture import Architecture
@@ -79,19 +81,33 @@ class MakesSearcher(Protocol):
     ) -> Searcher: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A trial that a searcher learns from: one with a score, of a member of its space."""
+
+    trial: Trial
+    genotype: Genotype
+    score: float
+
+
 class History:
-    """The trials and proposals so far, by batch; opens the rounds in which a searcher proposes."""
+    """The trials and proposals so far, by batch; opens the rounds in which a searcher proposes.
+
+    Nothing that is done per batch takes longer the more trials there are.
+    """
 
     def __init__(self, sampler: BudgetSampler, *, seed: int, presets: Sequence[Architecture] = ()) -> None:
         self.sampler, self.seed = sampler, seed
         self.presets = tuple(member for member in map(self.locate, presets) if member is not None)
         self._trials: list[Trial] = []
+        self._trial_batches: list[int] = []
         self._batches: dict[Architecture, int] = {}
         self._listed: dict[str, list[Member]] = {}
 
     def tell(self, trials: Iterable[Trial]) -> None:
         for trial in trials:
             self._trials.append(trial)
+            self._trial_batches.append(trial.batch)
             self.note(trial.architecture, trial.batch)
 
     def note(self, architecture: Architecture, batch: int) -> None:
@@ -100,9 +116,26 @@ class History:
 
     def round(self, n: int, batch: int) -> Round:
         """Starts batch number `batch` of up to `n` proposals, with the presets that were not proposed yet."""
-        earlier = [trial for trial in self._trials if trial.batch < batch]
-        known = {architecture for architecture, first in self._batches.items() if first < batch}
-        return Round(self, n, batch, earlier, known)
+        return Round(self, n, batch)
+
+    def count_before(self, batch: int) -> int:
+        """Returns the number of trials of earlier batches."""
+        return bisect_left(self._trial_batches, batch)
+
+    def was_proposed_before(self, architecture: Architecture, batch: int) -> bool:
+        """Returns whether an earlier batch has the architecture."""
+        first = self._batches.get(architecture)
+        return first is not None and first < batch
+
+    def observed(self, first: int, end: int) -> Iterator[list[Observed]]:
+        """Yields what can be learned from the trials in places `first` to `end`, batch by batch."""
+        for _, group in groupby(self._trials[first:end], key=lambda trial: trial.batch):
+            found: list[Observed] = []
+            for trial in group:
+                genotype = None if trial.score is None else self.genotype(trial.architecture)
+                if trial.score is not None and genotype is not None:
+                    found.append(Observed(trial, genotype, trial.score))
+            yield found
 
     def locate(self, architecture: Architecture) -> Member | None:
         """Returns a feasible member as the space encodes it, with its cost; None for all other architectures."""
@@ -132,14 +165,15 @@ class Round:
 
     Attributes:
         rng: Seeded from the search's seed and the batch number.
-        earlier: The trials of earlier batches, in the order in which they were observed.
+        earlier: Number of trials of earlier batches.
     """
 
-    def __init__(self, history: History, n: int, batch: int, earlier: list[Trial], known: set[Architecture]) -> None:
+    def __init__(self, history: History, n: int, batch: int) -> None:
         self.rng = random.Random(f"{history.seed}:{batch}")
-        self.earlier = earlier
+        self.earlier = history.count_before(batch)
         self.proposals: list[Proposal] = []
-        self._history, self._n, self._batch, self._known = history, n, batch, known
+        self._offered: set[Architecture] = set()
+        self._history, self._n, self._batch = history, n, batch
         for preset in history.presets:
             self.offer(preset, "preset")
 
@@ -149,13 +183,13 @@ class Round:
 
     def is_new(self, architecture: Architecture) -> bool:
         """Returns whether the architecture is neither in this batch nor in an earlier one."""
-        return architecture not in self._known
+        return architecture not in self._offered and not self._history.was_proposed_before(architecture, self._batch)
 
     def offer(self, member: Member | None, origin: str) -> bool:
         """Proposes a member unless it is None, known, or the batch is full; returns whether it did."""
         if member is None or self.full or not self.is_new(member.architecture):
             return False
-        self._known.add(member.architecture)
+        self._offered.add(member.architecture)
         self._history.note(member.architecture, self._batch)
         self.proposals.append(
             Proposal(architecture=member.architecture, origin=origin, cost=member.cost, layout=member.layout)

@@ -270,7 +270,7 @@ def test_train_hands_its_options_over(
 def test_report_tells_what_it_wrote(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], run_folder: Path
 ) -> None:
-    put(monkeypatch, "nas.report", rebuild=lambda run: [run / "report.html"])
+    put(monkeypatch, "nas.report", rebuild=lambda run, out: [run / "report.html"])
     assert main(["report", str(run_folder)]) == 0
     assert capsys.readouterr().out == f"{run_folder}/report.html\n"
     assert main(["report", str(run_folder), "--json"]) == 0

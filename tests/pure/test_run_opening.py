@@ -11,7 +11,7 @@ import pytest
 from nas.errors import RunError
 from nas.run import Run, atomic_write, read_run
 from nas.run.lock import FolderLock
-from nas.run.opening import check_regular, open_regular, read_regular
+from nas.run.opening import check_regular, open_regular
 
 from ..event_cases import note
 
@@ -90,7 +90,8 @@ def test_a_planted_temporary_name_is_not_followed(tmp_path: Path, precious: Path
 
 
 def test_what_is_opened_is_a_regular_file(tmp_path: Path, precious: Path) -> None:
-    assert read_regular(precious) == PRECIOUS.encode()
+    with os.fdopen(open_regular(precious, os.O_RDONLY)) as file:
+        assert file.read() == PRECIOUS
     with pytest.raises(RunError, match="is a folder, not a regular file"):
         open_regular(tmp_path, os.O_RDONLY)
     os.mkfifo(tmp_path / "pipe")

@@ -13,9 +13,10 @@ import pytest
 
 from nas.errors import RunError
 from nas.run import Run, read_run
-from nas.run.events import MethodEvent, PhaseInterrupted, SupernetEpoch
+from nas.run.events import MethodEvent, PhaseInterrupted, RunStarted, SupernetEpoch, TrialScored
 
 from ..event_cases import note
+from .test_trial import trial
 
 
 @pytest.fixture
@@ -181,3 +182,42 @@ def _full(handle: int, data: bytes) -> int:
 def _interrupted(handle: int, data: memoryview, write: Callable[[int, bytes | memoryview], int]) -> int:
     write(handle, data[:5])
     raise KeyboardInterrupt
+
+
+def test_trials_are_read_when_they_are_asked_for(folder: Path) -> None:
+    with Run.open(folder) as run:
+        for number in range(3):
+            run.append(TrialScored(trial=trial(number).to_dict()))
+            run.append(note(text=f"after {number}"))
+    found = read_run(folder)
+    kinds = [type(event) for event in found.events()]
+    assert kinds == [RunStarted, MethodEvent, MethodEvent, *[TrialScored, MethodEvent] * 3]
+    assert found.but_trials() == [event for event in found.events() if not isinstance(event, TrialScored)]
+    assert found.trials() == [trial(number) for number in range(3)]
+    assert found.latest() == found.events()[-1]
+    with Run.open(folder) as run:
+        run.append(TrialScored(trial=trial(3).to_dict()))
+        assert run.latest() == run.events(TrialScored)[3]
+        assert [one.number for one in run.trials()] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("bad", ['"trial":{"number":1,', '"trial":{"number":1}}}', '"trial":[]}', '"trial":{"a":NaN}}'])
+def test_a_damaged_trial_in_the_middle_is_refused(folder: Path, bad: str) -> None:
+    with Run.open(folder) as run:
+        run.append(TrialScored(trial=trial(0).to_dict()))
+        run.append(note(text="after"))
+    lines = record(folder).read_text().splitlines(keepends=True)
+    lines[3] = lines[3].partition('"trial":{')[0] + bad + "\n"
+    record(folder).write_text("".join(lines))
+    with pytest.raises(RunError, match=r"is damaged: (line 4 of 5|in line 4)"):
+        read_run(folder)
+
+
+def test_a_trial_that_is_nested_too_deep_is_refused_when_it_is_read(folder: Path) -> None:
+    with Run.open(folder) as run:
+        run.append(TrialScored(trial=trial(0).to_dict()))
+    deep = '{"a":' * 500 + "1" + "}" * 500
+    text = record(folder).read_text()
+    record(folder).write_text(text.replace('"trial":{', f'"trial":{{"deep":{deep},'))
+    with pytest.raises(RunError, match=r"is damaged: in the trial at byte [0-9,]+, it is nested deeper"):
+        read_run(folder).trials()

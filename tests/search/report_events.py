@@ -197,7 +197,7 @@ def _export(run: Run, best: list[Trial], *, stop: bool) -> None:
         folder = run.path / "winners" / str(rank)
         folder.mkdir(parents=True)
         run.append(WinnerExported(
-            rank=rank, path=str(folder), digest=trial.architecture.digest, checks={"weights": 0.0},
+            rank=rank, path=f"winners/{rank}", digest=trial.architecture.digest, checks={"weights": 0.0},
             macs=trial.cost.macs, params=trial.cost.params, score=trial.score or 0.0,
             test_accuracy=0.951 - 0.002 * (rank - 1),
         ))  # fmt: skip

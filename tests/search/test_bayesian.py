@@ -22,7 +22,7 @@ from nas.progress import Silent
 from nas.sampling.budget_sampler import BudgetSampler
 from nas.searchers import bayesian
 from nas.searchers.encoding import Encoding
-from nas.searchers.searcher import make_searcher
+from nas.searchers.searcher import Observed, make_searcher
 from nas.searchers.surrogate import Surrogate
 from nas.spaces import MANY, Genotype, SearchSpace, StageChoice
 from nas.trial import Trial
@@ -167,8 +167,12 @@ def test_one_score_far_below_the_others_does_not_blind_it() -> None:
 def test_no_more_trials_than_a_fixed_number_are_fitted_the_best_and_the_latest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bayesian, "MOST_OBSERVED", 6)
     trials = searched("random", 0, trials=16)
-    kept = bayesian.most_informative(trials)
+    informative = bayesian.MostInformative()
+    for trial in trials:
+        informative.add(Observed(trial, SPACE.encode(trial.architecture), trial.score or 0.0))
+    kept = [one.trial for one in informative.chosen()]
     assert len(kept) == 6
+    assert informative.count == 16
     assert [t.number for t in kept] == sorted(t.number for t in kept)
     best = sorted(trials, key=lambda t: -(t.score or 0.0))[:3]
     assert {t.number for t in best} < {t.number for t in kept}

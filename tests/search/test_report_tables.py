@@ -9,7 +9,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from nas.errors import RunError
-from nas.report import trials_frame, write_tables
+from nas.report import rebuild, trials_frame, write_tables
 from nas.run import read_run
 
 from .report_events import make_run
@@ -104,3 +104,29 @@ def test_optuna_is_as_talkative_as_before(tmp_path: Path) -> None:
 def test_tables_of_a_folder_that_is_no_run_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="is not a run"):
         write_tables(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("start", "shown"),
+    [("=", "'="), ("+", "'+"), ("-", "'-"), ("@", "'@"), ("\t=", r"\t="), ("\r=", r"\r="), ("\udcff", r"\udcff")],
+)
+def test_no_cell_of_the_csv_is_a_formula_or_more_than_a_cell(tmp_path: Path, start: str, shown: str) -> None:
+    bad = start + "cmd|' /C calc'!A0"
+    run = make_run(tmp_path / "run", until="search", trials=4, failures=1, error=bad)
+    write_tables(run)
+    frame = pd.read_csv(run / "trials.csv")
+    assert frame.error[0] == shown + "cmd|' /C calc'!A0"
+    assert list(frame.score[1:]) == [trial.score for trial in read_run(run).trials()[1:]], "numbers stay numbers"
+    assert read_run(run).trials()[0].error == bad
+
+
+def test_a_report_is_written_elsewhere_and_leaves_the_run_alone(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", until="search", trials=8)
+    before = sorted(path.name for path in run.iterdir())
+    made = rebuild(run, tmp_path / "reports" / "mine")
+    assert sorted(path.name for path in run.iterdir()) == before
+    assert {path.name for path in made} == {"trials.csv", "study.journal", "pareto.png", "report.html"}
+    assert all(path.parent == tmp_path / "reports" / "mine" for path in made)
+    page = (tmp_path / "reports" / "mine" / "report.html").read_text()
+    assert 'href="trials.csv"' in page
+    assert 'href="run.yaml"' not in page, "it is not beside the page"

@@ -14,9 +14,10 @@ from nas.data.sharing import Arrays
 from nas.executors import check_room
 from nas.executors.code_version import copied_package
 from nas.executors.finalist_relay import FinalistRelay
+from nas.executors.head_watch import HeadWatch
 from nas.executors.pool import TimeLimit, WorkerPool
 from nas.executors.ray.scoring import ActorCrew
-from nas.executors.ray.session import gpu_share, join, node_cpus, own_ray
+from nas.executors.ray.session import asks_for_token, gpu_share, join, node_cpus, own_ray
 from nas.executors.silence import quiet
 from nas.executors.worker import FinalistSetup, MakesScorer
 from nas.jobs.backend import FinalistJob, FinalistRecord, FinalistWork, ScorerSource
@@ -35,6 +36,7 @@ class RayBackend:
     Args:
         cluster: "auto", or HOST:PORT; None is this machine.
         make: Makes the scorer of its setup, in a worker.
+        at_loss: As for `HeadWatch`.
     """
 
     def __init__(
@@ -44,8 +46,10 @@ class RayBackend:
         cluster: str | None = None,
         progress: Progress | None = None,
         make: MakesScorer = make_scorer,
+        at_loss: Callable[[str], None] | None = None,
     ) -> None:
-        self._options, self._cluster, self._make = options, cluster, make
+        self._options, self._cluster, self._make, self._at_loss = options, cluster, make, at_loss
+        self._watch: HeadWatch | None = None
         self._progress = progress or Silent()
         self._held = ExitStack()
         self._package: Path | None = None
@@ -60,12 +64,19 @@ class RayBackend:
         self._held.enter_context(quiet(logger="ray", threads="ray_"))
         address = join(self._cluster, self._package)
         self._held.callback(ray.shutdown)
+        self._watch = HeadWatch(ray.get_runtime_context().gcs_address, self._at_loss)
+        self._held.callback(self._watch.close)
         threads = self._options.job_threads
         room = sum(cpus // threads for cpus in node_cpus())
         check_room(self._options, room * threads, f"the cluster at {address}")
         self._workers = self._options.workers or room
         nodes = len(ray.nodes())
         self._progress.note(f"Ray: {self._workers} workers on the cluster at {address} ({nodes} nodes)")
+        if not asks_for_token():
+            self._progress.note(
+                f"Whoever reaches the ports of the cluster at {address} can run programs on it: start Ray with "
+                "RAY_AUTH_MODE=token, on loopback or a private interface (docs/security.md)"
+            )
 
     def facts(self) -> dict[str, Any]:
         return {"workers": self._workers, "ray": self._cluster or "this machine"}
@@ -74,10 +85,16 @@ class RayBackend:
         def open_pool() -> WorkerPool[Any]:
             setup = source.pack()
             self._start(_bytes(setup.arrays) + data_bytes)
-            crew = ActorCrew(setup, self._make, threads=threads, gpus=gpu_share(_device(setup), self._workers))
+            crew = ActorCrew(
+                setup,
+                self._make,
+                threads=threads,
+                gpus=gpu_share(_device(setup), self._workers),
+                check=self._check,
+            )
             return WorkerPool(crew, size=self._workers, limit=TimeLimit(self._options.job_timeout, expected_s))
 
-        return RayExecutor(open_pool)
+        return RayExecutor(open_pool, self._explain)
 
     def train(self, jobs: Sequence[FinalistJob], work: FinalistWork, record: FinalistRecord) -> None:
         if not jobs:
@@ -90,19 +107,34 @@ class RayBackend:
         threads = max(1, min(work.threads, max(cpus), sum(cpus) // side))
         work = replace(work, folder=work.folder.absolute(), threads=threads)
         self._progress.start("finalists", sum(job.recipe["epochs"] for job in jobs), "epochs")
-        train_by_tune(
-            jobs,
-            work,
-            setup,
-            FinalistRelay(record, work, self._progress),
-            side=side,
-            gpus=gpu_share(jobs[0].recipe["device"], side),
-            step_s=self._options.job_timeout,
-        )
+        try:
+            train_by_tune(
+                jobs,
+                work,
+                setup,
+                FinalistRelay(record, work, self._progress),
+                side=side,
+                gpus=gpu_share(jobs[0].recipe["device"], side),
+                step_s=self._options.job_timeout,
+                check=self._check,
+            )
+        except Exception as fault:
+            self._explain(fault)
+            raise
         self._progress.finish()
 
     def close(self) -> None:
         self._held.close()
+
+    def _check(self) -> None:
+        """Raises `ClusterError` once the cluster is gone."""
+        if self._watch is not None:
+            self._watch.check()
+
+    def _explain(self, fault: Exception) -> None:
+        """Raises `ClusterError` if a fault comes of the cluster being gone."""
+        if self._watch is not None:
+            self._watch.explain(fault)
 
     def _start(self, array_bytes: int) -> None:
         """Has Ray running from here on, until the backend is closed."""
@@ -113,18 +145,26 @@ class RayBackend:
 
 
 class RayExecutor:
-    """An `Executor` whose workers start when the first job comes."""
+    """An `Executor` whose workers start when the first job comes.
 
-    def __init__(self, open_pool: Callable[[], WorkerPool[Any]]) -> None:
-        self._open_pool = open_pool
+    Args:
+        explain: Raises if a fault comes of the cluster being gone.
+    """
+
+    def __init__(self, open_pool: Callable[[], WorkerPool[Any]], explain: Callable[[Exception], None]) -> None:
+        self._open_pool, self._explain = open_pool, explain
         self._pool: WorkerPool[Any] | None = None
 
     def map(self, jobs: Iterable[Job]) -> Iterator[Result]:
         jobs = list(jobs)
-        if jobs and self._pool is None:
-            self._pool = self._open_pool()
-        if self._pool is not None:
-            yield from self._pool.map(jobs)
+        try:
+            if jobs and self._pool is None:
+                self._pool = self._open_pool()
+            if self._pool is not None:
+                yield from self._pool.map(jobs)
+        except Exception as fault:
+            self._explain(fault)
+            raise
 
     def close(self) -> None:
         if self._pool is not None:

@@ -6,7 +6,7 @@ go on from their own checkpoints, in a new `Tuner`. What Tune itself stores is n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,8 +45,12 @@ def train_by_tune(
     side: int,
     gpus: float,
     step_s: float | None,
+    check: Callable[[], None],
 ) -> None:
     """Trains finalists, `side` at a time, each on `work.threads` CPUs.
+
+    Args:
+        check: Raises if the cluster is gone.
 
     Raises:
         RunError: If the processes of this node do not see the run's folder.
@@ -77,7 +81,7 @@ def train_by_tune(
                     name="finalists",
                     storage_path=str(storage),
                     verbose=0,
-                    callbacks=[_Listener(relay, jobs)],
+                    callbacks=[_Listener(relay, jobs, check)],
                     stop=lambda _, __: relay.must_stop,
                     failure_config=tune.FailureConfig(max_failures=RETRIES),
                 ),
@@ -140,11 +144,14 @@ def _tell(row: dict[str, Any]) -> None:
 class _Listener(tune.Callback):
     """Tune's callbacks; it makes them in the process that started it."""
 
-    def __init__(self, relay: FinalistRelay, jobs: Sequence[FinalistJob]) -> None:
-        self._relay, self._digests = relay, [job.digest for job in jobs]
+    def __init__(self, relay: FinalistRelay, jobs: Sequence[FinalistJob], check: Callable[[], None]) -> None:
+        self._relay, self._digests, self._check = relay, [job.digest for job in jobs], check
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # as for `FinalistRelay`
+
+    def on_step_begin(self, iteration: int, trials: Any, **_: Any) -> None:
+        self._check()
 
     def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **_: Any) -> None:
         self._relay.row(self._digest(trial), result)

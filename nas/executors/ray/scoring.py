@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -17,7 +18,7 @@ from nas.jobs.executor import Job, Result
 from nas.jobs.setup import ScoringSetup
 from nas.networks.imported_ops import ImportedFile, imported_files
 
-_LONGEST_WAIT_S = 60.0
+_LONGEST_WAIT_S = 5.0
 
 
 class ScoringActor:
@@ -58,12 +59,24 @@ class ActorWorker:
 class ActorCrew:
     """A `Crew` of actors. Ray restarts none of them: a new one receives all that the old one did.
 
+    Args:
+        check: Raises if the cluster is gone.
+
     Attributes:
         setup: Where the setup is in Ray's object store; every actor of a node reads the same copy of its arrays.
     """
 
-    def __init__(self, setup: ScoringSetup, make: MakesScorer, *, threads: int, gpus: float = 0.0) -> None:
+    def __init__(
+        self,
+        setup: ScoringSetup,
+        make: MakesScorer,
+        *,
+        threads: int,
+        gpus: float = 0.0,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         self.setup = ray.put(setup)
+        self._check = check
         self._make, self._threads = make, threads
         # Ray sets OMP_NUM_THREADS to `num_cpus`.
         self._actor: Any = ray.remote(num_cpus=threads, num_gpus=gpus, max_restarts=0)(ScoringActor)
@@ -77,6 +90,7 @@ class ActorCrew:
         worker.answer = worker.actor.score.remote(asdict(job))
 
     def answers(self, workers: list[ActorWorker], timeout_s: float) -> list[tuple[ActorWorker, Answer]]:
+        self._check()
         owed = {worker.answer: worker for worker in workers}
         ready, _ = ray.wait(list(owed), num_returns=1, timeout=min(timeout_s, _LONGEST_WAIT_S))
         return [(owed[reference], self._read(reference)) for reference in ready]

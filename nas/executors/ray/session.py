@@ -77,9 +77,14 @@ def join(cluster: str, package: Path) -> str:
         ray.shutdown()
         raise OptionError(
             f"--ray {cluster}: {in_short(fault)} Run nas-search on a node of the cluster (ray job submit does), with "
-            "RAY_AUTH_MODE=token if the cluster wants a token, or leave --ray out."
+            "RAY_AUTH_MODE=token if the cluster wants a token, leave --ray out, or resume with --workers 0."
         ) from None
     return address
+
+
+def asks_for_token() -> bool:
+    """Whether what this process joined is used with a token; Ray sets the mode itself where it finds one."""
+    return os.environ.get("RAY_AUTH_MODE", "").lower() == "token"
 
 
 def node_cpus() -> list[int]:
