@@ -37,6 +37,9 @@ COMMANDS = {
     "rank": ("nas.cli.rank", "compare scores with known accuracies and with the baselines"),
     "report": ("nas.cli.report", "rebuild a run's report and plots"),
     "export": ("nas.cli.export", "export a winner of a run"),
+    "status": ("nas.cli.status", "show how far a run is, what is best so far, and what to do next"),
+    "runs": ("nas.cli.runs", "list the runs in a folder: state, size on disk, trials, best, when"),
+    "diff": ("nas.cli.diff", "show how two architectures differ, stage by stage, and what that costs"),
     "config": ("nas.cli.config", "write all options of a search as a YAML file for nas-search --config"),
 }
 # System errors that a user can fix, if none of our own messages covers them.

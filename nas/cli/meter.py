@@ -61,11 +61,8 @@ class Meter:
         """Returns rate and time left, such as "3.2 networks/s, 0:34 left"; empty before the first step."""
         if self.rate is None:
             return ""
-        per_minute = self.rate < 0.1
-        number = self.rate * 60 if per_minute else self.rate
-        shown = f"{number:,.0f}" if number >= 100 else f"{number:.2g}"
-        pace = f"{shown} {self.unit}/{'min' if per_minute else 's'}"
-        return pace if self.left is None else f"{pace}, {duration(self.left)} left"
+        speed = pace(self.rate, self.unit)
+        return speed if self.left is None else f"{speed}, {duration(self.left)} left"
 
     def details(self) -> str:
         """Returns the figures that the work reported last, such as "loss 0.412, best 0.93"."""
@@ -76,6 +73,14 @@ class Meter:
         percent = f" ({self.percent()})" if self.total > 0 else ""
         parts = [f"{self.phase}: {self.count()}{percent}", self.pace(), self.details()]
         return ", ".join(part for part in parts if part)
+
+
+def pace(rate: float, unit: str) -> str:
+    """Formats steps per second as "3.2 networks/s" or "4 networks/min"."""
+    per_minute = rate < 0.1
+    number = rate * 60 if per_minute else rate
+    shown = f"{number:,.0f}" if number >= 100 else f"{number:.2g}"
+    return f"{shown} {unit}/{'min' if per_minute else 's'}"
 
 
 def duration(seconds: float) -> str:

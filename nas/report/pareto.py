@@ -52,7 +52,7 @@ def draw_pareto(summary: Summary, look: Look | None = None) -> bytes:
     figure, axes = new_figure(look)
     objective = summary.objective
     shown = [trial for trial in summary.complete if trial.cost.value(objective) is not None]
-    factor, unit = _scale([_cost(trial, objective) for trial in shown], summary.budgets, objective)
+    factor, unit = cost_scale([_cost(trial, objective) for trial in shown], summary.budgets, objective)
     handles = _draw_trials(axes, shown, objective, factor, look)
     if summary.front:
         handles.append(_draw_front(axes, summary, factor, look))
@@ -77,7 +77,7 @@ def _cost(trial: Trial, objective: str) -> float:
     return float(cost)
 
 
-def _scale(costs: list[float], budgets: tuple[Budget, ...], objective: str) -> tuple[float, str]:
+def cost_scale(costs: list[float], budgets: tuple[Budget, ...], objective: str) -> tuple[float, str]:
     """Returns the factor to divide costs by, and the axis label with that unit."""
     largest = max([*costs, *(float(b.bound) for b in budgets if b.metric == objective)], default=1.0)
     factor, prefix = next(((f, p) for f, p in _SCALES if largest >= f), _SCALES[-1])

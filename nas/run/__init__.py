@@ -2,16 +2,19 @@
 
 from nas.run.files import atomic_write, link_or_copy, out_folder, replacing
 from nas.run.folder import Run, RunRecord, check_out, data_of, read_run
+from nas.run.lock import Holder, lock_holder
 from nas.run.upgrade import FORMAT
 
 __all__ = [
     "FORMAT",
+    "Holder",
     "Run",
     "RunRecord",
     "atomic_write",
     "check_out",
     "data_of",
     "link_or_copy",
+    "lock_holder",
     "out_folder",
     "read_run",
     "replacing",

@@ -6,8 +6,10 @@ import errno
 import fcntl
 import os
 import socket
+import time
 import weakref
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from nas.errors import RunError
@@ -15,6 +17,8 @@ from nas.run.files import write_error
 from nas.run.opening import open_regular
 
 _NAME = ".lock"
+_BUSY = (errno.EWOULDBLOCK, errno.EACCES)
+_TRIES, _PAUSE_S = 3, 0.02
 
 
 class FolderLock:
@@ -32,11 +36,11 @@ class FolderLock:
         except OSError as fault:
             raise write_error(path, fault) from fault
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(handle)
         except OSError as fault:
             holder = _holder(handle)
             os.close(handle)
-            if fault.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            if fault.errno in _BUSY:
                 raise RunError(f"Run {folder} is open in {holder}. Wait for it to end or stop it.") from None
             reason = fault.strerror or str(fault)
             raise RunError(
@@ -85,11 +89,70 @@ def _write(handle: int, content: bytes) -> None:
         os.pwrite(handle, content, 0)
 
 
-def _holder(handle: int) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """The process that has a run open for writing; None where its lock does not say.
+
+    Attributes:
+        process: Its number on `host`.
+    """
+
+    process: int | None
+    host: str | None
+
+
+def lock_holder(folder: Path) -> Holder | None:
+    """Returns the process that has a run open; None if none has. Does not wait, and writes nothing.
+
+    The lock itself tells, not the file's content, which a killed process leaves behind.
+
+    Raises:
+        RunError: If the lock cannot be read.
+    """
+    path = folder / _NAME
     try:
-        words = os.pread(handle, 200, 0).decode("utf-8", "replace").split()
+        handle = open_regular(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    except OSError as fault:
+        raise RunError(f"Cannot read {path}: {(fault.strerror or str(fault)).lower()}.") from fault
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as fault:
+        if fault.errno not in _BUSY:
+            raise RunError(
+                f"Cannot tell whether {folder} is open: {(fault.strerror or str(fault)).lower()}."
+            ) from fault
+        process, host, *_ = [*_words(handle), None, None]
+        return Holder(process=int(process) if process and process.isdecimal() else None, host=host)
+    finally:
+        os.close(handle)
+    return None
+
+
+def _lock(handle: int) -> None:
+    """Locks a file for this process alone; tries again shortly, since `lock_holder` has it for a moment."""
+    for _ in range(_TRIES - 1):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as fault:
+            if fault.errno not in _BUSY:
+                raise
+            time.sleep(_PAUSE_S)
+        else:
+            return
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _words(handle: int) -> list[str]:
+    try:
+        return os.pread(handle, 200, 0).decode("utf-8", "replace").split()
     except OSError:
-        words = []
+        return []
+
+
+def _holder(handle: int) -> str:
+    words = _words(handle)
     if not words:
         return "another process"
     if len(words) > 1 and words[1] != socket.gethostname():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nas.methods.protocol.report import MethodReport, MethodSection, ScoreMeaning, epochs_progress
+from nas.methods.protocol.report import MethodReport, MethodSection, ScoreMeaning, epochs_measured, epochs_progress
 from nas.run import RunRecord
 
 
@@ -18,4 +18,4 @@ def score_meaning(record: RunRecord) -> ScoreMeaning:
     return ScoreMeaning()
 
 
-REPORT = MethodReport(section=section, score_meaning=score_meaning, phases=("supernet",))
+REPORT = MethodReport(section=section, score_meaning=score_meaning, phases=("supernet",), steps=epochs_measured)

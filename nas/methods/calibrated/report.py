@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nas.formats import count, percent
-from nas.methods.protocol.report import MethodReport, MethodSection, ScoreMeaning, Table, accuracy_name, planned
+from nas.methods.protocol.report import MethodReport, MethodSection, ScoreMeaning, Steps, Table, accuracy_name, planned
 from nas.run import RunRecord
 from nas.run.events import CalibrationFailed, CalibrationLeftOut, CalibrationTrained
 
@@ -82,4 +82,9 @@ def _trainings(record: RunRecord) -> list[tuple[str, float]]:
     return [(event.digest, event.accuracy) for event in longest_trainings(record)]
 
 
-REPORT = MethodReport(section=section, score_meaning=score_meaning, phases=("calibration",))
+def steps(record: RunRecord) -> Steps:
+    """Returns how many networks were trained; how many the planned compute suffices for depends on their sizes."""
+    return Steps(done=len({event.digest for event in record.events(CalibrationTrained)}), total=None, unit="networks")
+
+
+REPORT = MethodReport(section=section, score_meaning=score_meaning, phases=("calibration",), steps=steps)

@@ -85,6 +85,19 @@ class ScoreMeaning:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Steps:
+    """How far a phase is, in steps of equal work; `unit` names one in the plural.
+
+    Attributes:
+        total: None where it is not known beforehand.
+    """
+
+    done: int
+    total: int | None
+    unit: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MethodReport:
     """A method's part of a report.
 
@@ -92,11 +105,13 @@ class MethodReport:
         section: Returns the section on its training before the search.
         score_meaning: Returns the meaning of its scores.
         phases: Names of its phases before the search.
+        steps: Returns how far these are; None where that is not on record.
     """
 
     section: Callable[[RunRecord], MethodSection | None]
     score_meaning: Callable[[RunRecord], ScoreMeaning]
     phases: tuple[str, ...] = ()
+    steps: Callable[[RunRecord], Steps | None] = lambda record: None
 
 
 def _nothing_trained(record: RunRecord) -> MethodSection | None:
@@ -150,6 +165,16 @@ def budgets(record: RunRecord) -> tuple[Budget, ...]:
         except NasError:
             continue  # a budget of a later version: the report works without it
     return tuple(found)
+
+
+def epochs_measured(record: RunRecord) -> Steps | None:
+    """Returns how many of a supernet's planned epochs were measured; None where each block has epochs of its own."""
+    events = record.events(SupernetEpoch)
+    if any(event.block is not None for event in events):
+        return None
+    epochs = setting(record, "epochs")
+    done = max((event.epoch for event in events), default=0)
+    return Steps(done=done, total=epochs if isinstance(epochs, int) and epochs > 0 else None, unit="epochs")
 
 
 def epochs_progress(record: RunRecord) -> str:

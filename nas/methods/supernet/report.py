@@ -16,6 +16,7 @@ from nas.methods.protocol.report import (
     accuracy_name,
     asked,
     budgets,
+    epochs_measured,
     epochs_progress,
 )
 from nas.run import RunRecord
@@ -161,4 +162,4 @@ def _commands(record: RunRecord) -> tuple[Command, ...]:
     return (Command(purpose=purpose, words=words),)
 
 
-REPORT = MethodReport(section=section, score_meaning=score_meaning, phases=("supernet",))
+REPORT = MethodReport(section=section, score_meaning=score_meaning, phases=("supernet",), steps=epochs_measured)

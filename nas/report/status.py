@@ -1,0 +1,329 @@
+"""The state of a run while it is made, from its folder alone: how far it is, how long it takes, what is best so far."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from nas.errors import RunError
+from nas.methods.protocol.report import Steps, method_report
+from nas.report.summary import Candidate, Summary, cost_words, summarise
+from nas.run import Holder, RunRecord, lock_holder, read_run
+from nas.run.events import FinalistEpoch, PhaseStarted, RunFinished, RunResumed, now
+from nas.run.sessions import earlier_seconds
+
+State: TypeAlias = Literal["running", "stopped", "finished"]
+_DEPTH = 3
+_RECORD = "events.jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseStatus:
+    """A phase in progress.
+
+    Attributes:
+        number, of: Its place among the run's phases, from 1; None for a phase that is not among them.
+        steps: How far it is; None where that is not on record.
+        seconds: Time spent on it, over all sessions.
+        rate: Steps per second; None before the first.
+        planned: Seconds that the plan says; None where it does not.
+        seconds_left: By that rate, or by the plan before the first step; None where it takes longer than planned.
+    """
+
+    name: str
+    number: int | None
+    of: int
+    steps: Steps | None
+    seconds: float
+    rate: float | None
+    planned: float | None
+    seconds_left: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Best:
+    """The best network so far: of the finalists that are trained, else of the trials.
+
+    Attributes:
+        figure: What `value` is: "test accuracy", "validation accuracy" or "score".
+    """
+
+    figure: str
+    value: float
+    name: str
+    macs: int | None
+    params: int | None
+
+    @property
+    def costs(self) -> str:
+        return cost_words(self.macs, self.params)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """The state of a run.
+
+    Attributes:
+        holder: The process that writes it; None unless the run is running.
+        phase: None between phases, and at the end.
+        seconds: Working time so far, over all sessions.
+        seconds_left: Of the whole run: `PhaseStatus.seconds_left`, and the plan's seconds of later phases by how much
+            longer or shorter than planned the others were.
+        trials, failed: Scored so far, and how many of them failed.
+        started, last_event: Times of the first and the latest event.
+        next: What to do now: its purpose and its command.
+    """
+
+    run: Path
+    state: State
+    holder: Holder | None
+    phase: PhaseStatus | None
+    seconds: float
+    seconds_left: float | None
+    trials: int
+    failed: int
+    best: Best | None
+    started: datetime
+    last_event: datetime
+    next: tuple[str, str]
+
+
+def run_status(folder: str | Path, *, at: datetime | None = None) -> Status:
+    """Returns the state of a run; another process, here or elsewhere, may be writing it.
+
+    Args:
+        at: The time that counts as now.
+
+    Raises:
+        RunError: If it is not a run or is damaged.
+    """
+    holder = lock_holder(Path(folder))  # before the record: a run that ends in between is then finished, not stopped
+    summary = summarise(read_run(folder))
+    record, at = summary.record, at or now()
+    state: State = "finished" if summary.finished else "stopped" if holder is None else "running"
+    until = at if state == "running" else record.events()[-1].time
+    phase = None if state == "finished" else _phase(summary, until)
+    best = _best(summary)
+    return Status(
+        run=summary.path,
+        state=state,
+        holder=holder,
+        phase=phase,
+        seconds=_seconds(summary, until),
+        seconds_left=None if state == "finished" else _seconds_left(summary, phase),
+        trials=len(summary.trials),
+        failed=len(summary.trials) - len(summary.complete),
+        best=best,
+        started=record.events()[0].time,
+        last_event=record.events()[-1].time,
+        next=_next(summary, state),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRow:
+    """A run in a list of runs.
+
+    Attributes:
+        status: None for a run that cannot be read; `error` says why.
+        bytes: Size on disk.
+    """
+
+    run: Path
+    status: Status | None
+    error: str | None
+    bytes: int
+
+    @property
+    def state(self) -> str:
+        return "damaged" if self.status is None else self.status.state
+
+
+def list_runs(folder: str | Path) -> list[RunRow]:
+    """Returns the runs in a folder and up to two folders below it, the latest first; damaged ones at the end.
+
+    Raises:
+        RunError: If the folder cannot be read.
+    """
+    rows: list[RunRow] = []
+    for run in _runs(Path(folder), _DEPTH):
+        status, error = None, None
+        try:
+            status = run_status(run)
+        except RunError as fault:
+            error = str(fault)
+        rows.append(RunRow(run=run, status=status, error=error, bytes=_bytes(run)))
+    return sorted(rows, key=lambda row: (row.status is None, -(row.status.started.timestamp() if row.status else 0.0)))
+
+
+def _runs(folder: Path, depth: int) -> Iterator[Path]:
+    try:
+        if (folder / _RECORD).is_file():
+            yield folder
+            return
+        below = sorted(each.name for each in os.scandir(folder) if each.is_dir(follow_symlinks=False))
+    except OSError as fault:
+        reason = (fault.strerror or str(fault)).lower()
+        raise RunError(f"Cannot look for runs in {folder}: {reason}. Give a folder that holds runs.") from fault
+    for name in below if depth else ():
+        yield from _runs(folder / name, depth - 1)
+
+
+def _bytes(folder: Path) -> int:
+    """Returns what a folder takes on disk; a file with several names counts once."""
+    found: dict[tuple[int, int], int] = {}
+    for place, _, names in os.walk(folder):
+        for name in names:
+            try:
+                file = os.lstat(os.path.join(place, name))
+            except FileNotFoundError:
+                continue  # a temporary file of a run in progress
+            if stat.S_ISREG(file.st_mode):
+                found[file.st_dev, file.st_ino] = 512 * file.st_blocks
+    return sum(found.values())
+
+
+# -- progress and time ---------------------------------------------------------------------------------------
+
+
+def _phase(summary: Summary, until: datetime) -> PhaseStatus | None:
+    name = summary.phase
+    if name is None:
+        return None
+    record, names = summary.record, summary.phase_names
+    session = next(e for e in reversed(record.events(PhaseStarted)) if e.phase == name)
+    seconds = earlier_seconds(record, name)
+    if not _resumed_since(record, session):
+        seconds += max(0.0, (until - session.time).total_seconds())
+    steps = _steps(summary, name)
+    rate = steps.done / seconds if steps is not None and steps.done and seconds > 0 else None
+    planned = _planned(summary).get(name)
+    left = None
+    if rate is not None and steps is not None and steps.total is not None:
+        left = max(0, steps.total - steps.done) / rate
+    elif planned is not None and planned > seconds:
+        left = planned - seconds
+    return PhaseStatus(
+        name=name,
+        number=names.index(name) + 1 if name in names else None,
+        of=len(names),
+        steps=steps,
+        seconds=seconds,
+        rate=rate,
+        planned=planned,
+        seconds_left=left,
+    )
+
+
+def _resumed_since(record: RunRecord, session: PhaseStarted) -> bool:
+    """Returns whether the phase's time is all in `earlier_seconds`: the run was resumed, and has not come to it yet."""
+    resumed = record.last(RunResumed)
+    return resumed is not None and resumed.time > session.time
+
+
+def _steps(summary: Summary, name: str) -> Steps | None:
+    """Returns how far a phase is."""
+    if name in summary.method_phases:
+        return method_report(summary.record).steps(summary.record)
+    finalists = _whole(summary.setting("finalists"))
+    if name == "search":
+        return Steps(done=len(summary.trials), total=_whole(summary.setting("trials")), unit="networks")
+    if name == "export":
+        return Steps(done=len(summary.winners), total=finalists, unit="networks")
+    if name != "finalists":
+        return None
+    epochs = _whole(summary.setting("finalist_epochs"))
+    first: dict[str, int] = {}
+    for event in summary.record.events(FinalistEpoch):
+        first.setdefault(event.digest, event.epoch - 1)  # a calibration has trained these
+    known = [each for each in summary.candidates if each.digest in first]
+    done = sum(each.epochs_done - first[each.digest] for each in known)
+    total = None if finalists is None or epochs is None else finalists * epochs - sum(first.values())
+    return Steps(done=done, total=total, unit="epochs")
+
+
+def _seconds(summary: Summary, until: datetime) -> float:
+    ended = summary.record.last(RunFinished)
+    if ended is not None:
+        return ended.seconds
+    resumed = summary.record.last(RunResumed)
+    began = (resumed or summary.record.events()[0]).time
+    return earlier_seconds(summary.record) + max(0.0, (until - began).total_seconds())
+
+
+def _seconds_left(summary: Summary, phase: PhaseStatus | None) -> float | None:
+    planned = _planned(summary)
+    if not planned or (phase is not None and phase.seconds_left is None):
+        return None
+    took = {each.name: each.seconds or 0.0 for each in summary.phases if each.finished}
+    left = 0.0
+    if phase is not None and phase.seconds_left is not None:
+        left = phase.seconds_left
+        took[phase.name] = phase.seconds + left
+    known = sum(planned.get(name, 0.0) for name in took)
+    ratio = sum(seconds for name, seconds in took.items() if name in planned) / known if known > 0 else 1.0
+    begun = {each.name for each in summary.phases}
+    return left + ratio * sum(seconds for name, seconds in planned.items() if name not in begun)
+
+
+def _planned(summary: Summary) -> dict[str, float]:
+    """Returns the plan's seconds by phase; empty for a run of a version that did not record them."""
+    return {name: float(value) for name, value in summary.record.part("plan", "seconds").items() if _is_time(value)}
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+
+
+def _whole(value: object) -> int | None:
+    return value if type(value) is int and value > 0 else None
+
+
+# -- the best network, and what to do ------------------------------------------------------------------------
+
+
+def _best(summary: Summary) -> Best | None:
+    trained = [each for each in summary.candidates if each.epochs is not None and each.epochs_done == each.epochs]
+    trained = summary.winners or [each for each in trained if each.validation_accuracy is not None]
+    if trained:
+        return _best_trained(summary, trained[0])
+    scored = [trial for trial in summary.complete if trial.score is not None]
+    if not scored:
+        return None
+    best = max(scored, key=lambda trial: (trial.score or 0.0, -trial.number))
+    return Best(
+        figure="score",
+        value=best.score or 0.0,
+        name=best.layout or best.architecture.digest,
+        macs=best.cost.macs,
+        params=best.cost.params,
+    )
+
+
+def _best_trained(summary: Summary, best: Candidate) -> Best | None:
+    kind, value = ("test", best.test_accuracy)
+    if value is None:
+        kind, value = ("validation", best.validation_accuracy)
+    if value is None:
+        return None
+    name = (best.trial and best.trial.layout) or best.digest
+    return Best(figure=f"{kind} {summary.accuracy}", value=value, name=name, macs=best.macs, params=best.params)
+
+
+def _next(summary: Summary, state: State) -> tuple[str, str]:
+    run = shlex.quote(str(summary.path))
+    if state == "running":
+        return "see what is there so far", f"nas report {run}"
+    if state == "stopped":
+        return "continue it", f"nas-search --resume {run}"
+    best = next((each.path for each in summary.winners if each.path), None)
+    if best is None:
+        return "see the report", f"nas report {run}"
+    folder = best if best.startswith("/") else f"{summary.path}/{best}"
+    return "try the best network", f"python {shlex.quote(f'{folder}/model.py')}"
