@@ -127,9 +127,13 @@ class History:
         first = self._batches.get(architecture)
         return first is not None and first < batch
 
+    def trials(self, first: int, end: int) -> Sequence[Trial]:
+        """Returns the trials in places `first` to `end`, failed ones among them."""
+        return self._trials[first:end]
+
     def observed(self, first: int, end: int) -> Iterator[list[Observed]]:
         """Yields what can be learned from the trials in places `first` to `end`, batch by batch."""
-        for _, group in groupby(self._trials[first:end], key=lambda trial: trial.batch):
+        for _, group in groupby(self.trials(first, end), key=lambda trial: trial.batch):
             found: list[Observed] = []
             for trial in group:
                 genotype = None if trial.score is None else self.genotype(trial.architecture)

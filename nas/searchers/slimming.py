@@ -41,20 +41,28 @@ class Slimming:
         self._history = History(sampler, seed=seed, presets=presets)
         self._starts: list[Member] | None = None
         self._steps: dict[Architecture, list[Member]] = {}
+        self._taken, self._scores = 0, dict[Architecture, float | None]()
 
     def tell(self, trials: Iterable[Trial]) -> None:
         self._history.tell(trials)
 
     def ask(self, n: int, batch: int) -> list[Proposal]:
         opened = self._history.round(n, batch)
-        scores = {trial.architecture: trial.score for trial in opened.earlier}
+        self._observe(opened.earlier)
         starts = {start.architecture for start in self._largest()}
         # A step of each layout in turn, so that a batch that cannot hold all steps holds some of every walk.
-        for steps in zip_longest(*(self._walk(start, scores) for start in self._largest())):
+        for steps in zip_longest(*(self._walk(start) for start in self._largest())):
             for member in steps:
                 if member is not None:
                     opened.offer(member, "slimming" if member.architecture not in starts else "largest")
         return opened.fill()
+
+    def _observe(self, earlier: int) -> None:
+        """Takes in the first `earlier` trials, those of earlier batches."""
+        if earlier < self._taken:
+            self._taken, self._scores = 0, {}
+        self._scores |= {trial.architecture: trial.score for trial in self._history.trials(self._taken, earlier)}
+        self._taken = earlier
 
     def _largest(self) -> list[Member]:
         if self._starts is None:
@@ -64,9 +72,9 @@ class Slimming:
             ]
         return self._starts
 
-    def _walk(self, start: Member, scores: dict[Architecture, float | None]) -> list[Member]:
+    def _walk(self, start: Member) -> list[Member]:
         """Returns the members whose scores the walk needs next; none at its end."""
-        current = start
+        current, scores = start, self._scores
         if current.architecture not in scores:
             return [current]
         while True:
