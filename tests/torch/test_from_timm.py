@@ -26,6 +26,10 @@ MARKED = [
 ]
 
 
+# Of these networks with random weights each of the last layers makes a difference ten times as large, rounding's too.
+IN_DOUBLE = ("efficientnetv2_s", "tf_efficientnetv2_s")
+
+
 def created(name: str, device: str = "cpu") -> nn.Module:
     """A network of timm's, randomly initialised."""
     timm = import_timm()
@@ -44,6 +48,8 @@ def test_smallest_of_a_family_gives_what_timms_gives(family: Family) -> None:
         theirs = settled(perturbed(created(name)), images)
     ours = nas.from_timm(name, theirs)
     assert not ours.training
+    if name in IN_DOUBLE:
+        theirs, ours, images = theirs.double(), ours.double(), images.double()
     with torch.inference_mode():
         expected, found = theirs(images), ours(images)
     # A network that gives every image the same would agree, too.

@@ -1,4 +1,4 @@
-"""Convolutional networks that timm builds by its class EfficientNet: B0, MnasNet, EfficientNet-Lite.
+"""Convolutional networks that timm builds by its class EfficientNet: EfficientNet, its successors, MnasNet, MobileNets.
 
 Their units (convolutions with their norms, inverted residuals) are in the same order in timm and here, so they are
 matched one by one. Tensors that belong to no unit get names that no network has, for the check of all names to refuse.
@@ -13,6 +13,7 @@ from typing import Any
 from nas.networks.network import Network
 from nas.networks.timm.converting import INCEPTION, Family, State, renamed
 from nas.ops.combine import Residual
+from nas.ops.conv import ConvNorm
 from nas.ops.inverted_residual import InvertedResidual
 
 _UNIT = r"(conv_stem|conv_head|bn\d|classifier|blocks\.\d+(?:\.\d+)?)\.(.*)"
@@ -60,11 +61,14 @@ def convert(state: State, network: Network) -> State:
         match = re.fullmatch(_UNIT, name)
         units.setdefault(match[1] if match else "", {})[match[2] if match else name] = tensor
     found = {f"given:{name}": tensor for name, tensor in units.pop("", {}).items()}
-    for start, ours in (("conv_stem", "stem.0.conv"), ("bn1", "stem.0.norm"), ("classifier", "head.linear")):
-        found |= {f"{ours}.{end}": tensor for end, tensor in units.pop(start, {}).items()}
-    places = list(_places(network))
-    head = {f"{part}.{end}": t for part in ("conv_head", "bn2") for end, t in units.pop(part, {}).items()}
-    found |= _moved(head, places.pop()[0], (("conv_head", "conv"), ("bn2", "norm")))
+    places, stem = list(_places(network)), "stem" if isinstance(network.stem, ConvNorm) else "stem.0"
+    # MobileNetV3's last convolution is part of the classifier, after pooling and without a norm.
+    pooled = "bn2" not in units
+    last = "head.after" if pooled else places.pop()[0]
+    ends = {"conv_head": f"{last}.{'0' if pooled else 'conv'}", "bn2": f"{last}.norm"}
+    ends |= {"conv_stem": f"{stem}.conv", "bn1": f"{stem}.norm", "classifier": "head.linear"}
+    for theirs, ours in ends.items():
+        found |= {f"{ours}.{end}": tensor for end, tensor in units.pop(theirs, {}).items()}
     blocks = sorted(units, key=lambda unit: [int(number) for number in unit.split(".")[1:]])
     for i, unit in enumerate(blocks):
         path, block = places[i] if i < len(places) else (unit, None)
@@ -74,7 +78,7 @@ def convert(state: State, network: Network) -> State:
 
 def _places(network: Network) -> Iterator[tuple[str, Any]]:
     """Yields what comes after the stem's first convolution: the path and the module of each unit."""
-    for i, block in list(enumerate(network.stem))[1:]:
+    for i, block in () if isinstance(network.stem, ConvNorm) else list(enumerate(network.stem))[1:]:
         yield (f"stem.{i}.mixer", block.mixer) if isinstance(block, Residual) else (f"stem.{i}", block)
     for s, stage in enumerate(network.stages):
         for i, layer in enumerate(stage.layers):  # type: ignore[arg-type]
@@ -82,9 +86,17 @@ def _places(network: Network) -> Iterator[tuple[str, Any]]:
 
 
 def _parts(unit: State, block: Any) -> tuple[tuple[str, str], ...]:
+    """Returns timm's parts of a unit, and ours: an op of its own, or a row of convolutions with their norms."""
     if isinstance(block, InvertedResidual):
         return (*((*EXPANDED, *LAST) if "conv_pwl.weight" in unit else PLAIN), *GATE)
-    return ()
+    if isinstance(block, ConvNorm):
+        return (("conv", "conv"), ("bn1", "norm"))
+    convs = [conv for conv in ("conv_exp", "conv_pw", "conv_dw", "conv_pwl") if f"{conv}.weight" in unit]
+    # In a row, squeeze-excite stands before the projection.
+    gate = len(convs) - 1 if any(name.startswith("se.") for name in unit) else len(convs)
+    rows = [(conv, f"bn{i + 1}", i + (i >= gate)) for i, conv in enumerate(convs)]
+    pairs = [pair for conv, norm, at in rows for pair in ((conv, f"{at}.conv"), (norm, f"{at}.norm"))]
+    return (*pairs, ("se.conv_reduce", f"{gate}.squeeze"), ("se.conv_expand", f"{gate}.excite"))
 
 
 def _moved(unit: State, path: str, parts: tuple[tuple[str, str], ...]) -> State:
@@ -94,5 +106,16 @@ def _moved(unit: State, path: str, parts: tuple[tuple[str, str], ...]) -> State:
 
 _SHARED: dict[str, Any] = {"convert": convert, "classifier": "classifier.weight", "as_timm": as_timm}
 FAMILY = Family(names={"efficientnet_b0": "efficientnet_b0"}, **_SHARED)
+# All of TensorFlow's take images in -1 to 1: of the two normalizations that ports of Lite0 give, the one with the
+# variance that its first norm saw in training, and more plausible classes (`experiments/lite0-normalization`).
+LITE = Family(
+    names={f"tf_efficientnet_lite{size}": f"tf_efficientnet_lite{size}" for size in range(5)},
+    normalization=INCEPTION,
+    **_SHARED,
+)
+V2 = Family(names={"efficientnetv2_s": "efficientnetv2_s"}, **_SHARED)
+TF_V2 = Family(names={"tf_efficientnetv2_s": "tf_efficientnetv2_s"}, normalization=INCEPTION, **_SHARED)
 MNASNET = Family(names={"mnasnet_100": "mnasnet_b1"}, **_SHARED)
-LITE = Family(names={"tf_efficientnet_lite0": "tf_efficientnet_lite0"}, normalization=INCEPTION, **_SHARED)
+MOBILENET_V2 = Family(names={"mobilenetv2_100": "mobilenetv2_100"}, **_SHARED)
+MOBILENET_V3 = Family(names={"mobilenetv3_large_100": "mobilenetv3_large_100"}, **_SHARED)
+FAMILIES = (FAMILY, LITE, V2, TF_V2, MNASNET, MOBILENET_V2, MOBILENET_V3)
