@@ -97,8 +97,17 @@ def options(home: Path, out: Path, **changes: Any) -> SearchOptions:
         "parent": str(home / "parent.yaml"),
         "weights": str(home / "w.safetensors"),
         "out": str(out),
-        **{"min_share": 0.6, "trials": 6, "epochs": 2, "parent_epochs": 2, "finalists": 2, "finalist_epochs": 1},
-        **{"threads": 1, "device": "cpu", "batch_size": 16, "onnx": False, "augment": "none"},
+        "min_share": 0.6,
+        "trials": 6,
+        "epochs": 2,
+        "parent_epochs": 2,
+        "finalists": 2,
+        "finalist_epochs": 1,
+        "threads": 1,
+        "device": "cpu",
+        "batch_size": 16,
+        "onnx": False,
+        "augment": "none",
     }
     return SearchOptions.of(**{**given, **changes})
 
@@ -139,7 +148,8 @@ def test_the_parent_is_tuned_then_inherited_then_scaled_as_a_rival(done: RunReco
 def test_the_supernet_begins_with_the_weights_of_the_parent(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nas.methods.supernet.inheriting.RATE", 0.0)  # so that it ends with them, too
+    for rate in ("RATE", "SHARED_RATE"):  # so that it ends with them, too
+        monkeypatch.setattr(f"nas.methods.supernet.inheriting.{rate}", 0.0)
     run = searched(home, tmp_path / "run")
     parent, [file] = load_file(home / "w.safetensors"), (run.path / "supernet").glob("step-*")
     [stem] = [value for name, value in load_file(file).items() if name.startswith("model/stem") and value.ndim == 4]
@@ -184,7 +194,10 @@ def test_a_tuned_parent_is_taken_as_it_is(home: Path, tmp_path: Path) -> None:
     notes = Notes()
     run = searched(
         *(home, tmp_path / "run", notes),
-        **{"parent": str(home / "winner"), "weights": None, "parent_is_tuned": True, "parent_epochs": None},
+        parent=str(home / "winner"),
+        weights=None,
+        parent_is_tuned=True,
+        parent_epochs=None,
     )
     tuned = run.last(ParentTuned)
     assert tuned is not None

@@ -318,7 +318,7 @@ def _train(context: Context, supernet: Supernet, training: BudgetSampler, *, tea
         supernet,
         TrainingMembers(training),
         context.data,
-        recipe if teacher is None else inherited(recipe),
+        recipe if teacher is None else inherited(recipe, shared=True),
         strategy=own.strategy,
         folder=run.path / FOLDER,
         teacher=teacher,
