@@ -37,11 +37,12 @@ each as a folder that does not depend on this package: config, plain torch code,
 
   nas-search --space coatnet-small --budget 5MFLOPs --data path/to/images
   nas-search --space coatnet --budget 4.2GFLOPs --dry-run
+  nas-search --parent tf_efficientnet_lite0 --weights lite0.safetensors --budget 200MFLOPs --data D
   nas-search --resume runs/coatnet-small-2030-01-31-1
   nas-search --config nas.yaml --seed 1          # `nas config > nas.yaml` writes one to edit
 
-Only --space and --budget are required; everything else is planned for the machine and the data.
-FLOPs are multiply-adds, as in papers of the field. All options: docs/options.md."""
+Only --space (or --parent) and --budget are required; everything else is planned for the machine and
+the data. FLOPs are multiply-adds, as in papers of the field. All options: docs/options.md."""
 
 FINAL = "MACs are multiply-adds, what papers call FLOPs."
 

@@ -14,7 +14,7 @@ from nas.options.searchers import SEARCHERS, SEARCHERS_ABOUT
 _INTRODUCTION = """\
 # Options of a search
 
-All options of `nas-search` (the same as `nas search`). Only `--space` and `--budget` are required;
+All options of `nas-search` (the same as `nas search`). Only `--space` (or `--parent`) and `--budget` are required;
 "planned" below means that the value depends on the machine and the data. In Python the same
 names are arguments of `nas.SearchOptions.of`, with `_` for `-`; budgets are the list `budgets`.
 

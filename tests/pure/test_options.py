@@ -170,7 +170,8 @@ OPTIONS = [(owner, name, each) for owner in OWNERS for name, each in declared(ow
 def given(owner: Any, name: str, value: object) -> SearchOptions:
     """A search with one option, by the method that has it."""
     method = {} if owner is SearchOptions else {"method": methods_with_options()[owner][0]}
-    return SearchOptions.of(**{**GIVEN, **method, name: value})
+    beside = {"parent": "a"} if name in ("parent_epochs", "parent_is_tuned") else {}
+    return SearchOptions.of(**{**GIVEN, **method, **beside, name: value})
 
 
 def wrong_values(each: Option) -> list[object]:

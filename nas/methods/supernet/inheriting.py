@@ -33,8 +33,9 @@ from nas.training.checkpoint import load_checkpoint, newest
 
 PHASE = "parent"
 SCALED = "scaled"
-RATE = 0.25
-"""Learning rates of what begins with trained weights, as a share of those of training from scratch."""
+RATE, SHARED_RATE = 0.25, 0.5
+"""Learning rates of what begins with trained weights, as a share of those of training from scratch; shared weights have
+half the rate of a network alone to begin with, and most of the supernet's members have to recover."""
 SECONDS = 3600.0
 """Least time that a search from a parent is planned for."""
 _SHARES = {"parent": 0.1, "training": 0.45, "search": 0.1, "finalists": 0.35}
@@ -289,6 +290,6 @@ class Inheritance:
         return Batches(split, batch_size=_BATCH, mean=data.mean, std=data.std, device=context.plan.device)
 
 
-def inherited(recipe: Recipe) -> Recipe:
+def inherited(recipe: Recipe, *, shared: bool = False) -> Recipe:
     """Returns the recipe for what begins with trained weights."""
-    return replace(recipe, learning_rate=RATE * recipe.learning_rate)
+    return replace(recipe, learning_rate=(SHARED_RATE if shared else RATE) * recipe.learning_rate)

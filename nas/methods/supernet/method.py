@@ -56,6 +56,7 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
     plan_type = SupernetPlan
     coverage: SupernetCoverage
     training: BudgetSampler
+    _sampler: BudgetSampler
 
     def __init__(self, name: str, options: Any) -> None:
         super().__init__(name, options)
@@ -192,7 +193,8 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
         if self.options.parent is not None:
             self._inheritance = self._begin_with(planned_parent(run.part("method", "parent"), run.path))
         self.training = self.coverage.sampler(space)
-        return CoveredSampler(space, budgets, min_share=options.min_share, coverage=self.coverage)
+        self._sampler = CoveredSampler(space, budgets, min_share=options.min_share, coverage=self.coverage)
+        return self._sampler
 
     def adapted(self, data: Dataset) -> Dataset:
         return data if self._inheritance is None else self._inheritance.adapted(data)
@@ -316,7 +318,7 @@ def _train(context: Context, supernet: Supernet, training: BudgetSampler, *, tea
         supernet,
         TrainingMembers(training),
         context.data,
-        recipe if teacher is None else inherited(recipe),
+        recipe if teacher is None else inherited(recipe, shared=True),
         strategy=own.strategy,
         folder=run.path / FOLDER,
         teacher=teacher,

@@ -96,7 +96,7 @@ class _Follower(TorchDispatchMode):
         name = func._overloadpacket.__name__
         found = follow(name.removesuffix("_"), args, kwargs or {}, out, self._of, self._edges)
         if found is None:
-            self.unknown.add(name)
+            self.unknown.add(name.removesuffix("_"))
             for tensor in _tensors((args, kwargs)):
                 self.fix(tensor)
             found = [fixed(each) for each in _tensors(out)]

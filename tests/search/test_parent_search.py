@@ -1,0 +1,322 @@
+"""Searches from a trained parent: what begins with its weights, what a stop costs, and which parents are refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import nas
+from nas import ops
+from nas.architecture import Architecture
+from nas.budget import Budget
+from nas.costs import cost
+from nas.data import open_data
+from nas.errors import NasError, OptionError
+from nas.export import CardFacts, export_winner
+from nas.methods.supernet.options import SupernetOptions
+from nas.methods.supernet.parent import load_parent, parent_architecture, space_of_parts
+from nas.methods.supernet.scaled import scaled
+from nas.networks.network import build
+from nas.options import SearchOptions
+from nas.pipeline.search import resume
+from nas.progress import Silent
+from nas.run import RunRecord, read_run
+from nas.run.events import FinalistTrained, ParentEpoch, ParentInherited, ParentTuned, PhaseFinished, SupernetEpoch
+from nas.sampling import BudgetSampler
+from nas.strict_yaml import dump_yaml
+from nas.training import Recipe, evaluate, fresh_network, train_network
+
+from .block_cases import StopAt, Stopped, few_images
+
+pytestmark = pytest.mark.usefixtures("own_threads")
+
+BLOCK: dict[str, Any] = {"op": "inverted_residual", "expand_ratio": 2}
+PARENT: dict[str, Any] = {
+    "format": 2,
+    "input": {"channels": 1, "resolution": 8},
+    "stem": {"op": "conv_norm", "width": 16, "activation": "relu"},
+    "stages": [
+        {"layers": [{"repeat": 2, "branches": [{"mixer": {**BLOCK, "width": 16}}]}]},
+        {
+            "transition": {"op": "conv_norm", "width": 24, "stride": 2},
+            "layers": [{"repeat": 3, "branches": [{"mixer": {**BLOCK, "width": 24}}]}],
+        },
+    ],
+    "head": {"op": "classifier", "num_classes": 3, "hidden": False},
+}
+
+
+def architecture(**changes: Any) -> Architecture:
+    return ops.normalize(Architecture.from_dict({**PARENT, **changes}))
+
+
+PARENT_MACS = cost(architecture()).macs
+BUDGET = Budget(metric="macs", bound=PARENT_MACS // 2)
+
+
+class Notes(Silent):
+    """Keeps what a search says."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.lines.append(text)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with images, and a parent's config and weights, trained on these for a few epochs."""
+    folder = tmp_path_factory.mktemp("home")
+    (folder / "parent.yaml").write_text(dump_yaml(PARENT))
+    data = open_data(few_images(folder / "few.npz")).load(resolution=8, seed=0)
+    torch.set_num_threads(1)
+    network = fresh_network(architecture(), seed=0)
+    train_network(network, data, Recipe(epochs=12, batch_size=16, augment="none"), progress=Silent())
+    save_file({name: value.contiguous() for name, value in network.state_dict().items()}, folder / "w.safetensors")
+    card = CardFacts(title="Parent")
+    export_winner(
+        *(folder / "winner", network, architecture()),
+        trained_resolution=8,
+        mean=data.mean,
+        std=data.std,
+        class_names=data.info.class_names,
+        card=card,
+        onnx=False,
+    )
+    return folder
+
+
+def options(home: Path, out: Path, **changes: Any) -> SearchOptions:
+    given: dict[str, Any] = {
+        "parent": str(home / "parent.yaml"),
+        "weights": str(home / "w.safetensors"),
+        "out": str(out),
+        "min_share": 0.6,
+        "trials": 6,
+        "epochs": 2,
+        "parent_epochs": 2,
+        "finalists": 2,
+        "finalist_epochs": 1,
+        "threads": 1,
+        "device": "cpu",
+        "batch_size": 16,
+        "onnx": False,
+        "augment": "none",
+    }
+    return SearchOptions.of(**{**given, **changes})
+
+
+def searched(home: Path, out: Path, progress: Any = None, budget: Budget = BUDGET, **changes: Any) -> RunRecord:
+    asked = options(home, out, **changes)
+    space = space_of_parts(asked.of_method().derives_from or "")
+    data = str(home / "few.npz")
+    nas.search(space, budgets=[budget], data=data, options=asked, progress=progress or Silent())
+    return read_run(out)
+
+
+@pytest.fixture(scope="module")
+def done(home: Path, tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
+    return searched(home, tmp_path_factory.mktemp("runs") / "run")
+
+
+def test_the_parent_is_tuned_then_inherited_then_scaled_as_a_rival(done: RunRecord) -> None:
+    assert [event.phase for event in done.events(PhaseFinished)] == [
+        *("parent", "supernet", "search", "finalists", "export")
+    ]
+    tuned, inherited = done.last(ParentTuned), done.last(ParentInherited)
+    assert tuned is not None
+    assert inherited is not None
+    assert (tuned.macs, tuned.epochs, len(done.events(ParentEpoch))) == (PARENT_MACS, 2, 2)
+    assert tuned.validation_accuracy > 0.6
+    assert inherited.fresh == 0
+    # Of the deepest that fits, any layers may be kept.
+    assert sorted(inherited.kept_layers["0"]) == list(range(len(inherited.kept_layers["0"])))
+    trained = done.events(FinalistTrained)
+    [rival] = [event for event in trained if event.chosen_by == "scaled"]
+    assert rival.macs <= BUDGET.bound
+    assert rival.score is None
+    assert len(trained) == 3
+    assert set(done.manifest["plan"]["seconds"]) == {"parent", "supernet", "search", "finalists", "export"}
+
+
+def test_the_supernet_begins_with_the_weights_of_the_parent(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for rate in ("RATE", "SHARED_RATE"):  # so that it ends with them, too
+        monkeypatch.setattr(f"nas.methods.supernet.inheriting.{rate}", 0.0)
+    run = searched(home, tmp_path / "run")
+    parent, [file] = load_file(home / "w.safetensors"), (run.path / "supernet").glob("step-*")
+    [stem] = [value for name, value in load_file(file).items() if name.startswith("model/stem") and value.ndim == 4]
+    rows = [tuple(row.flatten().tolist()) for row in parent["stem.conv.weight"]]
+    found = [rows.index(tuple(row.flatten().tolist())) for row in stem]
+    assert len(set(found)) == len(found)
+    assert found != sorted(found), "the most important channels come first"
+    # Three classes that nothing but trained weights tells apart.
+    assert max(trial.score or 0.0 for trial in run.trials()) > 0.6
+
+
+@pytest.mark.parametrize(
+    ("phase", "after"),
+    [
+        *(("parent", 9), ("supernet", 9), ("finalist 3 of 3", 2)),
+        pytest.param("search", 2, marks=pytest.mark.slow),
+        pytest.param("finalist 1 of 3", 2, marks=pytest.mark.slow),
+    ],
+)
+def test_a_stopped_run_ends_as_one_that_was_not(
+    done: RunRecord, home: Path, tmp_path: Path, phase: str, after: int
+) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(Stopped):
+        searched(home, out, progress=StopAt(phase, after))
+    resume(out)
+    run = read_run(out)
+    for kind in (ParentEpoch, ParentTuned, ParentInherited, SupernetEpoch, FinalistTrained):
+        mine, theirs = ([timeless(event) for event in each.events(kind)] for each in (run, done))
+        assert mine == theirs, kind
+    assert [replace(trial, seconds=0.0) for trial in run.trials()] == [
+        replace(trial, seconds=0.0) for trial in done.trials()
+    ]
+
+
+def timeless(event: Any) -> dict[str, Any]:
+    left_out = ("time", "seconds")
+    return {name: getattr(event, name) for name in event.__struct_fields__ if name not in left_out}
+
+
+def test_a_tuned_parent_is_taken_as_it_is(home: Path, tmp_path: Path) -> None:
+    notes = Notes()
+    run = searched(
+        *(home, tmp_path / "run", notes),
+        parent=str(home / "winner"),
+        weights=None,
+        parent_is_tuned=True,
+        parent_epochs=None,
+    )
+    tuned = run.last(ParentTuned)
+    assert tuned is not None
+    assert tuned.epochs == 0
+    parent = load_parent(str(home / "winner"), None)
+    data = open_data(str(home / "few.npz")).load(resolution=8, seed=0)
+    network = parent.network(data.info, resolution=8, seed=0)
+    recipe = Recipe(epochs=1)
+    assert tuned.validation_accuracy == pytest.approx(evaluate(network, data.search_validation, data, recipe))
+
+
+def test_a_budget_above_the_parent_is_a_ceiling(home: Path, tmp_path: Path) -> None:
+    notes = Notes()
+    run = searched(home, tmp_path / "run", notes, budget=Budget(metric="macs", bound=2 * PARENT_MACS), min_share=0.2)
+    assert any("above the parent" in line for line in notes.lines), notes.lines
+    assert all(trial.cost.macs <= PARENT_MACS for trial in run.trials())
+
+
+def test_the_scaled_parent_is_the_widest_that_fits() -> None:
+    wide = architecture(
+        stem={"op": "conv_norm", "width": 32, "activation": "relu"},
+        stages=[{"layers": [{"repeat": 2, "branches": [{"mixer": {**BLOCK, "width": 32}}]}]}],
+    )
+    space = nas.derive_space(wide, smaller=True)
+    whole = cost(wide).macs
+    found = scaled(wide, BudgetSampler(space, [Budget(metric="macs", bound=whole // 2)]))
+    assert found is not None
+    assert found.stem["width"] == 16
+    assert [len(stage.layers) for stage in found.stages] == [2]
+    assert scaled(wide, BudgetSampler(space, [Budget(metric="macs", bound=whole)])) is not None
+
+
+# -- what is refused --------------------------------------------------------------------------------------------
+
+
+def changed_weights(home: Path, path: Path, **tensors: torch.Tensor | None) -> str:
+    state = load_file(home / "w.safetensors")
+    for name, value in tensors.items():
+        state.pop(name.replace("/", "."))
+        if value is not None:
+            state[name.replace("/", ".")] = value
+    save_file(state, path)
+    return str(path)
+
+
+def test_weights_of_another_network_are_refused_with_what_differs(home: Path, tmp_path: Path) -> None:
+    config = str(home / "parent.yaml")
+    other = changed_weights(home, tmp_path / "a.safetensors", **{"stages/0/layers/0/0/mixer/norm3/bias": torch.ones(9)})
+    with pytest.raises(OptionError, match=r"norm3\.bias is 9, not 16"):
+        load_parent(config, other)
+    lacking = changed_weights(home, tmp_path / "b.safetensors", **{"stem/conv/weight": None})
+    with pytest.raises(OptionError, match=r"stem\.conv\.weight is missing"):
+        load_parent(config, lacking)
+
+
+def test_weights_that_are_not_finite_are_refused(home: Path, tmp_path: Path) -> None:
+    broken = torch.full((16,), float("nan"))
+    path = changed_weights(home, tmp_path / "a.safetensors", **{"stages/0/layers/0/0/mixer/norm3/bias": broken})
+    with pytest.raises(OptionError, match=r"not finite, in stages\.0\.layers\.0\.0\.mixer\.norm3\.bias"):
+        load_parent(str(home / "parent.yaml"), path)
+
+
+def test_a_pickle_is_refused_with_the_command_that_converts_it(home: Path, tmp_path: Path) -> None:
+    path = tmp_path / "w.pth"
+    torch.save(load_file(home / "w.safetensors"), path)
+    with pytest.raises(OptionError, match="nas weights convert .*w.pth --network .*parent.yaml --out w.safetensors"):
+        load_parent(str(home / "parent.yaml"), str(path))
+
+
+def test_other_classes_and_channels_are_replaced_and_said(home: Path) -> None:
+    parent = load_parent(str(home / "parent.yaml"), str(home / "w.safetensors"))
+    info = replace(open_data(str(home / "few.npz")).info, num_classes=7, class_names=tuple("abcdefg"), channels=3)
+    said = " ".join(parent.changes(info))
+    assert "head for 3 classes" in said
+    assert "for 1 channels" in said
+    network = parent.network(info, resolution=8, seed=0).eval()
+    x = torch.rand(2, 1, 8, 8)
+    assert network(x.expand(-1, 3, -1, -1)).shape == (2, 7)
+    own = parent.network(open_data(str(home / "few.npz")).info, resolution=8, seed=0).eval()
+    # A gray image in three equal channels is the same image.
+    found = network.forward_features(x.expand(-1, 3, -1, -1))
+    assert torch.allclose(found, own.forward_features(x), atol=1e-5)
+
+
+def test_a_tuned_parent_of_other_classes_is_refused(home: Path, tmp_path: Path) -> None:
+    plain = {**PARENT, "head": {**PARENT["head"], "num_classes": 9}}
+    (tmp_path / "nine.yaml").write_text(dump_yaml(plain))
+    state = build(architecture(head=plain["head"])).state_dict()
+    save_file({name: value.contiguous() for name, value in state.items()}, tmp_path / "nine.safetensors")
+    changes = {"parent": str(tmp_path / "nine.yaml"), "weights": str(tmp_path / "nine.safetensors")}
+    with pytest.raises(OptionError, match="9 classes, and the data has 1 and 3"):
+        searched(home, tmp_path / "run", parent_is_tuned=True, parent_epochs=None, **changes)
+
+
+def test_a_parent_that_is_no_member_of_the_space_is_refused(home: Path, tmp_path: Path) -> None:
+    asked = options(home, tmp_path / "run", space="coatnet-small")
+    with pytest.raises(OptionError, match="no member of --space coatnet-small"):
+        nas.search(nas.load_space("coatnet-small"), budgets=[BUDGET], data=str(home / "few.npz"), options=asked)
+
+
+def test_parents_without_weights_or_that_are_unknown_are_refused(home: Path) -> None:
+    with pytest.raises(OptionError, match="give them by --weights"):
+        load_parent(str(home / "parent.yaml"), None)
+    with pytest.raises(OptionError, match="no such file"):
+        load_parent(str(home / "parent.yaml"), str(home / "none.safetensors"))
+    with pytest.raises(NasError, match="--parent nowhere"):
+        parent_architecture("nowhere")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"weights": "w.safetensors"}, "--weights is an option of --parent"),
+        ({"parent": "a", "supernet": "b"}, "--supernet b is trained already"),
+        ({"parent": "a", "strategy": "single-path"}, "single-path does not learn"),
+        ({"parent": "a", "parent_is_tuned": True, "parent_epochs": 3}, "leave out one of the two"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(given: dict[str, Any], said: str) -> None:
+    own = SupernetOptions(**given)
+    with pytest.raises(OptionError, match=said):
+        own.validate(SearchOptions.of(space="coatnet-small"))

@@ -1,0 +1,244 @@
+"""A trained network's weights in a supernet: its output stays, and smaller members have the units that matter."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from nas import ops
+from nas.architecture import Architecture
+from nas.costs.derived_spaces import derive_space
+from nas.networks.inheritance.couplings import Group, couplings, permute
+from nas.networks.inheritance.filling import cut, fill
+from nas.networks.inheritance.importance import by_magnitude, by_taylor
+from nas.networks.inheritance.layers import by_change, changes
+from nas.networks.loading import load_architecture
+from nas.networks.network import Network, build
+from nas.networks.supernet import Supernet
+
+# A family each, at a side that its windows and strides allow.
+FAMILIES = [
+    *(("tf_efficientnet_lite0", 32), ("mnasnet_b1", 32), ("coatnet_0", 32), ("deit_tiny", 32), ("levit_128s", 64)),
+    *(("convnext_atto", 32), ("poolformer_s12", 32), ("mobilevit_xxs", 64), ("fastvit_t8", 64), ("pit_ti", 64)),
+]
+MORE = [
+    *(("efficientnet_b0", 32), ("swin_tiny", 224), ("maxvit_tiny", 224), ("edgenext_xxs", 64), ("cvt_13", 64)),
+    *(("efficientformerv2_s0", 64), ("cait_xxs24", 32), ("mambavision_t", 224), ("convit_tiny", 32)),
+    *(("t2t_vit_7", 64), ("visformer_tiny", 64), ("nextvit_small", 64)),
+]
+EACH = [pytest.param(*each, id=each[0]) for each in FAMILIES]
+EACH += [pytest.param(*each, id=each[0], marks=pytest.mark.slow) for each in MORE]
+
+
+def trained(architecture: Architecture) -> Network:
+    """A network in which no two units are alike, with statistics as of a trained one."""
+    torch.manual_seed(0)
+    network = build(architecture).eval()
+    for name, tensor in (*network.named_parameters(), *network.named_buffers()):
+        if tensor.ndim == 1 and tensor.is_floating_point() and not name.endswith("mean"):
+            tensor.data.uniform_(0.5, 1.5)
+    return network
+
+
+def images(architecture: Architecture) -> torch.Tensor:
+    size = architecture.input.resolution
+    return torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1))
+
+
+def output(module: nn.Module, *args: Any) -> torch.Tensor:
+    with torch.no_grad():
+        return module(*args)
+
+
+def close(found: torch.Tensor, wanted: torch.Tensor, *, within: float = 1e-5) -> bool:
+    return bool((found - wanted).abs().max() < within * wanted.abs().max())
+
+
+@pytest.mark.parametrize(("name", "side"), EACH)
+def test_a_parent_is_a_member_with_its_own_output(name: str, side: int) -> None:
+    architecture = load_architecture(name).at_resolution(side)
+    space, network, x = derive_space(architecture, smaller=True), trained(architecture), images(architecture)
+    groups, unknown = couplings(architecture)
+    assert not unknown
+    assert groups
+    state = dict(network.state_dict())
+    permute(state, by_magnitude(groups, dict(network.named_parameters())))
+    supernet = Supernet(space).eval()
+    filled = fill(supernet, architecture, state, by_change(space, changes(network, x)))
+    assert filled.inherited >= len(state) * 0.9
+    # NextViT's outputs are small differences of large numbers.
+    assert close(output(supernet, x, architecture), output(network, x), within=1e-4 if "nextvit" in name else 1e-5)
+    rng = random.Random(0)
+    for _ in range(3):
+        assert output(supernet, x, space.sample(rng)).isfinite().all()
+
+
+@pytest.mark.parametrize(("name", "side"), EACH)
+def test_units_are_in_any_order_without_changing_the_output(name: str, side: int) -> None:
+    architecture = load_architecture(name).at_resolution(side)
+    network, x = trained(architecture), images(architecture)
+    before, rng = output(network, x), np.random.default_rng(0)
+    groups, _ = couplings(architecture)
+    state = dict(network.state_dict())
+    permute(state, [(group, rng.permutation(group.size)) for group in groups])
+    moved = sum(not torch.equal(state[key], value) for key, value in network.state_dict().items())
+    assert moved > len(state) / 2
+    network.load_state_dict(state)
+    assert close(output(network, x), before, within=2e-4 if "nextvit" in name else 1e-5)
+
+
+CONVOLUTION: dict[str, Any] = {"op": "inverted_residual", "width": 16, "kernel_size": 5, "expand_ratio": 4}
+HYBRID: dict[str, Any] = {
+    "format": 2,
+    "input": {"channels": 3, "resolution": 16},
+    "stem": {"op": "conv_norm", "width": 16, "activation": "relu"},
+    "stages": [
+        {"layers": [{"repeat": 4, "branches": [{"mixer": CONVOLUTION}]}]},
+        {
+            "transition": {"op": "conv_norm", "width": 32, "stride": 2},
+            "layers": [
+                {
+                    "repeat": 3,
+                    "branches": [
+                        {"norm": {"op": "layer_norm"}, "mixer": {"op": "attention", "head_dim": 8}},
+                        {"norm": {"op": "layer_norm"}, "mixer": {"op": "feed_forward", "expand_ratio": 4}},
+                    ],
+                }
+            ],
+        },
+    ],
+    "head": {"op": "classifier", "num_classes": 5, "hidden": False},
+}
+
+
+@pytest.fixture
+def hybrid() -> Architecture:
+    return ops.normalize(Architecture.from_dict(HYBRID))
+
+
+def hidden(groups: list[Group], suffix: str) -> Iterator[Group]:
+    """The groups of hidden units: those of one tensor's rows that no residual stream has."""
+    for group in groups:
+        if any(name.endswith(suffix) and axis == 0 for name, axis in group.places) and len(group.places) < 14:
+            yield group
+
+
+def silenced(network: Network, groups: Iterator[Group], keep: float, rng: np.random.Generator) -> None:
+    """Zeroes every weight of all but some units of each group."""
+    state, count = network.state_dict(), 0
+    for group in groups:
+        count += 1
+        silent = rng.permutation(group.size)[round(keep * group.size) :]
+        for (name, axis), places in group.places.items():
+            if not name.endswith(("running_var", "running_mean")):
+                state[name].index_fill_(axis, torch.from_numpy(places[silent].ravel()), 0.0)
+    assert count
+
+
+def smaller_output(network: Network, architecture: Architecture, member: Architecture, *, taylor: bool) -> torch.Tensor:
+    """The output of a member of the parent's space that has the parent's weights."""
+    space, x = derive_space(architecture, smaller=True), images(architecture)
+    groups, parameters, state = couplings(architecture)[0], dict(network.named_parameters()), network.state_dict()
+    if taylor:
+        network(x).square().sum().backward()
+        gradients = {name: p.grad for name, p in parameters.items() if p.grad is not None}
+        orders = by_taylor(groups, parameters, [gradients])
+    else:
+        orders = by_magnitude(groups, parameters)
+    state = dict(state)
+    permute(state, orders)
+    supernet = Supernet(space).eval()
+    fill(supernet, architecture, state, by_change(space, changes(network, x)))
+    return output(supernet, x, member)
+
+
+def changed(architecture: Architecture, stage: int, **params: Any) -> Architecture:
+    """The network with other parameters in the mixers of a stage that have them."""
+    plain = architecture.to_dict()
+    for layer in plain["stages"][stage]["layers"]:
+        for branch in layer["branches"]:
+            if branch["mixer"]["op"] in ("inverted_residual", "feed_forward"):
+                branch["mixer"] |= params
+    return ops.normalize(Architecture.from_dict(plain))
+
+
+@pytest.mark.parametrize("taylor", [False, True], ids=["magnitude", "taylor"])
+def test_silent_hidden_units_are_what_a_smaller_expansion_leaves_out(hybrid: Architecture, taylor: bool) -> None:
+    network, rng = trained(hybrid), np.random.default_rng(0)
+    groups, _ = couplings(hybrid)
+    silenced(network, hidden(groups, "mixer.expand.weight"), 0.5, rng)
+    member = changed(hybrid, 0, expand_ratio=2)
+    wanted = output(network, images(hybrid))
+    assert close(smaller_output(network, hybrid, member, taylor=taylor), wanted)
+    # The test would tell: with live units the smaller member differs.
+    other = trained(hybrid)
+    assert not close(smaller_output(other, hybrid, member, taylor=taylor), output(other, images(hybrid)))
+
+
+def test_silent_heads_come_last(hybrid: Architecture) -> None:
+    network, rng = trained(hybrid), np.random.default_rng(0)
+    groups, _ = couplings(hybrid)
+    heads = [group for group in groups if any(name.endswith("mixer.q.linear.weight") for name, _ in group.places)]
+    heads = [group for group in heads if group.size == 4]
+    assert len(heads) == 3
+    silent = rng.permutation(4)[2:]
+    for group in heads:
+        for (name, axis), places in group.places.items():
+            network.state_dict()[name].index_fill_(axis, torch.from_numpy(places[silent].ravel()), 0.0)
+    for _, order in by_magnitude(heads, dict(network.named_parameters())):
+        assert sorted(order[2:]) == sorted(silent)
+
+
+def test_a_smaller_kernel_is_the_center(hybrid: Architecture) -> None:
+    network = trained(hybrid)
+    for name, tensor in network.state_dict().items():
+        if name.endswith("depthwise.weight"):
+            rim = torch.ones(5, 5)
+            rim[1:4, 1:4] = 0
+            tensor.masked_fill_(rim.bool(), 0.0)
+    member = changed(hybrid, 0, kernel_size=3)
+    assert close(smaller_output(network, hybrid, member, taylor=False), output(network, images(hybrid)))
+
+
+@pytest.mark.parametrize("idle", [0, 1, 3])
+def test_the_layer_that_changes_nothing_is_left_out_first(hybrid: Architecture, idle: int) -> None:
+    network = trained(hybrid)
+    state = network.state_dict()
+    for name in ("weight", "bias"):
+        state[f"stages.0.layers.{idle}.0.mixer.norm3.{name}"].zero_()
+    plain = hybrid.to_dict()
+    plain["stages"][0]["layers"][0]["repeat"] = 3
+    member = ops.normalize(Architecture.from_dict(plain))
+    assert close(smaller_output(network, hybrid, member, taylor=False), output(network, images(hybrid)))
+
+
+def test_a_narrower_network_has_the_most_important_channels(hybrid: Architecture) -> None:
+    network, rng = trained(hybrid), np.random.default_rng(0)
+    groups, _ = couplings(hybrid)
+    (stream,) = [group for group in groups if ("stem.conv.weight", 0) in group.places]
+    silenced(network, iter([stream]), 0.5, rng)
+    plain = hybrid.to_dict()
+    plain["stem"]["width"] = plain["stages"][0]["layers"][0]["branches"][0]["mixer"]["width"] = 8
+    # Hidden units follow from the input's width: twice the expansion keeps them all.
+    plain["stages"][0]["layers"][0]["branches"][0]["mixer"]["expand_ratio"] = 8
+    member = ops.normalize(Architecture.from_dict(plain))
+    state = dict(network.state_dict())
+    permute(state, by_magnitude(groups, dict(network.named_parameters())))
+    narrow = build(member).eval()
+    narrow.load_state_dict(cut(state, hybrid, member))
+    assert close(output(narrow, images(hybrid)), output(network, images(hybrid)))
+
+
+def test_what_no_rule_is_known_for_keeps_its_place(monkeypatch: pytest.MonkeyPatch, hybrid: Architecture) -> None:
+    from nas.networks.inheritance import rules
+
+    monkeypatch.setattr(rules, "_ELEMENTWISE", rules._ELEMENTWISE - {"relu"})
+    groups, unknown = couplings(hybrid)
+    assert unknown == ["relu"]
+    assert not any(name == "stem.conv.weight" for group in groups for name, _ in group.places)
