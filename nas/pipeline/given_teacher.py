@@ -30,6 +30,9 @@ class GivenTeacher:
 
     def __init__(self, folder: str | Path, data: Dataset) -> None:
         folder = Path(folder)
+        for name in (FILES["config"], FILES["weights"]):
+            if not (folder / name).is_file():
+                raise OptionError(f"--teacher {folder}: it has no {name}. {_REMEDY}")
         try:
             product, network = read_exported(folder)
             self.network = build(product.architecture.at_resolution(data.resolution))
