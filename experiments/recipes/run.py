@@ -25,7 +25,6 @@ from nas.progress import Silent
 from nas.run import atomic_write
 from nas.sampling import BudgetSampler
 from nas.training import Recipe, evaluate, fresh_network, learning_rate_for, start_from, train_network
-from nas.training.recipe_file import load_recipe
 
 # Shared by all experiments, one folder up.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -44,6 +43,16 @@ SCRATCH: dict[str, dict[str, Any]] = {
     "resized_crop 0.4": {"resized_crop": 0.4},
     "erasing 0.25": {"erasing": 0.25},
     "drop_path 0.1": {"drop_path": 0.1},
+}
+TUNED: dict[str, dict[str, Any]] = {
+    "parent's weights, plain": {},
+    "parent's weights, rate 5e-4, layer_decay 0.85, ema, best": {
+        "learning_rate": 5e-4,
+        "layer_decay": 0.85,
+        "ema": 0.99,
+        "checkpoint": "best",
+    },
+    "parent's weights, rate 5e-4, ema, best": {"learning_rate": 5e-4, "ema": 0.99, "checkpoint": "best"},
 }
 
 
@@ -71,17 +80,13 @@ def main() -> None:
         few = replace(
             plain, batch_size=32, learning_rate=learning_rate_for(nas.cost(architecture).params, 32), seed=seed
         )
-        tuned = load_recipe("finetune").applied(few, images=FEW)
         parent = words.work / "parent.safetensors"
         if not parent.exists():
             save_file(trained_parent(architecture, data, plain), parent)
-        for name, recipe, weights in (
-            ("random weights, plain", few, None),
-            ("parent's weights, plain", few, parent),
-            ("parent's weights, finetune", tuned, parent),
-            ("parent's weights, finetune without layer_decay", replace(tuned, layer_decay=1.0), parent),
-        ):
-            study(words.work, "finetune", name, architecture, first(data, FEW), recipe, weights=weights)
+        study(words.work, "finetune", "random weights, plain", architecture, first(data, FEW), few)
+        for name, changes in TUNED.items():
+            tuned = replace(few, **changes)
+            study(words.work, "finetune", name, architecture, first(data, FEW), tuned, weights=parent)
     rows = [json.loads(path.read_text()) for path in sorted(words.work.glob("*.json"))]
     write_rows(RESULTS / "trainings.csv", rows)
     (RESULTS / "summary.json").write_text(json.dumps(provenance(COMMAND), indent=1) + "\n")

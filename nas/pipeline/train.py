@@ -17,13 +17,13 @@ from nas.budget import Cost
 from nas.costs import TABLE, cost
 from nas.data import DataInfo, Dataset, data_lines, open_data
 from nas.data.dataset import describe_data
-from nas.errors import ArchitectureError, ExportError, OptionError, RunError
+from nas.errors import ArchitectureError, RunError
 from nas.export import CardFacts, export_winner
-from nas.export.folder import read_exported
 from nas.methods.protocol.plan import Plan
-from nas.networks.network import Network, build, resize_tables
+from nas.networks.network import Network
 from nas.options import SearchOptions
 from nas.pipeline.disk import check_room, megabytes, most_training_bytes
+from nas.pipeline.given_teacher import GivenTeacher, teacher_note
 from nas.pipeline.given_weights import GivenWeights, origin_note
 from nas.pipeline.plan import make_plan
 from nas.pipeline.training_curve import HISTORY, METRICS, SCALARS, TrainingCurve
@@ -79,7 +79,7 @@ def train(
     network = fresh_network(architecture.at_resolution(plan.train_resolution), seed=options.seed)
     started = None if given is None else given.start(network, progress)
     data = source.load(resolution=plan.train_resolution, seed=options.seed, progress=progress)
-    teaching = None if teacher is None else _read_teacher(Path(teacher), data)
+    teaching = None if teacher is None else GivenTeacher(teacher, data)
     caution = None if given is None else given.caution(data, options.seed)
     inputs = _Inputs(folder / "inputs.json", architecture, data, seed=options.seed, weights=given)
     inputs.check()
@@ -92,7 +92,9 @@ def train(
     if changes := preset.chosen(epochs=recipe.epochs, images=len(data.train)):
         progress.note(f"Recipe {preset.name}: {', '.join(f'{name} {value}' for name, value in changes.items())}")
     inputs.keep()
-    validation, test, history = _trained(network, data, recipe, folder, options, progress, teaching)
+    validation, test, history = _trained(
+        network, data, recipe, folder, options, progress, teaching and teaching.network
+    )
     found = {
         "out": str(folder / "network"),
         "digest": architecture.digest,
@@ -107,6 +109,7 @@ def train(
         "search_validation_accuracy": validation,
         "test_accuracy": test,
         "weights": None if started is None else inputs.origin(started),
+        "teacher": None if teaching is None else teaching.origin,
         "caution": caution,
     }
     _export(network, architecture, data, plan, options, found)
@@ -185,6 +188,8 @@ def _export(
 ) -> None:
     """Exports the network with its results, like a winner."""
     notes = [] if found["weights"] is None else [origin_note(found["weights"])]
+    if found["teacher"] is not None:
+        notes.append(teacher_note(found["teacher"], found["recipe"]["distill_weight"]))
     if found["caution"] is not None:
         notes.append(found["caution"])
     card = CardFacts(
@@ -210,32 +215,6 @@ def _export(
         card=card,
         onnx=options.onnx is not False,
     )
-
-
-def _read_teacher(folder: Path, data: Dataset) -> nn.Module:
-    """Returns an exported network at the data's training resolution.
-
-    Raises:
-        OptionError: If it cannot be read, or is not of the data's channels or classes.
-    """
-    remedy = "Give a folder with an architecture.yaml and a weights.safetensors, such as winners/1 of a run."
-    try:
-        product, network = read_exported(folder)
-        wanted = product.architecture.at_resolution(data.resolution)
-        resized = build(wanted)
-        resized.load_state_dict(resize_tables(network.state_dict(), resized))
-    except (ExportError, ArchitectureError) as fault:
-        raise OptionError(f"--teacher {folder}: {str(fault).split('. Delete')[0][:200]}. {remedy}") from None
-    has = (product.architecture.input.channels, product.architecture.num_classes)
-    wants = (data.info.channels, data.info.num_classes)
-    if has != wants:
-        raise OptionError(
-            f"--teacher {folder}: it is of {has[0]} channels and {has[1]} classes, and the data has {wants[0]} and "
-            f"{wants[1]}. Give a network that was trained on these classes."
-        )
-    if product.class_names and product.class_names != data.info.class_names:
-        raise OptionError(f"--teacher {folder}: its classes have other names or another order. {remedy}")
-    return resized
 
 
 def _misfit(architecture: Architecture) -> str | None:

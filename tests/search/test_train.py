@@ -293,10 +293,20 @@ def test_an_exported_network_teaches(tmp_path: Path, weights: Path, images: Path
     alone = train(SMALLEST, out=tmp_path / "alone", options=SHORT)
     losses = [json.loads((Path(found["out"]).parent / "history.json").read_text()) for found in (taught, alone)]
     assert losses[0]["history"][0]["loss"] != losses[1]["history"][0]["loss"]
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert (taught["teacher"], alone["teacher"]) == ({"folder": "network", "sha256": digest}, None)
+    card = (tmp_path / "taught" / "network" / "card.md").read_text()
+    assert f"with 50% of the loss, from the network in network (weights {digest[:16]})" in card
     with pytest.raises(RunError, match="was trained with teacher .*, not without a teacher"):
         train(SMALLEST, out=tmp_path / "taught", options=SHORT)
-    with pytest.raises(NasError, match=r"--teacher .*: it has no architecture.yaml|^--teacher .*No file"):
+    with pytest.raises(NasError, match=r"^--teacher .*: it has no architecture\.yaml\. Give a folder with"):
         train(SMALLEST, out=tmp_path / "none", options=SHORT, teacher=images)
+    few = images.parent / "few.npz"
+    with np.load(images / "same.npz") as stored:
+        kept = stored["y_train"] < 7
+        np.savez(few, x_train=stored["x_train"][kept], y_train=stored["y_train"][kept])
+    with pytest.raises(NasError, match="it is of 1 channels and 10 classes, and the data has 1 and 7. Give a network"):
+        train(SMALLEST, out=tmp_path / "none", options=SHORT.replaced(data=str(few)), teacher=weights.parent)
 
 
 # -- recipes and curves ---------------------------------------------------------------------------------------

@@ -1,0 +1,67 @@
+"""An exported network that a training learns from: read, compared with the data, and recorded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nas.data import Dataset
+from nas.errors import ArchitectureError, ExportError, OptionError
+from nas.export.folder import FILES, read_exported
+from nas.networks.network import Network, build, resize_tables
+from nas.run.files import file_digest
+
+_REMEDY = "Give a folder with an architecture.yaml and a weights.safetensors, such as winners/1 of a run."
+
+
+class GivenTeacher:
+    """A network in a folder that an export wrote, at the data's training resolution.
+
+    Attributes:
+        network: With its weights.
+        origin: The `folder` name, and the `sha256` of its weights.
+
+    Raises:
+        OptionError: If it cannot be read, or is not of the data's channels and classes.
+    """
+
+    network: Network
+    origin: dict[str, Any]
+
+    def __init__(self, folder: str | Path, data: Dataset) -> None:
+        folder = Path(folder)
+        for name in (FILES["config"], FILES["weights"]):
+            if not (folder / name).is_file():
+                raise OptionError(f"--teacher {folder}: it has no {name}. {_REMEDY}")
+        try:
+            product, network = read_exported(folder)
+            self.network = build(product.architecture.at_resolution(data.resolution))
+            self.network.load_state_dict(resize_tables(network.state_dict(), self.network))
+        except (ExportError, ArchitectureError) as fault:
+            raise OptionError(f"--teacher {folder}: {str(fault).split('. Delete')[0][:200]}. {_REMEDY}") from None
+        has = (product.architecture.input.channels, product.architecture.num_classes)
+        wants = (data.info.channels, data.info.num_classes)
+        if has != wants:
+            raise OptionError(
+                f"--teacher {folder}: it is of {has[0]} channels and {has[1]} classes, and the data has {wants[0]} and "
+                f"{wants[1]}. Give a network that was trained on these classes."
+            )
+        if product.class_names and product.class_names != data.info.class_names:
+            raise OptionError(
+                f"--teacher {folder}: its classes have other names or another order than the data's. Give a network "
+                "that was trained on these classes."
+            )
+        self.origin = {"folder": folder.resolve().name, "sha256": file_digest(folder / FILES["weights"])}
+
+
+def teacher_note(origin: dict[str, Any], weight: float) -> str:
+    """Returns the card's sentence about a teacher.
+
+    Args:
+        origin: As `GivenTeacher` has it.
+        weight: The share of its soft labels in the loss.
+    """
+    return (
+        f"It learned from the labels and, with {weight:.0%} of the loss, from the network in {origin['folder']} "
+        f"(weights {origin['sha256'][:16]})."
+    )
