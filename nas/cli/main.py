@@ -25,13 +25,15 @@ from nas.registry import unknown
 COMMANDS = {
     "search": ("nas.cli.search", "search a space for the best networks within a budget (also: nas-search)"),
     "train": ("nas.cli.train", "train one network from scratch, or from given weights"),
+    "predict": ("nas.cli.predict", "predict the classes of images with a network that came out"),
+    "evaluate": ("nas.cli.evaluate", "evaluate a network that came out on a data set"),
     "profile": ("nas.cli.profile", "count a network's multiply-adds and parameters, and measure its latency"),
     "device": ("nas.cli.device", "calibrate a latency model of a device, import one, or list them"),
     "spaces": ("nas.cli.spaces", "list the search spaces, or describe one"),
     "zoo": ("nas.cli.zoo", "list the named networks"),
     "rank": ("nas.cli.rank", "compare scores with known accuracies and with the baselines"),
     "report": ("nas.cli.report", "rebuild a run's report and plots"),
-    "export": ("nas.cli.export", "export a winner of a run"),
+    "export": ("nas.cli.export", "export a winner of a run, or the network of a training"),
 }
 # System errors that a user can fix, if none of our own messages covers them.
 _MENDABLE = (

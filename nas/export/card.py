@@ -150,11 +150,11 @@ def _preparation(prepared: Preprocessing, files: Sequence[str]) -> str:
     onnx = f", and so does the metadata `preprocessing` of `{FILES['onnx']}`" if FILES["onnx"] in files else ""
     return (
         f"Images are prepared as in training; `{PREPROCESSING}` says the same for programs{onnx}:\n\n"
-        "1. Turn it upright by its EXIF orientation; let white show behind transparency; "
+        "1. Turn an image upright by its EXIF orientation; let white show behind transparency; "
         f"read it as {'grey' if prepared.channels == 1 else 'RGB'} of 8 bits, images of more bits with {whole}.\n"
         f"2. Cut out its center square and resize that to {size}, bilinear and antialiased (Pillow's `BILINEAR`).\n"
-        "3. Scale pixels to [0, 1], then `(pixels - mean) / std` per channel:\n\n"
-        f"    mean = {list(prepared.mean)}\n    std = {list(prepared.std)}"
+        "3. Scale pixels to [0, 1], then `(pixels - mean) / std` per channel, where "
+        f"`mean = {list(prepared.mean)}` and `std = {list(prepared.std)}`."
     )
 
 

@@ -32,7 +32,7 @@ from nas.run.signals import stoppable
 from nas.training import Recipe, evaluate, fresh_network, train_network
 from nas.training.checkpoint import newest
 
-_OURS = ("checkpoints", "history.json", "inputs.json", "network", "training.json")
+_OURS = ("checkpoints", "exports", "history.json", "inputs.json", "network", "training.json")
 _SEEN = "may have trained the weights that this training began with"
 
 

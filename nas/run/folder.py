@@ -195,6 +195,13 @@ def read_run(path: str | Path) -> RunRecord:
     return RunRecord(folder, contents.first, record.History(contents.events))
 
 
+def is_training(path: str | Path) -> bool:
+    """Returns whether a folder is that of a `nas train`, finished or not, and no run."""
+    folder = Path(path)
+    own = any((folder / name).is_file() for name in ("inputs.json", "training.json"))
+    return own and not (folder / record.NAME).exists()
+
+
 def data_of(path: str | Path) -> str:
     """Returns the `--data` option of a run.
 
