@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nas.errors import NasError
+from nas.formats import score_text
 from nas.jobs.backend import ScorerSource
 from nas.jobs.executor import Executor, Job
 from nas.methods.protocol.context import Context
@@ -100,7 +101,7 @@ def _batch(context: Context, searcher: Any, executor: Executor, trials: list[Tri
         fresh.append(trial)
         if trial.score is not None:
             best = trial.score if best is None else max(best, trial.score)
-        shown = {} if best is None else {"best": f"{best:.4f}"}
+        shown = {} if best is None else {"best": score_text(best)}
         context.progress.advance(1, **shown, last=trial.layout)
     searcher.tell(fresh)
     return bool(todo)
