@@ -37,13 +37,15 @@ def run(args: argparse.Namespace, console: Console) -> None:
         raise OptionError("An evaluation needs images: give --data, such as --data path/to/images.")
     options = EvaluateOptions(**given)
     check_values(options)
-    from nas.inference import Classifier, evaluate_exported
-    from nas.inference.outputs import write_evaluation
-    from nas.run import out_folder
+    from nas.run import exported_folder, out_folder
     from nas.run.files import check_writable
 
+    exported_folder(winner)  # checked, like the folder below, before torch is imported
     if options.out is not None:
         check_writable(Path(options.out))
+    from nas.inference import Classifier, evaluate_exported
+    from nas.inference.outputs import write_evaluation
+
     classifier = Classifier(winner, device=options.device)
     evaluation = evaluate_exported(
         classifier,

@@ -42,6 +42,9 @@ def run(args: argparse.Namespace, console: Console) -> None:
     winner, words = given.pop("winner"), given.pop("images")
     options = PredictOptions(**given)
     check_values(options)
+    from nas.run import exported_folder
+
+    exported_folder(winner)  # checked before torch is imported
     from nas.inference.files import find_images
 
     images = find_images(words)

@@ -21,7 +21,6 @@ from nas.errors import ExportError, NasError
 from nas.export.exported_model import CardFacts, ExportedModel
 from nas.networks.loading import is_digest_of, load_architecture
 from nas.networks.network import Network, build
-from nas.run import is_training
 from nas.run.files import atomic_write, remove_leftovers, replacing, write_error
 from nas.strict_yaml import dump_yaml
 from nas.version import __version__
@@ -34,7 +33,6 @@ FILES = {
 }
 CARD = "card.md"
 PREPROCESSING = "preprocessing.json"
-_GIVE = "Give a winner's folder, such as runs/a/winners/1, or one that nas train wrote."
 
 
 @contextmanager
@@ -96,24 +94,6 @@ def write_weights(folder: Path, network: Network, product: ExportedModel) -> Non
             raise ExportError(f"Cannot write {path.name}: {fault}") from fault
         # Its writer makes files that only their owner can read.
         path.chmod(stat.S_IMODE((folder / FILES["config"]).stat().st_mode))
-
-
-def exported_folder(folder: Path) -> Path:
-    """Returns the folder that holds an exported network: the one given, or `network` in that of a `nas train`.
-
-    Raises:
-        ExportError: If neither does.
-    """
-    for place in (folder, folder / "network"):
-        if (place / FILES["config"]).is_file():
-            return place
-    if not folder.is_dir():
-        raise ExportError(f"There is no folder {folder}. {_GIVE}")
-    if (folder / "winners" / "1").is_dir():
-        raise ExportError(f"{folder} is a run, which may have several winners. Give one: {folder / 'winners' / '1'}.")
-    if is_training(folder):
-        raise ExportError(f"The training in {folder} is not finished. Repeat its nas train command to go on.")
-    raise ExportError(f"{folder} holds no {FILES['config']}. {_GIVE}")
 
 
 def read_exported(folder: str | Path) -> tuple[ExportedModel, Network]:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import ExportError, RunError
-from nas.export.folder import exported_folder, read_exported
+from nas.export.folder import read_exported
 from nas.export.winner import export_product
-from nas.run import is_training, read_run
+from nas.run import exported_folder, is_training, read_run
 from nas.run.events import WinnerExported
 
 

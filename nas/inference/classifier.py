@@ -9,9 +9,10 @@ import torch
 from nas.data import Batches, Split
 from nas.errors import ExportError
 from nas.export.exported_model import ExportedModel
-from nas.export.folder import FILES, exported_folder, read_exported
+from nas.export.folder import FILES, read_exported
 from nas.export.preprocessing import Preprocessing
 from nas.networks.network import Network
+from nas.run import exported_folder
 from nas.training.device import choose_device
 
 
@@ -28,8 +29,8 @@ class Classifier:
         class_names: In the order of the logits.
 
     Raises:
-        ExportError: If the folder holds no whole export, its weights are not finite, or it does not say how images are
-            prepared.
+        RunError: If the folder holds no exported network.
+        ExportError: If that is not whole, its weights are not finite, or it does not say how images are prepared.
     """
 
     def __init__(self, folder: str | Path, *, device: str = "auto") -> None:

@@ -69,6 +69,12 @@ COMPLAINTS = [
     ("profile coatnet_0 --resolution 3", "--resolution must be"),
     ("spaces coatne", "did you mean 'coatnet'"),
     ("report nowhere", "There is no run at nowhere"),
+    ("predict nowhere a.jpg", "There is no folder nowhere. Give a winner's folder"),
+    ("predict nowhere", "the following arguments are required: IMAGES"),
+    ("predict nowhere a.jpg --top 0", "--top must be"),
+    ("evaluate nowhere --data digits", "There is no folder nowhere. Give a winner's folder"),
+    ("evaluate nowhere", "give --data, such as"),
+    ("evaluate nowhere --data digits --on-corrupt skp", "did you mean 'skip'"),
     ("export nowhere --rank 0", "--rank must be"),
     ("export nowhere --format onx", "did you mean 'onnx'"),
 ]

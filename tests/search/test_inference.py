@@ -19,14 +19,14 @@ import nas
 from nas.data import Batches, Split, open_data
 from nas.data.images import decode
 from nas.data.pixel_range import PixelRange
-from nas.errors import DataError, ExportError
+from nas.errors import DataError, ExportError, RunError
 from nas.export import export_winner, winner
-from nas.export.folder import exported_folder
 from nas.inference import Classifier, evaluate_exported, find_images, predict
 from nas.inference.confusion import draw_confusion
 from nas.inference.evaluation import Evaluation, figures_of
 from nas.inference.outputs import classes_csv, confusion_csv, write_evaluation
 from nas.networks.network import Network
+from nas.run import exported_folder
 
 from ..notes import Notes
 from .export_cases import FACTS, LEVELS, MEAN, STD, TRAINED, convnext, perturbed
@@ -194,7 +194,7 @@ def test_the_folder_of_a_training_stands_for_its_network(tmp_path: Path) -> None
         ("none", "There is no folder .*none. Give a winner's folder"),
         (".", r"holds no architecture\.yaml"),
     ):
-        with pytest.raises(ExportError, match=text):
+        with pytest.raises(RunError, match=text):
             exported_folder(tmp_path / folder)
 
 
