@@ -11,9 +11,9 @@ from nas.options.export_formats import EXPORT_FORMATS
 from nas.options.kinds import Choice, Text, Whole
 
 DESCRIPTION = """\
-Export a winner of a run, or the network of a nas train: its config, plain-torch code, weights and ONNX,
-checked to give the same output. It is written to exports/N in the folder, replacing an earlier export;
-winners/N and network are left alone.
+Export a winner of a run, or the network of a nas train: its config, plain-torch code, weights and
+ONNX, checked to give the same output. It is written to exports/N in the folder, replacing an
+earlier export; winners/N and network are left alone.
 
   nas export runs/a --rank 2 --format onnx"""
 

@@ -14,8 +14,8 @@ from nas.options.inference_options import PredictOptions
 from nas.options.kinds import Text
 
 DESCRIPTION = """\
-Predict the classes of images with a network that nas-search or nas train wrote. Images are read as in its
-training. Files that cannot be read are named, and the exit status is then 2.
+Predict the classes of images with a network that nas-search or nas train wrote. Images are read
+as in its training. Files that cannot be read are named, and the exit status is then 2.
 
   nas predict runs/a/winners/1 photo.jpg
   nas predict runs/a/winners/1 photos/ 'more/*.png' --top 3 --json"""
