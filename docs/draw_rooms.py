@@ -21,7 +21,10 @@ PACKAGE, PICTURE = ROOT / "nas", ROOT / "docs" / "pictures" / "rooms.svg"
 RINGS = {
     "pure": ("values", "spaces", "options", "run"),
     "torch": ("ops", "networks", "costs", "data", "training"),
-    "search": ("sampling", "jobs", "searchers", "export", "latency", "methods", "benchmark", "report", "pipeline"),
+    "search": (
+        *("sampling", "jobs", "searchers", "export", "latency"),
+        *("methods", "benchmark", "report", "inference", "pipeline"),
+    ),
     "edge": ("executors", "cli"),
 }
 VALUES = "values"

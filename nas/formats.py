@@ -21,8 +21,19 @@ def points(change: float) -> str:
 
 
 def number(value: float | None) -> str:
-    """Returns a figure with four significant digits."""
-    return ABSENT if value is None else f"{value:.4g}".replace("-", "−")
+    """Returns a figure with four significant digits; whole numbers from 1,000 on, which are counts, with all."""
+    if value is None:
+        return ABSENT
+    return (f"{value:,.0f}" if _is_count(value) else f"{value:.4g}").replace("-", "−")
+
+
+def score_text(value: float) -> str:
+    """Returns a score with four decimals; whole numbers from 1,000 on, which are counts, as "97,098"."""
+    return f"{value:,.0f}" if _is_count(value) else f"{value:.4f}"
+
+
+def _is_count(value: float) -> bool:
+    return abs(value) >= 1000 and float(value).is_integer()
 
 
 def correlation(value: float | None) -> str:

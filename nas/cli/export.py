@@ -1,4 +1,4 @@
-"""`nas export`: writes a winner of a run as a folder that does not depend on this package."""
+"""`nas export`: a winner of a run, or the network of a `nas train`, as a folder that does not need this package."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from nas.options.export_formats import EXPORT_FORMATS
 from nas.options.kinds import Choice, Text, Whole
 
 DESCRIPTION = """\
-Export a winner of a run: its config, plain-torch code, weights and ONNX, checked to give the same output.
-It is written to exports/N in the run folder, replacing an earlier export; winners/N is left alone.
+Export a winner of a run, or the network of a nas train: its config, plain-torch code, weights and
+ONNX, checked to give the same output. It is written to exports/N in the folder, replacing an
+earlier export; winners/N and network are left alone.
 
   nas export runs/a --rank 2 --format onnx"""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=reader("run", Text()), metavar="RUN", help="a run folder")
+    parser.add_argument(
+        "folder", type=reader("run", Text()), metavar="RUN", help="a run folder, or one that nas train wrote"
+    )
     parser.add_argument("--rank", type=reader("rank", Whole(1, 1000, 1)), metavar="N", help="which winner (default: 1)")
     parser.add_argument(
         "--format",
@@ -34,9 +37,10 @@ def run(args: argparse.Namespace, console: Console) -> None:
     given = vars(args)
     folder, rank = Path(given["folder"]), given.get("rank", 1)
     formats = tuple(dict.fromkeys(given["formats"])) if "formats" in given else None
-    from nas.run import read_run
+    from nas.run import is_training, read_run
 
-    read_run(folder)  # checks the run before torch is imported
+    if not is_training(folder):
+        read_run(folder)  # checks the run before torch is imported
     from nas.export import export_run
 
     written = plain(export_run(folder, rank, formats))

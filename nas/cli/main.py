@@ -28,6 +28,8 @@ from nas.run.signals import SIGNALS
 COMMANDS = {
     "search": ("nas.cli.search", "search a space for the best networks within a budget (also: nas-search)"),
     "train": ("nas.cli.train", "train one network from scratch, or from given weights"),
+    "predict": ("nas.cli.predict", "predict the classes of images with a network that came out"),
+    "evaluate": ("nas.cli.evaluate", "evaluate a network that came out on a data set"),
     "profile": ("nas.cli.profile", "count a network's multiply-adds and parameters, and measure its latency"),
     "device": ("nas.cli.device", "calibrate a latency model of a device, import one, or list them"),
     "spaces": ("nas.cli.spaces", "list the search spaces, or describe one"),
@@ -36,7 +38,7 @@ COMMANDS = {
     "ops": ("nas.cli.ops", "list the ops that networks are made of, with their parameters"),
     "rank": ("nas.cli.rank", "compare scores with known accuracies and with the baselines"),
     "report": ("nas.cli.report", "rebuild a run's report and plots"),
-    "export": ("nas.cli.export", "export a winner of a run"),
+    "export": ("nas.cli.export", "export a winner of a run, or the network of a training"),
     "status": ("nas.cli.status", "show how far a run is, what is best so far, and what to do next"),
     "runs": ("nas.cli.runs", "list the runs in a folder: state, size on disk, trials, best, when"),
     "diff": ("nas.cli.diff", "show how two architectures differ, stage by stage, and what that costs"),

@@ -18,7 +18,7 @@ from nas.cli.interrupts import end_at_once
 from nas.cli.parsing import add_declared, add_method_options, methods_text, reader, searchers_text
 from nas.errors import OptionError, RunError
 from nas.executors import check_cluster, check_workers
-from nas.formats import CHOSEN_BY, compare_choices
+from nas.formats import CHOSEN_BY, compare_choices, score_text
 from nas.options import SearchOptions, flag, method_of
 from nas.options.config_file import read_config
 from nas.options.kinds import Text
@@ -341,7 +341,7 @@ def result_lines(
             f"{winner['rank']}{'*' if winner['on_front'] else ''}",
             with_error(winner["validation_accuracy"], winner["validation_error"]),
             _figure(winner["test_accuracy"]),
-            _figure(winner["score"]),
+            "-" if winner["score"] is None else score_text(winner["score"]),
             CHOSEN_BY.get(winner["chosen_by"], winner["chosen_by"]),
             format_quantity("macs", winner["macs"]),
             format_quantity("params", winner["params"]),

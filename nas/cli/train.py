@@ -67,7 +67,12 @@ def run(args: argparse.Namespace, console: Console) -> None:
 
 def training_lines(found: dict[str, Any]) -> list[str]:
     """Returns the lines of a training's result: each value by its name."""
-    shown = {key.replace("_", " "): value for key, value in found.items() if isinstance(value, str | int | float)}
+    names = {"search_validation_accuracy": "validation accuracy"}  # nothing was searched
+    shown = {
+        names.get(key, key.replace("_", " ")): value
+        for key, value in found.items()
+        if isinstance(value, str | int | float)
+    }
     width = max(map(len, shown), default=0)
     return [
         f"{key.ljust(width)}  {f'{value:.4f}' if isinstance(value, float) else value}" for key, value in shown.items()

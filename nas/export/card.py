@@ -150,11 +150,13 @@ def _preparation(prepared: Preprocessing, files: Sequence[str]) -> str:
     onnx = f", and so does the metadata `preprocessing` of `{FILES['onnx']}`" if FILES["onnx"] in files else ""
     return (
         f"Images are prepared as in training; `{PREPROCESSING}` says the same for programs{onnx}:\n\n"
-        "1. Turn it upright by its EXIF orientation; let white show behind transparency; "
+        "1. Turn an image upright by its EXIF orientation; let white show behind transparency; "
         f"read it as {'grey' if prepared.channels == 1 else 'RGB'} of 8 bits, images of more bits with {whole}.\n"
-        f"2. Cut out its center square and resize that to {size}, bilinear and antialiased (Pillow's `BILINEAR`).\n"
-        "3. Scale pixels to [0, 1], then `(pixels - mean) / std` per channel:\n\n"
-        f"    mean = {list(prepared.mean)}\n    std = {list(prepared.std)}"
+        f"2. Resize its center square to {size}, bilinear and antialiased, by Pillow's `resize` with that square as "
+        "`box`: at the border its filter takes in pixels beyond the square. Large JPEGs are decoded at a half, quarter "
+        f"or eighth before, by Pillow's `draft` to {_side(2 * prepared.resolution)}.\n"
+        "3. Scale pixels to [0, 1], then `(pixels - mean) / std` per channel, where "
+        f"`mean = {list(prepared.mean)}` and `std = {list(prepared.std)}`."
     )
 
 

@@ -1,4 +1,4 @@
-"""A winner of a run exported again: other formats, or those that could not be written when the search ended."""
+"""A network exported again: other formats, or those that could not be written when its search or training ended."""
 
 from __future__ import annotations
 
@@ -7,19 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import ExportError, RunError
+from nas.export.exported_model import ExportedModel
 from nas.export.folder import FILES, read_exported
 from nas.export.recorded import changed_file
 from nas.export.winner import export_product
 from nas.networks.imported_ops import recorded_imports
-from nas.run import read_run
+from nas.networks.network import Network
+from nas.run import exported_folder, is_training, read_run
 from nas.run.events import WinnerExported
 
 
 def export_run(run: str | Path, rank: int = 1, formats: Sequence[str] | None = None) -> dict[str, Any]:
     """Writes a winner of a run to `exports/<rank>` in the run's folder, and checks it as the search did.
 
-    `winners/` stays as the search left it, whatever is exported later. `exports/<rank>` holds what was asked for last
-    and nothing else: it is replaced whole.
+    The folder of a `nas train` is exported alike; its one network is of rank 1. `winners/` and `network/` stay as they
+    are, whatever is exported later. `exports/<rank>` holds what was asked for last and nothing else: it is replaced
+    whole.
 
     Args:
         formats: Any of "config", "code", "weights" and "onnx"; None for all that this machine can write.
@@ -28,11 +31,29 @@ def export_run(run: str | Path, rank: int = 1, formats: Sequence[str] | None = N
         Plain JSON: `path`, and the checks and `files` of `export_product`.
 
     Raises:
-        RunError: If it is no run, a file of ops that it was made with is gone or has changed, or the disk refuses.
+        RunError: If it is neither a run nor a training, a file of ops that it was made with has changed, or the disk
+            refuses.
         OptionError: If a format is unknown.
         ExportError: If there is no such winner, its folder is damaged, or a format cannot be written or disagrees.
     """
     folder = Path(run)
+    if is_training(folder):
+        if rank != 1:
+            raise ExportError(f"--rank {rank}: {folder} holds the one network of a nas train. Give --rank 1.")
+        product, network = read_exported(exported_folder(folder))
+    else:
+        product, network = _winner(folder, rank)
+    target = folder / "exports" / str(rank)
+    return {"path": str(target), **export_product(product, network, target, formats)}
+
+
+def _winner(folder: Path, rank: int) -> tuple[ExportedModel, Network]:
+    """Returns a winner of a run as the search exported it.
+
+    Raises:
+        RunError: If it is no run, or has no winners yet.
+        ExportError: If it has no winner of that rank, or its folder has changed.
+    """
     record = read_run(folder)
     winners = {event.rank: event for event in record.events(WinnerExported)}
     ranks = sorted(winners)
@@ -50,5 +71,4 @@ def export_run(run: str | Path, rank: int = 1, formats: Sequence[str] | None = N
             f"{source / changed} is not what the search exported. Delete {source} and let nas-search --resume {folder} "
             "write it again."
         )
-    target = folder / "exports" / str(rank)
-    return {"path": str(target), **export_product(product, network, target, formats)}
+    return product, network

@@ -77,8 +77,22 @@ def placed(name: str, builder: Callable[[dict[str, Any], Shape], Any], config: d
         raise ArchitectureError(f"{name} (its input {'x'.join(map(str, shape[:3]))}): {fault}") from None
 
 
+def input_remedy(given: tuple[int, ...], built: tuple[int, int, int]) -> str:
+    """Returns what to do with an input of shape `given` that a network built for images `built` (C, R, R) refuses."""
+    channels, size, _ = built
+    if len(given) != 4:
+        return "give a batch, such as images[None] for one image"
+    if given[1] != channels:
+        return f"give images of {channels} channel{'s' * (channels != 1)}"
+    if given[2] != given[3]:
+        return f"cut out a square and resize it to {size}x{size}"
+    return f"resize the images, or build the network for resolution {given[2]}"
+
+
 class Network(nn.Module):
     """Classifier built from an architecture: (B, channels, resolution, resolution) -> (B, num_classes).
+
+    Many networks take images of other sizes as well; one that cannot raises `ArchitectureError`.
 
     Args:
         config: An architecture as plain data (`Architecture.to_dict()`).
@@ -88,6 +102,7 @@ class Network(nn.Module):
         super().__init__()
         size = config["input"]["resolution"]
         shape = Shape(config["input"]["channels"], size, size)
+        self.image_shape = (shape.channels, size, size)
         self.stem = placed("stem", make, config["stem"], shape)
         shape = self.stem.shape
         stages = []
@@ -105,7 +120,17 @@ class Network(nn.Module):
         return x
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.head(self.forward_features(x))
+        try:
+            return self.head(self.forward_features(x))
+        except (RuntimeError, ValueError, IndexError) as fault:
+            given = tuple(x.shape)
+            if given[1:] == self.image_shape:
+                raise
+            wanted = ", ".join(map(str, self.image_shape))
+            raise ArchitectureError(
+                f"The network was built for images of shape (batch, {wanted}), not {given}: "
+                f"{input_remedy(given, self.image_shape)}."
+            ) from fault
 
 
 def resize_tables(state: dict[str, torch.Tensor], network: nn.Module) -> dict[str, torch.Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nas.errors import NasError
+from nas.formats import score_text
 from nas.jobs.backend import ScorerSource
 from nas.jobs.executor import Executor, Job
 from nas.methods.protocol.context import Context
@@ -106,7 +107,7 @@ def _batch(
         fresh.append(trial)
         if trial.score is not None:
             best = trial.score if best is None else max(best, trial.score)
-        shown = {} if best is None else {"best": f"{best:.4f}"}
+        shown = {} if best is None else {"best": score_text(best)}
         context.progress.advance(1, **shown, last=trial.layout)
     searcher.tell(fresh)
     return fresh

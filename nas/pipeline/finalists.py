@@ -12,6 +12,7 @@ from typing import Any
 
 from nas.benchmark.rank_statistics import rank_statistics
 from nas.errors import TrainingError
+from nas.formats import score_text
 from nas.jobs.backend import Beginnings, FinalistJob, FinalistWork
 from nas.methods.protocol.context import Context
 from nas.networks.network import Network
@@ -220,8 +221,8 @@ def _is_as_recorded(event: FinalistTrained, weights: str, validation: float) -> 
 
 
 def _why(pick: Pick) -> str:
-    score = "no score" if pick.trial.score is None else f"score {pick.trial.score:.4f}"
-    return score if pick.chosen_by == SCORE else f"{score}, chosen by {pick.chosen_by}"
+    scored = "no score" if pick.trial.score is None else f"score {score_text(pick.trial.score)}"
+    return scored if pick.chosen_by == SCORE else f"{scored}, chosen by {pick.chosen_by}"
 
 
 def ranking(finalists: Sequence[Finalist], *, seed: int) -> dict[str, Any]:

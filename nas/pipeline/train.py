@@ -35,7 +35,7 @@ from nas.training import Recipe, Started, evaluate, fresh_network, train_network
 from nas.training.checkpoint import newest
 from nas.training.recipe_file import load_recipe
 
-_OURS = ("checkpoints", HISTORY, METRICS, SCALARS, "inputs.json", "network", "training.json")
+_OURS = ("checkpoints", "exports", HISTORY, METRICS, SCALARS, "inputs.json", "network", "training.json")
 
 
 def train(

@@ -210,6 +210,33 @@ def read_run(path: str | Path) -> RunRecord:
     return RunRecord(folder, contents.first, contents.history)
 
 
+def is_training(path: str | Path) -> bool:
+    """Returns whether a folder is that of a `nas train`, finished or not, and no run."""
+    folder = Path(path)
+    own = any((folder / name).is_file() for name in ("inputs.json", "training.json"))
+    return own and not (folder / record.NAME).exists()
+
+
+def exported_folder(path: str | Path) -> Path:
+    """Returns the folder that holds an exported network: the one given, or `network` in that of a `nas train`.
+
+    Raises:
+        RunError: If neither does.
+    """
+    folder = Path(path)
+    for place in (folder, folder / "network"):
+        if (place / "architecture.yaml").is_file():
+            return place
+    give = "Give a winner's folder, such as runs/a/winners/1, or one that nas train wrote."
+    if not folder.is_dir():
+        raise RunError(f"There is no folder {folder}. {give}")
+    if (folder / "winners" / "1").is_dir():
+        raise RunError(f"{folder} is a run, which may have several winners. Give one: {folder / 'winners' / '1'}.")
+    if is_training(folder):
+        raise RunError(f"The training in {folder} is not finished. Repeat its nas train command to go on.")
+    raise RunError(f"{folder} holds no architecture.yaml. {give}")
+
+
 def data_of(path: str | Path) -> str:
     """Returns the `--data` option of a run.
 

@@ -14,6 +14,7 @@ from nas.cli import parsing
 from nas.cli.main import main
 from nas.options import METHODS, SearchOptions, declared, flag, register_method
 from nas.options.declaration import default_text, defaults
+from nas.options.inference_options import EvaluateOptions, PredictOptions
 from nas.options.kinds import Switch
 from nas.options.methods import methods_with_options
 from nas.options.searchers import SEARCHERS, SEARCHERS_ABOUT
@@ -96,7 +97,16 @@ def test_every_searcher_is_listed_with_what_it_optimizes(
     assert [line.split(maxsplit=1) for line in found] == [[name, SEARCHERS_ABOUT[name]] for name in SEARCHERS]
 
 
-@pytest.mark.parametrize("command", ["search", "rank", "train"])
+@pytest.mark.parametrize(("command", "owner"), [("predict", PredictOptions), ("evaluate", EvaluateOptions)])
+def test_every_option_of_an_inference_stands_once_with_its_default(
+    command: str, owner: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = sections(command, 1000, monkeypatch, capsys)
+    for name in declared(owner):
+        check(owner, name, found["options"])
+
+
+@pytest.mark.parametrize("command", ["search", "rank", "train", "predict", "evaluate"])
 def test_help_texts_fit_a_hundred_columns(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

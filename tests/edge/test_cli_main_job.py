@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import nas
 from nas.cli.search import result_lines
@@ -137,13 +138,59 @@ def test_a_winner_is_trained_from_scratch_and_from_its_weights(home: Path, confi
     assert told["epochs"] == "1"
     weights = str(config.with_name("weights.safetensors"))
     again = document(run("nas", *words, "--weights", weights, "--out", "runs/again", "--json", cwd=home))
-    assert again["search_validation_accuracy"] > float(told["search validation accuracy"])
+    assert again["search_validation_accuracy"] > float(told["validation accuracy"])
     for out in ("fresh", "again"):
         names = {path.name for path in (home / "runs" / out / "network").iterdir()}
         assert {"architecture.yaml", "model.py", "weights.safetensors", "card.md"} <= names
         assert json.loads((home / "runs" / out / "training.json").read_text())["format"] == 1
+        evaluated = document(run("nas", "evaluate", f"runs/{out}", "--data", "digits", "--json", cwd=home))
+        known = json.loads((home / "runs" / out / "training.json").read_text())
+        assert evaluated["accuracy"] == pytest.approx(known["test_accuracy"])
+        assert evaluated["split"] == "test split of digits, split off its training images by seed 0 as in training"
+    exported = document(run("nas", "export", "runs/fresh", "--format", "config", "--json", cwd=home))
+    assert exported["files"] == ["architecture.yaml", "preprocessing.json", "card.md"]
+    assert {path.name for path in (home / exported["path"]).iterdir()} == set(exported["files"])
+    none = run("nas", "export", "runs/fresh", "--rank", "2", cwd=home)
+    assert (none.returncode, none.stdout) == (2, "")
+    assert "holds the one network of a nas train" in none.stderr
+    resumed = run("nas", *words, "--out", "runs/fresh", cwd=home)
+    assert resumed.returncode == 0, "the folder with its export is still a training's"
     trained = nas.load_architecture(home / "runs" / "fresh" / "network" / "architecture.yaml")
     assert trained == nas.load_architecture(config)
+
+
+def test_a_winner_predicts_files_as_its_code_does(home: Path, config: Path) -> None:
+    winner, photos = str(config.parent.relative_to(home)), home / "photos"
+    photos.mkdir()
+    for i in range(3):
+        Image.effect_noise((40, 30), 90).save(photos / f"{i}.png")
+    (photos / "torn.png").write_bytes((photos / "0.png").read_bytes()[:200])
+    ran = run("nas", "predict", winner, "photos", "photos/*.png", cwd=home)
+    assert ran.returncode == 2
+    assert ran.stderr.splitlines()[-1].startswith("1 of 4 images cannot be read: photos/torn.png (")
+    names = [f"photos/{i}.png" for i in range(3)]
+    assert [line.split(": ")[0] for line in ran.stdout.splitlines()] == names
+    code = subprocess.run(
+        [sys.executable, f"{winner}/model.py", *names], cwd=home, capture_output=True, text=True, check=True
+    )
+    assert code.stdout == ran.stdout
+    found = json.loads(run("nas", "predict", winner, "photos", "--top", "2", "--json", cwd=home).stdout)
+    assert [each["path"] for each in found["predictions"]] == names
+    assert [each["path"] for each in found["unreadable"]] == ["photos/torn.png"]
+    assert [len(each["classes"]) for each in found["predictions"]] == [2, 2, 2]
+
+
+def test_a_winner_is_evaluated(home: Path, config: Path, searched: subprocess.CompletedProcess[str]) -> None:
+    winner = document(searched)["winners"][0]
+    ran = run("nas", "evaluate", winner["path"], "--data", "digits", cwd=home)
+    assert ran.returncode == 0, ran.stderr
+    assert f"accuracy                    {winner['test_accuracy']:.4f} ± " in ran.stdout
+    written = [home / line for line in ran.stdout.splitlines()[-4:]]
+    assert [path.name for path in written] == ["confusion.png", "confusion.csv", "classes.csv", "evaluation.json"]
+    assert all(path.stat().st_size for path in written)
+    other = run("nas", "evaluate", winner["path"], "--data", "nowhere", "--out", "runs/e", cwd=home)
+    assert (other.returncode, other.stdout) == (2, "")
+    assert not (home / "runs/e").exists()
 
 
 def test_weights_of_nothing_known_are_refused(home: Path, config: Path) -> None:
@@ -156,7 +203,7 @@ def test_a_winner_is_exported_again(home: Path, config: Path) -> None:
     found = document(run("nas", "export", "runs/a", "--format", "onnx", "--format", "code", "--json", cwd=home))
     assert (found["run"], found["rank"], found["path"]) == ("runs/a", 1, "runs/a/exports/1")
     names = {path.name for path in (home / "runs/a/exports/1").iterdir()}
-    assert names == set(found["files"]) == {"model.py", "model.onnx", "card.md"}
+    assert names == set(found["files"]) == {"model.py", "model.onnx", "preprocessing.json", "card.md"}
     assert found["onnx_error"] < 1e-4
     assert config.is_file()
     none = run("nas", "export", "runs/a", "--rank", "7", cwd=home)

@@ -79,6 +79,12 @@ COMPLAINTS = [
     ("weights convert a.pth --std 0.5,0,0.5", "--std must be three numbers"),
     ("weights convert a.pth --network levit_256 --out a.safetensors --mean 0,0,0", "go together"),
     ("report nowhere", "There is no run at nowhere"),
+    ("predict nowhere a.jpg", "There is no folder nowhere. Give a winner's folder"),
+    ("predict nowhere", "the following arguments are required: IMAGES"),
+    ("predict nowhere a.jpg --top 0", "--top must be"),
+    ("evaluate nowhere --data digits", "There is no folder nowhere. Give a winner's folder"),
+    ("evaluate nowhere", "give --data, such as"),
+    ("evaluate nowhere --data digits --on-corrupt skp", "did you mean 'skip'"),
     ("export nowhere --rank 0", "--rank must be"),
     ("export nowhere --format onx", "did you mean 'onnx'"),
 ]

@@ -117,7 +117,8 @@ def test_how_images_are_prepared_is_stated() -> None:
         "EXIF orientation",
         "white show behind transparency",
         "images of more bits with 0 as black and 4,095 as white",
-        "center square and resize that to 18x18, bilinear and antialiased",
+        "Resize its center square to 18x18, bilinear and antialiased",
+        "by Pillow's `draft` to 36x36",
     ):
         assert words in text
     assert "with each image's own range" in card(replace(product(coatnet()), levels=None))

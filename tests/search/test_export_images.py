@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 
 import nas
 from nas.data import Batches, Split, open_data
+from nas.data.arrays import center_square
 from nas.data.images import decode
 from nas.data.pixel_range import PixelRange
 from nas.export import standalone_source
@@ -128,6 +129,15 @@ def test_files_are_read_as_in_training_to_the_bit(setting: Any, name: str, tmp_p
     found = module["read_image"](tmp_path / name)
     assert found.shape == (channels, TRAINED, TRAINED)
     assert torch.equal(found[None], as_in_training(tmp_path / name, channels, levels))
+
+
+@pytest.mark.parametrize("shape", [(18, 18), (28, 28), (40, 40), (11, 11)])
+def test_square_arrays_are_resized_as_files_are_but_for_rounding(shape: tuple[int, int], tmp_path: Path) -> None:
+    image = Image.effect_noise((shape[1], shape[0]), 60)
+    image.save(tmp_path / "image.png")
+    by_torch = center_square(torch.from_numpy(np.array(image))[None, :, :, None], TRAINED)[0]
+    by_pillow = torch.tensor(decode(str(tmp_path / "image.png"), resolution=TRAINED, channels=1))
+    assert (by_torch.int() - by_pillow.int()).abs().max() <= 1
 
 
 def test_the_images_are_of_the_kinds_that_they_should_be(tmp_path: Path) -> None:

@@ -113,6 +113,13 @@ def test_weights_load_at_another_resolution_with_their_tables_resized(tmp_path: 
         assert torch.equal(found, larger(images))
 
 
+def test_an_image_of_another_size_is_refused_with_what_would_work(tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text(source_of(coatnet("CAAA")))
+    module = imported(tmp_path / "model.py")
+    with pytest.raises(module.ArchitectureError, match="or build the network for resolution 24"):
+        module.build()(torch.zeros(1, 3, 24, 24))
+
+
 def test_reader_gives_what_safetensors_wrote(tmp_path: Path) -> None:
     (tmp_path / "model.py").write_text(source_of(convnext()))
     state = {

@@ -140,6 +140,7 @@ def test_preprocessing_is_the_same_beside_the_config_and_in_onnx(done: Any) -> N
     assert json.loads(text) == {
         "format": 1,
         "channels": 3,
+        "jpeg_draft": [2 * TRAINED, 2 * TRAINED],
         "orientation": "exif",
         "transparency": "white",
         "deep_pixels": {"black": 0, "white": 4095},
@@ -147,6 +148,7 @@ def test_preprocessing_is_the_same_beside_the_config_and_in_onnx(done: Any) -> N
         "resolution": TRAINED,
         "interpolation": "bilinear",
         "antialias": True,
+        "resize": "PIL.Image.Image.resize((resolution, resolution), BILINEAR, box=center square)",
         "rescale_factor": 1 / 255,
         "mean": list(MEAN),
         "std": list(STD),

@@ -7,7 +7,7 @@ from jinja2 import UndefinedError
 
 import nas
 from nas.errors import RunError
-from nas.formats import count, duration, listing, moment, number, percent, points
+from nas.formats import count, duration, listing, moment, number, percent, points, score_text
 from nas.report import rebuild, write_report
 from nas.report.rendering import environment
 from nas.run import Run, read_run
@@ -216,6 +216,10 @@ def test_figures_have_units() -> None:
     assert percent(None) == "–"
     assert points(-0.0123) == "−1.2 points"
     assert number(-1234.56) == "−1235"
+    assert [number(value) for value in (97098.0, -2000.0, 0.5, None)] == ["97,098", "−2,000", "0.5", "–"]
+    assert [score_text(value) for value in (97098.0, 229_710, 1234.5, 3.0, -0.25)] == [
+        "97,098", "229,710", "1234.5000", "3.0000", "-0.2500",
+    ]  # fmt: skip
     assert [duration(s) for s in (0.42, 37, 245, 59.6, 11_520, 187_200)] == [
         "0.42 s", "37 s", "4 min 05 s", "1 min 00 s", "3 h 12 min", "2 d 4 h",
     ]  # fmt: skip

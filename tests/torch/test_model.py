@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import random
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
@@ -30,6 +31,43 @@ def test_a_member_maps_images_to_logits_in_channels_last(seed: int) -> None:
     assert network.forward_features(torch.zeros(2, 3, 8, 8)).shape[0] == 2
     kernels = [p for p in network.parameters() if p.ndim == 4]
     assert all(p.is_contiguous(memory_format=torch.channels_last) for p in kernels)
+
+
+@pytest.mark.parametrize("name", ["coatnet_0", "deit_tiny", "t2t_vit_10", "levit_128s"])
+@pytest.mark.parametrize(
+    ("shape", "remedy"),
+    [
+        ((1, 3, 96, 96), r"\(1, 3, 96, 96\): resize the images, or build the network for resolution 96\."),
+        ((1, 3, 64, 96), r"\(1, 3, 64, 96\): cut out a square and resize it to 64x64\."),
+        ((1, 1, 64, 64), r"\(1, 1, 64, 64\): give images of 3 channels\."),
+        ((3, 64, 64), r"\(3, 64, 64\): give a batch, such as images\[None\] for one image\."),
+    ],
+)
+def test_images_that_a_network_cannot_take_are_refused_with_what_would_work(
+    name: str, shape: tuple[int, ...], remedy: str
+) -> None:
+    network = built(name)
+    with pytest.raises(ArchitectureError, match=r"built for images of shape \(batch, 3, 64, 64\), not " + remedy):
+        network(torch.zeros(shape))
+
+
+@cache
+def built(name: str) -> Network:
+    return nas.build(nas.load_architecture(name).at_resolution(64)).eval()
+
+
+def test_networks_that_take_other_sizes_still_do() -> None:
+    network = built("efficientnet_b0")
+    assert network(torch.zeros(2, 3, 48, 80)).shape == (2, 1000)
+    with pytest.raises(ArchitectureError, match="give images of 3 channels"):
+        network(torch.zeros(2, 4, 48, 80))
+
+
+def test_a_fault_inside_of_a_network_stays_what_it_is() -> None:
+    network = nas.build(SPACE.sample(random.Random(0)))
+    network.head.forward = lambda x: x.view(7, 7, 7)  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError, match="invalid for input of size"):
+        network(torch.zeros(2, 3, 8, 8))
 
 
 def residual(config: dict[str, Any], shape: Shape) -> Any:
