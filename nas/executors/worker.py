@@ -141,7 +141,7 @@ class Watched(Silent):
     def __exit__(self, *_: object) -> None:
         faulthandler.cancel_dump_traceback_later()
 
-    def advance(self, n: int = 1, **figures: str | float | int) -> None:
+    def advance(self, n: int = 1, *, restored: bool = False, **figures: str | float | int) -> None:
         if time.monotonic() - self._set > self._seconds / 20:
             self._wind()
 

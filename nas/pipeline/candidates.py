@@ -53,7 +53,7 @@ def score_candidates(context: Context, executor: Executor) -> list[Trial]:
     trials = context.run.trials()
     searcher.tell(trials)
     progress.start("search", plan.trials, "networks")
-    progress.advance(len(trials))
+    progress.advance(len(trials), restored=True)
     while len(trials) < plan.trials:
         if not _batch(context, searcher, executor, trials):
             progress.note(f"The feasible set holds no more networks: {len(trials)} were scored.")

@@ -67,7 +67,7 @@ def train_network(
     loop = TrainingLoop(network, data, recipe, training_step(network, recipe), folder=folder, after_save=after_save)
     loop.resume(progress)
     progress.start(phase, loop.steps if until is None else until * loop.steps_per_epoch, "steps")
-    progress.advance(loop.done)
+    progress.advance(loop.done, restored=True)
 
     def report(epoch: int, loss: float, seconds: float) -> None:
         if on_epoch is None:
