@@ -12,6 +12,7 @@ from nas.cli.console import Console, table
 from nas.cli.parsing import reader
 from nas.errors import OptionError
 from nas.options.kinds import Text
+from nas.spaces.catalog.listing import listed_summary
 from nas.strict_yaml import dump_yaml
 
 if TYPE_CHECKING:
@@ -51,18 +52,16 @@ def run(args: argparse.Namespace, console: Console) -> None:
         raise OptionError(f"nas spaces takes one name, not also {network!r}. Did you mean: nas spaces derive {network}")
     if name is not None:
         catalog.find(name)  # checks the name before torch is imported
-    from nas.networks.loading import load_space
-
     if name is not None:
+        from nas.networks.loading import load_space
+
         found = describe(load_space(name))
         console.document(found)
         for line in space_lines(found, source=name):
             console.say(line)
         return
-    spaces = [describe(load_space(each)) for each in catalog.space_names()]
-    console.document(
-        [{key: space[key] for key in ("name", "about", "size", "costs", "resolution")} for space in spaces]
-    )
+    spaces = [listed_summary(each) or _counted(each) for each in catalog.space_names()]
+    console.document(spaces)
     rows = [
         [
             s["name"],
@@ -75,6 +74,13 @@ def run(args: argparse.Namespace, console: Console) -> None:
     ]
     for line in table(["name", "networks", "MACs", "params", "pixels", "about"], rows, left=(0, 5)):
         console.say(line)
+
+
+def _counted(name: str) -> dict[str, Any]:
+    from nas.networks.loading import load_space
+    from nas.sampling.summary import summary
+
+    return summary(load_space(name))
 
 
 def _derive(network: str | None, console: Console) -> None:
@@ -95,20 +101,11 @@ def _derive(network: str | None, console: Console) -> None:
 
 def describe(space: SearchSpace) -> dict[str, Any]:
     """Returns a space as plain data."""
-    from nas.costs import SpaceCosts
-    from nas.sampling.shortest_paths import shortest
+    from nas.sampling.summary import summary
 
-    counted = SpaceCosts(space)
     return {
-        "name": space.name,
+        **summary(space),
         "digest": space.digest,
-        "about": space.about,
-        "size": space.size(),
-        "costs": {
-            metric: {"min": shortest(counted, metric, smallest=True), "max": shortest(counted, metric, smallest=False)}
-            for metric in ("macs", "params")
-        },
-        "resolution": space.input.resolution,
         "layouts": list(space.layouts),
         "op_order": space.op_order,
         "widths_growing": space.growing,
