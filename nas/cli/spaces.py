@@ -8,7 +8,7 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from nas.budget import format_quantity
-from nas.cli.console import Console, table
+from nas.cli.console import Console, plain, table
 from nas.cli.parsing import reader
 from nas.errors import OptionError
 from nas.options.kinds import Text
@@ -25,6 +25,7 @@ stages and their choices. Or derive a space that contains a given network and va
   nas spaces
   nas spaces coatnet-small
   nas spaces my-space.yaml
+  nas spaces --for path/to/images                    # which one, at which resolution and budget
   nas spaces derive edgenext_xxs > my-space.yaml     # a name from nas zoo, or an architecture.yaml"""
 
 
@@ -39,12 +40,24 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="NETWORK",
         help="after derive: a zoo name or architecture.yaml",
     )
+    parser.add_argument(
+        "--for",
+        dest="data",
+        type=reader("data", Text()),
+        metavar="D",
+        help="propose space, resolution and budget for images: --data of nas-search",
+    )
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
     from nas.spaces import catalog
 
     name, network = vars(args).get("name"), vars(args).get("network")
+    if "data" in vars(args):
+        if name is not None:
+            raise OptionError(f"nas spaces --for {args.data} chooses a space: leave out {name!r}.")
+        _propose(args.data, console)
+        return
     if name == "derive":
         _derive(network, console)
         return
@@ -81,6 +94,28 @@ def _counted(name: str) -> dict[str, Any]:
     from nas.sampling.summary import summary
 
     return summary(load_space(name))
+
+
+def _propose(data: str, console: Console) -> None:
+    from nas.data import data_lines, open_data
+    from nas.sampling.proposing import propose
+
+    info = open_data(data).info
+    found = propose(info.width, info.height, channels=info.channels, num_classes=info.num_classes)
+    words = ["--space", found.space, "--resolution", str(found.resolution), "--budget", found.budget, "--data", data]
+    command = " ".join(["nas-search", *map(shlex.quote, words)])
+    console.document({"data": info, **plain(found), "command": command})
+    for line in data_lines(info):
+        console.say(line)
+    console.say()
+    side = found.resolution
+    costs = " and ".join(_range(metric, found.costs[metric]) for metric in ("macs", "params"))
+    console.say(f"Images of {info.width}x{info.height} pixels: {found.space} at {side}x{side}, {costs}.")
+    if max(info.width, info.height) > side:
+        console.say(f"The images are larger: they are reduced to {side}x{side}.")
+    console.say()
+    console.say(f"See what fits   {command} --dry-run")
+    console.say(f"Search          {command}")
 
 
 def _derive(network: str | None, console: Console) -> None:

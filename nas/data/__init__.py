@@ -9,7 +9,18 @@
 """
 
 from nas.data.batches import Augment, Batches, choose_augment
-from nas.data.dataset import DataInfo, Dataset, Source, Split, data_lines
+from nas.data.dataset import DataInfo, Dataset, Source, Split, data_lines, size_lines
 from nas.data.sources import open_data
 
-__all__ = ["Augment", "Batches", "DataInfo", "Dataset", "Source", "Split", "choose_augment", "data_lines", "open_data"]
+__all__ = [
+    "Augment",
+    "Batches",
+    "DataInfo",
+    "Dataset",
+    "Source",
+    "Split",
+    "choose_augment",
+    "data_lines",
+    "open_data",
+    "size_lines",
+]
