@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from nas.formats import moment
-from nas.methods.protocol.report import Table
+from nas.methods.protocol.report import Curves, Table
 from nas.report.commands import files_beside, next_commands
-from nas.report.curves import draw_curves
+from nas.report.curves import draw_curves, training_curves
 from nas.report.drawing import Look
 from nas.report.headline import headline
 from nas.report.pareto import draw_pareto
@@ -46,13 +46,18 @@ def write_report(run: str | Path) -> Path:
     Raises:
         RunError: If it is not a run, is damaged, or cannot be written to.
     """
-    summary = summarise(read_run(run))
-    atomic_write(summary.path / HTML, render(summary))
+    record = read_run(run)
+    summary = summarise(record)
+    atomic_write(summary.path / HTML, render(summary, training_curves(record)))
     return summary.path / HTML
 
 
-def render(summary: Summary) -> str:
-    """Returns the whole page. All data from the run are escaped."""
+def render(summary: Summary, training: Sequence[Curves] = ()) -> str:
+    """Returns the whole page. All data from the run are escaped.
+
+    Args:
+        training: The finalists' curves.
+    """
     return environment().get_template("page.html.j2").render(
         name=summary.path.resolve().name,
         subtitle=_subtitle(summary),
@@ -61,6 +66,7 @@ def render(summary: Summary) -> str:
         front_picture=_front_picture(summary),
         method=summary.method_section,
         method_picture=_method_picture(summary),
+        training=[_curves_picture(curves) for curves in training],
         ranking=ranking_view(summary),
         trials=trial_statistics(summary),
         provenance=provenance(summary),
@@ -114,6 +120,10 @@ def _method_picture(summary: Summary) -> Picture | None:
     curves = summary.method_section and summary.method_section.curves
     if curves is None:
         return None
+    return _curves_picture(curves)
+
+
+def _curves_picture(curves: Curves) -> Picture:
     return _picture(lambda look: draw_curves(curves, look), title=curves.title, caption=curves.caption)
 
 
