@@ -12,8 +12,12 @@ class Progress(Protocol):
         """A phase of `total` steps begins; `unit` names one step in the plural ("steps", "networks")."""
         ...
 
-    def advance(self, n: int = 1, **figures: str | float | int) -> None:
-        """`n` more steps are done; `figures` are shown beside the bar."""
+    def advance(self, n: int = 1, *, restored: bool = False, **figures: str | float | int) -> None:
+        """`n` more steps are done; `figures` are shown beside the bar.
+
+        Args:
+            restored: They were done before this session, so that they say nothing of its speed.
+        """
         ...
 
     def finish(self) -> None:
@@ -30,7 +34,7 @@ class Silent:
 
     def start(self, phase: str, total: int, unit: str) -> None: ...
 
-    def advance(self, n: int = 1, **figures: str | float | int) -> None: ...
+    def advance(self, n: int = 1, *, restored: bool = False, **figures: str | float | int) -> None: ...
 
     def finish(self) -> None: ...
 

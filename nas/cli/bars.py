@@ -41,9 +41,9 @@ class Bars:
         self._bars.add_task(phase, total=total if total > 0 else None)
         self._bars.start()
 
-    def advance(self, n: int = 1, **figures: str | float | int) -> None:
+    def advance(self, n: int = 1, *, restored: bool = False, **figures: str | float | int) -> None:
         if self._meter is not None and self._bars is not None:
-            self._meter.advance(n, figures)
+            self._meter.advance(n, figures, restored=restored)
             self._bars.advance(self._bars.task_ids[0], n)
 
     def finish(self) -> None:

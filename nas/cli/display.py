@@ -20,7 +20,7 @@ class Display(Protocol):
 
     def start(self, phase: str, total: int, unit: str) -> None: ...
 
-    def advance(self, n: int = 1, **figures: str | float | int) -> None: ...
+    def advance(self, n: int = 1, *, restored: bool = False, **figures: str | float | int) -> None: ...
 
     def finish(self) -> None: ...
 
@@ -36,7 +36,7 @@ class Hidden:
 
     def start(self, phase: str, total: int, unit: str) -> None: ...
 
-    def advance(self, n: int = 1, **figures: str | float | int) -> None: ...
+    def advance(self, n: int = 1, *, restored: bool = False, **figures: str | float | int) -> None: ...
 
     def finish(self) -> None: ...
 
@@ -63,10 +63,10 @@ class Lines:
         self._told = self._clock()
         self._write(self._meter.line())
 
-    def advance(self, n: int = 1, **figures: str | float | int) -> None:
+    def advance(self, n: int = 1, *, restored: bool = False, **figures: str | float | int) -> None:
         if self._meter is None:
             return
-        self._meter.advance(n, figures)
+        self._meter.advance(n, figures, restored=restored)
         wait = min(SELDOM_S, max(EVERY_S, self._meter.elapsed / 50))
         if self._clock() - self._told >= wait:
             self._told = self._clock()
@@ -89,7 +89,7 @@ class Lines:
 
 def closing_line(meter: Meter) -> str:
     """Returns the line that a finished phase leaves on the screen."""
-    parts = [f"{meter.phase}: {meter.done:,} {meter.unit} in {duration(meter.elapsed)}", meter.details()]
+    parts = [f"{meter.phase}: {meter.own()} in {duration(meter.elapsed)}", meter.details()]
     return ", ".join(part for part in parts if part)
 
 

@@ -20,14 +20,17 @@ class Meter:
         self.total = total
         self.unit = unit
         self.done = 0
+        self._restored = 0
         self.figures: dict[str, str | float | int] = {}
         self._clock = clock
         self._started = self._last = clock()
 
-    def advance(self, n: int, figures: Mapping[str, str | float | int]) -> None:
+    def advance(self, n: int, figures: Mapping[str, str | float | int], *, restored: bool = False) -> None:
         self.done += n
         self.figures.update(figures)
-        if n > 0:
+        if restored:
+            self._restored += n
+        elif n > 0:
             self._last = self._clock()
 
     @property
@@ -37,9 +40,9 @@ class Meter:
 
     @property
     def rate(self) -> float | None:
-        """Steps per second up to the latest step; None before the first."""
-        took = self._last - self._started
-        return self.done / took if self.done > 0 and took > 0 else None
+        """Steps per second up to the latest step, without those of earlier sessions; None before the first."""
+        took, own = self._last - self._started, self.done - self._restored
+        return own / took if own > 0 and took > 0 else None
 
     @property
     def left(self) -> float | None:
@@ -48,6 +51,11 @@ class Meter:
             return None
         # Counted from the latest step, so that it keeps falling while a slow step runs.
         return max(0.0, (self.total - self.done) / self.rate - (self._clock() - self._last))
+
+    def own(self) -> str:
+        """Returns the steps of this session: "200 networks", or "200 networks (90 of them before)"."""
+        before = f" ({self._restored:,} of them before)" if self._restored else ""
+        return f"{self.done:,} {self.unit}{before}"
 
     def percent(self) -> str:
         """Returns progress as "45 %"; never "100 %" before the last step."""

@@ -211,10 +211,11 @@ def _dry_run(
     from nas.sampling.infeasible import infeasible, nothing_fits
 
     if source is not None:  # with the channels and classes of the data, as a search has it
-        from nas.data import data_lines
+        from nas.data import data_lines, size_lines
 
+        side = options.resolution or space.input.resolution
         space = space.adapted(channels=source.info.channels, num_classes=source.info.num_classes)
-        for line in [*data_lines(source.info), ""]:
+        for line in [*data_lines(source.info), *size_lines(source.info, side, options.data), ""]:
             console.say(line)
     sized = sized_space(space, options.resolution)
     if any(budget.metric == "latency_s" for budget in budgets):

@@ -8,10 +8,11 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from nas.budget import format_quantity
-from nas.cli.console import Console, table
+from nas.cli.console import Console, plain, table
 from nas.cli.parsing import reader
 from nas.errors import OptionError
 from nas.options.kinds import Text
+from nas.spaces.catalog.listing import listed_summary
 from nas.strict_yaml import dump_yaml
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ stages and their choices. Or derive a space that contains a given network and va
   nas spaces
   nas spaces coatnet-small
   nas spaces my-space.yaml
+  nas spaces --for path/to/images                    # which one, at which resolution and budget
   nas spaces derive edgenext_xxs > my-space.yaml     # a name from nas zoo, or an architecture.yaml"""
 
 
@@ -38,12 +40,24 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="NETWORK",
         help="after derive: a zoo name or architecture.yaml",
     )
+    parser.add_argument(
+        "--for",
+        dest="data",
+        type=reader("data", Text()),
+        metavar="D",
+        help="propose space, resolution and budget for images: --data of nas-search",
+    )
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
     from nas.spaces import catalog
 
     name, network = vars(args).get("name"), vars(args).get("network")
+    if "data" in vars(args):
+        if name is not None:
+            raise OptionError(f"nas spaces --for {args.data} chooses a space: leave out {name!r}.")
+        _propose(args.data, console)
+        return
     if name == "derive":
         _derive(network, console)
         return
@@ -51,18 +65,16 @@ def run(args: argparse.Namespace, console: Console) -> None:
         raise OptionError(f"nas spaces takes one name, not also {network!r}. Did you mean: nas spaces derive {network}")
     if name is not None:
         catalog.find(name)  # checks the name before torch is imported
-    from nas.networks.loading import load_space
-
     if name is not None:
+        from nas.networks.loading import load_space
+
         found = describe(load_space(name))
         console.document(found)
         for line in space_lines(found, source=name):
             console.say(line)
         return
-    spaces = [describe(load_space(each)) for each in catalog.space_names()]
-    console.document(
-        [{key: space[key] for key in ("name", "about", "size", "costs", "resolution")} for space in spaces]
-    )
+    spaces = [listed_summary(each) or _counted(each) for each in catalog.space_names()]
+    console.document(spaces)
     rows = [
         [
             s["name"],
@@ -75,6 +87,35 @@ def run(args: argparse.Namespace, console: Console) -> None:
     ]
     for line in table(["name", "networks", "MACs", "params", "pixels", "about"], rows, left=(0, 5)):
         console.say(line)
+
+
+def _counted(name: str) -> dict[str, Any]:
+    from nas.networks.loading import load_space
+    from nas.sampling.summary import summary
+
+    return summary(load_space(name))
+
+
+def _propose(data: str, console: Console) -> None:
+    from nas.data import data_lines, open_data
+    from nas.sampling.proposing import propose
+
+    info = open_data(data).info
+    found = propose(info.width, info.height, channels=info.channels, num_classes=info.num_classes)
+    words = ["--space", found.space, "--resolution", str(found.resolution), "--budget", found.budget, "--data", data]
+    command = " ".join(["nas-search", *map(shlex.quote, words)])
+    console.document({"data": info, **plain(found), "command": command})
+    for line in data_lines(info):
+        console.say(line)
+    console.say()
+    side = found.resolution
+    costs = " and ".join(_range(metric, found.costs[metric]) for metric in ("macs", "params"))
+    console.say(f"Images of {info.width}x{info.height} pixels: {found.space} at {side}x{side}, {costs}.")
+    if max(info.width, info.height) > side:
+        console.say(f"The images are larger: they are reduced to {side}x{side}.")
+    console.say()
+    console.say(f"See what fits   {command} --dry-run")
+    console.say(f"Search          {command}")
 
 
 def _derive(network: str | None, console: Console) -> None:
@@ -95,20 +136,11 @@ def _derive(network: str | None, console: Console) -> None:
 
 def describe(space: SearchSpace) -> dict[str, Any]:
     """Returns a space as plain data."""
-    from nas.costs import SpaceCosts
-    from nas.sampling.shortest_paths import shortest
+    from nas.sampling.summary import summary
 
-    counted = SpaceCosts(space)
     return {
-        "name": space.name,
+        **summary(space),
         "digest": space.digest,
-        "about": space.about,
-        "size": space.size(),
-        "costs": {
-            metric: {"min": shortest(counted, metric, smallest=True), "max": shortest(counted, metric, smallest=False)}
-            for metric in ("macs", "params")
-        },
-        "resolution": space.input.resolution,
         "layouts": list(space.layouts),
         "op_order": space.op_order,
         "widths_growing": space.growing,

@@ -6,9 +6,7 @@ package (`counts.json`, made by `python -m nas.costs.ship`); others go to the us
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +19,10 @@ from nas.costs.counter import Count, count
 from nas.errors import ArchitectureError
 from nas.machine import cache_folder
 from nas.networks.network import make_part
+from nas.op_sources import source_hash
 from nas.ops import Shape
 
 SHIPPED = Path(__file__).with_name("counts.json")
-
-
-@lru_cache(maxsize=1)
-def source_hash() -> str:
-    """Returns a hash of the source that counts depend on: the op library, the network's grammar, the counter."""
-    package = Path(__file__).parents[1]
-    files = [
-        *sorted((package / "ops").glob("*.py")),
-        package / "networks" / "network.py",
-        package / "costs" / "aten_ops.py",
-        package / "costs" / "counter.py",
-    ]
-    return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()[:16]
 
 
 def cache_file() -> Path:

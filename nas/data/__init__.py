@@ -10,7 +10,7 @@
 
 from nas.data.augmentation import ImageAugmentation
 from nas.data.batches import Augment, Batches, choose_augment
-from nas.data.dataset import DataInfo, Dataset, Source, Split, data_lines
+from nas.data.dataset import DataInfo, Dataset, Source, Split, data_lines, size_lines
 from nas.data.sources import open_data
 
 __all__ = [
@@ -24,4 +24,5 @@ __all__ = [
     "choose_augment",
     "data_lines",
     "open_data",
+    "size_lines",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -14,6 +15,8 @@ from nas.data.splitting import TEST_SHARE, VALIDATION_SHARE, divided
 from nas.progress import Progress, Silent
 
 SILENT: Progress = Silent()
+_MUCH = 1.5
+"""How many times larger images are than networks see them, for that to be said."""
 OnCorrupt = Literal["skip", "refuse"]
 
 
@@ -175,6 +178,16 @@ def describe_data(data: Dataset) -> str:
 
 
 _MOST_CLASSES = 20
+
+
+def size_lines(info: DataInfo, side: int, data: str) -> list[str]:
+    """Returns a line that says so where images are much larger than the side that they are reduced to."""
+    if max(info.width, info.height) < _MUCH * side:
+        return []
+    return [
+        f"Images of {info.width}x{info.height} pixels are reduced to {side}x{side}; "
+        f"`nas spaces --for {shlex.quote(data)}` proposes space, resolution and budget for their size."
+    ]
 
 
 def data_lines(info: DataInfo) -> list[str]:

@@ -162,9 +162,9 @@ class Watched(Silent):
         if watching is not None:
             watching.communicate()
 
-    def advance(self, n: int = 1, **figures: str | float | int) -> None:
-        # What was done in earlier sessions comes without figures, before the first step of this one.
-        if figures and self._watchdog is not None and time.monotonic() - self._told > self._seconds / 20:
+    def advance(self, n: int = 1, *, restored: bool = False, **figures: str | float | int) -> None:
+        # Before the first step of this session comes what was done in earlier ones.
+        if not restored and self._watchdog is not None and time.monotonic() - self._told > self._seconds / 20:
             self._told = time.monotonic()
             assert self._watchdog.stdin is not None
             with suppress(BrokenPipeError):  # somebody has ended it

@@ -52,7 +52,7 @@ def score_candidates(context: Context, executor: Executor) -> list[Trial]:
     trials = context.run.trials()
     searcher.tell(trials)
     progress.start("search", plan.trials, "networks")
-    progress.advance(len(trials))
+    progress.advance(len(trials), restored=True)
     best = max((trial.score for trial in trials if trial.score is not None), default=None)
     while len(trials) < plan.trials:
         fresh = _batch(context, searcher, executor, trials, best)
@@ -107,7 +107,7 @@ def _batch(
         fresh.append(trial)
         if trial.score is not None:
             best = trial.score if best is None else max(best, trial.score)
-        shown = {} if best is None else {"best": score_text(best)}
+        shown: dict[str, Any] = {} if best is None else {"best": score_text(best)}
         context.progress.advance(1, **shown, last=trial.layout)
     searcher.tell(fresh)
     return fresh

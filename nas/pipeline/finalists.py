@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from operator import le
 from pathlib import Path
@@ -16,10 +17,12 @@ from nas.formats import score_text
 from nas.jobs.backend import Beginnings, FinalistJob, FinalistWork
 from nas.methods.protocol.context import Context
 from nas.networks.network import Network
+from nas.pipeline.plan import epochs_validated
 from nas.pipeline.portfolio import SCORE, Pick
 from nas.run.events import FinalistEpoch, FinalistFailed, FinalistRetried, FinalistStopped, FinalistTrained
-from nas.training import evaluate, train_network
+from nas.training import Recipe, evaluate, recalibrate, train_network
 from nas.training.sealed_file import weights_digest
+from nas.training.standalone import RECALIBRATION_IMAGES
 from nas.trial import Trial
 
 
@@ -172,7 +175,7 @@ def _finish(record: _Record, place: int) -> Finalist | None:
             phase=f"finalist {place} of {len(record.trials)}",
             folder=context.finalists_folder / digest,
             metric=metric,
-            on_epoch=lambda row: record.epoch(digest, row),
+            on_epoch=lambda row: record.epoch(digest, _measured(row, network, context, recipe)),
             teacher=record.beginnings.taught_by(),
         )
     except TrainingError as fault:
@@ -218,6 +221,16 @@ def _finish(record: _Record, place: int) -> Finalist | None:
 def _is_as_recorded(event: FinalistTrained, weights: str, validation: float) -> bool:
     """Returns whether a trained network is the one that was recorded; an earlier version recorded only accuracies."""
     return weights == event.weights_sha256 if event.weights_sha256 else validation == event.validation_accuracy
+
+
+def _measured(row: dict[str, Any], network: Network, context: Context, recipe: Recipe) -> dict[str, Any]:
+    """Returns an epoch's row with the metric on search-validation, where it is due; it is measured on a copy."""
+    if row["epoch"] not in epochs_validated(recipe.epochs):
+        return row
+    copy, data = deepcopy(network), context.data
+    recalibrate(copy, data, recipe, images=RECALIBRATION_IMAGES)
+    found = evaluate(copy, data.search_validation, data, recipe, metric=context.options.metric)
+    return {**row, "validation_accuracy": found}
 
 
 def _why(pick: Pick) -> str:

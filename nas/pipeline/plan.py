@@ -39,10 +39,20 @@ _STARTING_S, _EXPORT_S, _ONNX_S = 6.0, 2.0, 3.0
 _LEAST_S = 20.0
 _TOO_LONG = 1.15
 """Times the time that was asked for, what a plan may come to: its parts are whole networks and epochs."""
+_CURVE_POINTS = 4
 _UNMEASURED_S = 60.0
 """Searches below this are over before it would pay to measure how long they take."""
 Measure: TypeAlias = Callable[[int, Recipe], float]
 """The images a second that typical networks train at, at an image side and by a recipe."""
+
+
+def epochs_validated(epochs: int) -> set[int]:
+    """Returns the epochs before the last after which a finalist is validated, for its curve in the report.
+
+    They are few, since validating costs up to a third of an epoch: at most four, and none of short trainings.
+    """
+    points = min(_CURVE_POINTS, epochs // _CURVE_POINTS - 1)
+    return {round(epochs * i / (points + 1)) for i in range(1, points + 1)}
 
 
 def make_plan(
@@ -204,7 +214,8 @@ class _Numbers:
     def seconds(self, workload: Workload, planned: Planned, phase: str | None) -> dict[str, float]:
         """What each phase takes up to the exports, the one before the search by the name that its method gives it."""
         at_once = min(self.finalists, workload.options.workers or 1)
-        epochs = self.finalists * (self.finalist_epochs + workload.validating)
+        validations = 1 + len(epochs_validated(self.finalist_epochs))
+        epochs = self.finalists * (self.finalist_epochs + validations * workload.validating)
         training = planned.finalists_seconds or epochs * workload.images / workload.rate
         return {
             **planned.before,

@@ -13,7 +13,7 @@ import torch
 from nas.architecture import Architecture
 from nas.budget import Budget, check_budgets
 from nas.costs import TABLE, misfit, sized_space
-from nas.data import DataInfo, Dataset, Source, data_lines, open_data
+from nas.data import DataInfo, Dataset, Source, data_lines, open_data, size_lines
 from nas.errors import OptionError
 from nas.export import is_whole
 from nas.jobs.backend import Backend, InThisProcess
@@ -367,10 +367,11 @@ class SearchPipeline:
         """Checks the disk's free space, reads the data and announces the plan."""
         needed = max(needed_by_phase.values(), default=0)
         free = disk.check_room(folder, needed)
-        for line in data_lines(source.info):
+        side = self.plan.train_resolution
+        for line in [*data_lines(source.info), *size_lines(source.info, side, self.options.data)]:
             self.progress.note(line)
         data = source.load(
-            resolution=self.plan.train_resolution,
+            resolution=side,
             seed=self.method.data_seed(self.options.seed),
             progress=self.progress,
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas.formats import moment
-from nas.methods.protocol.report import Table
+from nas.methods.protocol.report import Curves, Table
 from nas.report.commands import files_beside, next_commands
 from nas.report.curves import draw_curves
 from nas.report.drawing import Look
@@ -119,6 +119,10 @@ def _method_picture(summary: Summary) -> Picture | None:
     curves = summary.method_section and summary.method_section.curves
     if curves is None:
         return None
+    return _curves_picture(curves)
+
+
+def _curves_picture(curves: Curves) -> Picture:
     return _picture(lambda look: draw_curves(curves, look), title=curves.title, caption=curves.caption)
 
 

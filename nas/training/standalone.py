@@ -88,7 +88,7 @@ def train_network(
     resumed = loop.resume(progress)
     _check_teacher(loop, taught, resumed=resumed)
     progress.start(phase, loop.steps if until is None else until * loop.steps_per_epoch, "steps")
-    progress.advance(loop.done)
+    progress.advance(loop.done, restored=True)
 
     def report(epoch: int, loss: float, seconds: float) -> None:
         row: dict[str, Any] = {"epoch": epoch, "epochs": recipe.epochs, "loss": loss, "seconds": seconds}

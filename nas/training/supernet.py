@@ -130,7 +130,7 @@ class SupernetTraining:
         known = known or {}
         self.loop.resume(progress)
         progress.start("supernet", self.loop.steps, "steps")
-        progress.advance(self.loop.done)
+        progress.advance(self.loop.done, restored=True)
 
         def on_epoch(epoch: int, loss: float, seconds: float) -> None:
             if epoch % watch_every and epoch != self.recipe.epochs:

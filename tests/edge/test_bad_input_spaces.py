@@ -43,6 +43,30 @@ WRONG = {
     "an unknown op": (given(*MIXER, "op", to="mbcnov"), "Unknown op 'mbcnov'", "did you mean 'mbconv'"),
     "an unknown parameter": (given(*MIXER, "kernel", to=3), "'kernel'", "did you mean 'kernel_size'"),
     "an unknown choice": (given(*MIXER, "width", to="$wdith"), "Unknown choice 'wdith'", "did you mean 'width'"),
+    "a typo in choices": (
+        lambda data: data["layers"]["convolution"]["choices"].update(
+            kernel_sze=data["layers"]["convolution"]["choices"].pop("kernel_size")
+        ),
+        "layers.convolution.choices: 'kernel_sze' is not used, and $kernel_size is and has no values",
+        "write 'kernel_size' here",
+    ),
+    "a typo in the stem's choices": (
+        lambda data: data.update(
+            stem={**data["stem"], "kernel_size": "$kernel_size"},
+            stem_choices={**data["stem_choices"], "kernal_size": [3, 5]},
+        ),
+        "stem_choices: 'kernal_size' is not used",
+        "write 'kernel_size' here",
+    ),
+    "a typo in a stage's choices": (
+        given("stages", 0, "ops", "C", to={"layer": "convolution", "kernel_sze": [3]}),
+        "stages[0].ops.C: Unknown choice of layers.convolution 'kernel_sze'",
+        "did you mean 'kernel_size'",
+    ),
+    "a choice without a use": (
+        given(*CONVOLUTION, "choices", "groups", to=[1, 2]),
+        "layers.convolution.choices: choice 'groups' is not used in layers.convolution; write $groups there",
+    ),
     "an unknown layer": (given("stages", 0, "ops", "C", to="convlution"), "'convlution'", "did you mean 'convolution'"),
     "an unknown preset": (given("presets", to=["coatnet_9"]), "presets: Unknown network 'coatnet_9'", "did you mean"),
     "a key that would garble": (given("\x1b[31m\nx", to=1), r"\x1b[31m\nx", "Known: about"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +15,10 @@ import pytest
 import nas
 from nas.cli.main import main
 from nas.run import Run
+from nas.sampling.summary import summary
 from nas.setting import Setting
 from nas.spaces import catalog
+from nas.spaces.catalog.listing import listed_summary
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,22 @@ def test_spaces_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert {"coatnet", "coatnet-small"} <= set(names)
     assert main(["spaces"]) == 0
     assert all(name in capsys.readouterr().out for name in names[:1])
+
+
+def test_the_list_of_spaces_is_counted_beforehand_and_needs_no_torch() -> None:
+    """If this fails: python -m nas.sampling.summary."""
+    assert [name for name in catalog.space_names() if listed_summary(name) is None] == []
+    for name in ("coatnet-small", "hytra", "nats-size"):
+        assert listed_summary(name) == summary(nas.load_space(name))
+    program = "import sys; from nas.cli.main import main; main(['spaces']); sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert all(f"{name} " in done.stdout for name in catalog.space_names())
+
+
+def test_a_space_of_another_text_is_counted_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nas.spaces.catalog.listing.source_hash", lambda: "of edited ops")
+    assert listed_summary("nats-size") is None
 
 
 def test_space_is_described(capsys: pytest.CaptureFixture[str]) -> None:

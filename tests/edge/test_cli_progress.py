@@ -52,6 +52,23 @@ def test_meter_tells_rate_and_time_left() -> None:
     assert meter.pace() == "2.5 networks/s, 0:00 left"
 
 
+def test_steps_of_an_earlier_session_say_nothing_of_the_speed_of_this_one() -> None:
+    clock, out = Clock(), io.StringIO()
+    lines = Lines(out, clock)
+    lines.start("supernet", 1000, "steps")
+    lines.advance(600, restored=True)
+    clock.now += 20
+    lines.advance(4, loss=0.5)
+    clock.now += 20
+    lines.advance(4, loss=0.4)
+    lines.finish()
+    assert out.getvalue().splitlines()[1:] == [
+        "supernet: 604/1,000 steps (60 %), 0.2 steps/s, 33:00 left, loss 0.5",
+        "supernet: 608/1,000 steps (60 %), 0.2 steps/s, 32:40 left, loss 0.4",
+        "supernet: 608 steps (600 of them before) in 0:40, loss 0.4",
+    ]
+
+
 def test_meter_tells_slow_rates_per_minute() -> None:
     clock = Clock()
     meter = Meter("train", 10, "epochs", clock)

@@ -272,7 +272,7 @@ def propose_best(context: Context, blocks: Blocks, distances: Mapping[Cell, Sequ
     trials = run.trials()
     seen: set[Any] = set()
     progress.start("search", plan.trials, "networks")
-    progress.advance(len(trials))
+    progress.advance(len(trials), restored=True)
     began, rejected = time.monotonic(), 0
     for found in best_first(blocks, scores, sampler.counted):
         if len(trials) >= plan.trials or rejected >= MOST_REJECTED:

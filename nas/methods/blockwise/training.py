@@ -64,7 +64,7 @@ class _Training:
         """
         self.loop.resume(progress)
         progress.start("supernet", self.loop.steps, "steps")
-        progress.advance(self.loop.done)
+        progress.advance(self.loop.done, restored=True)
 
         def on_epoch(epoch: int, loss: float, seconds: float) -> None:
             images = self.loop.done * self.recipe.batch_size

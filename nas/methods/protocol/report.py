@@ -25,11 +25,12 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curves:
-    """Accuracies over epochs, for one plot.
+    """Accuracies, or other values, over epochs, for one plot.
 
     Attributes:
         series: Pairs of epoch and accuracy, by the name of what was measured.
         title: Alternative text of the plot.
+        shares: Whether the values are shares, shown in percent.
     """
 
     series: Mapping[str, Sequence[tuple[int, float]]]
@@ -37,6 +38,7 @@ class Curves:
     y_label: str
     title: str
     caption: str
+    shares: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

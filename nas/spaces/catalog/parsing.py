@@ -46,7 +46,7 @@ from nas.file_formats import FORMAT, check_format, upgrade
 from nas.registry import unknown
 from nas.spaces import OpChoice, OpRules, SearchSpace, StageSpace, StemSpace
 from nas.spaces.catalog.checks import check_space
-from nas.spaces.catalog.plain import RESERVED, choices_of, in_order, keys_of, listed, mapping, numbers, text
+from nas.spaces.catalog.plain import RESERVED, check_used, choices_of, in_order, keys_of, listed, mapping, numbers, text
 from nas.spaces.templates import names_in
 
 MAX_STAGE_CHOICES = 20_000
@@ -83,9 +83,12 @@ def parse_space(data: dict[str, Any], ops: OpRules) -> SearchSpace:
         raise SpaceError(f"stem_choices.width must list whole numbers above 0, not {str(wrong[0])[:40]!r}.")
     # A stem whose width follows from other numbers (as of several streams) can only say what it is.
     implied = {"width"} if len(stem_choices["width"]) == 1 else set[str]()
-    unused = sorted(set(stem_choices) - set(names_in(stem_block)) - implied)
-    if unused:
-        raise SpaceError(f"stem_choices: choice {unused[0]!r} is not used in the stem; write ${unused[0]} there.")
+    check_used(
+        {name: values for name, values in stem_choices.items() if name not in implied},
+        stem_block,
+        "stem_choices",
+        known=implied,
+    )
     stages = listed(data["stages"], "stages", MAX_STAGES)
     rules = mapping(data.get("rules", {}), "rules")
     keys_of(rules, "rules", {"op_order", "widths", "layer_order", "total_depth", "stages"})
@@ -156,7 +159,9 @@ def _stage(data: object, where: str, templates: dict[str, Any], handed: tuple[in
         if template_name not in templates:
             raise SpaceError(f"{where}.ops.{letter}: {unknown('layer template', template_name, templates)}")
         place = spec.pop("place", "")
-        op = _op(letter, templates[template_name], f"layers.{template_name}", spec, "transition" not in known)
+        place_of = f"{where}.ops.{letter}"
+        transitions = "transition" not in known
+        op = _op(letter, templates[template_name], f"layers.{template_name}", spec, place_of, transitions=transitions)
         if place and (place not in ("first", "rest") or not per_layer):
             raise SpaceError(f"{where}.ops.{letter}.place must be first or rest, in a stage with per_layer: true.")
         if per_layer and op.is_run:
@@ -196,15 +201,22 @@ def _stage(data: object, where: str, templates: dict[str, Any], handed: tuple[in
     )
 
 
-def _op(letter: str, template: object, where: str, overrides: dict[str, Any], transitions: bool) -> OpChoice:
+def _op(
+    letter: str, template: object, where: str, overrides: dict[str, Any], of: str, *, transitions: bool
+) -> OpChoice:
+    """Returns an op of a stage.
+
+    Args:
+        where: Names the template, for errors in it; `of` names the stage's op, for errors in `overrides`.
+    """
     known = keys_of(mapping(template, where), where, {"choices", "first", "rest", "transition"})
     if "first" not in known and "rest" not in known:
         raise SpaceError(f"{where} lacks 'first'.")
     choices = choices_of(known.get("choices", {}), f"{where}.choices")
     for key in overrides:
         if key not in choices:
-            raise SpaceError(f"{where}: {unknown('choice', key, choices)}")
-    choices |= choices_of(overrides, where)
+            raise SpaceError(f"{of}: {unknown(f'choice of {where}', key, choices)}")
+    choices |= choices_of(overrides, of)
     for key in choices:
         if key in RESERVED:
             raise SpaceError(f"{where}: choice {key!r} belongs to the stage; give it there, not in the template.")
@@ -212,13 +224,8 @@ def _op(letter: str, template: object, where: str, overrides: dict[str, Any], tr
         _layers(known.get(a, known.get(b)), f"{where}.{a}") for a, b in (("first", "rest"), ("rest", "first"))
     )
     transition = mapping(known["transition"], f"{where}.transition") if "transition" in known else None
-    inside, before = {*names_in(first), *names_in(rest)}, set(names_in(transition))
-    if (inside | before) - set(choices) - RESERVED:
-        wrong = sorted((inside | before) - set(choices) - RESERVED)[0]
-        raise SpaceError(f"{where}: {unknown('choice', wrong, {*choices, *RESERVED})}")
-    if set(choices) - inside - before:
-        unused = sorted(set(choices) - inside - before)[0]
-        raise SpaceError(f"{where}: choice {unused!r} is not used in the template.")
+    inside = {*names_in(first), *names_in(rest)}
+    check_used(choices, [first, rest, transition], f"{where}.choices", known=RESERVED)
     if not transitions:
         choices = {name: values for name, values in choices.items() if name in inside}
         transition = None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from nas.errors import SpaceError
 from nas.file_formats import FORMAT
-from nas.registry import unknown
+from nas.registry import closest, unknown
+from nas.spaces.templates import names_in
 
 MAX_CHOICES = 64
 RESERVED = {"width", "stride"}
@@ -75,3 +77,37 @@ def text(data: object, where: str, most: int = 80) -> str:
     if not isinstance(data, str) or len(data) > most:
         raise SpaceError(f"{where} must be a text of at most {most} characters, not {str(data)[:40]!r}.")
     return data
+
+
+def check_used(choices: Mapping[str, object], template: object, where: str, *, known: Iterable[str]) -> None:
+    """Refuses choices that a template does not use, and names in it that stand for no choice.
+
+    Of two names that are nearly the same, the one that a template gives to a parameter of that name is right
+    (`kernel_size: $kernel_size`): then the typo is in the choices.
+
+    Args:
+        where: Names the section of the choices, such as `layers.mbconv.choices`.
+        known: Further names that the template may use.
+    """
+    used = set(names_in(template))
+    unused, wrong = sorted(set(choices) - used), sorted(used - {*choices, *known})
+    for name in unused:
+        near = closest(name, [each for each in wrong if f"${each}" in _given(template, each)])
+        if near:
+            raise SpaceError(f"{where}: {name!r} is not used, and ${near} is and has no values: write {near!r} here.")
+    section = where.removesuffix(".choices") if where != "stem_choices" else "stem"
+    if wrong:
+        raise SpaceError(f"{section}: {unknown('choice', wrong[0], {*choices, *known})}")
+    if unused:
+        raise SpaceError(f"{where}: choice {unused[0]!r} is not used in {section}; write ${unused[0]} there.")
+
+
+def _given(template: object, parameter: str) -> set[str]:
+    """Returns the texts that a template gives to parameters of a name, wherever they are."""
+    if isinstance(template, dict):
+        pairs = cast("dict[str, object]", template)
+        own = {value for key, value in pairs.items() if key == parameter and isinstance(value, str)}
+        return own.union(*(_given(value, parameter) for value in pairs.values()))
+    if isinstance(template, list):
+        return set[str]().union(*(_given(item, parameter) for item in cast("list[object]", template)))
+    return set()
