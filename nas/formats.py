@@ -21,8 +21,11 @@ def points(change: float) -> str:
 
 
 def number(value: float | None) -> str:
-    """Returns a figure with four significant digits."""
-    return ABSENT if value is None else f"{value:.4g}".replace("-", "−")
+    """Returns a figure with four significant digits, a large one with commas: 137610 as "137,600"."""
+    if value is None:
+        return ABSENT
+    text = f"{value:.4g}"
+    return (f"{float(text):,.0f}" if 1e4 <= abs(value) < 1e12 else text).replace("-", "−")
 
 
 def correlation(value: float | None) -> str:
@@ -31,9 +34,11 @@ def correlation(value: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Returns seconds as "0.42 s", "37 s", "4 min 05 s", "3 h 12 min" or "2 d 4 h"."""
+    """Returns seconds as "8.8 ms", "0.42 s", "37 s", "4 min 05 s", "3 h 12 min" or "2 d 4 h"."""
     if seconds is None:
         return ABSENT
+    if 0 < seconds < 0.1:
+        return f"{1000 * seconds:.1f} ms"
     if seconds < 10:
         return f"{seconds:.2f} s"
     whole = round(seconds)

@@ -1,34 +1,75 @@
-"""Plot of accuracies over epochs."""
+"""Training curves for the page's charts."""
 
 from __future__ import annotations
 
-from matplotlib.artist import Artist
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from nas.methods.protocol.report import Curves
-from nas.report.drawing import Look, add_legend, label_axes, new_figure, to_png
+from nas.report.summary import Candidate, Summary
+from nas.run.events import FinalistEpoch
 
-_STYLES = ("-", "--", "-.", ":")
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chart:
+    """Lines over epochs; `is_share` says whether the values are shown in percent."""
+
+    title: str
+    caption: str
+    x_label: str
+    y_label: str
+    is_share: bool
+    series: dict[str, list[tuple[int, float]]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain JSON."""
+        return asdict(self)
 
 
-def draw_curves(curves: Curves, look: Look | None = None) -> bytes:
-    """Plots accuracies over epochs, one line per series; returns a PNG."""
-    look = look or Look()
-    figure, axes = new_figure(look)
-    handles: list[Artist] = []
-    for i, (name, series) in enumerate(curves.series.items()):
-        handles += axes.plot(
-            [epoch for epoch, _ in series],
-            [accuracy for _, accuracy in series],
-            color=look.colors[i % len(look.colors)],
-            linestyle=_STYLES[i % len(_STYLES)],
-            linewidth=1.8,
-            marker="o" if len(series) <= 12 else "",
-            markersize=4,
-            label=name,
-        )
-    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, symbol=" %"))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    label_axes(axes, look, x=curves.x_label, y=curves.y_label)
-    add_legend(figure, look, handles, columns=2 if look.narrow else 4)
-    return to_png(figure, look)
+def method_chart(curves: Curves) -> Chart:
+    """Returns the chart of what a search method trained: accuracies over epochs."""
+    return Chart(
+        title=curves.title,
+        caption=curves.caption,
+        x_label=curves.x_label,
+        y_label=curves.y_label,
+        is_share=True,
+        series={name: list(series) for name, series in curves.series.items()},
+    )
+
+
+def finalist_charts(summary: Summary) -> list[Chart]:
+    """Returns validation accuracy and loss of the finalists over the epochs of their training, as far as recorded."""
+    accuracies: dict[str, dict[int, float]] = {}
+    losses: dict[str, dict[int, float]] = {}
+    for event in summary.record.events(FinalistEpoch):  # an epoch that was trained again after a stop counts once
+        if event.validation_accuracy is not None:
+            accuracies.setdefault(event.digest, {})[event.epoch] = event.validation_accuracy
+        if event.loss is not None:
+            losses.setdefault(event.digest, {})[event.epoch] = event.loss
+    found = (
+        (f"Validation {summary.accuracy} while training", f"validation {summary.accuracy}", True, accuracies),
+        ("Training loss", "training loss", False, losses),
+    )
+    return [
+        Chart(title=title, caption="", x_label="epoch", y_label=label, is_share=share, series=_named(summary, curves))
+        for title, label, share, curves in found
+        if curves
+    ]
+
+
+def _named(summary: Summary, curves: dict[str, dict[int, float]]) -> dict[str, list[tuple[int, float]]]:
+    """Returns the curves by the names of the finalists, in the order of their ranks."""
+    return {
+        series_name(candidate): sorted(curves[candidate.digest].items())
+        for candidate in summary.candidates
+        if candidate.digest in curves
+    }
+
+
+def series_name(candidate: Candidate) -> str:
+    """Returns the name of a finalist in a chart: "1 CCAA", or "trial 17 CCAA" before it has a rank."""
+    layout = candidate.trial.layout if candidate.trial else candidate.digest
+    if candidate.rank is not None:
+        return f"{candidate.rank} {layout}"
+    return f"trial {candidate.trial.number} {layout}" if candidate.trial else layout
