@@ -21,10 +21,15 @@ def points(change: float) -> str:
 
 
 def number(value: float | None) -> str:
-    """Returns a figure with four significant digits; whole numbers from 1,000 on, which are counts, with all."""
+    """Returns a figure with four significant digits, a large one with commas; whole numbers from 1,000 on, which are
+    counts, with all digits.
+    """
     if value is None:
         return ABSENT
-    return (f"{value:,.0f}" if _is_count(value) else f"{value:.4g}").replace("-", "−")
+    if _is_count(value):
+        return f"{value:,.0f}".replace("-", "−")
+    text = f"{value:.4g}"
+    return (f"{float(text):,.0f}" if 1e4 <= abs(value) < 1e12 else text).replace("-", "−")
 
 
 def score_text(value: float) -> str:
@@ -33,7 +38,7 @@ def score_text(value: float) -> str:
 
 
 def _is_count(value: float) -> bool:
-    return abs(value) >= 1000 and float(value).is_integer()
+    return 1000 <= abs(value) < 1e12 and float(value).is_integer()
 
 
 def correlation(value: float | None) -> str:
@@ -42,9 +47,11 @@ def correlation(value: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Returns seconds as "0.42 s", "37 s", "4 min 05 s", "3 h 12 min" or "2 d 4 h"."""
+    """Returns seconds as "8.8 ms", "0.42 s", "37 s", "4 min 05 s", "3 h 12 min" or "2 d 4 h"."""
     if seconds is None:
         return ABSENT
+    if 0 < seconds < 0.1:
+        return f"{1000 * seconds:.1f} ms"
     if seconds < 10:
         return f"{seconds:.2f} s"
     whole = round(seconds)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from nas.errors import NasError
 from nas.formats import score_text
 from nas.jobs.backend import ScorerSource

@@ -45,6 +45,14 @@ def next_commands(summary: Summary) -> list[Command]:
     return found
 
 
+def repeat_command(summary: Summary) -> Command | None:
+    """Returns the command of the same search, with its seed; None if this version cannot read the run's options."""
+    options = _readable_options(summary)
+    if options is None:
+        return None
+    return Command(purpose="Repeat this search:", words=tuple(options.command()))
+
+
 def files_beside(folder: Path) -> list[str]:
     """Returns the names of the files to link from a page in a folder."""
     return [name for name in _FILES if (folder / name).exists()]

@@ -19,13 +19,15 @@ class NetworkRow:
     """A network that was trained from scratch, as a table row.
 
     Attributes:
+        trial: Number of its trial, None if that is not on record.
         shape: Depths and widths of its stages, None if its trial is not on record.
         folder: Where it was exported to, relative to the page if `linked`.
     """
 
     rank: int | None
+    trial: int | None
     name: str
-    shape: str | None
+    shape: tuple[str, str] | None
     macs: int | None
     params: int | None
     score: str
@@ -36,6 +38,7 @@ class NetworkRow:
     folder: str | None
     linked: bool
     latency_s: float | None
+    setting: str
     peak_memory_bytes: int | None
 
 
@@ -47,6 +50,7 @@ class Headline:
         compared: The accuracy of the finalists chosen by score, by counting and at random; may be empty.
         cautions: Limits of the run's results.
         front: What the front of the winners is over.
+        drawn: The best network, and the best that was chosen in each other way: its rivals.
     """
 
     answer: str
@@ -57,10 +61,13 @@ class Headline:
     score_name: str
     front: str
     networks: list[NetworkRow]
+    drawn: list[NetworkRow]
 
 
 def headline(summary: Summary) -> Headline:
     """Returns the content of the first section."""
+    networks = [_row(summary, candidate) for candidate in summary.candidates]
+    best = {network.chosen_by: network for network in reversed(networks) if network.trial is not None}
     return Headline(
         answer=_answer(summary),
         compared=compare_choices(
@@ -71,7 +78,8 @@ def headline(summary: Summary) -> Headline:
         accuracy=summary.accuracy,
         score_name=summary.score_name,
         front=front_name(summary.objectives),
-        networks=[_row(summary, candidate) for candidate in summary.candidates],
+        networks=networks,
+        drawn=[network for network in networks if network in best.values()],
     )
 
 
@@ -169,6 +177,7 @@ def _row(summary: Summary, candidate: Candidate) -> NetworkRow:
     trial, path = candidate.trial, candidate.path
     return NetworkRow(
         rank=candidate.rank,
+        trial=None if trial is None else trial.number,
         name=(trial and trial.layout) or candidate.digest,
         shape=None if trial is None else _shape(trial),
         macs=candidate.macs,
@@ -182,14 +191,15 @@ def _row(summary: Summary, candidate: Candidate) -> NetworkRow:
         # Only folders inside the run can be linked: the page moves with the run.
         linked=path is not None and not PurePosixPath(path).is_absolute(),
         latency_s=candidate.latency_s,
+        setting=candidate.setting,
         peak_memory_bytes=candidate.peak_memory_bytes,
     )
 
 
-def _shape(trial: Trial) -> str:
+def _shape(trial: Trial) -> tuple[str, str]:
     depths = "-".join(map(str, stage_depths(trial.architecture)))
     widths = "-".join("?" if width is None else str(width) for width in stage_widths(trial.architecture))
-    return f"depths {depths}, widths {widths}"
+    return f"depths {depths},", f"widths {widths}"
 
 
 def _validation(candidate: Candidate) -> str:

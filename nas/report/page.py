@@ -2,42 +2,31 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
-from collections.abc import Callable
-from dataclasses import dataclass
+import base64
+import hashlib
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 
+from markupsafe import Markup
+
 from nas.formats import moment
-from nas.methods.protocol.report import Curves, Table
-from nas.report.commands import files_beside, next_commands
-from nas.report.curves import draw_curves
-from nas.report.drawing import Look
+from nas.report.commands import files_beside, next_commands, repeat_command
+from nas.report.confusion import confusion_of
+from nas.report.effects import marginal_effects
 from nas.report.headline import headline
-from nas.report.pareto import draw_pareto
+from nas.report.page_data import page_data
 from nas.report.provenance import provenance
 from nas.report.ranking import ranking_view
-from nas.report.rendering import environment, short_cost
+from nas.report.rendering import environment
 from nas.report.summary import Summary, summarise
+from nas.report.trial_columns import MOST_TRIALS
 from nas.report.trials import trial_statistics
 from nas.run import atomic_write, read_run
 
 HTML = "report.html"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
-    """A plot in four versions, as data URLs of PNGs.
-
-    Attributes:
-        title: Alternative text.
-    """
-
-    title: str
-    caption: str
-    light: str
-    dark: str
-    narrow: str
-    narrow_dark: str
+# Observable Plot, then the page's own scripts in one scope; see docs/decisions/0012-report-charts.md.
+_SCRIPTS = ("data.js", "elements.js", "network.js", "scatter.js", "front.js", "charts.js", "page.js")
 
 
 def write_report(run: str | Path) -> Path:
@@ -58,20 +47,50 @@ def save_report(summary: Summary, folder: Path) -> Path:
 
 def render(summary: Summary, folder: Path) -> str:
     """Returns the whole page for a folder, whose files it links. All data from the run are escaped."""
+    effects = marginal_effects(summary)
     return environment().get_template("page.html.j2").render(
         name=summary.path.resolve().name,
         subtitle=_subtitle(summary),
+        policy=policy(),
+        plot=asset("plot.min.js"),
+        licenses=asset("plot.licenses.txt"),
+        script=script(),
+        data=page_data(summary, effects),
         headline=headline(summary),
-        front=_front(summary),
-        front_picture=_front_picture(summary),
+        score_caption=summary.score_meaning.caption,
+        effects=sorted(effects, key=lambda each: -each.share),
+        score=summary.score,
         method=summary.method_section,
-        method_picture=_method_picture(summary),
         ranking=ranking_view(summary),
         trials=trial_statistics(summary),
+        most_trials=MOST_TRIALS,
+        confusion=confusion_of(summary),
         provenance=provenance(summary),
+        repeat=repeat_command(summary),
         commands=next_commands(summary),
         files=files_beside(folder),
     )  # fmt: skip
+
+
+@cache
+def asset(name: str) -> Markup:
+    """Returns a file of the package's own for the page, as it is."""
+    return Markup(files("nas.report").joinpath("assets", name).read_text(encoding="utf-8"))
+
+
+@cache
+def script() -> Markup:
+    """Returns the page's own scripts, in one scope."""
+    return Markup('(() => {\n"use strict";\n' + "\n".join(map(asset, _SCRIPTS)) + "})();\n")
+
+
+@cache
+def policy() -> str:
+    """Returns the page's content security policy: these very scripts run and no others, and nothing is fetched."""
+    digests = (hashlib.sha256(text.encode()).digest() for text in (asset("plot.min.js"), script()))
+    hashes = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
+    rules = ("default-src 'none'", f"script-src {hashes}", "style-src 'unsafe-inline'", "img-src data:")
+    return "; ".join((*rules, "base-uri 'none'", "form-action 'none'"))
 
 
 def _subtitle(summary: Summary) -> str:
@@ -81,61 +100,3 @@ def _subtitle(summary: Summary) -> str:
         when += f", finished {moment(summary.times.ended)}"
     space, data = (summary.options.get(name, "?") for name in ("space", "data"))
     return f"Space {space} · {budgets} · data {data} · {when}"
-
-
-def _front(summary: Summary) -> Table | None:
-    """Returns the networks of the front, best score first; None before a trial is complete."""
-    if not summary.complete:
-        return None
-    rows = [
-        (
-            trial.layout,
-            trial.number,
-            short_cost(trial.cost.macs, "macs"),
-            short_cost(trial.cost.params, "params"),
-            summary.score(trial.score),
-        )
-        for trial in reversed(summary.front)
-    ]
-    return Table(headers=("Layout", "Trial", "MACs", "Params", summary.score_name), rows=rows, numeric=(1, 2, 3, 4))
-
-
-def _front_picture(summary: Summary) -> Picture | None:
-    if not summary.complete:
-        return None
-    sentences = (
-        "Each marker is one scored network, colored by its layout (C convolution, A attention).",
-        summary.score_meaning.caption,
-        "The line joins the networks of the Pareto front: no other has a better score at no higher cost.",
-    )
-    return _picture(
-        lambda look: draw_pareto(summary, look),
-        title="Scores of all trials against their cost",
-        caption=" ".join(filter(None, sentences)),
-    )
-
-
-def _method_picture(summary: Summary) -> Picture | None:
-    curves = summary.method_section and summary.method_section.curves
-    if curves is None:
-        return None
-    return _curves_picture(curves)
-
-
-def _curves_picture(curves: Curves) -> Picture:
-    return _picture(lambda look: draw_curves(curves, look), title=curves.title, caption=curves.caption)
-
-
-def _picture(draw: Callable[[Look], bytes], *, title: str, caption: str) -> Picture:
-    return Picture(
-        title=title,
-        caption=caption,
-        light=_embedded(draw(Look())),
-        dark=_embedded(draw(Look(dark=True))),
-        narrow=_embedded(draw(Look(narrow=True))),
-        narrow_dark=_embedded(draw(Look(dark=True, narrow=True))),
-    )
-
-
-def _embedded(png: bytes) -> str:
-    return f"data:image/png;base64,{b64encode(png).decode('ascii')}"

@@ -17,12 +17,14 @@ class Provenance:
 
     Attributes:
         resolutions: A sentence on image sizes.
+        bars: The phases that ended: name, time, and share of the longest.
         times: Pairs of a phase or another event of the run, and its time.
         versions: Pairs of a name and a value: seed, space and versions.
         options: Each option as given and as used.
     """
 
     resolutions: str
+    bars: list[tuple[str, str, float]]
     times: list[tuple[str, str]]
     versions: list[tuple[str, object]]
     options: Table
@@ -33,6 +35,7 @@ def provenance(summary: Summary) -> Provenance:
     manifest = summary.record.manifest
     return Provenance(
         resolutions=_resolutions(summary),
+        bars=_bars(summary),
         times=_times(summary),
         versions=[
             ("Seed", summary.setting("seed")),
@@ -65,6 +68,12 @@ def _resolutions(summary: Summary) -> str:
     )
 
 
+def _bars(summary: Summary) -> list[tuple[str, str, float]]:
+    known = [(phase.name, phase.seconds) for phase in summary.phases if phase.finished and phase.seconds is not None]
+    longest = max((seconds for _, seconds in known), default=0.0)
+    return [(name, duration(seconds), seconds / longest) for name, seconds in known] if longest else []
+
+
 def _times(summary: Summary) -> list[tuple[str, str]]:
     done, times = {phase.name: phase for phase in summary.phases}, summary.times
     rows: list[tuple[str, str]] = []
@@ -74,8 +83,6 @@ def _times(summary: Summary) -> list[tuple[str, str]]:
             rows.append((name, "not begun"))
         elif not phase.finished:
             rows.append((name, "begun, not finished"))
-        else:
-            rows.append((name, duration(phase.seconds)))
     if summary.finished:
         rows.append(("in all", duration(times.seconds)))
     if times.interruptions:

@@ -22,6 +22,8 @@ def environment() -> Environment:
         lstrip_blocks=True,
         finalize=visible,
     )
+    # `tojson` escapes what would end a script or begin a tag; only the order and the spaces are ours.
+    made.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     made.globals.update(ABSENT=formats.ABSENT, count=formats.count)
     made.filters.update(
         correlation=formats.correlation,

@@ -53,7 +53,8 @@ class Candidate:
         validation_error: Standard error of the validation accuracy.
         epochs_done, epochs: Epochs trained so far, and in total.
         path: Its folder; relative if it is inside the run.
-        latency_s, peak_memory_bytes: If a budget bounds them; the latency as it was measured.
+        latency_s, peak_memory_bytes: If a budget bounds them; the latency as it was measured, in
+            `setting`.
     """
 
     digest: str
@@ -73,6 +74,7 @@ class Candidate:
     seconds: float | None
     path: str | None
     latency_s: float | None
+    setting: str
     peak_memory_bytes: int | None
 
 
@@ -303,6 +305,7 @@ def _candidates(record: RunRecord, trials: list[Trial]) -> list[Candidate]:
                 seconds=known.get("seconds"),
                 path=_relative(winner.path if winner else None, record.path),
                 latency_s=known.get("latency_s"),
+                setting=known.get("setting", ""),
                 peak_memory_bytes=known.get("peak_memory_bytes"),
             )
         )

@@ -29,16 +29,27 @@ LAYOUTS = ("CCCC", "CCCA", "CCAA", "CAAA", "AAAA")
 
 def architecture(layout: str, depths: list[int], widths: list[int], resolution: int = 32) -> Architecture:
     stages = []
-    for letter, depth, width in zip(layout, depths, widths, strict=True):
-        op = "attention" if letter == "A" else "mbconv"
-        branch = BranchConfig(mixer=BlockConfig(op=op, params=(("width", width),)))
-        stages.append(StageConfig(layers=(LayerConfig(branches=(branch,)),) * depth))
+    for place, (letter, depth, width) in enumerate(zip(layout, depths, widths, strict=True)):
+        stride = 2 if place else 1
+        rest = _mixer(letter, width=width)
+        first = BranchConfig(
+            mixer=_mixer(letter, width=width, stride=stride),
+            shortcut=BlockConfig(op="pool_project", params=(("stride", stride), ("width", width))),
+        )
+        layers = [LayerConfig(branches=(first,)), *[LayerConfig(branches=(BranchConfig(mixer=rest),))] * (depth - 1)]
+        stages.append(StageConfig(layers=tuple(layers)))
     return Architecture(
         input=InputConfig(channels=1, resolution=resolution),
         stem=BlockConfig(op="conv_stem", params=(("width", 8),)),
         stages=tuple(stages),
         head=BlockConfig(op="classifier", params=(("num_classes", 10),)),
     )
+
+
+def _mixer(letter: str, **params: int) -> BlockConfig:
+    if letter == "A":
+        return BlockConfig(op="attention", params=tuple({"head_dim": 16, **params}.items()))
+    return BlockConfig(op="mbconv", params=tuple(params.items()))
 
 
 def make_trial(number: int, rng: random.Random, layouts: tuple[str, ...] = LAYOUTS) -> Trial:

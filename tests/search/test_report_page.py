@@ -1,3 +1,6 @@
+import base64
+import hashlib
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -9,6 +12,7 @@ import nas
 from nas.errors import RunError
 from nas.formats import count, duration, listing, moment, number, percent, points, score_text
 from nas.report import rebuild, write_report
+from nas.report.page import asset
 from nas.report.rendering import environment
 from nas.run import Run, read_run
 from nas.run.events import RankingEvaluated
@@ -27,6 +31,7 @@ class Reader(HTMLParser):
         self.tags: list[str] = []
         self.words: list[str] = []
         self.addresses: list[str] = []
+        self.scripts: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
@@ -41,7 +46,9 @@ class Reader(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
+        if "script" in self.open:
+            self.scripts.append(data)
+        elif "style" not in self.open:
             self.words.append(data)
 
     @property
@@ -49,14 +56,9 @@ class Reader(HTMLParser):
         return re.sub(r"\s+", " ", "".join(self.words))
 
 
-def read(run: Path, *, pictures: bool = False) -> Reader:
-    """The page of a run; drawing takes most of the time, so words are read without pictures."""
+def read(run: Path) -> Reader:
     reader = Reader()
-    with pytest.MonkeyPatch.context() as patch:
-        if not pictures:
-            for name in ("draw_pareto", "draw_curves"):
-                patch.setattr(f"nas.report.page.{name}", lambda content, look: b"")
-        reader.feed(write_report(run).read_text(encoding="utf-8"))
+    reader.feed(write_report(run).read_text(encoding="utf-8"))
     reader.close()
     assert reader.open == []
     return reader
@@ -66,12 +68,15 @@ def test_the_sections_stand_in_the_order_in_which_they_are_asked_for(tmp_path: P
     text = read(make_run(tmp_path / "run", trials=60)).text
     parts = [
         "The best network found, CC",
-        "The front",
+        "The front Each marker",
+        "The trials Scores",
         "Did the supernet converge?",
-        "Ranking check",
-        "The trials",
-        "Settings and versions",
-        "Next steps",
+        "Ranking check:",
+        "Which choices mattered",
+        "Training of the finalists",
+        "Cost of the run",
+        "Repeat this search:",
+        "Next steps Train",
     ]
     places = [text.index(part) for part in parts]
     assert places == sorted(places)
@@ -115,8 +120,11 @@ def test_a_finished_run_offers_training_exporting_and_another_budget(tmp_path: P
     text = read(run).text
     assert f"nas train {run}/winners/1/architecture.yaml --data 'my images'" in text
     assert f"nas export {run} --rank 1" in text
+    same = "nas-search --space coatnet-small --budget 8MFLOPs --data 'my images' --method supernet --seed 7"
+    assert f"Repeat this search: {same}" in text
     lower = re.search(
-        r"nas-search --space coatnet-small --budget (\S+) --data 'my images' --method supernet --seed 7", text
+        r"under a lower budget: nas-search --space coatnet-small --budget (\S+) --data 'my images' --method supernet",
+        text,
     )
     assert lower is not None
     bound, cheapest = nas.Budget.parse(lower[1]).bound, min(t.cost.macs for t in read_run(run).trials() if t.complete)
@@ -126,24 +134,42 @@ def test_a_finished_run_offers_training_exporting_and_another_budget(tmp_path: P
 
 @pytest.mark.parametrize("until", STAGES)
 def test_the_page_needs_nothing_from_anywhere(until: str, tmp_path: Path) -> None:
-    reader = read(make_run(tmp_path / "run", until=until, trials=60), pictures=until in ("supernet", "export"))
-    assert not {"script", "link", "iframe", "object"} & set(reader.tags)
+    reader = read(make_run(tmp_path / "run", until=until, trials=60))
+    assert not {"iframe", "object", "img", "picture"} & set(reader.tags)
     for address in reader.addresses:
-        assert address.startswith(("data:image/png;base64,", "winners/", "run.yaml", "events.jsonl"))
+        assert address.startswith(("data:,", "#", "winners/", "run.yaml", "events.jsonl"))
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "@import" not in page
-    assert "url(" not in page
+    assert "url(" not in page.partition("<body>")[0]
+
+
+def test_only_the_scripts_of_the_package_may_run(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", trials=60)
+    reader = read(run)
+    _, _, plot, own = reader.scripts
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', (run / "report.html").read_text())
+    assert policy is not None
+    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (plot, own)]
+    allowed = " ".join(f"&#39;sha256-{text}&#39;" for text in hashes)
+    assert f"script-src {allowed};" in policy[1]
+    assert "default-src &#39;none&#39;" in policy[1]
 
 
 def test_whatever_a_run_holds_is_escaped(tmp_path: Path) -> None:
-    bad = "<script>alert(1)</script>&\"'\x00\udcff"
+    bad = "</script><script>alert(1)</script><!--<script>&\"'\u2028\x00\udcff"
     run = make_run(
-        tmp_path / "<i>run", trials=60, failures=5, error=bad, verdict=bad, layouts=(f"C{bad}", "A<b>"),
+        tmp_path / "<i>run", trials=60, failures=5, error=bad, verdict=bad, layouts=(f"C{bad}"[:4], "A<b>"),
         options={"data": bad, "space": bad, "metric": bad, bad: bad}, plan={bad: [bad, {bad: True}]},
     )  # fmt: skip
     reader = read(run)
-    assert not {"script", "i", "b"} & set(reader.tags)
-    assert reader.text.count("<script>alert(1)</script>&\"'��") >= 5
+    assert reader.tags.count("script") == len(reader.scripts) == 4
+    assert not {"i", "b"} & set(reader.tags)
+    assert reader.text.count("</script><script>alert(1)</script><!--<script>&\"'\ufffd\ufffd\ufffd") >= 5
+    data = reader.scripts[0]
+    assert not set("<>&\u2028\u2029") & set(data)
+    assert bad.replace("-", " ") in json.loads(data)["axes"][1]["label"]
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "\u2028" not in page.replace(str(asset("plot.min.js")), "")
 
 
 def test_templates_show_control_characters_and_lone_surrogates_as_replacements() -> None:
@@ -217,14 +243,28 @@ def test_figures_have_units() -> None:
     assert points(-0.0123) == "−1.2 points"
     assert number(-1234.56) == "−1235"
     assert [number(value) for value in (97098.0, -2000.0, 0.5, None)] == ["97,098", "−2,000", "0.5", "–"]
+    assert [number(value) for value in (137_610.5, -98_765.4, 2.5e13, 9999.6)] == [
+        "137,600",
+        "−98,770",
+        "2.5e+13",
+        "1e+04",
+    ]
     assert [score_text(value) for value in (97098.0, 229_710, 1234.5, 3.0, -0.25)] == [
         "97,098", "229,710", "1234.5000", "3.0000", "-0.2500",
     ]  # fmt: skip
-    assert [duration(s) for s in (0.42, 37, 245, 59.6, 11_520, 187_200)] == [
-        "0.42 s", "37 s", "4 min 05 s", "1 min 00 s", "3 h 12 min", "2 d 4 h",
+    assert [duration(s) for s in (0.0088, 0.42, 37, 245, 59.6, 11_520, 187_200)] == [
+        "8.8 ms", "0.42 s", "37 s", "4 min 05 s", "1 min 00 s", "3 h 12 min", "2 d 4 h",
     ]  # fmt: skip
     assert count(1, "trial") == "1 trial"
     assert count(1200, "trial") == "1,200 trials"
     assert listing(["a"]) == "a"
     assert listing(["a", "b", "c"]) == "a, b and c"
     assert moment("2025-11-21T14:03:59.123+02:00") == "2025-11-21 12:03 UTC"
+
+
+def test_the_bundled_library_is_the_one_that_its_readme_names() -> None:
+    text = asset("README.md")
+    digest = hashlib.sha256(asset("plot.min.js").encode()).hexdigest()
+    assert f"sha256 `{digest}`" in text
+    assert "@observablehq/plot 0.6.17\n" in asset("plot.licenses.txt")
+    assert json.loads(asset("bundle/package.json"))["dependencies"] == {"@observablehq/plot": "0.6.17"}

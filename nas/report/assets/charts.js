@@ -1,0 +1,127 @@
+// The other charts: accuracies of finalists, progress, ranking, effects of choices, training curves.
+const STYLES = ["none", "6,3", "2,3", "8,3,2,3"];
+const COLORS = Array.from({length: 6}, (_, i) => `var(--c${i})`);
+
+/** Accuracy of the finalists with its standard error, the best first. */
+function drawAccuracies(target) {
+  const rows = data.finalists.filter((each) => each.validation !== null);
+  const share = {is_share: true};
+  const named = rows.map((each) => ({...each, label: `${short24(each.name)}, ${each.chosenBy}`, low: each.validation - (each.error ?? 0), high: each.validation + (each.error ?? 0)}));
+  target.replaceChildren(Plot.plot({
+    width: Math.max(280, target.clientWidth), height: 54 + 26 * named.length, marginBottom: 38,
+    marginLeft: Math.min(230, target.clientWidth * 0.45), ariaLabel: "Validation accuracy of finalists with its standard error",
+    x: {grid: true, inset: 14, ticks: 5, label: "validation accuracy ± standard error (%)"},
+    y: {label: null, domain: named.map((each) => each.label)},
+    marks: [
+      Plot.ruleY(named, {x1: (each) => 100 * each.low, x2: (each) => 100 * each.high, y: "label", stroke: "var(--quiet)", strokeWidth: 2}),
+      Plot.dot(named, {x: (each) => 100 * each.validation, y: "label", r: 5, fill: (each) => (each.chosenBy === "score" ? "var(--c0)" : "var(--c1)")}),
+    ],
+  }));
+  const table = rows.map((each) => [
+    each.name, each.chosenBy, shown(share, each.validation), each.error === null ? "–" : `± ${(100 * each.error).toFixed(1)}`, shown(share, each.test),
+  ]);
+  return tableBelow("Accuracies of the finalists", ["Network", "Chosen by", "Validation", "Standard error", "Test"], table, [2, 3, 4]);
+}
+
+const short24 = (text) => (text.length > 22 ? `${text.slice(0, 21)}…` : text);
+
+/** Scores in the order of the trials, and the best until then. */
+function drawProgress(target) {
+  const axis = axes.get("score");
+  const points = columns.score.map((score, place) => [place, columns.number[place], drawn(axis, score)]);
+  let best = -Infinity;
+  const steps = points.filter(([, , score]) => (score > best ? ((best = score), true) : false));
+  const line = [...steps, [null, points.at(-1)[1], best]];
+  scatter(target, {
+    points, order: steps.map(([place]) => place), pick, height: 300,
+    label: `Scores of ${points.length} trials in their order`,
+    x: {label: "trial"}, y: {label: labelled(axis)},
+    marks: [Plot.line(line, {x: (p) => p[1], y: (p) => p[2], curve: "step-after", stroke: "var(--ink)", strokeWidth: 1.5, ariaLabel: () => "best so far"})],
+  });
+  const rows = steps.map(([place]) => [showButton(place), layoutOf(place), data.origins[columns.origin[place]] || "–", shown(axis, columns.score[place])]);
+  return tableBelow("Trials that were the best when they were scored", ["Trial", "Layout", "Origin", axis.label], rows, [0, 3]);
+}
+
+/** Each predictor of the accuracy of trained networks against that accuracy. */
+function drawRanking(target) {
+  const rows = data.finalists.filter((each) => each.test !== null);
+  const predictors = ["score", "params", "macs"].filter((key) => axes.has(key) && rows.some((each) => each[key] !== null));
+  const width = target.clientWidth > 700 ? Math.floor(target.clientWidth / predictors.length) - 8 : target.clientWidth;
+  target.replaceChildren(...predictors.map((key) => {
+    const axis = axes.get(key);
+    const known = rows.filter((each) => each[key] !== null);
+    const at = {x: (each) => drawn(axis, each[key]), y: (each) => 100 * each.test};
+    return Plot.plot({
+      width: Math.max(260, width), height: 250, marginLeft: 46, marginBottom: 40, ariaLabel: `Test accuracy against ${axis.label}`,
+      x: {grid: true, inset: 16, ticks: 4, label: labelled(axis)}, y: {grid: true, inset: 12, ticks: 5, label: "test accuracy (%)"},
+      marks: [
+        Plot.dot(known, {...at, r: 5, fill: (each) => (each.chosenBy === "score" ? "var(--c0)" : "var(--c1)"), title: (each) => `${each.name}, chosen by: ${each.chosenBy}`}),
+        Plot.text(known.filter((each) => each.rank), {...at, text: (each) => String(each.rank), dx: 9, dy: -8, fill: "var(--ink)"}),
+      ],
+    });
+  }));
+  const table = rows.map((each) => [each.name, ...predictors.map((key) => shown(axes.get(key), each[key])), shown({is_share: true}, each.test)]);
+  return tableBelow("Predictors and test accuracy of the trained networks", ["Network", ...predictors.map((key) => axes.get(key).label), "Test accuracy"], table, [1, 2, 3, 4]);
+}
+
+/** Mean scores by value of each decision: a chart per kind, a field per stage. */
+function drawEffects(target) {
+  const axis = axes.get("score");
+  const kinds = [...new Set(data.effects.map((each) => each.kind))];
+  target.replaceChildren(...kinds.map((kind) => {
+    const decisions = data.effects.filter((each) => each.kind === kind);
+    return element("div", {class: "effect"}, element("h4", {}, kind.replaceAll("_", " ")), element("div", {class: "wide"}, effectChart(axis, kind, decisions, target.clientWidth)));
+  }));
+}
+
+function effectChart(axis, kind, decisions, room) {
+  const rows = decisions.flatMap(({stage, effects}) => effects.map((each) => ({...each, stage})));
+  const values = [...new Set(rows.map((each) => each.value))].sort((a, b) => parseFloat(a) - parseFloat(b) || (a < b ? -1 : 1));
+  const long = Math.max(...values.map((value) => value.length)) > 4;
+  const needed = 60 + decisions.length * (14 + values.length * (long ? 34 : 24));
+  const error = (each) => drawn(axis, each.error ?? 0);
+  return Plot.plot({
+    width: Math.max(needed, Math.min(room, needed * 1.6)), height: long ? 220 : 190, marginLeft: 56, marginBottom: long ? 70 : 36,
+    ariaLabel: `Mean score by ${kind} of each stage`,
+    fx: {label: null, tickFormat: (stage) => `stage ${stage}`, padding: 0.08},
+    x: {type: "point", domain: values, label: null, padding: 0.6, tickRotate: long ? -35 : 0, tickFormat: (value) => (value.length > 12 ? `${value.slice(0, 11)}…` : value)},
+    y: {grid: true, label: labelled(axis), ticks: 4, inset: 6},
+    marks: [
+      Plot.frame({stroke: "var(--line)"}),
+      Plot.ruleX(rows, {fx: "stage", x: "value", y1: (each) => drawn(axis, each.mean) - error(each), y2: (each) => drawn(axis, each.mean) + error(each), stroke: "var(--quiet)", strokeWidth: 2}),
+      Plot.dot(rows, {fx: "stage", x: "value", y: (each) => drawn(axis, each.mean), r: 4, fill: "var(--c0)", title: (each) => `stage ${each.stage}, ${kind} ${each.value}: ${shown(axis, each.mean)}, ${each.trials} trials`}),
+    ],
+  });
+}
+
+/** Lines over epochs. */
+function drawCurves(target, chart) {
+  const names = Object.keys(chart.series);
+  const factor = chart.is_share ? 100 : 1;
+  const rows = names.flatMap((name) => chart.series[name].map(([epoch, value]) => ({name, epoch, value: factor * value})));
+  const style = new Map(names.map((name, i) => [name, {stroke: COLORS[i % COLORS.length], strokeDasharray: STYLES[Math.floor(i / COLORS.length) % STYLES.length]}]));
+  const epochs = [...new Set(rows.map((each) => each.epoch))].sort((a, b) => a - b);
+  const few = rows.length <= 12 * names.length;
+  const at = {x: "epoch", y: "value"};
+  const drawing = Plot.plot({
+    width: Math.max(280, target.clientWidth), height: 280, marginLeft: 50, marginBottom: 38, ariaLabel: chart.title,
+    x: {grid: true, label: chart.x_label, ticks: epochs.length <= 12 ? epochs : 10, tickFormat: "d"},
+    y: {grid: true, inset: 6, label: chart.is_share ? `${chart.y_label} (%)` : chart.y_label},
+    marks: names.flatMap((name) => {
+      const own = rows.filter((each) => each.name === name);
+      const {stroke, strokeDasharray} = style.get(name);
+      const title = (each) => `${name}, epoch ${each.epoch}: ${each.value.toPrecision(4)}`;
+      return [
+        Plot.line(own, {...at, stroke, strokeDasharray, strokeWidth: 1.8, ariaLabel: () => name}),
+        Plot.dot(own, {...at, fill: stroke, r: few ? 3.5 : 1.5, title}),
+      ];
+    }),
+  });
+  const legend = element("ul", {class: "legend"}, ...names.map((name) => {
+    const line = svg("line", {x1: 0, y1: 6, x2: 20, y2: 6, "stroke-width": 2.5, stroke: style.get(name).stroke, "stroke-dasharray": style.get(name).strokeDasharray});
+    return element("li", {}, svg("svg", {width: 20, height: 12, "aria-hidden": "true"}, line), name);
+  }));
+  target.replaceChildren(drawing, legend);
+  const cell = (name, epoch) => rows.find((each) => each.name === name && each.epoch === epoch)?.value.toPrecision(4) ?? "–";
+  return tableBelow(chart.title, [chart.x_label, ...names], epochs.map((epoch) => [String(epoch), ...names.map((name) => cell(name, epoch))]), names.map((_, i) => i + 1));
+}

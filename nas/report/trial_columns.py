@@ -1,0 +1,138 @@
+"""The trials of a run as columns, for the page's charts: compact, and of bounded size whatever the run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from nas.budget_metrics import METRICS
+from nas.report.architecture_table import ArchitectureTable
+from nas.report.summary import Summary
+from nas.trial import Trial
+
+MOST_TRIALS = 10_000
+"""Trials on the page; of more, finalists, the front and the best by score are shown, and the others evenly."""
+MOST_CHARACTERS = 900_000
+"""Of the architectures on the page; those of the lowest scores are left out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axis:
+    """A figure of trials that a chart can show.
+
+    Attributes:
+        key: Name of its column.
+        factor: What one unit of `unit` is worth: 1e6 of "MMACs".
+        is_share: Whether it is shown in percent.
+        higher: Whether higher is better.
+        bound, least: The range that a budget allows, None without one.
+    """
+
+    key: str
+    label: str
+    unit: str = ""
+    factor: float = 1.0
+    is_share: bool = False
+    higher: bool = False
+    bound: float | None = None
+    least: float | None = None
+
+
+def shown_trials(summary: Summary) -> list[Trial]:
+    """Returns the complete trials that the page shows, by number; at most `MOST_TRIALS`."""
+    complete = summary.complete
+    if len(complete) <= MOST_TRIALS:
+        return complete
+    chosen = dict.fromkeys(trial.number for trial in _by_weight(summary)[: MOST_TRIALS // 2])
+    others = [trial for trial in complete if trial.number not in chosen]
+    room = MOST_TRIALS - len(chosen)
+    chosen |= dict.fromkeys(others[i * len(others) // room].number for i in range(room))
+    return [trial for trial in complete if trial.number in chosen]
+
+
+def trial_columns(summary: Summary, trials: list[Trial]) -> dict[str, Any]:
+    """Returns the columns of trials, and the tables that their numbers refer to, as plain JSON.
+
+    Columns: `number`, `score` (six digits), one per metric that is known, `layout` and `origin` (places in
+    `layouts` and `origins`), and `architecture`: `[frame, stage, …]` of the tables `pieces` and `stages`, or 0 where
+    there was no room for it.
+    """
+    layouts, origins = _Words(), _Words()
+    columns: dict[str, list[Any]] = {
+        "number": [trial.number for trial in trials],
+        "score": [float(f"{trial.score:.6g}") for trial in trials],
+        **{name: [trial.cost.value(name) for trial in trials] for name in _metrics(trials)},
+        "layout": [layouts.place(trial.layout) for trial in trials],
+        "origin": [origins.place(trial.origin) for trial in trials],
+    }
+    table = ArchitectureTable()
+    numbers: dict[int, list[int]] = {}
+    shown = {trial.number for trial in trials}
+    for trial in _by_weight(summary):
+        if table.characters > MOST_CHARACTERS:
+            break
+        if trial.number in shown:
+            frame, stages = table.add(trial.architecture)
+            numbers[trial.number] = [frame, *stages]
+    columns["architecture"] = [numbers.get(trial.number, 0) for trial in trials]
+    return {
+        "columns": columns,
+        "layouts": layouts.known,
+        "origins": origins.known,
+        "pieces": table.pieces,
+        "stages": table.stages,
+    }
+
+
+def axes(summary: Summary, trials: list[Trial]) -> list[Axis]:
+    """Returns the figures that the charts can show: score, costs and, where networks were trained, accuracies."""
+    meaning = summary.score_meaning
+    found = [Axis(key="score", label=meaning.axis_label, is_share=meaning.is_accuracy, higher=True)]
+    for key in ("validation", "test"):
+        if any(getattr(candidate, f"{key}_accuracy") is not None for candidate in summary.candidates):
+            found.append(Axis(key=key, label=f"{key} {summary.accuracy}", is_share=True, higher=True))
+    return [*found, *(_cost_axis(summary, name, trials) for name in _metrics(trials))]
+
+
+def _cost_axis(summary: Summary, name: str, trials: list[Trial]) -> Axis:
+    metric = METRICS[name]
+    largest = max(trial.cost.value(name) or 0 for trial in trials)
+    text, worth = next(((text, worth) for text, worth in metric.shown if largest >= worth), metric.shown[-1])
+    budget = next((budget for budget in summary.budgets if budget.metric == name), None)
+    share = summary.setting("min_share")
+    restricted = budget is not None and name == summary.objective and isinstance(share, int | float) and 0 < share < 1
+    return Axis(
+        key=name,
+        label=metric.noun,
+        unit=text,
+        factor=float(Fraction(worth)),
+        bound=None if budget is None else float(budget.bound),
+        least=float(share * budget.bound) if restricted and budget else None,
+    )
+
+
+def _metrics(trials: list[Trial]) -> list[str]:
+    names = sorted(METRICS.names(), key=lambda name: (not METRICS[name].additive, name))
+    return [name for name in names if any(trial.cost.value(name) is not None for trial in trials)]
+
+
+def _by_weight(summary: Summary) -> list[Trial]:
+    """Returns the complete trials: finalists, then the front, then by score."""
+    first = [c.trial for c in summary.candidates if c.trial is not None and c.trial.complete] + summary.front
+    rest = sorted(summary.complete, key=lambda trial: (-(trial.score or 0.0), trial.number))
+    return list({trial.number: trial for trial in (*first, *rest)}.values())
+
+
+class _Words:
+    """Distinct words, each with its place."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, int] = {}
+
+    def place(self, word: str) -> int:
+        return self._places.setdefault(word, len(self._places))
+
+    @property
+    def known(self) -> list[str]:
+        return list(self._places)
