@@ -206,7 +206,6 @@ def _dry_run(
     *,
     source: Source | None,
 ) -> None:
-    from nas.costs import sized_space
     from nas.sampling.dry_run import dry_run
     from nas.sampling.infeasible import infeasible, nothing_fits
 
@@ -217,11 +216,11 @@ def _dry_run(
         space = space.adapted(channels=source.info.channels, num_classes=source.info.num_classes)
         for line in [*data_lines(source.info), *size_lines(source.info, side, options.data), ""]:
             console.say(line)
-    sized = sized_space(space, options.resolution)
     if any(budget.metric == "latency_s" for budget in budgets):
+        from nas.costs import sized_space
         from nas.latency.budgets import hold
 
-        hold(budgets, sized, seed=options.seed, progress=console.progress)
+        hold(budgets, sized_space(space, options.resolution), seed=options.seed, progress=console.progress)
     found = plain(dry_run(space, budgets, options, random.Random(options.seed)))
     outline = _outline(space, budgets, options, source) if source is not None and budgets and found["fits"] else None
     console.document(
