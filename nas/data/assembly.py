@@ -12,7 +12,7 @@ from torch import Tensor
 from nas.data.dataset import SILENT, DataInfo, Dataset, OnCorrupt, Part, Split
 from nas.data.duplicates import describe_duplicates
 from nas.data.labels import Classes
-from nas.data.memory import require_memory
+from nas.data.memory import gigabytes, require_memory
 from nas.data.pixel_range import PixelRange
 from nas.data.split_names import ROLES, Role
 from nas.data.splitting import TEST_SHARE, VALIDATION_SHARE, hold_out, purpose_generator
@@ -24,6 +24,8 @@ COMPACTED = 1024
 NAMED = 5
 """So many of the images that cannot be read are named to the user; `Dataset.skipped` has them all."""
 PATIENCE_S = 2.0
+_LARGE = 10**9
+"""Bytes from which on it is said what the reading takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -93,12 +95,14 @@ class PartSource:
         _check_options(resolution, validation_share, test_share)
         parts = [part for part in (self.train, self.search_validation, self.test) if part is not None]
         total = sum(len(part.labels) for part in parts)
-        require_memory(
+        needed = require_memory(
             images=total,
             channels=self.info.channels,
             resolution=resolution,
             transient_bytes=max(part.transient_bytes for part in parts),
         )
+        if needed >= _LARGE:
+            progress.note(f"{self.info.name}: up to {gigabytes(needed)} of memory while it is read")
         pixel_range = PixelRange.union(part.pixel_range() for part in parts)
         if pixel_range is not None and not pixel_range.is_eight_bit:
             progress.note(pixel_range.described(self.info.name))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from nas.errors import DataError
@@ -12,8 +15,21 @@ USABLE = 0.8
 """Share of the free memory that images may take; the rest is for the networks."""
 
 
-def require_memory(*, images: int, channels: int, resolution: int, transient_bytes: int) -> None:
-    """Refuses images that do not fit in memory.
+_most: ContextVar[int | None] = ContextVar("most", default=None)
+
+
+@contextmanager
+def memory_limit(most: int | None) -> Generator[None, None, None]:
+    """Within the block, data may not take more bytes than `most` either, however much is free; None is no limit."""
+    token = _most.set(most)
+    try:
+        yield
+    finally:
+        _most.reset(token)
+
+
+def require_memory(*, images: int, channels: int, resolution: int, transient_bytes: int) -> int:
+    """Refuses images that do not fit in memory; returns the bytes that they take at most while they are read.
 
     Args:
         images: Number of images in all splits; one pixel of one channel takes one byte.
@@ -22,20 +38,17 @@ def require_memory(*, images: int, channels: int, resolution: int, transient_byt
     Raises:
         DataError: If more memory is needed than is available; the message has a resolution that fits.
     """
-    free = available_bytes()
-    if free is None:
-        return
-    usable = int(free * USABLE)
     needed = images * channels * resolution**2 + transient_bytes
-    if needed <= usable:
-        return
+    usable, why = _usable()
+    if usable is None or needed <= usable:
+        return needed
     fits = math.isqrt(max(usable - transient_bytes, 0) // (images * channels))
     fits -= fits % 8
     remedy = f"lower --train-resolution to {fits} or less, or use fewer images" if fits else "use fewer images"
     reading = " while they are read" if transient_bytes > needed / 2 else ""
     raise DataError(
-        f"{images:,} images at {resolution}x{resolution} need {_gigabytes(needed)} of memory{reading}, but only"
-        f" {_gigabytes(usable)} ({USABLE:.0%} of the free memory) is available to them: {remedy}."
+        f"{images:,} images at {resolution}x{resolution} need {gigabytes(needed)} of memory{reading}, but only"
+        f" {gigabytes(usable)} ({why}) is available to them: {remedy}."
     )
 
 
@@ -45,12 +58,21 @@ def require_bytes(needed: int, *, what: str) -> None:
     Raises:
         DataError: If more memory is needed than is available.
     """
-    free = available_bytes()
-    if free is not None and needed > free * USABLE:
+    usable, why = _usable()
+    if usable is not None and needed > usable:
         raise DataError(
-            f"{what} needs {_gigabytes(needed)} of memory, but only {_gigabytes(int(free * USABLE))}"
-            f" ({USABLE:.0%} of the free memory) is available to it: check how it was saved."
+            f"{what} needs {gigabytes(needed)} of memory, but only {gigabytes(usable)} ({why}) is available to it:"
+            " check how it was saved."
         )
+
+
+def _usable() -> tuple[int | None, str]:
+    """Returns how many bytes data may take, None if that is not known, and by what rule."""
+    free, most = available_bytes(), _most.get()
+    usable = None if free is None else int(free * USABLE)
+    if most is not None and (usable is None or most < usable):
+        return most, "--max-memory"
+    return usable, f"{USABLE:.0%} of the free memory"
 
 
 def available_bytes(root: Path = Path("/")) -> int | None:
@@ -59,7 +81,8 @@ def available_bytes(root: Path = Path("/")) -> int | None:
     return min(found) if found else None
 
 
-def _gigabytes(count: int) -> str:
+def gigabytes(count: int) -> str:
+    """Formats a number of bytes."""
     return f"{count / 1e9:,.1f} GB" if count >= 1e8 else f"{count / 1e9:.2g} GB"
 
 
