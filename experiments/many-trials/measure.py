@@ -79,9 +79,7 @@ def opening(trials: int) -> dict[str, Any]:
             "run = read_run(sys.argv[1]); s = time.process_time() - t; "
             "print(s, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)"
         )
-        ran = subprocess.run(
-            [sys.executable, "-c", code, str(long)], check=True, capture_output=True, text=True
-        )
+        ran = subprocess.run([sys.executable, "-c", code, str(long)], check=True, capture_output=True, text=True)
     seconds, peak = map(float, ran.stdout.split())
     return {"trials": trials, "record_MB": round(size / 1e6), "open_s": round(seconds, 2), "peak_MB": round(peak)}
 
