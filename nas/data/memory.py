@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from nas.errors import DataError
@@ -12,10 +15,23 @@ USABLE = 0.8
 """Share of the free memory that images may take; the rest is for the networks."""
 
 
+_most: ContextVar[int | None] = ContextVar("most", default=None)
+
+
+@contextmanager
+def memory_limit(most: int | None) -> Generator[None, None, None]:
+    """Within the block, data may not take more bytes than `most` either, however much is free; None is no limit."""
+    token = _most.set(most)
+    try:
+        yield
+    finally:
+        _most.reset(token)
+
+
 def fits_memory(needed: int) -> bool:
-    """Returns whether so many bytes of images fit in the memory that is free, as far as that is known."""
-    free = available_bytes()
-    return free is None or needed <= int(free * USABLE)
+    """Returns whether so many bytes of images may be held in memory, as far as that is known."""
+    usable, _ = _usable()
+    return usable is None or needed <= usable
 
 
 def require_memory(*, images: int, channels: int, resolution: int, transient_bytes: int) -> None:
@@ -28,20 +44,17 @@ def require_memory(*, images: int, channels: int, resolution: int, transient_byt
     Raises:
         DataError: If more memory is needed than is available; the message has a resolution that fits.
     """
-    free = available_bytes()
-    if free is None:
-        return
-    usable = int(free * USABLE)
     needed = images * channels * resolution**2 + transient_bytes
-    if needed <= usable:
+    usable, why = _usable()
+    if usable is None or needed <= usable:
         return
     fits = math.isqrt(max(usable - transient_bytes, 0) // (images * channels))
     fits -= fits % 8
     remedy = f"lower --train-resolution to {fits} or less, or use fewer images" if fits else "use fewer images"
     reading = " while they are read" if transient_bytes > needed / 2 else ""
     raise DataError(
-        f"{images:,} images at {resolution}x{resolution} need {described_bytes(needed)} of memory{reading}, but only"
-        f" {described_bytes(usable)} ({USABLE:.0%} of the free memory) is available to them: {remedy}."
+        f"{images:,} images at {resolution}x{resolution} need {gigabytes(needed)} of memory{reading}, but only"
+        f" {gigabytes(usable)} ({why}) is available to them: {remedy}."
     )
 
 
@@ -51,12 +64,21 @@ def require_bytes(needed: int, *, what: str) -> None:
     Raises:
         DataError: If more memory is needed than is available.
     """
-    free = available_bytes()
-    if free is not None and needed > free * USABLE:
+    usable, why = _usable()
+    if usable is not None and needed > usable:
         raise DataError(
-            f"{what} needs {described_bytes(needed)} of memory, but only {described_bytes(int(free * USABLE))}"
-            f" ({USABLE:.0%} of the free memory) is available to it: check how it was saved."
+            f"{what} needs {gigabytes(needed)} of memory, but only {gigabytes(usable)} ({why}) is available to it:"
+            " check how it was saved."
         )
+
+
+def _usable() -> tuple[int | None, str]:
+    """Returns how many bytes data may take, None if that is not known, and by what rule."""
+    free, most = available_bytes(), _most.get()
+    usable = None if free is None else int(free * USABLE)
+    if most is not None and (usable is None or most < usable):
+        return most, "--max-memory"
+    return usable, f"{USABLE:.0%} of the free memory"
 
 
 def available_bytes(root: Path = Path("/")) -> int | None:
@@ -65,8 +87,8 @@ def available_bytes(root: Path = Path("/")) -> int | None:
     return min(found) if found else None
 
 
-def described_bytes(count: int) -> str:
-    """Returns a number of bytes for people, in GB."""
+def gigabytes(count: int) -> str:
+    """Formats a number of bytes."""
     return f"{count / 1e9:,.1f} GB" if count >= 1e8 else f"{count / 1e9:.2g} GB"
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nas.data.memory import described_bytes, fits_memory, require_memory
+from nas.data.memory import fits_memory, gigabytes, require_memory
 from nas.errors import DataError
 from nas.machine import cache_folder
 from nas.progress import Progress
@@ -23,6 +23,9 @@ Allocate: TypeAlias = Callable[[tuple[int, ...]], Tensor]
 """Gives room for pixels, uint8, of a shape; what is in it is not defined."""
 DISK_SHARE = 0.9
 """Share of the free space of the disk that images may take."""
+
+_LARGE = 10**9
+"""Bytes from which on it is said what the reading takes."""
 
 
 def choose_storage(
@@ -43,6 +46,8 @@ def choose_storage(
     """
     needed = images * channels * resolution**2
     if fits_memory(needed + transient_bytes):
+        if needed + transient_bytes >= _LARGE:
+            progress.note(f"{name}: up to {gigabytes(needed + transient_bytes)} of memory while it is read")
         return _in_memory, False
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
@@ -50,7 +55,7 @@ def choose_storage(
     if needed > free * DISK_SHARE or not fits_memory(transient_bytes):
         require_memory(images=images, channels=channels, resolution=resolution, transient_bytes=transient_bytes)
     progress.note(
-        f"The {images:,} images of {name} at {resolution}x{resolution} take {described_bytes(needed)}, more than the "
+        f"The {images:,} images of {name} at {resolution}x{resolution} take {gigabytes(needed)}, more than the "
         f"memory has free: decoded images are in {folder} while this runs, and read from there"
     )
     return lambda shape: _on_disk(shape, folder), True
@@ -76,7 +81,7 @@ def _on_disk(shape: tuple[int, ...], folder: Path) -> Tensor:
             pixels = np.memmap(file, dtype=np.uint8, mode="r+", shape=shape) if size else np.empty(shape, np.uint8)
     except OSError as fault:
         raise DataError(
-            f"Cannot keep {described_bytes(size)} of images in {folder}: {fault.strerror}. Free some space, or lower "
+            f"Cannot keep {gigabytes(size)} of images in {folder}: {fault.strerror}. Free some space, or lower "
             "--train-resolution."
         ) from None
     return torch.from_numpy(pixels)

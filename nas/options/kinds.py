@@ -91,6 +91,7 @@ class Whole(Kind):
         return f"{self.low:,} to {self.high:,}"
 
 
+_SIZES = {"B": 1, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
 
 
@@ -121,6 +122,28 @@ class Duration(Kind):
 
     def describe(self) -> str:
         return "seconds, or 20min, 2h, 1h30min"
+
+
+@dataclass(frozen=True, slots=True)
+class Size(Kind):
+    """A number of bytes; written with or without a unit, as 500MB or 2GB."""
+
+    metavar: str = "SIZE"
+
+    def check(self, name: str, value: object) -> None:
+        if type(value) is not int or not 10**6 <= value <= 10**15:
+            raise OptionError(f"{flag(name)} must be 1MB to 1000TB, not {value!r} bytes: write 500MB or 2GB.")
+
+    def read(self, name: str, word: str) -> int:
+        found = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)(B|MB|GB|TB)", f"{word}B" if word.isdigit() else word)
+        if found is None:
+            raise OptionError(f"{flag(name)} {word}: give a size with its unit, such as 500MB or 2GB.")
+        size = round(float(found[1]) * _SIZES[found[2]])
+        self.check(name, size)
+        return size
+
+    def describe(self) -> str:
+        return "bytes, or 500MB, 2GB"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from nas.errors import OptionError
 from nas.options.declaration import check_values, declared, not_default, option, words_of
-from nas.options.kinds import Budgets, Choice, Cluster, Device, Duration, Share, Switch, Text, Texts, Whole
+from nas.options.kinds import Budgets, Choice, Cluster, Device, Duration, Share, Size, Switch, Text, Texts, Whole
 from nas.options.methods import (
     DEFAULT_METHOD,
     METHODS,
@@ -182,6 +182,12 @@ class SearchOptions:
         kind=Whole(1, 10_000_000, 600, "S"),
         help="seconds after which a worker's job is retried",
         default_help="a multiple of the time that other jobs took",
+        group=_MACHINE,
+    )
+    max_memory: int | None = option(
+        kind=Size(),
+        help="memory that the images may take while they are read",
+        default_help="80 % of what is free",
         group=_MACHINE,
     )
     method_options: MethodOptions | None = None

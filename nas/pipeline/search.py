@@ -14,6 +14,7 @@ from nas.architecture import Architecture
 from nas.budget import Budget, check_budgets
 from nas.costs import TABLE, misfit, sized_space
 from nas.data import DataInfo, Dataset, Source, data_lines, open_data, size_lines
+from nas.data.memory import memory_limit
 from nas.errors import OptionError
 from nas.export import is_whole
 from nas.jobs.backend import Backend, InThisProcess
@@ -111,7 +112,7 @@ def search(
         method_options=options.of_method().absolute(),
     )
     options.validate()
-    with stoppable(), out_folder(options.out, space.name) as folder:
+    with stoppable(), memory_limit(options.max_memory), out_folder(options.out, space.name) as folder:
         pipeline = SearchPipeline(space, tuple(budgets), options, progress, choose_backend(options, backend))
         manifest = pipeline.plan_new(folder)
         with Run.create(folder, manifest) as run:
@@ -140,7 +141,8 @@ def resume(path: str | Path, *, progress: Progress | None = None, backend: Backe
         options = SearchOptions.from_dict(run.manifest["options"])
         budgets = tuple(Budget.parse(text) for text in run.manifest["budgets"])
         pipeline = SearchPipeline(space, budgets, options, progress, backend or InThisProcess())
-        pipeline.restore(run)
+        with memory_limit(options.max_memory):
+            pipeline.restore(run)
         record_resumed(run, last_sign=last_written(run.path))
         return pipeline.execute(run)
 

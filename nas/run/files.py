@@ -81,7 +81,7 @@ def replacing(path: str | Path) -> Generator[Path, None, None]:
     temporary = target.with_name(f".{target.stem}.{os.getpid()}.tmp{target.suffix}")
     try:
         with suppress(FileNotFoundError):
-            temporary.unlink()  # a stranger's link of that name would be followed
+            os.unlink(temporary)  # a stranger's link of that name would be followed
         yield temporary
         _sync(temporary)
         os.replace(temporary, target)

@@ -104,6 +104,8 @@ def test_a_method_that_is_left_out_is_the_one_that_the_other_options_are_about(
         ("job_threads", 0, "whole number from 1"),
         ("job_threads", None, "whole number from 1"),
         ("job_timeout", 0, "whole number from 1"),
+        ("max_memory", 10, "write 500MB or 2GB"),
+        ("max_memory", "2GB", "write 500MB or 2GB"),
         ("ray", "head", "auto or HOST:PORT"),
         ("ray", "10.0.0.1:6379:", "auto or HOST:PORT"),
         ("ray", "ray://10.0.0.1:10001", "Ray Client addresses are not supported"),

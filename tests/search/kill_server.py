@@ -106,7 +106,7 @@ class Death:
         Path.rename, Path.unlink, Path.write_bytes = dying_rename, dying_unlink, dying_write  # type: ignore[assignment,method-assign]
 
     def _checkpoints(self) -> None:
-        write = checkpoint._write
+        write = checkpoint.write_sealed
 
         def dying(path: Path, tensors: Any, metadata: dict[str, str]) -> None:
             how = self.due(f"write:{place(path)}")
@@ -115,7 +115,7 @@ class Death:
                 os.truncate(path, path.stat().st_size // 2)
                 self.die()
 
-        checkpoint._write = dying
+        checkpoint.write_sealed = dying
 
     def _steps(self) -> None:
         clip = training.nn.utils.clip_grad_norm_

@@ -1,8 +1,9 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from nas.data import memory
+from nas.data import memory, open_data
 from nas.errors import DataError
 
 
@@ -94,3 +95,24 @@ def test_the_figures_of_the_refusal(monkeypatch):
 def test_an_unknown_amount_is_enough(monkeypatch):
     monkeypatch.setattr(memory, "available_bytes", lambda: None)
     memory.require_memory(images=10**12, channels=3, resolution=224, transient_bytes=0)
+
+
+def test_a_given_limit_holds_however_much_is_free(monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 10**12)
+    with memory.memory_limit(2 * 10**9):
+        with pytest.raises(DataError, match=r"need 3\.2 GB of memory .*but only 2\.0 GB \(--max-memory\)"):
+            memory.require_memory(images=10, channels=1, resolution=8, transient_bytes=3_200_000_000)
+        with pytest.raises(DataError, match=r"labels needs 2\.1 GB of memory, but only 2\.0 GB \(--max-memory\)"):
+            memory.require_bytes(2_100_000_000, what="labels")
+        assert memory.require_memory(images=10, channels=1, resolution=8, transient_bytes=0) == 640
+    assert memory.require_memory(images=10, channels=1, resolution=8, transient_bytes=3 * 10**9) == 3 * 10**9 + 640
+
+
+def test_a_packed_archive_is_refused_before_it_is_unpacked(tmp_path):
+    path = tmp_path / "packed.npz"
+    images = np.repeat(np.arange(3000, dtype=np.uint8) % 10, 64 * 64).reshape(3000, 64, 64)
+    np.savez_compressed(path, x_train=images, y_train=np.arange(3000) % 10)
+    assert path.stat().st_size < 100_000
+    with memory.memory_limit(10**7), pytest.raises(DataError, match="--max-memory"):
+        open_data(path).load(resolution=8, seed=0)
+    assert len(open_data(path).load(resolution=8, seed=0).train) == 1920
