@@ -89,7 +89,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
 
     with out_folder(options.out, space.name) as folder:
         options = replace(options, out=str(folder))
-        console.run = folder
+        console.watch(folder)
         with open_backend(options, console.progress) as backend:
             found = search(
                 space, budgets=budgets, data=options.data, options=options, progress=console.progress, backend=backend
@@ -137,7 +137,7 @@ def _resume(folder: Path, workers: dict[str, Any], others: list[str], console: C
     from nas.executors import open_backend
     from nas.pipeline.search import resume
 
-    console.run = folder
+    console.watch(folder)
     with open_backend(options, console.progress) as backend:
         found = resume(folder, progress=console.progress, backend=backend)
     _show(found, console)
