@@ -39,7 +39,7 @@ class Bars:
         self.finish()
         self._meter = Meter(phase, total, unit, self._clock)
         if self._outlook is not None:
-            self._outlook.refresh(now=True)
+            self._outlook.refresh(phase=True)
         console = Console(file=self._stream, highlight=False)
         bar = 24 if console.width >= 100 else 12 if console.width >= 60 else 6
         self._bars = _Lines(

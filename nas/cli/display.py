@@ -109,7 +109,7 @@ class Lines:
     def _say_front(self) -> None:
         if self._outlook is None:
             return
-        self._outlook.refresh(now=True)
+        self._outlook.refresh(phase=True)
         front = self._outlook.front()
         if front and front != self._front:
             self._front = front

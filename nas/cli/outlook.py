@@ -11,8 +11,10 @@ from nas.cli.meter import duration
 from nas.errors import NasError
 from nas.report.status import FrontPoint, Status, run_status
 
-EVERY_S, SHARE, MOST_POINTS = 10.0, 100.0, 4
-"""A run's folder is read every 10 seconds at most, and at most a hundredth of the time goes into that."""
+EVERY_S, REST, REST_AT_PHASES = 10.0, 100.0, 10.0
+"""A run's folder is read every 10 seconds at most, and after each reading not for 100 times as long as that took, at
+the start and end of a phase not for 10 times: 10,000 trials take seconds to read."""
+MOST_POINTS = 4
 
 
 class Outlook:
@@ -26,19 +28,21 @@ class Outlook:
         self._folder = folder
         self._clock = clock
         self._status: Status | None = None
-        self._read = self._due = clock()
+        self._read = self._due = self._due_at_phases = clock()
 
-    def refresh(self, *, now: bool = False) -> None:
-        """Reads the run's folder if that is due, or in any case if `now`."""
+    def refresh(self, *, phase: bool = False) -> None:
+        """Reads the run's folder if that is due, which is earlier where a `phase` begins or ends."""
         began = self._clock()
-        if not now and began < self._due:
+        if began < (self._due_at_phases if phase else self._due):
             return
         try:
             self._status = run_status(self._folder)
         except (NasError, OSError):
             self._status = None  # it is being planned: nothing is recorded yet
         self._read = self._clock()
-        self._due = self._read + max(EVERY_S, SHARE * (self._read - began))
+        took = self._read - began
+        self._due = self._read + max(EVERY_S, REST * took)
+        self._due_at_phases = self._read + REST_AT_PHASES * took
 
     def left(self) -> str:
         """Returns the time left as "whole run about 12:04 left"; "" where nothing tells it."""

@@ -92,13 +92,19 @@ def test_a_run_is_read_at_intervals_that_grow_with_what_reading_takes(
         clock.now += 1
     assert len(reads) == 4
     assert min(b - a for a, b in pairwise(reads)) >= 50
-    outlook.refresh(now=True)
+    clock.now = reads[-1] + 5
+    outlook.refresh(phase=True)
+    assert len(reads) == 4
+    clock.now = reads[-1] + 6
+    outlook.refresh()
+    assert len(reads) == 4
+    outlook.refresh(phase=True)
     assert len(reads) == 5
 
 
 def test_a_run_that_is_being_planned_shows_nothing(tmp_path: Path) -> None:
     outlook = Outlook(tmp_path / "not yet", Clock())
-    outlook.refresh(now=True)
+    outlook.refresh(phase=True)
     assert (outlook.left(), outlook.best(), outlook.front()) == ("", "", [])
 
 
