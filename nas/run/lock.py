@@ -103,7 +103,8 @@ def lock_holder(folder: Path) -> Holder | None:
     """
     path = folder / _NAME
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # Neither through a link, nor waiting for whoever writes to a pipe.
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         return None
     except OSError as fault:

@@ -79,6 +79,17 @@ def test_asking_does_not_keep_a_run_from_being_opened(tmp_path: Path) -> None:
     assert lock_holder(tmp_path / "a") is None
 
 
+def test_a_lock_that_is_a_link_or_a_pipe_is_neither_followed_nor_waited_for(tmp_path: Path) -> None:
+    lock = made(tmp_path / "a", until="search") / ".lock"
+    lock.unlink()
+    os.mkfifo(lock)
+    assert run_status(tmp_path / "a").state == "stopped"
+    lock.unlink()
+    lock.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(RunError, match=r"Cannot read .*\.lock"):
+        run_status(tmp_path / "a")
+
+
 def test_rate_and_time_left_of_a_search(tmp_path: Path) -> None:
     made(tmp_path / "a", until="search")
     at = began(tmp_path / "a", "search") + timedelta(seconds=20)
