@@ -46,6 +46,13 @@ class Console:
         self._err = sys.stderr if err is None else err
         self.progress: Display = Hidden() if quiet else _display(self._err)
 
+    def watch(self, run: Path) -> None:
+        """Shows the state of the whole run, in this folder, beside its phases from now on."""
+        from nas.cli.outlook import Outlook
+
+        self.run = run
+        self.progress.watch(Outlook(run))
+
     def say(self, text: str = "") -> None:
         """Writes a line of the answer, unless it is JSON."""
         if not self.as_json:

@@ -92,7 +92,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
 
     with out_folder(options.out, space.name) as folder:
         options = replace(options, out=str(folder))
-        console.run = folder
+        console.watch(folder)
         with _backend(options, console) as backend:
             found = search(
                 space, budgets=budgets, data=options.data, options=options, progress=console.progress, backend=backend
@@ -152,7 +152,7 @@ def _resume(folder: Path, workers: dict[str, Any], others: list[str], console: C
         raise OptionError(f"{folder} cannot be resumed: {fault}") from None
     from nas.pipeline.search import resume
 
-    console.run = folder
+    console.watch(folder)
     with _backend(options, console) as backend:
         found = resume(folder, progress=console.progress, backend=backend)
     _show(found, console)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas.cli.console import Console
 from nas.cli.meter import pace
+from nas.cli.outlook import front_words
 from nas.cli.parsing import reader
 from nas.formats import duration
 from nas.options.kinds import Text
@@ -65,6 +66,7 @@ def status_document(status: Status) -> dict[str, Any]:
         "best": best and {
             "figure": best.figure, "value": best.value, "name": best.name, "macs": best.macs, "params": best.params
         },
+        "front": status.front,
         "started": status.started.isoformat(),
         "last_event": status.last_event.isoformat(),
         "next": {"purpose": status.next[0], "command": status.next[1]},
@@ -85,6 +87,7 @@ def status_lines(status: Status, *, at: datetime) -> list[str]:
         rows.append(("trials", f"{status.trials:,}" + (f", {status.failed:,} failed" if status.failed else "")))
     best = status.best
     rows.append(("best", f"{best.figure} {best.value:.4f}: {best.name}, {best.costs}" if best else "none yet"))
+    rows += [("" if number else "front", words) for number, words in enumerate(front_words(status.front))]
     rows.append(("last event", f"{duration(max(0.0, (at - status.last_event).total_seconds()))} ago"))
     lines = [f"{status.run}: {_state(status)}"]
     for label, text in rows:

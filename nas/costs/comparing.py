@@ -15,6 +15,8 @@ from nas.ops import OPS
 
 # Of every op of a stage it is the stage's own, or follows from it.
 _OF_STAGE = frozenset({"width"})
+# What all layers but those that make the map smaller have: a deeper stage would seem to have another stride.
+_NO_STRIDE = ("stride", 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,9 +116,13 @@ def _part(
     for what in ("depth", "width"):
         if (first := getattr(row_a, what)) != (second := getattr(row_b, what)):
             yield Difference(where=where, what=what, a=str(first), b=str(second))
-    if _op_names(a) != _op_names(b):  # described with their parameters, of which hardly two would be comparable
+    ops = _ops(a), _ops(b)
+    if ops[0]["ops"] != ops[1]["ops"]:  # described with their parameters, of which hardly two would be comparable
         yield Difference(where=where, what="ops", a=_described(a, row_a), b=_described(b, row_b))
         return
+    for what in ("norm", "shortcut"):
+        if (first := ops[0][what]) != (second := ops[1][what]):
+            yield Difference(where=where, what=what, a=first, b=second)
     values = _parameters(a), _parameters(b)
     for op, parameter in dict.fromkeys([*values[0], *values[1]]):
         first, second = (each.get((op, parameter)) for each in values)
@@ -128,12 +134,27 @@ def _described(part: StageConfig | BlockConfig, row: StageRow) -> str:
     return describe_stage(part, row.width) if isinstance(part, StageConfig) else row.ops
 
 
-def _op_names(part: StageConfig | BlockConfig) -> list[list[str]]:
-    """Returns the ops of a part by layer, without repetition."""
+def _ops(part: StageConfig | BlockConfig) -> dict[str, str]:
+    """Returns the names of the ops of a part's mixers, norms and shortcuts, in the order of its layers.
+
+    Repetitions are left out, so that a stage that is only deeper has the same.
+    """
     if isinstance(part, BlockConfig):
-        return [[block.op for block in _nested(part)]]
-    layers = [[block.op for each in blocks for block in _nested(each)] for blocks in _layers(part)]
-    return [layer for layer, _ in groupby(layers)]
+        return {"ops": _names([part]), "norm": "", "shortcut": ""}
+    branches = [branch for layer in part.layers for branch in layer.branches]
+    mixers = [[branch.mixer for branch in layer.branches] for layer in part.layers]
+    first = [] if part.transition is None else [[part.transition]]
+    return {
+        "ops": ", ".join(name for name, _ in groupby(map(_names, [*first, *mixers]))),
+        **{
+            kind: ", ".join(dict.fromkeys(_names([block]) for each in branches if (block := getattr(each, kind))))
+            for kind in ("norm", "shortcut")
+        },
+    }
+
+
+def _names(blocks: Iterable[BlockConfig]) -> str:
+    return " + ".join(inner.op for block in blocks for inner in _nested(block))
 
 
 def _layers(stage: StageConfig) -> Iterator[list[BlockConfig]]:
@@ -156,11 +177,13 @@ def _parameters(part: StageConfig | BlockConfig) -> dict[tuple[str, str], str]:
         for name, default in _defaults(block.op).items():
             value = block.get(name, default)
             if name not in _OF_STAGE and not _is_block(value):
-                found.setdefault((block.op, name), []).append(_shown(value))
+                values = found.setdefault((block.op, name), [])
+                if (name, value) != _NO_STRIDE:
+                    values.append(_shown(value))
     if isinstance(part, StageConfig):
         for branch in (branch for layer in part.layers for branch in layer.branches):
             found.setdefault((branch.mixer.op, "layer scale"), []).append(_shown(branch.scale))
-    return {key: ", ".join(value for value, _ in groupby(values)) for key, values in found.items()}
+    return {key: ", ".join(value for value, _ in groupby(values)) or "1" for key, values in found.items()}
 
 
 @cache

@@ -66,6 +66,16 @@ class Best:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FrontPoint:
+    """A trial of the front of score and costs; `cost` is its first objective's, in the unit of `metric`."""
+
+    name: str
+    score: float
+    metric: str
+    cost: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """The state of a run.
 
@@ -73,9 +83,10 @@ class Status:
         holder: The process that writes it; None unless the run is running.
         phase: None between phases, and at the end.
         seconds: Working time so far, over all sessions.
-        seconds_left: Of the whole run: `PhaseStatus.seconds_left`, and the plan's seconds of later phases by how much
-            longer or shorter than planned the others were.
+        seconds_left: Of the whole run: `PhaseStatus.seconds_left`, and the plan's seconds of later phases, times how
+            much longer than planned the others take.
         trials, failed: Scored so far, and how many of them failed.
+        front: The trials that no other beats in score and costs, best score first.
         started, last_event: Times of the first and the latest event.
         next: What to do now: its purpose and its command.
     """
@@ -89,6 +100,7 @@ class Status:
     trials: int
     failed: int
     best: Best | None
+    front: tuple[FrontPoint, ...]
     started: datetime
     last_event: datetime
     next: tuple[str, str]
@@ -120,6 +132,7 @@ def run_status(folder: str | Path, *, at: datetime | None = None) -> Status:
         trials=len(summary.trials),
         failed=len(summary.trials) - len(summary.complete),
         best=best,
+        front=tuple(_front(summary)),
         started=record.events()[0].time,
         last_event=record.events()[-1].time,
         next=_next(summary, state),
@@ -268,6 +281,8 @@ def _seconds_left(summary: Summary, phase: PhaseStatus | None) -> float | None:
         took[phase.name] = phase.seconds + left
     known = sum(planned.get(name, 0.0) for name in took)
     ratio = sum(seconds for name, seconds in took.items() if name in planned) / known if known > 0 else 1.0
+    # A machine that is slow for one phase is slow for all; one that was planned too long says nothing of the others.
+    ratio = max(1.0, ratio)
     begun = {each.name for each in summary.phases}
     return left + ratio * sum(seconds for name, seconds in planned.items() if name not in begun)
 
@@ -304,6 +319,15 @@ def _best(summary: Summary) -> Best | None:
         macs=best.cost.macs,
         params=best.cost.params,
     )
+
+
+def _front(summary: Summary) -> Iterator[FrontPoint]:
+    metric = summary.objective
+    for trial in sorted(summary.front, key=lambda trial: (-(trial.score or 0.0), trial.number)):
+        cost = trial.cost.value(metric)
+        if trial.score is not None and cost is not None:
+            name = trial.layout or trial.architecture.digest
+            yield FrontPoint(name=name, score=trial.score, metric=metric, cost=float(cost))
 
 
 def _best_trained(summary: Summary, best: Candidate) -> Best | None:

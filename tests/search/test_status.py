@@ -79,6 +79,17 @@ def test_asking_does_not_keep_a_run_from_being_opened(tmp_path: Path) -> None:
     assert lock_holder(tmp_path / "a") is None
 
 
+def test_a_lock_that_is_a_link_or_a_pipe_is_neither_followed_nor_waited_for(tmp_path: Path) -> None:
+    lock = made(tmp_path / "a", until="search") / ".lock"
+    lock.unlink()
+    os.mkfifo(lock)
+    assert run_status(tmp_path / "a").state == "stopped"
+    lock.unlink()
+    lock.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(RunError, match=r"Cannot read .*\.lock"):
+        run_status(tmp_path / "a")
+
+
 def test_rate_and_time_left_of_a_search(tmp_path: Path) -> None:
     made(tmp_path / "a", until="search")
     at = began(tmp_path / "a", "search") + timedelta(seconds=20)
@@ -92,9 +103,13 @@ def test_rate_and_time_left_of_a_search(tmp_path: Path) -> None:
     assert phase.seconds == pytest.approx(20)
     assert phase.rate == pytest.approx(2.0)
     assert phase.seconds_left == pytest.approx(40)
-    # The finalists and the exports have not begun: the plan, by how the supernet and the search compare with it.
-    assert status.seconds_left == pytest.approx(40 + (366 + 20) * (270 + 60) / (270 + 108))
+    # The finalists and the exports have not begun: what the plan says.
+    assert status.seconds_left == pytest.approx(40 + 366 + 20)
     assert (status.trials, status.failed) == (40, 3)
+    # The search takes 600 s instead of 108, and all is slower than planned by what that makes in all.
+    with Run.open(tmp_path / "a"):
+        slow = run_status(tmp_path / "a", at=began(tmp_path / "a", "search") + timedelta(seconds=200))
+    assert slow.seconds_left == pytest.approx(400 + (366 + 20) * (270 + 600) / (270 + 108))
 
 
 def test_time_of_a_stopped_run_does_not_go_on(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 import nas
 from nas import ops
-from nas.architecture import Architecture, StageConfig
+from nas.architecture import Architecture, BlockConfig, StageConfig
 from nas.costs import profile
 from nas.costs.comparing import Comparison, compare
 from nas.networks.loading import load_architecture
@@ -87,6 +87,45 @@ def test_other_ops_are_described_whole_and_missing_stages_named() -> None:
     assert found["stage 4", "ops"] == ("2 x attention + feed_forward, width 768", None)
     assert found["stage 1", "width"] == ("96", "128")
     assert not any(where == "stage 1" and " " in what for where, what in found)
+
+
+def test_a_first_layer_alone_has_the_ops_of_a_deeper_stage() -> None:
+    # In this space the first layer of a stage has a shortcut of its own, the others none.
+    first, second = nas.load_space("coatnet-small"), random.Random(1)
+    found = set()
+    for _ in range(60):
+        a, b = nas.sample(first, second), nas.sample(first, second)
+        for number, stages in enumerate(zip(a.stages, b.stages, strict=True), start=1):
+            mixers = [{branch.mixer.op for layer in s.layers for branch in layer.branches} for s in stages]
+            depths = [len(s.layers) for s in stages]
+            if mixers[0] == mixers[1] and 1 in depths and depths[0] != depths[1]:
+                what = {each.what for each in compare(a, b).differences if each.where == f"stage {number}"}
+                assert "depth" in what
+                assert not what & {"ops", "norm", "shortcut", "mbconv stride"}
+                found |= what
+    assert "mbconv kernel_size" in found
+
+
+def test_a_stage_that_keeps_its_map_has_another_stride() -> None:
+    a = load_architecture("coatnet_0")
+    first, *others = a.stages[0].layers
+    branch = first.branches[0]
+    assert branch.shortcut is not None
+    kept = replace(branch, mixer=branch.mixer.having({"stride": 1}), shortcut=branch.shortcut.having({"stride": 1}))
+    b = with_stage(a, 0, replace(a.stages[0], layers=(replace(first, branches=(kept,)), *others)))
+    found = {(where, what): values for where, what, *values in rows(compare(a, b))}
+    assert found["stage 1", "mbconv stride"] == ["2", "1"]
+
+
+def test_other_norms_are_named() -> None:
+    a = load_architecture("coatnet_0")
+    norm = BlockConfig(op="layer_norm")
+    layers = tuple(
+        replace(layer, branches=tuple(replace(branch, norm=norm) for branch in layer.branches))
+        for layer in a.stages[0].layers
+    )
+    b = with_stage(a, 0, replace(a.stages[0], layers=layers))
+    assert ("stage 1", "norm", "batch_norm", "layer_norm") in rows(compare(a, b))
 
 
 def test_inputs_and_heads_are_compared() -> None:
