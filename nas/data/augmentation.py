@@ -1,7 +1,8 @@
 """Augmentation of whole batches: random resized crops, RandAugment with a policy per image, random erasing.
 
 All of it is arithmetic on tensors, on the CPU or a GPU; what is random is drawn on the CPU from a generator that the
-caller gives, so that a batch follows from its seed alone and a resumed training sees the same bits.
+caller gives, so that a batch follows from its seed alone and a resumed training sees the same bits. (kornia's
+RandAugment has one policy for a whole batch, and draws from torch's global generator.)
 """
 
 from __future__ import annotations

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import nn
 
 from nas.data import Dataset
 from nas.errors import ArchitectureError, ExportError, OptionError
@@ -18,14 +22,14 @@ class GivenTeacher:
     """A network in a folder that an export wrote, at the data's training resolution.
 
     Attributes:
-        network: With its weights.
+        network: With its weights, for images that are normalized as the data's are.
         origin: The `folder` name, and the `sha256` of its weights.
 
     Raises:
         OptionError: If it cannot be read, or is not of the data's channels and classes.
     """
 
-    network: Network
+    network: nn.Module
     origin: dict[str, Any]
 
     def __init__(self, folder: str | Path, data: Dataset) -> None:
@@ -35,8 +39,8 @@ class GivenTeacher:
                 raise OptionError(f"--teacher {folder}: it has no {name}. {_REMEDY}")
         try:
             product, network = read_exported(folder)
-            self.network = build(product.architecture.at_resolution(data.resolution))
-            self.network.load_state_dict(resize_tables(network.state_dict(), self.network))
+            resized = build(product.architecture.at_resolution(data.resolution))
+            resized.load_state_dict(resize_tables(network.state_dict(), resized))
         except (ExportError, ArchitectureError) as fault:
             raise OptionError(f"--teacher {folder}: {str(fault).split('. Delete')[0][:200]}. {_REMEDY}") from None
         has = (product.architecture.input.channels, product.architecture.num_classes)
@@ -51,7 +55,27 @@ class GivenTeacher:
                 f"--teacher {folder}: its classes have other names or another order than the data's. Give a network "
                 "that was trained on these classes."
             )
+        alike = not product.mean or (product.mean, product.std) == (data.mean, data.std)
+        self.network = resized if alike else _Renormalized(resized, data, mean=product.mean, std=product.std)
         self.origin = {"folder": folder.resolve().name, "sha256": file_digest(folder / FILES["weights"])}
+
+
+class _Renormalized(nn.Module):
+    """A network for images with another normalization than the data's."""
+
+    scale: torch.Tensor
+    shift: torch.Tensor
+
+    def __init__(self, network: Network, data: Dataset, *, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.network = network
+        theirs, ours = (torch.tensor(each, dtype=torch.float64) for each in (std, data.std))
+        shift = (torch.tensor(data.mean, dtype=torch.float64) - torch.tensor(mean, dtype=torch.float64)) / theirs
+        self.register_buffer("scale", (ours / theirs).float().view(1, -1, 1, 1))
+        self.register_buffer("shift", shift.float().view(1, -1, 1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.network(x * self.scale + self.shift)
 
 
 def teacher_note(origin: dict[str, Any], weight: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,19 @@ class GivenWeights:
         for line in started.notes(str(self.path)):
             progress.note(line)
         return started
+
+    def normalized(self, data: Dataset, progress: Progress) -> Dataset:
+        """Returns the data with the normalization that the weights' file names, where it does; said if it differs."""
+        stored = _metadata(self.path)
+        try:
+            mean, std = (tuple(float(value) for value in json.loads(stored[name])) for name in ("mean", "std"))
+        except (KeyError, ValueError, TypeError):
+            return data
+        if not len(mean) == len(std) == data.info.channels or (mean, std) == (data.mean, data.std):
+            return data
+        shown = [" ".join(f"{value:.4g}" for value in each) for each in (mean, std)]
+        progress.note(f"Images are normalized as for {self.path}: mean {shown[0]}, standard deviation {shown[1]}")
+        return replace(data, mean=mean, std=std)
 
     def caution(self, data: Dataset, seed: int) -> str | None:
         """Returns a caution if they may have been trained on validation or test images, else None.
@@ -103,8 +117,15 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
 
 def _told_of(path: Path) -> tuple[dict[str, Any], Any]:
     """Returns the training metadata of exported weights and their class names; empty if there are none."""
-    with suppress(SafetensorError, OSError, KeyError, ValueError), safe_open(path, "pt") as file:
-        stored = file.metadata() or {}
+    with suppress(KeyError, ValueError):
+        stored = _metadata(path)
         card, class_names = json.loads(stored["card"]), json.loads(stored["class_names"])
         return (card if isinstance(card, dict) else {}), class_names
     return {}, None
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    """Returns the metadata of a .safetensors file; empty if it cannot be read."""
+    with suppress(SafetensorError, OSError), safe_open(path, "pt") as file:
+        return file.metadata() or {}
+    return {}

@@ -79,6 +79,7 @@ def train(
     network = fresh_network(architecture.at_resolution(plan.train_resolution), seed=options.seed)
     started = None if given is None else given.start(network, progress)
     data = source.load(resolution=plan.train_resolution, seed=options.seed, progress=progress)
+    data = data if given is None else given.normalized(data, progress)
     teaching = None if teacher is None else GivenTeacher(teacher, data)
     caution = None if given is None else given.caution(data, options.seed)
     inputs = _Inputs(folder / "inputs.json", architecture, data, seed=options.seed, weights=given)

@@ -153,7 +153,7 @@ FOLDERS = [
     ("train a.yaml --weights nothing.safetensors", "nothing.safetensors: there is no such file", "a .safetensors file"),
     ("train a.yaml --weights other", "other: it is not a file", "a .safetensors file"),
     ("train a.yaml --weights file", "Cannot read weights from file", "a .safetensors file"),
-    ("train a.yaml --weights evil.pt", "Cannot read weights from evil.pt", "a .safetensors file"),
+    ("train a.yaml --weights evil.pt", "evil.pt may be a pickle, which can run code", "nas weights convert evil.pt"),
     ("train run", "run is a folder", "a YAML file is needed"),
     ("profile won", "won is a folder", "Did you mean won/winners/1/architecture.yaml?"),
     ("profile nothing.yaml", "No file 'nothing.yaml'", "more"),

@@ -275,14 +275,19 @@ def test_train_hands_its_options_over(
 ) -> None:
     calls: list[tuple[Any, ...]] = []
 
-    def train(architecture: Any, *, out: Any, options: Any, weights: Any, progress: Any) -> dict[str, Any]:
-        calls.append((architecture.num_classes, options.data, options.finalist_epochs, out, weights))
+    def train(
+        architecture: Any, *, out: Any, options: Any, weights: Any, teacher: Any, progress: Any
+    ) -> dict[str, Any]:
+        calls.append(
+            (architecture.num_classes, options.data, options.finalist_epochs, options.recipe, out, weights, teacher)
+        )
         return {"test_accuracy": 0.5, "epochs": 2}
 
     put(monkeypatch, "nas.pipeline.train", train=train)
     out = str(tmp_path)
-    assert main(["train", "coatnet_0", "--data", "x.npz", "--epochs", "2", "--out", out, "--json"]) == 0
-    assert calls == [(1000, "x.npz", 2, tmp_path, None)]
+    more = ["--recipe", "finetune", "--weights", "w.safetensors", "--teacher", "winner"]
+    assert main(["train", "coatnet_0", "--data", "x.npz", "--epochs", "2", "--out", out, "--json", *more]) == 0
+    assert calls == [(1000, "x.npz", 2, "finetune", tmp_path, "w.safetensors", "winner")]
     assert json.loads(capsys.readouterr().out) == {"test_accuracy": 0.5, "epochs": 2}
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -25,7 +26,9 @@ from nas.data import open_data
 from nas.data.sharing import to_array
 from nas.errors import NasError, RunError
 from nas.export import winner
+from nas.export.folder import read_exported
 from nas.options import SearchOptions
+from nas.pipeline.given_teacher import GivenTeacher
 from nas.pipeline.train import train
 from nas.pipeline.training_curve import TrainingCurve
 from nas.progress import Silent
@@ -272,6 +275,21 @@ def test_the_result_and_the_card_say_where_weights_came_from(tmp_path: Path, wei
     assert json.loads((tmp_path / "out" / "training.json").read_text())["weights"] == found["weights"]
     card = (tmp_path / "out" / "network" / "card.md").read_text()
     assert f"began with the weights in weights.safetensors (sha256 {digest[:16]}): {size} tensors were copied" in card
+
+
+def test_images_are_normalized_as_for_the_weights_and_for_the_teacher(tmp_path: Path, weights: Path) -> None:
+    given, progress = tmp_path / "w.safetensors", Notes()
+    save_file(load_file(weights), given, metadata={"mean": "[0.5]", "std": "[0.25]"})
+    found = train(SMALLEST, out=tmp_path / "out", options=SHORT, weights=given, progress=progress)
+    assert f"Images are normalized as for {given}: mean 0.5, standard deviation 0.25" in progress.notes
+    product, network = read_exported(found["out"])
+    assert (product.mean, product.std) == ((0.5,), (0.25,))
+    data = open_data("digits").load(resolution=8, seed=0)
+    teacher = GivenTeacher(found["out"], data).network.eval()
+    pixels = torch.rand(4, 1, 8, 8)
+    ours = (pixels - data.mean[0]) / data.std[0]
+    with torch.no_grad():
+        assert torch.allclose(teacher(ours), network((pixels - 0.5) / 0.25), atol=1e-4)
 
 
 @pytest.mark.parametrize(
