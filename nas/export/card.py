@@ -31,7 +31,7 @@ def card_text(product: ExportedModel, checks: Mapping[str, Any], *, files: Seque
         _figures(product, whole, small),
         _stages(whole),
         _input(product, files),
-        _usage(product, files, place),
+        _usage(product, files),
         _retraining(product, place) if FILES["config"] in files else "",
         _licence(product.facts),
         _agreement(checks),
@@ -160,7 +160,7 @@ def _preparation(prepared: Preprocessing, files: Sequence[str]) -> str:
     )
 
 
-def _usage(product: ExportedModel, files: Sequence[str], place: str) -> str:
+def _usage(product: ExportedModel, files: Sequence[str]) -> str:
     parts = ["## Use\n\nFrom this folder."]
     known = product.preprocessing is not None
     if {FILES["code"], FILES["weights"]} <= set(files):
@@ -168,7 +168,7 @@ def _usage(product: ExportedModel, files: Sequence[str], place: str) -> str:
     if FILES["onnx"] in files:
         parts.append(_onnx_file(product) if known else _onnx_random(product))
     if {FILES["config"], FILES["weights"]} <= set(files):
-        terminal = f", from the terminal `nas predict {shlex.quote(place)} photo.jpg`, or" if known else ""
+        terminal = ", from the terminal `nas predict . photo.jpg`, or" if known else ""
         parts.append(
             f"With hybrid-nas{terminal}:\n\n```python\nimport nas\nfrom safetensors.torch import load_file\n\n"
             f'architecture = nas.load_architecture("architecture.yaml").at_resolution({product.trained_resolution})\n'
