@@ -265,7 +265,10 @@ def _show(result: SearchResult, console: Console) -> None:
     winners = found["winners"]
     console.document({"run": found["run"], "ranking": found["ranking"], "winners": winners})
     for line in result_lines(
-        found["run"], found["ranking"], winners, score_name=found["score_name"], objectives=found["objectives"]
+        *(found["run"], found["ranking"], winners),
+        score_name=found["score_name"],
+        objectives=found["objectives"],
+        parent=found["parent"],
     ):
         console.say(line)
 
@@ -277,6 +280,7 @@ def result_lines(
     *,
     score_name: str = "score",
     objectives: Sequence[str] = ("macs",),
+    parent: str = "",
 ) -> list[str]:
     """Returns the lines of a search's result: the winners, the ranking check, and the next commands."""
     further = [metric for metric in ("latency_s", "peak_memory_bytes") if any(each[metric] for each in winners)]
@@ -304,7 +308,7 @@ def result_lines(
     compared = compare_choices(
         (winner["chosen_by"], winner["validation_accuracy"], winner["validation_error"]) for winner in winners
     )
-    lines += [FINAL, *ranking_lines(ranking), *([compared] if compared else []), ""]
+    lines += [FINAL, *ranking_lines(ranking), *filter(None, (compared, parent)), ""]
     if winners:
         best = shlex.quote(winners[0]["path"])
         lines += [

@@ -28,6 +28,7 @@ from nas.methods.protocol.manifest import (
     last_written,
     resolved_data,
 )
+from nas.methods.protocol.parent_line import parent_line
 from nas.methods.protocol.phases import do_phase, is_finished
 from nas.methods.protocol.plan import FINALISTS, Plan
 from nas.methods.protocol.report import method_report
@@ -39,11 +40,11 @@ from nas.pipeline import disk
 from nas.pipeline.attention_maps import attention_caution
 from nas.pipeline.candidates import search_candidates
 from nas.pipeline.export_winners import Winner, export_winners
-from nas.pipeline.finalists import Finalist, ranking, train_finalists
+from nas.pipeline.finalists import ranking, train_finalists
 from nas.pipeline.latency_check import measured_within
 from nas.pipeline.plan import make_plan, typical_cost
 from nas.pipeline.plan_summary import plan_summary
-from nas.pipeline.portfolio import Pick, choose_finalists, portfolio, rival_picks
+from nas.pipeline.portfolio import choose_finalists, portfolio, rival_picks
 from nas.progress import Progress, Silent
 from nas.run import Run, check_out, data_of, out_folder
 from nas.run.events import RankingEvaluated, RunFinished, WinnerExported
@@ -63,6 +64,7 @@ class SearchResult:
     Attributes:
         score_name: Description of the score, such as "predicted accuracy after 3 epochs".
         objectives: The costs that the winners' front is over.
+        parent: A sentence on the network that the search started from, if any.
     """
 
     run: str
@@ -70,6 +72,7 @@ class SearchResult:
     score_name: str
     objectives: tuple[str, ...]
     winners: list[Winner]
+    parent: str = ""
 
 
 def search(
@@ -301,7 +304,10 @@ class SearchPipeline:
             ),
         )
         picks += rival_picks(context.rivals, self.sampler, len(trials), seed=self.options.seed)
-        finalists = do_phase(run, "finalists", lambda: self._train(context, picks))
+        chosen = [pick.trial.architecture for pick in picks]
+        finalists = do_phase(
+            run, "finalists", lambda: train_finalists(context, picks, self.method.beginnings(context, chosen))
+        )
         found = ranking(finalists, seed=self.options.seed)
         if not run.events(RankingEvaluated):
             run.append(RankingEvaluated(**found))
@@ -315,6 +321,7 @@ class SearchPipeline:
             score_name=_score_name(run),
             objectives=self.objectives,
             winners=winners,
+            parent=parent_line(run),
         )
 
     def _search(self, context: Context) -> Any:
@@ -332,11 +339,6 @@ class SearchPipeline:
             "search",
             lambda: method.search(context, trained, lambda source: search_candidates(context, source)),
         )
-
-    def _train(self, context: Context, picks: list[Pick]) -> list[Finalist]:
-        """Trains the finalists, from what the method begins them with."""
-        beginnings = self.method.beginnings(context, [pick.trial.architecture for pick in picks])
-        return train_finalists(context, picks, beginnings)
 
     def _measured_rate(self, side: int, recipe: Recipe) -> float:
         """Returns the training speed in images per second, over networks such as the finalists will be."""
@@ -384,6 +386,7 @@ def _finished(run: Run) -> SearchResult | None:
             run.manifest["options"].get("objective"), [Budget.parse(text) for text in run.manifest["budgets"]]
         ),
         winners=[Winner.of(event, run.path) for _, event in sorted(winners.items())],
+        parent=parent_line(run),
     )
 
 
