@@ -196,7 +196,7 @@ class SearchPipeline:
             **kept,
             "cautions": self.cautions,
             "portfolio": {name: each.to_dict() for name, each in self.portfolio.items()},
-            **({"rivals": {name: each.to_dict() for name, each in self.rivals.items()}} if self.rivals else {}),
+            "rivals": {name: each.to_dict() for name, each in self.rivals.items()},
             "method": self.method.facts(),
             "device_models": self.device_models,
             "disk_bytes": needed,
@@ -268,8 +268,7 @@ class SearchPipeline:
         self.cautions = manifest.get("cautions", [])
         kept: dict[str, Any] = manifest.get("portfolio", {})
         self.portfolio = {name: Architecture.from_dict(each) for name, each in kept.items()}
-        others: dict[str, Any] = manifest.get("rivals", {})
-        self.rivals = {name: Architecture.from_dict(each) for name, each in others.items()}
+        self.rivals = {name: Architecture.from_dict(each) for name, each in manifest.get("rivals", {}).items()}
         torch.set_num_threads(self.plan.threads)
         planned: dict[str, Any] = manifest.get("disk_bytes", {})
         left = {name: most for name, most in planned.items() if type(most) is int and not is_finished(run, name)}
