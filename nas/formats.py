@@ -103,7 +103,7 @@ def compare_choices(found: Iterable[tuple[str, float | None, float | None]]) -> 
     """
     best: dict[str, tuple[float, float]] = {}
     for chosen_by, accuracy, error in found:
-        kind = chosen_by if chosen_by in ("score", "random") else "counting"
+        kind = chosen_by if chosen_by in ("score", "random", "scaled") else "counting"
         if accuracy is not None and (kind not in best or accuracy > best[kind][0]):
             best[kind] = accuracy, error or 0.0
     if "score" not in best or len(best) < 2:
@@ -111,6 +111,6 @@ def compare_choices(found: Iterable[tuple[str, float | None, float | None]]) -> 
     score, error = best.pop("score")
     others: list[str] = []
     for kind, (accuracy, other) in best.items():
-        name = "at random" if kind == "random" else "by counting"
+        name = {"random": "at random", "scaled": "by scaling the parent"}.get(kind, "by counting")
         others.append(f"{name} {accuracy:.4f} ({score - accuracy:+.4f} ± {math.hypot(error, other):.4f})")
     return f"Best validation accuracy of a finalist chosen by score {score:.4f}; {'; '.join(others)}."

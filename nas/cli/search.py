@@ -311,12 +311,11 @@ def _show(result: SearchResult, console: Console) -> None:
     from nas.networks.imported_ops import imported_files
 
     for line in result_lines(
-        found["run"],
-        found["ranking"],
-        winners,
+        *(found["run"], found["ranking"], winners),
         score_name=found["score_name"],
         objectives=found["objectives"],
         imports=[file.path for file in imported_files()],
+        parent=found["parent"],
     ):
         console.say(line)
 
@@ -329,6 +328,7 @@ def result_lines(
     score_name: str = "score",
     objectives: Sequence[str] = ("macs",),
     imports: Sequence[str] = (),
+    parent: str = "",
 ) -> list[str]:
     """Returns the lines of a search's result: the winners, the ranking check, and the next commands.
 
@@ -360,7 +360,7 @@ def result_lines(
     compared = compare_choices(
         (winner["chosen_by"], winner["validation_accuracy"], winner["validation_error"]) for winner in winners
     )
-    lines += [FINAL, *ranking_lines(ranking), *([compared] if compared else []), ""]
+    lines += [FINAL, *ranking_lines(ranking), *filter(None, (compared, parent)), ""]
     if winners:
         best = shlex.quote(winners[0]["path"])
         lines += [

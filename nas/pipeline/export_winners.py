@@ -15,7 +15,7 @@ from nas.export import CardFacts, export_winner, files_of, is_whole
 from nas.methods.protocol.context import Context
 from nas.options.objectives import objectives
 from nas.pipeline.finalists import Finalist, on_front
-from nas.run.events import FinalistMeasured, WinnerExported
+from nas.run.events import FinalistMeasured, ParentTuned, WinnerExported
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,9 +136,20 @@ def _card(context: Context, finalist: Finalist, rank: int, latency: FinalistMeas
         test_count=len(data.test),
         command=shlex.join(options.command(budgets=budgets)),
         data_option=options.data,
-        notes=tuple(context.run.manifest.get("cautions", ())),
+        notes=(*context.run.manifest.get("cautions", ()), *_of_parent(context)),
         measured=_measured(context, finalist, latency),
     )
+
+
+def _of_parent(context: Context) -> list[str]:
+    """The card's paragraph on the parent that the search started from, if any."""
+    parent = context.run.last(ParentTuned)
+    if parent is None:
+        return []
+    return [
+        f"Its training began with weights inherited from {parent.config} ({parent.macs / 1e6:,.1f} MMACs, test "
+        f"accuracy {parent.test_accuracy:.2%} on these data), and it learned from that network's soft labels too."
+    ]
 
 
 def _measured(context: Context, finalist: Finalist, latency: FinalistMeasured | None) -> tuple[tuple[str, str], ...]:

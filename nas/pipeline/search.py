@@ -30,6 +30,7 @@ from nas.methods.protocol.manifest import (
     last_written,
     resolved_data,
 )
+from nas.methods.protocol.parent_line import parent_line
 from nas.methods.protocol.phases import do_phase, is_finished
 from nas.methods.protocol.plan import FINALISTS, Plan
 from nas.methods.protocol.report import method_report
@@ -42,11 +43,11 @@ from nas.pipeline import disk
 from nas.pipeline.attention_maps import attention_caution
 from nas.pipeline.candidates import search_candidates
 from nas.pipeline.export_winners import Winner, export_winners
-from nas.pipeline.finalists import Finalist, ranking, train_finalists
+from nas.pipeline.finalists import ranking, train_finalists
 from nas.pipeline.latency_check import measured_within
 from nas.pipeline.plan import make_plan, typical_cost
 from nas.pipeline.plan_summary import plan_summary
-from nas.pipeline.portfolio import Pick, choose_finalists, portfolio, rival_picks
+from nas.pipeline.portfolio import choose_finalists, portfolio, rival_picks
 from nas.pipeline.recorded_costs import check_costs
 from nas.progress import Progress, Silent
 from nas.run import Run, check_out, data_of, out_folder
@@ -68,6 +69,7 @@ class SearchResult:
     Attributes:
         score_name: Description of the score, such as "predicted accuracy after 3 epochs".
         objectives: The costs that the winners' front is over.
+        parent: A sentence on the network that the search started from, if any.
     """
 
     run: str
@@ -75,6 +77,7 @@ class SearchResult:
     score_name: str
     objectives: tuple[str, ...]
     winners: list[Winner]
+    parent: str = ""
 
 
 def search(
@@ -206,7 +209,7 @@ class SearchPipeline:
             "imports": {path: import_ops(path).digest for path in self.options.imports},
             "cautions": self.cautions,
             "portfolio": {name: each.to_dict() for name, each in self.portfolio.items()},
-            **({"rivals": {name: each.to_dict() for name, each in self.rivals.items()}} if self.rivals else {}),
+            "rivals": {name: each.to_dict() for name, each in self.rivals.items()},
             "method": self.method.facts(),
             "device_models": self.device_models,
             "disk_bytes": needed,
@@ -279,8 +282,7 @@ class SearchPipeline:
         self.cautions = manifest.get("cautions", [])
         kept: dict[str, Any] = manifest.get("portfolio", {})
         self.portfolio = {name: Architecture.from_dict(each) for name, each in kept.items()}
-        others: dict[str, Any] = manifest.get("rivals", {})
-        self.rivals = {name: Architecture.from_dict(each) for name, each in others.items()}
+        self.rivals = {name: Architecture.from_dict(each) for name, each in manifest.get("rivals", {}).items()}
         torch.set_num_threads(self.plan.threads)
         planned: dict[str, Any] = manifest.get("disk_bytes", {})
         left = {name: most for name, most in planned.items() if type(most) is int and not is_finished(run, name)}
@@ -315,7 +317,10 @@ class SearchPipeline:
             ),
         )
         picks += rival_picks(context.rivals, self.sampler, len(trials), seed=self.options.seed)
-        finalists = do_phase(run, "finalists", lambda: self._train(context, picks))
+        chosen = [pick.trial.architecture for pick in picks]
+        finalists = do_phase(
+            run, "finalists", lambda: train_finalists(context, picks, self.method.beginnings(context, chosen))
+        )
         found = ranking(finalists, seed=self.options.seed)
         recorded = run.last(RankingEvaluated)
         if recorded is None or recorded.statistics() != found:
@@ -330,6 +335,7 @@ class SearchPipeline:
             score_name=_score_name(run),
             objectives=self.objectives,
             winners=winners,
+            parent=parent_line(run),
         )
 
     def _search(self, context: Context) -> Any:
@@ -347,11 +353,6 @@ class SearchPipeline:
             "search",
             lambda: method.search(context, trained, lambda source: search_candidates(context, source)),
         )
-
-    def _train(self, context: Context, picks: list[Pick]) -> list[Finalist]:
-        """Trains the finalists, from what the method begins them with."""
-        beginnings = self.method.beginnings(context, [pick.trial.architecture for pick in picks])
-        return train_finalists(context, picks, beginnings)
 
     def _recipe_keys(self, info: DataInfo) -> dict[str, Any]:
         """Returns what the recipe changes in the trainings of finalists."""
@@ -405,6 +406,7 @@ def _finished(run: Run) -> SearchResult | None:
             run.manifest["options"].get("objective"), [Budget.parse(text) for text in run.manifest["budgets"]]
         ),
         winners=[Winner.of(event, run.path) for _, event in sorted(winners.items())],
+        parent=parent_line(run),
     )
 
 

@@ -149,7 +149,10 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
         own, reused = plan.of(SupernetPlan), self._reused
         if self._inheritance is not None:
             first = f"Supernet from {self.options.parent}: {own.epochs} epochs of {images:,} images"
-            return first, self._inheritance.describe(plan.of(ParentPlan).parent_epochs, self._sampler)
+            lines = self._inheritance.describe(plan.of(ParentPlan).parent_epochs, self._sampler)
+            if options.space is None:
+                lines.append("Space: parts of the parent, with its kinds of layers alone")
+            return first, lines
         if reused is None:
             return f"Supernet: {own.epochs} epochs of {images:,} images, {own.strategy}", []
         budgets = [Budget.parse(text) for text in options.budgets]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from nas.formats import count, listing, percent, points
+from nas.methods.protocol.parent_line import parent_line
 from nas.methods.protocol.phases import is_finished
 from nas.methods.protocol.report import (
     Command,
@@ -20,7 +21,7 @@ from nas.methods.protocol.report import (
     epochs_progress,
 )
 from nas.run import RunRecord
-from nas.run.events import SupernetEpoch
+from nas.run.events import ParentInherited, SupernetEpoch
 from nas.run.schema import check_fields
 
 _TITLE = "Did the supernet converge?"
@@ -66,8 +67,17 @@ def section(record: RunRecord) -> MethodSection:
         caption="Accuracy with shared weights of the same few networks, on the search's validation images, "
         "while the supernet was trained.",
     )
-    said = tuple(convergence(curve, ended=is_finished(record, "supernet")))
+    said = (*parent_lines(record), *convergence(curve, ended=is_finished(record, "supernet")))
     return MethodSection(title=_TITLE, paragraphs=said, curves=curves, progress=progress, commands=commands)
+
+
+def parent_lines(record: RunRecord) -> list[str]:
+    """Returns sentences on the parent that the supernet began with, if any."""
+    begun = record.last(ParentInherited)
+    if begun is None:
+        return []
+    fresh = f"; {count(begun.fresh, 'tensor')} of layers that it does not have began at random" if begun.fresh else ""
+    return [f"{parent_line(record)} The supernet began with its weights, and all learned from its soft labels{fresh}."]
 
 
 def score_meaning(record: RunRecord) -> ScoreMeaning:
@@ -146,7 +156,7 @@ def _mean(measured: Measurement, names: Sequence[str]) -> float:
 def _commands(record: RunRecord) -> tuple[Command, ...]:
     """Returns the command to search a lower budget with this supernet, if it is trained and covers one."""
     asked_for = budgets(record)
-    if not is_finished(record, "supernet") or len(asked_for) != 1:
+    if not is_finished(record, "supernet") or len(asked_for) != 1 or record.last(ParentInherited) is not None:
         return ()
     (budget,) = asked_for
     low = record.part("method", "coverage", "low")

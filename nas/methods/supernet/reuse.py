@@ -17,6 +17,7 @@ from nas.methods.protocol.phases import is_finished
 from nas.methods.protocol.saved_run import SavedRun
 from nas.options import SearchOptions
 from nas.run import RunRecord
+from nas.run.events import ParentInherited
 from nas.run.files import file_digest
 from nas.run.schema import check_fields
 from nas.sampling import BudgetSampler, FeasibleSet
@@ -192,6 +193,11 @@ class ReusedSupernet:
         """
         saved = SavedRun.open(path, space, "supernet")
         run, folder = saved.run, saved.run.path.absolute()
+        if run.last(ParentInherited) is not None:
+            raise RunError(
+                f"--supernet {path}: its supernet began with a parent, and serves that search alone. Give --parent and "
+                "--weights again."
+            )
         coverage = SupernetCoverage.from_dict(run.part("method", "coverage"), run.path)
         file = newest(folder / FOLDER)
         facts = {} if file is None else read_facts(file)

@@ -55,7 +55,7 @@ def permute(state: dict[str, torch.Tensor], orders: Iterable[tuple[Group, NDArra
         for (name, axis), places in group.places.items():
             index = np.arange(state[name].shape[axis])
             index[places.ravel()] = places[order].ravel()
-            state[name] = state[name].index_select(axis, torch.from_numpy(index))
+            state[name] = state[name].index_select(axis, torch.from_numpy(index).to(state[name].device))
 
 
 def couplings(architecture: Architecture) -> tuple[list[Group], list[str]]:
