@@ -100,7 +100,9 @@ def _batch(context: Context, searcher: Any, executor: Executor, trials: list[Tri
         fresh.append(trial)
         if trial.score is not None:
             best = trial.score if best is None else max(best, trial.score)
-        shown = {} if best is None else {"best": f"{best:.4f}"}
-        context.progress.advance(1, **shown, last=trial.layout)
+        if best is None:
+            context.progress.advance(1, last=trial.layout)
+        else:
+            context.progress.advance(1, best=f"{best:.4f}", last=trial.layout)
     searcher.tell(fresh)
     return bool(todo)
