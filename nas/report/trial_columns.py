@@ -102,9 +102,11 @@ def _cost_axis(summary: Summary, name: str, trials: list[Trial]) -> Axis:
     budget = next((budget for budget in summary.budgets if budget.metric == name), None)
     share = summary.setting("min_share")
     restricted = budget is not None and name == summary.objective and isinstance(share, int | float) and 0 < share < 1
+    settings = (trial.cost.setting for trial in trials if trial.cost.value(name) is not None and trial.cost.setting)
+    setting = next(settings, "") if metric.has_setting else ""
     return Axis(
         key=name,
-        label=metric.noun,
+        label=f"{metric.noun} in {setting}" if setting else metric.noun,
         unit=text,
         factor=float(Fraction(worth)),
         bound=None if budget is None else float(budget.bound),
