@@ -8,7 +8,8 @@ from pathlib import PurePosixPath
 from nas.budget import Cost, format_quantity
 from nas.formats import CHOSEN_BY, compare_choices, count, listing, percent
 from nas.options.objectives import front_name
-from nas.report.summary import Candidate, Summary, cost_words, stage_depths, stage_widths
+from nas.report.architecture_table import stage_maps
+from nas.report.summary import Candidate, Summary, cost_words, stage_depths
 from nas.trial import Trial
 
 _FLOPS = "what papers call FLOPs"
@@ -198,7 +199,7 @@ def _row(summary: Summary, candidate: Candidate) -> NetworkRow:
 
 def _shape(trial: Trial) -> tuple[str, str]:
     depths = "-".join(map(str, stage_depths(trial.architecture)))
-    widths = "-".join("?" if width is None else str(width) for width in stage_widths(trial.architecture))
+    widths = "-".join("?" if width is None else str(width) for width, _, _ in stage_maps(trial.architecture))
     return f"depths {depths},", f"widths {widths}"
 
 

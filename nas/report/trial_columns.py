@@ -13,7 +13,7 @@ from nas.trial import Trial
 
 MOST_TRIALS = 10_000
 """Trials on the page; of more, finalists, the front and the best by score are shown, and the others evenly."""
-MOST_CHARACTERS = 900_000
+MOST_CHARACTERS = 750_000
 """Of the architectures on the page; those of the lowest scores are left out."""
 
 
@@ -54,15 +54,15 @@ def shown_trials(summary: Summary) -> list[Trial]:
 def trial_columns(summary: Summary, trials: list[Trial]) -> dict[str, Any]:
     """Returns the columns of trials, and the tables that their numbers refer to, as plain JSON.
 
-    Columns: `number`, `score` (six digits), one per metric that is known, `layout` and `origin` (places in
+    Columns: `number`, `score`, one per known metric (fractions have six digits), `layout` and `origin` (places in
     `layouts` and `origins`), and `architecture`: `[frame, stage, …]` of the tables `pieces` and `stages`, or 0 where
     there was no room for it.
     """
     layouts, origins = _Words(), _Words()
     columns: dict[str, list[Any]] = {
         "number": [trial.number for trial in trials],
-        "score": [float(f"{trial.score:.6g}") for trial in trials],
-        **{name: [trial.cost.value(name) for trial in trials] for name in _metrics(trials)},
+        "score": [_short(trial.score) for trial in trials],
+        **{name: [_short(trial.cost.value(name)) for trial in trials] for name in _metrics(trials)},
         "layout": [layouts.place(trial.layout) for trial in trials],
         "origin": [origins.place(trial.origin) for trial in trials],
     }
@@ -102,9 +102,11 @@ def _cost_axis(summary: Summary, name: str, trials: list[Trial]) -> Axis:
     budget = next((budget for budget in summary.budgets if budget.metric == name), None)
     share = summary.setting("min_share")
     restricted = budget is not None and name == summary.objective and isinstance(share, int | float) and 0 < share < 1
+    settings = (trial.cost.setting for trial in trials if trial.cost.value(name) is not None and trial.cost.setting)
+    setting = next(settings, "") if metric.has_setting else ""
     return Axis(
         key=name,
-        label=metric.noun,
+        label=f"{metric.noun} in {setting}" if setting else metric.noun,
         unit=text,
         factor=float(Fraction(worth)),
         bound=None if budget is None else float(budget.bound),
@@ -122,6 +124,10 @@ def _by_weight(summary: Summary) -> list[Trial]:
     first = [c.trial for c in summary.candidates if c.trial is not None and c.trial.complete] + summary.front
     rest = sorted(summary.complete, key=lambda trial: (-(trial.score or 0.0), trial.number))
     return list({trial.number: trial for trial in (*first, *rest)}.values())
+
+
+def _short(value: float | None) -> float | None:
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 class _Words:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import time
+from collections import Counter
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +171,17 @@ def test_axes_can_be_changed_and_the_table_says_the_same(page: Page, run: Path) 
     assert page.run(rows) == len(best)
     choose(page, "front-x", "params")
     assert "parameters (K params)" in page.run("document.querySelector('#front-plot').textContent")
+
+
+def test_of_too_many_layouts_colors_are_of_shares_of_attention(browser: Page, page: Page, tmp_path: Path) -> None:
+    assert text(page, "#front-legend").startswith("AAAA (")
+    run = make_run(tmp_path / "run", trials=80, layouts=tuple("".join(each) for each in product("CA", repeat=5)))
+    write_report(run)
+    show(browser, run)
+    shares = Counter(math.ceil(4 * trial.layout.count("A") / 5) for trial in read_run(run).trials() if trial.complete)
+    words = ("no attention", "up to a quarter attention", "up to half", "up to three quarters", "more")
+    expected = [f"{name} ({shares[i]})" for i, name in enumerate(words) if shares[i]]
+    assert text(browser, "#front-legend").split("\n") == expected
 
 
 def test_charts_fit_a_phone_and_both_color_schemes(browser: Page, run: Path) -> None:

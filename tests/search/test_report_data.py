@@ -1,6 +1,7 @@
 import json
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,14 @@ def test_axes_have_units_bounds_and_directions(summary: Summary) -> None:
     assert found["score"].is_share
     assert found["score"].higher
     assert found["params"].bound is None
+
+
+def test_measured_costs_are_axes_in_their_setting(summary: Summary) -> None:
+    cost = replace(summary.complete[0].cost, setting="cpu:threads=1").measured("latency_s", 0.00123456789)
+    trials = [replace(summary.complete[0], cost=cost), *summary.complete[1:]]
+    latency = {axis.key: axis for axis in axes(summary, trials)}["latency_s"]
+    assert (latency.label, latency.unit, latency.factor) == ("latency in cpu:threads=1", "ms", 1e-3)
+    assert trial_columns.trial_columns(summary, trials)["columns"]["latency_s"][:2] == [0.00123457, None]
 
 
 def test_the_share_explained_is_epsilon_squared() -> None:

@@ -6,10 +6,11 @@ const COLORS = Array.from({length: 6}, (_, i) => `var(--c${i})`);
 function drawAccuracies(target) {
   const rows = data.finalists.filter((each) => each.validation !== null);
   const share = {is_share: true};
-  const named = rows.map((each) => ({...each, label: `${short24(each.name)}, ${each.chosenBy}`, low: each.validation - (each.error ?? 0), high: each.validation + (each.error ?? 0)}));
+  const margin = Math.min(230, target.clientWidth * 0.45);
+  const named = rows.map((each) => ({...each, label: nameWithin(each, Math.floor(margin / 7)), low: each.validation - (each.error ?? 0), high: each.validation + (each.error ?? 0)}));
   target.replaceChildren(Plot.plot({
     width: Math.max(280, target.clientWidth), height: 54 + 26 * named.length, marginBottom: 38,
-    marginLeft: Math.min(230, target.clientWidth * 0.45), ariaLabel: "Validation accuracy of finalists with its standard error",
+    marginLeft: margin, ariaLabel: "Validation accuracy of finalists with its standard error",
     x: {grid: true, inset: 14, ticks: 5, label: "validation accuracy ± standard error (%)"},
     y: {label: null, domain: named.map((each) => each.label)},
     marks: [
@@ -23,7 +24,11 @@ function drawAccuracies(target) {
   return tableBelow("Accuracies of the finalists", ["Network", "Chosen by", "Validation", "Standard error", "Test"], table, [2, 3, 4]);
 }
 
-const short24 = (text) => (text.length > 22 ? `${text.slice(0, 21)}…` : text);
+/** A finalist's name and what chose it, in at most so many letters. */
+function nameWithin({name, chosenBy}, letters) {
+  const room = Math.max(4, letters - chosenBy.length - 2);
+  return `${name.length > room ? `${name.slice(0, room - 1)}…` : name}, ${chosenBy}`;
+}
 
 /** Scores in the order of the trials, and the best until then. */
 function drawProgress(target) {
@@ -55,7 +60,7 @@ function drawRanking(target) {
       width: Math.max(260, width), height: 250, marginLeft: 46, marginBottom: 40, ariaLabel: `Test accuracy against ${axis.label}`,
       x: {grid: true, inset: 16, ticks: 4, label: labelled(axis)}, y: {grid: true, inset: 12, ticks: 5, label: "test accuracy (%)"},
       marks: [
-        Plot.dot(known, {...at, r: 5, fill: (each) => (each.chosenBy === "score" ? "var(--c0)" : "var(--c1)"), title: (each) => `${each.name}, chosen by: ${each.chosenBy}`}),
+        Plot.dot(known, {...at, r: 5, fill: (each) => (each.chosenBy === "score" ? "var(--c0)" : "var(--c1)"), title: (each) => `${each.name}, ${chosen(each)}`}),
         Plot.text(known.filter((each) => each.rank), {...at, text: (each) => String(each.rank), dx: 9, dy: -8, fill: "var(--ink)"}),
       ],
     });
@@ -64,32 +69,32 @@ function drawRanking(target) {
   return tableBelow("Predictors and test accuracy of the trained networks", ["Network", ...predictors.map((key) => axes.get(key).label), "Test accuracy"], table, [1, 2, 3, 4]);
 }
 
-/** Mean scores by value of each decision: a chart per kind, a field per stage. */
+/** Mean scores by value of each decision: a row of charts per kind, a chart per stage, all of a row to one scale. */
 function drawEffects(target) {
   const axis = axes.get("score");
   const kinds = [...new Set(data.effects.map((each) => each.kind))];
   target.replaceChildren(...kinds.map((kind) => {
     const decisions = data.effects.filter((each) => each.kind === kind);
-    return element("div", {class: "effect"}, element("h4", {}, kind.replaceAll("_", " ")), element("div", {class: "wide"}, effectChart(axis, kind, decisions, target.clientWidth)));
+    const ends = decisions.flatMap(({effects}) => effects.flatMap(({mean, error}) => [mean - (error ?? 0), mean + (error ?? 0)]));
+    const range = [drawn(axis, Math.min(...ends)), drawn(axis, Math.max(...ends))];
+    const charts = decisions.map((decision) => effectChart(axis, decision, range));
+    return element("div", {class: "effect"}, element("h4", {}, kind.replaceAll("_", " ")), element("div", {class: "three"}, ...charts));
   }));
 }
 
-function effectChart(axis, kind, decisions, room) {
-  const rows = decisions.flatMap(({stage, effects}) => effects.map((each) => ({...each, stage})));
-  const values = [...new Set(rows.map((each) => each.value))].sort((a, b) => parseFloat(a) - parseFloat(b) || (a < b ? -1 : 1));
-  const long = Math.max(...values.map((value) => value.length)) > 4;
-  const needed = 60 + decisions.length * (14 + values.length * (long ? 34 : 24));
-  const error = (each) => drawn(axis, each.error ?? 0);
+function effectChart(axis, {stage, kind, effects}, range) {
+  const letters = Math.max(...effects.map((each) => each.value.length)), long = letters > 4;
+  const at = (each) => drawn(axis, each.mean), error = (each) => drawn(axis, each.error ?? 0);
   return Plot.plot({
-    width: Math.max(needed, Math.min(room, needed * 1.6)), height: long ? 220 : 190, marginLeft: 56, marginBottom: long ? 70 : 36,
-    ariaLabel: `Mean score by ${kind} of each stage`,
-    fx: {label: null, tickFormat: (stage) => `stage ${stage}`, padding: 0.08},
-    x: {type: "point", domain: values, label: null, padding: 0.6, tickRotate: long ? -35 : 0, tickFormat: (value) => (value.length > 12 ? `${value.slice(0, 11)}…` : value)},
-    y: {grid: true, label: labelled(axis), ticks: 4, inset: 6},
+    width: 66 + effects.length * (long || letters < 3 ? 28 : 38), height: long ? 210 : 170, marginTop: 22, marginLeft: 54, marginBottom: long ? 66 : 26, marginRight: 6,
+    ariaLabel: `Mean score by ${kind} of stage ${stage}`,
+    fx: {label: null, tickFormat: () => `stage ${stage}`},
+    x: {type: "point", label: null, padding: 0.6, domain: effects.map((each) => each.value), tickRotate: long ? -35 : 0, tickFormat: (value) => (value.length > 12 ? `${value.slice(0, 11)}…` : value)},
+    y: {grid: true, label: null, ticks: 4, inset: 6, domain: range, tickFormat: axis.is_share ? (value) => `${value} %` : undefined},
     marks: [
       Plot.frame({stroke: "var(--line)"}),
-      Plot.ruleX(rows, {fx: "stage", x: "value", y1: (each) => drawn(axis, each.mean) - error(each), y2: (each) => drawn(axis, each.mean) + error(each), stroke: "var(--quiet)", strokeWidth: 2}),
-      Plot.dot(rows, {fx: "stage", x: "value", y: (each) => drawn(axis, each.mean), r: 4, fill: "var(--c0)", title: (each) => `stage ${each.stage}, ${kind} ${each.value}: ${shown(axis, each.mean)}, ${each.trials} trials`}),
+      Plot.ruleX(effects, {fx: () => stage, x: "value", y1: (each) => at(each) - error(each), y2: (each) => at(each) + error(each), stroke: "var(--quiet)", strokeWidth: 2}),
+      Plot.dot(effects, {fx: () => stage, x: "value", y: at, r: 4, fill: "var(--c0)", title: (each) => `${each.value}: ${shown(axis, each.mean)}, ${each.trials} trials`}),
     ],
   });
 }

@@ -103,12 +103,14 @@ function opWords(stage) {
 const layoutOf = (place) => data.layouts[columns.layout[place]] || "no layout";
 const nameOf = (place) => `Trial ${columns.number[place]} · ${layoutOf(place)}`;
 
+const chosen = ({chosenBy}) => `chosen ${chosenBy.startsWith("at ") ? "" : "by "}${chosenBy}`;
+
 /** What a trial is, in lines: for a tip, and for whoever hears it. */
 function linesOf(place) {
   const stages = stagesOf(place);
   const finalist = finalists.get(place);
   const lines = [nameOf(place)];
-  if (finalist) lines.push(`${finalist.rank ? `rank ${finalist.rank}, ` : ""}trained, chosen by: ${finalist.chosenBy}`);
+  if (finalist) lines.push(`${finalist.rank ? `rank ${finalist.rank}, ` : ""}trained, ${chosen(finalist)}`);
   for (const axis of data.axes) {
     const value = values(axis.key)[place];
     if (value !== null) lines.push(`${axis.label}: ${shown(axis, value)}`);

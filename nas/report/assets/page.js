@@ -40,7 +40,7 @@ if (front.across) {
   front.across.append(...options(data.objective));
   front.up.append(...options("score"));
   for (const select of [front.across, front.up]) select.addEventListener("change", drawFront);
-  document.getElementById("front-legend").append(layoutLegend());
+  document.getElementById("front-legend").append(groupLegend());
 }
 
 for (const block of document.querySelectorAll("pre[data-copy]")) {

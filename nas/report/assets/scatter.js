@@ -1,5 +1,5 @@
 // A cloud of trials with a tip for each of them, by mouse, touch and keys. Axes, grid and lines are Observable Plot's.
-const MOST_LAYOUTS = 6;
+const MOST_GROUPS = 6;
 // Paths around a point, of which `s` is half the size, about.
 const SHAPES = [
   (x, y, s) => `M${round(x - s)},${y}a${s},${s} 0 1,0 ${2 * s},0a${s},${s} 0 1,0 ${-2 * s},0`,
@@ -12,33 +12,52 @@ const SHAPES = [
 ];
 const round = (value) => Math.round(10 * value) / 10;
 
-// The layouts with a color of their own: the most common ones.
-const counts = new Map();
-for (const layout of columns.layout) counts.set(layout, (counts.get(layout) ?? 0) + 1);
-const common = [...counts].sort((a, b) => b[1] - a[1]).slice(0, MOST_LAYOUTS).map(([layout]) => layout)
-  .sort((a, b) => (data.layouts[a] < data.layouts[b] ? -1 : 1));
-const colorOf = new Map(common.map((layout, i) => [layout, i]));
-const groupOf = (place) => colorOf.get(columns.layout[place]) ?? MOST_LAYOUTS;
+/** Groups of trials with a color and a shape each: name and number of trials, and the group of each trial. */
+const groups = byLayout() ?? byAttention();
 
-/** The legend of layouts: shape, color, name and number of trials. */
-function layoutLegend() {
-  const others = columns.layout.length - common.reduce((sum, layout) => sum + counts.get(layout), 0);
-  const items = common.map((layout, i) => [i, data.layouts[layout] || "no layout", counts.get(layout)]);
-  if (others) items.push([MOST_LAYOUTS, "other layouts", others]);
-  return element("ul", {class: "legend", "aria-label": "Layouts"}, ...items.map(([group, name, count]) => {
+/** The most common layouts, and the others as a last group; null where these would be most of all trials. */
+function byLayout() {
+  const counts = new Map();
+  for (const layout of columns.layout) counts.set(layout, (counts.get(layout) ?? 0) + 1);
+  const common = [...counts].sort((a, b) => b[1] - a[1]).slice(0, MOST_GROUPS)
+    .sort(([a], [b]) => (data.layouts[a] < data.layouts[b] ? -1 : 1));
+  const others = columns.layout.length - common.reduce((sum, [, count]) => sum + count, 0);
+  if (others > columns.layout.length / 2) return null;
+  const place = new Map(common.map(([layout], i) => [layout, i]));
+  const names = common.map(([layout, count]) => [data.layouts[layout] || "no layout", count]);
+  if (others) names[MOST_GROUPS] = ["other layouts", others];
+  return {title: "Layouts", names, of: columns.layout.map((layout) => place.get(layout) ?? MOST_GROUPS)};
+}
+
+/** Groups by the share of letters of a layout that are A, where nearly every trial has a layout of its own. */
+function byAttention() {
+  const shares = data.layouts.map((layout) => {
+    const letters = layout.replace(/[^A-Z]/g, "");
+    return letters ? letters.replace(/[^A]/g, "").length / letters.length : 0;
+  });
+  const of = columns.layout.map((layout) => Math.ceil(4 * shares[layout]));
+  const names = ["no attention", "up to a quarter attention", "up to half", "up to three quarters", "more"]
+    .map((name, i) => [name, of.filter((group) => group === i).length]);
+  return {title: "Share of attention", names, of};
+}
+
+/** The legend of groups: shape, color, name and number of trials. */
+function groupLegend() {
+  const known = groups.names.map((each, i) => [i, ...each]).filter(([, , count]) => count);
+  return element("ul", {class: "legend", "aria-label": groups.title}, ...known.map(([group, name, count]) => {
     const mark = svg("svg", {width: 12, height: 12, "aria-hidden": "true"}, svg("path", {d: SHAPES[group](6, 6, 4), class: `mark g${group}`}));
-    const text = name.length > 24 ? `${name.slice(0, 23)}…` : name;
+    const text = name.length > 28 ? `${name.slice(0, 27)}…` : name;
     return element("li", {title: name}, mark, `${text} (${count.toLocaleString("en-US")})`);
   }));
 }
 
-/** A mark for Plot: one path per layout, so that thousands of trials are a few elements. */
+/** A mark for Plot: one path per group, so that thousands of trials are a few elements. */
 function cloud(points) {
   return (index, {x, y}) => {
     const size = points.length > 2000 ? 2 : 3;
-    const paths = Array.from({length: MOST_LAYOUTS + 1}, () => []);
+    const paths = Array.from({length: MOST_GROUPS + 1}, () => []);
     for (const [place, across, up] of points) {
-      const group = groupOf(place);
+      const group = groups.of[place];
       paths[group].push(SHAPES[group](round(x(across)), round(y(up)), size));
     }
     const group = svg("g", {class: "cloud", "aria-hidden": "true"});
