@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import random
 import shlex
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,13 +16,12 @@ from nas.budget_metrics import METRICS
 from nas.cli.console import Console, plain, table
 from nas.cli.interrupts import end_at_once
 from nas.cli.parsing import add_declared, add_method_options, methods_text, reader, searchers_text
+from nas.cli.results import FINAL, result_lines
 from nas.errors import OptionError, RunError
 from nas.executors import check_cluster, check_workers
-from nas.formats import CHOSEN_BY, compare_choices, score_text
 from nas.options import SearchOptions, flag, method_of
 from nas.options.config_file import read_config
 from nas.options.kinds import Text
-from nas.options.objectives import front_name
 
 if TYPE_CHECKING:
     from nas.data import Source
@@ -43,8 +42,6 @@ each as a folder that does not depend on this package: config, plain torch code,
 
 Only --space (or --parent) and --budget are required; everything else is planned for the machine and
 the data. FLOPs are multiply-adds, as in papers of the field. All options: docs/options.md."""
-
-FINAL = "MACs are multiply-adds, what papers call FLOPs."
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -318,84 +315,3 @@ def _show(result: SearchResult, console: Console) -> None:
         parent=found["parent"],
     ):
         console.say(line)
-
-
-def result_lines(
-    run: str,
-    ranking: dict[str, Any],
-    winners: list[dict[str, Any]],
-    *,
-    score_name: str = "score",
-    objectives: Sequence[str] = ("macs",),
-    imports: Sequence[str] = (),
-    parent: str = "",
-) -> list[str]:
-    """Returns the lines of a search's result: the winners, the ranking check, and the next commands.
-
-    Args:
-        imports: Files of ops that the next commands need too.
-    """
-    further = [metric for metric in ("latency_s", "peak_memory_bytes") if any(each[metric] for each in winners)]
-    rows = [
-        [
-            f"{winner['rank']}{'*' if winner['on_front'] else ''}",
-            with_error(winner["validation_accuracy"], winner["validation_error"]),
-            _figure(winner["test_accuracy"]),
-            "-" if winner["score"] is None else score_text(winner["score"]),
-            CHOSEN_BY.get(winner["chosen_by"], winner["chosen_by"]),
-            format_quantity("macs", winner["macs"]),
-            format_quantity("params", winner["params"]),
-            *(format_quantity(metric.removeprefix("peak_"), winner[metric]) for metric in further),
-            winner["path"],
-        ]
-        for winner in winners
-    ]
-    header = ["rank", "validation accuracy", "test accuracy", score_name, "chosen by", "MACs", "params"]
-    header += [{"latency_s": "latency"}.get(metric, "memory") for metric in further]
-    lines = ["", *table([*header, "folder"], rows, left=(0, 4, len(header)))]
-    front = f"* marks the front of {front_name(objectives)}"
-    lines += ["", f"Ranks are by validation accuracy, with its standard error; {front}."]
-    if "latency_s" in further:
-        lines.append(f"Latencies were measured at {winners[0]['setting']} before the networks were trained.")
-    compared = compare_choices(
-        (winner["chosen_by"], winner["validation_accuracy"], winner["validation_error"]) for winner in winners
-    )
-    lines += [FINAL, *ranking_lines(ranking), *filter(None, (compared, parent)), ""]
-    if winners:
-        best = shlex.quote(winners[0]["path"])
-        lines += [
-            f"Try it    python {best}/model.py",
-            " ".join([f"Train it  nas train {best}/architecture.yaml --data D", *_import_words(imports)]),
-        ]
-    return [*lines, f"Report    {run}/report.html"]
-
-
-def _import_words(paths: Sequence[str]) -> list[str]:
-    return [f"{flag('imports')} {shlex.quote(path)}" for path in paths]
-
-
-def ranking_lines(ranking: dict[str, Any]) -> list[str]:
-    """Returns how well the score and the baselines predicted the trained accuracies."""
-    if not ranking:
-        return []
-    correlations = ", ".join(
-        f"{name} {row['spearman']:+.2f}{_interval(row)}"
-        for name in ("score", "params", "macs")
-        if (row := ranking.get(name)) and row.get("spearman") is not None
-    )
-    spearman = f"Spearman with trained accuracy: {correlations}; " if correlations else ""
-    return [f"Ranking of {ranking.get('n', 0)} trained networks: {spearman}{ranking.get('verdict', '')}"]
-
-
-def with_error(value: float | None, error: float | None) -> str:
-    """Formats an accuracy and its standard error: "0.8041 ± 0.0160"."""
-    return _figure(value) if value is None or error is None else f"{value:.4f} ± {error:.4f}"
-
-
-def _interval(row: dict[str, Any]) -> str:
-    low, high = row.get("low"), row.get("high")
-    return "" if low is None or high is None else f" [{low:+.2f}, {high:+.2f}]"
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from nas.costs import TABLE, misfit, sized_space
 from nas.data import DataInfo, Dataset, Source, data_lines, open_data, size_lines
 from nas.data.memory import memory_limit
 from nas.errors import OptionError
-from nas.export import is_whole
 from nas.jobs.backend import Backend, InThisProcess
 from nas.latency.budgets import hold, restore
 from nas.machine import available_cores
@@ -33,7 +32,6 @@ from nas.methods.protocol.manifest import (
 from nas.methods.protocol.parent_line import parent_line
 from nas.methods.protocol.phases import do_phase, is_finished
 from nas.methods.protocol.plan import FINALISTS, Plan
-from nas.methods.protocol.report import method_report
 from nas.methods.protocol.search_method import SearchMethod
 from nas.networks.imported_ops import import_ops, recorded_imports
 from nas.options import METHODS, SearchOptions
@@ -42,16 +40,17 @@ from nas.options.searchers import default_searcher
 from nas.pipeline import disk
 from nas.pipeline.attention_maps import attention_caution
 from nas.pipeline.candidates import search_candidates
-from nas.pipeline.export_winners import Winner, export_winners
+from nas.pipeline.export_winners import export_winners
 from nas.pipeline.finalists import ranking, train_finalists
 from nas.pipeline.latency_check import measured_within
 from nas.pipeline.plan import make_plan, typical_cost
 from nas.pipeline.plan_summary import plan_summary
 from nas.pipeline.portfolio import choose_finalists, portfolio, rival_picks
 from nas.pipeline.recorded_costs import check_costs
+from nas.pipeline.result import SearchResult, finished_result, rebuild_report, score_name
 from nas.progress import Progress, Silent
 from nas.run import Run, check_out, data_of, out_folder
-from nas.run.events import RankingEvaluated, RunFinished, WinnerExported
+from nas.run.events import RankingEvaluated, RunFinished
 from nas.run.sessions import earlier_seconds, record_resumed
 from nas.run.signals import stoppable
 from nas.sampling import BudgetSampler
@@ -60,24 +59,6 @@ from nas.training import Recipe
 from nas.training.recipe_file import load_recipe
 from nas.training.speed import measure_images_per_second
 from nas.training.threads import threads_set
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SearchResult:
-    """The result of a search: the run directory, the ranking check of its scores, and the winners, best first.
-
-    Attributes:
-        score_name: Description of the score, such as "predicted accuracy after 3 epochs".
-        objectives: The costs that the winners' front is over.
-        parent: A sentence on the network that the search started from, if any.
-    """
-
-    run: str
-    ranking: dict[str, Any]
-    score_name: str
-    objectives: tuple[str, ...]
-    winners: list[Winner]
-    parent: str = ""
 
 
 def search(
@@ -137,7 +118,7 @@ def resume(path: str | Path, *, progress: Progress | None = None, backend: Backe
     with stoppable(), Run.open(path) as run:
         recorded_imports(run.manifest)
         space = kept_space(run)
-        found = _finished(run)
+        found = finished_result(run)
         if found is not None:
             return found
         check_program(run, progress)
@@ -328,11 +309,11 @@ class SearchPipeline:
         winners = do_phase(run, "export", lambda: export_winners(context, finalists))
         if not run.events(RunFinished):
             run.append(RunFinished(seconds=earlier_seconds(run) + time.monotonic() - began))
-        _rebuild(run)
+        rebuild_report(run)
         return SearchResult(
             run=str(run.path),
             ranking=found,
-            score_name=_score_name(run),
+            score_name=score_name(run),
             objectives=self.objectives,
             winners=winners,
             parent=parent_line(run),
@@ -387,35 +368,3 @@ class SearchPipeline:
         first, details = self.method.describe(self.plan, self.options, images=images)
         details = [*self.cautions, *details]
         return plan_summary(self.plan, first=first, details=details, sampler=self.sampler, budgets=self.budgets)
-
-
-def _finished(run: Run) -> SearchResult | None:
-    """Returns the result of a finished run and rebuilds its tables and report; None if the run is not finished."""
-    winners = {event.rank: event for event in run.events(WinnerExported)}
-    found = run.last(RankingEvaluated)
-    if run.last(RunFinished) is None or found is None or not winners:
-        return None
-    if not all(is_whole(event, run.path / event.path) for event in winners.values()):
-        return None
-    _rebuild(run)
-    return SearchResult(
-        run=str(run.path),
-        ranking=found.statistics(),
-        score_name=_score_name(run),
-        objectives=objectives(
-            run.manifest["options"].get("objective"), [Budget.parse(text) for text in run.manifest["budgets"]]
-        ),
-        winners=[Winner.of(event, run.path) for _, event in sorted(winners.items())],
-        parent=parent_line(run),
-    )
-
-
-def _score_name(run: Run) -> str:
-    return method_report(run).score_meaning(run).axis_label
-
-
-def _rebuild(run: Run) -> None:
-    # Imported late: pandas, matplotlib and optuna are slow to load and only needed here.
-    from nas.report import rebuild
-
-    rebuild(run.path)

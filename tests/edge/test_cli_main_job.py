@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 import nas
-from nas.cli.search import result_lines
+from nas.cli.results import result_lines
 from nas.run import read_run
 from nas.run.events import FinalistEpoch, PhaseInterrupted, SupernetEpoch
 

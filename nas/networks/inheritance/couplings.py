@@ -27,7 +27,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nas.architecture import Architecture
-from nas.networks.inheritance.rules import FIXED, Edges, Labels, fixed, follow
+from nas.networks.inheritance.labels import FIXED, Edges, Labels, fixed
+from nas.networks.inheritance.rules import follow
 from nas.networks.network import Network
 
 _BATCH = 2
