@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from nas.architecture import Architecture, BlockConfig
+from nas.errors import RunError
 from nas.report import summarise, trial_columns
 from nas.report.architecture_table import ArchitectureTable, stage_maps
 from nas.report.confusion import confusion_of
@@ -207,9 +208,12 @@ def test_an_evaluation_that_cannot_be_read_is_named(text: str, tmp_path: Path) -
 
 def test_an_evaluation_is_not_read_through_a_link(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", trials=60)
+    summary = summary_of(run)
     (tmp_path / "elsewhere.json").write_text(json.dumps(EVALUATION))
     (run / "winners/1/evaluation.json").symlink_to(tmp_path / "elsewhere.json")
-    assert confusion_of(summary_of(run)) is None
+    assert confusion_of(summary) is None
+    with pytest.raises(RunError, match="is a link"):
+        summary_of(run)
 
 
 def test_of_many_classes_the_most_frequent_mistakes_are_listed(tmp_path: Path) -> None:
