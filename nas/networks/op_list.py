@@ -61,7 +61,7 @@ parameters. Shapes are (batch, channels, height, width). A parameter without a d
 a block as a parameter is again a mapping with its `op`.
 
 `nas ops` lists them, with those of `--import my_ops.py`. `python -m nas.networks.op_list` writes this
-page from the definitions in [nas/ops](../nas/ops): to change a text, change a docstring there."""
+page from the definitions in `nas/ops`: to change a text, change a docstring there."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +122,7 @@ def page() -> str:
         files.setdefault(entry.file, []).append(entry)
     parts = [_INTRODUCTION]
     for file in sorted(files):
-        parts.append(f"## [{file}](../nas/ops/{file})")
+        parts.append(f"## `nas/ops/{file}`")
         for entry in files[file]:
             parts += [f"### `{entry.name}`", entry.text]
             if entry.parameters:

@@ -80,8 +80,8 @@ def test_weights_are_refused_before_the_data_is_read(unread: Path) -> None:
         ("nothing", RunError, "there is no such file. Give a .safetensors file"),
         (".", RunError, "it is not a file. Give a .safetensors file"),
         ("text", RunError, "Give a .safetensors file"),
-        ("other.safetensors", TrainingError, "No tensor in other.safetensors fits this network"),
-        ("flat.safetensors", TrainingError, "No tensor in flat.safetensors fits this network"),
+        ("other.safetensors", TrainingError, "other.safetensors holds the weights of another network: 8 of 8"),
+        ("flat.safetensors", TrainingError, "flat.safetensors holds the weights of another network: 8 of 8"),
     ):
         with pytest.raises(error, match=why):
             train(architecture, out="t", options=options, weights=weights)

@@ -168,7 +168,7 @@ def test_a_training_that_is_stopped_is_ended() -> None:
 def test_a_training_that_starts_up_slowly_and_one_that_steps_are_left_alone() -> None:
     code = (
         "with Watched(0.3, start_s=60) as watch:\n"
-        "    watch.advance(5); time.sleep(2)\n"
+        "    watch.advance(5, restored=True); time.sleep(2)\n"
         "with Watched(5) as watch:\n"
         "    for _ in range(12): watch.advance(loss=1); time.sleep(0.6)\n"
         "print('done')"

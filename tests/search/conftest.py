@@ -43,4 +43,4 @@ def own_threads() -> Iterator[None]:
 def unexported(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests of other things: leaves out writing and checking the winners' folders, and the report's pictures."""
     monkeypatch.setattr(handover, "export_winner", lambda *_, **__: {})
-    monkeypatch.setattr(loop, "_rebuild", lambda run: None)
+    monkeypatch.setattr(loop, "rebuild_report", lambda run: None)

@@ -57,7 +57,7 @@ OPTIONS = SearchOptions.of(
     batch_size=64,
     onnx=False,
 )
-BLOCKED = "import sys, runpy; sys.modules['nas'] = None; runpy.run_path(sys.argv[1], run_name='__main__')"
+BLOCKED = "import sys, runpy; sys.modules['nas'] = None; runpy.run_path(sys.argv.pop(1), run_name='__main__')"
 
 
 class Phases(Notes):
@@ -173,7 +173,7 @@ def test_every_file_of_a_run_is_there(done: Done) -> None:
     assert {path.name for path in (done.path / "finalists").iterdir()} == digests
     for winner in done.result.winners:
         found = {path.name for path in Path(winner.path).iterdir()}
-        assert found == {"architecture.yaml", "model.py", "weights.safetensors", "card.md"}
+        assert found == {"architecture.yaml", "model.py", "weights.safetensors", "preprocessing.json", "card.md"}
 
 
 def test_no_trial_is_over_the_budget_or_seen_twice(done: Done) -> None:
@@ -341,7 +341,7 @@ def test_a_winner_exported_again_goes_to_a_folder_of_its_own(done: Done, tmp_pat
     before = {file.name: file.read_bytes() for file in (path / "winners" / "1").iterdir() if file.is_file()}
     found = export_run(path, 1, ["code", "weights"])
     assert found["path"] == str(path / "exports" / "1")
-    assert found["files"] == ["model.py", "weights.safetensors", "card.md"]
+    assert found["files"] == ["model.py", "weights.safetensors", "preprocessing.json", "card.md"]
     assert sorted(file.name for file in (path / "exports" / "1").iterdir()) == sorted(found["files"])
     assert found["code_error"] == 0
     after = {file.name: file.read_bytes() for file in (path / "winners" / "1").iterdir() if file.is_file()}

@@ -104,8 +104,10 @@ def test_a_given_limit_holds_however_much_is_free(monkeypatch):
             memory.require_memory(images=10, channels=1, resolution=8, transient_bytes=3_200_000_000)
         with pytest.raises(DataError, match=r"labels needs 2\.1 GB of memory, but only 2\.0 GB \(--max-memory\)"):
             memory.require_bytes(2_100_000_000, what="labels")
-        assert memory.require_memory(images=10, channels=1, resolution=8, transient_bytes=0) == 640
-    assert memory.require_memory(images=10, channels=1, resolution=8, transient_bytes=3 * 10**9) == 3 * 10**9 + 640
+        assert memory.fits_memory(2 * 10**9)
+        assert not memory.fits_memory(2 * 10**9 + 1)
+        memory.require_memory(images=10, channels=1, resolution=8, transient_bytes=0)
+    memory.require_memory(images=10, channels=1, resolution=8, transient_bytes=3 * 10**9)
 
 
 def test_a_packed_archive_is_refused_before_it_is_unpacked(tmp_path):
