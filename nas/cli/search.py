@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from nas.spaces import SearchSpace
 
 DESCRIPTION = """\
-Search a space for the best networks within a budget, train the top ones from scratch, and export
+Search a space for the best networks within a budget, train the top ones, and export
 each as a folder that does not depend on this package: config, plain torch code, weights, ONNX.
 
   nas-search --space coatnet-small --budget 5MFLOPs --data path/to/images

@@ -96,7 +96,7 @@ def _answer(summary: Summary) -> str:
         best = max(summary.complete, key=lambda trial: (trial.score or 0.0, -trial.number))
         costs = f"{_costs(best.cost.macs, best.cost.params)}{_shares(summary, best.cost)}"
         score = f"The best score so far is {summary.score(best.score)}"
-        return f"No network has been trained from scratch yet. {score}, of {_named(best)} with {costs}."
+        return f"No network has been trained yet. {score}, of {_named(best)} with {costs}."
     budgets = listing(_budget_words(summary))
     return f"No network has been scored yet; the budget is {budgets}." if budgets else "No network has been scored yet."
 

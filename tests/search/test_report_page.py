@@ -100,7 +100,7 @@ def test_the_answer_names_accuracy_cost_and_share_of_the_budget(tmp_path: Path) 
         ("supernet", ["phase 1 of 4, supernet, with epoch 10 of 30 measured", "No trial is complete yet"]),
         (
             "search",
-            ["No network has been trained from scratch yet. The best score so far", "20 of 60 trials done"],
+            ["No network has been trained yet. The best score so far", "20 of 60 trials done"],
         ),
         ("finalists", ["The best network trained so far", "3 of 6 finalists trained", "(epoch 10 of 20)"]),
         ("export", ["The best network found", "phase 4 of 4, export, with 1 winner exported"]),
@@ -202,7 +202,7 @@ def test_a_ranking_without_figures_is_told_without_a_table(tmp_path: Path) -> No
     with Run.open(run) as open_run:
         open_run.append(RankingEvaluated(n=1, verdict="too few to judge"))
     text = read(run).text
-    assert "1 network was trained from scratch" in text
+    assert "1 network was trained." in text
     assert "Spearman" not in text
 
 
