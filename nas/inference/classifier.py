@@ -14,6 +14,7 @@ from nas.export.preprocessing import Preprocessing
 from nas.networks.network import Network
 from nas.run import exported_folder
 from nas.training.device import choose_device
+from nas.training.weights_file import first_not_finite
 
 
 class Classifier:
@@ -43,7 +44,7 @@ class Classifier:
             raise ExportError(
                 f"{self.folder} does not say how images are prepared: give a network of nas-search or nas train."
             )
-        lacking = next((name for name, value in self._network.state_dict().items() if not value.isfinite().all()), None)
+        lacking = first_not_finite(self._network.state_dict())
         if lacking is not None:
             raise ExportError(
                 f"{self.folder / FILES['weights']}: {lacking} has values that are not finite. Export the network again."

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from nas.data import Dataset
@@ -19,8 +19,8 @@ from nas.networks.network import Network
 from nas.progress import Progress
 from nas.run.files import file_digest
 from nas.training import Started, start_from
+from nas.training.weights_file import PICKLES, metadata_of
 
-_PICKLES = (".pth", ".pt", ".bin", ".ckpt", ".tar", ".pkl")
 _SEEN = "may have trained the weights that this training began with"
 
 
@@ -52,7 +52,7 @@ class GivenWeights:
 
     def normalized(self, data: Dataset, progress: Progress) -> Dataset:
         """Returns the data with the normalization that the weights' file names, where it does; said if it differs."""
-        stored = _metadata(self.path)
+        stored = metadata_of(self.path)
         try:
             mean, std = (tuple(float(value) for value in json.loads(stored[name])) for name in ("mean", "std"))
         except (KeyError, ValueError, TypeError):
@@ -105,7 +105,7 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
     try:
         if not path.is_file():
             raise OSError("it is not a file" if path.exists() else "there is no such file")
-        if path.suffix in _PICKLES:
+        if path.suffix in PICKLES:
             raise RunError(
                 f"{path} may be a pickle, which can run code: convert it once by `nas weights convert {path} --network "
                 "NAME --out FILE.safetensors`."
@@ -118,14 +118,7 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
 def _told_of(path: Path) -> tuple[dict[str, Any], Any]:
     """Returns the training metadata of exported weights and their class names; empty if there are none."""
     with suppress(KeyError, ValueError):
-        stored = _metadata(path)
+        stored = metadata_of(path)
         card, class_names = json.loads(stored["card"]), json.loads(stored["class_names"])
         return (card if isinstance(card, dict) else {}), class_names
     return {}, None
-
-
-def _metadata(path: Path) -> dict[str, str]:
-    """Returns the metadata of a .safetensors file; empty if it cannot be read."""
-    with suppress(SafetensorError, OSError), safe_open(path, "pt") as file:
-        return file.metadata() or {}
-    return {}

@@ -9,6 +9,7 @@ import torch
 
 from nas.errors import TrainingError
 from nas.networks.network import Network, resize_tables
+from nas.training.weights_file import first_not_finite, shape_text
 
 LEAST_FITTING = 0.5
 """Share of a network's tensors before its head that given weights must have, or they are those of another network."""
@@ -54,9 +55,9 @@ def start_from(network: Network, weights: Mapping[str, torch.Tensor], *, source:
         TrainingError: If they hold a number that is not finite, or most of the network's tensors are missing from them
             or differ in shape.
     """
-    for name, value in weights.items():
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            raise TrainingError(f"{source} holds numbers that are not finite, in {name}. Give other weights.")
+    spoiled = first_not_finite(weights)
+    if spoiled is not None:
+        raise TrainingError(f"{source} holds numbers that are not finite, in {spoiled}. Give other weights.")
     try:
         given = resize_tables(dict(weights), network)
     except (RuntimeError, ValueError):  # a position table of another rank or type
@@ -84,15 +85,11 @@ def _check_fitting(
     if len(body) - len(lacking) >= LEAST_FITTING * len(body):
         return
     name = lacking[0]
-    how = f"is {_shape(own[name])} here and {_shape(given[name])} there" if name in given else "is not there"
+    how = f"is {shape_text(own[name])} here and {shape_text(given[name])} there" if name in given else "is not there"
     raise TrainingError(
         f"{source} holds the weights of another network: {len(lacking)} of {len(body)} tensors before the head are "
         f"missing or differ in shape ({name} {how}). Give the weights of the same architecture."
     )
-
-
-def _shape(tensor: torch.Tensor) -> str:
-    return "x".join(map(str, tensor.shape)) or "a scalar"
 
 
 def _some(names: tuple[str, ...]) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from nas.architecture import Architecture
@@ -24,9 +24,9 @@ from nas.networks.timm import from_timm, zoo_name
 from nas.networks.timm.pretrained import pretrained
 from nas.run.files import file_digest
 from nas.spaces import SearchSpace
+from nas.training.weights_file import PICKLES, first_not_finite, metadata_of, shape_text
 
 TIMM = "timm:"
-_PICKLES = (".pth", ".pt", ".bin", ".ckpt", ".tar", ".pkl")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -210,21 +210,20 @@ def read_weights(weights: str, config: str) -> tuple[dict[str, torch.Tensor], di
     path = Path(weights)
     if not path.is_file():
         raise OptionError(f"--weights {weights}: there is no such file. Give a .safetensors file.")
-    if path.suffix in _PICKLES:
+    if path.suffix in PICKLES:
         raise OptionError(
             f"--weights {weights} may be a pickle, which can run code: convert it once by `nas weights convert "
             f"{weights} --network {config} --out {path.with_suffix('.safetensors').name}`."
         )
-    told: dict[str, Any] = {}
     try:
         state = load_file(path)
-        with safe_open(path, "pt") as file:
-            for name, value in (file.metadata() or {}).items():
-                with suppress(ValueError):
-                    told[name] = json.loads(value)
     except (SafetensorError, OSError) as fault:
         raise OptionError(f"--weights {weights}: {str(fault)[:120]}. Give a .safetensors file.") from None
     _check_finite(state, f"--weights {weights}")
+    told: dict[str, Any] = {}
+    for name, value in metadata_of(path).items():
+        with suppress(ValueError):
+            told[name] = json.loads(value)
     return state, told
 
 
@@ -257,9 +256,9 @@ def _from_timm(config: str, weights: str | None) -> Parent:
 
 
 def _check_finite(state: Mapping[str, torch.Tensor], named: str) -> None:
-    for name, value in state.items():
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            raise OptionError(f"{named} holds numbers that are not finite, in {name}: give other weights.")
+    spoiled = first_not_finite(state)
+    if spoiled is not None:
+        raise OptionError(f"{named} holds numbers that are not finite, in {spoiled}: give other weights.")
 
 
 def _classes(state: Mapping[str, torch.Tensor], architecture: Architecture) -> int:
@@ -296,12 +295,8 @@ def _fitted(
     if differing:
         name = differing[0]
         more = f" and {len(differing) - 1} more" if len(differing) > 1 else ""
-        said.insert(0, f"{name} is {_shown(state[name].shape)}, not {_shown(own[name].shape)},{more}".rstrip(","))
+        said.insert(0, f"{name} is {shape_text(state[name])}, not {shape_text(own[name])},{more}".rstrip(","))
     raise OptionError(f"--weights {weights} is of another network: {'; '.join(said)}. Give this network's weights.")
-
-
-def _shown(shape: Sequence[int]) -> str:
-    return "x".join(map(str, shape)) or "a scalar"
 
 
 def _per_class(architecture: Architecture) -> set[str]:
