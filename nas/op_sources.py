@@ -16,5 +16,6 @@ def source_hash() -> str:
         package / "networks" / "network.py",
         package / "costs" / "aten_ops.py",
         package / "costs" / "counter.py",
+        package / "costs" / "meta_outputs.py",
     ]
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()[:16]

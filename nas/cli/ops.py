@@ -10,7 +10,6 @@ from nas.cli.console import Console, plain, table
 from nas.cli.parsing import reader
 from nas.errors import OptionError
 from nas.options.kinds import Text
-from nas.registry import unknown
 
 if TYPE_CHECKING:
     from nas.networks.op_list import OpEntry
@@ -31,6 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> None:
     from nas.networks.op_list import all_ops
+    from nas.ops.check import unknown_op
 
     ops = {each.name: each for each in all_ops()}
     name: str | None = vars(args).get("name")
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
         console.say(f"{len(ops)} ops. Parameters of one: nas ops NAME")
         return
     if name not in ops:
-        raise OptionError(unknown("op", name, ops))
+        raise OptionError(unknown_op(name))
     console.document(plain(ops[name]))
     for line in op_lines(ops[name]):
         console.say(line)

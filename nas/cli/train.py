@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from pathlib import Path
 from typing import Any
 
 from nas.cli.console import Console, plain
@@ -19,8 +20,10 @@ Train one network on your images, from scratch or from given weights.
 
 _OPTIONS = (
     "data", "out", "recipe", "seed", "resolution", "train_resolution", "metric", "augment", "on_corrupt", "onnx",
-    "device", "threads", "batch_size", "dtype",
+    "device", "threads", "batch_size", "dtype", "compile",
 )  # fmt: skip
+
+_COMPILE = "run the training steps as torch.compile makes them; needs a C++ compiler, on GPUs Triton"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="an exported network of the same classes, whose soft labels are learned from too",
     )
-    add_declared(parser, SearchOptions, _OPTIONS, helps={"onnx": "write a model.onnx"})
+    add_declared(parser, SearchOptions, _OPTIONS, helps={"onnx": "write a model.onnx", "compile": _COMPILE})
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
@@ -49,10 +52,13 @@ def run(args: argparse.Namespace, console: Console) -> None:
     catalog.find(config, zoo=True)  # checks the name before torch is imported
     from nas.networks.loading import load_architecture
     from nas.pipeline.train import train
+    from nas.pipeline.training_inputs import import_begun
     from nas.run import out_folder
 
-    architecture = load_architecture(config)
     out = given.pop("out", None)
+    if out is not None:
+        import_begun(Path(out))  # ops of one's own, which the network may need
+    architecture = load_architecture(config)
     start = {name: given.pop(name, None) for name in ("weights", "teacher")}
     epochs = given.pop("epochs", None)
     options = SearchOptions.of(space=config, finalist_epochs=epochs, **given)

@@ -19,7 +19,8 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nas.costs.aten_ops import aten_op, is_outer_product
+from nas.costs.aten_ops import AtenOp, is_outer_product
+from nas.costs.meta_outputs import MetaOutputs
 from nas.ops import Shape
 
 
@@ -36,7 +37,7 @@ class Count(NamedTuple):
     unsupported: tuple[tuple[str, int], ...] = ()
 
 
-class MacCounter(TorchDispatchMode):
+class MacCounter(MetaOutputs, TorchDispatchMode):
     """Adds up the multiply-adds of everything that runs inside it.
 
     Args:
@@ -70,15 +71,11 @@ class MacCounter(TorchDispatchMode):
             hook.remove()
         self._hooks.clear()
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        out = func(*args, **kwargs)
-        name, macs, free = aten_op(func)
-        if macs is not None:
-            self.macs += macs(args, kwargs, out)
-        elif not free or name in self._declared[-1] or is_outer_product(name, args, out):
-            self.unsupported[name] += 1
-        return out
+    def note(self, op: AtenOp, args: Any, kwargs: Any, out: Any) -> None:
+        if op.macs is not None:
+            self.macs += op.macs(args, kwargs, out)
+        elif not op.free or op.name in self._declared[-1] or is_outer_product(op.name, args, out):
+            self.unsupported[op.name] += 1
 
     def _leave(self) -> None:
         self._declared.pop()

@@ -14,6 +14,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from nas.costs.aten_ops import AtenOp
+from nas.costs.meta_outputs import MetaOutputs
 from nas.ops import Shape
 from nas.setting import DTYPE_BYTES
 
@@ -52,7 +54,7 @@ class Walk(NamedTuple):
     shape: Shape
 
 
-class LiveTensors(TorchDispatchMode):
+class LiveTensors(MetaOutputs, TorchDispatchMode):
     """Follows the storages that ops make inside it.
 
     Args:
@@ -70,13 +72,11 @@ class LiveTensors(TorchDispatchMode):
         self.live = self.peak = 0
         self._known: dict[int, Any] = {_key(tensor): None for tensor in known}
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
+    def note(self, op: AtenOp, args: Any, kwargs: Any, out: Any) -> None:
         for tensor in tree_leaves(out):
             if isinstance(tensor, torch.Tensor) and _key(tensor) not in self._known:
                 self._follow(tensor)
         self.peak = max(self.peak, self.live)
-        return out
 
     def _follow(self, tensor: torch.Tensor) -> None:
         key, size = _key(tensor), storage_bytes(tensor, self.dtype)

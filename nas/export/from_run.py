@@ -13,7 +13,7 @@ from nas.export.recorded import changed_file
 from nas.export.winner import export_product
 from nas.networks.imported_ops import recorded_imports
 from nas.networks.network import Network
-from nas.run import exported_folder, is_training, read_run
+from nas.run import exported_folder, is_training, read_run, training_inputs
 from nas.run.events import WinnerExported
 
 
@@ -40,6 +40,7 @@ def export_run(run: str | Path, rank: int = 1, formats: Sequence[str] | None = N
     if is_training(folder):
         if rank != 1:
             raise ExportError(f"--rank {rank}: {folder} holds the one network of a nas train. Give --rank 1.")
+        recorded_imports(training_inputs(folder), of="The training")
         product, network = read_exported(exported_folder(folder))
     else:
         product, network = _winner(folder, rank)

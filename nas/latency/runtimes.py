@@ -26,6 +26,7 @@ from nas.machine import available_cores, cpu_name
 from nas.networks.fold import fold
 from nas.options.kinds import one_of
 from nas.setting import RUNTIMES, Setting
+from nas.training.compiling import compiled, reason
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 Part: TypeAlias = tuple[str, Callable[[Any], Any]]
@@ -143,14 +144,8 @@ class TorchCompile(Torch):
 
     def prepare(self, network: nn.Module, images: torch.Tensor, setting: Setting) -> Callable[[], object]:
         """Returns the folded network, compiled as one graph."""
-        folded, placed = _placed(fold(network), setting), _placed(images, setting)
-
-        def forward(x: torch.Tensor) -> object:
-            return folded(x)
-
-        # Compiled code is filed under its code object; past a few under the same, a network would run eagerly.
-        forward.__code__ = forward.__code__.replace(co_name="forward")
-        run = _finished(torch.compile(forward, dynamic=False, fullgraph=True), setting)
+        placed = _placed(images, setting)
+        run = _finished(compiled(_placed(fold(network), setting), fullgraph=True), setting)
         try:
             run(placed)
         except Exception as fault:
@@ -295,5 +290,4 @@ def _onnx_file(network: nn.Module, images: torch.Tensor, setting: Setting) -> It
 
 
 def _cannot_run(runtime: Runtime, fault: Exception) -> LatencyError:
-    reason = str(fault).strip().split("\n", 1)[0][:200] or type(fault).__name__
-    return LatencyError(f"{runtime.version()} cannot run this network: {reason} Measure it in another runtime.")
+    return LatencyError(f"{runtime.version()} cannot run this network: {reason(fault)}. Measure it in another runtime.")

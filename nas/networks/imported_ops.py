@@ -83,8 +83,12 @@ def import_files(files: Iterable[ImportedFile]) -> None:
             )
 
 
-def recorded_imports(manifest: Mapping[str, Any]) -> None:
-    """Imports the files that a run was made with.
+def recorded_imports(manifest: Mapping[str, Any], *, of: str = "The run") -> None:
+    """Imports the files that a run, or the training of one network, was made with.
+
+    Args:
+        manifest: Says their paths and digests by `imports`; nothing of them before they were recorded.
+        of: What was made with them, for messages.
 
     Raises:
         RunError: If one is gone or has changed.
@@ -93,9 +97,9 @@ def recorded_imports(manifest: Mapping[str, Any]) -> None:
         try:
             found = import_ops(path)
         except OptionError as fault:
-            raise RunError(f"The run was made with {fault} Restore the file.") from None
+            raise RunError(f"{of} was made with {fault} Restore the file.") from None
         if found.digest != digest:
-            raise RunError(f"The run was made with --import {path}, which has changed since: restore the file.")
+            raise RunError(f"{of} was made with --import {path}, which has changed since: restore the file.")
 
 
 def digests_of(names: Iterable[str]) -> list[str]:

@@ -60,10 +60,15 @@ def normalize_layer(layer: LayerConfig, where: str) -> LayerConfig:
     )
 
 
+def unknown_op(name: str) -> str:
+    """Returns what to say of an op that is not there: the nearest name, and where ops of one's own come from."""
+    return f"{unknown('op', name, OPS)} An op of your own needs --import FILE."
+
+
 def normalize_block(block: BlockConfig, where: str, keep: tuple[str, ...] = ()) -> BlockConfig:
     """Returns a block, its parameters checked, without those that equal their default (but for `keep`)."""
     if block.op not in OPS:
-        raise ArchitectureError(f"{where}: {unknown('op', block.op, OPS)}")
+        raise ArchitectureError(f"{where}: {unknown_op(block.op)}")
     config = OPS[block.op].Config
     fields = {f.name: f for f in dataclasses.fields(config)}
     hints = typing.get_type_hints(config)

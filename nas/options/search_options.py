@@ -107,6 +107,12 @@ class SearchOptions:
         help="how networks are trained alone: default, finetune, long, or a YAML file",
         group=_TRAINING,
     )
+    compile: bool = option(
+        False,
+        kind=Switch(),
+        help="run the training steps of finalists as torch.compile makes them; needs a C++ compiler, on GPUs Triton",
+        group=_TRAINING,
+    )
     metric: str = option("accuracy", kind=Choice(QUALITY_METRICS, "M"), help="metric of quality", group=_TRAINING)
     objective: str | None = option(
         kind=Objectives(),

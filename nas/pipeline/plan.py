@@ -29,7 +29,6 @@ from nas.sampling.budget_sampler import BudgetSampler
 from nas.training import Recipe, learning_rate_for
 from nas.training.device import choose_device, choose_dtype
 from nas.training.recipe import SHARED
-from nas.training.recipe_file import load_recipe
 
 # An odd number: few, since a budget may be measured.
 _TYPICAL = 9
@@ -80,9 +79,8 @@ def make_plan(
         measure: Measures how fast this machine trains; for `--time`, and for what long searches say they take.
 
     Raises:
-        OptionError: If a device or resolution cannot be had, or the recipe cannot be read.
+        OptionError: If a device or resolution cannot be had.
     """
-    load_recipe(options.recipe)  # now, and not when finalists are trained
     machine = _Machine.of(options, info, resolution, cost)
     seconds = machine.seconds
     if options.time is not None:

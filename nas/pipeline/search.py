@@ -56,7 +56,8 @@ from nas.run.signals import stoppable
 from nas.sampling import BudgetSampler
 from nas.spaces import SearchSpace
 from nas.training import Recipe
-from nas.training.recipe_file import load_recipe
+from nas.training.compiling import check_compiler
+from nas.training.recipe_file import RecipeFile, load_recipe, recorded_recipe
 from nas.training.speed import measure_images_per_second
 from nas.training.threads import threads_set
 
@@ -148,6 +149,7 @@ class SearchPipeline:
     """One search: `plan_new` or `restore` checks and prepares it, `execute` runs it."""
 
     plan: Plan
+    recipe: RecipeFile
     sampler: BudgetSampler
     portfolio: dict[str, Architecture]
     rivals: dict[str, Architecture]
@@ -178,12 +180,13 @@ class SearchPipeline:
             self.method,
             self.sampler,
             at_once=int(self.backend.facts().get("workers", 0)),
-            averaged=bool(self._recipe_keys(source.info).get("ema")),
+            averaged=bool(self.recipe.values.get("ema")),
         )
         self._load(source, folder, needed)
         return {
             "options": self.options.to_dict(),
             "plan": self.plan.to_dict(),
+            "recipe": self.recipe.to_dict(),
             "seed": self.options.seed,
             "budgets": [str(budget) for budget in self.budgets],
             **kept,
@@ -212,6 +215,7 @@ class SearchPipeline:
             source: The data, if they are open.
         """
         method, space = self.method, self.space
+        recipe = load_recipe(self.options.recipe)
         options = method.open_source(space, self.options, self.progress)
         searcher = options.searcher or default_searcher(free_scores=method.free_scores)
         options = self.options = replace(options, searcher=searcher)
@@ -238,6 +242,9 @@ class SearchPipeline:
         TABLE.save()
         torch.set_num_threads(self.plan.threads)
         self.plan = plan = method.prepare(self.plan, options, self.sampler)
+        self.recipe = _resolved(recipe, plan, source.info)
+        if options.compile:
+            check_compiler(plan.device)
         caution = attention_caution(self.sampler, resolution=plan.resolution, train_resolution=plan.train_resolution)
         self.cautions = [] if caution is None else [caution]
         self.portfolio = portfolio(
@@ -252,6 +259,12 @@ class SearchPipeline:
         manifest, options, method = run.manifest, self.options, self.method
         self.plan = Plan.from_dict(manifest.get("plan", {}), method.plan_type, run.path)
         source = open_data(options.data, on_corrupt=options.on_corrupt)  # type: ignore[arg-type]
+        recorded = run.part("recipe")
+        self.recipe = (
+            recorded_recipe(recorded, str(run.path))
+            if recorded
+            else _resolved(load_recipe(options.recipe), self.plan, source.info)  # earlier versions did not record it
+        )
         check_data(run, source.info, options.data)
         self.space = replace(self.space, presets=()).adapted(
             resolution=self.plan.resolution, channels=source.info.channels, num_classes=source.info.num_classes
@@ -281,6 +294,7 @@ class SearchPipeline:
             portfolio=self.portfolio,
             data=self.dataset,
             plan=self.plan,
+            recipe=self.recipe,
             options=self.options,
             progress=self.progress,
             backend=self.backend,
@@ -335,11 +349,6 @@ class SearchPipeline:
             lambda: method.search(context, trained, lambda source: search_candidates(context, source)),
         )
 
-    def _recipe_keys(self, info: DataInfo) -> dict[str, Any]:
-        """Returns what the recipe changes in the trainings of finalists."""
-        preset = load_recipe(self.options.recipe)
-        return preset.chosen(epochs=self.plan.finalist_epochs, images=info.divided()[0])
-
     def _measured_rate(self, side: int, recipe: Recipe) -> float:
         """Returns the training speed in images per second, over networks such as the finalists will be."""
         seed = self.options.seed
@@ -368,3 +377,8 @@ class SearchPipeline:
         first, details = self.method.describe(self.plan, self.options, images=images)
         details = [*self.cautions, *details]
         return plan_summary(self.plan, first=first, details=details, sampler=self.sampler, budgets=self.budgets)
+
+
+def _resolved(recipe: RecipeFile, plan: Plan, info: DataInfo) -> RecipeFile:
+    """Returns a recipe as it is for the finalists of a plan."""
+    return recipe.resolved(epochs=plan.finalist_epochs, images=info.divided()[0])

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,16 +24,16 @@ from nas.pipeline.disk import check_room, megabytes, most_training_bytes
 from nas.pipeline.given_teacher import GivenTeacher, teacher_note
 from nas.pipeline.given_weights import GivenWeights, origin_note
 from nas.pipeline.plan import make_plan
-from nas.pipeline.training_curve import HISTORY, METRICS, SCALARS, TrainingCurve
+from nas.pipeline.training_curve import HISTORY, METRICS, PAGE, SCALARS, TrainingCurve
+from nas.pipeline.training_inputs import INPUTS, TrainingInputs, recipe_of
 from nas.progress import Progress, Silent
 from nas.run import atomic_write
-from nas.run.files import check_writable, is_leftover, make_folder
+from nas.run.files import check_writable, is_leftover
 from nas.run.signals import stoppable
-from nas.training import Recipe, Started, evaluate, fresh_network, train_network
-from nas.training.checkpoint import newest
-from nas.training.recipe_file import load_recipe
+from nas.training import Recipe, evaluate, fresh_network, train_network
+from nas.training.compiling import check_compiler
 
-_OURS = ("checkpoints", "exports", HISTORY, METRICS, SCALARS, "inputs.json", "network", "training.json")
+_OURS = ("checkpoints", "exports", HISTORY, METRICS, PAGE, SCALARS, INPUTS, "network", "training.json")
 
 
 def train(
@@ -70,29 +68,32 @@ def train(
     folder = Path(out)
     _check_folder(folder)
     given = None if weights is None else GivenWeights(weights)
-    preset = load_recipe(options.recipe)
+    preset = recipe_of(folder, options.recipe, progress.note)
     source = open_data(options.data, on_corrupt=options.on_corrupt)  # type: ignore[arg-type]
     for line in data_lines(source.info):
         progress.note(line)
     architecture, plan = _planned(architecture, source.info, options)
     torch.set_num_threads(plan.threads)
+    if options.compile:
+        check_compiler(plan.device)
     network = fresh_network(architecture.at_resolution(plan.train_resolution), seed=options.seed)
     started = None if given is None else given.start(network, progress)
     data = source.load(resolution=plan.train_resolution, seed=options.seed, progress=progress)
     data = data if given is None else given.normalized(data, progress)
     teaching = None if teacher is None else GivenTeacher(teacher, data)
     caution = None if given is None else given.caution(data, options.seed)
-    inputs = _Inputs(folder / "inputs.json", architecture, data, seed=options.seed, weights=given)
+    inputs = TrainingInputs(folder, architecture, data, seed=options.seed, weights=given)
     inputs.check()
     if caution is not None:
         progress.note(caution)
     spent = cost(architecture)
     recipe = plan.recipe(epochs=plan.finalist_epochs, seed=options.seed, params=spent.params)
-    recipe = preset.applied(recipe, images=len(data.train))
+    preset = preset.resolved(epochs=recipe.epochs, images=len(data.train))
+    recipe = preset.applied(replace(recipe, compile=options.compile), images=len(data.train))
     _announce(network, spent, data, plan, recipe, folder, progress)
-    if changes := preset.chosen(epochs=recipe.epochs, images=len(data.train)):
-        progress.note(f"Recipe {preset.name}: {', '.join(f'{name} {value}' for name, value in changes.items())}")
-    inputs.keep()
+    if preset.values:
+        progress.note(f"Recipe {preset.name}: {', '.join(f'{name} {value}' for name, value in preset.values.items())}")
+    inputs.keep(preset)
     validation, test, history = _trained(
         network, data, recipe, folder, options, progress, teaching and teaching.network
     )
@@ -162,7 +163,7 @@ def _trained(
     teacher: nn.Module | None,
 ) -> tuple[float, float, list[dict[str, Any]]]:
     """Trains the network, then tests it once; returns accuracy on search-validation and test, and one row per epoch."""
-    curve = TrainingCurve(folder)
+    curve = TrainingCurve(folder, metric=options.metric)
     with stoppable():
         validation = train_network(
             network,
@@ -241,95 +242,3 @@ def _check_folder(folder: Path) -> None:
     if others:
         shown = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
         raise RunError(f"{folder} already holds other files ({shown}). Choose another --out.")
-
-
-class _Inputs:
-    """The inputs of a training, stored in a file so that its checkpoints are not used with other inputs.
-
-    Args:
-        path: The file, beside the checkpoint folder.
-        data: The data as split by `seed`.
-        weights: The initial weights, if any.
-    """
-
-    def __init__(
-        self, path: Path, architecture: Architecture, data: Dataset, *, seed: int, weights: GivenWeights | None
-    ) -> None:
-        self._path, self._weights = path, weights
-        self._now: dict[str, Any] = {
-            "seed": seed,
-            "data": describe_data(data),
-            "images": _digest(data),
-            "train_resolution": data.resolution,
-            "weights": None if weights is None else weights.digest,
-            "architecture": architecture.at_resolution(data.resolution).digest,
-        }
-        # Without checkpoints there is no earlier training to resume.
-        self._resumes = newest(path.parent / "checkpoints") is not None
-
-    def check(self) -> None:
-        """Checks that an earlier training had the same inputs; earlier versions did not store them.
-
-        Raises:
-            RunError: If the inputs differ, or the file is damaged.
-        """
-        if not self._resumes or not self._path.exists():
-            return
-        try:
-            before = json.loads(self._path.read_text())
-            difference = self._difference({name: before[name] for name in self._now})
-        except (OSError, ValueError, KeyError, TypeError):
-            raise RunError(f"{self._path} does not say what was trained there. Give another --out.") from None
-        if difference is not None:
-            raise RunError(f"{self._path.parent} was trained {difference}. Give another --out.")
-
-    def keep(self) -> None:
-        """Writes the file when a training begins.
-
-        Raises:
-            RunError: If it cannot be written.
-        """
-        if not self._resumes:
-            make_folder(self._path.parent)
-            told = {} if self._weights is None else {"weights_file": self._weights.path.name}
-            atomic_write(self._path, json.dumps({"format": 1, **self._now, **told}, indent=1) + "\n")
-
-    def origin(self, started: Started) -> dict[str, Any]:
-        """Returns where the initial weights came from, by the name that their file had when the training began."""
-        name = None
-        with suppress(OSError, ValueError, AttributeError):  # earlier versions stored no name
-            name = json.loads(self._path.read_text()).get("weights_file")
-        assert self._weights is not None
-        return {
-            "file": name or self._weights.path.name,
-            "sha256": self._weights.digest,
-            "taken": len(started.taken),
-            "random": len(started.fresh) + len(started.new_head),
-        }
-
-    def _difference(self, before: dict[str, Any]) -> str | None:
-        now = self._now
-        differing = [name for name in now if before[name] != now[name]]
-        if "seed" in differing:
-            return f"with --seed {before['seed']}, not {now['seed']}"
-        # The same images may be stored elsewhere, under another name.
-        if "images" in differing:
-            if "data" in differing:
-                return f"on other data: {before['data']}, not {now['data']}"
-            if "train_resolution" in differing:
-                return f"at {before['train_resolution']} pixels, not {now['train_resolution']}"
-            return f"on other data: images, labels or class names of {now['data']} differ"
-        if "weights" in differing:
-            then, given = (f"weights {w[:12]}" if w else "fresh weights" for w in (before["weights"], now["weights"]))
-            return f"from {then}, not {given}"
-        return "as another architecture" if "architecture" in differing else None
-
-
-def _digest(data: Dataset) -> str:
-    """Returns a digest of the images, labels and class names of all splits, in order."""
-    found = hashlib.sha256(json.dumps([data.resolution, data.info.class_names]).encode())
-    for split in (data.train, data.search_validation, data.test):
-        found.update(f"{len(split)}".encode())
-        for part in split.content():
-            found.update(part)
-    return found.hexdigest()[:16]

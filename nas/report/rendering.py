@@ -1,14 +1,41 @@
-"""The page's templates, and the filters that format and escape a run's data."""
+"""The pages' templates and scripts, and the filters that format and escape a run's data."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from functools import cache
+from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from nas import formats
 from nas.budget import format_quantity
+
+
+@cache
+def asset(name: str) -> Markup:
+    """Returns a file of the package's own for a page, as it is."""
+    return Markup(files("nas.report").joinpath("assets", name).read_text(encoding="utf-8"))
+
+
+@cache
+def page_parts(scripts: tuple[str, ...]) -> dict[str, str]:
+    """Returns what every page has: Observable Plot, its licenses, the page's own scripts, and a security policy.
+
+    By the policy these very scripts run and no others, and nothing is fetched (docs/decisions/0012-report-charts.md).
+
+    Args:
+        scripts: Files of the page's own, in their order; they share one scope.
+    """
+    plot = asset("plot.min.js")
+    own = Markup('(() => {\n"use strict";\n' + "\n".join(map(asset, scripts)) + "})();\n")
+    digests = (hashlib.sha256(text.encode()).digest() for text in (plot, own))
+    hashes = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
+    rules = ("default-src 'none'", f"script-src {hashes}", "style-src 'unsafe-inline'", "img-src data:")
+    policy = "; ".join((*rules, "base-uri 'none'", "form-action 'none'"))
+    return {"plot": plot, "licenses": asset("plot.licenses.txt"), "script": own, "policy": policy}
 
 
 @cache

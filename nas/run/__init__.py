@@ -1,7 +1,7 @@
 """The run directory: everything about one search, on disk, so that a stop at any time loses nothing."""
 
 from nas.run.files import atomic_write, link_or_copy, out_folder, replacing
-from nas.run.folder import Run, RunRecord, check_out, data_of, exported_folder, is_training, read_run
+from nas.run.folder import Run, RunRecord, check_out, data_of, exported_folder, is_training, read_run, training_inputs
 from nas.run.lock import Holder, lock_holder
 from nas.run.upgrade import FORMAT
 
@@ -20,4 +20,5 @@ __all__ = [
     "out_folder",
     "read_run",
     "replacing",
+    "training_inputs",
 ]

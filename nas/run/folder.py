@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from collections.abc import Mapping
@@ -215,6 +216,15 @@ def is_training(path: str | Path) -> bool:
     folder = Path(path)
     own = any((folder / name).is_file() for name in ("inputs.json", "training.json"))
     return own and not (folder / record.NAME).exists()
+
+
+def training_inputs(path: str | Path) -> dict[str, Any]:
+    """Returns what a `nas train` kept of its inputs in a folder; empty if there is nothing that can be read."""
+    try:
+        found: object = json.loads((Path(path) / "inputs.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
 
 
 def exported_folder(path: str | Path) -> Path:

@@ -48,6 +48,7 @@ class Recipe:
             arXiv:1710.09412) or of each other's area (Yun et al. 2019, arXiv:1905.04899); 0 is none. With both, each
             batch has one of them.
         resized_crop, randaugment, erasing: As in `nas.data.ImageAugmentation`.
+        compile: Whether training steps run as `torch.compile` makes them of the network; they differ by rounding.
     """
 
     epochs: int
@@ -76,6 +77,7 @@ class Recipe:
     resized_crop: float = 0.0
     randaugment: float = 0.0
     erasing: float = 0.0
+    compile: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -8,7 +8,8 @@
       images: 1000
       recipe: {mixup: 0.2}
 
-Keys are those of `Recipe` but for what options say: epochs, batch size, shift and flip, data type, device and seed.
+Keys are those of `Recipe` but for what options say: epochs, batch size, shift and flip, data type, device,
+seed and compiling.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from nas.errors import OptionError
+from nas.errors import OptionError, RunError
 from nas.registry import unknown
 from nas.spaces import catalog
 from nas.strict_yaml import read_yaml
@@ -111,6 +112,14 @@ class RecipeFile:
         """Returns a recipe with the file's values for a training on so many images."""
         return replace(recipe, **self.chosen(epochs=recipe.epochs, images=images))
 
+    def resolved(self, *, epochs: int, images: int) -> RecipeFile:
+        """Returns the recipe for trainings of so many epochs on so many images: values alone, to be recorded."""
+        return RecipeFile(name=self.name, values=self.chosen(epochs=epochs, images=images))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns name and values as plain JSON, which `recorded_recipe` reads."""
+        return {"name": self.name, "values": dict(self.values)}
+
     def chosen(self, *, epochs: int, images: int) -> dict[str, Any]:
         """Returns the file's values for a training of so many epochs on so many images."""
         parts = [part.values for part in self.sized if epochs >= part.epochs and images >= part.images]
@@ -150,6 +159,21 @@ def load_recipe(source: str | Path) -> RecipeFile:
         values=_values(data.get("recipe", {}), f"{path}: recipe"),
         sized=tuple(_sized(part, f"{path}: sized part {i}") for i, part in enumerate(cast("list[Any]", sized), 1)),
     )
+
+
+def recorded_recipe(plain: Mapping[str, Any], where: str) -> RecipeFile:
+    """Restores a resolved recipe that `to_dict` wrote.
+
+    Args:
+        where: The file that it was read from.
+
+    Raises:
+        RunError: If it is damaged.
+    """
+    try:
+        return RecipeFile(name=str(plain["name"]), values=_values(plain["values"], f"{where}: recipe"))
+    except (KeyError, OptionError) as fault:
+        raise RunError(f"{where} is damaged: its recipe cannot be read ({fault}). Restore it from a copy.") from None
 
 
 def _folder() -> Path:

@@ -16,6 +16,7 @@ from nas.data import Dataset
 from nas.errors import OptionError, RunError
 from nas.networks.network import Network, build
 from nas.progress import Progress
+from nas.training.compiling import check_compiler, compiled
 from nas.training.evaluation import evaluate_metrics, recalibrate
 from nas.training.loop import Step, TrainingLoop
 from nas.training.mixing import mixed
@@ -55,7 +56,9 @@ def train_network(
 
     Args:
         on_epoch: Receives {epoch, epochs, loss, learning_rate, validation_accuracy, validation_loss, seconds}; it may
-            be called again for an epoch that it received before the training was stopped.
+            be called again for an epoch that it received before the training was stopped. With `validate` and an
+            average of the weights, which is what is validated, {current_validation_accuracy, current_validation_loss}
+            are those of the weights themselves.
         validate: Whether epochs come with metric and loss on search-validation (else None), as they do where the
             recipe needs them. They are measured on a copy, so the trained weights are the same either way.
         until: The epoch to stop after, for now: `folder` then holds a checkpoint from which the same training goes on
@@ -69,7 +72,7 @@ def train_network(
 
     Raises:
         TrainingError: If the loss stops being a finite number.
-        OptionError: If the recipe's parts of a batch are too small.
+        OptionError: If the recipe's parts of a batch are too small, or this machine cannot compile.
         RunError: If the teacher has other classes, or is not that of the checkpoint.
     """
     network.to(recipe.device)
@@ -83,6 +86,7 @@ def train_network(
         classes=data.info.num_classes,
         class_weights=balanced_weights(data, recipe) if recipe.class_weights == "balanced" else None,
         depth=depth,
+        run=_compiled(network, recipe) if recipe.compile else None,
     )
     loop = TrainingLoop(network, data, recipe, step, folder=folder, after_save=after_save)
     resumed = loop.resume(progress)
@@ -95,6 +99,9 @@ def train_network(
         row |= {"learning_rate": loop.last_learning_rate, "validation_accuracy": None, "validation_loss": None}
         if validates := recipe.validates or (validate and on_epoch is not None):
             row |= _validated(deepcopy(loop.evaluated), data, recipe, metric)
+        if validate and on_epoch is not None and recipe.ema:
+            current = _validated(deepcopy(network), data, recipe, metric)
+            row |= {f"current_{name}": value for name, value in current.items()}
         if on_epoch is not None:
             on_epoch(row)
         if validates:
@@ -127,6 +134,16 @@ def _check_parts(data: Dataset, recipe: Recipe) -> None:
         )
 
 
+def _compiled(network: Network, recipe: Recipe) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Returns what runs the network compiled.
+
+    Raises:
+        OptionError: If this machine cannot compile.
+    """
+    check_compiler(recipe.device)
+    return compiled(network)
+
+
 def _check_teacher(loop: TrainingLoop, teacher: SoftLabels | None, *, resumed: bool) -> None:
     """Stores which teacher a training has, and refuses to resume it with another or none."""
     now = None if teacher is None else teacher.digest()
@@ -152,6 +169,7 @@ def training_step(
     classes: int = 0,
     class_weights: torch.Tensor | None = None,
     depth: StochasticDepth | None = None,
+    run: Callable[[torch.Tensor], torch.Tensor] | None = None,
 ) -> Step:
     """Returns what computes the gradients of one batch: cross-entropy with the recipe's label smoothing.
 
@@ -162,7 +180,9 @@ def training_step(
         classes: Needed to mix.
         class_weights: Factors of the classes' losses, (classes,).
         depth: Drops residual branches.
+        run: Gives the network's logits (N, classes) for images (N, C, H, W), if not the network itself.
     """
+    forward = network if run is None else run
     mixes = bool(recipe.mixup or recipe.cutmix)
     assert classes or not mixes, "mixing needs the number of classes"
 
@@ -176,7 +196,7 @@ def training_step(
         total, whole = 0.0, len(images)
         for x, y in zip(images.chunk(recipe.accumulation), targets.chunk(recipe.accumulation), strict=True):
             with recipe.autocast():
-                logits = network(x)
+                logits = forward(x)
             logits = logits.float()
             loss = F.cross_entropy(logits, y, weight=class_weights, label_smoothing=recipe.label_smoothing)
             if teacher is not None:

@@ -133,6 +133,34 @@ def test_an_export_of_the_run_imports_what_it_was_made_with(
     assert json.loads(profiled.stdout)["params"] > 0
 
 
+TRAIN = shlex.split("--data digits --epochs 1 --train-resolution 8 --batch-size 64 --threads 1 --device cpu --no-onnx")
+
+
+def test_a_training_and_its_export_import_what_it_was_made_with(
+    home: Path, undisturbed: subprocess.CompletedProcess[str]
+) -> None:
+    call = "import sys; from nas.cli.main import main; sys.exit(main())"
+    config = "undisturbed/winners/1/architecture.yaml"
+    unknown = run(home, "train", config, *TRAIN, "--out", "trained", program=call)
+    assert unknown.returncode == 2
+    assert "Unknown op 'my_mixer'" in unknown.stderr
+    assert unknown.stderr.strip().endswith("An op of your own needs --import FILE.")
+    trained = run(home, "train", config, *TRAIN, "--out", "trained", "--import", "my_ops.py", "--json", program=call)
+    assert trained.returncode == 0, trained.stderr
+    again = run(home, "train", config, *TRAIN, "--out", "trained", "--json", program=call)
+    assert (again.returncode, again.stdout) == (0, trained.stdout), again.stderr
+    exported = run(home, "export", "trained", "--format", "code", program=call)
+    assert exported.returncode == 0, exported.stderr
+    text = (home / "my_ops.py").read_text()
+    (home / "my_ops.py").write_text(text + "# edited\n")
+    try:
+        changed = run(home, "export", "trained", "--format", "code", program=call)
+    finally:
+        (home / "my_ops.py").write_text(text)
+    assert changed.returncode == 2
+    assert f"The training was made with --import {home}/my_ops.py, which has changed since" in changed.stderr
+
+
 @pytest.mark.usefixtures("undisturbed")
 def test_a_stopped_run_goes_on_with_it(home: Path) -> None:
     stopped = run(home, *SEARCH, "--out", "stopped", STOP_AFTER="3")

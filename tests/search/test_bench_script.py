@@ -36,7 +36,9 @@ def test_it_runs_without_torch_and_this_package(tmp_path):
     assert found["networks"][0]["latency_s"] > 0
 
 
-@pytest.mark.parametrize("setting", ["cpu", "onnxruntime:device=cuda", "onnxruntime:dtype=float16"])
+@pytest.mark.parametrize(
+    "setting", ["cpu", "torch.compile:threads=1", "onnxruntime:device=cuda", "onnxruntime:dtype=float16"]
+)
 def test_another_setting_is_refused(setting):
     with pytest.raises(OptionError, match="A script measures in ONNX Runtime on a CPU in float32"):
         bench_script(load_space("coatnet-small"), Setting.parse(setting), networks=1)

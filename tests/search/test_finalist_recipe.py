@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import nas
-from nas.errors import OptionError
+from nas.errors import OptionError, RunError
 from nas.options import SearchOptions
+from nas.progress import Progress, Silent
 from nas.run import read_run
 from nas.run.events import FinalistEpoch, FinalistTrained
 from nas.training.checkpoint import newest, read_facts
@@ -22,9 +24,10 @@ OPTIONS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def search(out: Path, **given: Any) -> Any:
+def search(out: Path, *, progress: Progress | None = None, **given: Any) -> Any:
     options = SearchOptions.of(out=str(out), **{**OPTIONS, **given})
-    return nas.search(small_space(), budgets=[nas.Budget.parse("40kFLOPs")], data="digits", options=options)
+    budgets = [nas.Budget.parse("40kFLOPs")]
+    return nas.search(small_space(), budgets=budgets, data="digits", options=options, progress=progress)
 
 
 def test_finalists_follow_a_recipe_file_and_record_its_rate(tmp_path: Path) -> None:
@@ -47,3 +50,47 @@ def test_a_recipe_that_cannot_be_read_is_refused_before_the_search(tmp_path: Pat
     with pytest.raises(OptionError, match="Unknown recipe 'lng': did you mean 'long'"):
         search(tmp_path / "run", recipe="lng")
     assert not (tmp_path / "run").exists()
+
+
+class Interrupt(Silent):
+    """Ctrl-C after so many steps of training."""
+
+    def __init__(self, steps: int) -> None:
+        self._left = steps
+
+    def advance(self, n: int = 1, **figures: str | float | int) -> None:
+        self._left -= n if "loss" in figures else 0
+        if self._left == 0:
+            raise KeyboardInterrupt
+
+
+def test_a_stopped_search_goes_on_without_its_recipe_file(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("format: 1\nrecipe: {learning_rate: 0.003}\nsized: [{epochs: 2, recipe: {ema: 0.8}}]\n")
+    search(tmp_path / "whole", recipe=str(mine))
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path / "stopped", progress=Interrupt(3), recipe=str(mine))
+    values = {"learning_rate": 0.003, "ema": 0.8}
+    assert read_run(tmp_path / "stopped").manifest["recipe"] == {"name": str(mine), "values": values}
+    mine.unlink()
+    nas.resume(tmp_path / "stopped")
+    expected, found = (read_run(tmp_path / name).last(FinalistTrained) for name in ("whole", "stopped"))
+    assert found is not None
+    assert expected is not None
+    assert found.learning_rate == 0.003
+    assert found.weights_sha256 == expected.weights_sha256
+
+
+def test_a_run_of_before_recipes_were_recorded_reads_the_file(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("format: 1\nrecipe: {learning_rate: 0.003}\n")
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path / "run", progress=Interrupt(3), recipe=str(mine))
+    events = tmp_path / "run" / "events.jsonl"
+    first, *others = events.read_text().splitlines(keepends=True)
+    plain = json.loads(first)
+    del plain["recipe"]
+    events.write_text(json.dumps(plain) + "\n" + "".join(others))
+    mine.write_text("format: 1\nrecipe: {learning_rate: 0.002}\n")
+    with pytest.raises(RunError, match="was trained by another recipe"):
+        nas.resume(tmp_path / "run")

@@ -182,7 +182,7 @@ def test_network_that_a_runtime_cannot_run_is_told_in_one_line(monkeypatch: pyte
         raise RuntimeError("no kernel\nfor this")
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", refuse)
-    with pytest.raises(LatencyError, match="cannot run this network: no kernel Measure it in another runtime"):
+    with pytest.raises(LatencyError, match="cannot run this network: no kernel. Measure it in another runtime"):
         measure(tiny(), "onnxruntime:threads=1")
 
 

@@ -16,7 +16,7 @@ from nas.budget import Budget, Cost
 from nas.costs import misfit
 from nas.data import DataInfo
 from nas.errors import OptionError
-from nas.methods.calibrated.planning import FEWEST, WORTH_IT, CalibratedPlan, least_epochs
+from nas.methods.calibrated.planning import FEWEST, TRAININGS, WORTH_IT, CalibratedPlan, least_epochs
 from nas.methods.protocol.plan import Plan
 from nas.methods.supernet.method import SupernetPlan
 from nas.options import METHODS, SearchOptions
@@ -264,6 +264,23 @@ def test_a_calibration_is_a_sixth_of_the_finalists_epochs_whatever_else_is_asked
         planned(too_short)
     with pytest.raises(OptionError, match=r"must not exceed the .* epochs of a finalist"):
         planned(OPTIONS.replaced(finalist_epochs=finalist_epochs, calibration_epochs=finalist_epochs + 1))
+
+
+@pytest.mark.parametrize("seconds", [1200, 3600, 7200, 36_000])
+@pytest.mark.parametrize("finalists", [1, 4])
+@pytest.mark.parametrize("finalist_epochs", [12, 20])
+def test_a_planned_calibration_costs_three_trainings_of_the_winner_at_most(
+    seconds: int, finalists: int, finalist_epochs: int
+) -> None:
+    given = OPTIONS.replaced(time=seconds, finalists=finalists, finalist_epochs=finalist_epochs)
+    own = planned(given, macs=5_000_000, measure=lambda *_: 600.0).of(CalibratedPlan)
+    assert own.trainings * own.epochs <= 3 * finalist_epochs
+    if seconds == 36_000:
+        assert own.trainings == TRAININGS
+        assert own.epochs == finalist_epochs // 4
+    # What a person asks for is planned.
+    asked = planned(given.replaced(calibrations=30), macs=5_000_000, measure=lambda *_: 600.0).of(CalibratedPlan)
+    assert (asked.trainings, asked.epochs) == (30, least_epochs(finalist_epochs))
 
 
 def test_epochs_of_a_calibration_alone_bound_those_of_finalists() -> None:

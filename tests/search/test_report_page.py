@@ -12,8 +12,7 @@ import nas
 from nas.errors import RunError
 from nas.formats import count, duration, listing, moment, number, percent, points, score_text
 from nas.report import rebuild, write_report
-from nas.report.page import asset
-from nas.report.rendering import environment
+from nas.report.rendering import asset, environment
 from nas.run import Run, read_run
 from nas.run.events import RankingEvaluated
 

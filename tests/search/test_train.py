@@ -348,6 +348,30 @@ def test_a_recipe_file_is_what_a_training_follows_and_says(tmp_path: Path) -> No
     assert not (tmp_path / "other").exists()
 
 
+def test_a_training_goes_on_without_its_recipe_file(tmp_path: Path) -> None:
+    mine, text = tmp_path / "mine.yaml", "format: 1\nrecipe: {learning_rate: 1e-3, ema: 0.9}\n"
+    mine.write_text(text)
+    options = OPTIONS.replaced(recipe=str(mine))
+    expected = train(SMALLEST, out=tmp_path / "whole", options=options)
+    half_done(tmp_path / "again", options)
+    kept = json.loads((tmp_path / "again" / "inputs.json").read_text())["recipe"]
+    assert kept == {"name": str(mine), "values": {"learning_rate": 1e-3, "ema": 0.9}}
+    mine.unlink()
+    with pytest.raises(NasError, match="No recipe file"):
+        train(SMALLEST, out=tmp_path / "new", options=options)
+    with pytest.raises(NasError, match="No recipe file"):
+        train(SMALLEST, out=tmp_path / "again", options=OPTIONS.replaced(recipe=str(tmp_path / "other.yaml")))
+    progress = Notes()
+    found = train(SMALLEST, out=tmp_path / "again", options=options, progress=progress)
+    assert {**found, "out": ""} == {**expected, "out": ""}
+    assert any(note.endswith("The training goes on with what it said when it began.") for note in progress.notes)
+    inputs = json.loads((tmp_path / "again" / "inputs.json").read_text())
+    inputs["recipe"]["values"] = {"learning_rate": "fast"}
+    (tmp_path / "again" / "inputs.json").write_text(json.dumps(inputs))
+    with pytest.raises(RunError, match=r"inputs\.json is damaged: its recipe cannot be read"):
+        train(SMALLEST, out=tmp_path / "again", options=options)
+
+
 def test_each_epoch_is_a_row_of_metrics_and_a_resumed_one_stands_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -365,6 +389,22 @@ def test_each_epoch_is_a_row_of_metrics_and_a_resumed_one_stands_once(
         assert float(row["seconds"]) > 0
     rates = [float(row["learning_rate"]) for row in rows]
     assert rates[0] > rates[1] > rates[2] >= 0
+    assert "3 of 3 epochs" in (tmp_path / "training.html").read_text()
+
+
+def test_an_average_of_the_weights_has_a_curve_of_its_own(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("format: 1\nrecipe: {ema: 0.9}\n")
+    averaged = train(SMALLEST, out=tmp_path / "averaged", options=OPTIONS.replaced(recipe=str(mine)))
+    train(SMALLEST, out=tmp_path / "plain", options=OPTIONS)
+    files = ((tmp_path / name / "metrics.csv").read_text().splitlines() for name in ("averaged", "plain"))
+    rows, plain = (list(csv.DictReader(lines)) for lines in files)
+    # The current weights are those of a training without an average, which they do not feel.
+    for name in ("accuracy", "loss"):
+        assert [row[f"current_validation_{name}"] for row in rows] == [row[f"validation_{name}"] for row in plain]
+        assert [row[f"current_validation_{name}"] for row in plain] == [""] * 3
+    assert float(rows[-1]["validation_accuracy"]) == averaged["search_validation_accuracy"]
+    assert [row["validation_loss"] for row in rows] != [row["validation_loss"] for row in plain]
 
 
 def test_scalars_are_written_where_tensorboard_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -388,6 +428,8 @@ def test_scalars_are_written_where_tensorboard_is_installed(tmp_path: Path, monk
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name == "tensorboard" or found(name))
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=Writer))
-    curve = TrainingCurve(tmp_path)
-    curve.add({"epoch": 1, "loss": 0.5, "learning_rate": 1e-3, "validation_accuracy": None, "seconds": 2.0})
+    curve = TrainingCurve(tmp_path, metric="accuracy")
+    curve.add(
+        {"epoch": 1, "epochs": 2, "loss": 0.5, "learning_rate": 1e-3, "validation_accuracy": None, "seconds": 2.0}
+    )
     assert written == [("train_loss", 0.5, 1), ("learning_rate", 1e-3, 1), ("seconds", 2.0, 1)]

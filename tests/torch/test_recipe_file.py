@@ -13,7 +13,7 @@ from nas.training.recipe_file import KEYS, load_recipe, recipe_names
 
 from .training_cases import recipe
 
-OPTIONS = {"epochs", "batch_size", "augment", "dtype", "device", "seed"}
+OPTIONS = {"epochs", "batch_size", "augment", "dtype", "device", "seed", "compile"}
 
 
 def test_every_field_of_a_recipe_is_a_key_or_an_option() -> None:

@@ -35,6 +35,8 @@ _FINALISTS_PART = 0.85
 WORTH_IT = 2 * LEAST_SHARE
 """Least epochs of a finalist for a calibration to be worth its cost: its trainings take at least two epochs, so that
 their ranking can be compared with that after one."""
+MOST_WINNERS = 3
+"""Most that a planned calibration costs, in complete trainings of a network at the budget (taken for the winner)."""
 VALIDATIONS = 2
 """Validations per training: half-way, to check whether the ranking of networks is stable, and at the end."""
 
@@ -81,10 +83,12 @@ def plan_calibration(workload: Workload, asked: CalibratedOptions) -> Planned:
     free = min(len(BASELINES) + 1, count - 1)
     rest = affordable - count * (finalist_epochs + workload.validating)
     if epochs is None:
-        wanted, most = asked.calibrations or TRAININGS, max(1, finalist_epochs // 2)
+        wanted = asked.calibrations or TRAININGS
+        most = max(1, min(finalist_epochs // 2, MOST_WINNERS * finalist_epochs // wanted))
         left_for_each = int((rest - wanted * validating) / max(1, wanted - free))
         epochs = max(least_epochs(finalist_epochs), min(most, left_for_each))
-    trainings = asked.calibrations or within(int((rest + free * epochs) / (epochs + validating)), 0, TRAININGS)
+    at_most = min(TRAININGS, MOST_WINNERS * finalist_epochs // epochs)
+    trainings = asked.calibrations or within(int((rest + free * epochs) / (epochs + validating)), 0, at_most)
     if not asks and (trainings < FEWEST or finalist_epochs < WORTH_IT):
         return Planned(
             own=CalibratedPlan(reference=reference, trainings=0, epochs=0),

@@ -17,7 +17,7 @@ from nas.run import Run
 from nas.sampling import BudgetSampler
 from nas.spaces import SearchSpace
 from nas.training import Recipe
-from nas.training.recipe_file import load_recipe
+from nas.training.recipe_file import RecipeFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -30,6 +30,7 @@ class Context:
         presets: Architectures that are proposed first.
         portfolio: Architectures that are finalists whatever their scores, by what chose them.
         rivals: Networks outside the search that are finalists too, by a name for each.
+        recipe: What `--recipe` changes in the trainings of finalists, as it was read when the search began.
         finalist_rate: The finalists' learning rate as a share of that of training from scratch.
         backend: Where scoring and the finalists' training run.
     """
@@ -42,6 +43,7 @@ class Context:
     portfolio: Mapping[str, Architecture]
     data: Dataset
     plan: Plan
+    recipe: RecipeFile
     options: SearchOptions
     progress: Progress
     backend: Backend
@@ -56,5 +58,5 @@ class Context:
     def finalist_recipe(self, params: int) -> Recipe:
         """Returns the recipe that finalists and `nas train` use for a network with `params` parameters."""
         recipe = self.plan.recipe(epochs=self.plan.finalist_epochs, seed=self.options.seed, params=params)
-        recipe = replace(recipe, learning_rate=self.finalist_rate * recipe.learning_rate)
-        return load_recipe(self.options.recipe).applied(recipe, images=len(self.data.train))
+        recipe = replace(recipe, learning_rate=self.finalist_rate * recipe.learning_rate, compile=self.options.compile)
+        return self.recipe.applied(recipe, images=len(self.data.train))
