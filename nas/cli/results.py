@@ -58,11 +58,14 @@ def result_lines(
     lines += [FINAL, *ranking_lines(ranking), *filter(None, (compared, parent)), ""]
     if winners:
         best = shlex.quote(winners[0]["path"])
+        needed = _import_words(imports)
         lines += [
-            f"Try it    python {best}/model.py",
-            " ".join([f"Train it  nas train {best}/architecture.yaml --data D", *_import_words(imports)]),
+            " ".join([f"Use it       nas predict {best} photo.jpg", *needed]),
+            " ".join([f"Evaluate it  nas evaluate {best} --data D", *needed]),
+            " ".join([f"Train it     nas train {best}/architecture.yaml --data D", *needed]),
+            f"Without nas  python {best}/model.py photo.jpg",
         ]
-    return [*lines, f"Report    {run}/report.html"]
+    return [*lines, f"Report       {run}/report.html"]
 
 
 def _import_words(paths: Sequence[str]) -> list[str]:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from nas.report.status import RunRow
 
 DESCRIPTION = """\
-List the runs in a folder and up to two folders below it: state (running, stopped, finished, damaged), size on disk,
-trials, the best network so far, and when the run began.
+List the runs in a folder and up to two folders below it: state (planning, running, stopped, finished, damaged), size on
+disk, trials, the best network so far, and when the run began.
 
   nas runs
   nas runs experiments/budgets"""

@@ -79,6 +79,8 @@ def status_lines(status: Status, *, at: datetime) -> list[str]:
     Args:
         at: The present.
     """
+    if status.state == "planning":
+        return _planning_lines(status)
     rows = _phase_rows(status.phase)
     spent = f"{duration(status.seconds)} so far" if status.state != "finished" else f"took {duration(status.seconds)}"
     left = "" if status.seconds_left is None else f", about {duration(status.seconds_left)} left"
@@ -93,18 +95,30 @@ def status_lines(status: Status, *, at: datetime) -> list[str]:
     for label, text in rows:
         labeled = label.ljust(_LABEL) + text
         lines += textwrap.wrap(labeled, _LINE, subsequent_indent=" " * _LABEL, break_on_hyphens=False)
+    return [*lines, "", _next_line(status)]
+
+
+def _planning_lines(status: Status) -> list[str]:
+    return [
+        f"{status.run}: {_state(status)}, for {duration(max(1.0, status.seconds))}",
+        "Images are read, this machine's speed is measured, and the plan is made. For a",
+        "latency budget on a new device that takes minutes. Nothing is recorded yet.",
+        "",
+        _next_line(status),
+    ]
+
+
+def _next_line(status: Status) -> str:
     purpose, command = status.next
-    return [*lines, "", f"{purpose[:1].upper()}{purpose[1:]}:  {command}"]
+    return f"{purpose[:1].upper()}{purpose[1:]}:  {command}"
 
 
 def _state(status: Status) -> str:
-    if status.state != "running" or status.holder is None:
+    if status.holder is None or status.holder.process is None:
         return status.state
     process, host = status.holder.process, status.holder.host
-    if process is None:
-        return "running"
     where = "" if host in (None, socket.gethostname()) else f" on {host}"
-    return f"running (pid {process}{where})"
+    return f"{status.state} (pid {process}{where})"
 
 
 def _phase_rows(phase: PhaseStatus | None) -> list[tuple[str, str]]:

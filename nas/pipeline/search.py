@@ -49,7 +49,7 @@ from nas.pipeline.portfolio import choose_finalists, portfolio, rival_picks
 from nas.pipeline.recorded_costs import check_costs
 from nas.pipeline.result import SearchResult, finished_result, rebuild_report, score_name
 from nas.progress import Progress, Silent
-from nas.run import Run, check_out, data_of, out_folder
+from nas.run import Run, data_of, out_folder, planning
 from nas.run.events import RankingEvaluated, RunFinished
 from nas.run.sessions import earlier_seconds, record_resumed
 from nas.run.signals import stoppable
@@ -99,8 +99,9 @@ def search(
     options.validate()
     with stoppable(), memory_limit(options.max_memory), out_folder(options.out, space.name) as folder:
         pipeline = SearchPipeline(space, tuple(budgets), options, progress, choose_backend(options, backend))
-        manifest = pipeline.plan_new(folder)
-        with Run.create(folder, manifest) as run:
+        with planning(folder) as lock:
+            run = Run.create(folder, pipeline.plan_new(folder), lock=lock)
+        with run:
             return pipeline.execute(run)
 
 
@@ -171,9 +172,8 @@ class SearchPipeline:
         self.method: SearchMethod[Any] = METHODS[options.method].load()(options.method, options.of_method())
 
     def plan_new(self, folder: Path) -> dict[str, Any]:
-        """Plans a new run and reads its data; returns the run's manifest."""
+        """Plans a new run in a folder that is free, and reads its data; returns the run's manifest."""
         self.backend.prepare()
-        check_out(folder)  # checked first, since the rest may take minutes
         source, kept = self._plan()
         needed = disk.most_bytes(
             self.plan,

@@ -27,9 +27,12 @@ def next_commands(summary: Summary) -> list[Command]:
         add("Continue this run:", "nas-search", "--resume", run)
     best = next((c.path for c in summary.winners if c.path), None)
     if best is not None:
-        config = f"{best if best.startswith('/') else f'{run}/{best}'}/architecture.yaml"
+        folder = best if best.startswith("/") else f"{run}/{best}"
+        config = f"{folder}/architecture.yaml"
         data = str(summary.options.get("data", "digits"))
-        add("Train the best network for longer:", "nas", "train", config, "--data", data)
+        add("Classify images with the best network:", "nas", "predict", folder, "photo.jpg")
+        add("Evaluate it on images with known classes:", "nas", "evaluate", folder, "--data", data)
+        add("Train it for longer:", "nas", "train", config, "--data", data)
         add("Profile it stage by stage:", "nas", "profile", config)
     if summary.winners:
         add("Export a network again, by its rank:", "nas", "export", run, "--rank", "1")

@@ -18,9 +18,9 @@ from nas.run import Holder, RunRecord, lock_holder, read_run
 from nas.run.events import FinalistEpoch, PhaseStarted, RunFinished, RunResumed, now
 from nas.run.sessions import earlier_seconds
 
-State: TypeAlias = Literal["running", "stopped", "finished"]
+State: TypeAlias = Literal["planning", "running", "stopped", "finished"]
 _DEPTH = 3
-_RECORD = "events.jsonl"
+_RECORD, _LOCK = "events.jsonl", ".lock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +80,8 @@ class Status:
     """The state of a run.
 
     Attributes:
-        holder: The process that writes it; None unless the run is running.
+        state: "planning" before anything is recorded: data are read, speed or latency measured, the method prepared.
+        holder: The process that writes it; None unless the run is planned or running.
         phase: None between phases, and at the end.
         seconds: Working time so far, over all sessions.
         seconds_left: Of the whole run: `PhaseStatus.seconds_left`, and the plan's seconds of later phases, times how
@@ -116,6 +117,8 @@ def run_status(folder: str | Path, *, at: datetime | None = None) -> Status:
         RunError: If it is not a run or is damaged.
     """
     holder = lock_holder(Path(folder))  # before the record: a run that ends in between is then finished, not stopped
+    if holder is not None and not (Path(folder) / _RECORD).exists():
+        return _planning(Path(folder), holder, at or now())
     summary = summarise(read_run(folder))
     record, at = summary.record, at or now()
     state: State = "finished" if summary.finished else "stopped" if holder is None else "running"
@@ -136,6 +139,25 @@ def run_status(folder: str | Path, *, at: datetime | None = None) -> Status:
         started=record.events()[0].time,
         last_event=record.events()[-1].time,
         next=_next(summary, state),
+    )
+
+
+def _planning(folder: Path, holder: Holder, at: datetime) -> Status:
+    began = datetime.fromtimestamp((folder / _LOCK).stat().st_mtime, at.tzinfo)
+    return Status(
+        run=folder,
+        state="planning",
+        holder=holder,
+        phase=None,
+        seconds=max(0.0, (at - began).total_seconds()),
+        seconds_left=None,
+        trials=0,
+        failed=0,
+        best=None,
+        front=(),
+        started=began,
+        last_event=began,
+        next=("look again, once the plan is made", f"nas status {shlex.quote(str(folder))}"),
     )
 
 
@@ -177,10 +199,12 @@ def list_runs(folder: str | Path) -> list[RunRow]:
 
 def _runs(folder: Path, depth: int) -> Iterator[Path]:
     try:
-        if (folder / _RECORD).is_file():
+        entries = list(os.scandir(folder))
+        names = {each.name for each in entries}
+        if (folder / _RECORD).is_file() or (names == {_LOCK} and lock_holder(folder) is not None):
             yield folder
             return
-        below = sorted(each.name for each in os.scandir(folder) if each.is_dir(follow_symlinks=False))
+        below = sorted(each.name for each in entries if each.is_dir(follow_symlinks=False))
     except OSError as fault:
         reason = (fault.strerror or str(fault)).lower()
         raise RunError(f"Cannot look for runs in {folder}: {reason}. Give a folder that holds runs.") from fault

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast, overload
@@ -15,7 +16,7 @@ from nas.run import record
 from nas.run.events import Event
 from nas.run.files import atomic_write, check_writable, is_leftover, make_folder, sweep, write_error
 from nas.run.history import History, Kind
-from nas.run.lock import FolderLock
+from nas.run.lock import FolderLock, lock_holder
 from nas.run.opening import check_regular
 from nas.strict_yaml import dump_yaml
 from nas.trial import Trial
@@ -105,12 +106,13 @@ class Run(RunRecord):
         super().__init__(path, self._log.first, self._log.history)
 
     @classmethod
-    def create(cls, path: str | Path, manifest: Mapping[str, Any]) -> Run:
+    def create(cls, path: str | Path, manifest: Mapping[str, Any], *, lock: FolderLock | None = None) -> Run:
         """Creates the folder, writes `run.yaml` and records "run_started" with the whole manifest.
 
         Args:
             manifest: Plain JSON: options, plan, versions, space_digest, budgets. The versions of Python and
-                of the platform are added to `versions`.
+                the platform are added to `versions`.
+            lock: That of the folder, where it was held already (`planning`); the run releases it.
 
         Raises:
             RunError: If the folder is not empty, is open elsewhere, or cannot be written.
@@ -118,7 +120,7 @@ class Run(RunRecord):
         folder = Path(path)
         _check_free(folder)
         make_folder(folder)
-        lock = FolderLock(folder)
+        lock = lock or FolderLock(folder)
         try:
             # Checked again under the lock: another process may have created the same run since.
             _check_free(folder)
@@ -282,6 +284,8 @@ def _folder(path: str | Path) -> Path:
         inside = sorted(folder.glob(f"*/{record.NAME}"), key=os.path.getmtime)
     except OSError as fault:
         raise RunError(f"Cannot read {folder}: {(fault.strerror or str(fault)).lower()}.") from fault
+    if lock_holder(folder) is not None:
+        raise RunError(f"{folder} holds no run yet: it is being planned. Wait, or see `nas status {folder}`.")
     if names and all(map(is_leftover, names)):
         raise RunError(
             f"{folder} holds no run yet: it was stopped before anything was recorded. "
@@ -291,14 +295,32 @@ def _folder(path: str | Path) -> Path:
     raise RunError(f"{folder} is not a run: it has no {record.NAME}. {hint}")
 
 
-def check_out(folder: Path) -> None:
-    """Refuses a folder that `Run.create` would refuse, before any work is done; writes nothing.
+@contextmanager
+def planning(path: str | Path) -> Generator[FolderLock, None, None]:
+    """Holds a folder while a run is planned for it, so that others can see that; gives the lock for `Run.create`.
+
+    Where the block raises before the run is recorded, what was made here is removed again.
 
     Raises:
-        RunError: If the folder is not empty, or cannot be written to.
+        RunError: If `Run.create` would refuse the folder, before any work is done.
     """
+    folder = Path(path)
     _check_free(folder)
     check_writable(folder)
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    make_folder(folder)
+    lock = FolderLock(folder)
+    try:
+        yield lock
+    except BaseException:
+        if (folder / record.NAME).exists():
+            lock.release()
+        else:
+            lock.remove(folder)
+            for each in missing:
+                with suppress(OSError):  # something else was written there
+                    each.rmdir()
+        raise
 
 
 def _check_free(folder: Path) -> None:

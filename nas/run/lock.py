@@ -30,22 +30,10 @@ class FolderLock:
 
     def __init__(self, folder: Path) -> None:
         self._handle = -1
-        path = folder / _NAME
-        try:
-            handle = open_regular(path, os.O_RDWR | os.O_CREAT)
-        except OSError as fault:
-            raise write_error(path, fault) from fault
-        try:
-            _lock(handle)
-        except OSError as fault:
-            holder = _holder(handle)
+        handle = _locked(folder)
+        while not _is_at(handle, folder / _NAME):  # `remove` took the file away while it was opened here
             os.close(handle)
-            if fault.errno in _BUSY:
-                raise RunError(f"Run {folder} is open in {holder}. Wait for it to end or stop it.") from None
-            reason = fault.strerror or str(fault)
-            raise RunError(
-                f"Cannot lock {path}: {reason.lower()}. Choose an --out on a file system that supports locks."
-            ) from fault
+            handle = _locked(folder)
         self._handle = handle
         _held.add(self)
         _write(handle, f"{os.getpid()} {socket.gethostname()}\n".encode())
@@ -55,6 +43,13 @@ class FolderLock:
         if self._handle >= 0:
             _write(self._handle, b"")
             self.forget()
+
+    def remove(self, folder: Path) -> None:
+        """Releases the lock and removes its file, from a folder that did not become a run; not if already released."""
+        if self._handle >= 0:
+            with suppress(OSError):
+                (folder / _NAME).unlink()
+            self.release()
 
     def forget(self) -> None:
         """Closes this process's copy of the lock; the parent process keeps its own."""
@@ -128,6 +123,38 @@ def lock_holder(folder: Path) -> Holder | None:
     finally:
         os.close(handle)
     return None
+
+
+def _locked(folder: Path) -> int:
+    """Opens and locks the file of a folder's lock.
+
+    Raises:
+        RunError: If another process has it, or it cannot be opened or locked.
+    """
+    path = folder / _NAME
+    try:
+        handle = open_regular(path, os.O_RDWR | os.O_CREAT)
+    except OSError as fault:
+        raise write_error(path, fault) from fault
+    try:
+        _lock(handle)
+    except OSError as fault:
+        holder = _holder(handle)
+        os.close(handle)
+        if fault.errno in _BUSY:
+            raise RunError(f"Run {folder} is open in {holder}. Wait for it to end or stop it.") from None
+        reason = fault.strerror or str(fault)
+        raise RunError(
+            f"Cannot lock {path}: {reason.lower()}. Choose an --out on a file system that supports locks."
+        ) from fault
+    return handle
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), os.lstat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _lock(handle: int) -> None:

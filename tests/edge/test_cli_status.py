@@ -13,7 +13,7 @@ import pytest
 from nas.cli.main import main
 from nas.cli.status import status_lines
 from nas.report.status import run_status
-from nas.run import Run, read_run
+from nas.run import Run, planning, read_run
 from nas.run.events import PhaseStarted
 from tests.search.report_events import make_run
 
@@ -37,6 +37,20 @@ def test_a_running_search_is_shown_with_its_progress(tmp_path: Path) -> None:
     assert re.fullmatch(r"front      0\.9\d{3} at \d\.\d\d MMACs \([CA]{4}\)", lines[6])
     assert lines[-3:] == ["last event 20 s ago", "", f"See what is there so far:  nas report {path}"]
     assert all(len(line) <= 78 for line in lines[1:-1])
+
+
+def test_a_search_that_is_planned_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with planning(tmp_path / "a"):
+        assert main(["status", str(tmp_path / "a")]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert main(["status", str(tmp_path / "a"), "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert main(["report", str(tmp_path / "a")]) == 2
+    assert re.fullmatch(rf"{tmp_path / 'a'}: planning \(pid {os.getpid()}\), for [\d.]+ s", lines[0])
+    assert lines[-1].endswith(f"nas status {tmp_path / 'a'}")
+    assert all(len(line) <= 78 for line in lines[1:-1])
+    assert (found["state"], found["process"]["pid"], found["trials"]) == ("planning", os.getpid(), 0)
+    assert "it is being planned" in capsys.readouterr().err
 
 
 def test_status_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pytest
 
 from nas.errors import RunError
-from nas.run import Run, check_out, read_run
+from nas.run import Run, lock_holder, planning, read_run
 from nas.run.events import SupernetEpoch, TrialScored, UnknownEvent
 from nas.run.schema import EventError, check_fields, decode_event
 
@@ -124,12 +124,40 @@ def test_fields_of_other_types_are_refused(name: str, value: Any) -> None:
 
 
 def test_a_folder_is_refused_before_any_work_and_left_as_it_is(tmp_path: Path) -> None:
-    check_out(tmp_path / "new" / "run")
     (tmp_path / "file").write_text("")
     (tmp_path / "loop").symlink_to("loop")
-    for name, why in (("file", "is a file"), ("file/run", "not a directory"), ("loop/run", "circle")):
-        with pytest.raises(RunError, match=why):
-            check_out(tmp_path / name)
-    with pytest.raises(RunError, match="Choose a shorter --out"):
-        check_out(tmp_path / ("x" * 300))
+    names = {"file": "is a file", "file/run": "not a directory", "loop/run": "circle", "x" * 300: "a shorter --out"}
+    for name, why in names.items():
+        with pytest.raises(RunError, match=why), planning(tmp_path / name):
+            pytest.fail("this would be the work")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "loop"]
+
+
+def test_a_folder_is_held_while_a_run_is_planned_and_free_of_traces_if_that_fails(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "run"
+
+    def stopped() -> None:
+        with planning(folder):
+            assert lock_holder(folder) is not None
+            with pytest.raises(RunError, match="holds no run yet: it is being planned"):
+                read_run(folder)
+            with pytest.raises(RunError, match="is open in this process already"), planning(folder):
+                pytest.fail("two at once")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
+    assert list(tmp_path.iterdir()) == []
+    folder.mkdir(parents=True)
+    with pytest.raises(RunError, match="no disk"), planning(folder):
+        raise RunError("no disk")
+    assert list(folder.iterdir()) == []
+
+
+def test_a_planned_run_keeps_the_lock(tmp_path: Path) -> None:
+    with planning(tmp_path / "run") as lock:
+        run = Run.create(tmp_path / "run", {}, lock=lock)
+    assert lock_holder(tmp_path / "run") is not None
+    run.close()
+    assert lock_holder(tmp_path / "run") is None
+    assert len(read_run(tmp_path / "run").events()) == 1

@@ -16,8 +16,8 @@ import pytest
 
 from nas.errors import RunError
 from nas.report.status import Status, list_runs, run_status
-from nas.run import Run, lock_holder, read_run
-from nas.run.events import FinalistEpoch, PhaseFinished, PhaseStarted, SupernetEpoch
+from nas.run import Run, lock_holder, planning, read_run
+from nas.run.events import FinalistEpoch, PhaseFinished, PhaseStarted, SupernetEpoch, now
 from nas.run.sessions import record_resumed
 
 from .report_events import make_run
@@ -234,6 +234,22 @@ def test_runs_are_listed_with_state_and_size_the_latest_first(tmp_path: Path) ->
     assert 300_000 <= rows[1].bytes < 600_000
     assert isinstance(rows[0].status, Status)
     assert rows[0].status.trials == 40
+
+
+def test_a_search_that_is_planned_has_a_state_before_its_record(tmp_path: Path) -> None:
+    with planning(tmp_path / "a"):
+        status = run_status(tmp_path / "a", at=now() + timedelta(seconds=60))
+        assert [(row.run, row.state) for row in list_runs(tmp_path)] == [(tmp_path / "a", "planning")]
+        with pytest.raises(RunError, match="it is being planned"):
+            read_run(tmp_path / "a")
+        Run.create(tmp_path / "b", {}).close()
+    assert (status.state, status.holder and status.holder.process) == ("planning", os.getpid())
+    assert 59 <= status.seconds <= 70
+    assert (status.phase, status.best, status.trials) == (None, None, 0)
+    assert status.next[1] == f"nas status {tmp_path / 'a'}"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / ".lock").touch()  # what a killed process leaves
+    assert [row.run.name for row in list_runs(tmp_path)] == ["b"]
 
 
 def test_runs_are_looked_for_two_folders_down(tmp_path: Path) -> None:
