@@ -49,8 +49,9 @@ from nas.pipeline.portfolio import choose_finalists, portfolio, rival_picks
 from nas.pipeline.recorded_costs import check_costs
 from nas.pipeline.result import SearchResult, finished_result, rebuild_report, score_name
 from nas.progress import Progress, Silent
-from nas.run import Run, check_out, data_of, out_folder
+from nas.run import Run, check_out, data_of
 from nas.run.events import RankingEvaluated, RunFinished
+from nas.run.remote import resumed_folder, run_folder
 from nas.run.sessions import earlier_seconds, record_resumed
 from nas.run.signals import stoppable
 from nas.sampling import BudgetSampler
@@ -74,7 +75,8 @@ def search(
 
     Args:
         data: As `--data`. None means the data of the run whose supernet is reused, else digits.
-        options: All other options; the arguments override its space, budgets and data.
+        options: All other options; the arguments override its space, budgets and data. For an `out` such as
+            s3://bucket/run the search works in a folder in the user's cache, and uploads what is new there.
         backend: Where jobs run (`nas.executors.open_backend` for Ray); None is this process.
 
     Raises:
@@ -96,7 +98,8 @@ def search(
         method_options=options.of_method().absolute(),
     )
     options.validate()
-    with stoppable(), memory_limit(options.max_memory), out_folder(options.out, space.name) as folder:
+    place = run_folder(options.out, space.name, progress.note)
+    with stoppable(), memory_limit(options.max_memory), place as folder:
         pipeline = SearchPipeline(space, tuple(budgets), options, progress, choose_backend(options, backend))
         manifest = pipeline.plan_new(folder)
         with Run.create(folder, manifest) as run:
@@ -107,6 +110,7 @@ def resume(path: str | Path, *, progress: Progress | None = None, backend: Backe
     """Continues a stopped run with its own options and plan.
 
     Args:
+        path: A run directory, or the URL of one.
         backend: As for `search`; a run may continue with other workers than before, and gives the same trials.
 
     Raises:
@@ -115,7 +119,7 @@ def resume(path: str | Path, *, progress: Progress | None = None, backend: Backe
         KeyboardInterrupt: As for `search`.
     """
     progress = progress or Silent()
-    with stoppable(), Run.open(path) as run:
+    with stoppable(), resumed_folder(path, progress.note) as folder, Run.open(folder) as run:
         recorded_imports(run.manifest)
         space = kept_space(run)
         found = finished_result(run)
