@@ -67,10 +67,11 @@ class Bars:
             write_line(self._stream, closing_line(meter))
 
     def note(self, text: str) -> None:
-        if self._bars is None:
+        bars = self._bars  # uploads note from a thread of their own
+        if bars is None:
             write_line(self._stream, text)
         else:
-            self._bars.console.print(one_line(text), markup=False, highlight=False, soft_wrap=True)
+            bars.console.print(one_line(text), markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         if self._bars is not None:

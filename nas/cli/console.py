@@ -25,6 +25,7 @@ class Console:
     Attributes:
         progress: The `Progress` to pass to long-running work.
         run: The folder of the run in progress, for the message after an interruption.
+        url: Where that folder is uploaded to, if anywhere.
         cluster: The Ray cluster of that run, if it has to be given again to resume it.
         again: How to resume the work in progress, if it is not a run.
     """
@@ -40,17 +41,23 @@ class Console:
         self.as_json = as_json
         self.quiet = quiet
         self.run: Path | None = None
+        self.url: str | None = None
         self.cluster: str | None = None
         self.again: str | None = None
         self._out = sys.stdout if out is None else out
         self._err = sys.stderr if err is None else err
         self.progress: Display = Hidden() if quiet else _display(self._err)
 
-    def watch(self, run: Path) -> None:
+    @property
+    def run_name(self) -> str:
+        """What `--resume` takes for the run in progress."""
+        return self.url or str(self.run)
+
+    def watch(self, run: Path, *, url: str | None = None) -> None:
         """Shows the state of the whole run, in this folder, beside its phases from now on."""
         from nas.cli.outlook import Outlook
 
-        self.run = run
+        self.run, self.url = run, url
         self.progress.watch(Outlook(run))
 
     def say(self, text: str = "") -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from nas.cli.console import Console, plain
 from nas.cli.parsing import reader
@@ -20,7 +19,10 @@ earlier export; winners/N and network are left alone.
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "folder", type=reader("run", Text()), metavar="RUN", help="a run folder, or one that nas train wrote"
+        "folder",
+        type=reader("run", Text()),
+        metavar="RUN",
+        help="a run folder or its URL, or a folder that nas train wrote",
     )
     parser.add_argument("--rank", type=reader("rank", Whole(1, 1000, 1)), metavar="N", help="which winner (default: 1)")
     parser.add_argument(
@@ -35,9 +37,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> None:
     given = vars(args)
-    folder, rank = Path(given["folder"]), given.get("rank", 1)
+    rank = given.get("rank", 1)
     formats = tuple(dict.fromkeys(given["formats"])) if "formats" in given else None
     from nas.run import is_training, read_run
+    from nas.run.remote import local_copy
+
+    folder = local_copy(given["folder"], console.note)
 
     if not is_training(folder):
         read_run(folder)  # checks the run before torch is imported

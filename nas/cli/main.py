@@ -215,7 +215,7 @@ def _how_to_go_on(console: Console) -> str:
     if not (console.run / "events.jsonl").is_file():
         return "Interrupted before anything was recorded. Start it again with the same command."
     cluster = "" if console.cluster is None else f" --ray {shlex.quote(console.cluster)}"
-    return f"Interrupted. To go on: nas-search --resume {shlex.quote(str(console.run))}{cluster}"
+    return f"Interrupted. To go on: nas-search --resume {shlex.quote(console.run_name)}{cluster}"
 
 
 if __name__ == "__main__":

@@ -30,7 +30,9 @@ _PICTURE = "fronts.png"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folders", nargs="+", type=reader("run", Text()), metavar="RUN", help="a run folder")
+    parser.add_argument(
+        "folders", nargs="+", type=reader("run", Text()), metavar="RUN", help="a run folder, or its URL"
+    )
     parser.add_argument(
         "--out", type=reader("out", Text()), metavar="DIR", help="where they are written (default: the run folder)"
     )
@@ -48,8 +50,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, console: Console) -> None:
     given = vars(args)
-    folders = [Path(folder) for folder in given["folders"]]
     from nas.run import read_run
+    from nas.run.remote import local_copy
+
+    folders = [local_copy(folder, console.note) for folder in given["folders"]]
 
     for folder in folders:
         read_run(folder)  # checks the runs before pandas is imported

@@ -42,6 +42,7 @@ each as a folder that does not depend on this package: config, plain torch code,
 
 Only --space (or --parent) and --budget are required; everything else is planned for the machine and
 the data. FLOPs are multiply-adds, as in papers of the field. All options: docs/options.md."""
+_WORKERS = ("workers", "ray", "job_timeout", "gpus_per_worker")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +56,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="YAML file with any of these options; the command line wins (`nas config` writes one)",
     )
     what = parser.add_argument_group("instead of a search")
-    what.add_argument("--resume", type=reader("resume", Text()), metavar="DIR", help="continue the stopped run in DIR")
+    what.add_argument(
+        "--resume", type=reader("resume", Text()), metavar="DIR", help="continue the stopped run in DIR, or at a URL"
+    )
     what.add_argument("--dry-run", action="store_true", help="show size and costs of the space, and what fits")
     parser.epilog = f"{methods_text()}\n\n{searchers_text()}"
 
@@ -65,8 +68,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
     given = dict(vars(args))
     dry, resumed = given.pop("dry_run", False), given.pop("resume", None)
     if resumed is not None:
-        workers = {name: given.pop(name) for name in ("workers", "ray", "job_timeout") if name in given}
-        _resume(Path(resumed), workers, [*given, *(["dry_run"] if dry else [])], console)
+        workers = {name: given.pop(name) for name in _WORKERS if name in given}
+        _resume(resumed, workers, [*given, *(["dry_run"] if dry else [])], console)
         return
     config = given.pop("config", None)
     if config is not None:
@@ -85,16 +88,17 @@ def run(args: argparse.Namespace, console: Console) -> None:
         _dry_run(space, budgets, options, console, source=_open(options) if "data" in given else None)
         return
     from nas.pipeline.search import search
-    from nas.run import out_folder
+    from nas.run.remote import is_url, run_folder
 
-    with out_folder(options.out, space.name) as folder:
+    url = options.out if options.out is not None and is_url(options.out) else None
+    with run_folder(options.out, space.name, console.note) as folder:
         options = replace(options, out=str(folder))
-        console.watch(folder)
+        console.watch(folder, url=url)
         with _backend(options, console) as backend:
             found = search(
                 space, budgets=budgets, data=options.data, options=options, progress=console.progress, backend=backend
             )
-    _show(found, console)
+    _show(found, console, url)
 
 
 def read_options(given: dict[str, Any], *, needs_budget: bool) -> tuple[SearchOptions, tuple[Budget, ...]]:
@@ -129,10 +133,19 @@ def _load_space(options: SearchOptions) -> SearchSpace:
     return load_space(options.space)
 
 
-def _resume(folder: Path, workers: dict[str, Any], others: list[str], console: Console) -> None:
+def _resume(path: str, workers: dict[str, Any], others: list[str], console: Console) -> None:
     if others:
         name = "budget" if others[0] == "budgets" else others[0]
         raise OptionError(f"--resume uses the run's own options: leave out {flag(name)}.")
+    from nas.run.remote import is_url, resumed_folder
+
+    url = path if is_url(path) else None
+    with resumed_folder(path, console.note) as folder:
+        found = _resumed(folder, url, workers, console)
+    _show(found, console, url)
+
+
+def _resumed(folder: Path, url: str | None, workers: dict[str, Any], console: Console) -> SearchResult:
     from nas.run import read_run
 
     kept = read_run(folder).manifest.get("options", {})  # checks the run before torch is imported
@@ -140,19 +153,18 @@ def _resume(folder: Path, workers: dict[str, Any], others: list[str], console: C
         # Whoever wrote the run may not be trusted, and a cluster's head can run programs on all who join.
         named = shlex.quote(str(kept["ray"]))
         raise OptionError(
-            f"{folder} used the Ray cluster at {named}: give --ray {named} to use it again, or --workers 0 to go on in "
-            "this process."
+            f"{url or folder} used the Ray cluster at {named}: give --ray {named} to use it again, or --workers 0 to "
+            "go on in this process."
         )
     try:
         options = SearchOptions.from_dict(elsewhere(kept, workers))
     except OptionError as fault:
-        raise OptionError(f"{folder} cannot be resumed: {fault}") from None
+        raise OptionError(f"{url or folder} cannot be resumed: {fault}") from None
     from nas.pipeline.search import resume
 
-    console.watch(folder)
+    console.watch(folder, url=url)
     with _backend(options, console) as backend:
-        found = resume(folder, progress=console.progress, backend=backend)
-    _show(found, console)
+        return resume(folder, progress=console.progress, backend=backend)
 
 
 @contextmanager
@@ -164,7 +176,7 @@ def _backend(options: SearchOptions, console: Console) -> Generator[Backend | No
     def words(lost: str) -> str:
         if console.run is None or not (console.run / "events.jsonl").is_file():
             return f"{lost} Nothing was recorded yet: start again."
-        return f"{lost} To go on without it: nas-search --resume {shlex.quote(str(console.run))} --workers 0"
+        return f"{lost} To go on without it: nas-search --resume {shlex.quote(console.run_name)} --workers 0"
 
     console.cluster = options.ray if _is_address(options.ray) else None
     try:
@@ -301,10 +313,11 @@ def _both(budgets: tuple[Budget, ...]) -> str:
 # -- the result ----------------------------------------------------------------------------------------------
 
 
-def _show(result: SearchResult, console: Console) -> None:
+def _show(result: SearchResult, console: Console, url: str | None) -> None:
     found = plain(result)
     winners = found["winners"]
-    console.document({"run": found["run"], "ranking": found["ranking"], "winners": winners})
+    where = {"run": found["run"]} | ({} if url is None else {"url": url})
+    console.document({**where, "ranking": found["ranking"], "winners": winners})
     from nas.networks.imported_ops import imported_files
 
     for line in result_lines(
@@ -315,3 +328,5 @@ def _show(result: SearchResult, console: Console) -> None:
         parent=found["parent"],
     ):
         console.say(line)
+    if url is not None:
+        console.say(f"Uploaded  {url}")

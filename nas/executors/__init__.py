@@ -54,12 +54,14 @@ def check_room(options: SearchOptions, cpus: int | None, where: str) -> None:
     Raises:
         OptionError: If there is no room for all.
     """
-    needed = (options.workers or 0) * options.job_threads
+    needed = (options.fixed_workers() or 1) * options.job_threads
     if cpus is not None and needed > cpus:
         each = f" of {options.job_threads} threads" if options.job_threads > 1 else ""
         most = cpus // options.job_threads
         remedy = f"Give at most --workers {most}." if most else f"Give at most --job-threads {cpus}."
-        raise OptionError(f"--workers {options.workers}: {where} has {cpus} CPUs for workers{each}. {remedy}")
+        if not cpus:
+            remedy = "Give fewer --job-threads, or add nodes with CPUs."
+        raise OptionError(f"--workers {options.workers or 'auto'}: {where} has {cpus} CPUs for workers{each}. {remedy}")
 
 
 def check_cluster(options: SearchOptions) -> None:

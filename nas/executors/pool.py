@@ -104,12 +104,17 @@ class WorkerPool(Generic[W]):
     """An `Executor` on a crew's workers.
 
     Args:
-        size: Workers at a time.
+        size: Workers at a time; a function is asked again and again, and more are started when there is room for more.
         clock: Seconds, growing.
     """
 
     def __init__(
-        self, crew: Crew[W], *, size: int, limit: TimeLimit, clock: Callable[[], float] = time.monotonic
+        self,
+        crew: Crew[W],
+        *,
+        size: int | Callable[[], int],
+        limit: TimeLimit,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._crew, self._size, self._limit, self._clock = crew, size, limit, clock
         self._seats: list[_Seat[W]] = []
@@ -138,7 +143,8 @@ class WorkerPool(Generic[W]):
     def _fill(self, waiting: int) -> None:
         """Starts workers up to the size, where there is work for them."""
         free = sum(seat.task is None for seat in self._seats)
-        while len(self._seats) < self._size and free < waiting:
+        size = self._size() if callable(self._size) else self._size
+        while len(self._seats) < size and free < waiting:
             self._seats.append(_Seat(self._crew.start(), self._clock()))
             free += 1
 

@@ -9,7 +9,21 @@ from typing import Any, cast
 
 from nas.errors import OptionError
 from nas.options.declaration import check_values, declared, not_default, option, words_of
-from nas.options.kinds import Budgets, Choice, Cluster, Device, Duration, Share, Size, Switch, Text, Texts, Whole
+from nas.options.kinds import (
+    Budgets,
+    Choice,
+    Cluster,
+    Device,
+    Duration,
+    Portion,
+    Share,
+    Size,
+    Switch,
+    Text,
+    Texts,
+    Whole,
+    Workers,
+)
 from nas.options.methods import (
     DEFAULT_METHOD,
     METHODS,
@@ -71,7 +85,9 @@ class SearchOptions:
         help="Python file that defines ops of your own, which the space uses; repeatable",
         group=_WHAT,
     )
-    out: str | None = option(kind=Text("DIR"), help="run directory", default_help="a new one in runs/", group=_RESULTS)
+    out: str | None = option(
+        kind=Text("DIR"), help="run directory, or s3://bucket/run", default_help="a new one in runs/", group=_RESULTS
+    )
     method: str = option(
         DEFAULT_METHOD,
         kind=Choice(lambda: METHODS, "M"),
@@ -171,16 +187,22 @@ class SearchOptions:
         default_help="auto, bfloat16 on GPUs",
         group=_TRAINING,
     )
-    workers: int | None = option(
-        kind=Whole(0, 10_000, 2),
-        help="Ray worker processes that score and train side by side; 0 uses this process alone",
-        default_help="0, or as many as the cluster of --ray has room for",
+    workers: int | str | None = option(
+        kind=Workers(),
+        help="Ray worker processes that score and train side by side; 0 uses this process, auto all there is room for",
+        default_help="0, or auto with --ray",
         group=_MACHINE,
     )
     ray: str | None = option(
         kind=Cluster(),
         help="Ray cluster that workers run on: auto or HOST:PORT",
         default_help="this machine",
+        group=_MACHINE,
+    )
+    gpus_per_worker: float | None = option(
+        kind=Portion("a GPU", 0.25),
+        help="part of a GPU that each worker gets where networks are on GPUs",
+        default_help="an equal part of what there is",
         group=_MACHINE,
     )
     job_threads: int = option(1, kind=Whole(1, 1024, 2), help="CPU threads of one scoring job", group=_MACHINE)
@@ -263,6 +285,10 @@ class SearchOptions:
             raise OptionError(
                 f"--ray {self.ray} --workers 0: a search on a cluster needs workers. Leave out one of the two."
             )
+
+    def fixed_workers(self) -> int:
+        """Returns the number of workers asked for; 0 where it is none, or as many as there is room for."""
+        return self.workers if isinstance(self.workers, int) else 0
 
     def to_dict(self) -> dict[str, Any]:
         """Returns all options as plain JSON, in the order above; those of the method as a nested mapping."""

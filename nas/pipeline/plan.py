@@ -204,14 +204,14 @@ class _Numbers:
         """What the options leave open: trials by their share of the time, finalists by what the rest allows."""
         options, seconds, each = workload.options, workload.seconds, planned.trial_seconds
         trials = options.trials or planned.trials or within(round(seconds * SEARCH_SHARE / max(each, 1e-9)), 24, 240)
-        searching = planned.setup_seconds + max(1, trials - planned.known) * each / (options.workers or 1)
+        searching = planned.setup_seconds + max(1, trials - planned.known) * each / (options.fixed_workers() or 1)
         rest = max(0.0, seconds - sum(planned.before.values()) - planned.training_seconds - searching)
         finalists, epochs = planned.finalists or workload.finalists(rest * workload.rate / workload.images)
         return cls(trials=trials, searching=searching, finalists=min(finalists, trials), finalist_epochs=epochs)
 
     def seconds(self, workload: Workload, planned: Planned, phase: str | None) -> dict[str, float]:
         """What each phase takes up to the exports, the one before the search by the name that its method gives it."""
-        at_once = min(self.finalists, workload.options.workers or 1)
+        at_once = min(self.finalists, workload.options.fixed_workers() or 1)
         validations = 1 + len(epochs_validated(self.finalist_epochs))
         epochs = self.finalists * (self.finalist_epochs + validations * workload.validating)
         training = planned.finalists_seconds or epochs * workload.images / workload.rate

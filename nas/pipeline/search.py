@@ -49,8 +49,9 @@ from nas.pipeline.portfolio import choose_finalists, portfolio, rival_picks
 from nas.pipeline.recorded_costs import check_costs
 from nas.pipeline.result import SearchResult, finished_result, rebuild_report, score_name
 from nas.progress import Progress, Silent
-from nas.run import Run, data_of, out_folder, planning
+from nas.run import Run, data_of, planning
 from nas.run.events import RankingEvaluated, RunFinished
+from nas.run.remote import resumed_folder, run_folder
 from nas.run.sessions import earlier_seconds, record_resumed
 from nas.run.signals import stoppable
 from nas.sampling import BudgetSampler
@@ -75,7 +76,8 @@ def search(
 
     Args:
         data: As `--data`. None means the data of the run whose supernet is reused, else digits.
-        options: All other options; the arguments override its space, budgets and data.
+        options: All other options; the arguments override its space, budgets and data. For an `out` such as
+            s3://bucket/run the search works in a folder in the user's cache, and uploads what is new there.
         backend: Where jobs run (`nas.executors.open_backend` for Ray); None is this process.
 
     Raises:
@@ -97,7 +99,8 @@ def search(
         method_options=options.of_method().absolute(),
     )
     options.validate()
-    with stoppable(), memory_limit(options.max_memory), out_folder(options.out, space.name) as folder:
+    place = run_folder(options.out, space.name, progress.note)
+    with stoppable(), memory_limit(options.max_memory), place as folder:
         pipeline = SearchPipeline(space, tuple(budgets), options, progress, choose_backend(options, backend))
         with planning(folder) as lock:
             run = Run.create(folder, pipeline.plan_new(folder), lock=lock)
@@ -109,6 +112,7 @@ def resume(path: str | Path, *, progress: Progress | None = None, backend: Backe
     """Continues a stopped run with its own options and plan.
 
     Args:
+        path: A run directory, or the URL of one.
         backend: As for `search`; a run may continue with other workers than before, and gives the same trials.
 
     Raises:
@@ -117,7 +121,7 @@ def resume(path: str | Path, *, progress: Progress | None = None, backend: Backe
         KeyboardInterrupt: As for `search`.
     """
     progress = progress or Silent()
-    with stoppable(), Run.open(path) as run:
+    with stoppable(), resumed_folder(path, progress.note) as folder, Run.open(folder) as run:
         recorded_imports(run.manifest)
         space = kept_space(run)
         found = finished_result(run)

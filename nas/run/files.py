@@ -34,6 +34,11 @@ def write_error(path: Path, fault: OSError) -> RunError:
     return RunError(f"Cannot write {path}: {reason}. {remedy}")
 
 
+def is_url(text: object) -> bool:
+    """Returns whether a text is the URL of a storage, such as s3://bucket/run, and no path."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", str(text)) is not None
+
+
 def check_writable(folder: Path) -> None:
     """Refuses a folder that could not be made, or not be written to, as far as that shows without trying it.
 
@@ -177,6 +182,8 @@ def out_folder(out: str | Path | None, space: str, root: str | Path = "runs") ->
         RunError: If the folder cannot be made.
     """
     if out is not None:
+        if is_url(out):
+            raise RunError(f"--out {out}: only a search writes to a URL. Give a folder.")
         yield Path(out)
         return
     missing = not Path(root).exists()

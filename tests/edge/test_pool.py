@@ -194,3 +194,20 @@ def test_a_job_s_own_failure_is_not_tried_again() -> None:
     results = run(players, 3)
     assert results[1] == broken
     assert len(players.asked) == 3
+
+
+def test_more_workers_are_started_once_there_is_room_for_more() -> None:
+    players = Players()
+    room = 1
+    running = WorkerPool(players, size=lambda: room, limit=TimeLimit(None, 1.0), clock=players.clock)
+    results = running.map(jobs(9))
+    found = [next(results).score for _ in range(3)]
+    assert players.most_alive == 1
+    room = 3
+    found += [result.score for result in results]
+    assert players.most_alive == 3
+    assert found == [0, 1, 2, 3, 4, 5, 6, 7, 8]
+    room = 1  # those that are there stay
+    list(running.map(jobs(9)))
+    assert len(players.alive) == 3
+    running.close()

@@ -8,7 +8,21 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("torch", "ray", "optuna", "pandas", "numpy", "scipy", "sklearn", "matplotlib", "PIL", "rich", "timm", "jinja2")
+HEAVY = (
+    "torch",
+    "ray",
+    "optuna",
+    "pandas",
+    "numpy",
+    "scipy",
+    "sklearn",
+    "matplotlib",
+    "PIL",
+    "rich",
+    "timm",
+    "jinja2",
+    "fsspec",
+)
 
 
 def run_python(code: str) -> str:
@@ -46,7 +60,7 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
 def test_pure_ring_imports_nothing_heavy() -> None:
     modules = (
         "errors registry progress formats machine strict_yaml budget_metrics setting budget architecture spaces "
-        "spaces.templates spaces.catalog spaces.derive trial options run"
+        "spaces.templates spaces.catalog spaces.derive trial options run run.remote"
     )
     imports = ", ".join(f"nas.{name}" for name in modules.split())
     assert run_python(f"import {imports}, sys; print([m for m in {HEAVY} if m in sys.modules])").strip() == "[]"

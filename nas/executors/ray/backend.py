@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +19,18 @@ from nas.executors.finalist_relay import FinalistRelay
 from nas.executors.head_watch import HeadWatch
 from nas.executors.pool import TimeLimit, WorkerPool
 from nas.executors.ray.scoring import ActorCrew
-from nas.executors.ray.session import asks_for_token, gpu_share, join, node_cpus, own_ray
+from nas.executors.ray.session import asks_for_token, gpu_share, join, node_cpus, own_ray, room
 from nas.executors.silence import quiet
 from nas.executors.worker import FinalistSetup, MakesScorer
 from nas.jobs.backend import FinalistJob, FinalistRecord, FinalistWork, ScorerSource
 from nas.jobs.executor import Executor, Job, Result
 from nas.jobs.setup import ScoringSetup, make_scorer
+from nas.machine import available_cores
 from nas.options import SearchOptions
 from nas.progress import Progress, Silent
+
+_LOOK_S = 3.0
+"""How often a cluster is asked for its size, where workers follow it."""
 
 
 class RayBackend:
@@ -53,7 +59,10 @@ class RayBackend:
         self._progress = progress or Silent()
         self._held = ExitStack()
         self._package: Path | None = None
-        self._workers = options.workers or 0
+        self._grows = not isinstance(options.workers, int) and cluster is not None
+        alone = available_cores() // options.job_threads if options.workers == "auto" else 0
+        self._workers = options.fixed_workers() or alone
+        self._looked = (-_LOOK_S, 0.0)
 
     def prepare(self) -> None:
         if ray.is_initialized():
@@ -67,9 +76,9 @@ class RayBackend:
         self._watch = HeadWatch(ray.get_runtime_context().gcs_address, self._at_loss)
         self._held.callback(self._watch.close)
         threads = self._options.job_threads
-        room = sum(cpus // threads for cpus in node_cpus())
-        check_room(self._options, room * threads, f"the cluster at {address}")
-        self._workers = self._options.workers or room
+        places = room(threads)
+        check_room(self._options, places * threads, f"the cluster at {address}")
+        self._workers = self._options.fixed_workers() or places
         nodes = len(ray.nodes())
         self._progress.note(f"Ray: {self._workers} workers on the cluster at {address} ({nodes} nodes)")
         if not asks_for_token():
@@ -85,14 +94,11 @@ class RayBackend:
         def open_pool() -> WorkerPool[Any]:
             setup = source.pack()
             self._start(_bytes(setup.arrays) + data_bytes)
-            crew = ActorCrew(
-                setup,
-                self._make,
-                threads=threads,
-                gpus=gpu_share(_device(setup), self._workers),
-                check=self._check,
+            gpus = self._gpus(_device(setup))
+            crew = ActorCrew(setup, self._make, threads=threads, gpus=gpus, check=self._check)
+            return WorkerPool(
+                crew, size=partial(self._size, gpus), limit=TimeLimit(self._options.job_timeout, expected_s)
             )
-            return WorkerPool(crew, size=self._workers, limit=TimeLimit(self._options.job_timeout, expected_s))
 
         return RayExecutor(open_pool, self._explain)
 
@@ -103,7 +109,8 @@ class RayBackend:
 
         setup = FinalistSetup.of(work)
         self._start(_bytes(setup.arrays))
-        side, cpus = min(self._workers, len(jobs)), node_cpus()
+        gpus, cpus = self._gpus(jobs[0].recipe["device"], most=len(jobs)), node_cpus()
+        side = min(self._size(gpus), len(jobs))
         threads = max(1, min(work.threads, max(cpus), sum(cpus) // side))
         work = replace(work, folder=work.folder.absolute(), threads=threads)
         self._progress.start("finalists", sum(job.recipe["epochs"] for job in jobs), "epochs")
@@ -113,8 +120,8 @@ class RayBackend:
                 work,
                 setup,
                 FinalistRelay(record, work, self._progress),
-                side=side,
-                gpus=gpu_share(jobs[0].recipe["device"], side),
+                side=len(jobs) if self._grows else side,  # more of them begin when there is room
+                gpus=gpus,
                 step_s=self._options.job_timeout,
                 check=self._check,
             )
@@ -125,6 +132,22 @@ class RayBackend:
 
     def close(self) -> None:
         self._held.close()
+
+    def _gpus(self, device: str, most: int | None = None) -> float:
+        """Returns the part of a GPU that each worker gets, of which there are `most` at most."""
+        given = self._options.gpus_per_worker if device.startswith("cuda") else None
+        side = max(1, self._size(given or 0.0))
+        return gpu_share(device, side if most is None else min(side, most), given)
+
+    def _size(self, gpus: float) -> int:
+        """Returns how many workers there may be now, each with a part of a GPU; a cluster is looked at repeatedly."""
+        now, (looked, its) = time.monotonic(), self._looked
+        if self._grows and (now - looked > _LOOK_S or gpus != its):
+            self._looked, before = (now, gpus), self._workers
+            self._workers = max(1, room(self._options.job_threads, gpus))
+            if self._workers != before:
+                self._progress.note(f"Ray: {self._workers} workers now, {before} before, as there is room for")
+        return self._workers
 
     def _check(self) -> None:
         """Raises `ClusterError` once the cluster is gone."""

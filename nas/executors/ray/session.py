@@ -92,11 +92,41 @@ def node_cpus() -> list[int]:
     return [cpus for node in ray.nodes() if node["Alive"] and (cpus := int(node["Resources"].get("CPU", 0))) > 0]
 
 
-def gpu_share(device: str, side: int) -> float:
-    """What each of `side` jobs gets of the GPUs there are, where they run on GPUs."""
+def room(threads: int, gpus: float = 0.0) -> int:
+    """Returns how many workers the nodes that are alive have room for.
+
+    Args:
+        threads: CPUs that each takes.
+        gpus: Part of a GPU that each takes.
+    """
+    places = 0
+    for node in ray.nodes():
+        if node["Alive"]:
+            its: dict[str, float] = node["Resources"]
+            here = int(its.get("CPU", 0.0)) // threads
+            places += min(here, int(its.get("GPU", 0.0) / gpus + 1e-9)) if gpus else here
+    return places
+
+
+def gpu_share(device: str, side: int, given: float | None = None) -> float:
+    """What each of `side` jobs gets of the GPUs there are, where they run on GPUs.
+
+    Args:
+        given: What it is to be, rather than an equal part.
+
+    Raises:
+        OptionError: If there are not enough GPUs for that.
+    """
     if not device.startswith("cuda"):
         return 0.0
-    return min(1.0, int(1000 * ray.cluster_resources().get("GPU", 0.0) / side) / 1000)
+    gpus = ray.cluster_resources().get("GPU", 0.0)
+    if given is None:
+        return min(1.0, int(1000 * gpus / side) / 1000)
+    # A share is of one GPU: what is left of each cannot be put together.
+    if side > int(gpus) * int(1 / given + 1e-9):
+        few = "Give a smaller part or fewer --workers." if gpus >= 1 else "Leave it out, or give --device cpu."
+        raise OptionError(f"--gpus-per-worker {given}: {gpus:.0f} GPUs are too few for {side} workers. {few}")
+    return given
 
 
 def in_short(said: BaseException | str) -> str:
