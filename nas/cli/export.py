@@ -27,7 +27,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--format",
         dest="formats",
         action="append",
-        type=reader("format", Choice(EXPORT_FORMATS)),
+        type=reader("format", Choice(lambda: EXPORT_FORMATS)),
         metavar="F",
         help=f"{', '.join(EXPORT_FORMATS)}; may be repeated (default: all that can be written here)",
     )
