@@ -19,12 +19,12 @@ from nas.version import __version__
 MOST_CLASSES = 100
 
 
-def card_text(product: ExportedModel, checks: Mapping[str, Any], *, files: Collection[str], place: str) -> str:
+def card_text(product: ExportedModel, checks: Mapping[str, Any], *, files: Mapping[str, int], place: str) -> str:
     """The card as Markdown.
 
     Args:
         checks: As `export_winner` returns them.
-        files: Names of the files beside the card.
+        files: The files beside the card, by name, with their bytes.
         place: The folder as a person would write it, such as "winners/1".
     """
     whole, small = profile(product.architecture), profile(product.trained)
@@ -34,6 +34,9 @@ def card_text(product: ExportedModel, checks: Mapping[str, Any], *, files: Colle
         _stages(whole),
         _input(product, files),
         _usage(product, files),
+        *(each.section(checks) for each in _formats() if set(each.files) <= set(files)),
+        _latencies(checks.get("latencies", {})),
+        _files(files),
         _retraining(product, place) if FILES["config"] in files else "",
         _licence(product.facts),
         _agreement(checks),
@@ -196,6 +199,33 @@ def _licence(facts: CardFacts) -> str:
         else "These weights were trained on no data that hybrid-nas knows of."
     )
     return f"## Licence\n\nThe code in `model.py` is copied from hybrid-nas: Apache-2.0. {data}"
+
+
+def _latencies(found: Mapping[str, Any]) -> str:
+    """What each runtime took for one image, where that was measured."""
+    if not found:
+        return ""
+    rows = []
+    for name, each in found.items():
+        text = each["why"] if each["latency_s"] is None else _latency(each)
+        rows.append(f"| {name} | {_cell(text)} |")
+    where = next(iter(found.values()))["where"]
+    return "\n".join([f"## Latency\n\nOne image, {where}, measured in turn.\n", "| | median |", "|---|---|", *rows])
+
+
+def _latency(figure: Mapping[str, Any]) -> str:
+    middle, spread = (format_quantity("latency_s", figure[name]) for name in ("latency_s", "latency_iqr_s"))
+    return f"{middle} (interquartile range {spread}, {figure['blocks']} blocks)"
+
+
+def _files(files: Mapping[str, int]) -> str:
+    """All files beside the card, with their sizes."""
+    about = {each.files[0]: each.about for each in _formats()} | {PREPROCESSING: "how images are prepared, the classes"}
+    rows = [
+        f"| `{name}` | {_cell(about.get(name, ''))} | {format_quantity('memory_bytes', count)} |"
+        for name, count in files.items()
+    ]
+    return "\n".join(["## Files\n", "| | | |", "|---|---|---:|", *rows])
 
 
 def _agreement(checks: Mapping[str, Any]) -> str:

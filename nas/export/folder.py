@@ -40,7 +40,7 @@ def appearing(folder: Path, files: Iterable[str]) -> Iterator[Path]:
     """Gives a temporary folder that becomes `folder` when the block ends well, and vanishes when it does not.
 
     Args:
-        files: Names of the files that an earlier export may have left in `folder`, beside those of every export.
+        files: Paths in `folder` of the files that an earlier export may have left, beside those of every export.
 
     Raises:
         ExportError: If `folder` exists and holds anything that no export wrote.
@@ -147,7 +147,8 @@ def _refuse_foreign(folder: Path, files: Iterable[str]) -> None:
         return
     if not folder.is_dir():
         raise ExportError(f"{folder} is a file: choose another folder.")
-    foreign = sorted({path.name for path in folder.iterdir()} - {*files, PREPROCESSING, CARD, "__pycache__"})
+    own = {Path(name).parts[0] for name in (*files, PREPROCESSING, CARD, "__pycache__")}
+    foreign = sorted({path.name for path in folder.iterdir()} - own)
     if foreign:
         raise ExportError(f"{folder} holds {foreign[0]!r}, which is no part of an export: choose another folder.")
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
@@ -13,7 +14,7 @@ from torch import nn
 from nas.architecture import Architecture
 from nas.errors import ExportError
 from nas.export.card import card_text
-from nas.export.checks import SAME, Reference, compare_counts
+from nas.export.checks import SAME, Reference, Run, compare_counts
 from nas.export.exported_model import CardFacts, ExportedModel
 from nas.export.folder import CARD, PREPROCESSING, appearing
 from nas.export.formats.format import Export, Format
@@ -22,6 +23,9 @@ from nas.ops import normalize
 from nas.options import check_choice
 from nas.options.export_formats import DEFAULT_FORMATS, EXPORT_FORMATS
 from nas.run.files import atomic_write
+
+Timer: TypeAlias = Callable[[Mapping[str, Callable[[], object]]], dict[str, dict[str, Any]]]
+"""Returns plain JSON on the latencies of functions, by the names that they are given with."""
 
 ALWAYS = ("config", "weights", "code")
 """Formats that are written and checked in any case, and left out at the end where they were not chosen."""
@@ -55,7 +59,7 @@ def export_winner(
     Returns:
         Plain JSON: `config_error`, `code_error` and `onnx_error` (largest difference of the logits as a share
         of the largest logit, None where not checked), `onnx_skipped` (why, or None), `counts` (`resolution`,
-        `macs`, `macs_fvcore`, `macs_difference`, for each resolution) and `files`.
+        `macs`, `macs_fvcore`, `macs_difference`, for each resolution), `cautions`, `sizes` (bytes by file) and `files`.
 
     Raises:
         ExportError: If the network cannot be exported or a format disagrees; no folder is left then.
@@ -97,20 +101,28 @@ def export_architecture(
 
 
 def export_product(
-    product: ExportedModel, network: Network, folder: Path, formats: Sequence[str] | None = None
+    product: ExportedModel,
+    network: Network,
+    folder: Path,
+    formats: Sequence[str] | None = None,
+    *,
+    timer: Timer | None = None,
 ) -> dict[str, Any]:
     """Writes the chosen formats of a network, and its card; config, code and weights are checked in any case.
 
     Args:
         folder: Replaced if it holds an earlier export, and left as it was if anything fails.
-        formats: Any of "config", "code", "weights" and "onnx"; None for all that this machine can write.
+        formats: Any of `EXPORT_FORMATS`; None for all of `DEFAULT_FORMATS` that this machine can write. A format that
+            cannot do without another's files brings that one along.
+        timer: Measures the latencies of the formats; None for none.
 
     Returns:
-        The checks; see `export_winner`.
+        The checks; see `export_winner`. With a `timer` they have what it returned as `latencies`.
 
     Raises:
         OptionError: If a format is unknown.
-        ExportError: If ONNX is asked for and its packages are missing; and as `export_winner`.
+        ExportError: If a format's packages are missing, or it cannot be written of this network; and as
+            `export_winner`.
         RunError: If the disk refuses.
     """
     chosen, skipped = _choose(formats, product)
@@ -127,23 +139,43 @@ def export_product(
         for each in written:
             checks |= each.check(export)
         checks["counts"] = [compare_counts(each) for each in dict.fromkeys((product.architecture, product.trained))]
+        if timer is not None:
+            checks["latencies"] = _latencies(chosen, export, timer)
         for file in {file for each in written for file in each.files} - set(files):
             (temporary / file).unlink()
         if prepared is not None:
             atomic_write(temporary / PREPROCESSING, prepared.to_json())
+        sizes = {file: (temporary / file).stat().st_size for file in files}
         place = f"{folder.absolute().parent.name}/{folder.name}"
-        atomic_write(temporary / CARD, card_text(product, checks, files=files, place=place))
-    return {**checks, "files": [*files, CARD]}
+        atomic_write(temporary / CARD, card_text(product, checks, files=sizes, place=place))
+    cautions = [caution for each in chosen if (caution := each.caution(checks))]
+    return {**checks, "cautions": cautions, "sizes": sizes, "files": [*files, CARD]}
+
+
+def _latencies(chosen: Sequence[Format], export: Export, timer: Timer) -> dict[str, Any]:
+    """What the timer says of one image in each runtime that the formats are run by."""
+    image, runs = export.reference.images[:1], {}
+    for each in chosen:
+        run = each.open(export) if each.runtime and each.runtime not in runs else None
+        if run is not None:
+            runs[each.runtime] = partial(_inferred, run, image)
+    return timer(runs) if runs else {}
+
+
+def _inferred(run: Run, image: torch.Tensor) -> torch.Tensor:
+    with torch.inference_mode():
+        return run(image)
 
 
 def _choose(formats: Sequence[str] | None, product: ExportedModel) -> tuple[list[Format], str | None]:
     """The formats to write in their order, and why ONNX is not among them."""
-    for name in formats or ():
-        check_choice("format", name, EXPORT_FORMATS)
-    chosen = _of(DEFAULT_FORMATS if formats is None else formats)
-    lacking = {each.name: each.needs for each in chosen if each.needs}
     if formats is None:
+        chosen = _of(DEFAULT_FORMATS)
+        lacking = {each.name: each.needs for each in chosen if each.needs}
         return [each for each in chosen if not each.needs], f"It {lacking['onnx']}" if "onnx" in lacking else None
+    for name in formats:
+        check_choice("format", name, EXPORT_FORMATS)
+    chosen = _of({*formats, *(name for each in _of(formats) for name in each.with_formats)})
     for each in chosen:
         each.check_possible(product)
     return chosen, None if "onnx" in formats else "It was not asked for."

@@ -15,6 +15,11 @@ EXPORT_FORMATS: PlugIns[Any] = PlugIns(
         "code": "nas.export.formats.code:Code",
         "weights": "nas.export.formats.weights:Weights",
         "onnx": "nas.export.formats.onnx:Onnx",
+        "torch-export": "nas.export.formats.torch_export:TorchExport",
+        "openvino": "nas.export.formats.openvino:OpenVino",
+        "timm": "nas.export.formats.timm:Timm",
+        "hf": "nas.export.formats.hugging_face:HuggingFace",
+        "int8": "nas.export.formats.int8:Int8",
     },
 )
 """Each a class `nas.export.formats.format.Format`, in the order in which they are written; `add` adds one."""

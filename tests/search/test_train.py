@@ -25,8 +25,8 @@ from nas.architecture import Architecture
 from nas.data import open_data
 from nas.data.sharing import to_array
 from nas.errors import NasError, RunError
-from nas.export.formats import code
 from nas.export.folder import read_exported
+from nas.export.formats import code
 from nas.options import SearchOptions
 from nas.pipeline.given_teacher import GivenTeacher
 from nas.pipeline.train import train

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Any
 
-from nas.export.checks import check_code
+from nas.export.checks import Run, check_code
 from nas.export.exported_model import ExportedModel
 from nas.export.folder import FILES
 from nas.export.formats.format import Export, Format, side
@@ -19,6 +19,7 @@ class Code(Format):
     name = "code"
     files = (FILES["code"],)
     about = "the network as code, for torch"
+    runtime = "torch, eager"
     agrees = "`model.py`, alone in its own process with only torch,"
 
     def write(self, export: Export) -> None:
@@ -34,6 +35,10 @@ class Code(Format):
             levels=product.levels,
         )
         atomic_write(export.folder / FILES["code"], source)
+
+    def open(self, export: Export) -> Run:
+        """Returns the network, of which `model.py` has the modules."""
+        return export.network
 
     def check(self, export: Export) -> dict[str, Any]:
         """Runs it in another process, where only torch can be imported."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Any
 
-from nas.export.checks import check_onnx
+from nas.export.checks import Run, check_onnx
 from nas.export.exported_model import ExportedModel
 from nas.export.folder import FILES
 from nas.export.formats.format import Export, Format
-from nas.export.onnx_file import PACKAGES, write_onnx
+from nas.export.onnx_file import PACKAGES, open_onnx, write_onnx
 from nas.run.files import replacing
 
 
@@ -22,12 +22,17 @@ class Onnx(Format):
     packages = PACKAGES
     extra = "onnx"
     carries = "the metadata `preprocessing` of `model.onnx`"
+    runtime = "ONNX Runtime"
     agrees = "`model.onnx`, for batches of 1 and 3,"
 
     def write(self, export: Export) -> None:
         """Writes `model.onnx`."""
         with replacing(export.folder / FILES["onnx"]) as path:
             write_onnx(export.network, path, export.reference.images.shape[1:], export.metadata)
+
+    def open(self, export: Export) -> Run:
+        """Returns a session of ONNX Runtime."""
+        return open_onnx(export.folder / FILES["onnx"])
 
     def check(self, export: Export) -> dict[str, Any]:
         """Runs it in ONNX Runtime."""
@@ -71,5 +76,3 @@ def _random_image(product: ExportedModel) -> str:
         f'images = numpy.random.rand(1, {channels}, {size}, {size}).astype("float32")\n'
         f'classes = session.run(None, {{"images": images}})[0].argmax(1)\n```'
     )
-
-
