@@ -6,15 +6,16 @@ import argparse
 
 from nas.cli.console import Console, plain
 from nas.cli.parsing import reader
-from nas.options.export_formats import EXPORT_FORMATS
+from nas.options.export_formats import DEFAULT_FORMATS, EXPORT_FORMATS
 from nas.options.kinds import Choice, Text, Whole
 
 DESCRIPTION = """\
-Export a winner of a run, or the network of a nas train: its config, plain-torch code, weights and
-ONNX, checked to give the same output. It is written to exports/N in the folder, replacing an
-earlier export; winners/N and network are left alone.
+Export a winner of a run, or the network of a nas train, in formats that are checked to give the
+same output (int8: measured, how far it is off). It is written to exports/N in the folder,
+replacing an earlier export; winners/N and network are left alone.
 
-  nas export runs/a --rank 2 --format onnx"""
+  nas export runs/a --rank 2 --format onnx
+  nas export runs/a --format code,weights,openvino,int8"""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -28,10 +29,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         dest="formats",
-        action="append",
-        type=reader("format", Choice(EXPORT_FORMATS)),
-        metavar="F",
-        help=f"{', '.join(EXPORT_FORMATS)}; may be repeated (default: all that can be written here)",
+        action="extend",
+        type=_formats,
+        metavar="F,F",
+        help=f"{', '.join(EXPORT_FORMATS)}; several with commas, or given again (default: {','.join(DEFAULT_FORMATS)})",
     )
 
 
@@ -47,10 +48,19 @@ def run(args: argparse.Namespace, console: Console) -> None:
     if not is_training(folder):
         read_run(folder)  # checks the run before torch is imported
     from nas.export import export_run
+    from nas.latency import time_runs
 
-    written = plain(export_run(folder, rank, formats))
+    written = plain(export_run(folder, rank, formats, timer=time_runs))
     console.document({"run": str(folder), "rank": rank, **written})
     for name in written["files"]:
         console.say(f"{written['path']}/{name}")
     if formats is None and written.get("onnx_skipped"):
         console.note(f"No model.onnx: {written['onnx_skipped']}")
+    for caution in written["cautions"]:
+        console.warn(caution)
+
+
+def _formats(word: str) -> list[str]:
+    """The formats of a word such as "code,onnx"."""
+    read = reader("format", Choice(lambda: EXPORT_FORMATS))
+    return [read(name.strip()) for name in word.split(",")]

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from nas.budget import format_quantity
 from nas.costs import Profile, profile
 from nas.export.exported_model import CardFacts, ExportedModel
 from nas.export.folder import FILES, PREPROCESSING
+from nas.export.formats.format import Format, side
 from nas.export.preprocessing import Preprocessing
 from nas.formats import listing
+from nas.options.export_formats import EXPORT_FORMATS
 from nas.version import __version__
 
 MOST_CLASSES = 100
 
 
-def card_text(product: ExportedModel, checks: Mapping[str, Any], *, files: Sequence[str], place: str) -> str:
+def card_text(product: ExportedModel, checks: Mapping[str, Any], *, files: Mapping[str, int], place: str) -> str:
     """The card as Markdown.
 
     Args:
         checks: As `export_winner` returns them.
-        files: Names of the files beside the card.
+        files: The files beside the card, by name, with their bytes.
         place: The folder as a person would write it, such as "winners/1".
     """
     whole, small = profile(product.architecture), profile(product.trained)
@@ -32,6 +34,9 @@ def card_text(product: ExportedModel, checks: Mapping[str, Any], *, files: Seque
         _stages(whole),
         _input(product, files),
         _usage(product, files),
+        *(each.section(checks) for each in _formats() if set(each.files) <= set(files)),
+        _latencies(checks.get("latencies", {})),
+        _files(files),
         _retraining(product, place) if FILES["config"] in files else "",
         _licence(product.facts),
         _agreement(checks),
@@ -63,11 +68,11 @@ def _figures(product: ExportedModel, whole: Profile, small: Profile) -> str:
     facts, rows = product.facts, []
     for name, metric in (("Multiply-adds per image (“FLOPs” in papers)", "macs"), ("Parameters", "params")):
         full, part = getattr(whole, metric), getattr(small, metric)
-        text = f"{format_quantity(metric, full)} ({full:,}) at {_side(whole.resolution)}"
+        text = f"{format_quantity(metric, full)} ({full:,}) at {side(whole.resolution)}"
         if facts.budgets and metric == "macs":
             text += ", the size that the budget counts"
         if whole.resolution != small.resolution:
-            text += f"; {format_quantity(metric, part)} ({part:,}) at the {_side(small.resolution)}"
+            text += f"; {format_quantity(metric, part)} ({part:,}) at the {side(small.resolution)}"
             text += " it was trained on" if facts.epochs is not None else " its weights are for"
         rows.append((name, text))
     rows += facts.measured
@@ -91,12 +96,12 @@ def _memory(whole: Profile, small: Profile) -> str:
     """Returns the memory at the size that budgets count, and at that of the weights where it is another."""
     held = whole.memory
     text = (
-        f"{format_quantity('memory_bytes', held.peak)} ({held.peak:,} bytes) at {_side(whole.resolution)}, in eager "
+        f"{format_quantity('memory_bytes', held.peak)} ({held.peak:,} bytes) at {side(whole.resolution)}, in eager "
         f"{held.dtype}, one image: {format_quantity('memory_bytes', held.weights)} of weights and "
         f"{format_quantity('memory_bytes', held.activations)} of tensors live at once"
     )
     if whole.resolution != small.resolution:
-        text += f"; {format_quantity('memory_bytes', small.memory.peak)} at {_side(small.resolution)}"
+        text += f"; {format_quantity('memory_bytes', small.memory.peak)} at {side(small.resolution)}"
     return text
 
 
@@ -105,7 +110,7 @@ def _training(facts: CardFacts, size: int) -> str:
         return "not known"
     parts = [
         f"{facts.epochs} epoch{'s' * (facts.epochs != 1)}" + (f" on {facts.data}" if facts.data else ""),
-        f"at {_side(size)}",
+        f"at {side(size)}",
         f"seed {facts.seed}" if facts.seed is not None else "",
         f"in {facts.seconds:,.0f} s" if facts.seconds is not None else "",
     ]
@@ -115,7 +120,7 @@ def _training(facts: CardFacts, size: int) -> str:
 def _stages(whole: Profile) -> str:
     lines = [
         f"## Layout {whole.layout}\n",
-        f"Counted at {_side(whole.resolution)}.\n",
+        f"Counted at {side(whole.resolution)}.\n",
         "| | | depth | width | output | made of | multiply-adds | parameters |",
         "|---|---|---:|---:|---:|---|---:|---:|",
     ]
@@ -127,7 +132,7 @@ def _stages(whole: Profile) -> str:
     return "\n".join(lines)
 
 
-def _input(product: ExportedModel, files: Sequence[str]) -> str:
+def _input(product: ExportedModel, files: Collection[str]) -> str:
     architecture, size, class_names = product.architecture, product.trained_resolution, product.class_names
     channels = architecture.input.channels
     text = f"## Input and output\n\nFloat32 images (batch, {channels}, {size}, {size}). "
@@ -142,104 +147,45 @@ def _input(product: ExportedModel, files: Sequence[str]) -> str:
     return f"{text}, in this order: {shown}{more}."
 
 
-def _preparation(prepared: Preprocessing, files: Sequence[str]) -> str:
-    size = _side(prepared.resolution)
+def _preparation(prepared: Preprocessing, files: Collection[str]) -> str:
+    size = side(prepared.resolution)
     whole = "each image's own range"
     if prepared.levels is not None:
         whole = f"{prepared.levels[0]:,} as black and {prepared.levels[1]:,} as white"
-    onnx = f", and so does the metadata `preprocessing` of `{FILES['onnx']}`" if FILES["onnx"] in files else ""
+    carriers = [each.carries for each in _formats() if each.carries and set(each.files) <= set(files)]
+    also = f", and so {'does' if len(carriers) == 1 else 'do'} {listing(carriers)}" if carriers else ""
     return (
-        f"Images are prepared as in training; `{PREPROCESSING}` says the same for programs{onnx}:\n\n"
+        f"Images are prepared as in training; `{PREPROCESSING}` says the same for programs{also}:\n\n"
         "1. Turn an image upright by its EXIF orientation; let white show behind transparency; "
         f"read it as {'grey' if prepared.channels == 1 else 'RGB'} of 8 bits, images of more bits with {whole}.\n"
         f"2. Resize its center square to {size}, bilinear and antialiased, by Pillow's `resize` with that square as "
         "`box`: at the border its filter takes in pixels beyond the square. Large JPEGs are decoded at a half, quarter "
-        f"or eighth before, by Pillow's `draft` to {_side(2 * prepared.resolution)}.\n"
+        f"or eighth before, by Pillow's `draft` to {side(2 * prepared.resolution)}.\n"
         "3. Scale pixels to [0, 1], then `(pixels - mean) / std` per channel, where "
         f"`mean = {list(prepared.mean)}` and `std = {list(prepared.std)}`."
     )
 
 
-def _usage(product: ExportedModel, files: Sequence[str]) -> str:
-    parts = ["## Use\n\nFrom this folder."]
-    known = product.preprocessing is not None
-    if {FILES["code"], FILES["weights"]} <= set(files):
-        parts.append(_torch_file(product) if known else _torch_random(product))
-    if FILES["onnx"] in files:
-        parts.append(_onnx_file(product) if known else _onnx_random(product))
+def _usage(product: ExportedModel, files: Collection[str]) -> str:
+    parts = ["## Use\n\nFrom this folder.", *(each.usage(product, files) for each in _formats())]
     if {FILES["config"], FILES["weights"]} <= set(files):
-        terminal = ", from the terminal `nas predict . photo.jpg`, or" if known else ""
+        terminal = ", from the terminal `nas predict . photo.jpg`, or" if product.preprocessing is not None else ""
         parts.append(
             f"With hybrid-nas{terminal}:\n\n```python\nimport nas\nfrom safetensors.torch import load_file\n\n"
             f'architecture = nas.load_architecture("architecture.yaml").at_resolution({product.trained_resolution})\n'
             f"network = nas.build(architecture).eval()\n"
             f'network.load_state_dict(load_file("weights.safetensors"))\n```'
         )
+    parts = [part for part in parts if part]
     return "\n\n".join(parts) if len(parts) > 1 else ""
-
-
-def _torch_file(product: ExportedModel) -> str:
-    double = 2 * product.trained_resolution
-    named = "model.CLASS_NAMES[index]" if product.class_names else "index"
-    return (
-        "With torch and Pillow, `python model.py photo.jpg` prints the most probable classes. The same from Python:\n\n"
-        "```python\nimport torch\nimport model\n\n"
-        f'network = model.load("weights.safetensors")  # at {_side(double)}: resolution={double}\n'
-        f'image = model.read_image("photo.jpg")  # at {_side(double)}: resolution={double}\n'
-        "with torch.inference_mode():\n    index = int(network(image[None]).argmax(1))\n"
-        f"print({named})\n```"
-    )
-
-
-def _torch_random(product: ExportedModel) -> str:
-    channels, size = product.architecture.input.channels, product.trained_resolution
-    return (
-        f"With torch and nothing else:\n\n```python\nimport torch\nimport model\n\n"
-        f'network = model.load("weights.safetensors")  # at {_side(2 * size)}: resolution={2 * size}\n'
-        f"images = torch.rand(1, {channels}, {size}, {size})  # yours, prepared as in its training\n"
-        f"with torch.inference_mode():\n    classes = network(images).argmax(1)\n```"
-    )
-
-
-def _onnx_file(product: ExportedModel) -> str:
-    grey = product.architecture.input.channels == 1
-    mode, axes = ("L", "[None, None]") if grey else ("RGB", ".transpose(2, 0, 1)[None]")
-    vector = "" if grey else "[:, None, None]"
-    named = 'prepared["class_names"][index]' if product.class_names else "index"
-    return (
-        "With ONNX Runtime, any batch size (images of 8 bits):\n\n```python\nimport json\n\n"
-        "import numpy\nimport onnxruntime\nfrom PIL import Image, ImageOps\n\n"
-        'session = onnxruntime.InferenceSession("model.onnx")\n'
-        'prepared = json.loads(session.get_modelmeta().custom_metadata_map["preprocessing"])\n'
-        'size, mean, std = (numpy.array(prepared[name]) for name in ("resolution", "mean", "std"))\n'
-        'with Image.open("photo.jpg") as file:\n'
-        f'    file.draft("{mode}", (2 * size, 2 * size))  # as in training: large JPEGs are decoded small\n'
-        '    image = ImageOps.exif_transpose(file).convert("RGBA")\n'
-        f'image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("{mode}")\n'
-        "image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)  # its center square\n"
-        f"pixels = numpy.asarray(image){axes} / 255\n"
-        f'images = ((pixels - mean{vector}) / std{vector}).astype("float32")\n'
-        'index = int(session.run(None, {"images": images})[0].argmax(1)[0])\n'
-        f"print({named})\n```"
-    )
-
-
-def _onnx_random(product: ExportedModel) -> str:
-    channels, size = product.architecture.input.channels, product.trained_resolution
-    return (
-        f"With ONNX Runtime, any batch size:\n\n```python\nimport numpy\nimport onnxruntime\n\n"
-        f'session = onnxruntime.InferenceSession("model.onnx")\n'
-        f'images = numpy.random.rand(1, {channels}, {size}, {size}).astype("float32")\n'
-        f'classes = session.run(None, {{"images": images}})[0].argmax(1)\n```'
-    )
 
 
 def _retraining(product: ExportedModel, place: str) -> str:
     size, trained_resolution = product.architecture.input.resolution, product.trained_resolution
     why = (
-        f"`architecture.yaml` is the network at {_side(size)}"
-        + (f", the weights are for {_side(trained_resolution)}" if size != trained_resolution else "")
-        + f". To train it from scratch at {_side(size)}:"
+        f"`architecture.yaml` is the network at {side(size)}"
+        + (f", the weights are for {side(trained_resolution)}" if size != trained_resolution else "")
+        + f". To train it from scratch at {side(size)}:"
     )
     config = shlex.quote(f"{place}/architecture.yaml")
     data = shlex.quote(product.facts.data_option or "path/to/images")
@@ -255,32 +201,55 @@ def _licence(facts: CardFacts) -> str:
     return f"## Licence\n\nThe code in `model.py` is copied from hybrid-nas: Apache-2.0. {data}"
 
 
+def _latencies(found: Mapping[str, Any]) -> str:
+    """What each runtime took for one image, where that was measured."""
+    if not found:
+        return ""
+    rows = []
+    for name, each in found.items():
+        text = each["why"] if each["latency_s"] is None else _latency(each)
+        rows.append(f"| {name} | {_cell(text)} |")
+    where = next(iter(found.values()))["where"]
+    return "\n".join([f"## Latency\n\nOne image, {where}, measured in turn.\n", "| | median |", "|---|---|", *rows])
+
+
+def _latency(figure: Mapping[str, Any]) -> str:
+    middle, spread = (format_quantity("latency_s", figure[name]) for name in ("latency_s", "latency_iqr_s"))
+    return f"{middle} (interquartile range {spread}, {figure['blocks']} blocks)"
+
+
+def _files(files: Mapping[str, int]) -> str:
+    """All files beside the card, with their sizes."""
+    about = {each.files[0]: each.about for each in _formats()} | {PREPROCESSING: "how images are prepared, the classes"}
+    rows = [
+        f"| `{name}` | {_cell(about.get(name, ''))} | {format_quantity('memory_bytes', count)} |"
+        for name, count in files.items()
+    ]
+    return "\n".join(["## Files\n", "| | | |", "|---|---|---:|", *rows])
+
+
 def _agreement(checks: Mapping[str, Any]) -> str:
     lines = ["## Checked before this folder was written\n"]
-    words = {
-        "config_error": "The network that `architecture.yaml` describes",
-        "code_error": "`model.py`, alone in its own process with only torch,",
-        "onnx_error": "`model.onnx`, for batches of 1 and 3,",
-    }
-    for name, what in words.items():
-        error = checks.get(name)
+    for each in _formats():
+        error = checks.get(each.key)
         if error is not None:
             how = "bit for bit" if error == 0 else f"to a relative error of {error:.1e}"
-            lines.append(f"- {what} gives the same output {how}.")
+            lines.append(f"- {each.agrees} gives the same output {how}.")
     if checks.get("onnx_skipped"):
         lines.append(f"- `model.onnx` was not written. {checks['onnx_skipped']}")
     for counts in checks.get("counts", []):
-        ours, theirs, side = counts["macs"], counts["macs_fvcore"], _side(counts["resolution"])
+        ours, theirs, at = counts["macs"], counts["macs_fvcore"], side(counts["resolution"])
         difference = counts["macs_difference"]
         verdict = "the same as hybrid-nas"
         if difference:
             verdict = f"{abs(difference) / max(ours, 1):.2%} {'more' if difference > 0 else 'less'} than hybrid-nas"
-        lines.append(f"- fvcore counts {theirs:,} multiply-adds at {side}: {verdict}.")
+        lines.append(f"- fvcore counts {theirs:,} multiply-adds at {at}: {verdict}.")
     return "\n".join(lines)
 
 
-def _side(size: int) -> str:
-    return f"{size}x{size}"
+def _formats() -> list[Format]:
+    """All formats, in the order in which they are written."""
+    return [EXPORT_FORMATS[name]() for name in EXPORT_FORMATS]
 
 
 def _plain(text: str) -> str:

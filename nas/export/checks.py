@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import ast
-import json
-import subprocess
 import sys
-import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from safetensors.torch import load_file
@@ -17,28 +15,23 @@ from safetensors.torch import load_file
 from nas.architecture import Architecture
 from nas.costs import cost
 from nas.errors import ExportError, NasError
+from nas.export.alone import place, run_alone
 from nas.export.counting import fvcore_macs
 from nas.export.exported_model import ExportedModel
-from nas.export.onnx_file import run_onnx
+from nas.export.onnx_file import open_onnx
 from nas.networks.loading import load_architecture
 from nas.networks.network import Network, build
 
+Run: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
+"""Gives the logits (N, classes) of images (N, channels, resolution, resolution), as a file has them."""
+
 SAME = 1e-6
 ONNX_SAME = 1e-4
-SECONDS = 600
-# What runs in the other process: torch first, since it looks for numpy by itself, then all else is barred.
-PROBE = """
-import json, runpy, sys
-import torch
-asked = json.loads(sys.stdin.read())
-for name in asked["barred"]:
-    sys.modules[name] = None
-torch.set_num_threads(asked["threads"])
-model = runpy.run_path(asked["code"], run_name="model")
-network = model["load"](asked["weights"])
-images = torch.randn(asked["shape"], generator=torch.Generator().manual_seed(asked["seed"]))
+_CODE = """
+import runpy
+network = runpy.run_path(asked["code"], run_name="model")["load"](asked["weights"])
 with torch.inference_mode():
-    print(json.dumps(network(images).tolist()))
+    answer["logits"] = network(images).tolist()
 """
 BARRED = ("nas", "numpy", "safetensors", "yaml", "onnx", "onnxruntime", "fvcore", "torchvision", "timm", "PIL")
 
@@ -69,12 +62,22 @@ class Reference:
             )
         return cls(seed=seed, images=images, logits=logits)
 
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What another process needs to make the same images: their `shape` and `seed`."""
+        return {"shape": list(self.images.shape), "seed": self.seed}
+
     def error(self, found: torch.Tensor) -> float:
         """Largest absolute difference, as a share of the largest logit."""
         if found.shape != self.logits[: len(found)].shape:
             return float("inf")
         expected = self.logits[: len(found)]
         return float((found - expected).abs().max() / expected.abs().max().clamp_min(torch.finfo(torch.float32).tiny))
+
+    def error_of(self, run: Run) -> float:
+        """The larger error of a batch of one image and one of all."""
+        with torch.inference_mode():
+            return max(self.error(run(images)) for images in (self.images[:1], self.images))
 
 
 def check_config(folder: Path, product: ExportedModel, reference: Reference) -> float:
@@ -96,7 +99,7 @@ def check_config(folder: Path, product: ExportedModel, reference: Reference) -> 
         raise ExportError("architecture.yaml is another architecture than the one exported.")
     with torch.inference_mode():
         error = reference.error(network(reference.images))
-    return _within("architecture.yaml", error, SAME)
+    return within("architecture.yaml", error, SAME)
 
 
 def check_code(folder: Path, reference: Reference) -> float:
@@ -114,30 +117,12 @@ def check_code(folder: Path, reference: Reference) -> float:
     if foreign:
         raise ExportError(f"model.py would need {', '.join(foreign)}; write ops so that they import only torch.")
     asked = {
-        "barred": BARRED,
-        "threads": torch.get_num_threads(),
-        "code": str(code.resolve()),
-        "weights": str((folder / "weights.safetensors").resolve()),
-        "shape": list(reference.images.shape),
-        "seed": reference.seed,
+        **reference.asked,
+        "code": place(folder, "model.py"),
+        "weights": place(folder, "weights.safetensors"),
     }
-    with tempfile.TemporaryDirectory() as elsewhere:
-        try:
-            done = subprocess.run(
-                [sys.executable, "-I", "-c", PROBE],
-                input=json.dumps(asked),
-                cwd=elsewhere,
-                capture_output=True,
-                text=True,
-                timeout=SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise ExportError(f"model.py gave no output within {SECONDS} s.") from None
-    if done.returncode:
-        last = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
-        raise ExportError(f"model.py does not run by itself: {last[0][:300]}")
-    return _within("model.py", reference.error(torch.tensor(json.loads(done.stdout))), SAME)
+    answer = run_alone("model.py", _CODE, asked, barred=BARRED)
+    return within("model.py", reference.error(torch.tensor(answer["logits"])), SAME)
 
 
 def check_onnx(folder: Path, reference: Reference) -> float:
@@ -149,9 +134,7 @@ def check_onnx(folder: Path, reference: Reference) -> float:
     Raises:
         ExportError: If it does not.
     """
-    batches = [reference.images[:1], reference.images]
-    errors = [reference.error(run_onnx(folder / "model.onnx", images)) for images in batches]
-    return _within("model.onnx", max(errors), ONNX_SAME)
+    return within("model.onnx", reference.error_of(open_onnx(folder / "model.onnx")), ONNX_SAME)
 
 
 def compare_counts(architecture: Architecture) -> dict[str, Any]:
@@ -181,7 +164,12 @@ def imported_packages(source: str) -> set[str]:
     return found
 
 
-def _within(name: str, error: float, bound: float) -> float:
+def within(name: str, error: float, bound: float) -> float:
+    """Returns the relative error of a file's output.
+
+    Raises:
+        ExportError: If it is larger than `bound`.
+    """
     # NaN fails the comparison too.
     if not error <= bound:
         raise ExportError(

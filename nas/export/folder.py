@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -36,15 +36,18 @@ PREPROCESSING = "preprocessing.json"
 
 
 @contextmanager
-def appearing(folder: Path) -> Iterator[Path]:
+def appearing(folder: Path, files: Iterable[str]) -> Iterator[Path]:
     """Gives a temporary folder that becomes `folder` when the block ends well, and vanishes when it does not.
+
+    Args:
+        files: Paths in `folder` of the files that an earlier export may have left, beside those of every export.
 
     Raises:
         ExportError: If `folder` exists and holds anything that no export wrote.
         RunError: If the disk refuses.
     """
     folder = folder.absolute()
-    _refuse_foreign(folder)
+    _refuse_foreign(folder, files)
     remove_leftovers(folder.parent.glob(f".{glob.escape(folder.name)}.*.tmp"))
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
@@ -138,13 +141,14 @@ def read_exported(folder: str | Path) -> tuple[ExportedModel, Network]:
     return product, network
 
 
-def _refuse_foreign(folder: Path) -> None:
+def _refuse_foreign(folder: Path, files: Iterable[str]) -> None:
     """Only what an export wrote may be replaced."""
     if not folder.exists():
         return
     if not folder.is_dir():
         raise ExportError(f"{folder} is a file: choose another folder.")
-    foreign = sorted({path.name for path in folder.iterdir()} - {*FILES.values(), PREPROCESSING, CARD, "__pycache__"})
+    own = {Path(name).parts[0] for name in (*files, PREPROCESSING, CARD, "__pycache__")}
+    foreign = sorted({path.name for path in folder.iterdir()} - own)
     if foreign:
         raise ExportError(f"{folder} holds {foreign[0]!r}, which is no part of an export: choose another folder.")
 

@@ -10,14 +10,16 @@ from nas.errors import ExportError, RunError
 from nas.export.exported_model import ExportedModel
 from nas.export.folder import FILES, read_exported
 from nas.export.recorded import changed_file
-from nas.export.winner import export_product
+from nas.export.winner import Timer, export_product
 from nas.networks.imported_ops import recorded_imports
 from nas.networks.network import Network
 from nas.run import exported_folder, is_training, read_run, training_inputs
 from nas.run.events import WinnerExported
 
 
-def export_run(run: str | Path, rank: int = 1, formats: Sequence[str] | None = None) -> dict[str, Any]:
+def export_run(
+    run: str | Path, rank: int = 1, formats: Sequence[str] | None = None, *, timer: Timer | None = None
+) -> dict[str, Any]:
     """Writes a winner of a run to `exports/<rank>` in the run's folder, and checks it as the search did.
 
     The folder of a `nas train` is exported alike; its one network is of rank 1. `winners/` and `network/` stay as they
@@ -25,10 +27,10 @@ def export_run(run: str | Path, rank: int = 1, formats: Sequence[str] | None = N
     whole.
 
     Args:
-        formats: Any of "config", "code", "weights" and "onnx"; None for all that this machine can write.
+        formats, timer: As in `export_product`.
 
     Returns:
-        Plain JSON: `path`, and the checks and `files` of `export_product`.
+        Plain JSON: `path`, and what `export_product` returns.
 
     Raises:
         RunError: If it is neither a run nor a training, a file of ops that it was made with has changed, or the disk
@@ -45,7 +47,7 @@ def export_run(run: str | Path, rank: int = 1, formats: Sequence[str] | None = N
     else:
         product, network = _winner(folder, rank)
     target = folder / "exports" / str(rank)
-    return {"path": str(target), **export_product(product, network, target, formats)}
+    return {"path": str(target), **export_product(product, network, target, formats, timer=timer)}
 
 
 def _winner(folder: Path, rank: int) -> tuple[ExportedModel, Network]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,7 +34,7 @@ def write_onnx(network: nn.Module, path: Path, shape: Sequence[int], metadata: M
     """
     # A batch of one or none would be taken for a constant.
     example = torch.zeros((2, *shape), dtype=next(network.parameters()).dtype)
-    with _quiet():
+    with quiet():
         try:
             program = torch.onnx.export(
                 copy.deepcopy(network).eval(),
@@ -49,17 +49,16 @@ def write_onnx(network: nn.Module, path: Path, shape: Sequence[int], metadata: M
             program.model.metadata_props.update(metadata or {})
             program.save(path, external_data=False)
         except Exception as fault:
-            reason = str(fault).strip().split("\n", 1)[0][:200] or type(fault).__name__
             raise ExportError(
-                f"torch cannot export this network to ONNX: {reason} Leave ONNX out to get the rest."
+                f"torch cannot export this network to ONNX: {first_line(fault)} Leave ONNX out to get the rest."
             ) from fault
 
 
-def run_onnx(path: Path, images: torch.Tensor) -> torch.Tensor:
-    """The logits that ONNX Runtime gives on the CPU.
+def open_onnx(path: Path) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Returns what gives the logits of images in ONNX Runtime on the CPU, on as many threads as torch has.
 
     Raises:
-        ExportError: If it refuses the file or the images.
+        ExportError: If it refuses the file; and what is returned, if it refuses the images.
     """
     import onnxruntime
 
@@ -69,15 +68,30 @@ def run_onnx(path: Path, images: torch.Tensor) -> torch.Tensor:
     options.log_severity_level = 4
     try:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        (logits,) = session.run(None, {"images": images.numpy()})
     except Exception as fault:
-        reason = str(fault).strip().split("\n", 1)[0][:200] or type(fault).__name__
-        raise ExportError(f"{path.name}: ONNX Runtime cannot run it: {reason}") from fault
-    return torch.from_numpy(logits)
+        raise _refused(path, fault) from fault
+
+    def run(images: torch.Tensor) -> torch.Tensor:
+        try:
+            (logits,) = session.run(None, {"images": images.contiguous().numpy()})
+        except Exception as fault:
+            raise _refused(path, fault) from fault
+        return torch.from_numpy(logits)
+
+    return run
+
+
+def first_line(fault: BaseException) -> str:
+    """What an exception of another library says first, for a message of one line."""
+    return str(fault).strip().split("\n", 1)[0][:200] or type(fault).__name__
+
+
+def _refused(path: Path, fault: Exception) -> ExportError:
+    return ExportError(f"{path.name}: ONNX Runtime cannot run it: {first_line(fault)}")
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Drops what the exporter says of itself, such as that there is no torchvision."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]

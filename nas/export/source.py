@@ -69,13 +69,20 @@ def standalone_source(
         "CLASS_NAMES": list(class_names),
         "LEVELS": None if levels is None else list(levels),
     }
-    constants = f"{_assigned(network)}\n{PREPARED}\n{_assigned(images)}"
-    header = _header(architecture, trained_resolution, title)
+    constants = f"{assigned(network)}\n{PREPARED}\n{assigned(images)}"
+    header = module_header(
+        architecture,
+        trained_resolution,
+        title,
+        "needs only torch, and Pillow to read images.\n"
+        "`python model.py` tries it; `python model.py photo.jpg` prints the most probable classes.",
+    )
     what = ", ".join(sorted(kind.__name__ for kind in used))
     return module_source(header, constants, gathered, RUN, what=what)
 
 
-def _assigned(values: dict[str, Any]) -> str:
+def assigned(values: dict[str, Any]) -> str:
+    """Returns assignments of plain data to names."""
     return "\n".join(f"{name} = {literal(value, len(name) + 3)}" for name, value in values.items())
 
 
@@ -91,7 +98,7 @@ def module_source(header: str, constants: str, gathered: Gathered, run: str, *, 
     Raises:
         ExportError: If it cannot be imported.
     """
-    body = f"{constants}\n\n\n{_definitions(gathered.definitions)}\n\n{run}"
+    body = "\n\n\n".join(part for part in (constants, _definitions(gathered.definitions)) if part) + f"\n\n{run}"
     source = f"{header}\n{_imports(gathered.imports)}\n\n{body}"
     if _runs(source):
         return source
@@ -131,7 +138,13 @@ def _flat(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 
-def _header(architecture: Architecture, trained_resolution: int, title: str) -> str:
+def module_header(architecture: Architecture, trained_resolution: int, title: str, use: str) -> str:
+    """Returns the docstring of an exported module.
+
+    Args:
+        title: One line.
+        use: Lines on what it needs and how to use it.
+    """
     whole = cost(architecture)
     size = architecture.input.resolution
     lines = [
@@ -151,8 +164,7 @@ def _header(architecture: Architecture, trained_resolution: int, title: str) -> 
             f'"""{title}.',
             "",
             *lines,
-            f"Written by hybrid-nas {__version__}; needs only torch, and Pillow to read images.",
-            "`python model.py` tries it; `python model.py photo.jpg` prints the most probable classes.",
+            f"Written by hybrid-nas {__version__}; {use}",
             LICENCE,
             '"""',
             "",

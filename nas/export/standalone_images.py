@@ -43,19 +43,28 @@ def read_image(path: str | Path, resolution: int = TRAINED_RESOLUTION) -> torch.
         # A JPEG can be decoded at a half, quarter or eighth.
         opened.draft(mode, (2 * resolution, 2 * resolution))
         opened.load()
-        image = eight_bit(upright(opened), mode)
-        side = min(image.size)
-        left, top = (image.width - side) / 2, (image.height - side) / 2
-        box = (left, top, left + side, top + side)
-        square = image.resize((resolution, resolution), Image.Resampling.BILINEAR, box=box)
+        return prepared(opened, resolution, channels, MEAN, STD, LEVELS)
+
+
+def prepared(
+    image: Any, resolution: int, channels: int, mean: list[float], std: list[float], levels: list[int] | None
+) -> torch.Tensor:
+    """An opened image as the network reads it: (channels, resolution, resolution), float32."""
+    from PIL import Image
+
+    image = eight_bit(upright(image), "L" if channels == 1 else "RGB", levels)
+    side = min(image.size)
+    left, top = (image.width - side) / 2, (image.height - side) / 2
+    box = (left, top, left + side, top + side)
+    square = image.resize((resolution, resolution), Image.Resampling.BILINEAR, box=box)
     pixels = torch.frombuffer(bytearray(square.tobytes()), dtype=torch.uint8)
-    return normalized(pixels.reshape(resolution, resolution, channels).permute(2, 0, 1))
+    return normalized(pixels.reshape(resolution, resolution, channels).permute(2, 0, 1), mean, std)
 
 
-def normalized(pixels: torch.Tensor) -> torch.Tensor:
-    """Pixels from 0 to 255 as the network reads them: (pixels / 255 - MEAN) / STD."""
-    mean, std = (torch.tensor(values, dtype=torch.float64).view(-1, 1, 1) for values in (MEAN, STD))
-    return torch.addcmul((-mean / std).float(), pixels.float(), (1 / (255 * std)).float())
+def normalized(pixels: torch.Tensor, mean: list[float], std: list[float]) -> torch.Tensor:
+    """Pixels from 0 to 255 as the network reads them: (pixels / 255 - mean) / std."""
+    center, scale = (torch.tensor(values, dtype=torch.float64).view(-1, 1, 1) for values in (mean, std))
+    return torch.addcmul((-center / scale).float(), pixels.float(), (1 / (255 * scale)).float())
 
 
 def upright(image: Any) -> Any:
@@ -68,12 +77,12 @@ def upright(image: Any) -> Any:
         return image
 
 
-def eight_bit(image: Any, mode: str) -> Any:
+def eight_bit(image: Any, mode: str, levels: list[int] | None) -> Any:
     """The image in mode "L" or "RGB"."""
     from PIL import Image
 
     if image.mode.startswith("I"):
-        image = from_pixels(whole_numbers_scaled(image), image.size)
+        image = from_pixels(whole_numbers_scaled(image, levels), image.size)
     elif image.mode == "F":
         pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.float32)
         if not (pixels.min() >= 0 and pixels.max() <= 1):
@@ -85,12 +94,12 @@ def eight_bit(image: Any, mode: str) -> Any:
     return image.convert(mode)
 
 
-def whole_numbers_scaled(image: Any) -> torch.Tensor:
+def whole_numbers_scaled(image: Any, levels: list[int] | None) -> torch.Tensor:
     """Pixels of 16 or 32 bits from 0 to 255; white is the highest number of as many bits as the highest pixel has."""
     pixels = torch.frombuffer(bytearray(image.convert("I").tobytes()), dtype=torch.int32)
     low, high = int(pixels.min()), int(pixels.max())
     own = (0, max(255, (1 << high.bit_length()) - 1)) if low >= 0 else (low, max(high, low + 1))
-    black, white = LEVELS or own
+    black, white = levels or own
     wide = pixels.to(torch.float32 if ";16" in image.mode else torch.float64)
     return ((wide - black) * (255 / (white - black))).round().clamp(0, 255)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
@@ -13,16 +14,21 @@ from torch import nn
 from nas.architecture import Architecture
 from nas.errors import ExportError
 from nas.export.card import card_text
-from nas.export.checks import SAME, Reference, check_code, check_config, check_onnx, compare_counts
+from nas.export.checks import SAME, Reference, Run, compare_counts
 from nas.export.exported_model import CardFacts, ExportedModel
-from nas.export.folder import CARD, FILES, PREPROCESSING, appearing, write_config, write_weights
-from nas.export.onnx_file import missing_packages, write_onnx
-from nas.export.source import standalone_source
+from nas.export.folder import CARD, PREPROCESSING, appearing
+from nas.export.formats.format import Export, Format
 from nas.networks.network import Network, build
 from nas.ops import normalize
 from nas.options import check_choice
-from nas.options.export_formats import EXPORT_FORMATS
-from nas.run.files import atomic_write, replacing
+from nas.options.export_formats import DEFAULT_FORMATS, EXPORT_FORMATS
+from nas.run.files import atomic_write
+
+Timer: TypeAlias = Callable[[Mapping[str, Callable[[], object]]], dict[str, dict[str, Any]]]
+"""Returns plain JSON on the latencies of functions, by the names that they are given with."""
+
+ALWAYS = ("config", "weights", "code")
+"""Formats that are written and checked in any case, and left out at the end where they were not chosen."""
 
 
 def export_winner(
@@ -53,7 +59,7 @@ def export_winner(
     Returns:
         Plain JSON: `config_error`, `code_error` and `onnx_error` (largest difference of the logits as a share
         of the largest logit, None where not checked), `onnx_skipped` (why, or None), `counts` (`resolution`,
-        `macs`, `macs_fvcore`, `macs_difference`, for each resolution) and `files`.
+        `macs`, `macs_fvcore`, `macs_difference`, for each resolution), `cautions`, `sizes` (bytes by file) and `files`.
 
     Raises:
         ExportError: If the network cannot be exported or a format disagrees; no folder is left then.
@@ -95,78 +101,90 @@ def export_architecture(
 
 
 def export_product(
-    product: ExportedModel, network: Network, folder: Path, formats: Sequence[str] | None = None
+    product: ExportedModel,
+    network: Network,
+    folder: Path,
+    formats: Sequence[str] | None = None,
+    *,
+    timer: Timer | None = None,
 ) -> dict[str, Any]:
     """Writes the chosen formats of a network, and its card; config, code and weights are checked in any case.
 
     Args:
         folder: Replaced if it holds an earlier export, and left as it was if anything fails.
-        formats: Any of "config", "code", "weights" and "onnx"; None for all that this machine can write.
+        formats: Any of `EXPORT_FORMATS`; None for all of `DEFAULT_FORMATS` that this machine can write. A format that
+            cannot do without another's files brings that one along.
+        timer: Measures the latencies of the formats; None for none.
 
     Returns:
-        The checks; see `export_winner`.
+        The checks; see `export_winner`. With a `timer` they have what it returned as `latencies`.
 
     Raises:
         OptionError: If a format is unknown.
-        ExportError: If ONNX is asked for and its packages are missing; and as `export_winner`.
+        ExportError: If a format's packages are missing, or it cannot be written of this network; and as
+            `export_winner`.
         RunError: If the disk refuses.
     """
-    chosen, skipped = _choose(formats)
+    chosen, skipped = _choose(formats, product)
     copied = _portable(network, product.trained)
     reference = Reference.of(copied, product.trained)
     prepared = product.preprocessing
-    metadata = {} if prepared is None else {"preprocessing": prepared.to_json()}
-    files = [FILES[name] for name in chosen] + ([] if prepared is None else [PREPROCESSING])
-    with appearing(folder) as temporary:
-        write_config(temporary, product)
-        write_weights(temporary, copied, product)
-        atomic_write(temporary / FILES["code"], _source(product))
-        both = dict.fromkeys((product.architecture, product.trained))
-        checks: dict[str, Any] = {
-            "config_error": check_config(temporary, product, reference),
-            "code_error": check_code(temporary, reference),
-            "onnx_error": None,
-            "onnx_skipped": skipped,
-            "counts": [compare_counts(each) for each in both],
-        }
-        if "onnx" in chosen:
-            with replacing(temporary / FILES["onnx"]) as path:
-                write_onnx(copied, path, reference.images.shape[1:], metadata)
-            checks["onnx_error"] = check_onnx(temporary, reference)
-        for name in set(FILES) - set(chosen):
-            (temporary / FILES[name]).unlink(missing_ok=True)
+    files = [file for each in chosen for file in each.files] + ([] if prepared is None else [PREPROCESSING])
+    written = _of({*ALWAYS, *(each.name for each in chosen)})
+    checks: dict[str, Any] = {"config_error": None, "code_error": None, "onnx_error": None, "onnx_skipped": skipped}
+    with appearing(folder, [file for each in _of(EXPORT_FORMATS) for file in each.files]) as temporary:
+        export = Export(product=product, network=copied, reference=reference, folder=temporary)
+        for each in written:
+            each.write(export)
+        for each in written:
+            checks |= each.check(export)
+        checks["counts"] = [compare_counts(each) for each in dict.fromkeys((product.architecture, product.trained))]
+        if timer is not None:
+            checks["latencies"] = _latencies(chosen, export, timer)
+        for file in {file for each in written for file in each.files} - set(files):
+            (temporary / file).unlink()
         if prepared is not None:
             atomic_write(temporary / PREPROCESSING, prepared.to_json())
+        sizes = {file: (temporary / file).stat().st_size for file in files}
         place = f"{folder.absolute().parent.name}/{folder.name}"
-        atomic_write(temporary / CARD, card_text(product, checks, files=files, place=place))
-    return {**checks, "files": [*files, CARD]}
+        atomic_write(temporary / CARD, card_text(product, checks, files=sizes, place=place))
+    cautions = [caution for each in chosen if (caution := each.caution(checks))]
+    return {**checks, "cautions": cautions, "sizes": sizes, "files": [*files, CARD]}
 
 
-def _choose(formats: Sequence[str] | None) -> tuple[list[str], str | None]:
+def _latencies(chosen: Sequence[Format], export: Export, timer: Timer) -> dict[str, Any]:
+    """What the timer says of one image in each runtime that the formats are run by."""
+    image, runs = export.reference.images[:1], {}
+    for each in chosen:
+        run = each.open(export) if each.runtime and each.runtime not in runs else None
+        if run is not None:
+            runs[each.runtime] = partial(_inferred, run, image)
+    return timer(runs) if runs else {}
+
+
+def _inferred(run: Run, image: torch.Tensor) -> torch.Tensor:
+    with torch.inference_mode():
+        return run(image)
+
+
+def _choose(formats: Sequence[str] | None, product: ExportedModel) -> tuple[list[Format], str | None]:
     """The formats to write in their order, and why ONNX is not among them."""
-    missing = missing_packages()
-    possible = [name for name in EXPORT_FORMATS if name != "onnx" or not missing]
-    needs = f"needs {', '.join(missing)}: pip install 'hybrid-nas[onnx]'."
     if formats is None:
-        return possible, f"It {needs}" if missing else None
+        chosen = _of(DEFAULT_FORMATS)
+        lacking = {each.name: each.needs for each in chosen if each.needs}
+        return [each for each in chosen if not each.needs], f"It {lacking['onnx']}" if "onnx" in lacking else None
     for name in formats:
         check_choice("format", name, EXPORT_FORMATS)
-    if "onnx" in formats and missing:
-        raise ExportError(f"--format onnx {needs}")
-    chosen = [name for name in possible if name in formats]
-    return chosen, None if "onnx" in chosen else "It was not asked for."
+    chosen = _of({*formats, *(name for each in _of(formats) for name in each.with_formats)})
+    for each in chosen:
+        each.check_possible(product)
+    return chosen, None if "onnx" in formats else "It was not asked for."
 
 
-def _source(product: ExportedModel) -> str:
-    return standalone_source(
-        product.architecture,
-        trained_resolution=product.trained_resolution,
-        title=product.facts.title,
-        mean=product.mean,
-        std=product.std,
-        class_names=product.class_names,
-        levels=product.levels,
-    )
+def _of(names: Iterable[str]) -> list[Format]:
+    """The formats of these names, in the order in which they are written."""
+    wanted = set(names)
+    return [EXPORT_FORMATS[name]() for name in EXPORT_FORMATS if name in wanted]
 
 
 def _portable(network: Network, trained: Architecture) -> Network:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
@@ -122,6 +122,46 @@ def measure_together(
         ArchitectureError: If a network's stages do not fit one another.
     """
     return _measure(architectures, setting, stages=False, blocks=blocks, most_spread=most_spread, seed=seed)
+
+
+def time_runs(
+    runs: Mapping[str, Callable[[], object]], *, blocks: int = BLOCKS, seed: int = 0
+) -> dict[str, dict[str, Any]]:
+    """Times functions in turn on the CPU, on as many threads as torch has: what runs exported files, say.
+
+    Args:
+        runs: Each of one inference, by name.
+        blocks: Undisturbed blocks of each, three or more.
+        seed: Of the order of the blocks.
+
+    Returns:
+        Plain JSON by name: `latency_s` and `latency_iqr_s` (None where the machine is too noisy to tell), `blocks`,
+        `where` (processor and threads) and `why` (it could not be told, or "").
+    """
+    threads = torch.get_num_threads()
+    network, shape = reference()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        images = torch.randn(1, *shape)
+    workload = _whole(Torch().prepare(network, images, Setting(device="cpu", threads=threads)))
+    record = interleave(
+        [_whole(run) for run in runs.values()],
+        workload,
+        blocks=blocks,
+        clock=time.perf_counter,
+        rng=random.Random(seed),
+    )
+    found: dict[str, dict[str, Any]] = {}
+    for index, name in enumerate(runs):
+        row: dict[str, Any] = {"latency_s": None, "latency_iqr_s": None, "blocks": 0, "why": ""}
+        try:
+            figure = summarize(record, index, f"the latency in {name}")
+        except LatencyError as fault:
+            row["why"] = str(fault)
+        else:
+            row |= {"latency_s": figure.median_s, "latency_iqr_s": figure.iqr_s, "blocks": figure.blocks}
+        found[name] = row | {"where": f"{device_name('cpu')}, {threads} thread{'s' * (threads != 1)}"}
+    return found
 
 
 def _measure(

@@ -57,6 +57,8 @@ NAMES = [
     ("train coatnet", "coatnet is a search space, not a network", "nas-search --space"),
     ("spaces coatnet-smal", "did you mean 'coatnet-small'"),
     ("export run --format onx", "'onx'", "did you mean 'onnx'"),
+    ("export run --format code,openvion", "'openvion'", "did you mean 'openvino'"),
+    ("export run --format code,", "Unknown value of --format ''", "Known: "),
 ]
 NUMBERS = [
     *(

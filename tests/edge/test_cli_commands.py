@@ -306,12 +306,16 @@ def test_export_hands_its_options_over(
 ) -> None:
     calls: list[tuple[Any, ...]] = []
 
-    def export_run(*given: Any) -> dict[str, Any]:
+    def export_run(*given: Any, timer: Any) -> dict[str, Any]:
+        assert callable(timer)
         calls.append(given)
-        return {"path": "a/exports/2", "files": ["model.py", "card.md"]}
+        return {"path": "a/exports/2", "files": ["model.py", "card.md"], "cautions": ["int8 loses much."]}
 
     put(monkeypatch, "nas.export", export_run=export_run)
+    put(monkeypatch, "nas.latency", time_runs=dict)
     assert main(["export", str(run_folder)]) == 0
-    assert main(["export", str(run_folder), "--rank", "2", "--format", "onnx", "--format", "code"]) == 0
-    assert calls == [(run_folder, 1, None), (run_folder, 2, ("onnx", "code"))]
-    assert capsys.readouterr().out == "a/exports/2/model.py\na/exports/2/card.md\n" * 2
+    assert main(["export", str(run_folder), "--rank", "2", "--format", "onnx", "--format", "code,hf, onnx"]) == 0
+    assert calls == [(run_folder, 1, None), (run_folder, 2, ("onnx", "code", "hf"))]
+    said = capsys.readouterr()
+    assert said.out == "a/exports/2/model.py\na/exports/2/card.md\n" * 2
+    assert said.err.count("Warning: int8 loses much.") == 2

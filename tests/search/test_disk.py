@@ -12,7 +12,7 @@ import pytest
 import nas
 from nas.budget import Budget
 from nas.errors import RunError
-from nas.export import winner
+from nas.export.formats import code
 from nas.options import SearchOptions
 from nas.pipeline import disk
 from nas.run import files, read_run
@@ -88,8 +88,8 @@ def test_a_run_takes_no_more_than_was_said(tmp_path: Path, monkeypatch: pytest.M
             yield temporary
             most[0] = max(most[0], disk.folder_bytes(out))
 
-    monkeypatch.setattr(winner, "check_code", lambda *_: 0.0)
-    for module in ("nas.run.files", "nas.training.checkpoint", "nas.export.folder", "nas.export.winner"):
+    monkeypatch.setattr(code, "check_code", lambda *_: 0.0)
+    for module in ("nas.run.files", "nas.training.checkpoint", "nas.export.folder", "nas.export.formats.onnx"):
         monkeypatch.setattr(f"{module}.replacing", watched)
     nas.search(small_space(), budgets=[BUDGET], options=OPTIONS.replaced(out=str(out)))
     said = read_run(out).manifest["disk_bytes"]

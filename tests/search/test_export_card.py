@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 import nas
+from nas.budget import format_quantity
 from nas.export import FILES, CardFacts
 from nas.export.card import card_text
 from nas.export.exported_model import ExportedModel
@@ -23,7 +24,7 @@ CHECKS = {
 
 
 def card(of: ExportedModel, **changes: object) -> str:
-    return card_text(of, {**CHECKS, **changes}, files=[*FILES.values()], place="winners/1")
+    return card_text(of, {**CHECKS, **changes}, files=dict.fromkeys(FILES.values(), 2_500_000), place="winners/1")
 
 
 def test_costs_are_given_at_both_resolutions_with_units() -> None:
@@ -105,7 +106,7 @@ def test_checks_are_reported_as_they_came_out() -> None:
 
 
 def test_only_files_that_are_there_are_explained() -> None:
-    text = card_text(product(coatnet()), CHECKS, files=["architecture.yaml"], place="x")
+    text = card_text(product(coatnet()), CHECKS, files={"architecture.yaml": 800}, place="x")
     assert "```" not in text
     assert "nas train x/architecture.yaml" in text
 
@@ -145,3 +146,11 @@ def test_a_zero_is_not_taken_for_unknown() -> None:
 def test_a_product_with_the_wrong_number_of_classes_is_our_fault() -> None:
     with pytest.raises(AssertionError):
         replace(product(coatnet()), class_names=CLASSES[:3])
+
+
+def test_all_files_are_listed_with_their_sizes() -> None:
+    text = card(product(coatnet()))
+    size = format_quantity("memory_bytes", 2_500_000)
+    assert f"| `model.onnx` | the network and its weights, as ONNX | {size} |" in text
+    assert len([line for line in text.splitlines() if line.endswith(f"| {size} |")]) == len(FILES)
+    assert "## Latency" not in text

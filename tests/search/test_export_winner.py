@@ -23,7 +23,9 @@ from safetensors import safe_open
 import nas
 from nas.architecture import Architecture
 from nas.errors import ExportError, OptionError, RunError
-from nas.export import FILES, export_architecture, export_winner, read_exported, winner
+from nas.export import FILES, export_architecture, export_winner, read_exported
+from nas.export.formats import code, config
+from nas.export.formats.onnx import Onnx
 from nas.networks.network import Network
 
 from .export_cases import CLASSES, FACTS, LEVELS, MEAN, STD, TRAINED, coatnet, convnext, mixed, perturbed, product
@@ -69,7 +71,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests of other things: leaves out the process that runs `model.py`."""
-    monkeypatch.setattr(winner, "check_code", lambda *_: 0.0)
+    monkeypatch.setattr(code, "check_code", lambda *_: 0.0)
 
 
 def test_all_formats_are_written_and_agree(done: Any) -> None:
@@ -175,12 +177,12 @@ def test_a_format_that_disagrees_leaves_no_folder_and_keeps_the_earlier_one(
     folder = tmp_path / "1"
     folder.mkdir()
     (folder / "card.md").write_text("earlier")
-    real = winner.standalone_source
+    real = code.standalone_source
 
     def wrong(*args: Any, **options: Any) -> str:
         return real(*args, **options).replace("eps: float = 1e-5", "eps: float = 1e-1")
 
-    monkeypatch.setattr(winner, "standalone_source", wrong)
+    monkeypatch.setattr(code, "standalone_source", wrong)
     with pytest.raises(ExportError, match=r"model\.py does not give") as caught:
         export(folder, small(), convnext())
     assert "\n" not in str(caught.value)
@@ -192,7 +194,7 @@ def test_a_failure_where_nothing_was_leaves_nothing(tmp_path: Path, monkeypatch:
     def refuse(*_: Any) -> float:
         raise ExportError("no")
 
-    monkeypatch.setattr(winner, "check_config", refuse)
+    monkeypatch.setattr(config, "check_config", refuse)
     with pytest.raises(ExportError):
         export(tmp_path / "1", small(), convnext())
     assert names(tmp_path) == set()
@@ -244,12 +246,12 @@ def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_without_the_packages_onnx_is_left_out_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(winner, "missing_packages", lambda: ["onnxscript"])
+    monkeypatch.setattr(Onnx, "packages", ("onnxscrypt",))
     checks = export(tmp_path / "1", small(), convnext(), onnx=True)
     assert checks["onnx_error"] is None
     assert "pip install 'hybrid-nas[onnx]'" in checks["onnx_skipped"]
     assert "pip install 'hybrid-nas[onnx]'" in (tmp_path / "1" / "card.md").read_text()
-    with pytest.raises(ExportError, match="--format onnx needs onnxscript"):
+    with pytest.raises(ExportError, match="--format onnx needs onnxscrypt"):
         export_architecture(convnext(), nas.build(convnext()), tmp_path / "2", formats=["onnx"])
 
 

@@ -21,6 +21,7 @@ from nas.data.images import decode
 from nas.data.pixel_range import PixelRange
 from nas.errors import DataError, ExportError, RunError
 from nas.export import export_winner, winner
+from nas.export.formats import code
 from nas.inference import Classifier, evaluate_exported, find_images, predict
 from nas.inference.confusion import draw_confusion
 from nas.inference.evaluation import Evaluation, figures_of
@@ -58,7 +59,7 @@ def export(folder: Path, channels: int, **facts: Any) -> Path:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(winner, "check_code", lambda *_: 0.0)
+    monkeypatch.setattr(code, "check_code", lambda *_: 0.0)
     monkeypatch.setattr(winner, "compare_counts", lambda architecture: {**COUNTS, "resolution": 1})
 
 

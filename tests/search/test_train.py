@@ -25,8 +25,8 @@ from nas.architecture import Architecture
 from nas.data import open_data
 from nas.data.sharing import to_array
 from nas.errors import NasError, RunError
-from nas.export import winner
 from nas.export.folder import read_exported
+from nas.export.formats import code
 from nas.options import SearchOptions
 from nas.pipeline.given_teacher import GivenTeacher
 from nas.pipeline.train import train
@@ -54,7 +54,7 @@ SMALLEST = min((SPACE.sample(random.Random(seed)) for seed in range(20)), key=la
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No process of its own for each exported network."""
-    monkeypatch.setattr(winner, "check_code", lambda *_: 0.0)
+    monkeypatch.setattr(code, "check_code", lambda *_: 0.0)
 
 
 class Interrupt(Silent):
@@ -209,7 +209,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights that `nas train` exported with seed 0."""
     out = tmp_path_factory.mktemp("weights")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(winner, "check_code", lambda *_: 0.0)
+        patch.setattr(code, "check_code", lambda *_: 0.0)
         train(SMALLEST, out=out, options=SHORT)
     return out / "network" / "weights.safetensors"
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 import nas
 from nas.architecture import Architecture
 from nas.errors import ArchitectureError
-from nas.export.onnx_file import missing_packages, run_onnx, write_onnx
+from nas.export.onnx_file import missing_packages, open_onnx, write_onnx
 from nas.ops import Shape, make, normalize
 from nas.ops.mamba import linear_scan, selective_scan
 
@@ -144,4 +144,4 @@ def test_a_network_with_the_mixer_is_the_same_in_onnx(tmp_path: Path) -> None:
     write_onnx(network, tmp_path / "model.onnx", (3, 6, 6))
     images = drawn(3, 3, 6, 6).float()
     with torch.inference_mode():
-        torch.testing.assert_close(run_onnx(tmp_path / "model.onnx", images), network(images), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(open_onnx(tmp_path / "model.onnx")(images), network(images), rtol=1e-4, atol=1e-5)

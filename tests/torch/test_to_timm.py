@@ -17,7 +17,8 @@ from nas.architecture import Architecture
 from nas.errors import ArchitectureError, ExportError, OptionError
 from nas.export import CardFacts, ExportedModel
 from nas.export.folder import write_config, write_weights
-from nas.networks.timm.timm_network import TimmNetwork, taken
+from nas.networks.timm.timm_model import taken
+from nas.networks.timm.timm_network import TimmNetwork
 from nas.ops import normalize
 from nas.spaces.catalog import zoo_names
 

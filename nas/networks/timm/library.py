@@ -30,7 +30,7 @@ def timm_module(name: str, *, purpose: str) -> Any:
         raise OptionError(f"{purpose} needs timm, which needs torchvision: {wrong_torchvision(fault)}") from fault
 
 
-def wrong_torchvision(fault: Exception) -> str:
+def wrong_torchvision(fault: BaseException) -> str:
     """Returns what is wrong with a torchvision that was built for another torch, and the command that replaces it."""
     has = metadata.version("torchvision")
     return (
@@ -52,5 +52,5 @@ def matching_torchvision(torch_version: str) -> str:
     return f"pip install --force-reinstall --no-deps {wanted}{index}"
 
 
-def _reason(fault: Exception) -> str:
+def _reason(fault: BaseException) -> str:
     return " ".join(str(fault).split())[:200].rstrip(".")

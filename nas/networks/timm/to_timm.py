@@ -19,6 +19,7 @@ from nas.networks.network import Network, resize_tables
 from nas.networks.timm import registered
 from nas.networks.timm.converting import IMAGENET
 from nas.networks.timm.library import timm_module
+from nas.networks.timm.timm_model import TimmModel
 from nas.networks.timm.timm_network import TimmNetwork
 from nas.ops import normalize
 from nas.spaces.catalog import zoo_names
@@ -59,7 +60,7 @@ def to_timm(source: str | Path | Architecture, *, name: str | None = None) -> st
         raise OptionError(f"timm has a model {name!r} of its own; give another name, such as 'nas_{name}'.")
     with torch.device("meta"):
         network = TimmNetwork(architecture)
-    registered.default_cfgs[name] = _default_cfg(network, architecture, found)
+    registered.default_cfgs[name] = default_cfg(network, architecture, found)
     with warnings.catch_warnings():
         # A second call may register the same name again.
         warnings.filterwarnings("ignore", message="Overwriting", category=UserWarning)
@@ -93,8 +94,13 @@ def _read(source: str | Path | Architecture) -> tuple[Architecture, dict[str, An
     return architecture.at_resolution(found["trained_resolution"]), found
 
 
-def _default_cfg(network: TimmNetwork, architecture: Architecture, found: dict[str, Any]) -> dict[str, Any]:
-    """Returns timm's default_cfg of a model."""
+def default_cfg(network: TimmModel, architecture: Architecture, found: dict[str, Any]) -> dict[str, Any]:
+    """Returns timm's default_cfg of a model.
+
+    Args:
+        architecture: At the resolution of the weights.
+        found: The `file` of the weights, `mean`, `std` and `class_names`, where they are known.
+    """
     size, channels = architecture.input.resolution, architecture.input.channels
     linears, first = [], []
     for path, module in network.named_modules():
