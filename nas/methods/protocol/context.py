@@ -9,7 +9,8 @@ from pathlib import Path
 from nas.architecture import Architecture
 from nas.budget import Budget
 from nas.data import Dataset
-from nas.jobs.backend import Backend
+from nas.jobs.backend import Backend, ScorerSource
+from nas.jobs.executor import Executor
 from nas.methods.protocol.plan import Plan
 from nas.options import SearchOptions
 from nas.progress import Progress
@@ -31,7 +32,7 @@ class Context:
         portfolio: Architectures that are finalists whatever their scores, by what chose them.
         rivals: Networks outside the search that are finalists too, by a name for each.
         finalist_rate: The finalists' learning rate as a share of that of training from scratch.
-        backend: Where scoring and the finalists' training run.
+        backend: Where measuring, scoring and training of networks run.
     """
 
     run: Run
@@ -58,3 +59,13 @@ class Context:
         recipe = self.plan.recipe(epochs=self.plan.finalist_epochs, seed=self.options.seed, params=params)
         recipe = replace(recipe, learning_rate=self.finalist_rate * recipe.learning_rate)
         return load_recipe(self.options.recipe).applied(recipe, images=len(self.data.train))
+
+    def scoring(self, source: ScorerSource) -> Executor:
+        """Returns an executor of jobs that score or measure networks; whoever asks for it closes it."""
+        splits = (self.data.train, self.data.search_validation)
+        return self.backend.scoring(
+            source,
+            threads=self.plan.job_threads,
+            expected_s=self.plan.seconds["search"] / self.plan.trials,
+            data_bytes=sum(split.images.nbytes + split.labels.nbytes for split in splits),
+        )
