@@ -87,7 +87,7 @@ def score_all(
         failures: list[str] = []
         progress.start(method.name, len(jobs), "networks")
         for result in executor.map(jobs):
-            values.append(float("nan") if result.score is None else result.score)
+            values.append(float("nan") if result.value is None else result.value)
             if result.error is not None and not failures:
                 failures.append(f"network {len(values)} failed: {result.error}")
             progress.advance()

@@ -6,7 +6,8 @@ import shutil
 from collections.abc import Callable
 from typing import Any
 
-from nas.jobs.backend import FinalistRecord, FinalistWork
+from nas.jobs.backend import FinalistRecord
+from nas.jobs.training import TrainingWork
 from nas.progress import Progress
 
 _ROW = ("epoch", "epochs", "loss", "validation_accuracy", "seconds")
@@ -15,7 +16,7 @@ _ROW = ("epoch", "epochs", "loss", "validation_accuracy", "seconds")
 class FinalistRelay:
     """Passes on to `record` what is heard, and asks all trainings to stop once that fails."""
 
-    def __init__(self, record: FinalistRecord, work: FinalistWork, progress: Progress) -> None:
+    def __init__(self, record: FinalistRecord, work: TrainingWork, progress: Progress) -> None:
         self._record, self._work, self._progress = record, work, progress
         self._over: set[str] = set()
         self._stopped: set[str] = set()

@@ -203,7 +203,7 @@ class WorkerPool(Generic[W]):
             return
         done[task.place] = Result(
             status="failed",
-            score=None,
+            value=None,
             seconds=self._clock() - seat.since,
             error=f"Given up after {len(task.reasons)} tries. {reason}",
             retries=tuple(task.reasons[:-1]),

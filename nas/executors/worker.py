@@ -7,8 +7,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,8 @@ from nas.data.sharing import Arrays, pack_data, to_array, to_tensor, unpack_data
 from nas.errors import NasError
 from nas.executors import watchdog
 from nas.executors.code_version import difference
-from nas.jobs.backend import Beginnings, FinalistJob, FinalistWork
-from nas.jobs.executor import Job, Scorer, run_job
-from nas.jobs.setup import ScoringSetup
+from nas.jobs.executor import Job, Result, Scorer, Task, run_job
+from nas.jobs.training import Beginnings, TrainingJob, TrainingWork, train_until
 from nas.networks.imported_ops import ImportedFile, import_files, imported_files
 from nas.progress import Silent
 from nas.training import Recipe, train_network
@@ -31,12 +30,16 @@ STEP_S = 600.0
 LEAST_STEP_S = 60.0
 """The least time that an option may leave for a step: between two, an epoch may be measured and saved."""
 
-MakesScorer = Callable[[ScoringSetup], Scorer]
+MakesDoer = Callable[[Any], Scorer | Task]
+"""Makes what does the jobs of a setup."""
+AfterSave = Callable[[], None] | None
+FolderOf = Callable[[str], AbstractContextManager[tuple[Path, AfterSave]]]
+"""Lends a network's folder of checkpoints by its digest, and what is to be called once one is written there."""
 Tell = Callable[[dict[str, Any]], None]
 
 
-class ScoringWorker:
-    """Scores one architecture after another, by one scorer.
+class JobWorker:
+    """Does one job after another, by what it makes of a setup.
 
     Args:
         program: What the process that sent the setup runs; workers of another version are refused.
@@ -46,8 +49,8 @@ class ScoringWorker:
 
     def __init__(
         self,
-        setup: ScoringSetup,
-        make: MakesScorer,
+        setup: Any,
+        make: MakesDoer,
         *,
         program: dict[str, str],
         threads: int,
@@ -58,16 +61,16 @@ class ScoringWorker:
             raise NasError(f"{differing}. Install the same versions on every node.")
         torch.set_num_threads(threads)
         import_files(imports)
-        self._scorer = make(setup)
+        self._doer = make(setup)
 
-    def score(self, job: dict[str, Any]) -> dict[str, Any]:
-        """The `Result` of a `Job`, both as plain data."""
-        return asdict(run_job(self._scorer, Job(**job)))
+    def run(self, job: Job) -> Result:
+        """What came of a job."""
+        return run_job(self._doer, job)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class FinalistSetup:
-    """What all finalists train on and with: plain data, arrays that processes of one machine share, files of ops."""
+class TrainingSetup:
+    """What all networks train on and with: plain data, arrays that processes of one machine share, files of ops."""
 
     facts: dict[str, Any]
     arrays: Arrays
@@ -75,20 +78,44 @@ class FinalistSetup:
     imports: tuple[ImportedFile, ...] = ()
 
     @classmethod
-    def of(cls, work: FinalistWork) -> FinalistSetup:
+    def of(cls, work: TrainingWork) -> TrainingSetup:
         facts, arrays = pack_data(work.data)
         return cls(facts=facts, arrays=arrays, beginnings=_packed(work.beginnings), imports=imported_files())
 
 
+class WatchedTraining:
+    """A `Task` that trains networks up to some epoch, as the driver would; its process is ended when it hangs.
+
+    Args:
+        threads: Of the driver's training, which the last bits of the weights depend on.
+        folder_of: Lends the folder of a network's checkpoints.
+        step_s: As for `train_finalist`.
+    """
+
+    def __init__(self, setup: TrainingSetup, *, threads: int, folder_of: FolderOf, step_s: float | None) -> None:
+        self._folder_of, self._step_s = folder_of, step_s
+        self._work = TrainingWork(
+            data=unpack_data(setup.facts, setup.arrays),
+            folder=Path(),
+            threads=threads,
+            beginnings=_unpacked(setup.beginnings),
+        )
+
+    def run(self, job: Job) -> Result:
+        assert isinstance(job, TrainingJob)
+        with self._folder_of(job.digest) as (folder, after_save), _watched(self._step_s) as watched:
+            return train_until(job, self._work, folder=folder, progress=watched, after_save=after_save)
+
+
 def train_finalist(
-    job: FinalistJob,
-    setup: FinalistSetup,
+    job: TrainingJob,
+    setup: TrainingSetup,
     folder: Path,
     tell: Tell,
     *,
     threads: int,
     step_s: float | None,
-    after_save: Callable[[], None] | None,
+    after_save: AfterSave,
 ) -> None:
     """Trains one finalist from its last checkpoint in `folder` to the end.
 
@@ -114,8 +141,7 @@ def train_finalist(
         else:
             last = row
 
-    between_s = STEP_S if step_s is None else max(LEAST_STEP_S, step_s)
-    with Watched(between_s, start_s=max(STEP_S, between_s)) as watched:
+    with _watched(step_s) as watched:
         try:
             accuracy = train_network(
                 network,
@@ -169,6 +195,11 @@ class Watched(Silent):
             assert self._watchdog.stdin is not None
             with suppress(BrokenPipeError):  # somebody has ended it
                 self._watchdog.stdin.write(f"{self._seconds}\n".encode())
+
+
+def _watched(step_s: float | None) -> Watched:
+    between_s = STEP_S if step_s is None else max(LEAST_STEP_S, step_s)
+    return Watched(between_s, start_s=max(STEP_S, between_s))
 
 
 def _packed(beginnings: Beginnings) -> dict[str, Any]:

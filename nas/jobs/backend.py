@@ -2,97 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, Protocol
 
-import torch
-
-from nas.architecture import Architecture
-from nas.data import Dataset
-from nas.jobs.executor import Executor, InProcess, Scorer
+from nas.jobs.executor import Executor, InProcess, Scorer, Task
 from nas.jobs.setup import ScoringSetup
-from nas.networks.network import Network, build
-from nas.training import fresh_network
+from nas.jobs.training import TrainingJob, TrainingTask, TrainingWork
+from nas.progress import Progress
 
 _TOGETHER_S = 20.0
 
 
 class ScorerSource(Protocol):
-    """A scorer that can be made here, or packed and made elsewhere."""
+    """A scorer, or what measures networks, that can be made here, or packed and made elsewhere."""
 
-    def make(self) -> Scorer: ...
+    def make(self) -> Scorer | Task: ...
 
     def pack(self) -> ScoringSetup: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FinalistJob:
-    """One network to train from scratch, as plain data.
-
-    Attributes:
-        architecture: At the resolution that it is trained at.
-        digest: Of the architecture that the budget counted; names its folder.
-        recipe: `Recipe.to_dict()`.
-    """
-
-    number: int
-    digest: str
-    architecture: dict[str, Any]
-    recipe: dict[str, Any]
-    metric: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Beginnings:
-    """What finalists begin with; by default they are trained from scratch, without a teacher.
-
-    Attributes:
-        weights: Initial weights by the digest of the architecture that the budget counted.
-        teacher: The architecture, at the training resolution, and the weights of a network that all learn from.
-    """
-
-    weights: Mapping[str, Mapping[str, torch.Tensor]] = field(default_factory=dict)
-    teacher: tuple[Architecture, Mapping[str, torch.Tensor]] | None = None
-
-    def network(self, architecture: Architecture, *, digest: str, seed: int) -> Network:
-        """Returns a finalist as its training begins.
-
-        Args:
-            architecture: At the training resolution.
-            digest: Of the architecture that the budget counted.
-        """
-        network = fresh_network(architecture, seed=seed)
-        if digest in self.weights:
-            network.load_state_dict({**self.weights[digest]})
-        return network
-
-    def taught_by(self) -> Network | None:
-        """Returns the teacher, on the CPU."""
-        if self.teacher is None:
-            return None
-        network = build(self.teacher[0])
-        network.load_state_dict({**self.teacher[1]})
-        return network
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class FinalistWork:
-    """What all finalists of a run share.
-
-    Attributes:
-        folder: A finalist's checkpoints are in `folder / digest`.
-        threads: CPU threads of this machine for all of them together.
-        early_stopping: Whether a training that falls behind the others may be stopped.
-        beginnings: Weights and teacher that they begin with.
-    """
-
-    data: Dataset
-    folder: Path
-    threads: int
-    early_stopping: bool
-    beginnings: Beginnings = field(default_factory=Beginnings)
 
 
 class FinalistRecord(Protocol):
@@ -131,7 +57,7 @@ class Backend(Protocol):
         ...
 
     def scoring(self, source: ScorerSource, *, threads: int, expected_s: float, data_bytes: int) -> Executor:
-        """An executor that scores with the scorer of `source`.
+        """An executor that scores, or measures, with what `source` makes.
 
         Args:
             threads: CPU threads of torch per job; the scores' last bits depend on it.
@@ -140,10 +66,20 @@ class Backend(Protocol):
         """
         ...
 
-    def train(self, jobs: Sequence[FinalistJob], work: FinalistWork, record: FinalistRecord) -> None:
+    def training(self, work: TrainingWork, progress: Progress) -> Executor:
+        """An executor of `TrainingJob`s, whose results are those of `nas.jobs.training.train_until`.
+
+        Each trains with all of `work.threads`, wherever it runs: the last bits of its weights depend on it.
+        """
+        ...
+
+    def train(self, jobs: Sequence[TrainingJob], work: TrainingWork, record: FinalistRecord) -> None:
         """Trains finalists side by side, up to their last checkpoint in their folders.
 
         What has no finished checkpoint afterwards, and was neither stopped nor failed, the caller trains.
+
+        Args:
+            work: With threads for all of them together.
         """
         ...
 
@@ -166,7 +102,10 @@ class InThisProcess:
         together = max(1, min(16, int(_TOGETHER_S / max(expected_s, 1e-3))))
         return InProcess(source.make, threads=threads, together=together)
 
-    def train(self, jobs: Sequence[FinalistJob], work: FinalistWork, record: FinalistRecord) -> None:
+    def training(self, work: TrainingWork, progress: Progress) -> Executor:
+        return InProcess(lambda: TrainingTask(work, progress), threads=work.threads)
+
+    def train(self, jobs: Sequence[TrainingJob], work: TrainingWork, record: FinalistRecord) -> None:
         """Leaves them all to the caller."""
 
     def close(self) -> None:

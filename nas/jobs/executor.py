@@ -1,4 +1,4 @@
-"""Where scoring jobs run. Jobs and results are plain data; results come back in the order of the jobs."""
+"""Where jobs run: scoring, measuring, training. Jobs and results are plain data; results keep the order of the jobs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class PopulationScorer(Scorer, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One architecture to score, as plain data."""
+    """One architecture to score or measure, as plain data; other kinds of jobs say what else they need."""
 
     architecture: dict[str, Any]
     seed: int
@@ -37,15 +37,16 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What came of a job: a finite score, or the reason why there is none.
+    """What came of a job: a value, or the reason why there is none.
 
     Attributes:
+        value: Plain data, by the kind of job: a finite score, the values of proxies, an accuracy.
         transient: The failure may be the machine's, not the network's: another try may go well.
         retries: Why earlier tries of the same job came to nothing.
     """
 
     status: Literal["complete", "failed"]
-    score: float | None
+    value: Any
     seconds: float
     error: str | None = None
     transient: bool = False
@@ -55,11 +56,20 @@ class Result:
         object.__setattr__(self, "retries", tuple(self.retries))
 
 
+@runtime_checkable
+class Task(Protocol):
+    """Does jobs of another kind than scoring. The order of calls must not matter."""
+
+    def run(self, job: Job) -> Result:
+        """What came of a job. A failing one is a failed result; what is raised ends the search."""
+        ...
+
+
 class Executor(Protocol):
     """Runs jobs somewhere."""
 
     def map(self, jobs: Iterable[Job]) -> Iterator[Result]:
-        """Results in the order of the jobs; a failing job is a failed result, never an exception."""
+        """Results in the order of the jobs; a job that fails is a failed result."""
         ...
 
     def close(self) -> None:
@@ -71,52 +81,54 @@ class InProcess:
     """Runs jobs in this process: one after another, or many at a time where the scorer is quicker so.
 
     Args:
-        make_scorer: Called once, when the first job comes.
+        make: Makes what does the jobs; called once, when the first comes.
         threads: CPU threads of torch while a job runs.
         together: Jobs at a time, at most, for a `PopulationScorer`.
     """
 
-    def __init__(self, make_scorer: Callable[[], Scorer], *, threads: int = 1, together: int = 16) -> None:
-        self._make_scorer, self._threads, self._together = make_scorer, threads, together
-        self._scorer: Scorer | None = None
+    def __init__(self, make: Callable[[], Scorer | Task], *, threads: int = 1, together: int = 16) -> None:
+        self._make, self._threads, self._together = make, threads, together
+        self._doer: Scorer | Task | None = None
 
     def map(self, jobs: Iterable[Job]) -> Iterator[Result]:
         waiting = list(jobs)
         while waiting:
-            if self._scorer is None:
-                self._scorer = self._make_scorer()
-            size = self._together if isinstance(self._scorer, PopulationScorer) else 1
+            if self._doer is None:
+                self._doer = self._make()
+            size = self._together if isinstance(self._doer, PopulationScorer) else 1
             now, waiting = waiting[:size], waiting[size:]
             with threads_set(self._threads):
-                results = run_jobs(self._scorer, now)
+                results = run_jobs(self._doer, now)
             yield from results
 
     def close(self) -> None:
-        self._scorer = None
+        self._doer = None
 
 
-def run_jobs(scorer: Scorer, jobs: Sequence[Job]) -> list[Result]:
+def run_jobs(doer: Scorer | Task, jobs: Sequence[Job]) -> list[Result]:
     """Runs several jobs together where the scorer can and all go well, else one by one.
 
     Each of jobs that ran together is said to have taken an equal part of their time.
     """
-    if len(jobs) > 1 and isinstance(scorer, PopulationScorer):
+    if len(jobs) > 1 and isinstance(doer, PopulationScorer):
         began = time.monotonic()
         try:
-            scores = scorer.score_many([Architecture.from_dict(job.architecture) for job in jobs])
+            scores = doer.score_many([Architecture.from_dict(job.architecture) for job in jobs])
         except Exception:  # of one of them, or of what they need together; one by one each says its own
             scores = []
         if len(scores) == len(jobs) and all(map(math.isfinite, scores)):
             seconds = (time.monotonic() - began) / len(jobs)
-            return [Result(status="complete", score=float(score), seconds=seconds) for score in scores]
-    return [run_job(scorer, job) for job in jobs]
+            return [Result(status="complete", value=float(score), seconds=seconds) for score in scores]
+    return [run_job(doer, job) for job in jobs]
 
 
-def run_job(scorer: Scorer, job: Job) -> Result:
-    """Runs one job. Any fault but an interrupt is a failed result with its reason in one line."""
+def run_job(doer: Scorer | Task, job: Job) -> Result:
+    """Runs one job. Any fault of a score but an interrupt is a failed result with its reason in one line."""
+    if isinstance(doer, Task):
+        return doer.run(job)
     began, transient = time.monotonic(), False
     try:
-        score = float(scorer.score(Architecture.from_dict(job.architecture)))
+        score = float(doer.score(Architecture.from_dict(job.architecture)))
         error = None if math.isfinite(score) else f"The score is {score}, not a finite number."
     except Exception as fault:  # a fault of one candidate must not end the search
         name, reason = type(fault).__name__, " ".join(str(fault).split())[:300]
@@ -124,8 +136,8 @@ def run_job(scorer: Scorer, job: Job) -> Result:
         transient = _is_lack_of_memory(fault)
     seconds = time.monotonic() - began
     if error is not None:
-        return Result(status="failed", score=None, seconds=seconds, error=error, transient=transient)
-    return Result(status="complete", score=score, seconds=seconds)
+        return Result(status="failed", value=None, seconds=seconds, error=error, transient=transient)
+    return Result(status="complete", value=score, seconds=seconds)
 
 
 def _is_lack_of_memory(fault: Exception) -> bool:

@@ -1,4 +1,7 @@
-"""A scorer as plain data, from which any process makes a scorer that gives the same scores, bit for bit."""
+"""A scorer as plain data, from which any process makes a scorer that gives the same scores, bit for bit.
+
+A `Task` that measures networks is packed the same way.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nas.data.sharing import Arrays
-from nas.jobs.executor import Scorer
+from nas.jobs.executor import Scorer, Task
 from nas.registry import loaded
 
 
@@ -25,6 +28,6 @@ class ScoringSetup:
     arrays: Arrays
 
 
-def make_scorer(setup: ScoringSetup) -> Scorer:
+def make_scorer(setup: ScoringSetup) -> Scorer | Task:
     """The scorer that was packed. It holds the arrays themselves, no copy, and writes to none of them."""
     return loaded(setup.make)(setup)

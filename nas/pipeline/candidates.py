@@ -21,15 +21,7 @@ def search_candidates(context: Context, source: ScorerSource) -> list[Trial]:
     Raises:
         NasError: If no architecture could be scored.
     """
-    plan = context.plan
-    expected = plan.seconds["search"] / plan.trials
-    splits = (context.data.train, context.data.search_validation)
-    executor = context.backend.scoring(
-        source,
-        threads=plan.job_threads,
-        expected_s=expected,
-        data_bytes=sum(split.images.nbytes + split.labels.nbytes for split in splits),
-    )
+    executor = context.scoring(source)
     try:
         return score_candidates(context, executor)
     finally:
@@ -93,7 +85,7 @@ def _batch(
             architecture=proposal.architecture,
             cost=proposal.cost,
             status=result.status,
-            score=result.score,
+            score=result.value,
             seed=job.seed,
             seconds=result.seconds,
             error=result.error,

@@ -34,7 +34,7 @@ def most_bytes(
 
     Args:
         searched: Sampler of the space that finalists come from.
-        at_once: Number of finalists trained in parallel, some of which may be stopped; 0 if trained in sequence.
+        at_once: Number of networks trained in parallel, some of which may be stopped; 0 if trained in sequence.
         averaged: Whether finalists' checkpoints hold an average of the weights too.
     """
     network = int(_NETWORK_SHARE * 4 * most_params(searched)) + _NETWORK_FIXED
@@ -43,7 +43,7 @@ def most_bytes(
     finalists = plan.finalists * ((2 * checkpoint + network) if at_once else 2 * network)
     other = _FIXED + _PER_TRIAL * plan.trials
     most = {
-        **({} if method.phase is None else {method.phase: own.training}),
+        **({} if method.phase is None else {method.phase: own.most_training(at_once)}),
         "search": own.kept,
         "finalists": own.kept + finalists + min(max(1, at_once), plan.finalists) * 3 * checkpoint,
         # Weights and ONNX of each winner, plus the temporary copy of the one being exported.

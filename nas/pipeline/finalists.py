@@ -14,7 +14,7 @@ from typing import Any
 from nas.benchmark.rank_statistics import rank_statistics
 from nas.errors import TrainingError
 from nas.formats import score_text
-from nas.jobs.backend import Beginnings, FinalistJob, FinalistWork
+from nas.jobs.training import Beginnings, TrainingJob, TrainingWork
 from nas.methods.protocol.context import Context
 from nas.networks.network import Network
 from nas.pipeline.plan import epochs_validated
@@ -59,17 +59,16 @@ def train_finalists(context: Context, picks: Sequence[Pick], beginnings: Beginni
     record = _Record(context, picks, beginnings or Beginnings())
     recorded = {event.digest for event in context.run.events(FinalistTrained)}
     jobs = [
-        FinalistJob(
-            number=trial.number,
-            digest=trial.architecture.digest,
-            architecture=trial.architecture.at_resolution(plan.train_resolution).to_dict(),
-            recipe=context.finalist_recipe(trial.cost.params).to_dict(),
+        TrainingJob.of(
+            trial.architecture,
+            context.finalist_recipe(trial.cost.params),
+            resolution=plan.train_resolution,
             metric=context.options.metric,
         )
         for trial in trials
         if trial.architecture.digest not in recorded | record.ended
     ]
-    work = FinalistWork(
+    work = TrainingWork(
         data=context.data,
         folder=context.finalists_folder,
         threads=plan.threads,

@@ -16,7 +16,7 @@ Deed = Callable[[Job], Result | str | None]
 
 
 def good(job: Job) -> Result:
-    return Result(status="complete", score=float(job.seed), seconds=1.0)
+    return Result(status="complete", value=float(job.seed), seconds=1.0)
 
 
 def dies(_: Job) -> str:
@@ -28,7 +28,7 @@ def hangs(_: Job) -> None:
 
 
 def out_of_memory(_: Job) -> Result:
-    return Result(status="failed", score=None, seconds=1.0, error="MemoryError", transient=True)
+    return Result(status="failed", value=None, seconds=1.0, error="MemoryError", transient=True)
 
 
 class Players:
@@ -95,7 +95,7 @@ def run(players: Players, number: int = 5, size: int = 2, limit: float | None = 
 
 def test_results_come_in_the_order_of_the_jobs() -> None:
     for size in (1, 2, 3, 7):
-        assert [result.score for result in run(Players(), 7, size)] == [0, 1, 2, 3, 4, 5, 6]
+        assert [result.value for result in run(Players(), 7, size)] == [0, 1, 2, 3, 4, 5, 6]
 
 
 def test_there_are_no_more_workers_than_asked_for_and_none_without_work() -> None:
@@ -118,7 +118,7 @@ def test_workers_are_kept_from_one_batch_to_the_next() -> None:
 def test_a_job_whose_worker_is_lost_is_tried_again_elsewhere(deed: Deed) -> None:
     players = Players({2: [deed]})
     results = run(players)
-    assert [result.score for result in results] == [0, 1, 2, 3, 4]
+    assert [result.value for result in results] == [0, 1, 2, 3, 4]
     assert [len(result.retries) for result in results] == [0, 0, 1, 0, 0]
     assert [seed for _, seed in players.asked].count(2) == 2
 
@@ -126,7 +126,7 @@ def test_a_job_whose_worker_is_lost_is_tried_again_elsewhere(deed: Deed) -> None
 def test_a_job_that_ends_every_worker_is_a_failed_result_with_the_reason() -> None:
     players = Players({1: [dies] * (RETRIES + 1)})
     results = run(players, limit=60)
-    assert [result.score for result in results] == [0, None, 2, 3, 4]
+    assert [result.value for result in results] == [0, None, 2, 3, 4]
     assert results[1].status == "failed"
     assert results[1].error == "Given up after 3 tries. It died."
     assert results[1].retries == ("It died.",) * RETRIES
@@ -140,7 +140,7 @@ def test_a_job_that_always_lacks_memory_says_so() -> None:
 def test_a_job_past_its_time_is_given_up_and_tried_again() -> None:
     players = Players({0: [hangs], 1: [hangs] * (RETRIES + 1)})
     results = run(players, 3, limit=7)
-    assert [result.score for result in results] == [0, None, 2]
+    assert [result.value for result in results] == [0, None, 2]
     assert results[0].retries == ("The job ran longer than 7 s.",)
     assert results[1].error == "Given up after 3 tries. The job ran longer than 7 s."
     assert players.now == 7 * (RETRIES + 1)
@@ -162,7 +162,7 @@ def test_time_limits_follow_from_what_jobs_took() -> None:
 
 def test_a_worker_that_does_not_start_is_replaced() -> None:
     players = Players(starts=["No room."])
-    assert [result.score for result in run(players, 3)] == [0, 1, 2]
+    assert [result.value for result in run(players, 3)] == [0, 1, 2]
 
 
 def test_where_no_worker_starts_the_search_ends_with_the_reason() -> None:
@@ -183,13 +183,13 @@ def test_closing_ends_workers_in_the_middle_of_a_job() -> None:
     players = Players({1: [hangs]})
     running = pool(players)
     results = running.map(jobs(3))
-    assert next(results).score == 0
+    assert next(results).value == 0
     running.close()
     assert players.alive == []
 
 
 def test_a_job_s_own_failure_is_not_tried_again() -> None:
-    broken = Result(status="failed", score=None, seconds=1.0, error="ValueError: no")
+    broken = Result(status="failed", value=None, seconds=1.0, error="ValueError: no")
     players = Players({1: [lambda _: broken]})
     results = run(players, 3)
     assert results[1] == broken

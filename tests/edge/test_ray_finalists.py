@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from nas.executors.worker import FinalistSetup, train_finalist
-from nas.jobs.backend import FinalistJob, FinalistWork
+from nas.architecture import Architecture
+from nas.executors.worker import TrainingSetup, train_finalist
+from nas.jobs.training import TrainingJob, TrainingWork
 from nas.networks.network import Network
 from nas.options import SearchOptions
 from nas.progress import Silent
@@ -33,20 +34,18 @@ def one_thread() -> Iterator[None]:
         yield
 
 
-def job(number: int, layout: str, how: Recipe) -> FinalistJob:
+def job(number: int, layout: str, how: Recipe) -> TrainingJob:
     network = member(SPACE, layout, number)
-    return FinalistJob(
-        number=number, digest=network.digest, architecture=network.to_dict(), recipe=how.to_dict(), metric="accuracy"
-    )
+    return TrainingJob.of(network, how, resolution=network.input.resolution, metric="accuracy")
 
 
-def work(folder: Path, *, early_stopping: bool = True) -> FinalistWork:
-    return FinalistWork(data=DATA, folder=folder, threads=1, early_stopping=early_stopping)
+def work(folder: Path, *, early_stopping: bool = True) -> TrainingWork:
+    return TrainingWork(data=DATA, folder=folder, threads=1, early_stopping=early_stopping)
 
 
-def trained(folder: Path, of: FinalistJob) -> Network:
+def trained(folder: Path, of: TrainingJob) -> Network:
     """The network as its last checkpoint has it."""
-    network = fresh_network(member(SPACE, "CC", of.number), seed=GOOD.seed)
+    network = fresh_network(Architecture.from_dict(of.architecture), seed=GOOD.seed)
     path = newest(folder / of.digest)
     assert path is not None
     assert load_checkpoint(path, network)["ended"]
@@ -98,7 +97,7 @@ class Scene:
     """Two finalists, one after the other: the process of the first is killed, the second learns nothing."""
 
     folder: Path
-    jobs: list[FinalistJob]
+    jobs: list[TrainingJob]
     heard: Heard
 
 
@@ -122,7 +121,7 @@ def test_a_finalist_whose_process_is_killed_goes_on_and_ends_with_the_same_weigh
     ((kind, digest, reason),) = [other for other in scene.heard.others if other[0] != "stopped"]
     assert (kind, digest) == ("retried", first.digest)
     assert reason.startswith("Its process was lost: ")
-    plain = fresh_network(member(SPACE, "CC", first.number), seed=GOOD.seed)
+    plain = fresh_network(Architecture.from_dict(first.architecture), seed=GOOD.seed)
     accuracy = train_network(plain, DATA, GOOD, progress=Silent())
     rows = scene.heard.epochs[first.digest]
     assert sorted({row["epoch"] for row in rows}) == [*range(1, EPOCHS + 1)]
@@ -144,9 +143,9 @@ def test_a_finalist_that_falls_behind_is_stopped_and_leaves_no_checkpoint(scene:
 # -- what the processes do ------------------------------------------------------------------------------------
 
 
-def told(of: FinalistJob, folder: Path) -> list[dict[str, Any]]:
+def told(of: TrainingJob, folder: Path) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    setup = FinalistSetup.of(work(folder))
+    setup = TrainingSetup.of(work(folder))
     train_finalist(of, setup, folder, rows.append, threads=1, step_s=None, after_save=None)
     return rows
 
@@ -175,7 +174,7 @@ def test_a_training_that_cannot_go_on_says_why(tmp_path: Path) -> None:
 
 
 def test_shared_arrays_are_as_they_were_after_a_training(tmp_path: Path) -> None:
-    setup = FinalistSetup.of(work(tmp_path))
+    setup = TrainingSetup.of(work(tmp_path))
     before = {name: array.copy() for name, array in setup.arrays.items()}
     finalist = job(3, "CC", replace(GOOD, epochs=1))
     train_finalist(finalist, setup, tmp_path, lambda _: None, threads=1, step_s=None, after_save=None)

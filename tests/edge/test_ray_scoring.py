@@ -57,7 +57,7 @@ def test_scores_on_workers_are_those_in_process_bit_for_bit_and_shared_arrays_st
     import ray
 
     from nas.executors.pool import TimeLimit, WorkerPool
-    from nas.executors.ray.scoring import ActorCrew
+    from nas.executors.ray.actors import ActorCrew
     from nas.jobs.setup import make_scorer
 
     source = SupernetScoring(
@@ -70,7 +70,7 @@ def test_scores_on_workers_are_those_in_process_bit_for_bit_and_shared_arrays_st
     )
     asked = jobs(7)
     here = [
-        result.score for result in InThisProcess().scoring(source, threads=1, expected_s=1.0, data_bytes=0).map(asked)
+        result.value for result in InThisProcess().scoring(source, threads=1, expected_s=1.0, data_bytes=0).map(asked)
     ]
     assert len(set(here)) > 1
 
@@ -78,7 +78,7 @@ def test_scores_on_workers_are_those_in_process_bit_for_bit_and_shared_arrays_st
     crew = ActorCrew(setup, make_scorer, threads=1)
     pool = WorkerPool(crew, size=2, limit=TimeLimit(None, 1.0))
     try:
-        there = [result.score for result in pool.map(asked)]
+        there = [result.value for result in pool.map(asked)]
     finally:
         pool.close()
     assert there == here
@@ -238,9 +238,9 @@ def expected(numbers: range) -> list[float]:
 
 
 def test_results_are_in_order_whatever_becomes_of_workers(scene: Scene) -> None:
-    scores = [result.score for result in scene.first]
+    scores = [result.value for result in scene.first]
     assert scores[:3] + scores[4:] == expected(range(3)) + expected(range(4, 8))
-    assert [result.score for result in scene.second] == expected(range(8, 12))
+    assert [result.value for result in scene.second] == expected(range(8, 12))
 
 
 def test_a_job_whose_worker_dies_is_tried_again(scene: Scene) -> None:

@@ -20,9 +20,9 @@ from nas.executors.checkpoints import Keeper, Mirror
 from nas.executors.code_version import copied_package, difference, program
 from nas.executors.silence import environment, no_standard_error, quiet
 from nas.executors.temp_folders import scratch
-from nas.executors.worker import FinalistSetup, ScoringWorker
-from nas.jobs.backend import FinalistJob
+from nas.executors.worker import JobWorker, TrainingSetup
 from nas.jobs.setup import ScoringSetup
+from nas.jobs.training import TrainingJob
 
 from ..torch.training_cases import member, recipe, tiny_space
 
@@ -103,7 +103,7 @@ def test_a_process_of_another_version_is_told_from_this_one() -> None:
     assert " has torch " in said
     assert said.endswith(", not 0.0")
     with pytest.raises(NasError, match=r"not 0\.0\. Install the same versions on every node\."):
-        ScoringWorker(
+        JobWorker(
             ScoringSetup(make="nowhere:nothing", facts={}, arrays={}),
             lambda _: None,
             program={**program(), "torch": "0.0"},
@@ -188,14 +188,12 @@ def test_a_short_limit_is_for_jobs_and_leaves_finalists_the_time_they_need(monke
 
     monkeypatch.setattr(worker, "Watched", Noted)
     network = member(tiny_space(), "CC", 1)
-    job = FinalistJob(
-        number=1, digest=network.digest, architecture=network.to_dict(), recipe=recipe().to_dict(), metric="accuracy"
-    )
+    job = TrainingJob.of(network, recipe(), resolution=network.input.resolution, metric="accuracy")
     for given in (None, 1, 10_000):
         with pytest.raises(NasError, match="noted"):
             worker.train_finalist(
                 job,
-                FinalistSetup(facts={}, arrays={}),
+                TrainingSetup(facts={}, arrays={}),
                 Path("."),
                 lambda _: None,
                 threads=1,

@@ -15,7 +15,7 @@ import nas
 from nas.architecture import Architecture
 from nas.data import open_data
 from nas.errors import OptionError, RunError, TrainingError
-from nas.methods.calibrated import calibration
+from nas.jobs import training as training_jobs
 from nas.methods.calibrated import trainings as trainings_module
 from nas.methods.calibrated.features import FeatureScaler
 from nas.methods.protocol import plan as plans
@@ -203,7 +203,7 @@ def test_a_training_that_diverges_is_recorded_and_passed_over(
 ) -> None:
     path, progress = tmp_path / "run", Notes()
     trainings = Trainings("calibration 2 of 3")
-    monkeypatch.setattr(calibration, "train_network", trainings)
+    monkeypatch.setattr(training_jobs, "train_network", trainings)
     with stopped(TrialScored, 4):
         search(path, progress=progress, **CALIBRATED)
     first, second, third = told(whole, CalibrationTrained)
@@ -226,7 +226,7 @@ def test_a_training_that_diverges_is_recorded_and_passed_over(
 
 def test_too_few_trainings_end_a_search_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, trainings = tmp_path / "run", Trainings("calibration 1 of 3", "calibration 3 of 3")
-    monkeypatch.setattr(calibration, "train_network", trainings)
+    monkeypatch.setattr(training_jobs, "train_network", trainings)
     for _ in range(2):
         with pytest.raises(TrainingError) as caught:
             search(path, **CALIBRATED) if not path.exists() else resume(path)

@@ -49,14 +49,14 @@ def test_results_come_in_the_order_of_the_jobs() -> None:
     scorer = Scripted(*[lambda a: float(len(a.stages[0].layers))] * 3)
     found = list(InProcess(lambda: scorer).map(asked))
     assert scorer.seen == [Architecture.from_dict(job.architecture) for job in asked]
-    assert [result.score for result in found] == [len(a.stages[0].layers) for a in scorer.seen]
+    assert [result.value for result in found] == [len(a.stages[0].layers) for a in scorer.seen]
     assert {result.status for result in found} == {"complete"}
 
 
 def test_a_failing_job_is_a_failed_result_and_the_next_one_runs() -> None:
     first, second = results(fails(RuntimeError("out\nof   memory")), lambda _: 0.5)
-    assert (first.status, first.score, first.error) == ("failed", None, "RuntimeError: out of memory")
-    assert (second.status, second.score, second.error) == ("complete", 0.5, None)
+    assert (first.status, first.value, first.error) == ("failed", None, "RuntimeError: out of memory")
+    assert (second.status, second.value, second.error) == ("complete", 0.5, None)
 
 
 def test_only_a_lack_of_memory_is_worth_another_try() -> None:
@@ -84,7 +84,7 @@ def test_a_fault_without_words_is_named() -> None:
 @pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
 def test_a_score_that_is_not_finite_is_a_failure(score: float) -> None:
     (found,) = results(lambda _: score)
-    assert (found.status, found.score) == ("failed", None)
+    assert (found.status, found.value) == ("failed", None)
     assert found.error == f"The score is {score}, not a finite number."
 
 
@@ -125,7 +125,7 @@ def test_one_scorer_serves_all_jobs() -> None:
 def test_results_come_as_they_are_ready() -> None:
     scorer = Scripted(lambda _: 1.0, fails(KeyboardInterrupt()))
     running = InProcess(lambda: scorer).map(jobs(2))
-    assert next(running).score == 1.0
+    assert next(running).value == 1.0
     assert len(scorer.seen) == 1
 
 
@@ -160,12 +160,12 @@ def depth(job: Job) -> float:
 def test_jobs_run_together_where_the_scorer_can() -> None:
     scorer, asked = Together(), jobs(6)
     found = list(InProcess(lambda: scorer, together=4).map(asked))
-    assert [result.score for result in found] == [depth(job) for job in asked]
+    assert [result.value for result in found] == [depth(job) for job in asked]
     assert scorer.sizes == [4, 2]
 
 
 def test_jobs_that_fail_together_are_run_one_by_one() -> None:
     scorer, asked = Together(fails=True), jobs(3)
     found = list(InProcess(lambda: scorer).map(asked))
-    assert [result.score for result in found] == [depth(job) for job in asked]
+    assert [result.value for result in found] == [depth(job) for job in asked]
     assert scorer.sizes == [3, 1, 1, 1]

@@ -1,7 +1,8 @@
-"""The backend that `--workers` and `--ray` ask for: scoring on actors, finalists by Ray Tune."""
+"""The backend that `--workers` and `--ray` ask for: scores and calibrations on actors, finalists by Ray Tune."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -18,13 +19,15 @@ from nas.executors.code_version import copied_package
 from nas.executors.finalist_relay import FinalistRelay
 from nas.executors.head_watch import HeadWatch
 from nas.executors.pool import TimeLimit, WorkerPool
-from nas.executors.ray.scoring import ActorCrew
+from nas.executors.ray.actors import ActorCrew
+from nas.executors.ray.folders import TrainingFolders
 from nas.executors.ray.session import asks_for_token, gpu_share, join, node_cpus, own_ray, room
 from nas.executors.silence import quiet
-from nas.executors.worker import FinalistSetup, MakesScorer
-from nas.jobs.backend import FinalistJob, FinalistRecord, FinalistWork, ScorerSource
+from nas.executors.worker import MakesDoer, TrainingSetup, WatchedTraining
+from nas.jobs.backend import FinalistRecord, ScorerSource
 from nas.jobs.executor import Executor, Job, Result
 from nas.jobs.setup import ScoringSetup, make_scorer
+from nas.jobs.training import TrainingJob, TrainingWork
 from nas.machine import available_cores
 from nas.options import SearchOptions
 from nas.progress import Progress, Silent
@@ -51,7 +54,7 @@ class RayBackend:
         *,
         cluster: str | None = None,
         progress: Progress | None = None,
-        make: MakesScorer = make_scorer,
+        make: MakesDoer = make_scorer,
         at_loss: Callable[[str], None] | None = None,
     ) -> None:
         self._options, self._cluster, self._make, self._at_loss = options, cluster, make, at_loss
@@ -91,7 +94,7 @@ class RayBackend:
         return {"workers": self._workers, "ray": self._cluster or "this machine"}
 
     def scoring(self, source: ScorerSource, *, threads: int, expected_s: float, data_bytes: int) -> Executor:
-        def open_pool() -> WorkerPool[Any]:
+        def open_pool(_: Sequence[Job]) -> WorkerPool[Any]:
             setup = source.pack()
             self._start(_bytes(setup.arrays) + data_bytes)
             gpus = self._gpus(_device(setup))
@@ -102,17 +105,39 @@ class RayBackend:
 
         return RayExecutor(open_pool, self._explain)
 
-    def train(self, jobs: Sequence[FinalistJob], work: FinalistWork, record: FinalistRecord) -> None:
+    def training(self, work: TrainingWork, progress: Progress) -> Executor:
+        def open_pool(jobs: Sequence[Job]) -> WorkerPool[Any]:
+            setup = TrainingSetup.of(work)
+            self._start(_bytes(setup.arrays))
+            gpus = self._gpus({job.recipe["device"] for job in jobs if isinstance(job, TrainingJob)}.pop())
+            crew = ActorCrew(
+                setup,
+                partial(
+                    WatchedTraining,
+                    threads=work.threads,
+                    folder_of=TrainingFolders(work.folder.absolute()).of,
+                    step_s=self._options.job_timeout,
+                ),
+                threads=work.threads,
+                cpus=_cpus_each(work.threads, self._size(gpus)),
+                gpus=gpus,
+                check=self._check,
+            )
+            # A watch of its own ends a training that hangs, however long healthy ones take.
+            return WorkerPool(crew, size=partial(self._size, gpus), limit=TimeLimit(math.inf, 0.0))
+
+        return RayExecutor(open_pool, self._explain, progress)
+
+    def train(self, jobs: Sequence[TrainingJob], work: TrainingWork, record: FinalistRecord) -> None:
         if not jobs:
             return
         from nas.executors.ray.finalists import train_by_tune  # late: Tune takes seconds to import
 
-        setup = FinalistSetup.of(work)
+        setup = TrainingSetup.of(work)
         self._start(_bytes(setup.arrays))
-        gpus, cpus = self._gpus(jobs[0].recipe["device"], most=len(jobs)), node_cpus()
+        gpus = self._gpus(jobs[0].recipe["device"], most=len(jobs))
         side = min(self._size(gpus), len(jobs))
-        threads = max(1, min(work.threads, max(cpus), sum(cpus) // side))
-        work = replace(work, folder=work.folder.absolute(), threads=threads)
+        work = replace(work, folder=work.folder.absolute(), threads=_cpus_each(work.threads, side))
         self._progress.start("finalists", sum(job.recipe["epochs"] for job in jobs), "epochs")
         try:
             train_by_tune(
@@ -172,19 +197,30 @@ class RayExecutor:
 
     Args:
         explain: Raises if a fault comes of the cluster being gone.
+        progress: Shows how many are done, if whoever asks for them does not.
     """
 
-    def __init__(self, open_pool: Callable[[], WorkerPool[Any]], explain: Callable[[Exception], None]) -> None:
-        self._open_pool, self._explain = open_pool, explain
+    def __init__(
+        self,
+        open_pool: Callable[[Sequence[Job]], WorkerPool[Any]],
+        explain: Callable[[Exception], None],
+        progress: Progress | None = None,
+    ) -> None:
+        self._open_pool, self._explain, self._progress = open_pool, explain, progress or Silent()
         self._pool: WorkerPool[Any] | None = None
 
     def map(self, jobs: Iterable[Job]) -> Iterator[Result]:
         jobs = list(jobs)
         try:
             if jobs and self._pool is None:
-                self._pool = self._open_pool()
-            if self._pool is not None:
-                yield from self._pool.map(jobs)
+                self._pool = self._open_pool(jobs)
+            if self._pool is None:
+                return
+            self._progress.start("trainings", len(jobs), "networks")
+            for result in self._pool.map(jobs):
+                self._progress.advance()
+                yield result
+            self._progress.finish()
         except Exception as fault:
             self._explain(fault)
             raise
@@ -198,6 +234,12 @@ class RayExecutor:
 def _device(setup: ScoringSetup) -> str:
     """Where a scorer works: it says so itself, or its recipe does; one that only counts says neither."""
     return setup.facts.get("device") or setup.facts.get("recipe", {}).get("device", "cpu")
+
+
+def _cpus_each(threads: int, side: int) -> int:
+    """The most CPUs, up to its threads, that each of `side` trainings can have on the nodes there are."""
+    nodes = node_cpus()
+    return max((each for each in range(1, threads + 1) if sum(cpus // each for cpus in nodes) >= side), default=1)
 
 
 def _bytes(arrays: Arrays) -> int:

@@ -7,23 +7,19 @@ go on from their own checkpoints, in a new `Tuner`. What Tune itself stores is n
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import ray
 from ray import tune
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from nas.errors import RunError
-from nas.executors.checkpoints import Keeper, Mirror
 from nas.executors.finalist_relay import FinalistRelay
+from nas.executors.ray.folders import TrainingFolders
 from nas.executors.ray.session import in_short
 from nas.executors.silence import environment
 from nas.executors.temp_folders import scratch
-from nas.executors.worker import FinalistSetup, train_finalist
-from nas.jobs.backend import FinalistJob, FinalistWork
+from nas.executors.worker import TrainingSetup, train_finalist
+from nas.jobs.training import TrainingJob, TrainingWork
 from nas.run.signals import rearm
 
 RETRIES = 2
@@ -37,9 +33,9 @@ _ENVIRONMENT = {
 
 
 def train_by_tune(
-    jobs: Sequence[FinalistJob],
-    work: FinalistWork,
-    setup: FinalistSetup,
+    jobs: Sequence[TrainingJob],
+    work: TrainingWork,
+    setup: TrainingSetup,
     relay: FinalistRelay,
     *,
     side: int,
@@ -55,14 +51,11 @@ def train_by_tune(
     Raises:
         RunError: If the processes of this node do not see the run's folder.
     """
-    home = ray.get_runtime_context().get_node_id()
     trainable = tune.with_parameters(
         _train_one,
         jobs=list(jobs),
         setup=setup,
-        home=home,
-        folder=work.folder,
-        keeper=_start_keeper(work.folder, home),
+        folders=TrainingFolders(work.folder),
         threads=work.threads,
         step_s=step_s,
     )
@@ -100,41 +93,19 @@ def _scheduler(epochs: int, *, early_stopping: bool) -> TrialScheduler:
     )
 
 
-def _start_keeper(folder: Path, home: str) -> Any:
-    """An actor beside the run's folder, which other nodes may not see."""
-    pinned = NodeAffinitySchedulingStrategy(node_id=home, soft=False)
-    keeping: Any = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=2)(Keeper)
-    keeper = keeping.options(scheduling_strategy=pinned).remote(folder)
-    if not ray.get(keeper.sees.remote("events.jsonl")):
-        raise RunError(f"Ray's processes on this node do not see {folder.parent}. Choose another --out.")
-    return keeper
-
-
 def _train_one(
     config: dict[str, Any],
     *,
-    jobs: list[FinalistJob],
-    setup: FinalistSetup,
-    home: str,
-    folder: Path,
-    keeper: Any,
+    jobs: list[TrainingJob],
+    setup: TrainingSetup,
+    folders: TrainingFolders,
     threads: int,
     step_s: float | None,
 ) -> None:
-    """Trains one finalist in a process of Tune's: beside the run's folder, or elsewhere with a mirror of it."""
+    """Trains one finalist in a process of Tune's."""
     job = jobs[config["finalist"]]
-    train = partial(train_finalist, job, setup, tell=_tell, threads=threads, step_s=step_s)
-    if ray.get_runtime_context().get_node_id() == home:
-        train(folder=folder / job.digest, after_save=None)
-        return
-    with scratch("finalist") as local:
-        mirror = Mirror(
-            local,
-            fetch=lambda: ray.get(keeper.fetch.remote(job.digest)),
-            store=lambda name, content: ray.get(keeper.store.remote(job.digest, name, content)),
-            keep=lambda names: ray.get(keeper.keep.remote(job.digest, names)),
-        )
-        train(folder=mirror.folder, after_save=mirror.send)
+    with folders.of(job.digest) as (folder, after_save):
+        train_finalist(job, setup, folder, _tell, threads=threads, step_s=step_s, after_save=after_save)
 
 
 def _tell(row: dict[str, Any]) -> None:
@@ -144,7 +115,7 @@ def _tell(row: dict[str, Any]) -> None:
 class _Listener(tune.Callback):
     """Tune's callbacks; it makes them in the process that started it."""
 
-    def __init__(self, relay: FinalistRelay, jobs: Sequence[FinalistJob], check: Callable[[], None]) -> None:
+    def __init__(self, relay: FinalistRelay, jobs: Sequence[TrainingJob], check: Callable[[], None]) -> None:
         self._relay, self._digests, self._check = relay, [job.digest for job in jobs], check
 
     def __getstate__(self) -> dict[str, Any]:

@@ -157,13 +157,9 @@ def train_shortly(
     phase: str,
     folder: Path | None,
     metric: str = "accuracy",
-    until: int | None = None,
     after_save: Callable[[], None] | None = None,
 ) -> float:
     """Trains a network from scratch, or from its last checkpoint in `folder`; returns its search-validation accuracy.
-
-    Args:
-        until: As for `train_network`.
 
     Raises:
         TrainingError: If the loss stops being a finite number.
@@ -176,6 +172,5 @@ def train_shortly(
         phase=phase,
         folder=folder,
         metric=metric,
-        until=until,
         after_save=after_save,
     )

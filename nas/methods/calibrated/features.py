@@ -47,9 +47,8 @@ class FeatureGroups:
         cls, architectures: Sequence[Architecture], proxies: Proxies | None, *, progress: Progress | None = None
     ) -> FeatureGroups:
         """Measures networks; without proxies it only counts."""
-        counted = tuple(table_of([of(each) for each in architectures]) for of in (cost_features, stage_features))
         if proxies is None:
-            return cls(groups=counted)
+            return cls(groups=_counted(architectures))
         progress = progress or Silent()
         progress.start("proxies", len(architectures), "networks")
         values: list[list[float]] = []
@@ -57,11 +56,20 @@ class FeatureGroups:
             values.append(proxies(each))
             progress.advance()
         progress.finish()
-        return cls(groups=(*counted, np.array(values)))
+        return cls.measured(architectures, values)
+
+    @classmethod
+    def measured(cls, architectures: Sequence[Architecture], proxies: Sequence[Sequence[float]]) -> FeatureGroups:
+        """Returns the features of networks whose proxies are known: values in the order of their names."""
+        return cls(groups=(*_counted(architectures), np.array(proxies)))
 
     def rows(self, kept: Sequence[int]) -> FeatureGroups:
         """Returns the features of some of the networks."""
         return FeatureGroups(groups=tuple(group[list(kept)] for group in self.groups))
+
+
+def _counted(architectures: Sequence[Architecture]) -> tuple[np.ndarray, ...]:
+    return tuple(table_of([of(each) for each in architectures]) for of in (cost_features, stage_features))
 
 
 class FeatureScaler:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from contextlib import closing
 
 from nas.architecture import Architecture
 from nas.errors import RunError, TrainingError
 from nas.jobs.backend import ScorerSource
-from nas.jobs.executor import Scorer
+from nas.jobs.executor import Job, Scorer
+from nas.jobs.training import TrainingWork
 from nas.methods.calibrated.calibration import (
     Calibration,
     calibrate,
@@ -26,7 +29,7 @@ from nas.methods.calibrated.planning import (
     plan_calibration,
 )
 from nas.methods.calibrated.report import left_out_line, longest_trainings
-from nas.methods.calibrated.scorer import CalibratedScorer, CalibratedScoring
+from nas.methods.calibrated.scorer import CalibratedScorer, CalibratedScoring, ProxyMeasuring
 from nas.methods.calibrated.trainings import LedgerTraining, RecordedTraining, until_settled
 from nas.methods.counted import CountedScoring
 from nas.methods.protocol.context import Context
@@ -43,7 +46,6 @@ from nas.run.events import (
     CalibrationLeftOut,
     ProxiesMeasured,
 )
-from nas.training.threads import threads_set
 
 FOLDER = "calibration"
 
@@ -84,10 +86,11 @@ class CalibratedMethod(SearchMethod[CalibratedOptions]):
         return None if plan.of(CalibratedPlan).trainings else FALLBACK
 
     def disk(self, plan: Plan, *, network: int) -> MethodDisk:
-        # Each network keeps one checkpoint (weights and two moments), for those that become finalists; the network in
+        # Each network keeps one checkpoint (weights and two moments), for those that become finalists; a network in
         # training has three.
-        kept = 3 * network * plan.of(CalibratedPlan).trainings
-        return MethodDisk(training=kept + 2 * 3 * network, kept=kept)
+        trainings, further = plan.of(CalibratedPlan).trainings, 2 * 3 * network
+        kept = 3 * network * trainings
+        return MethodDisk(training=kept + further, kept=kept, each=further, trainings=trainings)
 
     # -- searching -----------------------------------------------------------------------------------------------
 
@@ -109,16 +112,16 @@ class CalibratedMethod(SearchMethod[CalibratedOptions]):
         fixed = list(context.portfolio.values())
         networks = list(dict.fromkeys([*fixed, *reference_networks(context.sampler, own.reference, seed=seed)]))
         self._measured = tuple(networks)
-        proxies = Proxies(ProxyValues(context.data, seed=seed, device=plan.proxy_device))
-        with threads_set(plan.job_threads):
-            reference = _measure(context, networks, proxies)
-        training = RecordedTraining(context)
-        if is_finished(context.run, FOLDER):
-            # An earlier version may have chosen others; scores based on them stay valid.
-            trained = training.longest(_places(context.run, networks, training.digests))
-        else:
-            rows = chosen_rows(reference, own.trainings, first=range(len(fixed)))
-            trained = until_settled(context, networks, rows, training)
+        reference = _measure(context, networks)
+        work = TrainingWork(data=context.data, folder=context.finalists_folder, threads=plan.threads)
+        with closing(context.backend.training(work, context.progress)) as executor:
+            training = RecordedTraining(context, executor)
+            if is_finished(context.run, FOLDER):
+                # An earlier version may have chosen others; scores based on them stay valid.
+                trained = training.longest(_places(context.run, networks, training.digests))
+            else:
+                rows = chosen_rows(reference, own.trainings, first=range(len(fixed)))
+                trained = until_settled(context, networks, rows, training)
         attempted = len(trained) + len(training.failed)
         if len(trained) < min(FEWEST_FITTED, attempted):
             # A run's options are fixed, so resuming it would fail again.
@@ -171,23 +174,30 @@ class CalibratedMethod(SearchMethod[CalibratedOptions]):
         return RankedScorer(make=make, notes=notes)
 
 
-def _measure(context: Context, networks: list[Architecture], proxies: Proxies) -> FeatureGroups:
-    """Measures the networks; records the proxies of each as soon as they are computed."""
-    run, progress = context.run, context.progress
-    recorded: set[str] = set()
-    for event in run.events(ProxiesMeasured):
-        recorded.add(event.digest)
-        proxies.know(event.digest, _numbers(run, event.proxies))
+def _measure(context: Context, networks: Sequence[Architecture]) -> FeatureGroups:
+    """Measures the networks; records the proxies of each as soon as they are computed.
+
+    Raises:
+        RunError: If a network cannot be measured.
+    """
+    run, progress, seed = context.run, context.progress, context.options.seed
+    known = {event.digest: _numbers(run, event.proxies) for event in run.events(ProxiesMeasured)}
+    todo = [network for network in networks if network.digest not in known]
+    jobs = [Job(architecture=network.to_dict(), seed=seed) for network in todo]
     progress.start("proxies", len(networks), "networks")
-    for network in networks:
-        values = proxies(network)
-        if network.digest not in recorded:
+    progress.advance(len(networks) - len(todo), restored=True)
+    source = ProxyMeasuring(data=context.data, seed=seed, device=context.plan.proxy_device)
+    with closing(context.scoring(source)) as executor:
+        for network, result in zip(todo, executor.map(jobs), strict=True):
+            if result.error is not None:
+                raise RunError(f"The proxies of {network.digest} cannot be computed: {result.error}")
+            known[network.digest] = result.value
             # JSON has no infinities.
-            plain = [value if math.isfinite(value) else str(value) for value in values]
+            plain = [value if math.isfinite(value) else str(value) for value in result.value]
             run.append(ProxiesMeasured(digest=network.digest, proxies=plain))
-        progress.advance()
+            progress.advance()
     progress.finish()
-    return FeatureGroups.of(networks, proxies)
+    return FeatureGroups.measured(networks, [known[network.digest] for network in networks])
 
 
 def _leave_out(context: Context, found: Calibration) -> None:

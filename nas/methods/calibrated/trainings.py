@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
 
 from nas.architecture import Architecture
 from nas.costs import cost
 from nas.data import Augment, choose_augment
-from nas.errors import OptionError, TrainingError
+from nas.errors import OptionError
+from nas.jobs.executor import Executor, Result
+from nas.jobs.training import TrainingJob
 from nas.methods.calibrated.calibration import rank_correlation, train_shortly
 from nas.methods.calibrated.planning import FEWEST, CalibratedPlan
 from nas.methods.protocol.context import Context
 from nas.methods.protocol.ranking import RankingTask
-from nas.run.events import CalibrationFailed, CalibrationOrder, CalibrationTrained
+from nas.run.events import CalibrationFailed, CalibrationOrder, CalibrationRetried, CalibrationTrained
 from nas.run.files import atomic_write
 from nas.training import Recipe, learning_rate_for
-from nas.training.checkpoint import newest, read_facts
 
 SETTLED = 0.79
 """Least Spearman correlation of the ranking half-way with that at the end for it to count as stable; 0.8 is the value
@@ -32,12 +32,15 @@ class RecordedTraining:
 
     They are the first epochs of a finalist's training, in a finalist's folder, so that a finalist resumes from them.
 
+    Args:
+        executor: Trains them, those of one call side by side.
+
     Attributes:
         failed: Digests of the networks whose training failed.
     """
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(self, context: Context, executor: Executor) -> None:
+        self._context, self._executor = context, executor
         self._known = {(event.digest, event.epochs): event.accuracy for event in context.run.events(CalibrationTrained)}
         self.failed = {event.digest for event in context.run.events(CalibrationFailed)}
 
@@ -50,48 +53,58 @@ class RecordedTraining:
         most = max(epochs for _, epochs in self._known)
         return [(rows[digest], accuracy) for (digest, epochs), accuracy in self._known.items() if epochs == most]
 
-    def __call__(self, architecture: Architecture, phase: str, epochs: int) -> float | None:
-        """Returns the accuracy after `epochs` epochs, or None if the training fails."""
-        key = architecture.digest, epochs
-        if key not in self._known and architecture.digest not in self.failed:
-            accuracy = self._train(architecture, phase, epochs)
-            if accuracy is None:
-                self.failed.add(architecture.digest)
-            else:
-                self._known[key] = accuracy
-        return None if architecture.digest in self.failed else self._known[key]
+    def __call__(self, networks: Mapping[str, Architecture], epochs: int) -> Iterator[float | None]:
+        """Yields each network's accuracy after `epochs` epochs, in order, or None where the training fails.
 
-    def _train(self, architecture: Architecture, phase: str, epochs: int) -> float | None:
+        Args:
+            networks: By the phases that a display calls their trainings.
+        """
+        todo = {
+            phase: network
+            for phase, network in networks.items()
+            if network.digest not in self.failed and (network.digest, epochs) not in self._known
+        }
+        results = self._executor.map([self._job(network, phase, epochs) for phase, network in todo.items()])
+        for phase, network in networks.items():
+            if phase in todo:
+                self._record(network, phase, epochs, next(results))
+            yield None if network.digest in self.failed else self._known[network.digest, epochs]
+
+    def _job(self, network: Architecture, phase: str, epochs: int) -> TrainingJob:
         context = self._context
-        run, digest = context.run, architecture.digest
-        folder, recipe = context.finalists_folder / digest, context.finalist_recipe(cost(architecture).params)
-        earlier, began = _seconds_so_far(folder), time.monotonic()
-        try:
-            accuracy = train_shortly(
-                architecture,
-                context.data,
-                recipe,
-                progress=context.progress,
-                phase=phase,
-                folder=folder,
-                metric=context.options.metric,
-                until=epochs,
+        return TrainingJob.of(
+            network,
+            context.finalist_recipe(cost(network).params),
+            resolution=context.data.resolution,
+            metric=context.options.metric,
+            until=epochs,
+            phase=phase,
+        )
+
+    def _record(self, network: Architecture, phase: str, epochs: int, result: Result) -> None:
+        context, digest = self._context, network.digest
+        if result.retries:
+            context.run.append(CalibrationRetried(digest=digest, epochs=epochs, reasons=list(result.retries)))
+            context.progress.note(
+                f"The training for {phase} took {len(result.retries) + 1} tries, each from the last checkpoint: "
+                f"{result.retries[-1]}"
             )
-        except TrainingError as fault:
-            run.append(CalibrationFailed(digest=digest, error=str(fault), seconds=earlier + time.monotonic() - began))
-            context.progress.note(f"The training for {phase} failed and is left out: {fault}")
-            return None
-        run.append(
+        if result.error is not None:
+            self.failed.add(digest)
+            context.run.append(CalibrationFailed(digest=digest, error=result.error, seconds=result.seconds))
+            context.progress.note(f"The training for {phase} failed and is left out: {result.error}")
+            return
+        self._known[digest, epochs] = result.value
+        context.run.append(
             CalibrationTrained(
                 digest=digest,
-                accuracy=accuracy,
+                accuracy=result.value,
                 epochs=epochs,
-                learning_rate=recipe.learning_rate,
-                seconds=earlier + time.monotonic() - began,
-                architecture=architecture.to_dict(),
+                learning_rate=context.finalist_recipe(cost(network).params).learning_rate,
+                seconds=result.seconds,
+                architecture=network.to_dict(),
             )
         )
-        return accuracy
 
 
 def until_settled(
@@ -99,7 +112,8 @@ def until_settled(
 ) -> list[tuple[int, float]]:
     """Trains the networks of some rows for the planned epochs, or only half of them twice as long.
 
-    The latter if the ranking of that half is not stable: if it differs between half-way and the end.
+    The latter if the ranking of that half is not stable: if it differs between half-way and the end. Which networks
+    train next, and for how long, follows from accuracies alone, never from which training ends first.
 
     Returns:
         The rows that could be trained, with their accuracies.
@@ -108,17 +122,18 @@ def until_settled(
     first = rows[: max(FEWEST, -(-len(rows) // 2))]
 
     def train(some: Sequence[int], epochs: int, *, place: int = 0) -> list[tuple[int, float]]:
+        phases = [f"calibration {number} of {len(rows)}" for number in range(place + 1, place + 1 + len(some))]
+        accuracies = training({phase: networks[row] for phase, row in zip(phases, some, strict=True)}, epochs)
         found: list[tuple[int, float]] = []
-        for number, row in enumerate(some, start=place + 1):
-            phase = f"calibration {number} of {len(rows)}"
-            accuracy = training(networks[row], phase, epochs)
+        for phase, row, accuracy in zip(phases, some, accuracies, strict=True):
             if accuracy is not None:
                 found.append((row, accuracy))
                 context.progress.note(f"Trained for {phase}: {accuracy:.4f} after {epochs} epoch{'s' * (epochs != 1)}")
         return found
 
     halfway = own.epochs // 2
-    before = {} if not halfway else {row: training(networks[row], "calibration", halfway) for row in first}
+    begun = {f"calibration {number} of {len(rows)}": networks[row] for number, row in enumerate(first, start=1)}
+    before = dict(zip(first, training(begun, halfway), strict=True)) if halfway else {}
     found = train(first, own.epochs)
     order = rank_correlation([before[row] or 0.0 for row, _ in found], [a for _, a in found]) if halfway else None
     longer = 2 * own.epochs
@@ -185,12 +200,6 @@ class LedgerTraining:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)  # its result goes into the ledger
         return accuracy
-
-
-def _seconds_so_far(folder: Path) -> float:
-    """Returns the seconds of earlier sessions, from the last checkpoint of a training."""
-    path = newest(folder)
-    return 0.0 if path is None else float(cast("Any", read_facts(path).get("seconds", 0.0)))
 
 
 def _cpu_seconds(path: Path) -> float:

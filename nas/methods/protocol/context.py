@@ -9,7 +9,8 @@ from pathlib import Path
 from nas.architecture import Architecture
 from nas.budget import Budget
 from nas.data import Dataset
-from nas.jobs.backend import Backend
+from nas.jobs.backend import Backend, ScorerSource
+from nas.jobs.executor import Executor
 from nas.methods.protocol.plan import Plan
 from nas.options import SearchOptions
 from nas.progress import Progress
@@ -32,7 +33,7 @@ class Context:
         rivals: Networks outside the search that are finalists too, by a name for each.
         recipe: What `--recipe` changes in the trainings of finalists, as it was read when the search began.
         finalist_rate: The finalists' learning rate as a share of that of training from scratch.
-        backend: Where scoring and the finalists' training run.
+        backend: Where measuring, scoring and training of networks run.
     """
 
     run: Run
@@ -60,3 +61,13 @@ class Context:
         recipe = self.plan.recipe(epochs=self.plan.finalist_epochs, seed=self.options.seed, params=params)
         recipe = replace(recipe, learning_rate=self.finalist_rate * recipe.learning_rate, compile=self.options.compile)
         return self.recipe.applied(recipe, images=len(self.data.train))
+
+    def scoring(self, source: ScorerSource) -> Executor:
+        """Returns an executor of jobs that score or measure networks; whoever asks for it closes it."""
+        splits = (self.data.train, self.data.search_validation)
+        return self.backend.scoring(
+            source,
+            threads=self.plan.job_threads,
+            expected_s=self.plan.seconds["search"] / self.plan.trials,
+            data_bytes=sum(split.images.nbytes + split.labels.nbytes for split in splits),
+        )

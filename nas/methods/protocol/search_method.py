@@ -11,8 +11,9 @@ from nas.architecture import Architecture
 from nas.budget import Budget
 from nas.data import DataInfo, Dataset
 from nas.errors import OptionError
-from nas.jobs.backend import Beginnings, ScorerSource
+from nas.jobs.backend import ScorerSource
 from nas.jobs.executor import Scorer
+from nas.jobs.training import Beginnings
 from nas.methods.protocol.context import Context
 from nas.methods.protocol.plan import MethodPlan, Plan, Planned, Workload
 from nas.methods.protocol.ranking import RankingSettings, RankingTask
@@ -31,12 +32,20 @@ class MethodDisk:
     """Disk use of a method.
 
     Attributes:
-        training: Maximal bytes while it trains.
+        training: Maximal bytes while it trains one network, or one set of weights, at a time.
         kept: Bytes that remain until the end of the run.
+        each: Maximal bytes of each further training that workers do at the same time.
+        trainings: Maximal number of trainings at the same time.
     """
 
     training: int = 0
     kept: int = 0
+    each: int = 0
+    trainings: int = 1
+
+    def most_training(self, at_once: int) -> int:
+        """Returns the maximal bytes with so many trainings at a time, if there are that many."""
+        return self.training + max(0, min(at_once, self.trainings) - 1) * self.each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

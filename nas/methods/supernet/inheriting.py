@@ -14,7 +14,7 @@ from nas.architecture import Architecture
 from nas.costs import cost
 from nas.data import Batches, DataInfo, Dataset
 from nas.errors import OptionError, RunError
-from nas.jobs.backend import Beginnings
+from nas.jobs.training import Beginnings
 from nas.methods.protocol.context import Context
 from nas.methods.protocol.plan import FINALISTS, Planned, Workload, within
 from nas.methods.supernet.parent import Parent, as_member

@@ -13,7 +13,8 @@ from nas.architecture import Architecture
 from nas.budget import Budget
 from nas.data import DataInfo, Dataset
 from nas.errors import RunError
-from nas.jobs.backend import Beginnings, ScorerSource
+from nas.jobs.backend import ScorerSource
+from nas.jobs.training import Beginnings
 from nas.methods.protocol.context import Context
 from nas.methods.protocol.manifest import check_program
 from nas.methods.protocol.phases import do_phase

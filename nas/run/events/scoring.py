@@ -119,6 +119,18 @@ class CalibrationFailed(Event, frozen=True, kw_only=True, tag="calibration_faile
     seconds: Number = 0.0
 
 
+class CalibrationRetried(Event, frozen=True, kw_only=True, tag="calibration_retried"):
+    """A short training lost its process and went on from a checkpoint; recorded by the calibrated method at its end.
+
+    Attributes:
+        reasons: Why each earlier try came to nothing.
+    """
+
+    digest: str
+    epochs: Count
+    reasons: list[str]
+
+
 class CalibrationLeftOut(Event, frozen=True, kw_only=True, tag="calibration_left_out"):
     """Leave-one-out predictions of the short trainings; recorded by the calibrated method once they are done.
 

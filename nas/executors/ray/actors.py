@@ -1,9 +1,8 @@
-"""Scoring on actors: long-lived processes that hold the scorer, one job at a time each."""
+"""Jobs on actors: long-lived processes that hold a scorer, or all that trainings share, one job at a time each."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 import ray
@@ -13,30 +12,29 @@ from nas.errors import NasError, RunError
 from nas.executors.code_version import program
 from nas.executors.pool import Answer
 from nas.executors.ray.session import in_short
-from nas.executors.worker import MakesScorer, ScoringWorker
+from nas.executors.worker import JobWorker, MakesDoer
 from nas.jobs.executor import Job, Result
-from nas.jobs.setup import ScoringSetup
 from nas.networks.imported_ops import ImportedFile, imported_files
 
 _LONGEST_WAIT_S = 5.0
 
 
-class ScoringActor:
+class JobActor:
     """A worker process. Nothing is done before it is asked, so that whatever goes wrong is an answer."""
 
-    _worker: ScoringWorker
+    _worker: JobWorker
 
     def prepare(
         self,
-        setup: ScoringSetup,
-        make: MakesScorer,
+        setup: Any,
+        make: MakesDoer,
         expected: dict[str, str],
         threads: int,
         imports: tuple[ImportedFile, ...],
     ) -> str | None:
-        """Makes the scorer; returns why no process could, if that is so."""
+        """Makes what does the jobs; returns why no process could, if that is so."""
         try:
-            self._worker = ScoringWorker(setup, make, program=expected, threads=threads, imports=imports)
+            self._worker = JobWorker(setup, make, program=expected, threads=threads, imports=imports)
         except NasError as fault:
             return str(fault)
         except MemoryError:
@@ -45,8 +43,8 @@ class ScoringActor:
             return f"{type(fault).__name__}: {fault}"
         return None
 
-    def score(self, job: dict[str, Any]) -> dict[str, Any]:
-        return self._worker.score(job)
+    def run(self, job: Job) -> Result:
+        return self._worker.run(job)
 
 
 class ActorWorker:
@@ -60,6 +58,8 @@ class ActorCrew:
     """A `Crew` of actors. Ray restarts none of them: a new one receives all that the old one did.
 
     Args:
+        threads: CPU threads of torch in each.
+        cpus: CPUs that each takes of its node; None is one per thread.
         check: Raises if the cluster is gone.
 
     Attributes:
@@ -68,10 +68,11 @@ class ActorCrew:
 
     def __init__(
         self,
-        setup: ScoringSetup,
-        make: MakesScorer,
+        setup: Any,
+        make: MakesDoer,
         *,
         threads: int,
+        cpus: int | None = None,
         gpus: float = 0.0,
         check: Callable[[], None] = lambda: None,
     ) -> None:
@@ -79,7 +80,7 @@ class ActorCrew:
         self._check = check
         self._make, self._threads = make, threads
         # Ray sets OMP_NUM_THREADS to `num_cpus`.
-        self._actor: Any = ray.remote(num_cpus=threads, num_gpus=gpus, max_restarts=0)(ScoringActor)
+        self._actor: Any = ray.remote(num_cpus=cpus or threads, num_gpus=gpus, max_restarts=0)(JobActor)
 
     def start(self) -> ActorWorker:
         actor = self._actor.remote()
@@ -87,7 +88,7 @@ class ActorCrew:
         return ActorWorker(actor, ready)
 
     def ask(self, worker: ActorWorker, job: Job) -> None:
-        worker.answer = worker.actor.score.remote(asdict(job))
+        worker.answer = worker.actor.run.remote(job)
 
     def answers(self, workers: list[ActorWorker], timeout_s: float) -> list[tuple[ActorWorker, Answer]]:
         self._check()
@@ -102,7 +103,9 @@ class ActorCrew:
         try:
             found: Any = ray.get(reference)
         except RayError as fault:
+            if isinstance(cause := getattr(fault, "cause", None), NasError):
+                raise cause from None  # no fault of the worker's
             return Answer(lost=f"The worker was lost: {in_short(fault)}")
         if isinstance(found, str):
             raise RunError(f"Workers cannot be used: {found}")
-        return Answer(result=None if found is None else Result(**found))
+        return Answer(result=found)
