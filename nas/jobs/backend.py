@@ -13,6 +13,7 @@ from nas.architecture import Architecture
 from nas.data import Dataset
 from nas.jobs.executor import Executor, InProcess, Scorer
 from nas.jobs.setup import ScoringSetup
+from nas.jobs.sharded import ShardedWork
 from nas.networks.network import Network, build
 from nas.training import fresh_network
 
@@ -147,6 +148,16 @@ class Backend(Protocol):
         """
         ...
 
+    def train_sharded(self, work: ShardedWork) -> None:
+        """Trains on several processes, up to the finished checkpoint in the work's folder.
+
+        Where there is none afterwards, the caller trains all shards, with the same result.
+
+        Raises:
+            NasError: If it failed, in a way that another try does not help.
+        """
+        ...
+
     def close(self) -> None:
         """Ends every process that was started for this search."""
         ...
@@ -168,6 +179,9 @@ class InThisProcess:
 
     def train(self, jobs: Sequence[FinalistJob], work: FinalistWork, record: FinalistRecord) -> None:
         """Leaves them all to the caller."""
+
+    def train_sharded(self, work: ShardedWork) -> None:
+        """Leaves it to the caller."""
 
     def close(self) -> None:
         """There is nothing to end."""

@@ -16,6 +16,7 @@ from nas.executors.code_version import copied_package
 from nas.executors.finalist_relay import FinalistRelay
 from nas.executors.head_watch import HeadWatch
 from nas.executors.pool import TimeLimit, WorkerPool
+from nas.executors.ray.data_parallel import processes_for, train_on_actors
 from nas.executors.ray.scoring import ActorCrew
 from nas.executors.ray.session import asks_for_token, gpu_share, join, node_cpus, own_ray
 from nas.executors.silence import quiet
@@ -23,6 +24,7 @@ from nas.executors.worker import FinalistSetup, MakesScorer
 from nas.jobs.backend import FinalistJob, FinalistRecord, FinalistWork, ScorerSource
 from nas.jobs.executor import Executor, Job, Result
 from nas.jobs.setup import ScoringSetup, make_scorer
+from nas.jobs.sharded import ShardedWork
 from nas.options import SearchOptions
 from nas.progress import Progress, Silent
 
@@ -122,6 +124,28 @@ class RayBackend:
             self._explain(fault)
             raise
         self._progress.finish()
+
+    def train_sharded(self, work: ShardedWork) -> None:
+        if min(work.shards, self._workers) < 2:
+            return
+        setup = work.pack()
+        # Scoring packs the weights and images again, while these may still be there.
+        self._start(2 * _bytes(setup.arrays))
+        ranks = processes_for(work, self._workers)
+        if ranks < 2:
+            return
+        try:
+            train_on_actors(
+                replace(work, folder=work.folder.absolute()),
+                setup,
+                ranks=ranks,
+                cpus=self._options.job_threads,
+                step_s=self._options.job_timeout,
+                check=self._check,
+            )
+        except Exception as fault:
+            self._explain(fault)
+            raise
 
     def close(self) -> None:
         self._held.close()

@@ -14,11 +14,9 @@ from typing import Any
 import ray
 from ray import tune
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from nas.errors import RunError
-from nas.executors.checkpoints import Keeper, Mirror
 from nas.executors.finalist_relay import FinalistRelay
+from nas.executors.ray.keeping import mirrored, start_keeper
 from nas.executors.ray.session import in_short
 from nas.executors.silence import environment
 from nas.executors.temp_folders import scratch
@@ -62,7 +60,7 @@ def train_by_tune(
         setup=setup,
         home=home,
         folder=work.folder,
-        keeper=_start_keeper(work.folder, home),
+        keeper=start_keeper(work.folder, home),
         threads=work.threads,
         step_s=step_s,
     )
@@ -100,16 +98,6 @@ def _scheduler(epochs: int, *, early_stopping: bool) -> TrialScheduler:
     )
 
 
-def _start_keeper(folder: Path, home: str) -> Any:
-    """An actor beside the run's folder, which other nodes may not see."""
-    pinned = NodeAffinitySchedulingStrategy(node_id=home, soft=False)
-    keeping: Any = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=2)(Keeper)
-    keeper = keeping.options(scheduling_strategy=pinned).remote(folder)
-    if not ray.get(keeper.sees.remote("events.jsonl")):
-        raise RunError(f"Ray's processes on this node do not see {folder.parent}. Choose another --out.")
-    return keeper
-
-
 def _train_one(
     config: dict[str, Any],
     *,
@@ -128,12 +116,7 @@ def _train_one(
         train(folder=folder / job.digest, after_save=None)
         return
     with scratch("finalist") as local:
-        mirror = Mirror(
-            local,
-            fetch=lambda: ray.get(keeper.fetch.remote(job.digest)),
-            store=lambda name, content: ray.get(keeper.store.remote(job.digest, name, content)),
-            keep=lambda names: ray.get(keeper.keep.remote(job.digest, names)),
-        )
+        mirror = mirrored(keeper, job.digest, local)
         train(folder=mirror.folder, after_save=mirror.send)
 
 
