@@ -67,6 +67,7 @@ class Batches:
         mean, std: Per channel, of pixels in [0, 1], as in `Dataset`.
         generator: On the CPU; needed to shuffle or augment.
         drop_last: Whether to leave out a last batch that is not full.
+        rows: The images (first, end) of each batch that are made where several processes share it; None for all.
         device: Device of the batches. Images are gathered on the split's device, so `split.to(device)` saves the
             transfer.
     """
@@ -83,6 +84,7 @@ class Batches:
         generator: torch.Generator | None = None,
         shuffle: bool = False,
         drop_last: bool = False,
+        rows: tuple[int, int] | None = None,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
@@ -93,11 +95,14 @@ class Batches:
             raise OptionError(unknown("augmentation", augment, get_args(Augment)))
         self._varied = varied if varied is not None and varied.active else None
         varies = augment != "none" or self._varied is not None
+        # A batch that is not full has other rows, and what varies images goes on from one image to the next.
+        assert rows is None or (drop_last and self._varied is None), "rows are of whole batches, shifted and flipped"
         assert generator is not None or not (shuffle or varies), "shuffling and augmenting need a generator"
         count, channels, size, width = split.images.shape
         assert size == width, split.images.shape
         assert len(mean) == len(std) == channels, (channels, mean, std)
         self.batch_size = min(batch_size, count)
+        self._rows = rows or (0, self.batch_size)
         self.augment: Augment = augment
         self.shuffle = shuffle
         self.drop_last = drop_last
@@ -160,7 +165,8 @@ class Batches:
         return _Draws(order=order, down=down, right=right, mirrored=mirrored, seeds=seeds)
 
     def _batch(self, draws: _Draws, k: int) -> tuple[Tensor, Tensor]:
-        here = slice(k * self.batch_size, (k + 1) * self.batch_size)
+        first, end = self._rows
+        here = slice(k * self.batch_size + first, k * self.batch_size + end)
         home = self._pixels.device
         chosen = draws.order[here].to(home)
         labels = self._labels[chosen].to(self.device)

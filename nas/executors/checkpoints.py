@@ -1,4 +1,4 @@
-"""Checkpoints of finalists that train where the run's folder is not: kept here, mirrored there."""
+"""Checkpoints of trainings that run where the run's folder is not: kept here, mirrored there."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _NAME = re.compile(r"[\w-]+\.safetensors")
 
 
 class Keeper:
-    """Reads and writes the folders of a run's finalists; lives on the machine that the run's folder is on.
+    """Reads and writes folders of checkpoints; lives on the machine that the run's folder is on.
 
     Args:
-        folder: Has a folder for each finalist, named by its digest.
+        folder: Has a folder for each training, by its name, or is itself one's, by the name "".
     """
 
     def __init__(self, folder: Path) -> None:
@@ -26,33 +26,33 @@ class Keeper:
         """Whether a file stands beside the folder: whether this is the machine that it is taken for."""
         return (self._folder.parent / name).is_file()
 
-    def fetch(self, digest: str) -> dict[str, bytes]:
-        """A finalist's checkpoints."""
-        return {path.name: path.read_bytes() for path in self._of(digest).glob("*.safetensors")}
+    def fetch(self, training: str) -> dict[str, bytes]:
+        """A training's checkpoints."""
+        return {path.name: path.read_bytes() for path in self._of(training).glob("*.safetensors")}
 
-    def store(self, digest: str, name: str, content: bytes) -> None:
+    def store(self, training: str, name: str, content: bytes) -> None:
         """Writes one checkpoint."""
         assert _NAME.fullmatch(name), name
-        folder = self._of(digest)
+        folder = self._of(training)
         folder.mkdir(parents=True, exist_ok=True)
         atomic_write(folder / name, content)
 
-    def keep(self, digest: str, names: list[str]) -> None:
+    def keep(self, training: str, names: list[str]) -> None:
         """Deletes the checkpoints that are not named."""
-        for path in self._of(digest).glob("*.safetensors"):
+        for path in self._of(training).glob("*.safetensors"):
             if path.name not in names:
                 path.unlink(missing_ok=True)
 
-    def _of(self, digest: str) -> Path:
-        assert re.fullmatch(r"[0-9a-f]+", digest), digest
-        return self._folder / digest
+    def _of(self, training: str) -> Path:
+        assert re.fullmatch(r"[\w-]*", training), training
+        return self._folder / training
 
 
 class Mirror:
-    """A folder of one finalist on another machine.
+    """A folder of one training on another machine.
 
     Args:
-        fetch, store, keep: A keeper's, for this finalist.
+        fetch, store, keep: A keeper's, for this training.
     """
 
     def __init__(

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from nas.jobs.executor import Executor, InProcess, Scorer, Task
 from nas.jobs.setup import ScoringSetup
+from nas.jobs.sharded import ShardedWork
 from nas.jobs.training import TrainingJob, TrainingTask, TrainingWork
 from nas.progress import Progress
 
@@ -83,6 +84,16 @@ class Backend(Protocol):
         """
         ...
 
+    def train_sharded(self, work: ShardedWork) -> None:
+        """Trains on several processes, up to the finished checkpoint in the work's folder.
+
+        Where there is none afterwards, the caller trains all shards, with the same result.
+
+        Raises:
+            NasError: If it failed, in a way that another try does not help.
+        """
+        ...
+
     def close(self) -> None:
         """Ends every process that was started for this search."""
         ...
@@ -107,6 +118,9 @@ class InThisProcess:
 
     def train(self, jobs: Sequence[TrainingJob], work: TrainingWork, record: FinalistRecord) -> None:
         """Leaves them all to the caller."""
+
+    def train_sharded(self, work: ShardedWork) -> None:
+        """Leaves it to the caller."""
 
     def close(self) -> None:
         """There is nothing to end."""

@@ -55,6 +55,13 @@ class SharedWeights(nn.Module):
             parameter.grad = self._gradients[name] if name in self._touched else None
         return sorted(self._touched)
 
+    def used_gradients(self) -> list[torch.Tensor]:
+        """Returns the gradients of the parameters that took part since the last clearing, in the order of their names.
+
+        They are no copies: `publish_gradients` gives the optimizer what is written to them.
+        """
+        return [self._gradients[name] for name in sorted(self._touched)]
+
     def clear_gradients(self) -> None:
         """Zeroes the gradients of the parameters that took part since the last call."""
         for name in self._touched:

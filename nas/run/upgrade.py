@@ -128,6 +128,7 @@ def _plan(old: Mapping[str, Any], method: str) -> dict[str, Any]:
             **{name: old.get(name) for name in ("epochs", "strategy", "watch_every")},
             **images,
             "train_min_share": old.get("floor"),
+            "shards": 1,
         }
     elif method == "blockwise":
         own = {

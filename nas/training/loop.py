@@ -43,6 +43,7 @@ class TrainingLoop:
         after_step: Called once the optimizer has moved the weights.
         after_save: Called once a checkpoint is in the folder.
         optimizer: Over parameters of `module`; None is the recipe's AdamW.
+        rows: Returns which images (first, end) of a batch of so many are passed to `step`; None for all.
 
     Attributes:
         facts: Plain JSON of whoever uses the loop; kept in the checkpoints.
@@ -60,6 +61,7 @@ class TrainingLoop:
         after_step: Callable[[], None] | None = None,
         after_save: Callable[[], None] | None = None,
         optimizer: torch.optim.Optimizer | None = None,
+        rows: Callable[[int], tuple[int, int]] | None = None,
     ) -> None:
         self.module, self.data, self.recipe, self.folder = module, data, recipe, folder
         self._step, self._after_step, self._after_save = step, after_step, after_save
@@ -77,6 +79,7 @@ class TrainingLoop:
             generator=self._generator,
             shuffle=True,
             drop_last=True,
+            rows=None if rows is None else rows(min(recipe.batch_size, len(train))),
             device=recipe.device,
         )
         self.steps_per_epoch = max(1, len(self._batches))

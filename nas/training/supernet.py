@@ -19,6 +19,7 @@ from nas.progress import Progress
 from nas.training.evaluation import evaluate, recalibrate
 from nas.training.loop import TrainingLoop
 from nas.training.recipe import Recipe
+from nas.training.sharded import Shards
 from nas.training.soft_labels import SoftLabels
 
 # The share of a single-path training after which only random members learn.
@@ -78,7 +79,9 @@ class SupernetTraining:
     Args:
         strategy: "sandwich" or "single-path".
         teacher: A trained network for the same classes, channels and resolution; it stays as it is.
-        folder: For checkpoints and the curve.
+        folder: For checkpoints. All processes of a sharded training resume from theirs; only the first writes there.
+        shards: Of each batch, with what this process has to do with them; by default batches are not divided.
+        after_save: Called once a checkpoint is in the folder.
     """
 
     def __init__(
@@ -91,6 +94,8 @@ class SupernetTraining:
         strategy: str,
         folder: Path | None = None,
         teacher: nn.Module | None = None,
+        shards: Shards | None = None,
+        after_save: Callable[[], None] | None = None,
     ) -> None:
         assert teacher is None or strategy == "sandwich", strategy
         self._teacher = None if teacher is None else SoftLabels(teacher, data, recipe)
@@ -102,8 +107,18 @@ class SupernetTraining:
             strategy,
         )
         self._weights = layout_weights(source.layouts)
-        step = self._sandwich if strategy == "sandwich" else self._single_path
-        self.loop = TrainingLoop(supernet, data, recipe, step, folder=folder, after_step=supernet.clear_gradients)
+        self._shards = shards = shards or Shards()
+        self._batch = min(recipe.batch_size, len(data.train))
+        self.loop = TrainingLoop(
+            supernet,
+            data,
+            recipe,
+            self._step,
+            folder=folder,
+            after_step=supernet.clear_gradients,
+            after_save=after_save,
+            rows=None if shards.ranks == 1 else shards.rows,
+        )
         rng = random.Random(f"anchors-{recipe.seed}")
         self._anchors = {layout: self._large(rng, layout) for layout in source.layouts}
         self.watched = self._watched()
@@ -129,11 +144,14 @@ class SupernetTraining:
         """
         known = known or {}
         self.loop.resume(progress)
+        self._shards.check_same(self.loop.done)
+        if not self._shards.leads:
+            self.loop.folder = None  # one process writes
         progress.start("supernet", self.loop.steps, "steps")
         progress.advance(self.loop.done, restored=True)
 
         def on_epoch(epoch: int, loss: float, seconds: float) -> None:
-            if epoch % watch_every and epoch != self.recipe.epochs:
+            if not self._shards.leads or (epoch % watch_every and epoch != self.recipe.epochs):
                 return
             accuracies = dict(known.get(epoch, {}))
             for name, member in self.watched.items():
@@ -201,28 +219,35 @@ class SupernetTraining:
                 updates.update(f"stage {i} {letter}" for letter in sorted(set(gene.op)))
         self.loop.facts["updates"] = dict(updates)
 
-    def _single_path(self, images: torch.Tensor, labels: torch.Tensor, step: int) -> float:
+    def _step(self, images: torch.Tensor, labels: torch.Tensor, step: int) -> float:
         rng = random.Random(f"{self.recipe.seed}-{step}")
         layout = self._draw_layout(rng)
-        large = rng.random() < 1 - step / (_TAKEN_OVER * self.loop.steps)
-        architecture = rng.choice(self._anchors[layout]) if large else self.source.member(rng, layout)
-        loss = self._learn(images, labels, architecture)[0]
-        self._count([architecture])
+        sandwich = self.strategy == "sandwich"
+        chosen = self._sandwich(rng, layout) if sandwich else [self._single_path(rng, layout, step)]
+        loss = self._shards.learn(
+            self.supernet, images, labels, lambda x, y: self._teach(chosen, x, y), batch=self._batch
+        )
+        self._count(chosen)
         self.supernet.publish_gradients()
         return loss
 
-    def _sandwich(self, images: torch.Tensor, labels: torch.Tensor, step: int) -> float:
-        rng = random.Random(f"{self.recipe.seed}-{step}")
-        layout = self._draw_layout(rng)
-        largest = self.source.largest(rng, layout)
+    def _single_path(self, rng: random.Random, layout: str, step: int) -> Architecture:
+        large = rng.random() < 1 - step / (_TAKEN_OVER * self.loop.steps)
+        return rng.choice(self._anchors[layout]) if large else self.source.member(rng, layout)
+
+    def _sandwich(self, rng: random.Random, layout: str) -> list[Architecture]:
+        """Returns the members of a step, the largest first."""
+        extremes = [self.source.largest(rng, layout), self.source.smallest(rng, layout)]
+        return [*extremes, *(self.source.member(rng, layout) for _ in range(2))]
+
+    def _teach(self, chosen: list[Architecture], images: torch.Tensor, labels: torch.Tensor) -> float:
+        """Adds the gradients of a step's members on a batch, or a shard of one; returns the loss of the first."""
         soft = None if self._teacher is None else self._teacher.logits(images)
-        loss, logits = self._learn(images, labels, largest, soft)
+        first, *others = chosen
+        loss, logits = self._learn(images, labels, first, soft)
         target = labels if soft is not None else logits.softmax(1)
-        members = [self.source.smallest(rng, layout), *(self.source.member(rng, layout) for _ in range(2))]
-        for member in members:
+        for member in others:
             self._learn(images, target, member, soft)
-        self._count([largest, *members])
-        self.supernet.publish_gradients()
         return loss
 
     def _learn(

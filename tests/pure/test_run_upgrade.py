@@ -47,7 +47,7 @@ def test_options_and_plan_of_a_supernet_are_those_of_its_method() -> None:
         "trials": 4,
         "method": {
             "epochs": 3, "strategy": "sandwich", "watch_every": 1, "recalibration_images": 512, "validation_images": 9,
-            "train_min_share": 0.5,
+            "train_min_share": 0.5, "shards": 1,
         },
     }  # fmt: skip
     assert first["method"] == {

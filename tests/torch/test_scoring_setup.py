@@ -19,7 +19,8 @@ from nas.methods.calibrated.calibration import Calibration
 from nas.methods.calibrated.features import FeatureGroups, Proxies
 from nas.methods.calibrated.scorer import CalibratedScoring
 from nas.methods.counted import COUNTS, CountedScoring
-from nas.methods.supernet.scorer import SupernetScoring, shared_supernet, unpack_supernet
+from nas.methods.supernet.packing import unpack_supernet
+from nas.methods.supernet.scorer import SupernetScoring, unpack_scorer
 from nas.methods.zero_cost.proxy_cache import ProxyValues
 from nas.methods.zero_cost.scorer import ZeroCostScoring
 from nas.networks.loading import space_from_dict
@@ -76,7 +77,7 @@ def test_the_scorer_made_again_gives_the_same_scores_bit_for_bit(source: Superne
 
 
 def test_networks_from_shared_weights_are_the_same_bit_for_bit(source: SupernetScoring, setup: ScoringSetup) -> None:
-    there = shared_supernet(setup)
+    there = unpack_supernet(setup.facts, setup.arrays, copied=False)
     images = torch.randn(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     for architecture in CANDIDATES:
         ours, theirs = source.supernet.extract(architecture).eval(), there.extract(architecture).eval()
@@ -95,7 +96,7 @@ def test_scoring_leaves_the_shared_arrays_as_they_were(setup: ScoringSetup) -> N
 
 def test_new_batch_norm_statistics_are_not_written_to_the_shared_arrays(setup: ScoringSetup) -> None:
     """Torch would write to a read-only array without complaint; without copies of the buffers this fails."""
-    before, supernet = checksums(setup), shared_supernet(setup)
+    before, supernet = checksums(setup), unpack_supernet(setup.facts, setup.arrays, copied=False)
     own = {name: value.clone() for name, value in supernet.named_buffers()}
     supernet.train()
     images = torch.randn(12, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -116,7 +117,7 @@ def test_torch_does_write_to_read_only_arrays() -> None:
 
 
 def test_shared_weights_take_no_memory_of_their_own_and_no_gradients(setup: ScoringSetup) -> None:
-    supernet = shared_supernet(setup)
+    supernet = unpack_supernet(setup.facts, setup.arrays, copied=False)
     for name, parameter in supernet.named_parameters():
         assert not parameter.requires_grad
         assert parameter.data_ptr() == setup.arrays[f"weights/{name}"].ctypes.data
@@ -127,12 +128,12 @@ def test_shared_weights_take_no_memory_of_their_own_and_no_gradients(setup: Scor
 def test_the_setup_holds_what_is_scored_on_and_nothing_of_the_test_split(setup: ScoringSetup) -> None:
     images = {name: array for name, array in setup.arrays.items() if name.endswith("/images")}
     assert {name: len(array) for name, array in images.items()} == {"train/images": 24, "search_validation/images": 20}
-    assert len(unpack_supernet(setup).data.test) == 0
+    assert len(unpack_scorer(setup).data.test) == 0
 
 
 def test_the_space_and_its_choices_survive(source: SupernetScoring, setup: ScoringSetup) -> None:
     supernet = source.supernet
-    there = shared_supernet(setup)
+    there = unpack_supernet(setup.facts, setup.arrays, copied=False)
     assert there.choices == supernet.choices
     assert space_from_dict(setup.facts["space"]).digest == supernet.space.digest
     assert list(there.state_dict()) == list(supernet.state_dict())
@@ -142,7 +143,8 @@ def test_the_space_and_its_choices_survive(source: SupernetScoring, setup: Scori
 def test_a_space_with_choices_per_layer_survives_too(source: SupernetScoring, name: str) -> None:
     space = layered_space(name)
     supernet = Supernet(space, seed=0).eval()
-    there = shared_supernet(sent(replace(source, supernet=supernet).pack()))
+    packed = sent(replace(source, supernet=supernet).pack())
+    there = unpack_supernet(packed.facts, packed.arrays, copied=False)
     assert there.choices == supernet.choices
     images = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     for seed in range(3):

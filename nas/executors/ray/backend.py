@@ -20,6 +20,7 @@ from nas.executors.finalist_relay import FinalistRelay
 from nas.executors.head_watch import HeadWatch
 from nas.executors.pool import TimeLimit, WorkerPool
 from nas.executors.ray.actors import ActorCrew
+from nas.executors.ray.data_parallel import processes_for, train_on_actors
 from nas.executors.ray.folders import TrainingFolders
 from nas.executors.ray.session import asks_for_token, gpu_share, join, node_cpus, own_ray, room
 from nas.executors.silence import quiet
@@ -27,6 +28,7 @@ from nas.executors.worker import MakesDoer, TrainingSetup, WatchedTraining
 from nas.jobs.backend import FinalistRecord, ScorerSource
 from nas.jobs.executor import Executor, Job, Result
 from nas.jobs.setup import ScoringSetup, make_scorer
+from nas.jobs.sharded import ShardedWork
 from nas.jobs.training import TrainingJob, TrainingWork
 from nas.machine import available_cores
 from nas.options import SearchOptions
@@ -154,6 +156,28 @@ class RayBackend:
             self._explain(fault)
             raise
         self._progress.finish()
+
+    def train_sharded(self, work: ShardedWork) -> None:
+        if min(work.shards, self._workers) < 2:
+            return
+        setup = work.pack()
+        # Scoring packs the weights and images again, while these may still be there.
+        self._start(2 * _bytes(setup.arrays))
+        ranks = processes_for(work, self._workers)
+        if ranks < 2:
+            return
+        try:
+            train_on_actors(
+                replace(work, folder=work.folder.absolute()),
+                setup,
+                ranks=ranks,
+                cpus=self._options.job_threads,
+                step_s=self._options.job_timeout,
+                check=self._check,
+            )
+        except Exception as fault:
+            self._explain(fault)
+            raise
 
     def close(self) -> None:
         self._held.close()

@@ -143,7 +143,7 @@ class Inheritance:
 
     def inherit(self, context: Context, supernet: Supernet, *, epochs: int) -> None:
         """Fills a supernet that is not trained yet with the parent's weights, and records how."""
-        filled = fill(supernet, self._member(context), self._in_order(context, epochs), self._kept_layers(context))
+        filled = fill(supernet, self.member(context), self._in_order(context, epochs), self._kept_layers(context))
         context.progress.note(
             f"Parent: {filled.inherited:,} of the supernet's tensors have its weights"
             + (f", {len(filled.fresh):,} are of layers that it does not have and start at random" * bool(filled.fresh))
@@ -187,21 +187,21 @@ class Inheritance:
         for each in finalists:
             if each.digest in others:
                 small = each.at_resolution(context.plan.train_resolution)
-                found[each.digest] = cut(self._in_order(context, epochs), self._member(context), small)
+                found[each.digest] = cut(self._in_order(context, epochs), self.member(context), small)
             else:
                 found[each.digest] = supernet.extract(each).state_dict()
-        teacher = self._member(context), {name: value.cpu() for name, value in network.state_dict().items()}
+        teacher = self.member(context), {name: value.cpu() for name, value in network.state_dict().items()}
         return Beginnings(weights=found, teacher=teacher)
 
     # -- inside --------------------------------------------------------------------------------------------------
 
-    def _member(self, context: Context) -> Architecture:
+    def member(self, context: Context) -> Architecture:
         """The parent as a member of the space, at the training resolution."""
         return as_member(self.parent.architecture, context.space).at_resolution(context.plan.train_resolution)
 
     def _tuned(self, context: Context, *, epochs: int) -> Network:
         run, plan, data, options = context.run, context.plan, context.data, context.options
-        architecture = self._member(context)
+        architecture = self.member(context)
         network = self.parent.network(data.info, resolution=plan.train_resolution, seed=options.seed).to(plan.device)
         params = cost(architecture).params
         recipe = inherited(plan.recipe(epochs=max(1, epochs), seed=options.seed, params=params))
@@ -245,7 +245,7 @@ class Inheritance:
         if self._ordered is None:
             network = self.tune(context, epochs=epochs)
             state = dict(network.state_dict())
-            groups, unknown = couplings(self._member(context))
+            groups, unknown = couplings(self.member(context))
             if unknown:
                 context.progress.note(f"Parent: what passes through {', '.join(unknown)} keeps its order")
             orders: Orders = (

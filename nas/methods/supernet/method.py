@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from nas.architecture import Architecture
 from nas.budget import Budget
 from nas.data import DataInfo, Dataset
@@ -25,7 +23,7 @@ from nas.methods.protocol.search_method import MethodDisk, RankedScorer, SearchM
 from nas.methods.supernet.inheriting import PHASE, RATE, Inheritance, inherited
 from nas.methods.supernet.options import SupernetOptions
 from nas.methods.supernet.parent import Parent, check_member, load_parent, planned_parent
-from nas.methods.supernet.plans import TRAIN_MIN_SHARE, ParentPlan, SupernetPlan, TrainingMembers
+from nas.methods.supernet.plans import TRAIN_MIN_SHARE, ParentPlan, SupernetPlan, planned_shards
 from nas.methods.supernet.reuse import (
     FOLDER,
     CoveredSampler,
@@ -37,15 +35,15 @@ from nas.methods.supernet.reuse import (
     uncovered,
 )
 from nas.methods.supernet.scorer import SupernetScoring
+from nas.methods.supernet.training import train_supernet
 from nas.networks.supernet import Supernet
 from nas.options import SearchOptions
 from nas.progress import Progress
 from nas.run import RunRecord, link_or_copy
-from nas.run.events import SupernetAccuracy, SupernetEpoch, SupernetReused, UpdateCounts
+from nas.run.events import SupernetReused
 from nas.run.files import file_digest
 from nas.sampling import BudgetSampler
 from nas.spaces import SearchSpace
-from nas.training import SupernetTraining
 from nas.training.checkpoint import load_checkpoint, newest, size_on_disk
 
 
@@ -116,6 +114,7 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
             recalibration_images=recalibration,
             validation_images=validation,
             train_min_share=min(TRAIN_MIN_SHARE, workload.options.min_share),
+            shards=self._shards(workload.options.workers, workload.images),
         )
         seconds = epochs * members * workload.images / workload.rate
         if self._inheritance is not None:
@@ -123,7 +122,13 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
         if self._reused is not None:
             # Trained already; how it was stays on record.
             given = self._reused.coverage
-            own = replace(own, epochs=given.epochs, strategy=given.strategy, train_min_share=given.train_min_share)
+            own = replace(
+                own,
+                epochs=given.epochs,
+                strategy=given.strategy,
+                train_min_share=given.train_min_share,
+                shards=1,
+            )
             seconds = 0.0
         return Planned(
             own=own,
@@ -133,6 +138,8 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
 
     def prepare(self, plan: Plan, options: SearchOptions, sampler: BudgetSampler) -> Plan:
         own = plan.of(SupernetPlan)
+        shards = self._shards(own.shards, plan.batch_size)
+        plan = replace(plan, method=replace(own, shards=shards))
         if self._reused is None:
             self.training = BudgetSampler(sampler.space, sampler.budgets, min_share=own.train_min_share)
             self.coverage = SupernetCoverage.of(
@@ -148,14 +155,15 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
 
     def describe(self, plan: Plan, options: SearchOptions, *, images: int) -> tuple[str, list[str]]:
         own, reused = plan.of(SupernetPlan), self._reused
+        divided = f", each batch in {own.shards} shards" if own.shards > 1 else ""
         if self._inheritance is not None:
-            first = f"Supernet from {self.options.parent}: {own.epochs} epochs of {images:,} images"
+            first = f"Supernet from {self.options.parent}: {own.epochs} epochs of {images:,} images{divided}"
             lines = self._inheritance.describe(plan.of(ParentPlan).parent_epochs, self._sampler)
             if options.space is None:
                 lines.append("Space: parts of the parent, with its kinds of layers alone")
             return first, lines
         if reused is None:
-            return f"Supernet: {own.epochs} epochs of {images:,} images, {own.strategy}", []
+            return f"Supernet: {own.epochs} epochs of {images:,} images, {own.strategy}{divided}", []
         budgets = [Budget.parse(text) for text in options.budgets]
         left_out = uncovered(self.coverage, budgets, options.min_share)
         first = f"Supernet: that of {reused.source_run} ({own.epochs} epochs, {own.strategy})"
@@ -218,15 +226,17 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
     def train(self, context: Context) -> Supernet:
         """Trains the supernet, from the run's last checkpoint if there is one, or loads another run's weights."""
         supernet = self._take_supernet(context).to(context.plan.device)
+        recipe = context.plan.recipe(epochs=context.plan.of(SupernetPlan).epochs, seed=context.options.seed)
         if self._inheritance is not None:
             found, epochs = self._inheritance, context.plan.of(ParentPlan).parent_epochs
             if newest(context.run.path / FOLDER) is None:
                 found.inherit(context, supernet, epochs=epochs)
             else:
                 supernet.kept_layers = found.kept_layers(context)
-            _train(context, supernet, self.training, teacher=found.tune(context, epochs=epochs))
+            teacher = found.member(context), found.tune(context, epochs=epochs)
+            train_supernet(context, supernet, self.training, inherited(recipe, shared=True), teacher=teacher)
         elif self._reused is None:
-            _train(context, supernet, self.training)
+            train_supernet(context, supernet, self.training, recipe)
         else:
             _fill(context, supernet, self._reused)
         return supernet
@@ -298,6 +308,11 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
         options = self.options
         return Inheritance(parent, importance=options.importance, tuned=options.parent_is_tuned)
 
+    def _shards(self, workers: int | None, images: int) -> int:
+        """Returns the shards of a batch of so many images: those asked for, else as many as there are workers."""
+        asked = self.options.shards
+        return planned_shards(asked or workers or 1, images, given=asked is not None)
+
     def _metric(self, metric: str) -> str:
         """Returns the metric to measure with shared weights if finalists are compared by `metric`."""
         return "negative-loss" if self.options.scorer == "loss" else metric
@@ -312,45 +327,6 @@ def build_supernet(training: BudgetSampler, train_resolution: int, *, seed: int)
     """Builds a supernet for all members of a sampler, at the training resolution."""
     space = training.space.adapted(resolution=train_resolution)
     return Supernet(space, seed=seed, choices=training.feasible_choices())
-
-
-def _train(context: Context, supernet: Supernet, training: BudgetSampler, *, teacher: nn.Module | None = None) -> None:
-    run, plan, options, progress = context.run, context.plan, context.options, context.progress
-    own = plan.of(SupernetPlan)
-    recipe = plan.recipe(epochs=own.epochs, seed=options.seed)
-    trainer = SupernetTraining(
-        supernet,
-        TrainingMembers(training),
-        context.data,
-        recipe if teacher is None else inherited(recipe, shared=True),
-        strategy=own.strategy,
-        folder=run.path / FOLDER,
-        teacher=teacher,
-    )
-    # A resumed training repeats epochs after its checkpoint; they are recorded already.
-    known: dict[int, dict[str, float]] = {}
-    for event in run.events(SupernetAccuracy):
-        known.setdefault(event.epoch, {})[event.name] = event.accuracy
-    recorded = {event.epoch for event in run.events(SupernetEpoch)}
-
-    def on_curve(row: dict[str, Any]) -> None:
-        if row["epoch"] not in recorded:
-            run.append(SupernetEpoch(**row))
-        shown = ", ".join(f"{name} {value:.3f}" for name, value in row["accuracies"].items())
-        progress.note(f"Supernet, epoch {row['epoch']} of {own.epochs}: {shown}")
-
-    trainer.run(
-        progress,
-        on_curve,
-        watch_every=own.watch_every,
-        metric=options.metric,
-        known=known,
-        on_watched=lambda epoch, name, accuracy: run.append(
-            SupernetAccuracy(epoch=epoch, name=name, accuracy=accuracy)
-        ),
-    )
-    if not run.events(UpdateCounts):
-        run.append(UpdateCounts(counts=trainer.updates))
 
 
 def _fill(context: Context, supernet: Supernet, reused: ReusedSupernet) -> None:

@@ -30,6 +30,11 @@ class SupernetOptions(MethodOptions):
         help="training strategy: four architectures per step (sandwich) or one (single-path)",
         default_help="sandwich if time allows",
     )
+    shards: int | None = option(
+        kind=Whole(1, 1024, 2),
+        help="parts of each training batch, which workers compute side by side; BatchNorm sees one part at a time",
+        default_help="as many as --workers, of 16 images or more",
+    )
     scorer: str = option(
         "accuracy",
         kind=Choice(("accuracy", "loss")),
@@ -76,7 +81,7 @@ class SupernetOptions(MethodOptions):
             raise OptionError("--strategy single-path does not learn from a --parent: leave out one of the two.")
         if self.parent_is_tuned and self.parent_epochs is not None:
             raise OptionError("--parent-is-tuned leaves out what --parent-epochs is for: leave out one of the two.")
-        for name in ("epochs", "strategy"):
+        for name in ("epochs", "strategy", "shards"):
             if self.supernet is not None and getattr(self, name) is not None:
                 raise OptionError(
                     f"{flag(name)} {getattr(self, name)} is an option of training a supernet, but that of "

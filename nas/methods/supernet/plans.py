@@ -6,11 +6,14 @@ import random
 from dataclasses import dataclass
 
 from nas.architecture import Architecture
+from nas.errors import OptionError
 from nas.methods.protocol.plan import MethodPlan
 from nas.sampling import BudgetSampler
 
 TRAIN_MIN_SHARE = 0.5
 """Default of `train_min_share`; `--supernet` can then search budgets down to half of the original."""
+LEAST_SHARD = 16
+"""Images that a shard has at least where the number of shards is not given: BatchNorm's statistics are theirs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +24,8 @@ class SupernetPlan(MethodPlan):
         watch_every: Epochs between measurements of a few architectures during training.
         train_min_share: Least share of the budget that sampled networks use in the supernet's training. It is below the
             least share of proposals, so that the supernet can serve lower budgets too.
+        shards: Parts of each training batch, whose gradients are averaged. Any number of processes can share them, with
+            the same result; BatchNorm sees one shard at a time.
     """
 
     epochs: int
@@ -29,6 +34,7 @@ class SupernetPlan(MethodPlan):
     recalibration_images: int
     validation_images: int
     train_min_share: float
+    shards: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +46,26 @@ class ParentPlan(SupernetPlan):
     """
 
     parent_epochs: int
+
+
+def planned_shards(wanted: int, batch_size: int, *, given: bool) -> int:
+    """Returns the shards of each batch.
+
+    Args:
+        wanted: As many as are asked for, or as there are workers.
+        given: Whether they are asked for.
+
+    Raises:
+        OptionError: If shards that are asked for would have fewer than two images.
+    """
+    if not given:
+        return max(1, min(wanted, batch_size // LEAST_SHARD))
+    if wanted > batch_size // 2:
+        raise OptionError(
+            f"--shards {wanted}: BatchNorm needs two images in each, and a batch has {batch_size}. Give at most "
+            f"--shards {batch_size // 2}, or a larger --batch-size."
+        )
+    return wanted
 
 
 class TrainingMembers:
