@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -275,7 +276,13 @@ def _folder(path: str | Path) -> Path:
         if (folder / record.NAME).is_file():
             return folder
         if not folder.exists():
-            raise RunError(f"There is no run at {folder}. Give a folder that nas-search wrote.")
+            url = re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(folder))
+            take = (
+                "Only nas-search, nas report and nas export take a URL."
+                if url
+                else "Give a folder that nas-search wrote."
+            )
+            raise RunError(f"There is no run at {folder}. {take}")
         if not folder.is_dir():
             holds_run = (folder.parent / record.NAME).is_file()
             hint = f"Did you mean {folder.parent}?" if holds_run else "Give a folder that nas-search wrote."

@@ -17,7 +17,7 @@ from nas.run.files import atomic_write, file_digest
 from nas.run.record import NAME
 from nas.run.remote import lock
 from nas.run.remote.index import INDEX, Entry, Index, read_index, segment_path
-from nas.run.remote.snapshot import Snapshot, Stamp, freeze, segments
+from nas.run.remote.snapshot import Snapshot, Stamp, digests, freeze, segments
 from nas.run.remote.store import ObjectStore
 from nas.run.signals import seconds_left
 
@@ -74,6 +74,7 @@ class Mirror:
         self._known: dict[str, Stamp] = {}
         self._note, self._every_s = note, every_s
         self._over, self._closed, self._busy = threading.Event(), threading.Event(), threading.Lock()
+        self._inode = 0
         self._unsure = False
         self._silent_since: float | None = None
         self._superseded: SupersededError | None = None
@@ -96,7 +97,7 @@ class Mirror:
             snapshot = freeze(self._folder, self._home / "outgoing", self._known)
             if not snapshot.record_bytes:
                 return  # there is no run yet
-            record = tuple(self._upload_record(snapshot.record_bytes))
+            record = tuple(self._upload_record(snapshot))
             files = tuple(self._upload_files(snapshot))
             if (record, files) != (self._index.record, self._index.files):
                 new = Index(id=token_hex(8), record=record, files=files)
@@ -108,7 +109,7 @@ class Mirror:
                 self._remember(new.id)
                 self._known = dict(snapshot.stamps)
                 self._store.delete(old.keys() - new.keys())
-            self._known = dict(snapshot.stamps)
+            self._known, self._inode = dict(snapshot.stamps), snapshot.record_inode
 
     def close(self, *, tries_s: float = LAST_S) -> None:
         """Uploads the rest.
@@ -188,15 +189,18 @@ class Mirror:
             f"What was done here is in {self._folder}. Stop one of the two searches."
         )
 
-    def _upload_record(self, size: int) -> Iterator[Entry]:
+    def _upload_record(self, snapshot: Snapshot) -> Iterator[Entry]:
         """Yields the segments of the record: those that are closed as they are, the others uploaded if they changed."""
-        closed = self._index.record[:-1]
-        start = sum(segment.size for segment in closed)
+        record, closed = self._folder / NAME, self._index.record[:-1]
+        if snapshot.record_inode != self._inode and [segment.sha256 for segment in closed] != digests(
+            record, [segment.size for segment in closed]
+        ):
+            closed = ()
         yield from closed
-        earlier = self._index.record[-1:]
-        for number, content in enumerate(segments(self._folder / NAME, start, size), start=len(closed) + 1):
-            digest = hashlib.sha256(content).hexdigest()
-            old = earlier[0] if earlier and earlier[0].path == segment_path(number) else None
+        known = {segment.path: segment for segment in self._index.record}
+        start = sum(segment.size for segment in closed)
+        for number, content in enumerate(segments(record, start, snapshot.record_bytes), start=len(closed) + 1):
+            digest, old = hashlib.sha256(content).hexdigest(), known.get(segment_path(number))
             if old is not None and old.sha256 == digest:
                 yield old
                 continue

@@ -7,10 +7,11 @@ record changed between the two looks, this is a state that a killed search would
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -35,11 +36,13 @@ class Snapshot:
 
     Attributes:
         record_bytes: Of the complete lines of the record.
+        record_inode: Tells a record that was written anew, as for a later format, from one that grew.
         stamps: Of all other files, by their paths in the folder, with slashes.
         held: Where the content of those is that had changed.
     """
 
     record_bytes: int
+    record_inode: int
     stamps: Mapping[str, Stamp]
     held: Mapping[str, Path]
 
@@ -55,14 +58,14 @@ def freeze(folder: Path, holding: Path, known: Mapping[str, Stamp]) -> Snapshot:
             shutil.rmtree(holding, ignore_errors=True)
             holding.mkdir(parents=True)
             first = _stamps(folder)
-            size = _complete_bytes(folder / NAME)
+            size, inode = _complete_bytes(folder / NAME)
             changed = [path for path, stamp in first.items() if known.get(path) != stamp]
             try:
                 held = {path: _hold(folder / path, holding / str(number)) for number, path in enumerate(changed)}
             except FileNotFoundError:
                 held = None
             if held is not None and _stamps(folder) == first:
-                return Snapshot(record_bytes=size, stamps=first, held=held)
+                return Snapshot(record_bytes=size, record_inode=inode, stamps=first, held=held)
             time.sleep(_PAUSE_S)
     except OSError as fault:
         raise write_error(holding, fault) from fault
@@ -89,6 +92,19 @@ def segments(record: Path, start: int, end: int) -> Iterator[bytes]:
                     raise RunError(f"{record} became shorter while it was uploaded. It is tried again.")
                 start += len(piece)
                 yield piece
+    except OSError as fault:
+        raise RunError(f"Cannot read {record}: {(fault.strerror or str(fault)).lower()}.") from fault
+
+
+def digests(record: Path, sizes: Sequence[int]) -> list[str]:
+    """Returns the SHA-256 of parts of a record that follow each other from its beginning.
+
+    Raises:
+        RunError: If the record cannot be read.
+    """
+    try:
+        with os.fdopen(open_regular(record, os.O_RDONLY), "rb") as file:
+            return [hashlib.sha256(file.read(size)).hexdigest() for size in sizes]
     except OSError as fault:
         raise RunError(f"Cannot read {record}: {(fault.strerror or str(fault)).lower()}.") from fault
 
@@ -129,19 +145,20 @@ def _hold(path: Path, link: Path) -> Path:
     return link
 
 
-def _complete_bytes(record: Path) -> int:
-    """Returns the size of a record without a last line that is partly written; 0 if there is none."""
+def _complete_bytes(record: Path) -> tuple[int, int]:
+    """Returns the size of a record without a last line that is partly written, and its inode; zeros without one."""
     try:
         handle = open_regular(record, os.O_RDONLY)
     except FileNotFoundError:
-        return 0
+        return 0, 0
     with os.fdopen(handle, "rb") as file:
+        inode = os.fstat(handle).st_ino
         end = file.seek(0, os.SEEK_END)
         while end > 0:
             begin = max(0, end - _TAIL)
             file.seek(begin)
             found = file.read(end - begin).rfind(b"\n")
             if found >= 0:
-                return begin + found + 1
+                return begin + found + 1, inode
             end = begin
-    return 0
+    return 0, inode

@@ -79,7 +79,8 @@ class ObjectStore:
         with self._explained("list"):
             self._files.invalidate_cache()
             found: list[str] = self._files.find(self._root)
-        return sorted(key.removeprefix(self._root).lstrip("/") for key in found)
+        below = f"{self._root}/"
+        return sorted(key.removeprefix(below) for key in found if key.startswith(below))
 
     def modified(self, name: str) -> float:
         """Returns when an object was written, by the storage's own clock, in seconds since 1970."""

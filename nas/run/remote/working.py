@@ -14,7 +14,7 @@ from secrets import token_hex
 
 from nas.errors import NasError, RunError
 from nas.machine import cache_folder
-from nas.run.files import file_digest, is_url, make_folder, out_folder, write_error
+from nas.run.files import atomic_write, file_digest, is_url, make_folder, out_folder, write_error
 from nas.run.lock import FolderLock
 from nas.run.record import NAME
 from nas.run.remote import lock
@@ -22,7 +22,7 @@ from nas.run.remote.index import INDEX, Entry, Index, read_index
 from nas.run.remote.mirror import EVERY_S, Mirror, Note, Uploaded, read_state, write_state
 from nas.run.remote.store import ObjectStore
 
-_READS = 3
+_READS, _EXPORTS = 3, "exports"
 
 
 @contextmanager
@@ -96,9 +96,12 @@ def local_copy(path: str | Path, note: Note) -> Path:
             index = read_index(store)
             if index is None:
                 raise RunError(f"There is no run at {store.url}. Give the URL that was the --out of a search.")
+            if (home / "id").is_file() and (home / "id").read_text() == index.id:
+                break
             wanted = [entry for entry in index.files if _is_read(entry)]
             try:
                 _download(store, index, home / "run", home / "incoming", wanted)
+                atomic_write(home / "id", index.id)
                 break
             except _GoneError:  # a search wrote a newer index meanwhile
                 if not tries_left:
@@ -175,6 +178,8 @@ def _download(store: ObjectStore, index: Index, run: Path, incoming: Path, files
                 content = store.read(segment.key)
                 _check(store, segment, None if content is None else hashlib.sha256(content).hexdigest())
                 record.write(content or b"")
+        if (run / _EXPORTS).is_dir() and not (incoming / _EXPORTS).exists():
+            os.replace(run / _EXPORTS, incoming / _EXPORTS)  # of a `nas export` from here
         shutil.rmtree(run, ignore_errors=True)
         os.replace(incoming, run)
     except OSError as fault:
