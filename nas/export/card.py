@@ -198,7 +198,7 @@ def _licence(facts: CardFacts) -> str:
         if facts.data
         else "These weights were trained on no data that hybrid-nas knows of."
     )
-    return f"## Licence\n\nThe code in `model.py` is copied from hybrid-nas: Apache-2.0. {data}"
+    return f"## Licence\n\nIts code is copied from hybrid-nas: Apache-2.0. {data}"
 
 
 def _latencies(found: Mapping[str, Any]) -> str:
@@ -220,9 +220,11 @@ def _latency(figure: Mapping[str, Any]) -> str:
 
 def _files(files: Mapping[str, int]) -> str:
     """All files beside the card, with their sizes."""
-    about = {each.files[0]: each.about for each in _formats()} | {PREPROCESSING: "how images are prepared, the classes"}
+    about = {PREPROCESSING: "how images are prepared, and the classes"}
+    for each in _formats():
+        about |= each.files
     rows = [
-        f"| `{name}` | {_cell(about.get(name, ''))} | {format_quantity('memory_bytes', count)} |"
+        f"| `{name}` | {_cell(about[name])} | {format_quantity('memory_bytes', count)} |"
         for name, count in files.items()
     ]
     return "\n".join(["## Files\n", "| | | |", "|---|---|---:|", *rows])

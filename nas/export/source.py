@@ -98,7 +98,8 @@ def module_source(header: str, constants: str, gathered: Gathered, run: str, *, 
     Raises:
         ExportError: If it cannot be imported.
     """
-    body = "\n\n\n".join(part for part in (constants, _definitions(gathered.definitions)) if part) + f"\n\n{run}"
+    before = f"{constants}\n\n\n" if constants else "\n"
+    body = f"{before}{_definitions(gathered.definitions)}\n\n{run}"
     source = f"{header}\n{_imports(gathered.imports)}\n\n{body}"
     if _runs(source):
         return source

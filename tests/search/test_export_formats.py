@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -285,13 +285,12 @@ class Digest(Format):
     """A format from outside: the network's digest in a file."""
 
     name = "digest"
-    files = ("deep/digest.txt",)
-    about = "what the network is called"
+    files: ClassVar[Mapping[str, str]] = {"deep/digest.txt": "what the network is called"}
     agrees = "`digest.txt`"
 
     def write(self, export: Export) -> None:
         (export.folder / "deep").mkdir()
-        atomic_write(export.folder / self.files[0], export.product.architecture.digest)
+        atomic_write(export.folder / self.main, export.product.architecture.digest)
 
     def check(self, export: Export) -> dict[str, Any]:
         return {self.key: 0.0}
@@ -320,7 +319,7 @@ def test_all_formats_are_declared_whole() -> None:
     files = [file for name in EXPORT_FORMATS for file in EXPORT_FORMATS[name].files]
     assert len(set(files)) == len(files)
     assert DEFAULT_FORMATS == ("config", "code", "weights", "onnx")
-    assert set(NAMES.items()) <= {(name, EXPORT_FORMATS[name].files[0]) for name in EXPORT_FORMATS}
+    assert set(NAMES.items()) <= {(name, EXPORT_FORMATS[name]().main) for name in EXPORT_FORMATS}
 
 
 def test_latencies_and_sizes_are_on_the_card(tmp_path: Path) -> None:

@@ -17,8 +17,7 @@ class Code(Format):
     """A module that needs only torch, and Pillow to read images."""
 
     name = "code"
-    files = (FILES["code"],)
-    about = "the network as code, for torch"
+    files = {FILES["code"]: "the network as code, for torch"}
     runtime = "torch, eager"
     agrees = "`model.py`, alone in its own process with only torch,"
 

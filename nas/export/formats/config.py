@@ -13,8 +13,7 @@ class Config(Format):
     """The architecture, of which `nas.build` makes the network again."""
 
     name = "config"
-    files = (FILES["config"],)
-    about = "the architecture, for hybrid-nas"
+    files = {FILES["config"]: "the architecture, for hybrid-nas"}
     agrees = "The network that `architecture.yaml` describes"
 
     def write(self, export: Export) -> None:

@@ -55,8 +55,7 @@ class Format(ABC):
 
     Attributes:
         name: As in `nas.options.export_formats.EXPORT_FORMATS`.
-        files: What it writes, by paths in the folder, the main file first.
-        about: What that is, for the card's list of files.
+        files: Paths in the folder of the files that it writes, the main one first, and what each is, for the card.
         packages: What has to be installed beside torch, and `extra`, the extra of this package that brings it.
         with_formats: Formats that its files cannot do without: they are written with it.
         says_preparation: Whether its files must say how images are prepared, so that a network of which that is not
@@ -68,8 +67,7 @@ class Format(ABC):
     """
 
     name: ClassVar[str]
-    files: ClassVar[tuple[str, ...]]
-    about: ClassVar[str]
+    files: ClassVar[Mapping[str, str]]
     packages: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str] = ""
     with_formats: ClassVar[tuple[str, ...]] = ()
@@ -78,6 +76,11 @@ class Format(ABC):
     tolerance: ClassVar[float] = 0.0
     carries: ClassVar[str] = ""
     agrees: ClassVar[str] = ""
+
+    @property
+    def main(self) -> str:
+        """The path of its main file."""
+        return next(iter(self.files))
 
     @property
     def key(self) -> str:
@@ -132,7 +135,7 @@ class Format(ABC):
         run = self.open(export)
         if run is None:
             return {}
-        return {self.key: within(self.files[0], export.reference.error_of(run), self.tolerance)}
+        return {self.key: within(self.main, export.reference.error_of(run), self.tolerance)}
 
     def usage(self, product: ExportedModel, files: Container[str]) -> str:
         """Returns how to use the files, as Markdown for the card; "" where that takes files that are not there."""

@@ -49,15 +49,14 @@ class HuggingFace(Format):
     """
 
     name = "hf"
-    files = (
-        f"{_FOLDER}/config.json",
-        f"{_FOLDER}/model.safetensors",
-        f"{_FOLDER}/{_MODELING}.py",
-        f"{_FOLDER}/preprocessor_config.json",
-        f"{_FOLDER}/{_PROCESSING}.py",
-        f"{_FOLDER}/README.md",
-    )
-    about = "the first of a folder for Hugging Face's transformers"
+    files = {
+        f"{_FOLDER}/config.json": "the architecture and the classes, for transformers",
+        f"{_FOLDER}/model.safetensors": "the weights, in float32",
+        f"{_FOLDER}/{_MODELING}.py": "the network as code",
+        f"{_FOLDER}/preprocessor_config.json": "how images are prepared",
+        f"{_FOLDER}/{_PROCESSING}.py": "that as code",
+        f"{_FOLDER}/README.md": "a card for a hub",
+    }
     packages = ("transformers",)
     extra = "transformers"
     says_preparation = True
@@ -115,7 +114,7 @@ class HuggingFace(Format):
 
     def usage(self, product: ExportedModel, files: Container[str]) -> str:
         """Returns a program that classifies a photo."""
-        return f"With transformers:\n\n{_program(_FOLDER)}" if self.files[0] in files else ""
+        return f"With transformers:\n\n{_program(_FOLDER)}" if self.main in files else ""
 
 
 def _program(folder: str) -> str:

@@ -40,8 +40,7 @@ class Int8(Format):
     """
 
     name = "int8"
-    files = (_FILE, _REPORT)
-    about = "the network in 8-bit integers, as ONNX, and its error by layer"
+    files = {_FILE: "the network in 8-bit integers, as ONNX", _REPORT: "what int8 costs, by layer"}
     packages = PACKAGES
     extra = "onnx"
     runtime = "ONNX Runtime, int8"

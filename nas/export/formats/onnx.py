@@ -17,8 +17,7 @@ class Onnx(Format):
     """One file with its weights inside, for any batch size."""
 
     name = "onnx"
-    files = (FILES["onnx"],)
-    about = "the network and its weights, as ONNX"
+    files = {FILES["onnx"]: "the network and its weights, as ONNX"}
     packages = PACKAGES
     extra = "onnx"
     carries = "the metadata `preprocessing` of `model.onnx`"

@@ -31,8 +31,7 @@ class OpenVino(Format):
     """
 
     name = "openvino"
-    files = (_FILE, "model.bin")
-    about = "the network and its weights, for OpenVINO"
+    files = {_FILE: "the network, for OpenVINO", "model.bin": "its weights"}
     packages = ("openvino", "onnx", "onnxscript")
     extra = "openvino"
     runtime = "OpenVINO"

@@ -53,8 +53,7 @@ class Timm(Format):
     """A module that registers the network when it is imported; it needs timm and nothing of this package."""
 
     name = "timm"
-    files = (_FILE,)
-    about = "the network as code, for timm"
+    files = {_FILE: "the network as code, for timm"}
     packages = ("timm",)
     extra = "timm"
     with_formats = ("weights",)

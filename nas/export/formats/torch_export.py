@@ -29,8 +29,7 @@ class TorchExport(Format):
     """An `ExportedProgram` for any batch size; what it carries beside the graph is the file `preprocessing` in it."""
 
     name = "torch-export"
-    files = (_FILE,)
-    about = "the network and its weights as a `torch.export` program"
+    files = {_FILE: "the network and its weights as a `torch.export` program"}
     runtime = "torch.export's program"
     tolerance = 1e-5
     carries = f"the extra file `preprocessing` in `{_FILE}`"

@@ -10,8 +10,7 @@ class Weights(Format):
     """The weights; `config` and `code`, which are always made, are checked with them."""
 
     name = "weights"
-    files = (FILES["weights"],)
-    about = "the weights, in float32"
+    files = {FILES["weights"]: "the weights, in float32"}
 
     def write(self, export: Export) -> None:
         """Writes `weights.safetensors`."""
