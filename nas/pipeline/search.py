@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from nas.architecture import Architecture
-from nas.budget import Budget, check_budgets
-from nas.costs import TABLE, misfit, sized_space
+from nas.budget import Budget, Cost, check_budgets
+from nas.costs import TABLE, cost, misfit, sized_space
 from nas.data import DataInfo, Dataset, Source, data_lines, open_data, size_lines
 from nas.data.memory import memory_limit
 from nas.errors import OptionError
@@ -42,12 +42,13 @@ from nas.pipeline.attention_maps import attention_caution
 from nas.pipeline.candidates import search_candidates
 from nas.pipeline.export_winners import export_winners
 from nas.pipeline.finalists import ranking, train_finalists
-from nas.pipeline.latency_check import measured_within
+from nas.pipeline.latency_check import measured_within, rivals_within
 from nas.pipeline.plan import make_plan, typical_cost
 from nas.pipeline.plan_summary import plan_summary
-from nas.pipeline.portfolio import choose_finalists, portfolio, rival_picks
+from nas.pipeline.portfolio import choose_finalists, portfolio
 from nas.pipeline.recorded_costs import check_costs
 from nas.pipeline.result import SearchResult, finished_result, rebuild_report, score_name
+from nas.pipeline.rivals import choose_rivals, rival_lines, rival_picks
 from nas.progress import Progress, Silent
 from nas.run import Run, check_out, data_of, out_folder
 from nas.run.events import RankingEvaluated, RunFinished
@@ -178,6 +179,7 @@ class SearchPipeline:
             self.method,
             self.sampler,
             at_once=int(self.backend.facts().get("workers", 0)),
+            rivals=[cost(each).params for each in self.rivals.values()],
             averaged=bool(self._recipe_keys(source.info).get("ema")),
         )
         self._load(source, folder, needed)
@@ -233,6 +235,7 @@ class SearchPipeline:
             phase=method.phase,
             training_share=method.training_share,
             plan_method=method.plan,
+            rivals=self._choose_rivals,
             measure=self._measured_rate,
         )
         TABLE.save()
@@ -243,7 +246,6 @@ class SearchPipeline:
         self.portfolio = portfolio(
             self.sampler, plan.finalists, count=method.count(plan), trials=plan.trials, seed=options.seed
         )
-        self.rivals = method.rivals(self.sampler)
         return source, kept
 
     def restore(self, run: Run) -> None:
@@ -297,7 +299,10 @@ class SearchPipeline:
                 front_over=self.objectives if self.options.min_share == 0 else (),
             ),
         )
-        picks += rival_picks(context.rivals, self.sampler, len(trials), seed=self.options.seed)
+        # What the search found too is a rival all the same: one would have had it without the search.
+        rivals = rival_picks(context.rivals, self.sampler, trials, seed=self.options.seed)
+        picks = [pick for pick in picks if pick.trial.architecture not in context.rivals.values()]
+        picks += rivals_within(context, rivals)
         chosen = [pick.trial.architecture for pick in picks]
         finalists = do_phase(
             run, "finalists", lambda: train_finalists(context, picks, self.method.beginnings(context, chosen))
@@ -335,6 +340,12 @@ class SearchPipeline:
             lambda: method.search(context, trained, lambda source: search_candidates(context, source)),
         )
 
+    def _choose_rivals(self, train_resolution: int) -> list[Cost]:
+        """Chooses the rivals; returns their costs."""
+        own = self.method.rivals(self.sampler) if self.options.rivals else {}
+        self.rivals = choose_rivals(own, self.sampler, self.options.rivals, train_resolution=train_resolution)
+        return [cost(each) for each in self.rivals.values()]
+
     def _recipe_keys(self, info: DataInfo) -> dict[str, Any]:
         """Returns what the recipe changes in the trainings of finalists."""
         preset = load_recipe(self.options.recipe)
@@ -366,5 +377,12 @@ class SearchPipeline:
 
     def _summary(self, images: int) -> list[str]:
         first, details = self.method.describe(self.plan, self.options, images=images)
-        details = [*self.cautions, *details]
-        return plan_summary(self.plan, first=first, details=details, sampler=self.sampler, budgets=self.budgets)
+        details = [*self.cautions, *details, *rival_lines(self.rivals, self.options.rivals, self.sampler)]
+        return plan_summary(
+            self.plan,
+            first=first,
+            details=details,
+            sampler=self.sampler,
+            budgets=self.budgets,
+            rivals=len(self.rivals),
+        )

@@ -30,7 +30,7 @@ class Context:
         presets: Architectures that are proposed first.
         portfolio: Architectures that are finalists whatever their scores, by what chose them.
         rivals: Networks outside the search that are finalists too, by a name for each.
-        finalist_rate: The finalists' learning rate as a share of that of training from scratch.
+        finalist_rate: Learning rate of finalists that begin with trained weights, as a share of that from scratch.
         backend: Where scoring and the finalists' training run.
     """
 
@@ -53,8 +53,16 @@ class Context:
         """The folder of checkpoints of networks trained from scratch, each in a folder named by its digest."""
         return self.run.path / "finalists"
 
-    def finalist_recipe(self, params: int) -> Recipe:
-        """Returns the recipe that finalists and `nas train` use for a network with `params` parameters."""
-        recipe = self.plan.recipe(epochs=self.plan.finalist_epochs, seed=self.options.seed, params=params)
-        recipe = replace(recipe, learning_rate=self.finalist_rate * recipe.learning_rate)
+    def finalist_recipe(self, params: int, *, inherits: bool = False, epochs: int | None = None) -> Recipe:
+        """Returns the recipe of finalists and rivals.
+
+        Args:
+            params: Of the network.
+            inherits: Whether it begins with trained weights, which take the method's share of the learning rate.
+            epochs: None for those of a finalist.
+        """
+        epochs = self.plan.finalist_epochs if epochs is None else epochs
+        recipe = self.plan.recipe(epochs=epochs, seed=self.options.seed, params=params)
+        if inherits:
+            recipe = replace(recipe, learning_rate=self.finalist_rate * recipe.learning_rate)
         return load_recipe(self.options.recipe).applied(recipe, images=len(self.data.train))
