@@ -85,14 +85,50 @@ def listing(values: Iterable[object]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
-CHOSEN_BY = {
+_CHOSEN_BY = {
     "score": "score",
     "params": "most params",
     "log_channels": "most channels",
     "random": "at random",
-    "scaled": "parent scaled to the budget",
 }
-"""What makes a trial a finalist, for people."""
+_RIVALS = {"parent": "the parent itself", "scaled": "the parent scaled to the budget"}
+FROM_ZOO = "zoo:"
+"""What the name of a rival of the zoo begins with; the network's own name follows."""
+
+
+def chosen_by_words(chosen_by: str) -> str:
+    """Returns what makes a network a finalist, for people."""
+    return f"rival: {rival_name(chosen_by)}" if is_rival(chosen_by) else _CHOSEN_BY.get(chosen_by, chosen_by)
+
+
+def rival_name(chosen_by: str) -> str:
+    """Returns the name of a rival, for people."""
+    if chosen_by.startswith(FROM_ZOO):
+        return f"{chosen_by.removeprefix(FROM_ZOO)}, from scratch"
+    return _RIVALS[chosen_by]
+
+
+def is_rival(chosen_by: str) -> bool:
+    """Returns whether a finalist is not of the search, but what one would have tried without it."""
+    return chosen_by in _RIVALS or chosen_by.startswith(FROM_ZOO)
+
+
+def rival_line(found: Iterable[tuple[str, float | None, float | None]]) -> str:
+    """A sentence that says so where a rival is the best; "" where none is, or the search has no finalist to compare.
+
+    Args:
+        found: Per finalist, by rank, what chose it, its validation accuracy and the standard error of that.
+    """
+    known = [(chosen_by, accuracy, error or 0.0) for chosen_by, accuracy, error in found if accuracy is not None]
+    searched = next((each for each in known if not is_rival(each[0])), None)
+    if not known or searched is None or not is_rival(known[0][0]):
+        return ""
+    (rival, best, error), (_, accuracy, other) = known[0], searched
+    return (
+        f"A rival is best, so the search was not needed here: {rival_name(rival)} has "
+        f"validation accuracy {best:.4f}, and the best network of the search {accuracy:.4f} "
+        f"({accuracy - best:+.4f} ± {math.hypot(error, other):.4f})."
+    )
 
 
 def compare_choices(found: Iterable[tuple[str, float | None, float | None]]) -> str:
@@ -103,7 +139,7 @@ def compare_choices(found: Iterable[tuple[str, float | None, float | None]]) -> 
     """
     best: dict[str, tuple[float, float]] = {}
     for chosen_by, accuracy, error in found:
-        kind = chosen_by if chosen_by in ("score", "random", "scaled") else "counting"
+        kind = "rival" if is_rival(chosen_by) else chosen_by if chosen_by in ("score", "random") else "counting"
         if accuracy is not None and (kind not in best or accuracy > best[kind][0]):
             best[kind] = accuracy, error or 0.0
     if "score" not in best or len(best) < 2:
@@ -111,6 +147,6 @@ def compare_choices(found: Iterable[tuple[str, float | None, float | None]]) -> 
     score, error = best.pop("score")
     others: list[str] = []
     for kind, (accuracy, other) in best.items():
-        name = {"random": "at random", "scaled": "by scaling the parent"}.get(kind, "by counting")
+        name = {"random": "at random", "rival": "of a rival"}.get(kind, "by counting")
         others.append(f"{name} {accuracy:.4f} ({score - accuracy:+.4f} ± {math.hypot(error, other):.4f})")
     return f"Best validation accuracy of a finalist chosen by score {score:.4f}; {'; '.join(others)}."

@@ -8,7 +8,7 @@ from typing import Any
 
 from nas.budget import format_quantity
 from nas.cli.console import table
-from nas.formats import CHOSEN_BY, compare_choices, score_text
+from nas.formats import chosen_by_words, compare_choices, rival_line, score_text
 from nas.options.kinds import flag
 from nas.options.objectives import front_name
 
@@ -37,7 +37,7 @@ def result_lines(
             with_error(winner["validation_accuracy"], winner["validation_error"]),
             _figure(winner["test_accuracy"]),
             "-" if winner["score"] is None else score_text(winner["score"]),
-            CHOSEN_BY.get(winner["chosen_by"], winner["chosen_by"]),
+            chosen_by_words(winner["chosen_by"]),
             format_quantity("macs", winner["macs"]),
             format_quantity("params", winner["params"]),
             *(format_quantity(metric.removeprefix("peak_"), winner[metric]) for metric in further),
@@ -47,15 +47,13 @@ def result_lines(
     ]
     header = ["rank", "validation accuracy", "test accuracy", score_name, "chosen by", "MACs", "params"]
     header += [{"latency_s": "latency"}.get(metric, "memory") for metric in further]
-    lines = ["", *table([*header, "folder"], rows, left=(0, 4, len(header)))]
+    found = [(each["chosen_by"], each["validation_accuracy"], each["validation_error"]) for each in winners]
+    lines = [*filter(None, (rival_line(found),)), "", *table([*header, "folder"], rows, left=(0, 4, len(header)))]
     front = f"* marks the front of {front_name(objectives)}"
     lines += ["", f"Ranks are by validation accuracy, with its standard error; {front}."]
     if "latency_s" in further:
         lines.append(f"Latencies were measured at {winners[0]['setting']} before the networks were trained.")
-    compared = compare_choices(
-        (winner["chosen_by"], winner["validation_accuracy"], winner["validation_error"]) for winner in winners
-    )
-    lines += [FINAL, *ranking_lines(ranking), *filter(None, (compared, parent)), ""]
+    lines += [FINAL, *ranking_lines(ranking), *filter(None, (compare_choices(found), parent)), ""]
     if winners:
         best = shlex.quote(winners[0]["path"])
         needed = _import_words(imports)

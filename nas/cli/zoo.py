@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from nas.budget import Budget, Cost, format_quantity
+from nas.budget import Budget, format_quantity
 from nas.budget_metrics import ADDITIVE
 from nas.cli.console import Console, table
 from nas.cli.parsing import reader
@@ -52,6 +52,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
         return
     rows, unfit = _rows(catalog.zoo_names(), resolution)
     if budgets:
+        from nas.costs.zoo import fitting
+
         rows = fitting(rows, budgets)
     console.document(rows)
     for line in zoo_lines(rows):
@@ -67,6 +69,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
 def _rows(names: Sequence[str], resolution: int | None) -> tuple[list[dict[str, Any]], list[str]]:
     """Returns the networks by family and size, and the names of those that cannot be built at the resolution."""
     from nas.costs import TABLE
+    from nas.costs.zoo import describe
 
     rows: list[dict[str, Any]] = []
     unfit: list[str] = []
@@ -88,6 +91,7 @@ def _show(name: str, budgets: Sequence[Budget], resolution: int | None, console:
         raise OptionError(f"--fits filters the list of networks; leave it out, or the name {name!r}.")
     catalog.find(name, zoo=True)  # checks the name before torch is imported
     from nas.costs import sized_architecture
+    from nas.costs.zoo import describe
     from nas.networks.loading import load_architecture
 
     if resolution is not None:
@@ -104,52 +108,6 @@ def _show(name: str, budgets: Sequence[Budget], resolution: int | None, console:
         console.say(f"{key:<10} {words}")
     console.say(f"{'stages':<10} nas profile {name}")
     console.say(f"{'a space':<10} nas spaces derive {name}")
-
-
-def fitting(rows: Sequence[dict[str, Any]], budgets: Sequence[Budget]) -> list[dict[str, Any]]:
-    """Returns the networks within all budgets, best published accuracy first, those without one last.
-
-    Raises:
-        BudgetError: If no network fits.
-    """
-    costs = [Cost(macs=row["macs"], params=row["params"]) for row in rows]
-    found = [row for row, cost in zip(rows, costs, strict=True) if all(budget.allows(cost) for budget in budgets)]
-    if not found:
-        nearest = min(range(len(rows)), key=lambda i: max(budget.share(costs[i]) for budget in budgets))
-        needs = " and ".join(
-            format_quantity(metric, rows[nearest][metric]) for metric in dict.fromkeys(b.metric for b in budgets)
-        )
-        raise BudgetError(
-            f"No zoo network fits {' and '.join(map(str, budgets))}: the nearest, {rows[nearest]['name']}, "
-            f"needs {needs}. Raise the budget."
-        )
-    return sorted(found, key=lambda row: (-(row["top1"] or 0), row["macs"]))
-
-
-def describe(name: str, resolution: int | None = None) -> dict[str, Any]:
-    """Returns one network as plain data.
-
-    Args:
-        resolution: The image side at which it is counted; None is its own.
-
-    Raises:
-        ArchitectureError: If it cannot be built for images of that side.
-    """
-    from nas import ops
-    from nas.costs import cost
-    from nas.spaces import catalog
-
-    read, about = catalog.read_architecture(name)
-    read = read if resolution is None else read.at_resolution(resolution)
-    spent = cost(ops.normalize(read))
-    return {
-        "name": name,
-        "family": about.get("family"),
-        "params": spent.params,
-        "macs": spent.macs,
-        "resolution": read.input.resolution,
-        "top1": about.get("top1"),
-    }
 
 
 def zoo_lines(rows: Sequence[dict[str, Any]]) -> list[str]:

@@ -7,6 +7,7 @@ package (`counts.json`, made by `python -m nas.costs.ship`); others go to the us
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,20 +66,26 @@ class CountTable:
 
     def architecture(self, architecture: Architecture) -> list[tuple[str, Count]]:
         """Returns the counts of the stem, every stage and the head, with their names."""
+        return list(self.parts(architecture))
+
+    def parts(self, architecture: Architecture) -> Iterator[tuple[str, Count]]:
+        """Yields the counts of the stem, every stage and the head, with their names, as each is counted.
+
+        Raises:
+            ArchitectureError: If the stages do not fit one another, naming the stage and the numbers.
+        """
         size = architecture.input.resolution
         shape = Shape(architecture.input.channels, size, size)
         parts: list[tuple[str, BlockConfig | StageConfig]] = [("stem", architecture.stem)]
         parts += [(f"stage {i}", stage) for i, stage in enumerate(architecture.stages, start=1)]
         parts.append(("head", architecture.head))
-        rows: list[tuple[str, Count]] = []
         for name, part in parts:
             try:
                 counted = self.stage(part, shape) if isinstance(part, StageConfig) else self.block(part, shape)
             except ArchitectureError as fault:
                 raise ArchitectureError(f"{name} (its input {'x'.join(map(str, shape[:3]))}): {fault}") from None
-            rows.append((name, counted))
+            yield name, counted
             shape = Shape(*counted.shape)
-        return rows
 
     def save(self) -> None:
         """Writes new counts to the user's cache; a cache that cannot be written only costs time."""

@@ -50,6 +50,11 @@ def _opening(product: ExportedModel, whole: Profile) -> str:
     origin = f" in the space {_code(facts.space)}" if facts.space else ""
     origin += f" under a budget of {' and '.join(facts.budgets)}" if facts.budgets else ""
     found = f" It was found by hybrid-nas {__version__}{origin}." if origin else ""
+    if facts.rival:
+        found = (
+            f" It is not from a search but what its finalists were compared with ({facts.rival}), trained like them by "
+            f"hybrid-nas {__version__}{origin}."
+        )
     text = (
         f"A classifier of {images} into {product.architecture.num_classes} classes, "
         f"{_kind(whole.layout)}: **{whole.layout}**.{found}"

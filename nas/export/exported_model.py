@@ -16,6 +16,7 @@ class CardFacts:
         title: A few words that head card and code, such as "Winner 1 of coatnet-small on digits".
         data: What it was trained on, for people: "digits (1,797 images, 10 classes)".
         space, budgets: What was searched.
+        rival: What it is where the search did not find it, but trained it to compare with, such as "rival: resnet18".
         epochs, seed, seconds: Of its training.
         validation_accuracy, test_accuracy: Shares from 0 to 1, on the splits of those names.
         test_count: Images in the test split.
@@ -30,6 +31,7 @@ class CardFacts:
     data: str = ""
     space: str = ""
     budgets: tuple[str, ...] = ()
+    rival: str = ""
     epochs: int | None = None
     seed: int | None = None
     seconds: float | None = None

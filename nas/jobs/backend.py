@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from nas.errors import OptionError
 from nas.jobs.executor import Executor, InProcess, Scorer, Task
 from nas.jobs.setup import ScoringSetup
 from nas.jobs.sharded import ShardedWork
 from nas.jobs.training import TrainingJob, TrainingTask, TrainingWork
+from nas.options import SearchOptions
 from nas.progress import Progress
 
 _TOGETHER_S = 20.0
@@ -124,3 +126,16 @@ class InThisProcess:
 
     def close(self) -> None:
         """There is nothing to end."""
+
+
+def choose_backend(options: SearchOptions, backend: Backend | None) -> Backend:
+    """Returns the given backend, or this process if the options ask for no workers.
+
+    Raises:
+        OptionError: If the options ask for workers and none are given.
+    """
+    if backend is None and (options.workers or options.ray):
+        raise OptionError(
+            "workers need a backend: pass nas.search backend=nas.executors.open_backend(options), or leave workers out."
+        )
+    return backend or InThisProcess()

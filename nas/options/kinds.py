@@ -91,6 +91,32 @@ class Whole(Kind):
         return f"{self.low:,} to {self.high:,}"
 
 
+@dataclass(frozen=True, slots=True)
+class WholeOr(Kind):
+    """A whole number from `low` to `high`, or a word in its place."""
+
+    low: int
+    high: int
+    word: str
+    metavar: str = "N"
+
+    def check(self, name: str, value: object) -> None:
+        whole = isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high
+        if not whole and value != self.word:
+            raise OptionError(
+                f"{flag(name)} must be a whole number from {self.low} to {self.high}, or {self.word}, but got "
+                f"{shown(value)}: give one such as {flag(name)} {self.word}."
+            )
+
+    def read(self, name: str, word: str) -> int | str:
+        value = int(word) if re.fullmatch(r"[+-]?[0-9]{1,20}", word) else word
+        self.check(name, value)
+        return value
+
+    def describe(self) -> str:
+        return f"{self.low:,} to {self.high:,}, or {self.word}"
+
+
 _SIZES = {"B": 1, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
 

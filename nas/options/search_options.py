@@ -22,6 +22,7 @@ from nas.options.kinds import (
     Text,
     Texts,
     Whole,
+    WholeOr,
     Workers,
 )
 from nas.options.methods import (
@@ -116,6 +117,19 @@ class SearchOptions:
     )
     finalist_epochs: int | None = option(
         kind=Whole(1, 1_000_000, 30), help="training epochs of each finalist", default_help="planned", group=_HOW
+    )
+    rivals: int = option(
+        1,
+        kind=Whole(0, 100, 2),
+        help="networks that one would have tried without a search, trained like the finalists: the --parent, scaled to "
+        "the budget if it is over it, then the zoo's best by published top-1 that fit; 0 for none",
+        group=_HOW,
+    )
+    rival_epochs: int | str | None = option(
+        kind=WholeOr(1, 1_000_000, "search"),
+        help="training epochs of each rival, or search: as long as the whole search trains for its finalist",
+        default_help="those of a finalist",
+        group=_HOW,
     )
     recipe: str = option(
         "default",

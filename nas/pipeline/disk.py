@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,13 @@ _NETWORK_SHARE, _NETWORK_FIXED = 1.1, 500_000
 
 
 def most_bytes(
-    plan: Plan, method: SearchMethod[Any], searched: BudgetSampler, *, at_once: int, averaged: bool = False
+    plan: Plan,
+    method: SearchMethod[Any],
+    searched: BudgetSampler,
+    *,
+    at_once: int,
+    rivals: Sequence[int] = (),
+    averaged: bool = False,
 ) -> dict[str, int]:
     """Returns the most bytes that a run's folder takes at any time, by phase.
 
@@ -35,21 +42,27 @@ def most_bytes(
     Args:
         searched: Sampler of the space that finalists come from.
         at_once: Number of networks trained in parallel, some of which may be stopped; 0 if trained in sequence.
+        rivals: Parameters of each network that is trained beside the finalists.
         averaged: Whether finalists' checkpoints hold an average of the weights too.
     """
-    network = int(_NETWORK_SHARE * 4 * most_params(searched)) + _NETWORK_FIXED
+    network = _network_bytes(most_params(searched))
     own = method.disk(plan, network=network)
-    checkpoint = (4 if averaged else 3) * network  # weights, two moments of each, their average
-    finalists = plan.finalists * ((2 * checkpoint + network) if at_once else 2 * network)
+    trained = sorted([*[network] * plan.finalists, *map(_network_bytes, rivals)], reverse=True)
+    whole = 4 if averaged else 3  # of a checkpoint: weights, two moments of each, their average
+    finalists = sum(trained) * (2 * whole + 1 if at_once else 2)
     other = _FIXED + _PER_TRIAL * plan.trials
     most = {
         **({} if method.phase is None else {method.phase: own.most_training(at_once)}),
         "search": own.kept,
-        "finalists": own.kept + finalists + min(max(1, at_once), plan.finalists) * 3 * checkpoint,
+        "finalists": own.kept + finalists + sum(trained[: max(1, at_once)]) * 3 * whole,
         # Weights and ONNX of each winner, plus the temporary copy of the one being exported.
-        "export": own.kept + finalists + (plan.finalists + 1) * 2 * network,
+        "export": own.kept + finalists + (sum(trained) + trained[0]) * 2,
     }
     return {phase: count + other for phase, count in most.items()}
+
+
+def _network_bytes(params: int) -> int:
+    return int(_NETWORK_SHARE * 4 * params) + _NETWORK_FIXED
 
 
 def most_training_bytes(network: torch.nn.Module, *, averaged: bool = False) -> int:

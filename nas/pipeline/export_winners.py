@@ -12,6 +12,7 @@ from nas.budget import format_quantity
 from nas.budget_metrics import ADDITIVE, METRICS
 from nas.data.dataset import describe_data
 from nas.export import CardFacts, export_winner, files_of, is_whole
+from nas.formats import chosen_by_words, is_rival
 from nas.methods.protocol.context import Context
 from nas.options.objectives import objectives
 from nas.pipeline.finalists import Finalist, on_front
@@ -26,7 +27,7 @@ class Winner:
         rank: By accuracy on search-validation, from 1.
         validation_error: Standard error of the validation accuracy.
         on_front: Whether it is on the Pareto front of validation accuracy and cost.
-        chosen_by: What made it a finalist: "score", the name of a count, or "random".
+        chosen_by: What made it a finalist: "score", the name of a count, "random", or the name of a rival.
         latency_s, setting: As it was measured, where a budget bounds a latency.
         peak_memory_bytes: Of one inference, where a budget bounds it.
     """
@@ -123,33 +124,34 @@ def standard_error(accuracy: float, images: int) -> float:
 
 def _card(context: Context, finalist: Finalist, rank: int, latency: FinalistMeasured | None) -> CardFacts:
     space, data, options = context.space, context.data, context.options
-    budgets = tuple(map(str, context.budgets))
+    budgets, rival = tuple(map(str, context.budgets)), is_rival(finalist.chosen_by)
     return CardFacts(
-        title=f"Winner {rank} of {space.name} on {data.info.name}",
+        title=f"{'Rival at rank' if rival else 'Winner'} {rank} of {space.name} on {data.info.name}",
         data=describe_data(data),
         space=space.name,
         budgets=budgets,
-        epochs=context.plan.finalist_epochs,
+        rival=chosen_by_words(finalist.chosen_by) if rival else "",
+        epochs=finalist.epochs,
         seed=options.seed,
         validation_accuracy=finalist.validation_accuracy,
         test_accuracy=finalist.test_accuracy,
         test_count=len(data.test),
         command=shlex.join(options.command(budgets=budgets)),
         data_option=options.data,
-        notes=(*context.run.manifest.get("cautions", ()), *_of_parent(context)),
+        notes=(*context.run.manifest.get("cautions", ()), *_of_parent(context, finalist)),
         measured=_measured(context, finalist, latency),
     )
 
 
-def _of_parent(context: Context) -> list[str]:
+def _of_parent(context: Context, finalist: Finalist) -> list[str]:
     """The card's paragraph on the parent that the search started from, if any."""
     parent = context.run.last(ParentTuned)
     if parent is None:
         return []
-    return [
-        f"Its training began with weights inherited from {parent.config} ({parent.macs / 1e6:,.1f} MMACs, test "
-        f"accuracy {parent.test_accuracy:.2%} on these data), and it learned from that network's soft labels too."
-    ]
+    named = f"{parent.config} ({parent.macs / 1e6:,.1f} MMACs, test accuracy {parent.test_accuracy:.2%} on these data)"
+    if not finalist.inherits:
+        return [f"Its training began at random, and it learned from the soft labels of {named} too."]
+    return [f"Its training began with weights inherited from {named}, and it learned from its soft labels too."]
 
 
 def _measured(context: Context, finalist: Finalist, latency: FinalistMeasured | None) -> tuple[tuple[str, str], ...]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from nas.benchmark.rank_statistics import rank_statistics
 from nas.errors import TrainingError
-from nas.formats import score_text
+from nas.formats import chosen_by_words, is_rival, score_text
 from nas.jobs.training import Beginnings, TrainingJob, TrainingWork
 from nas.methods.protocol.context import Context
 from nas.networks.network import Network
@@ -28,16 +28,20 @@ from nas.trial import Trial
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finalist:
-    """A trial whose architecture was trained from scratch.
+    """A network that was trained to the end: of the search, or a rival.
 
     Attributes:
-        chosen_by: What made it a finalist: "score", the name of a count, or "random".
+        chosen_by: What made it a finalist: "score", the name of a count, "random", or the name of a rival.
+        epochs: Of its training.
+        inherits: Whether it began with trained weights.
         validation_accuracy: On search-validation; determines the ranks.
         test_accuracy: On the test split, measured once; used for no decision.
     """
 
     trial: Trial
     chosen_by: str = SCORE
+    epochs: int
+    inherits: bool = False
     validation_accuracy: float
     test_accuracy: float
     network: Network
@@ -55,18 +59,18 @@ def train_finalists(context: Context, picks: Sequence[Pick], beginnings: Beginni
     Raises:
         TrainingError: If no finalist could be trained.
     """
-    plan, trials = context.plan, [pick.trial for pick in picks]
+    plan, trials, backend = context.plan, [pick.trial for pick in picks], context.backend
     record = _Record(context, picks, beginnings or Beginnings())
     recorded = {event.digest for event in context.run.events(FinalistTrained)}
     jobs = [
         TrainingJob.of(
             trial.architecture,
-            context.finalist_recipe(trial.cost.params),
+            record.recipe(pick),
             resolution=plan.train_resolution,
             metric=context.options.metric,
         )
-        for trial in trials
-        if trial.architecture.digest not in recorded | record.ended
+        for pick in picks
+        if (trial := pick.trial).architecture.digest not in recorded | record.ended
     ]
     work = TrainingWork(
         data=context.data,
@@ -76,7 +80,8 @@ def train_finalists(context: Context, picks: Sequence[Pick], beginnings: Beginni
         beginnings=record.beginnings,
     )
     _drop_others(work.folder, {trial.architecture.digest for trial in trials})
-    context.backend.train(jobs, work, record)
+    for epochs in dict.fromkeys(job.recipe["epochs"] for job in jobs):  # those that train as long compare side by side
+        backend.train([job for job in jobs if job.recipe["epochs"] == epochs], work, record)
     placed = list(enumerate(trials, start=1))
     finished = [f for place, t in placed if t.architecture.digest not in record.ended and (f := _finish(record, place))]
     if not finished and (best := record.best_stopped()) is not None:
@@ -108,6 +113,15 @@ class _Record:
         self._numbers = {trial.architecture.digest: trial.number for trial in self.trials}
         # A resumed training repeats epochs after its checkpoint; they are recorded already.
         self._known = {(event.digest, event.epoch) for event in self._run.events(FinalistEpoch)}
+
+    def recipe(self, pick: Pick) -> Recipe:
+        """Returns the recipe of a finalist's training."""
+        plan, trial = self.context.plan, pick.trial
+        return self.context.finalist_recipe(
+            trial.cost.params,
+            inherits=trial.architecture.digest in self.beginnings.weights,
+            epochs=plan.rival_epochs if is_rival(pick.chosen_by) else plan.finalist_epochs,
+        )
 
     @property
     def ended(self) -> set[str]:
@@ -161,7 +175,7 @@ def _finish(record: _Record, place: int) -> Finalist | None:
     trial = pick.trial
     run, data, plan, progress = context.run, context.data, context.plan, context.progress
     seed, metric, digest = context.options.seed, context.options.metric, trial.architecture.digest
-    recipe = context.finalist_recipe(trial.cost.params)
+    recipe = record.recipe(pick)
     trained = trial.architecture.at_resolution(plan.train_resolution)
     network = record.beginnings.network(trained, digest=digest, seed=seed)
     began = time.monotonic()
@@ -195,7 +209,7 @@ def _finish(record: _Record, place: int) -> Finalist | None:
             test_accuracy=test,
             macs=trial.cost.macs,
             params=trial.cost.params,
-            epochs=plan.finalist_epochs,
+            epochs=recipe.epochs,
             learning_rate=recipe.learning_rate,
             seconds=max(record.seconds(digest), time.monotonic() - began),
             resolution=plan.train_resolution,
@@ -211,6 +225,8 @@ def _finish(record: _Record, place: int) -> Finalist | None:
     return Finalist(
         trial=trial,
         chosen_by=pick.chosen_by,
+        epochs=recipe.epochs,
+        inherits=digest in record.beginnings.weights,
         validation_accuracy=event.validation_accuracy,
         test_accuracy=event.test_accuracy,
         network=network,
@@ -234,6 +250,8 @@ def _measured(row: dict[str, Any], network: Network, context: Context, recipe: R
 
 def _why(pick: Pick) -> str:
     scored = "no score" if pick.trial.score is None else f"score {score_text(pick.trial.score)}"
+    if is_rival(pick.chosen_by):
+        return chosen_by_words(pick.chosen_by)
     return scored if pick.chosen_by == SCORE else f"{scored}, chosen by {pick.chosen_by}"
 
 

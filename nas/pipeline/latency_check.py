@@ -34,7 +34,7 @@ def measured_within(context: Context, choose: Choose) -> list[Pick]:
         BudgetError: If no trial is within it.
         LatencyError: If this machine is too noisy to tell.
     """
-    budget = next((budget for budget in context.budgets if budget.metric == LATENCY), None)
+    budget = _latency_budget(context)
     if budget is None:
         return choose(frozenset())
     known = {event.digest: event for event in context.run.events(FinalistMeasured)}
@@ -57,7 +57,30 @@ def measured_within(context: Context, choose: Choose) -> list[Pick]:
         known |= {event.digest: event for event in _measure(context, budget, fresh)}
 
 
-def _measure(context: Context, budget: Budget, picks: Sequence[Pick]) -> list[FinalistMeasured]:
+def rivals_within(context: Context, picks: Sequence[Pick]) -> list[Pick]:
+    """Returns the rivals that are measured within the budget on latency, if there is one.
+
+    Raises:
+        LatencyError: If this machine is too noisy to tell.
+    """
+    budget = _latency_budget(context)
+    if budget is None:
+        return list(picks)
+    known = {event.digest: event for event in context.run.events(FinalistMeasured)}
+    fresh = [pick for pick in picks if pick.trial.architecture.digest not in known]
+    if fresh:
+        measured = _measure(context, budget, fresh, else_said="it is no rival")
+        known |= {event.digest: event for event in measured}
+    return [pick for pick in picks if known[pick.trial.architecture.digest].within]
+
+
+def _latency_budget(context: Context) -> Budget | None:
+    return next((budget for budget in context.budgets if budget.metric == LATENCY), None)
+
+
+def _measure(
+    context: Context, budget: Budget, picks: Sequence[Pick], *, else_said: str = "the next best takes its place"
+) -> list[FinalistMeasured]:
     from nas.latency.measuring import measure_together  # its runtimes are slow to load
 
     assert budget.setting is not None, "a budget on latency has a setting"
@@ -71,7 +94,7 @@ def _measure(context: Context, budget: Budget, picks: Sequence[Pick]) -> list[Fi
             if isinstance(latency, LatencyError):
                 noisy.append((trial, latency))
             else:
-                events.append(_record(context, budget, trial, latency))
+                events.append(_record(context, budget, trial, latency, else_said))
         if not noisy:
             return events
         left = [trial for trial, _ in noisy]
@@ -80,7 +103,7 @@ def _measure(context: Context, budget: Budget, picks: Sequence[Pick]) -> list[Fi
     raise noisy[0][1]
 
 
-def _record(context: Context, budget: Budget, trial: Trial, latency: Latency) -> FinalistMeasured:
+def _record(context: Context, budget: Budget, trial: Trial, latency: Latency, else_said: str) -> FinalistMeasured:
     event = FinalistMeasured(
         digest=trial.architecture.digest,
         number=trial.number,
@@ -94,7 +117,6 @@ def _record(context: Context, budget: Budget, trial: Trial, latency: Latency) ->
     context.run.append(event)
     if not event.within:
         context.progress.note(
-            f"Trial {trial.number} needs {format_quantity(LATENCY, event.latency_s)}, more than {budget}: "
-            "the next best takes its place"
+            f"Trial {trial.number} needs {format_quantity(LATENCY, event.latency_s)}, more than {budget}: {else_said}"
         )
     return event

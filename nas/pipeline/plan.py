@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import median_low
+from statistics import mean, median_low
 from typing import TypeAlias
 
 from nas.budget import Cost
@@ -65,6 +65,7 @@ def make_plan(
     phase: str | None = None,
     training_share: float = TRAINING_SHARE,
     plan_method: Callable[[Workload], Planned] = lambda _: Planned(own=MethodPlan(), trial_seconds=0.0, trials=1),
+    rivals: Callable[[int], Sequence[Cost]] = lambda _: (),
     measure: Measure | None = None,
 ) -> Plan:
     """Plans a search, or the training of one network (`nas train` reads what concerns finalists).
@@ -76,6 +77,7 @@ def make_plan(
         misfit: Says of an image side why networks cannot be built for it, such as windows that do not divide a map.
         phase: What the method trains first; `training_share` of the time is for it.
         plan_method: The method's part of the plan.
+        rivals: Returns the costs of the networks that train beside the finalists, at an image side of training.
         measure: Measures how fast this machine trains; for `--time`, and for what long searches say they take.
 
     Raises:
@@ -87,14 +89,22 @@ def make_plan(
         seconds = max(_LEAST_S, options.time - _overhead(options, FINALISTS))
     size = _training_side(options, info, resolution, stride, misfit, epochs=lambda side: machine.epochs(seconds, side))
     measured = None if measure is None or options.time is None else measure(size, machine.recipe)
-    workload = machine.workload(options, size, seconds=seconds, training_share=training_share, measured=measured)
+    workload = machine.workload(
+        options,
+        size,
+        seconds=seconds,
+        training_share=training_share,
+        measured=measured,
+        # Larger networks use a machine better, as in `images_per_second`.
+        rivals=tuple((max(1, each.macs) / max(1, cost.macs)) ** 0.8 for each in rivals(size)),
+    )
     planned = plan_method(workload)
     numbers = _Numbers.of(workload, planned)
     spent = numbers.seconds(workload, planned, phase)
     if measured is None and measure is not None and sum(spent.values()) > _UNMEASURED_S:
         measured = measure(size, machine.recipe)
         spent = {name: value * workload.rate / measured for name, value in spent.items()}
-    spent["export"] = _overhead(options, numbers.finalists)
+    spent["export"] = _overhead(options, numbers.finalists + len(workload.rivals))
     _check_time(options, sum(spent.values()))
     return Plan(
         device=machine.device,
@@ -108,6 +118,7 @@ def make_plan(
         population=min(16, max(4, numbers.trials // 6)),
         finalists=numbers.finalists,
         finalist_epochs=numbers.finalist_epochs,
+        rival_epochs=numbers.rival_epochs,
         learning_rate=machine.recipe.learning_rate,
         augment=machine.recipe.augment,
         seconds=spent,
@@ -166,7 +177,14 @@ class _Machine:
         return self.rate(side) * seconds / self.images
 
     def workload(
-        self, options: SearchOptions, side: int, *, seconds: float, training_share: float, measured: float | None
+        self,
+        options: SearchOptions,
+        side: int,
+        *,
+        seconds: float,
+        training_share: float,
+        measured: float | None,
+        rivals: tuple[float, ...],
     ) -> Workload:
         """What the method plans with.
 
@@ -183,6 +201,7 @@ class _Machine:
             rate=rate,
             scoring_rate=rate * self.rate(side, options.job_threads) / self.rate(side),
             gpu=self.gpu,
+            rivals=rivals,
         )
 
 
@@ -198,6 +217,7 @@ class _Numbers:
     searching: float
     finalists: int
     finalist_epochs: int
+    rival_epochs: int
 
     @classmethod
     def of(cls, workload: Workload, planned: Planned) -> _Numbers:
@@ -207,19 +227,34 @@ class _Numbers:
         searching = planned.setup_seconds + max(1, trials - planned.known) * each / (options.fixed_workers() or 1)
         rest = max(0.0, seconds - sum(planned.before.values()) - planned.training_seconds - searching)
         finalists, epochs = planned.finalists or workload.finalists(rest * workload.rate / workload.images)
-        return cls(trials=trials, searching=searching, finalists=min(finalists, trials), finalist_epochs=epochs)
+        rival_epochs = epochs if options.rival_epochs is None else options.rival_epochs
+        if isinstance(rival_epochs, str):  # as long as all that the search trains for its finalist
+            spent = sum(planned.before.values()) - planned.shared_seconds + planned.training_seconds + searching
+            each = planned.epoch_cost * mean(workload.rivals or (1.0,)) * workload.images / workload.rate
+            rival_epochs = epochs + round(spent / each)
+        return cls(
+            trials=trials,
+            searching=searching,
+            finalists=min(finalists, trials),
+            finalist_epochs=epochs,
+            rival_epochs=rival_epochs,
+        )
 
     def seconds(self, workload: Workload, planned: Planned, phase: str | None) -> dict[str, float]:
         """What each phase takes up to the exports, the one before the search by the name that its method gives it."""
-        at_once = min(self.finalists, workload.options.fixed_workers() or 1)
-        validations = 1 + len(epochs_validated(self.finalist_epochs))
-        epochs = self.finalists * (self.finalist_epochs + validations * workload.validating)
-        training = planned.finalists_seconds or epochs * workload.images / workload.rate
+        at_once = min(self.finalists + len(workload.rivals), workload.options.fixed_workers() or 1)
+
+        def training(networks: float, epochs: int) -> float:
+            validations = 1 + len(epochs_validated(epochs))
+            images = networks * (epochs * planned.epoch_cost + validations * workload.validating) * workload.images
+            return images / workload.rate
+
+        finalists = training(self.finalists, self.finalist_epochs) + training(sum(workload.rivals), self.rival_epochs)
         return {
             **planned.before,
             **({} if phase is None else {phase: planned.training_seconds}),
             "search": self.searching,
-            "finalists": training / at_once,
+            "finalists": finalists / at_once,
         }
 
 

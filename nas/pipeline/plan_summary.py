@@ -10,13 +10,20 @@ from nas.sampling import BudgetSampler
 
 
 def plan_summary(
-    plan: Plan, *, first: str, details: Sequence[str], sampler: BudgetSampler, budgets: Sequence[Budget]
+    plan: Plan,
+    *,
+    first: str,
+    details: Sequence[str],
+    sampler: BudgetSampler,
+    budgets: Sequence[Budget],
+    rivals: int = 0,
 ) -> list[str]:
     """Returns lines for people; the last has the amounts of work and the estimated time.
 
     Args:
         first: The work behind the scores; the last line begins with it.
         details: Further lines, before the last.
+        rivals: How many networks are trained beside the finalists.
     """
     budget = " and ".join(map(str, budgets)) or "the whole space"
     layouts = f"{len(sampler.layouts)} layout{'s' * (len(sampler.layouts) != 1)}"
@@ -27,8 +34,10 @@ def plan_summary(
             f"{plan.train_resolution} pixels (--train-resolution)"
         )
     lines += details
+    finalists = f"finalists: {plan.finalists} x {plan.finalist_epochs} epochs"
+    finalists += f"; rivals: {rivals} x {plan.rival_epochs} epochs" if rivals else ""
     lines.append(
-        f"{first}; search: {plan.trials} networks; finalists: {plan.finalists} x {plan.finalist_epochs} epochs; "
+        f"{first}; search: {plan.trials} networks; {finalists}; "
         f"{plan.device}, {plan.threads} threads, {plan.dtype}; about {sum(plan.seconds.values()) / 60:.0f} minutes"
     )
     return lines

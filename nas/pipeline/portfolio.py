@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from nas.architecture import Architecture
-from nas.costs import cost
-from nas.costs.profiling import layout
 from nas.methods.counted import BASELINES, COUNTS
 from nas.sampling import BudgetSampler
 from nas.searchers.searcher import make_searcher
@@ -86,28 +84,6 @@ def choose_finalists(
             break
         picks.setdefault(trial.number, Pick(trial=trial, chosen_by=name))
     return sorted(picks.values(), key=lambda pick: (-_score(pick.trial), pick.trial.number))
-
-
-def rival_picks(rivals: Mapping[str, Architecture], sampler: BudgetSampler, trials: int, *, seed: int) -> list[Pick]:
-    """Returns finalists outside the search: they have no score, and numbers after those of all trials."""
-    return [
-        Pick(
-            trial=Trial(
-                number=number,
-                architecture=architecture,
-                cost=cost(architecture),
-                status="failed",
-                score=None,
-                seed=trial_seed(seed, number),
-                seconds=0.0,
-                error="It is a rival, which is not scored.",
-                layout=layout(architecture).replace("-", ""),
-                origin="rival",
-            ),
-            chosen_by=name,
-        )
-        for number, (name, architecture) in enumerate(rivals.items(), start=trials)
-    ]
 
 
 def _score(trial: Trial) -> float:

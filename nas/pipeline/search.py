@@ -11,12 +11,11 @@ from typing import Any
 import torch
 
 from nas.architecture import Architecture
-from nas.budget import Budget, check_budgets
-from nas.costs import TABLE, misfit, sized_space
+from nas.budget import Budget, Cost, check_budgets
+from nas.costs import TABLE, cost, misfit, sized_space
 from nas.data import DataInfo, Dataset, Source, data_lines, open_data, size_lines
 from nas.data.memory import memory_limit
-from nas.errors import OptionError
-from nas.jobs.backend import Backend, InThisProcess
+from nas.jobs.backend import Backend, InThisProcess, choose_backend
 from nas.latency.budgets import hold, restore
 from nas.machine import available_cores
 from nas.methods.protocol.context import Context
@@ -42,12 +41,13 @@ from nas.pipeline.attention_maps import attention_caution
 from nas.pipeline.candidates import search_candidates
 from nas.pipeline.export_winners import export_winners
 from nas.pipeline.finalists import ranking, train_finalists
-from nas.pipeline.latency_check import measured_within
+from nas.pipeline.latency_check import measured_within, rivals_within
 from nas.pipeline.plan import make_plan, typical_cost
 from nas.pipeline.plan_summary import plan_summary
-from nas.pipeline.portfolio import choose_finalists, portfolio, rival_picks
+from nas.pipeline.portfolio import choose_finalists, portfolio
 from nas.pipeline.recorded_costs import check_costs
 from nas.pipeline.result import SearchResult, finished_result, rebuild_report, score_name
+from nas.pipeline.rivals import choose_rivals, rival_lines, rival_picks
 from nas.progress import Progress, Silent
 from nas.run import Run, data_of, planning
 from nas.run.events import RankingEvaluated, RunFinished
@@ -137,19 +137,6 @@ def resume(path: str | Path, *, progress: Progress | None = None, backend: Backe
         return pipeline.execute(run)
 
 
-def choose_backend(options: SearchOptions, backend: Backend | None) -> Backend:
-    """Returns the given backend, or this process if the options ask for no workers.
-
-    Raises:
-        OptionError: If the options ask for workers and none are given.
-    """
-    if backend is None and (options.workers or options.ray):
-        raise OptionError(
-            "workers need a backend: pass nas.search backend=nas.executors.open_backend(options), or leave workers out."
-        )
-    return backend or InThisProcess()
-
-
 class SearchPipeline:
     """One search: `plan_new` or `restore` checks and prepares it, `execute` runs it."""
 
@@ -184,6 +171,7 @@ class SearchPipeline:
             self.method,
             self.sampler,
             at_once=int(self.backend.facts().get("workers", 0)),
+            rivals=[cost(each).params for each in self.rivals.values()],
             averaged=bool(self.recipe.values.get("ema")),
         )
         self._load(source, folder, needed)
@@ -241,6 +229,7 @@ class SearchPipeline:
             phase=method.phase,
             training_share=method.training_share,
             plan_method=method.plan,
+            rivals=self._choose_rivals,
             measure=self._measured_rate,
         )
         TABLE.save()
@@ -254,7 +243,6 @@ class SearchPipeline:
         self.portfolio = portfolio(
             self.sampler, plan.finalists, count=method.count(plan), trials=plan.trials, seed=options.seed
         )
-        self.rivals = method.rivals(self.sampler)
         return source, kept
 
     def restore(self, run: Run) -> None:
@@ -315,7 +303,10 @@ class SearchPipeline:
                 front_over=self.objectives if self.options.min_share == 0 else (),
             ),
         )
-        picks += rival_picks(context.rivals, self.sampler, len(trials), seed=self.options.seed)
+        # What the search found too is a rival all the same: one would have had it without the search.
+        rivals = rival_picks(context.rivals, self.sampler, trials, seed=self.options.seed)
+        picks = [pick for pick in picks if pick.trial.architecture not in context.rivals.values()]
+        picks += rivals_within(context, rivals)
         chosen = [pick.trial.architecture for pick in picks]
         finalists = do_phase(
             run, "finalists", lambda: train_finalists(context, picks, self.method.beginnings(context, chosen))
@@ -353,6 +344,12 @@ class SearchPipeline:
             lambda: method.search(context, trained, lambda source: search_candidates(context, source)),
         )
 
+    def _choose_rivals(self, train_resolution: int) -> list[Cost]:
+        """Chooses the rivals; returns their costs."""
+        own = self.method.rivals(self.sampler) if self.options.rivals else {}
+        self.rivals = choose_rivals(own, self.sampler, self.options.rivals, train_resolution=train_resolution)
+        return [cost(each) for each in self.rivals.values()]
+
     def _measured_rate(self, side: int, recipe: Recipe) -> float:
         """Returns the training speed in images per second, over networks such as the finalists will be."""
         seed = self.options.seed
@@ -379,8 +376,15 @@ class SearchPipeline:
 
     def _summary(self, images: int) -> list[str]:
         first, details = self.method.describe(self.plan, self.options, images=images)
-        details = [*self.cautions, *details]
-        return plan_summary(self.plan, first=first, details=details, sampler=self.sampler, budgets=self.budgets)
+        details = [*self.cautions, *details, *rival_lines(self.rivals, self.options.rivals, self.sampler)]
+        return plan_summary(
+            self.plan,
+            first=first,
+            details=details,
+            sampler=self.sampler,
+            budgets=self.budgets,
+            rivals=len(self.rivals),
+        )
 
 
 def _resolved(recipe: RecipeFile, plan: Plan, info: DataInfo) -> RecipeFile:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from nas.formats import is_rival, rival_name
 from nas.methods.protocol.report import Curves
 from nas.report.summary import Candidate, Summary
 from nas.run.events import FinalistEpoch
@@ -69,7 +70,10 @@ def _named(summary: Summary, curves: dict[str, dict[int, float]]) -> dict[str, l
 
 def series_name(candidate: Candidate) -> str:
     """Returns the name of a finalist in a chart: "1 CCAA", or "trial 17 CCAA" before it has a rank."""
-    layout = candidate.trial.layout if candidate.trial else candidate.digest
+    if is_rival(candidate.chosen_by):
+        layout = rival_name(candidate.chosen_by)
+    else:
+        layout = candidate.trial.layout if candidate.trial else candidate.digest
     if candidate.rank is not None:
         return f"{candidate.rank} {layout}"
     return f"trial {candidate.trial.number} {layout}" if candidate.trial else layout

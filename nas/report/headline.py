@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from nas.budget import Cost, format_quantity
-from nas.formats import CHOSEN_BY, compare_choices, count, listing, percent
+from nas.formats import chosen_by_words, compare_choices, count, is_rival, listing, percent, rival_line, rival_name
+from nas.methods.protocol.parent_line import parent_line
 from nas.options.objectives import front_name
 from nas.report.architecture_table import stage_maps
 from nas.report.summary import Candidate, Summary, cost_words, stage_depths
@@ -49,6 +50,7 @@ class Headline:
 
     Attributes:
         compared: The accuracy of the finalists chosen by score, by counting and at random; may be empty.
+        parent: A sentence on the network that the search started from; empty without one.
         cautions: Limits of the run's results.
         front: What the front of the winners is over.
         drawn: The best network, and the best that was chosen in each other way: its rivals.
@@ -56,6 +58,7 @@ class Headline:
 
     answer: str
     compared: str
+    parent: str
     cautions: list[str]
     state: str | None
     accuracy: str
@@ -71,9 +74,8 @@ def headline(summary: Summary) -> Headline:
     best = {network.chosen_by: network for network in reversed(networks) if network.trial is not None}
     return Headline(
         answer=_answer(summary),
-        compared=compare_choices(
-            (each.chosen_by, each.validation_accuracy, each.validation_error) for each in summary.winners
-        ),
+        compared=compare_choices(_reached(summary)),
+        parent=parent_line(summary.record),
         cautions=summary.cautions,
         state=None if summary.finished else _state(summary),
         accuracy=summary.accuracy,
@@ -89,7 +91,8 @@ def _answer(summary: Summary) -> str:
     winners = summary.winners
     trained = [c for c in summary.candidates if c.validation_accuracy is not None and c.epochs_done == c.epochs]
     if winners:
-        return _best_trained(summary, winners[0], "The best network found")
+        best = _best_trained(summary, winners[0], "The best network found")
+        return " ".join(filter(None, (rival_line(_reached(summary)), best)))
     if trained:
         return _best_trained(summary, trained[0], "The best network trained so far")
     if summary.complete:
@@ -99,6 +102,11 @@ def _answer(summary: Summary) -> str:
         return f"No network has been trained yet. {score}, of {_named(best)} with {costs}."
     budgets = listing(_budget_words(summary))
     return f"No network has been scored yet; the budget is {budgets}." if budgets else "No network has been scored yet."
+
+
+def _reached(summary: Summary) -> list[tuple[str, float | None, float | None]]:
+    """Returns of each winner, by rank, what chose it, its validation accuracy and the standard error of that."""
+    return [(each.chosen_by, each.validation_accuracy, each.validation_error) for each in summary.winners]
 
 
 def _state(summary: Summary) -> str:
@@ -124,13 +132,13 @@ def _progress(summary: Summary, phase: str) -> str:
         return f"{len(summary.trials)} of {count(planned, 'trial')} done" if planned else ""
     if phase == "finalists":
         done = sum(c.epochs is not None and c.epochs_done == c.epochs for c in summary.candidates)
-        planned = summary.setting("finalists")
+        planned = summary.finalists
         return f"{done} of {count(planned, 'finalist')} trained" if planned else f"{done} trained"
     return f"{count(len(summary.winners), 'winner')} exported" if phase == "export" else ""
 
 
 def _best_trained(summary: Summary, best: Candidate, opening: str) -> str:
-    named = _named(best.trial) if best.trial else f"network {best.digest}"
+    named = _named(best.trial) if best.trial else "network " * (not is_rival(best.chosen_by)) + _outside(best)
     if best.test_accuracy is not None:
         reached = f"{percent(best.test_accuracy)} test {summary.accuracy}"
     else:
@@ -174,17 +182,22 @@ def _named(trial: Trial) -> str:
     return f"{trial.layout} ({depths} layers)" if trial.layout else f"network {trial.architecture.digest}"
 
 
+def _outside(candidate: Candidate) -> str:
+    """Returns what a network is called that is no trial: a rival, or one whose trial is not on record."""
+    return rival_name(candidate.chosen_by) if is_rival(candidate.chosen_by) else candidate.digest
+
+
 def _row(summary: Summary, candidate: Candidate) -> NetworkRow:
     trial, path = candidate.trial, candidate.path
     return NetworkRow(
         rank=candidate.rank,
         trial=None if trial is None else trial.number,
-        name=(trial and trial.layout) or candidate.digest,
+        name=(trial and trial.layout) or _outside(candidate),
         shape=None if trial is None else _shape(trial),
         macs=candidate.macs,
         params=candidate.params,
         score=summary.score(candidate.score),
-        chosen_by=CHOSEN_BY.get(candidate.chosen_by, candidate.chosen_by),
+        chosen_by=chosen_by_words(candidate.chosen_by),
         on_front=candidate.on_front,
         validation=_validation(candidate),
         test_accuracy=candidate.test_accuracy,

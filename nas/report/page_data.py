@@ -6,7 +6,7 @@ import shlex
 from dataclasses import asdict
 from typing import Any
 
-from nas.formats import CHOSEN_BY
+from nas.formats import chosen_by_words
 from nas.report.curves import finalist_charts, method_chart, series_name
 from nas.report.effects import Decision
 from nas.report.summary import Candidate, Summary
@@ -36,7 +36,7 @@ def _finalist(candidate: Candidate, places: dict[int, int]) -> dict[str, Any]:
         "name": series_name(candidate),
         "trial": places.get(candidate.trial.number) if candidate.trial else None,
         "rank": candidate.rank,
-        "chosenBy": CHOSEN_BY.get(candidate.chosen_by, candidate.chosen_by),
+        "chosenBy": chosen_by_words(candidate.chosen_by),
         "score": candidate.score,
         "macs": candidate.macs,
         "params": candidate.params,

@@ -268,7 +268,7 @@ def _steps(summary: Summary, name: str) -> Steps | None:
     """Returns how far a phase is."""
     if name in summary.method_phases:
         return method_report(summary.record).steps(summary.record)
-    finalists = _whole(summary.setting("finalists"))
+    finalists = summary.finalists
     if name == "search":
         return Steps(done=len(summary.trials), total=_whole(summary.setting("trials")), unit="networks")
     if name == "export":
@@ -281,7 +281,10 @@ def _steps(summary: Summary, name: str) -> Steps | None:
         first.setdefault(event.digest, event.epoch - 1)  # a calibration has trained these
     known = [each for each in summary.candidates if each.digest in first]
     done = sum(each.epochs_done - first[each.digest] for each in known)
-    total = None if finalists is None or epochs is None else finalists * epochs - sum(first.values())
+    total = None
+    if finalists is not None and epochs is not None:
+        longer = (_whole(summary.setting("rival_epochs")) or epochs) - epochs
+        total = finalists * epochs + summary.rivals * longer - sum(first.values())
     return Steps(done=done, total=total, unit="epochs")
 
 

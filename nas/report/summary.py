@@ -184,6 +184,17 @@ class Summary:
         return (*self.method_phases, *PHASES)
 
     @property
+    def rivals(self) -> int:
+        """Number of networks that are trained beside the search's finalists."""
+        return len(self.record.part("rivals"))
+
+    @property
+    def finalists(self) -> int | None:
+        """Planned number of finalists, the rivals included; None if there is no plan yet."""
+        planned = self.setting("finalists")
+        return planned + self.rivals if isinstance(planned, int) else None
+
+    @property
     def accuracy(self) -> str:
         """What the run calls accuracy."""
         return accuracy_name(self.record)
@@ -273,6 +284,7 @@ def _candidates(record: RunRecord, trials: list[Trial]) -> list[Candidate]:
     finalists = {event.digest: event for event in record.events(FinalistTrained)}
     winners = {event.digest: event for event in record.events(WinnerExported)}
     found: list[Candidate] = []
+    rivals = {Architecture.from_dict(plain).digest: name for name, plain in record.part("rivals").items()}
     for digest in dict.fromkeys([*winners, *finalists, *epochs]):
         winner, finalist, last_epoch = winners.get(digest), finalists.get(digest), epochs.get(digest)
         # A finalist's digest differs from its trial's if it is trained at another resolution.
@@ -298,7 +310,7 @@ def _candidates(record: RunRecord, trials: list[Trial]) -> list[Candidate]:
                 validation_error=known.get("validation_error"),
                 test_accuracy=known.get("test_accuracy"),
                 on_front=winner is not None and winner.on_front,
-                chosen_by=known.get("chosen_by", "score"),
+                chosen_by=known.get("chosen_by", rivals.get(digest, "score")),
                 resolution=known.get("resolution"),
                 epochs_done=int(done or 0),
                 epochs=planned_epochs,

@@ -18,6 +18,7 @@ from nas.architecture import Architecture
 from nas.budget import Budget, Cost, check_budgets
 from nas.budget_metrics import ADDITIVE
 from nas.costs import CostGraph, Option
+from nas.costs.zoo import cost_within
 from nas.errors import BudgetError, SpaceError
 from nas.sampling.feasible_set import FeasibleSet
 from nas.sampling.guides import extreme_members, guided_costs, guides_of, measures_of, tightest
@@ -133,6 +134,23 @@ class BudgetSampler:
     def contains(self, cost: Cost) -> bool:
         """Returns whether a network of this cost, measured where a budget needs that, may be sampled."""
         return self.feasible.contains(cost)
+
+    def cost_within(self, architecture: Architecture) -> Cost | None:
+        """Returns the cost of any network, a member or not, measured where a budget needs that; None if it is over one.
+
+        Where a budget is on a measured metric, no network is measured that is over the bounds of `counted`.
+
+        Raises:
+            ArchitectureError: If its stages do not fit one another.
+        """
+        counted = zip(self.counted.metrics, self.counted.bounds, strict=True) if self.measures else ()
+        bounds = [*self.budgets, *(Budget(metric=metric, bound=bound) for metric, bound in counted)]
+        cost = cost_within(architecture, bounds)
+        if cost is None:
+            return None
+        for metric, measure in self.measures.items():
+            cost = cost.measured(metric, measure(architecture))
+        return cost if all(budget.allows(cost) for budget in self.budgets) else None
 
     def largest(self, rng: random.Random, layout: str, *, tries: int = 8) -> Member:
         """Samples some members from the top two hundredths of one layout's range of costs; returns the largest."""

@@ -30,7 +30,7 @@ PROGRAMS = {
 QUICK = shlex.split("--train-resolution 16 --batch-size 64 --threads 1 --device cpu --no-onnx")
 SEARCH = shlex.split(
     "--space coatnet-small --budget 5MFLOPs --data digits --trials 4 --finalists 2 --finalist-epochs 1 --epochs 2 "
-    "--strategy single-path --shards 2"
+    "--strategy single-path --shards 2 --rivals 0"
 )
 SEARCH += QUICK
 

@@ -340,6 +340,7 @@ def test_dry_run_counts_with_the_classes_and_channels_of_the_supernet_s_run(
 def test_dry_run_with_data_says_what_the_search_would_do_and_for_how_long(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--space", "coatnet-small", "--budget", "3MFLOPs", "--data", "digits", "--train-resolution", "16"]
     words += ["--finalists", "2", "--finalist-epochs", "1", "--method", "params", "--trials", "7", "--dry-run"]
+    words += ["--rivals", "0"]
     assert main_search([*words, "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)["plan"]
     assert (plan["finalists"], plan["finalist_epochs"], plan["trials"]) == (2, 1, 7)
@@ -356,6 +357,7 @@ def test_dry_run_opens_the_data_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(sources, "open_digits", open_digits)
     words = ["--space", "coatnet-small", "--budget", "3MFLOPs", "--data", "digits", "--train-resolution", "16"]
+    words += ["--rivals", "0"]
     assert main_search([*words, "--finalists", "2", "--finalist-epochs", "1", "--method", "params", "--dry-run"]) == 0
     assert len(opened) == 1
 

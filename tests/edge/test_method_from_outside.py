@@ -67,7 +67,7 @@ if __name__ == "__main__":
     sys.exit(main_search())
 """
 SEARCH = shlex.split(
-    "--space coatnet-small --budget 5MFLOPs --data digits --method lucky --luck 5 --trials 8 --finalists 1 "
+    "--space coatnet-small --budget 5MFLOPs --rivals 0 --data digits --method lucky --luck 5 --trials 8 --finalists 1 "
     "--finalist-epochs 1 --train-resolution 16 --batch-size 64 --threads 1 --device cpu --no-onnx"
 )
 

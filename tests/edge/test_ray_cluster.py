@@ -22,7 +22,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 ROOT = Path(nas.__file__).resolve().parents[1]
 SEARCH = shlex.split(
     "--space coatnet-small --budget 5MFLOPs --data digits --trials 12 --finalists 3 --finalist-epochs 3 --epochs 1 "
-    "--strategy single-path --shards 2 --train-resolution 16 --batch-size 64 --threads 1 --device cpu --no-onnx --out b"
+    "--strategy single-path --shards 2 --rivals 0 --train-resolution 16 --batch-size 64 --threads 1 --device cpu "
+    "--no-onnx --out b"
 )
 FIRST_STEP = {"search": "trial", "finalists": "finalist_epoch"}
 """The event that each phase records first, while most of its work is still to be done."""

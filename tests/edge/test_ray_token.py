@@ -20,7 +20,7 @@ from tests.edge.ray_head import Head, environment
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1800)]
 SEARCH = shlex.split(
     "--space coatnet-small --budget 5MFLOPs --data digits --method params --trials 2 --finalists 1 --workers 1 "
-    "--train-resolution 16 --batch-size 64 --threads 1 --device cpu --no-onnx"
+    "--rivals 0 --train-resolution 16 --batch-size 64 --threads 1 --device cpu --no-onnx"
 )
 WARNING = "Whoever reaches the ports of the cluster"
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}

@@ -44,6 +44,7 @@ OPTIONS: dict[str, Any] = {
     "epochs": 2,
     "finalists": 2,
     "finalist_epochs": 2,
+    "rivals": 0,
     "batch_size": 512,
     "strategy": "single-path",
     "threads": 1,

@@ -82,6 +82,7 @@ def options(out: Path, **more: Any) -> nas.SearchOptions:
         trials=24,
         finalists=3,
         finalist_epochs=1,
+        rivals=0,
         threads=1,
         batch_size=128,
         train_resolution=8,

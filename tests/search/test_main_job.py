@@ -50,6 +50,7 @@ OPTIONS = SearchOptions.of(
     epochs=2,
     finalists=3,
     finalist_epochs=1,
+    rivals=0,
     strategy="single-path",
     threads=1,
     device="cpu",

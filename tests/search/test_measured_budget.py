@@ -115,6 +115,7 @@ def test_a_search_is_held_to_it_and_records_it(tmp_path: Path) -> None:
         trials=24,
         finalists=1,
         finalist_epochs=1,
+        rivals=0,
         threads=1,
         batch_size=128,
         train_resolution=8,

@@ -159,6 +159,7 @@ def test_a_search_is_held_to_it_records_it_and_the_card_says_it(tmp_path: Path) 
         trials=12,
         finalists=1,
         finalist_epochs=1,
+        rivals=0,
         threads=1,
         batch_size=128,
         train_resolution=8,

@@ -67,6 +67,7 @@ def test_a_method_a_searcher_and_a_space_from_outside_make_a_search(tmp_path: Pa
         trials=6,
         finalists=2,
         finalist_epochs=1,
+        rivals=0,
         threads=1,
         onnx=False,
         out=str(tmp_path / "run"),

@@ -18,6 +18,7 @@ from nas.costs import cost
 from nas.data import open_data
 from nas.errors import NasError, OptionError
 from nas.export import CardFacts, export_winner
+from nas.methods.protocol.parent_line import parent_line
 from nas.methods.supernet.options import SupernetOptions
 from nas.methods.supernet.parent import load_parent, parent_architecture, space_of_parts
 from nas.methods.supernet.scaled import scaled
@@ -209,11 +210,20 @@ def test_a_tuned_parent_is_taken_as_it_is(home: Path, tmp_path: Path) -> None:
     assert tuned.validation_accuracy == pytest.approx(evaluate(network, data.search_validation, data, recipe))
 
 
+def test_a_parent_over_the_budget_is_a_reference_and_no_finalist(done: RunRecord) -> None:
+    assert "It is over" in parent_line(done)
+    assert "parent" not in {event.chosen_by for event in done.events(FinalistTrained)}
+    assert parent_line(done) in (done.path / "report.html").read_text()
+
+
 def test_a_budget_above_the_parent_is_a_ceiling(home: Path, tmp_path: Path) -> None:
     notes = Notes()
     run = searched(home, tmp_path / "run", notes, budget=Budget(metric="macs", bound=2 * PARENT_MACS), min_share=0.2)
     assert any("above the parent" in line for line in notes.lines), notes.lines
     assert all(trial.cost.macs <= PARENT_MACS for trial in run.trials())
+    [rival] = [event for event in run.events(FinalistTrained) if event.chosen_by == "parent"]
+    assert rival.macs == PARENT_MACS
+    assert "It is over" not in parent_line(run)
 
 
 def test_the_scaled_parent_is_the_widest_that_fits() -> None:

@@ -81,7 +81,7 @@ def plan_calibration(workload: Workload, asked: CalibratedOptions) -> Planned:
     asks = asked.calibrations is not None or asked.calibration_epochs is not None
     validating = VALIDATIONS * workload.validating
     free = min(len(BASELINES) + 1, count - 1)
-    rest = affordable - count * (finalist_epochs + workload.validating)
+    rest = affordable - (count + workload.rivals_beside) * (finalist_epochs + workload.validating)
     if epochs is None:
         wanted = asked.calibrations or TRAININGS
         most = max(1, min(finalist_epochs // 2, MOST_WINNERS * finalist_epochs // wanted))

@@ -32,7 +32,7 @@ class Context:
         portfolio: Architectures that are finalists whatever their scores, by what chose them.
         rivals: Networks outside the search that are finalists too, by a name for each.
         recipe: What `--recipe` changes in the trainings of finalists, as it was read when the search began.
-        finalist_rate: The finalists' learning rate as a share of that of training from scratch.
+        finalist_rate: Learning rate of finalists that begin with trained weights, as a share of that from scratch.
         backend: Where measuring, scoring and training of networks run.
     """
 
@@ -56,10 +56,19 @@ class Context:
         """The folder of checkpoints of networks trained from scratch, each in a folder named by its digest."""
         return self.run.path / "finalists"
 
-    def finalist_recipe(self, params: int) -> Recipe:
-        """Returns the recipe that finalists and `nas train` use for a network with `params` parameters."""
-        recipe = self.plan.recipe(epochs=self.plan.finalist_epochs, seed=self.options.seed, params=params)
-        recipe = replace(recipe, learning_rate=self.finalist_rate * recipe.learning_rate, compile=self.options.compile)
+    def finalist_recipe(self, params: int, *, inherits: bool = False, epochs: int | None = None) -> Recipe:
+        """Returns the recipe of finalists and rivals.
+
+        Args:
+            params: Of the network.
+            inherits: Whether it begins with trained weights, which take the method's share of the learning rate.
+            epochs: None for those of a finalist.
+        """
+        epochs = self.plan.finalist_epochs if epochs is None else epochs
+        recipe = self.plan.recipe(epochs=epochs, seed=self.options.seed, params=params)
+        recipe = replace(recipe, compile=self.options.compile)
+        if inherits:
+            recipe = replace(recipe, learning_rate=self.finalist_rate * recipe.learning_rate)
         return self.recipe.applied(recipe, images=len(self.data.train))
 
     def scoring(self, source: ScorerSource) -> Executor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from nas.budget import Budget, Cost
+from nas.budget_metrics import ADDITIVE
 from nas.run import RunRecord
 from nas.run.events import ParentTuned
 
@@ -11,8 +13,12 @@ def parent_line(run: RunRecord) -> str:
     parent = run.last(ParentTuned)
     if parent is None:
         return ""
+    spent = Cost(macs=parent.macs, params=parent.params)
+    budgets = [Budget.parse(text) for text in run.manifest["budgets"]]
+    over = [each for each in budgets if each.metric in ADDITIVE and not each.allows(spent)]
+    said = f" It is over {over[0]}: a reference, and not exported." if over else ""
     return (
         f"The parent {parent.config} reaches {parent.validation_accuracy:.4f} on search-validation and "
         f"{parent.test_accuracy:.4f} on test at {parent.macs / 1e6:,.1f} MMACs and {parent.params / 1e6:,.2f} M "
-        "parameters."
+        f"parameters.{said}"
     )

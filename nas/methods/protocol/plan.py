@@ -48,6 +48,7 @@ class Plan:
         resolution: Resolution at which costs are counted; networks are trained and scored at `train_resolution`.
         population: Batch size of the searcher: architectures that are proposed and observed together.
         job_threads: CPU threads of one scoring job.
+        rival_epochs: Epochs of each rival; those of a finalist unless others are asked for.
         learning_rate: Learning rate of shared weights; a network trained alone has its own.
         seconds: Estimated time of each phase.
         images_per_second: Training speed measured for this plan; None if not measured.
@@ -65,6 +66,7 @@ class Plan:
     population: int
     finalists: int
     finalist_epochs: int
+    rival_epochs: int
     learning_rate: float
     augment: Augment
     seconds: dict[str, float]
@@ -137,6 +139,7 @@ class Workload:
         rate: Training speed in images per second, with all threads.
         scoring_rate: The same with the threads of one scoring job, whatever the number of workers, which must not
             influence which networks are scored.
+        rivals: Of each rival, how long an epoch takes as a share of that of a typical network.
     """
 
     options: SearchOptions
@@ -147,6 +150,7 @@ class Workload:
     rate: float
     scoring_rate: float
     gpu: bool
+    rivals: tuple[float, ...] = ()
 
     @property
     def affordable(self) -> float:
@@ -158,17 +162,27 @@ class Workload:
         """Cost of validating a trained network, with BatchNorm recalibration, in epochs of training."""
         return (min(RECALIBRATION_IMAGES, self.images) + self.held_out) / (3 * self.images)
 
+    @property
+    def rivals_beside(self) -> float:
+        """Returns how many typical networks the rivals are worth that train for as many epochs as finalists."""
+        return sum(self.rivals) if self.options.rival_epochs is None else 0.0
+
     def finalists(self, affordable: float) -> tuple[int, int]:
-        """Returns the number of finalists and the epochs of each, given the epochs that all together may take."""
+        """Returns the number of finalists and the epochs of each.
+
+        Args:
+            affordable: Epochs that all of them, and the rivals beside them, may take together.
+        """
+        beside = self.rivals_beside
         if self.options.finalists is None:
-            enough = int(affordable / (LEAST_EPOCHS + self.validating))
-            many = affordable / MOST_FINALISTS >= _LONG_EPOCHS + self.validating
+            enough = int(affordable / (LEAST_EPOCHS + self.validating) - beside)
+            many = affordable / (MOST_FINALISTS + beside) >= _LONG_EPOCHS + self.validating
             count = MOST_FINALISTS if many else within(enough, FEWEST_FINALISTS, FINALISTS)
         else:
             count = self.options.finalists
         # Without --time there is no promise to keep, and fewer epochs would say little.
         least = LEAST_EPOCHS if self.options.time is None else 1
-        epochs = within(int(affordable / count - self.validating), least, MOST_EPOCHS)
+        epochs = within(int(affordable / (count + beside) - self.validating), least, MOST_EPOCHS)
         return count, self.options.finalist_epochs or epochs
 
 
@@ -185,7 +199,8 @@ class Planned:
         trials: Default number of architectures to score; None for as many as the time allows.
         known: Number of these that are measured before the search, and take no time in it.
         finalists: Number of finalists and epochs of each; None for what the rest of the time allows.
-        finalists_seconds: Time of all of them, one after another, where they do more than train; None for that.
+        epoch_cost: Time of a finalist's epoch as a share of that of training alone, such as with a teacher.
+        shared_seconds: Part of `before` whose results the rivals begin with, too.
     """
 
     own: MethodPlan
@@ -196,7 +211,8 @@ class Planned:
     trials: int | None = None
     known: int = 0
     finalists: tuple[int, int] | None = None
-    finalists_seconds: float | None = None
+    epoch_cost: float = 1.0
+    shared_seconds: float = 0.0
 
 
 def images_per_second(macs: float, *, gpu: bool, threads: int) -> float:

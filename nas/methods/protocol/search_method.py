@@ -220,7 +220,7 @@ class SearchMethod(ABC, Generic[O]):
 
     @property
     def finalist_rate(self) -> float:
-        """Returns the finalists' learning rate as a share of that of training from scratch."""
+        """Returns the learning rate of finalists that begin with trained weights, as a share of that from scratch."""
         return 1.0
 
     def first_proposals(self, run: RunRecord) -> tuple[Architecture, ...]:

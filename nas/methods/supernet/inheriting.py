@@ -32,7 +32,8 @@ from nas.training import Recipe, evaluate, train_network
 from nas.training.checkpoint import load_checkpoint, newest
 
 PHASE = "parent"
-SCALED = "scaled"
+PARENT, SCALED = "parent", "scaled"
+"""Names of rivals: the parent itself, and the parent scaled to the budget."""
 RATE, SHARED_RATE = 0.25, 0.5
 """Learning rates of what begins with trained weights, as a share of those of training from scratch; shared weights have
 half the rate of a network alone to begin with, and most of the supernet's members have to recover."""
@@ -57,7 +58,6 @@ class Inheritance:
         self._network: Network | None = None
         self._ordered: dict[str, torch.Tensor] | None = None
         self._changes: list[str] = []
-        self._rivals: dict[str, Architecture] | None = None
 
     # -- before the search ---------------------------------------------------------------------------------------
 
@@ -77,20 +77,22 @@ class Inheritance:
             return within(int(_SHARES[part] * seconds * workload.rate / (workload.images * each)), least, most)
 
         finalists = options.finalists or FINALISTS
-        networks = finalists + len(self.rivals(sampler))
+        networks = finalists + workload.rivals_beside
         tuning = 0 if self.is_tuned else asked.parent_epochs or epochs("parent", ratio, 3, 30)
         training = asked.epochs or epochs("training", 3 + taught, 2, 60)
         finalist_epochs = options.finalist_epochs or epochs("finalists", taught * networks, 3, 30)
         spent = workload.images / workload.rate
+        tuning_seconds = (tuning + 2 * workload.validating) * ratio * spent
         changed = {"strategy": "sandwich", "epochs": training, "watch_every": max(1, training // 8)}
         return Planned(
             own=ParentPlan(**{**asdict(own), **changed, "parent_epochs": tuning}),
-            before={PHASE: (tuning + 2 * workload.validating) * ratio * spent},
+            before={PHASE: tuning_seconds},
             training_seconds=training * (3 + taught) * spent,
             trial_seconds=trial_seconds,
             trials=within(round(_SHARES["search"] * seconds / trial_seconds), 24, 240),
             finalists=(finalists, finalist_epochs),
-            finalists_seconds=networks * (taught * finalist_epochs + workload.validating) * spent,
+            epoch_cost=taught,
+            shared_seconds=tuning_seconds,
         )
 
     def check_data(self, info: DataInfo) -> None:
@@ -127,11 +129,12 @@ class Inheritance:
         return replace(data, mean=parent.mean, std=parent.std)
 
     def rivals(self, sampler: BudgetSampler) -> dict[str, Architecture]:
-        """Returns the parent scaled to the budget by a width multiplier."""
-        if self._rivals is None:
-            found = scaled(as_member(self.parent.architecture, sampler.space), sampler)
-            self._rivals = {} if found is None else {SCALED: found}
-        return self._rivals
+        """Returns the parent if it is within the budgets, else the parent scaled to them by a width multiplier."""
+        member = as_member(self.parent.architecture, sampler.space)
+        if sampler.cost_within(member) is not None:
+            return {PARENT: member}
+        found = scaled(member, sampler)
+        return {} if found is None else {SCALED: found}
 
     # -- the phases ----------------------------------------------------------------------------------------------
 
@@ -170,7 +173,8 @@ class Inheritance:
     ) -> Beginnings:
         """Returns the weights that finalists begin with, and the parent as their teacher.
 
-        Members of the space have the supernet's weights; the scaled parent has the parent's, its most important units.
+        Members of the space have the supernet's weights; the scaled parent has the parent's, its most important units;
+        a rival of the zoo begins at random.
 
         Args:
             supernet: As it is built for the search.
@@ -183,12 +187,12 @@ class Inheritance:
             raise RunError(f"{folder} has no checkpoint of the supernet: start a new run.")
         load_checkpoint(file, supernet)
         found: dict[str, Mapping[str, torch.Tensor]] = {}
-        others = {each.digest for each in context.rivals.values()}
+        rivals = {each.digest: name for name, each in context.rivals.items()}
         for each in finalists:
-            if each.digest in others:
+            if rivals.get(each.digest) in (PARENT, SCALED):
                 small = each.at_resolution(context.plan.train_resolution)
                 found[each.digest] = cut(self._in_order(context, epochs), self.member(context), small)
-            else:
+            elif each.digest not in rivals:
                 found[each.digest] = supernet.extract(each).state_dict()
         teacher = self.member(context), {name: value.cpu() for name, value in network.state_dict().items()}
         return Beginnings(weights=found, teacher=teacher)

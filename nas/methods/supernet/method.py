@@ -114,7 +114,7 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
             recalibration_images=recalibration,
             validation_images=validation,
             train_min_share=min(TRAIN_MIN_SHARE, workload.options.min_share),
-            shards=self._shards(workload.options.workers, workload.images),
+            shards=self._shards(workload.options.fixed_workers(), workload.images),
         )
         seconds = epochs * members * workload.images / workload.rate
         if self._inheritance is not None:
@@ -308,7 +308,7 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
         options = self.options
         return Inheritance(parent, importance=options.importance, tuned=options.parent_is_tuned)
 
-    def _shards(self, workers: int | None, images: int) -> int:
+    def _shards(self, workers: int, images: int) -> int:
         """Returns the shards of a batch of so many images: those asked for, else as many as there are workers."""
         asked = self.options.shards
         return planned_shards(asked or workers or 1, images, given=asked is not None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nas.architecture import Architecture
-from nas.costs import cost
 from nas.errors import ArchitectureError, SpaceError
 from nas.sampling import BudgetSampler
 from nas.spaces import Genotype, SearchSpace
@@ -30,12 +29,10 @@ def scaled(parent: Architecture, sampler: BudgetSampler) -> Architecture | None:
         for wanted in _narrower(genotype, space, unit):
             try:
                 found = space.decode(wanted)
-                spent = cost(found)
+                if sampler.cost_within(found) is not None:
+                    return found
             except (ArchitectureError, SpaceError):
                 continue
-            values = [(spent.value(budget.metric), budget.bound) for budget in sampler.budgets]
-            if all(value is None or value <= bound for value, bound in values):
-                return found
     return None
 
 

@@ -103,7 +103,7 @@ function opWords(stage) {
 const layoutOf = (place) => data.layouts[columns.layout[place]] || "no layout";
 const nameOf = (place) => `Trial ${columns.number[place]} · ${layoutOf(place)}`;
 
-const chosen = ({chosenBy}) => `chosen ${chosenBy.startsWith("at ") ? "" : "by "}${chosenBy}`;
+const chosen = ({chosenBy}) => (chosenBy.startsWith("rival") ? chosenBy : `chosen ${chosenBy.startsWith("at ") ? "" : "by "}${chosenBy}`);
 
 /** What a trial is, in lines: for a tip, and for whoever hears it. */
 function linesOf(place) {

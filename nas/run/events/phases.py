@@ -16,6 +16,7 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
         presets: The named architectures of the space.
         cautions: Sentences on the limits of the run's results.
         portfolio: Architectures that are finalists whatever their scores, by what chose them.
+        rivals: Networks outside the search that are trained like its finalists, by a name for each.
         method: The search method's own part of the manifest, `SearchMethod.facts`.
         disk_bytes: Upper bound of what each phase writes.
         workers: Where jobs run.
@@ -33,6 +34,7 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
     presets: list[Plain] = []
     cautions: list[str] = []
     portfolio: Plain = {}
+    rivals: Plain = {}
     data: Plain = {}
     method: Plain = {}
     disk_bytes: Plain = {}
