@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +17,7 @@ import torch
 
 from nas.executors.shard_worker import Mailbox
 from nas.jobs.backend import InThisProcess
+from nas.jobs.sharded import ShardedWork
 from nas.methods.supernet.plans import SupernetPlan
 from nas.methods.supernet.training import train_supernet
 from nas.networks.supernet import Supernet
@@ -22,10 +25,12 @@ from nas.options import SearchOptions
 from nas.progress import Silent
 from nas.run.events import SupernetAccuracy, SupernetEpoch, UpdateCounts
 from nas.sampling import BudgetSampler
+from nas.training import fresh_network
 from nas.training import loop as loops
 from nas.training.checkpoint import newest, read_facts
+from nas.training.sharded import Shards
 from nas.training.threads import threads_set
-from tests.torch.training_cases import StopAt, Stopped, recipe, same_tensors, tiny_data, tiny_space
+from tests.torch.training_cases import StopAt, Stopped, member, recipe, same_tensors, tiny_data, tiny_space
 
 SPACE, DATA = tiny_space(), tiny_data()
 EPOCHS, STEPS = 4, 4
@@ -89,7 +94,9 @@ def processes(name: str) -> list[int]:
     return found
 
 
-def train(record: Record, backend: Any, progress: Any, *, shards: int = 2) -> dict[str, torch.Tensor]:
+def train(
+    record: Record, backend: Any, progress: Any, *, shards: int = 2, teacher: Any = None
+) -> dict[str, torch.Tensor]:
     """Trains up to the end; returns the supernet's weights and statistics."""
     own = SupernetPlan(
         epochs=EPOCHS,
@@ -110,7 +117,7 @@ def train(record: Record, backend: Any, progress: Any, *, shards: int = 2) -> di
     )
     members = BudgetSampler(SPACE)
     supernet = Supernet(SPACE, seed=1, choices=members.feasible_choices())
-    train_supernet(context, supernet, members, recipe(epochs=EPOCHS))
+    train_supernet(context, supernet, members, recipe(epochs=EPOCHS), teacher=teacher)
     return {name: value.clone() for name, value in supernet.state_dict().items()}
 
 
@@ -197,9 +204,44 @@ def test_undivided_and_ended_trainings_ask_for_no_processes(tmp_path: Path) -> N
     assert facts(record) == before
 
 
-def test_what_a_training_tells_is_recorded_before_it_goes_on() -> None:
-    import threading
+class Unpacking(InThisProcess):
+    """Stands in for one worker: trains what it is sent, with arrays that cannot be written to."""
 
+    def train_sharded(self, work: ShardedWork) -> None:
+        packed = pickle.loads(pickle.dumps(work.pack()))
+        for array in packed.arrays.values():
+            array.flags.writeable = False
+        with threads_set(work.threads):
+            packed.training(Shards(work.shards), work.folder, None).run(Silent(), work.tell)
+
+
+@pytest.mark.parametrize("taught", [False, True])
+def test_what_a_worker_trains_from_what_it_is_sent_is_what_this_process_trains(tmp_path: Path, taught: bool) -> None:
+    architecture = member(SPACE, "CC", 3)
+    teacher = (architecture, fresh_network(architecture, seed=3)) if taught else None
+    here, sent = (Record(tmp_path / name) for name in ("here", "sent"))
+    states = [
+        train(record, backend, Silent(), teacher=teacher)
+        for record, backend in ((here, InThisProcess()), (sent, Unpacking()))
+    ]
+    assert same_tensors(*states)
+    assert facts(sent) == facts(here)
+
+
+@pytest.mark.parametrize(("device", "gpus", "processes"), [("cpu", 0.0, 3), ("cuda", 2.0, 2), ("cuda:0", 8.0, 3)])
+def test_no_more_processes_train_than_there_are_shards_or_gpus(
+    device: str, gpus: float, processes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    from nas.executors.ray.data_parallel import processes_for
+
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"GPU": gpus})
+    work: Any = SimpleNamespace(shards=3, device=device)
+    assert processes_for(work, 4) == processes
+
+
+def test_what_a_training_tells_is_recorded_before_it_goes_on() -> None:
     mailbox, done = Mailbox(), threading.Event()
 
     def training() -> None:
