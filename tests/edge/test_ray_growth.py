@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,32 +61,69 @@ finally:
 """
 
 
-def test_a_node_that_joins_gets_work(tmp_path: Path) -> None:
+FINALISTS = shlex.split(
+    "--space coatnet-small --budget 5MFLOPs --data digits --method params --trials 2 --finalists 2 "
+    "--finalist-epochs 500 --train-resolution 16 --batch-size 64 --threads 1 --device cpu --no-onnx "
+    "--no-early-stopping --out a"
+)
+PROGRAM = "import sys; from nas.cli.main import main_search; sys.exit(main_search())"
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    """One node with one CPU."""
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(
+    started = Cluster(
         initialize_head=True,
         head_node_args={"num_cpus": 1, "include_dashboard": False, "object_store_memory": 100 * 2**20},
     )
-    try:
-        with subprocess.Popen(
-            [sys.executable, "-c", SEARCH, cluster.address],
-            cwd=tmp_path,
-            env={**environment(tmp_path), "RAY_AUTH_MODE": "disabled"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
-            assert process.stdout is not None
-            said: list[str] = []
-            for line in process.stdout:
-                said.append(line.strip())
-                if line.strip() == "node 1":
-                    cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20)
-            assert process.stderr is not None
-            assert process.wait() == 0, process.stderr.read()
-    finally:
-        cluster.shutdown()
+    yield started
+    started.shutdown()
+
+
+def start(program: str, *words: str, cwd: Path, output: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *words],
+        cwd=cwd,
+        env={**environment(cwd), "RAY_AUTH_MODE": "disabled"},
+        stdout=output,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+def test_a_node_that_joins_gets_work(tmp_path: Path, cluster: Any) -> None:
+    with start(SEARCH, cluster.address, cwd=tmp_path, output=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        said: list[str] = []
+        for line in process.stdout:
+            said.append(line.strip())
+            if line.strip() == "node 1":
+                cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20)
+        assert process.wait() == 0
     assert said[0].startswith("Ray: 1 workers on the cluster at ")
     assert "Ray: 2 workers now, 1 before, as there is room for" in said
     assert said[-1] == "node 2"
+
+
+def test_a_finalist_that_waits_begins_on_a_node_that_joins(tmp_path: Path, cluster: Any) -> None:
+    def trained() -> set[str]:
+        record = tmp_path / "a" / "events.jsonl"
+        lines = record.read_text().splitlines(keepends=True) if record.is_file() else []
+        events = [json.loads(line) for line in lines if line.endswith("\n")]
+        assert not any(event["event"] == "finalist" for event in events), "the first one ended before the second began"
+        return {event["digest"] for event in events if event["event"] == "finalist_epoch"}
+
+    with start(PROGRAM, *FINALISTS, "--ray", cluster.address, cwd=tmp_path, output=subprocess.DEVNULL) as process:
+        try:
+            while not trained():
+                assert process.poll() is None
+                time.sleep(0.5)
+            assert len(trained()) == 1
+            cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20)
+            while len(trained()) < 2:
+                assert process.poll() is None
+                time.sleep(0.5)
+        finally:
+            process.terminate()
