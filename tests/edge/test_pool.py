@@ -201,10 +201,10 @@ def test_more_workers_are_started_once_there_is_room_for_more() -> None:
     room = 1
     running = WorkerPool(players, size=lambda: room, limit=TimeLimit(None, 1.0), clock=players.clock)
     results = running.map(jobs(9))
-    found = [next(results).score for _ in range(3)]
+    found = [next(results).value for _ in range(3)]
     assert players.most_alive == 1
     room = 3
-    found += [result.score for result in results]
+    found += [result.value for result in results]
     assert players.most_alive == 3
     assert found == [0, 1, 2, 3, 4, 5, 6, 7, 8]
     room = 1  # those that are there stay

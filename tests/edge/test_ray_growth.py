@@ -49,9 +49,9 @@ running = backend.scoring(Source(), threads=1, expected_s=1.0, data_bytes=0)
 seen = set()
 try:
     for result in running.map(Job(architecture=network, seed=seed) for seed in range(2000)):
-        assert result.score is not None, result.error
-        if result.score not in seen:
-            seen.add(result.score)
+        assert result.value is not None, result.error
+        if result.value not in seen:
+            seen.add(result.value)
             print("node", len(seen), flush=True)
         if len(seen) == 2:
             break
