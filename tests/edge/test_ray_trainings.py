@@ -15,7 +15,8 @@ from nas.executors import worker
 from nas.jobs.backend import InThisProcess
 from nas.jobs.executor import Job, Result
 from nas.jobs.training import TrainingJob, TrainingWork
-from nas.methods.calibrated.scorer import ProxyMeasuring
+from nas.methods.zero_cost.measuring import ProxyMeasuring
+from nas.methods.zero_cost.proxies import PROXIES
 from nas.options import SearchOptions
 from nas.progress import Silent
 from nas.training.checkpoint import newest, read_facts
@@ -140,7 +141,7 @@ def test_a_checkpoint_of_another_training_ends_the_search_with_the_remedy(scene:
 def test_proxies_measured_on_workers_are_those_in_process() -> None:
     from nas.executors.ray.backend import RayBackend
 
-    source = ProxyMeasuring(data=DATA, seed=3, device="cpu")
+    source = ProxyMeasuring(names=PROXIES.names(), data=DATA, seed=3, device="cpu")
     asked = [Job(architecture=network.to_dict(), seed=3) for network in NETWORKS]
     found: list[list[Any]] = []
     for running in (InThisProcess(), RayBackend(OPTIONS)):

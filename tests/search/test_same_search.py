@@ -14,14 +14,14 @@ import pytest
 
 import nas
 from nas.executors.pool import Answer, TimeLimit, WorkerPool
-from nas.jobs.backend import FinalistRecord, InThisProcess, ScorerSource
+from nas.jobs.backend import Backend, FinalistRecord, InThisProcess, ScorerSource
 from nas.jobs.executor import Executor, Job, Scorer, Task, run_job
 from nas.jobs.setup import make_scorer
 from nas.jobs.training import TrainingJob, TrainingTask, TrainingWork
 from nas.methods.zero_cost import planning
 from nas.options import SearchOptions
 from nas.progress import Progress, Silent
-from nas.run import read_run
+from nas.run import RunRecord, read_run
 from nas.run.events import (
     CalibrationOrder,
     CalibrationRetried,
@@ -36,9 +36,10 @@ from ..event_cases import timeless
 from ..small_space import small_space
 
 OPTIONS: dict[str, Any] = {
-    "space": "small", "method": "calibrated", "calibrations": 6, "calibration_epochs": 2, "finalist_epochs": 4,
-    "finalists": 1, "trials": 6, "batch_size": 256, "threads": 1, "device": "cpu", "onnx": False, "seed": 4,
+    "space": "small", "finalists": 1, "trials": 6, "batch_size": 256, "threads": 1, "device": "cpu", "onnx": False,
+    "seed": 4,
 }  # fmt: skip
+CALIBRATED = {"method": "calibrated", "calibrations": 6, "calibration_epochs": 2, "finalist_epochs": 4}
 
 
 @dataclass(eq=False)
@@ -119,22 +120,32 @@ class PlayedWorkers(InThisProcess):
         return WorkerPool(crew, size=3, limit=TimeLimit(None, 1.0))
 
 
+def search(out: Path, backend: Backend, **given: Any) -> RunRecord:
+    options = SearchOptions.of(out=str(out), **{**OPTIONS, **given})
+    nas.search(small_space(), budgets=[nas.Budget.parse("40kFLOPs")], data="digits", options=options, backend=backend)
+    return read_run(out)
+
+
+def trials(record: RunRecord) -> list[Any]:
+    return [(t.number, t.architecture, t.score, t.origin) for t in record.trials()]
+
+
+@pytest.fixture(autouse=True)
+def few_references(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "PROXY_IMAGES", 10**9)
+
+
 @pytest.mark.usefixtures("unexported")
-def test_events_are_the_same_and_in_the_same_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "PROXY_IMAGES", 10**9)  # few references
+def test_events_are_the_same_and_in_the_same_order(tmp_path: Path) -> None:
     workers = PlayedWorkers()
-    for name, backend in (("here", InThisProcess()), ("there", workers)):
-        options = SearchOptions.of(out=str(tmp_path / name), **OPTIONS)
-        nas.search(
-            small_space(), budgets=[nas.Budget.parse("40kFLOPs")], data="digits", options=options, backend=backend
-        )
-    here, there = (read_run(tmp_path / name) for name in ("here", "there"))
+    here, there = (
+        search(tmp_path / name, backend, **CALIBRATED)
+        for name, backend in (("here", InThisProcess()), ("there", workers))
+    )
     kinds = (ProxiesMeasured, CalibrationTrained, CalibrationOrder, FinalistTrained)
     for kind in kinds:
         assert timeless(there.events(kind)) == timeless(here.events(kind)) != []
-    assert [(t.number, t.architecture, t.score, t.origin) for t in there.trials()] == [
-        (t.number, t.architecture, t.score, t.origin) for t in here.trials()
-    ]
+    assert trials(there) == trials(here)
     order = [type(event) for event in here.events() if isinstance(event, (*kinds, TrialScored))]
     assert [type(event) for event in there.events() if isinstance(event, (*kinds, TrialScored))] == order
     (retried,) = there.events(CalibrationRetried)
@@ -145,3 +156,13 @@ def test_events_are_the_same_and_in_the_same_order(tmp_path: Path, monkeypatch: 
     answered = [(job.digest, job.until) for job in trainings if isinstance(job, TrainingJob)]
     assert sorted(answered) == sorted(recorded)
     assert answered != recorded, "results came out of order"
+
+
+@pytest.mark.usefixtures("unexported")
+def test_reference_networks_are_measured_once_for_all_workers(tmp_path: Path) -> None:
+    workers, given = PlayedWorkers(), {"method": "az-nas", "finalist_epochs": 1}
+    here = search(tmp_path / "here", InThisProcess(), **given)
+    assert trials(search(tmp_path / "there", workers, **given)) == trials(here)
+    measuring, scoring = workers.crews
+    assert len(measuring.order) == here.manifest["plan"]["method"]["reference"]
+    assert len(scoring.order) == len(here.trials())

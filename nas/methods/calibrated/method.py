@@ -9,7 +9,7 @@ from contextlib import closing
 from nas.architecture import Architecture
 from nas.errors import RunError, TrainingError
 from nas.jobs.backend import ScorerSource
-from nas.jobs.executor import Job, Scorer
+from nas.jobs.executor import Scorer
 from nas.jobs.training import TrainingWork
 from nas.methods.calibrated.calibration import (
     Calibration,
@@ -29,7 +29,7 @@ from nas.methods.calibrated.planning import (
     plan_calibration,
 )
 from nas.methods.calibrated.report import left_out_line, longest_trainings
-from nas.methods.calibrated.scorer import CalibratedScorer, CalibratedScoring, ProxyMeasuring
+from nas.methods.calibrated.scorer import CalibratedScorer, CalibratedScoring
 from nas.methods.calibrated.trainings import LedgerTraining, RecordedTraining, until_settled
 from nas.methods.counted import CountedScoring
 from nas.methods.protocol.context import Context
@@ -38,6 +38,7 @@ from nas.methods.protocol.plan import TRAINING_SHARE, Plan, Planned, Workload
 from nas.methods.protocol.ranking import RankingTask
 from nas.methods.protocol.search_method import MethodDisk, RankedScorer, SearchMethod
 from nas.methods.reference import reference_networks
+from nas.methods.zero_cost.measuring import measured
 from nas.methods.zero_cost.proxies import PROXIES
 from nas.methods.zero_cost.proxy_cache import ProxyValues
 from nas.options import SearchOptions
@@ -175,27 +176,18 @@ class CalibratedMethod(SearchMethod[CalibratedOptions]):
 
 
 def _measure(context: Context, networks: Sequence[Architecture]) -> FeatureGroups:
-    """Measures the networks; records the proxies of each as soon as they are computed.
-
-    Raises:
-        RunError: If a network cannot be measured.
-    """
-    run, progress, seed = context.run, context.progress, context.options.seed
+    """Measures the networks; records the proxies of each as soon as they are computed."""
+    run, progress = context.run, context.progress
     known = {event.digest: _numbers(run, event.proxies) for event in run.events(ProxiesMeasured)}
     todo = [network for network in networks if network.digest not in known]
-    jobs = [Job(architecture=network.to_dict(), seed=seed) for network in todo]
     progress.start("proxies", len(networks), "networks")
     progress.advance(len(networks) - len(todo), restored=True)
-    source = ProxyMeasuring(data=context.data, seed=seed, device=context.plan.proxy_device)
-    with closing(context.scoring(source)) as executor:
-        for network, result in zip(todo, executor.map(jobs), strict=True):
-            if result.error is not None:
-                raise RunError(f"The proxies of {network.digest} cannot be computed: {result.error}")
-            known[network.digest] = result.value
-            # JSON has no infinities.
-            plain = [value if math.isfinite(value) else str(value) for value in result.value]
-            run.append(ProxiesMeasured(digest=network.digest, proxies=plain))
-            progress.advance()
+    for network, values in zip(todo, measured(context, todo, PROXIES.names()), strict=True):
+        known[network.digest] = values
+        # JSON has no infinities.
+        plain = [value if math.isfinite(value) else str(value) for value in values]
+        run.append(ProxiesMeasured(digest=network.digest, proxies=plain))
+        progress.advance()
     progress.finish()
     return FeatureGroups.measured(networks, [known[network.digest] for network in networks])
 

@@ -6,13 +6,11 @@ features if not (Rasmussen and Williams 2006, chapters 2 and 5). The prior assum
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 from nas.architecture import Architecture
 from nas.data import Dataset
 from nas.data.sharing import unpack_data
-from nas.jobs.executor import Job, Result
 from nas.jobs.setup import ScoringSetup
 from nas.methods.calibrated.calibration import Calibration
 from nas.methods.calibrated.features import FeatureGroups, Proxies
@@ -74,39 +72,3 @@ def unpack(setup: ScoringSetup) -> CalibratedScorer:
         seed=facts["seed"],
         device=facts["device"],
     ).make()
-
-
-class ProxyTask:
-    """A `Task` that measures every zero-cost proxy of a network, in the order of their names."""
-
-    def __init__(self, proxies: Proxies) -> None:
-        self._proxies = proxies
-
-    def run(self, job: Job) -> Result:
-        began = time.monotonic()
-        values = self._proxies(Architecture.from_dict(job.architecture))
-        return Result(status="complete", value=values, seconds=time.monotonic() - began)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ProxyMeasuring:
-    """The source of a `ProxyTask`, which makes it here or packs it for another process."""
-
-    data: Dataset
-    seed: int
-    device: str
-
-    def make(self) -> ProxyTask:
-        """Makes the task in this process."""
-        return ProxyTask(Proxies(ProxyValues(self.data, seed=self.seed, device=self.device)))
-
-    def pack(self) -> ScoringSetup:
-        """Returns plain data from which to make the same task, with the few images that the proxies need."""
-        return pack_probe(f"{__name__}:unpack_measuring", self.data, seed=self.seed, device=self.device)
-
-
-def unpack_measuring(setup: ScoringSetup) -> ProxyTask:
-    """Re-creates the task from `ProxyMeasuring.pack`."""
-    facts = setup.facts
-    data = unpack_data(facts["data"], setup.arrays)
-    return ProxyMeasuring(data=data, seed=facts["seed"], device=facts["device"]).make()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from nas.architecture import Architecture
@@ -22,17 +22,22 @@ class ZeroCostScoring:
     Attributes:
         name: A key of `PROXIES` or `PARTS`.
         reference: Reference networks of an aggregate.
+        known: Their proxies by digest and name.
     """
 
     name: str
     data: Dataset
     seed: int
     reference: Sequence[Architecture] = ()
+    known: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     device: str = "cpu"
 
     def make(self) -> Scorer:
         """Makes the scorer in this process."""
         values = ProxyValues(self.data, seed=self.seed, device=self.device)
+        for digest, found in self.known.items():
+            for name, value in found.items():
+                values.memory.know(digest, name, value)
         return proxy_scorer(self.name, values, self.reference)
 
     def pack(self) -> ScoringSetup:
@@ -44,6 +49,7 @@ class ZeroCostScoring:
             device=self.device,
             name=self.name,
             reference=[each.to_dict() for each in self.reference],
+            known=self.known,
         )
 
 
@@ -61,6 +67,7 @@ def unpack(setup: ScoringSetup) -> Scorer:
         seed=facts["seed"],
         device=facts["device"],
         reference=[Architecture.from_dict(each) for each in facts["reference"]],
+        known=facts["known"],
     ).make()
 
 
