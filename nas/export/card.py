@@ -212,7 +212,7 @@ def _latencies(found: Mapping[str, Any]) -> str:
         return ""
     rows = []
     for name, each in found.items():
-        text = each["why"] if each["latency_s"] is None else _latency(each)
+        text = each["why"].partition(". Stop")[0] if each["latency_s"] is None else _latency(each)
         rows.append(f"| {name} | {_cell(text)} |")
     where = next(iter(found.values()))["where"]
     return "\n".join([f"## Latency\n\nOne image, {where}, measured in turn.\n", "| | median |", "|---|---|", *rows])

@@ -16,6 +16,8 @@ from torch import nn
 from nas.errors import ExportError
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+_STACK = "pkg.torch.onnx.stack_trace"
+"""What torch notes of each operator: lines of source with the paths of this machine, as large as small weights."""
 
 
 def missing_packages() -> list[str]:
@@ -46,6 +48,8 @@ def write_onnx(network: nn.Module, path: Path, shape: Sequence[int], metadata: M
                 verbose=False,
             )
             assert program is not None
+            for node in program.model.graph:
+                node.metadata_props.pop(_STACK, None)
             program.model.metadata_props.update(metadata or {})
             program.save(path, external_data=False)
         except Exception as fault:

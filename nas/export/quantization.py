@@ -86,10 +86,23 @@ def quantize(source: Path, target: Path, batches: Iterable[torch.Tensor]) -> Non
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
             )
+            _strip(target)
         except Exception as fault:
             raise ExportError(
                 f"ONNX Runtime cannot quantize this network: {first_line(fault)} Leave int8 out to get the rest."
             ) from fault
+
+
+def _strip(path: Path) -> None:
+    """Drops what the conversion noted of each operator and tensor, several times as large as the weights in int8."""
+    import onnx
+
+    model = onnx.load(path)
+    del model.graph.value_info[:], model.graph.metadata_props[:]
+    for each in (*model.graph.node, *model.graph.initializer, *model.graph.input, *model.graph.output):
+        del each.metadata_props[:]
+        each.doc_string = ""
+    onnx.save(model, path)
 
 
 def layer_errors(
