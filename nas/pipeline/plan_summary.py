@@ -27,9 +27,10 @@ def plan_summary(
             f"{plan.train_resolution} pixels (--train-resolution)"
         )
     lines += details
+    threads = f"{plan.threads} thread{'s' if plan.threads > 1 else ''}"
     lines.append(
         f"{first}; search: {plan.trials} networks; finalists: {plan.finalists} x {plan.finalist_epochs} epochs; "
-        f"{plan.device}, {plan.threads} threads, {plan.dtype}; about {sum(plan.seconds.values()) / 60:.0f} minutes"
+        f"{plan.device}, {threads}, {plan.dtype}; about {sum(plan.seconds.values()) / 60:.0f} minutes"
     )
     return lines
 

@@ -21,7 +21,7 @@ from nas.run.sessions import earlier_seconds
 State: TypeAlias = Literal["planning", "running", "stopped", "finished"]
 _DEPTH = 3
 _TELLING = 0.1
-"""The least share of the planned time in finished phases from which a machine is judged quicker or slower than planned."""
+"""The least share of the planned time that must be over before the machine is judged by how long that took."""
 _RECORD, _LOCK = "events.jsonl", ".lock"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from nas.run import RunRecord
 from nas.run.events import ParentTuned
 
@@ -11,8 +13,10 @@ def parent_line(run: RunRecord) -> str:
     parent = run.last(ParentTuned)
     if parent is None:
         return ""
+    config, here = Path(parent.config), Path.cwd()
+    name = config.relative_to(here) if config.is_relative_to(here) else parent.config  # recorded as an absolute path
     return (
-        f"The parent {parent.config} reaches {parent.validation_accuracy:.4f} on search-validation and "
+        f"The parent {name} reaches {parent.validation_accuracy:.4f} on search-validation and "
         f"{parent.test_accuracy:.4f} on test at {parent.macs / 1e6:,.1f} MMACs and {parent.params / 1e6:,.2f} M "
         "parameters."
     )
