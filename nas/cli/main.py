@@ -55,6 +55,8 @@ _MENDABLE = (
 # another program takes a core, a training step on two threads took 1.9 to 9 s instead of 0.5 s. On an idle machine
 # it makes no difference (0.17 s either way). It must be set before torch is loaded.
 _SPINS = {"GOMP_SPINCOUNT": "2000"}
+# Pictures are files. The shell of a notebook names a backend that only its kernel is sure to have.
+_BACKEND = {"MPLBACKEND": "agg"}
 
 
 class Command(Protocol):
@@ -71,7 +73,7 @@ class Command(Protocol):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command `nas`; returns the exit status."""
-    _share_cores()
+    _set_libraries()
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help"):
         return _written(lambda: print(_overview()))
@@ -84,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def main_search(argv: Sequence[str] | None = None) -> int:
     """Runs the command `nas-search`, the same as `nas search`; returns the exit status."""
-    _share_cores()
+    _set_libraries()
     words = list(sys.argv[1:] if argv is None else argv)
     return _ended(_written(lambda: run_command("search", words, prog="nas-search")), argv)
 
@@ -135,8 +137,9 @@ def _is_out_of_memory(fault: Exception) -> bool:
     return isinstance(fault, MemoryError) or any(word in str(fault).lower() for word in words)
 
 
-def _share_cores() -> None:
-    """Lets waiting OpenMP threads sleep, unless the user has configured it."""
+def _set_libraries() -> None:
+    """Lets waiting OpenMP threads sleep, unless the user has configured it, and has pictures drawn without a window."""
+    os.environ.update(_BACKEND)
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
         os.environ.update(_SPINS)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from nas.budget import format_quantity
 from nas.cli.meter import duration
 from nas.errors import NasError
+from nas.formats import score_text
 from nas.report.status import FrontPoint, Status, run_status
 
 EVERY_S, REST, REST_AT_PHASES = 10.0, 100.0, 10.0
@@ -54,7 +55,7 @@ class Outlook:
     def best(self) -> str:
         """Returns the best network so far as "best test accuracy 0.9512 (CCAA)"; "" before the first."""
         best = self._status and self._status.best
-        return f"best {best.figure} {best.value:.4f} ({best.name})" if best else ""
+        return f"best {best.figure} {score_text(best.value)} ({best.name})" if best else ""
 
     def front(self) -> list[str]:
         """Returns the front's best networks as "0.9323 at 8.00 MMACs (CCAA)", best score first."""
@@ -64,7 +65,7 @@ class Outlook:
 def front_words(front: tuple[FrontPoint, ...]) -> list[str]:
     """Returns the first few networks of a front as text, and how many are left out."""
     words = [
-        f"{point.score:.4f} at {format_quantity(point.metric, point.cost)} ({point.name})"
+        f"{score_text(point.score)} at {format_quantity(point.metric, point.cost)} ({point.name})"
         for point in front[:MOST_POINTS]
     ]
     more = len(front) - MOST_POINTS

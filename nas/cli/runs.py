@@ -11,7 +11,7 @@ from nas.budget import format_quantity
 from nas.cli.console import Console, table
 from nas.cli.parsing import reader
 from nas.cli.status import status_document
-from nas.formats import ABSENT, moment
+from nas.formats import ABSENT, moment, score_text
 from nas.options.kinds import Text
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def run_lines(rows: Sequence[RunRow], folder: Path) -> list[str]:
 
 def _best(row: RunRow) -> str:
     best = row.status.best if row.status else None
-    return ABSENT if best is None else f"{best.figure} {best.value:.4f} ({best.name})"
+    return ABSENT if best is None else f"{best.figure} {score_text(best.value)} ({best.name})"
 
 
 def _document(row: RunRow) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from nas.cli.console import Console
 from nas.cli.meter import pace
 from nas.cli.outlook import front_words
 from nas.cli.parsing import reader
-from nas.formats import duration
+from nas.formats import duration, score_text
 from nas.options.kinds import Text
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def status_lines(status: Status, *, at: datetime) -> list[str]:
     if status.trials:
         rows.append(("trials", f"{status.trials:,}" + (f", {status.failed:,} failed" if status.failed else "")))
     best = status.best
-    rows.append(("best", f"{best.figure} {best.value:.4f}: {best.name}, {best.costs}" if best else "none yet"))
+    rows.append(("best", f"{best.figure} {score_text(best.value)}: {best.name}, {best.costs}" if best else "none yet"))
     rows += [("" if number else "front", words) for number, words in enumerate(front_words(status.front))]
     rows.append(("last event", f"{duration(max(0.0, (at - status.last_event).total_seconds()))} ago"))
     lines = [f"{status.run}: {_state(status)}"]

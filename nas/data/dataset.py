@@ -180,14 +180,19 @@ def describe_data(data: Dataset) -> str:
 _MOST_CLASSES = 20
 
 
-def size_lines(info: DataInfo, side: int, data: str) -> list[str]:
-    """Returns a line that says so where images are much larger than the side that they are reduced to."""
-    if max(info.width, info.height) < _MUCH * side:
+def size_lines(info: DataInfo, side: int, data: str, *, resolution: int | None = None) -> list[str]:
+    """Returns a line that says so where images are much larger than the side that they are reduced to.
+
+    Args:
+        resolution: The side at which costs are counted; `side` if None.
+    """
+    longest = max(info.width, info.height)
+    if longest < _MUCH * side:
         return []
-    return [
-        f"Images of {info.width}x{info.height} pixels are reduced to {side}x{side}; "
-        f"`nas spaces --for {shlex.quote(data)}` proposes space, resolution and budget for their size."
-    ]
+    reduced = f"Images of {info.width}x{info.height} pixels are reduced to {side}x{side}"
+    if resolution is not None and longest < _MUCH * resolution:
+        return [f"{reduced} to train; a longer --time, or --train-resolution, keeps more of them."]
+    return [f"{reduced}; `nas spaces --for {shlex.quote(data)}` proposes space, resolution and budget for their size."]
 
 
 def data_lines(info: DataInfo) -> list[str]:

@@ -36,9 +36,10 @@ def plan_summary(
     lines += details
     finalists = f"finalists: {plan.finalists} x {plan.finalist_epochs} epochs"
     finalists += f"; rivals: {rivals} x {plan.rival_epochs} epochs" if rivals else ""
+    threads = f"{plan.threads} thread{'s' if plan.threads > 1 else ''}"
     lines.append(
         f"{first}; search: {plan.trials} networks; {finalists}; "
-        f"{plan.device}, {plan.threads} threads, {plan.dtype}; about {sum(plan.seconds.values()) / 60:.0f} minutes"
+        f"{plan.device}, {threads}, {plan.dtype}; about {sum(plan.seconds.values()) / 60:.0f} minutes"
     )
     return lines
 

@@ -362,7 +362,8 @@ class SearchPipeline:
         needed = max(needed_by_phase.values(), default=0)
         free = disk.check_room(folder, needed)
         side = self.plan.train_resolution
-        for line in [*data_lines(source.info), *size_lines(source.info, side, self.options.data)]:
+        reduced = size_lines(source.info, side, self.options.data, resolution=self.plan.resolution)
+        for line in [*data_lines(source.info), *reduced]:
             self.progress.note(line)
         data = source.load(
             resolution=side,

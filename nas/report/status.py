@@ -20,6 +20,8 @@ from nas.run.sessions import earlier_seconds
 
 State: TypeAlias = Literal["planning", "running", "stopped", "finished"]
 _DEPTH = 3
+_TELLING = 0.1
+"""The least share of the planned time that must be over before the machine is judged by how long that took."""
 _RECORD, _LOCK = "events.jsonl", ".lock"
 
 
@@ -307,7 +309,9 @@ def _seconds_left(summary: Summary, phase: PhaseStatus | None) -> float | None:
         left = phase.seconds_left
         took[phase.name] = phase.seconds + left
     known = sum(planned.get(name, 0.0) for name in took)
-    ratio = sum(seconds for name, seconds in took.items() if name in planned) / known if known > 0 else 1.0
+    # A phase of seconds says nothing of one of minutes.
+    tells = known > _TELLING * sum(planned.values())
+    ratio = sum(seconds for name, seconds in took.items() if name in planned) / known if tells else 1.0
     # A machine that is slow for one phase is slow for all; one that was planned too long says nothing of the others.
     ratio = max(1.0, ratio)
     begun = {each.name for each in summary.phases}

@@ -1,4 +1,4 @@
-"""Every command that the README and the docs show is one that the program takes."""
+"""Every command that the README, the docs and the notebooks show is one that the program takes."""
 
 from __future__ import annotations
 
@@ -12,20 +12,17 @@ from nas.cli import main
 from nas.cli.parsing import Parser, add_output_options
 from nas.errors import OptionError
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-_CODE = re.compile(r"^(?: {4}|\t)(.*)$|^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+from .documented import PAGES, commands_of, notebook_commands, page_commands
+
 _NAMED = re.compile(r"`nas ([a-z]+)[ `]")
 
 
-def commands(text: str) -> list[list[str]]:
-    """The words of each command of ours in a page's blocks of code."""
-    code = "\n".join(a or b for a, b in _CODE.findall(text)).replace("\\\n", " ")
-    lines = [re.split(r"\s+#", line)[0].strip() for line in code.splitlines()]
+def ours(lines: list[str]) -> list[list[str]]:
+    """The words of each line that are a command of ours."""
     # The end of a line may be the entry point of another command: ray job submit … -- nas-search …
     lines = [re.sub(r"^.* --\s+(?=nas-search )", "", line) for line in lines]
-    lines = [line.split(" > ")[0] for line in lines if re.match(r"(nas|nas-search) ", line)]
-    return [shlex.split(line) for line in lines if "…" not in line]
+    lines = [re.split(r" [>|] ", line)[0] for line in lines if re.match(r"(nas|nas-search) ", line)]
+    return [shlex.split(line) for line in lines]
 
 
 def parse(words: list[str]) -> None:
@@ -38,7 +35,8 @@ def parse(words: list[str]) -> None:
     parser.parse(given)
 
 
-CASES = [(page.name, words) for page in PAGES for words in commands(page.read_text())]
+FOUND = [command for commands in page_commands().values() for command in commands] + notebook_commands()
+CASES = [(command.page, words) for command in FOUND for words in ours([command.line])]
 
 
 @pytest.mark.parametrize(("page", "words"), CASES, ids=[f"{page}: {shlex.join(words)}"[:100] for page, words in CASES])
@@ -56,7 +54,9 @@ def test_commands_named_in_sentences_exist(page: Path) -> None:
 
 def test_commands_are_found_and_a_wrong_one_is_not_taken() -> None:
     page = "Text\n\n    nas profile x --latency   # why\n    ray job submit -- \\\n        nas-search --ray auto\n\nSo"
-    assert commands(page) == [["nas", "profile", "x", "--latency"], ["nas-search", "--ray", "auto"]]
+    lines = [command.line for command in commands_of("x.md", page)]
+    assert lines == ["nas profile x --latency", "ray job submit -- nas-search --ray auto"]
+    assert ours(lines) == [["nas", "profile", "x", "--latency"], ["nas-search", "--ray", "auto"]]
     assert len(CASES) > 25
     with pytest.raises(OptionError):
         parse(["nas-search", "--budgte", "5MFLOPs"])

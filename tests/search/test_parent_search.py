@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -330,3 +331,10 @@ def test_options_that_contradict_each_other_are_refused(given: dict[str, Any], s
     own = SupernetOptions(**given)
     with pytest.raises(OptionError, match=said):
         own.validate(SearchOptions.of(space="coatnet-small"))
+
+
+def test_a_parent_may_be_the_folder_of_a_training(home: Path, tmp_path: Path) -> None:
+    shutil.copytree(home / "winner", tmp_path / "trained" / "network")
+    found, expected = (load_parent(str(path), None) for path in (tmp_path / "trained", home / "winner"))
+    assert found.sha256 == expected.sha256 != ""
+    assert parent_architecture(str(tmp_path / "trained")) == parent_architecture(str(home / "winner"))

@@ -46,5 +46,5 @@ def test_what_networks_cost_at_least_is_said_as_it_is(budgets: list[str], said: 
     assert lines == [
         said,
         "one thing more",
-        "Scores: params; search: 4 networks; finalists: 1 x 2 epochs; cpu, 1 threads, float32; about 2 minutes",
+        "Scores: params; search: 4 networks; finalists: 1 x 2 epochs; cpu, 1 thread, float32; about 2 minutes",
     ]

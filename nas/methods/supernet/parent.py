@@ -102,7 +102,7 @@ def parent_architecture(config: str) -> Architecture:
     try:
         if config.startswith(TIMM):
             return load_architecture(zoo_name(config.removeprefix(TIMM)))
-        file = Path(config) / FILES["config"]
+        file = _folder(config) / FILES["config"]
         return load_architecture(file if file.is_file() else config)
     except ArchitectureError as fault:
         raise OptionError(f"--parent {config}: {shortened(fault)}") from None
@@ -123,7 +123,7 @@ def load_parent(config: str, weights: str | None) -> Parent:
     """Reads a parent.
 
     Args:
-        config: A winner's folder, a zoo name, a config file, or timm:NAME.
+        config: A winner's folder, one that `nas train` wrote, a zoo name, a config file, or timm:NAME.
         weights: A .safetensors file; None for those of the folder, or of timm.
 
     Raises:
@@ -131,7 +131,7 @@ def load_parent(config: str, weights: str | None) -> Parent:
     """
     if config.startswith(TIMM):
         return _from_timm(config, weights)
-    folder = Path(config)
+    folder = _folder(config)
     if weights is None and (folder / FILES["weights"]).is_file():
         try:
             product, network = read_exported(folder)
@@ -163,6 +163,12 @@ def load_parent(config: str, weights: str | None) -> Parent:
         std=tuple(told.get("std", ())),
         class_names=tuple(told.get("class_names", ())),
     )
+
+
+def _folder(config: str) -> Path:
+    """Returns the folder of an exported network: the one given, or `network` in that of a `nas train`."""
+    given, inner = Path(config), Path(config) / "network"
+    return given if (given / FILES["config"]).is_file() or not (inner / FILES["config"]).is_file() else inner
 
 
 def planned_parent(facts: Mapping[str, Any], where: Path) -> Parent:

@@ -1,0 +1,86 @@
+"""Every command of README and docs is run, in the order of its page, or is listed with the reason why not."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from .documented import LEFT_OUT, LIMITED, NOTEBOOKS, SMALLER, Command, cell_commands, notebook_commands, page_commands
+from .stand_ins import lay_out, shell
+
+BY_PAGE = page_commands()
+RUN = {page: [each for each in found if each.line not in LEFT_OUT] for page, found in BY_PAGE.items()}
+# Those that need neither a run nor a training, nor measure anything.
+_QUICK = re.compile(r"nas (zoo|spaces|ops|config|profile)\b|nas-search\b.* --dry-run$")
+_SLOW = re.compile(r"runs/|--latency|--dry-run.*--data|--data.*--dry-run")
+QUICK = sorted({each.line for found in RUN.values() for each in found if _QUICK.match(each.line)})
+QUICK = [line for line in QUICK if not _SLOW.search(line)]
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of commands: the programs beside this Python, a cache of their own, no terminal's width."""
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    cache = tmp_path_factory.mktemp("cache")
+    return {**os.environ, "PATH": programs, "XDG_CACHE_HOME": str(cache), "COLUMNS": "120"}
+
+
+def run(line: str, folder: Path, environment: dict[str, str]) -> str:
+    done = shell(line, folder, environment)
+    assert done.returncode == 0, f"{line}\n{done.stdout[-1500:]}\n{done.stderr[-1500:]}"
+    return done.stdout
+
+
+@pytest.mark.parametrize("line", QUICK)
+def test_a_quick_command_runs(line: str, tmp_path: Path, environment: dict[str, str]) -> None:
+    lay_out(tmp_path, [Command("", line)], lambda each: None)
+    made = run(line, tmp_path, environment)
+    target = line.partition(" > ")[2]
+    assert (tmp_path / target).stat().st_size > 0 if target else made.strip()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("page", [page for page, found in RUN.items() if found])
+def test_the_commands_of_a_page_run_in_their_order(page: str, tmp_path: Path, environment: dict[str, str]) -> None:
+    lay_out(tmp_path, RUN[page], lambda line: run(line, tmp_path, environment) and None)
+    for command in RUN[page]:
+        run(command.as_run, tmp_path, environment)
+        out = re.search(r"--out (\S+)", command.line)
+        if out is not None:
+            assert (tmp_path / out[1]).exists(), f"{command.line} made no {out[1]}"
+
+
+def test_what_is_left_out_and_what_is_made_smaller_is_still_documented() -> None:
+    documented = {each.line for found in BY_PAGE.values() for each in found}
+    assert set(LEFT_OUT) <= documented
+    assert all(LEFT_OUT.values())
+    for page, written, _ in SMALLER:
+        assert any(f"{written} " in f"{each.line} " for each in BY_PAGE[page]), f"{page} has no {written}"
+
+
+def test_only_values_of_options_are_changed() -> None:
+    for _, written, smaller in SMALLER:
+        assert (len(written.split()), len(smaller.split())) == (2, 2)
+        assert written.split()[0] == smaller.split()[0]
+        assert written.startswith("--")
+    for page, found in RUN.items():
+        for each in found:
+            added = [words for which, words in LIMITED if re.match(which, each.line)]
+            written, run_as = shlex.split(each.line), shlex.split(each.as_run)
+            changed = [new for old, new in zip(written, run_as, strict=False) if old != new]
+            smaller = [new.split()[1] for name, _, new in SMALLER if name == page]
+            assert set(changed) <= set(smaller)
+            assert run_as[len(written) :] in ([], *(words.split() for words in added))
+
+
+def test_the_commands_of_notebooks_run_in_cells_or_on_a_page() -> None:
+    run_somewhere = {each.line for found in RUN.values() for each in found}
+    for path in NOTEBOOKS:
+        run_somewhere |= cell_commands(path)
+    assert {each.line for each in notebook_commands()} <= run_somewhere
