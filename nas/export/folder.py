@@ -6,7 +6,6 @@ import glob
 import json
 import os
 import shutil
-import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -14,15 +13,23 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from nas.costs import cost, layout
 from nas.errors import ExportError, NasError
 from nas.export.exported_model import CardFacts, ExportedModel
 from nas.networks.loading import is_digest_of, load_architecture
 from nas.networks.network import Network, build
-from nas.run.files import atomic_write, remove_leftovers, replacing, write_error
+from nas.run.files import (
+    atomic_write,
+    make_folder,
+    remove_leftovers,
+    replacing,
+    unique,
+    write_error,
+    writing_into,
+)
 from nas.strict_yaml import dump_yaml
+from nas.training.sealed_file import check_seal, write_sealed
 from nas.version import __version__
 
 FILES = {
@@ -49,15 +56,17 @@ def appearing(folder: Path, files: Iterable[str]) -> Iterator[Path]:
     folder = folder.absolute()
     _refuse_foreign(folder, files)
     remove_leftovers(folder.parent.glob(f".{glob.escape(folder.name)}.*.tmp"))
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        _move(temporary, folder)
-    except OSError as fault:
-        raise write_error(folder, fault) from fault
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    make_folder(folder.parent)
+    temporary = folder.with_name(f".{folder.name}.{unique()}.tmp")
+    with writing_into(folder.parent):
+        try:
+            temporary.mkdir()
+            yield temporary
+            _move(temporary, folder)
+        except OSError as fault:
+            raise write_error(folder, fault) from fault
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_config(folder: Path, product: ExportedModel) -> None:
@@ -77,7 +86,7 @@ def write_config(folder: Path, product: ExportedModel) -> None:
 
 
 def write_weights(folder: Path, network: Network, product: ExportedModel) -> None:
-    """Writes `weights.safetensors`; its metadata holds the rest of the product, each value as JSON."""
+    """Writes `weights.safetensors`; its metadata holds the rest of the product, each value as JSON, and its digest."""
     metadata = {
         "format": "pt",
         "hybrid_nas": __version__,
@@ -89,14 +98,8 @@ def write_weights(folder: Path, network: Network, product: ExportedModel) -> Non
         "levels": json.dumps(product.levels),
         "card": json.dumps(asdict(product.facts), ensure_ascii=False),
     }
-    state = {name: value.contiguous() for name, value in network.state_dict().items()}
     with replacing(folder / FILES["weights"]) as path:
-        try:
-            save_file(state, path, metadata=metadata)
-        except SafetensorError as fault:
-            raise ExportError(f"Cannot write {path.name}: {fault}") from fault
-        # Its writer makes files that only their owner can read.
-        path.chmod(stat.S_IMODE((folder / FILES["config"]).stat().st_mode))
+        write_sealed(path, network.state_dict(), metadata)
 
 
 def read_exported(folder: str | Path) -> tuple[ExportedModel, Network]:
@@ -111,6 +114,7 @@ def read_exported(folder: str | Path) -> tuple[ExportedModel, Network]:
     config, weights = (Path(folder) / FILES[name] for name in ("config", "weights"))
     try:
         architecture = load_architecture(config)
+        check_seal(weights)
         with safe_open(weights, "pt") as file:
             found = file.metadata() or {}
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -156,9 +160,8 @@ def _refuse_foreign(folder: Path, files: Iterable[str]) -> None:
 def _move(temporary: Path, folder: Path) -> None:
     """Puts the finished folder in its place; an earlier export stays if that fails."""
     _sync(temporary)
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old.tmp")
+    old = folder.with_name(f".{folder.name}.{unique()}.old.tmp")
     if folder.exists():
-        shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
     try:
         temporary.rename(folder)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -21,11 +22,20 @@ DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I
 
 
 def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
-    """Reads a safetensors file: eight bytes with the length of a JSON header, the header, the numbers."""
+    """Reads a safetensors file: eight bytes with the length of a JSON header, the header, the numbers.
+
+    Raises:
+        ValueError: If its content is not what its digest, the SHA-256 of the file with zeros in that place, says.
+    """
     data = bytearray(Path(path).read_bytes())
     start = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:start])
-    header.pop("__metadata__", None)
+    digest = header.pop("__metadata__", {}).get("sha256")
+    if digest is not None:
+        found = hashlib.sha256(data[:start].replace(digest.encode(), b"0" * 64, 1))
+        found.update(memoryview(data)[start:])
+        if found.hexdigest() != digest:
+            raise ValueError("its content has changed since it was written")
     state = {}
     for name, entry in header.items():
         count, offset = math.prod(entry["shape"]), start + entry["data_offsets"][0]

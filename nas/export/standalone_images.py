@@ -23,6 +23,7 @@ STD: list[float] = []
 CLASS_NAMES: list[str] = []
 LEVELS: list[int] | None = None
 SHOWN = 5
+NOT_FINITE = "The network's output is not finite, so weights.safetensors is damaged. Export it again."
 
 
 def read_image(path: str | Path, resolution: int = TRAINED_RESOLUTION) -> torch.Tensor:
@@ -116,7 +117,7 @@ def predict(network: Network, path: str | Path) -> list[tuple[str, float]]:
     with torch.inference_mode():
         probabilities = network(read_image(path)[None]).softmax(1)[0]
     if not probabilities.isfinite().all():
-        raise ValueError("the network's output is not finite, so weights.safetensors is damaged")
+        raise ValueError(NOT_FINITE)
     names = CLASS_NAMES or [f"class {i}" for i in range(len(probabilities))]
     return [(names[i], float(probabilities[i])) for i in probabilities.argsort(descending=True).tolist()]
 
@@ -143,6 +144,8 @@ def try_out(network: Network, *, trained: bool) -> int:
     with torch.inference_mode():
         size = (2, ARCHITECTURE["input"]["channels"], TRAINED_RESOLUTION, TRAINED_RESOLUTION)
         logits = network(torch.rand(size))
+    if not logits.isfinite().all():
+        return failed(NOT_FINITE)
     count = sum(parameter.numel() for parameter in network.parameters())
     said(f"{'trained' if trained else 'fresh'} weights, {count:,} parameters")
     said(f"{size} -> {tuple(logits.shape)}")

@@ -1,16 +1,24 @@
-"""Atomic file writes: a temporary file beside the target, synced, then renamed to it."""
+"""Atomic file writes: a temporary file beside the target, synced, then renamed to it.
+
+Whoever writes into a folder so holds a shared lock on the folder meanwhile, and what killed writes left there is
+removed under an exclusive one. The system releases both with the process. Its number would not do: processes of
+several containers or machines may share a folder, and do not see each other.
+"""
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import re
 import shutil
+import time
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
+from secrets import token_hex
 
 from nas.errors import RunError
 
@@ -25,6 +33,12 @@ _REMEDIES = {
     errno.ELOOP: "A link in the path leads in a circle: choose another --out.",
     errno.EFBIG: "Raise the limit on the size of files (ulimit -f), then go on with --resume.",
 }
+
+
+# Earlier versions named the process there.
+_TEMPORARY = re.compile(r"\..+?\.[0-9a-f]+(?:\.old)?\.tmp(?:\..+)?")
+_TRIES, _PAUSE_S = 50, 0.02
+"""A folder is swept in a moment; whoever else keeps it locked does not keep us from writing."""
 
 
 def write_error(path: Path, fault: OSError) -> RunError:
@@ -83,19 +97,51 @@ def replacing(path: str | Path) -> Generator[Path, None, None]:
         RunError: If the folder cannot be written to or the disk is full.
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}.tmp{target.suffix}")
+    temporary = target.with_name(f".{target.stem}.{unique()}.tmp{target.suffix}")
+    with writing_into(target.parent):
+        try:
+            with suppress(FileNotFoundError):
+                os.unlink(temporary)  # a stranger's link of that name would be followed
+            yield temporary
+            _sync(temporary)
+            os.replace(temporary, target)
+            _sync(target.parent)
+        except OSError as fault:
+            raise write_error(target, fault) from fault
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def unique() -> str:
+    """What makes a temporary name one of its own, among all processes and threads."""
+    return token_hex(8)
+
+
+@contextmanager
+def writing_into(folder: Path) -> Generator[None, None, None]:
+    """Keeps `remove_leftovers` away from a folder for as long as the block runs, in whatever process it is.
+
+    A file system without locks has none: nothing is removed there.
+    """
     try:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)  # a stranger's link of that name would be followed
-        yield temporary
-        _sync(temporary)
-        os.replace(temporary, target)
-        _sync(target.parent)
-    except OSError as fault:
-        raise write_error(target, fault) from fault
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        yield  # whoever writes says what is wrong with it
+        return
+    try:
+        for _ in range(_TRIES):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(_PAUSE_S)
+            except OSError:
+                break
+            else:
+                break
+        yield
     finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        os.close(handle)
 
 
 def atomic_write(path: str | Path, content: bytes | str) -> None:
@@ -117,7 +163,7 @@ def file_digest(path: Path) -> str:
 
 def is_leftover(name: str) -> bool:
     """Whether a file or folder is what a killed write leaves behind, or our lock."""
-    return name == ".lock" or _writer(name) is not None
+    return name == ".lock" or _TEMPORARY.fullmatch(name) is not None
 
 
 def sweep(folder: Path) -> None:
@@ -126,16 +172,28 @@ def sweep(folder: Path) -> None:
 
 
 def remove_leftovers(paths: Iterable[Path]) -> None:
-    """Removes those of the files and folders that a killed write left, unless another process is writing them now."""
+    """Removes those of the files and folders that a killed write left, unless somebody writes into their folder now."""
+    found: dict[Path, list[Path]] = {}
     for path in paths:
-        writer = _writer(path.name)
-        if writer is None or (writer != os.getpid() and is_alive(writer)):
-            continue
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            with suppress(OSError):
-                path.unlink()
+        if _TEMPORARY.fullmatch(path.name):
+            found.setdefault(path.parent, []).append(path)
+    for folder, left in found.items():
+        with suppress(OSError):
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                for path in left:
+                    _remove(path)
+            finally:
+                os.close(handle)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
 
 
 def link_or_copy(source: Path, target: Path) -> None:
@@ -145,30 +203,11 @@ def link_or_copy(source: Path, target: Path) -> None:
         RunError: If the folder cannot be written to or the disk is full.
     """
     with replacing(target) as temporary:
-        # Copying into a link to the source would empty it.
-        temporary.unlink(missing_ok=True)
         try:
             os.link(source, temporary)
         except OSError:
             # Another file system, or one without links.
             shutil.copyfile(source, temporary)
-
-
-def _writer(name: str) -> int | None:
-    """The process that a temporary name says it belongs to, None for other names."""
-    found = re.fullmatch(r"\..+?\.(\d+)(?:\.old)?\.tmp(?:\..+)?", name)
-    return int(found[1]) if found else None
-
-
-def is_alive(process: int) -> bool:
-    """Whether there is such a process, be it somebody else's."""
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from nas.data import Batches, Dataset, Split
+from nas.errors import TrainingError
 from nas.training.recipe import Recipe
 
 
@@ -106,7 +107,13 @@ class Tally:
         self._metric, self._log_likelihood = metric, 0.0
 
     def add(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
-        """Takes in (B, classes) logits and (B,) labels."""
+        """Takes in (B, classes) logits and (B,) labels.
+
+        Raises:
+            TrainingError: If a logit is not finite: the greatest of them would be the first, right or not.
+        """
+        if not logits.isfinite().all():
+            raise TrainingError("The network's outputs are not finite, so it has no accuracy. Try --dtype float32.")
         right = (logits.argmax(1) == labels).cpu()
         labels = labels.cpu()
         if self._metric == "negative-loss":

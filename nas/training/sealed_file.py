@@ -24,6 +24,9 @@ _BLANK = "0" * 64
 _DTYPES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64"}
 _PIECE = 2**20
 _LONGEST_HEADER = 2**27
+# What else stands in files that earlier versions wrote without a digest: checkpoints, then exported weights.
+_EARLIER = {"facts", "steps"} | {"format", "hybrid_nas", "architecture", "trained_resolution"}
+_EARLIER |= {"mean", "std", "class_names", "levels", "card"}
 
 
 def write_sealed(path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict[str, str]) -> None:
@@ -66,7 +69,7 @@ def check_seal(path: Path) -> None:
             given = metadata.get(KEY)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise SafetensorError("its header is damaged") from None
-        if given is None and not set(metadata) - {"facts", "steps"}:
+        if given is None and not set(metadata) - _EARLIER:
             return
         blank = header.replace(_sealed(str(given)), _sealed(_BLANK), 1)
         digest = hashlib.sha256(size.to_bytes(8, "little") + blank)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nas.errors import RunError
-from nas.run import Run, atomic_write, read_run
+from nas.run import Run, atomic_write, files, read_run
 from nas.run.lock import FolderLock
 from nas.run.opening import check_regular, open_regular
 
@@ -81,8 +81,11 @@ def test_a_record_that_is_a_link_is_refused(run: Path, tmp_path: Path) -> None:
     assert (tmp_path / "elsewhere.jsonl").read_bytes() == before
 
 
-def test_a_planted_temporary_name_is_not_followed(tmp_path: Path, precious: Path) -> None:
-    (tmp_path / f".a.{os.getpid()}.tmp.txt").symlink_to(precious)
+def test_a_planted_temporary_name_is_not_followed(
+    tmp_path: Path, precious: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "unique", lambda: "0f3a")
+    (tmp_path / ".a.0f3a.tmp.txt").symlink_to(precious)
     atomic_write(tmp_path / "a.txt", "new")
     assert (tmp_path / "a.txt").read_text() == "new"
     assert not (tmp_path / "a.txt").is_symlink()

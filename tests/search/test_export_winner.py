@@ -6,7 +6,6 @@ import contextlib
 import copy
 import io
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -24,6 +23,7 @@ import nas
 from nas.architecture import Architecture
 from nas.errors import ExportError, OptionError, RunError
 from nas.export import FILES, export_architecture, export_winner, read_exported
+from nas.export.folder import appearing
 from nas.export.formats import code, config
 from nas.export.formats.onnx import Onnx
 from nas.networks.network import Network
@@ -204,13 +204,31 @@ def test_a_failure_where_nothing_was_leaves_nothing(tmp_path: Path, monkeypatch:
 def test_an_earlier_export_is_replaced_and_leftovers_of_a_killed_one_go(tmp_path: Path) -> None:
     (tmp_path / "1").mkdir()
     (tmp_path / "1" / "model.onnx").write_text("earlier")
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    for name in (f".1.{dead.pid}.tmp", f".1.{dead.pid}.old.tmp", f".1.{os.getppid()}.tmp", ".10.1.tmp"):
+    for name in (".1.123.tmp", ".1.0f3a.old.tmp", ".10.1.tmp"):
         (tmp_path / name).mkdir()
     export(tmp_path / "1", small(), convnext())
     assert names(tmp_path / "1") == EVERYTHING - {"model.onnx"}
-    assert names(tmp_path) == {"1", f".1.{os.getppid()}.tmp", ".10.1.tmp"}
+    assert names(tmp_path) == {"1", ".10.1.tmp"}
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_another_export_is_writing_beside_it_is_left_alone(tmp_path: Path) -> None:
+    with appearing(tmp_path / "1") as other:
+        (other / "model.py").write_text("other")
+        export(tmp_path / "1", small(), convnext())
+        assert (other / "model.py").read_text() == "other"
+
+
+@pytest.mark.usefixtures("quick")
+def test_exported_weights_in_which_a_bit_has_changed_are_refused(tmp_path: Path) -> None:
+    export(tmp_path / "1", small(), convnext())
+    weights = tmp_path / "1" / "weights.safetensors"
+    read_exported(tmp_path / "1")
+    content = bytearray(weights.read_bytes())
+    content[-4] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(ExportError, match="its content has changed since it was written"):
+        read_exported(tmp_path / "1")
 
 
 def test_a_folder_with_other_things_is_not_touched(tmp_path: Path) -> None:

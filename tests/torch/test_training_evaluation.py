@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from nas.data import Split
+from nas.errors import TrainingError
 from nas.training import evaluate, recalibrate
 from nas.training.evaluation import batch_norms, gathering_statistics
 
@@ -28,6 +29,21 @@ class Brightness(nn.Module):
         mean = x.mean((1, 2, 3))
         chosen = (mean > self.low).long() + (mean > self.high).long()
         return nn.functional.one_hot(chosen, CLASSES).float()
+
+
+class Broken(Brightness):
+    """Its answer for one image is not a number."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits = super().forward(x)
+        logits[-1] = float("nan")
+        return logits
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "balanced-accuracy", "negative-loss"])
+def test_outputs_that_are_not_finite_have_no_accuracy(metric: str) -> None:
+    with pytest.raises(TrainingError, match="outputs are not finite"):
+        evaluate(Broken(-0.5, 0.5), DATA.search_validation, DATA, recipe(), metric=metric)
 
 
 def test_recalibration_averages_the_statistics_of_all_batches() -> None:
