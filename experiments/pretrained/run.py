@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from nas.formats import is_rival
 from nas.run import atomic_write, read_run
 from nas.run.events import FinalistTrained, ParentTuned, RunFinished, WinnerExported
 
@@ -75,7 +76,7 @@ def found(run: Path) -> dict[str, Any]:
     assert finished is not None
     winner = min(record.events(WinnerExported), key=lambda event: event.rank)
     trained = record.events(FinalistTrained)
-    searched = max((t for t in trained if t.chosen_by != SCALED), key=lambda event: event.validation_accuracy)
+    searched = max((t for t in trained if not is_rival(t.chosen_by)), key=lambda event: event.validation_accuracy)
     rival = next((t for t in trained if t.chosen_by == SCALED), None)
     return {
         "parent_macs": parent.macs,

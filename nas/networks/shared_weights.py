@@ -111,7 +111,12 @@ class SharedWeights(nn.Module):
             else:
                 self.register_buffer(stored_name(slot, name), tensor)
 
-    def _skeleton(self, place: str, config: BlockConfig | LayerConfig, shape: Shape) -> Any:
+    def skeleton(self, place: str, config: BlockConfig | LayerConfig, shape: Shape) -> Any:
+        """Returns a part's module, a view of the storage; with gradients enabled its weights count as taking part.
+
+        Args:
+            shape: Of its input.
+        """
         key = (place, config, shape)
         found = self._skeletons.get(key)
         if found is None:

@@ -75,7 +75,7 @@ class Supernet(SharedWeights):
 
         In training with gradients enabled, their weights count as taking part in the current step.
         """
-        yield from self.walk(architecture, self._skeleton)
+        yield from self.walk(architecture, self.skeleton)
 
     def walk(self, architecture: Architecture, make: Callable[[str, Any, Shape], Any]) -> Iterator[tuple[str, Any]]:
         """Yields what `make` makes of a member's parts in order, each with its name in a standalone `Network`.

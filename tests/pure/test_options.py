@@ -16,7 +16,7 @@ from nas.budget import Budget
 from nas.errors import BudgetError, OptionError
 from nas.options import METHODS, SEARCHERS, MethodOptions, SearchOptions, declared, flag, option, register_method
 from nas.options.declaration import Option, default_text, defaults
-from nas.options.kinds import Choice, Share, Switch, Text, Whole
+from nas.options.kinds import Choice, Share, Switch, Text, Whole, WholeOr
 from nas.options.methods import methods_with_options
 from nas.options.page import page
 
@@ -177,7 +177,7 @@ OPTIONS = [(owner, name, each) for owner in OWNERS for name, each in declared(ow
 def given(owner: Any, name: str, value: object) -> SearchOptions:
     """A search with one option, by the method that has it."""
     method = {} if owner is SearchOptions else {"method": methods_with_options()[owner][0]}
-    beside = {"parent": "a"} if name in ("parent_epochs", "parent_is_tuned") else {}
+    beside = {"parent": "a"} if name in ("parent_epochs", "layer_epochs", "parent_is_tuned") else {}
     return SearchOptions.of(**{**GIVEN, **method, **beside, name: value})
 
 
@@ -185,6 +185,8 @@ def wrong_values(each: Option) -> list[object]:
     kind = each.kind
     if isinstance(kind, Whole):
         return [kind.low - 1, kind.high + 1, str(kind.example), True, 2.5]
+    if isinstance(kind, WholeOr):
+        return [kind.low - 1, kind.high + 1, str(kind.low), True, 2.5, "nowhere"]
     if isinstance(kind, Share):
         return [-0.1, 1, float("nan"), "much", True]
     if isinstance(kind, Switch):
@@ -198,6 +200,8 @@ def right_values(each: Option) -> list[object]:
     kind = each.kind
     if isinstance(kind, Whole):
         return [kind.low, kind.high, kind.example]
+    if isinstance(kind, WholeOr):
+        return [kind.low, kind.high, kind.word]
     if isinstance(kind, Share):
         return [0, kind.example]
     if isinstance(kind, Switch):

@@ -19,6 +19,8 @@ from nas.latency import budgets as latency_budgets
 from nas.latency import store
 from nas.latency.features import blocks_of, total_work
 from nas.latency.work_model import PRIOR
+from nas.pipeline.latency_check import rivals_within
+from nas.pipeline.rivals import rival_picks
 from nas.progress import Silent
 from nas.run import read_run
 from nas.run.events import FinalistMeasured, WinnerExported
@@ -167,3 +169,20 @@ def test_searches_of_two_spaces_in_one_process_have_a_model_each(machine: MadeUp
         latency_budgets.hold([bound()], space, seed=0, progress=Silent())
     assert {store.load(name).space for name in store.names()} == {"small", "other"}
     assert latency_budgets.model_here(Setting.parse(SETTING)).space == "other"
+
+
+def test_a_rival_that_is_measured_above_the_latency_is_left_out(machine: MadeUpMachine) -> None:
+    budget, sampler = bound(), BudgetSampler(SPACE)
+    fast = min((nas.sample(SPACE, random.Random(i)) for i in range(60)), key=law)
+    slow = max((nas.sample(SPACE, random.Random(i)) for i in range(60)), key=law)
+    events: list[Any] = []
+    run = SimpleNamespace(events=lambda _: events, append=events.append)
+    context: Any = SimpleNamespace(budgets=(budget,), run=run, progress=Silent())
+    picks = rival_picks({"scaled": fast, "zoo:x": slow}, sampler, [], seed=0)
+    assert [pick.chosen_by for pick in rivals_within(context, picks)] == ["scaled"]
+    assert [event.within for event in events] == [True, False]
+    measured = len(machine.measured)
+    assert [pick.chosen_by for pick in rivals_within(context, picks)] == ["scaled"]
+    assert len(machine.measured) == measured, "what is on record is not measured again"
+    context.budgets = ()
+    assert rivals_within(context, picks) == picks

@@ -16,10 +16,12 @@ from nas import ops
 from nas.architecture import Architecture
 from nas.budget import Budget
 from nas.costs import cost
+from nas.costs import zoo as zoo_costs
 from nas.data import open_data
 from nas.errors import NasError, OptionError
 from nas.export import CardFacts, export_winner
 from nas.methods.protocol.parent_line import parent_line
+from nas.methods.supernet.inheriting import RATE
 from nas.methods.supernet.options import SupernetOptions
 from nas.methods.supernet.parent import load_parent, parent_architecture, space_of_parts
 from nas.methods.supernet.scaled import scaled
@@ -28,10 +30,19 @@ from nas.options import SearchOptions
 from nas.pipeline.search import resume
 from nas.progress import Silent
 from nas.run import RunRecord, read_run
-from nas.run.events import FinalistTrained, ParentEpoch, ParentInherited, ParentTuned, PhaseFinished, SupernetEpoch
+from nas.run.events import (
+    FinalistTrained,
+    ParentEpoch,
+    ParentInherited,
+    ParentTuned,
+    PhaseFinished,
+    SupernetEpoch,
+    WinnerExported,
+)
 from nas.sampling import BudgetSampler
+from nas.spaces import catalog
 from nas.strict_yaml import dump_yaml
-from nas.training import Recipe, evaluate, fresh_network, train_network
+from nas.training import Recipe, evaluate, fresh_network, learning_rate_for, train_network
 
 from .block_cases import StopAt, Stopped, few_images
 
@@ -209,6 +220,35 @@ def test_a_tuned_parent_is_taken_as_it_is(home: Path, tmp_path: Path) -> None:
     network = parent.network(data.info, resolution=8, seed=0)
     recipe = Recipe(epochs=1)
     assert tuned.validation_accuracy == pytest.approx(evaluate(network, data.search_validation, data, recipe))
+
+
+def test_a_further_rival_is_of_the_zoo_and_begins_at_random(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny = architecture(
+        stem={"op": "conv_norm", "width": 8, "activation": "relu"},
+        stages=[{"layers": [{"branches": [{"mixer": {**BLOCK, "width": 8}}]}]}],
+    )
+    read = catalog.read_architecture
+    monkeypatch.setattr(zoo_costs, "_published", lambda: ((50.0, "tiny", tiny),))
+    monkeypatch.setattr(
+        catalog, "read_architecture", lambda name: (tiny, {"top1": 50.0}) if name == "tiny" else read(name)
+    )
+    notes = Notes()
+    run = searched(home, tmp_path / "run", notes, rivals=2, rival_epochs="search")
+    found = {event.chosen_by: event for event in run.events(FinalistTrained)}
+    assert {"scaled", "zoo:tiny"} < {*found}
+    # What begins with trained weights has a share of the learning rate.
+    params = {name: found[name].params or 0 for name in ("scaled", "zoo:tiny")}
+    rates = {name: (found[name].learning_rate or 0) / learning_rate_for(params[name], 16) for name in params}
+    assert rates == pytest.approx({"scaled": RATE, "zoo:tiny": 1.0})
+    longer = {found[name].epochs for name in params}
+    assert longer == {run.manifest["plan"]["rival_epochs"]}
+    assert min(longer) > 1 == found["score"].epochs
+    cards = {event.chosen_by: (run.path / event.path / "card.md").read_text() for event in run.events(WinnerExported)}
+    assert "began at random" in cards["zoo:tiny"]
+    assert "began with weights inherited" in cards["scaled"]
+    assert any("published top-1: 50.0" in line for line in notes.lines)
 
 
 def test_a_parent_over_the_budget_is_a_reference_and_no_finalist(done: RunRecord) -> None:

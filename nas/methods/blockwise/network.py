@@ -36,7 +36,7 @@ class BlockWeights(SharedWeights):
     def modules_of(self, pieces: Sequence[Piece], shape: Shape) -> Iterator[Any]:
         """Yields a path's modules in order; in training with gradients enabled, marks their weights as used."""
         for place, config in pieces:
-            module = self._skeleton(place, config, shape)
+            module = self.skeleton(place, config, shape)
             yield module
             shape = module.shape
 

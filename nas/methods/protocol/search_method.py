@@ -181,7 +181,7 @@ class SearchMethod(ABC, Generic[O]):
         return data
 
     def rivals(self, sampler: BudgetSampler) -> dict[str, Architecture]:
-        """Returns networks outside the search that are finalists too, by a name for each."""
+        """Returns what one would have tried with the method's parent: by the names `parent` or `scaled`, the best first."""
         return {}
 
     # -- the search ----------------------------------------------------------------------------------------------

@@ -17,21 +17,23 @@ from nas.errors import OptionError, RunError
 from nas.jobs.training import Beginnings
 from nas.methods.protocol.context import Context
 from nas.methods.protocol.plan import FINALISTS, Planned, Workload, within
+from nas.methods.supernet.distillation import MEMBERS, StageDistillation
 from nas.methods.supernet.parent import Parent, as_member
-from nas.methods.supernet.plans import ParentPlan, SupernetPlan
+from nas.methods.supernet.plans import ParentPlan, SupernetPlan, TrainingMembers
 from nas.methods.supernet.scaled import scaled
 from nas.networks.inheritance.couplings import couplings, permute
 from nas.networks.inheritance.filling import cut, fill
 from nas.networks.inheritance.importance import Orders, by_magnitude, by_taylor
 from nas.networks.inheritance.layers import by_change, changes
-from nas.networks.network import Network
+from nas.networks.network import Network, build
 from nas.networks.supernet import Supernet
-from nas.run.events import ParentEpoch, ParentInherited, ParentTuned
+from nas.run.events import DistillationEpoch, ParentEpoch, ParentInherited, ParentTuned
 from nas.sampling import BudgetSampler
 from nas.training import Recipe, evaluate, train_network
 from nas.training.checkpoint import load_checkpoint, newest
 
-PHASE = "parent"
+PHASE, LAYERS = "parent", "distillation"
+"""Its phases before the supernet's training."""
 PARENT, SCALED = "parent", "scaled"
 """Names of rivals: the parent itself, and the parent scaled to the budget."""
 RATE, SHARED_RATE = 0.25, 0.5
@@ -39,7 +41,7 @@ RATE, SHARED_RATE = 0.25, 0.5
 half the rate of a network alone to begin with, and most of the supernet's members have to recover."""
 SECONDS = 3600.0
 """Least time that a search from a parent is planned for."""
-_SHARES = {"parent": 0.1, "training": 0.45, "search": 0.1, "finalists": 0.35}
+_SHARES = {"parent": 0.1, "layers": 0.1, "training": 0.45, "search": 0.1, "finalists": 0.35}
 _BATCHES, _BATCH = 8, 32
 """Training images that importance and the changes of layers are measured on."""
 _CLOSE = 1e-4
@@ -81,12 +83,14 @@ class Inheritance:
         tuning = 0 if self.is_tuned else asked.parent_epochs or epochs("parent", ratio, 3, 30)
         training = asked.epochs or epochs("training", 3 + taught, 2, 60)
         finalist_epochs = options.finalist_epochs or epochs("finalists", taught * networks, 3, 30)
+        learning = ratio / 3 + MEMBERS  # at most: the parent's forward pass, and stages of members
+        layers = self._layer_epochs(asked.layer_epochs, sampler, planned=epochs("layers", learning, 2, 30))
         spent = workload.images / workload.rate
         tuning_seconds = (tuning + 2 * workload.validating) * ratio * spent
         changed = {"strategy": "sandwich", "epochs": training, "watch_every": max(1, training // 8)}
         return Planned(
-            own=ParentPlan(**{**asdict(own), **changed, "parent_epochs": tuning}),
-            before={PHASE: tuning_seconds},
+            own=ParentPlan(**{**asdict(own), **changed, "parent_epochs": tuning, "layer_epochs": layers}),
+            before={PHASE: tuning_seconds, **({LAYERS: layers * learning * spent} if layers else {})},
             training_seconds=training * (3 + taught) * spent,
             trial_seconds=trial_seconds,
             trials=within(round(_SHARES["search"] * seconds / trial_seconds), 24, 240),
@@ -94,6 +98,27 @@ class Inheritance:
             epoch_cost=taught,
             shared_seconds=tuning_seconds,
         )
+
+    def _layer_epochs(self, asked: int | None, sampler: BudgetSampler, *, planned: int) -> int:
+        """Returns the epochs in which layers that the parent does not have learn its stages; 0 where there are none.
+
+        Raises:
+            OptionError: If some are asked for and there are none.
+        """
+        if asked == 0:
+            return 0
+        member = as_member(self.parent.architecture, sampler.space)
+        with torch.device("meta"):
+            supernet = Supernet(sampler.space, choices=sampler.feasible_choices())
+            filled = fill(supernet, member, Network(member.to_dict()).state_dict(), {})
+        if any(map(_in_a_stage, filled.fresh)):
+            return asked or planned
+        if asked:
+            raise OptionError(
+                f"--layer-epochs {asked}: within the budget, {sampler.space.name} has no layers that "
+                f"{self.parent.named} lacks. Leave it out."
+            )
+        return 0
 
     def check_data(self, info: DataInfo) -> None:
         """Refuses data of other classes where the parent is said to be trained on them.
@@ -110,11 +135,14 @@ class Inheritance:
             )
         self._changes = self.parent.changes(info)
 
-    def describe(self, epochs: int, sampler: BudgetSampler) -> list[str]:
+    def describe(self, plan: ParentPlan, sampler: BudgetSampler) -> list[str]:
         """Returns lines on the parent: what becomes of it, and whether the budget is above it."""
         spent = cost(as_member(self.parent.architecture, sampler.space))
         said = f"Parent: {spent.macs / 1e6:,.1f} MMACs, {spent.params / 1e6:,.2f} M parameters; "
-        lines = [said + (f"fine-tuned for {epochs} epochs" if epochs else "taken as it is"), *self._changes]
+        tuning = f"fine-tuned for {plan.parent_epochs} epochs" if plan.parent_epochs else "taken as it is"
+        lines = [said + tuning, *self._changes]
+        if plan.layer_epochs:
+            lines.append(f"Layers that it does not have learn its stages for {plan.layer_epochs} epochs")
         for budget in sampler.budgets:
             value = spent.value(budget.metric)
             if value is not None and value <= budget.bound:
@@ -144,15 +172,19 @@ class Inheritance:
             self._network = self._tuned(context, epochs=epochs)
         return self._network
 
-    def inherit(self, context: Context, supernet: Supernet, *, epochs: int) -> None:
-        """Fills a supernet that is not trained yet with the parent's weights, and records how."""
+    def inherit(self, context: Context, supernet: Supernet, *, epochs: int) -> tuple[str, ...]:
+        """Fills a supernet that is not trained yet with the parent's weights, and records how.
+
+        Returns:
+            The names of its tensors that have nothing of the parent.
+        """
         filled = fill(supernet, self.member(context), self._in_order(context, epochs), self._kept_layers(context))
-        context.progress.note(
-            f"Parent: {filled.inherited:,} of the supernet's tensors have its weights"
-            + (f", {len(filled.fresh):,} are of layers that it does not have and start at random" * bool(filled.fresh))
-        )
-        recorded = context.run.last(ParentInherited)
-        if recorded is None:
+        if context.run.last(ParentInherited) is None:
+            of_others = f", {len(filled.fresh):,} are of layers that it does not have and start at random"
+            context.progress.note(
+                f"Parent: {filled.inherited:,} of the supernet's tensors have its weights"
+                + of_others * bool(filled.fresh)
+            )
             context.run.append(
                 ParentInherited(
                     importance=self._importance,
@@ -161,6 +193,33 @@ class Inheritance:
                     fresh=len(filled.fresh),
                 )
             )
+        return filled.fresh
+
+    def distil(self, context: Context, supernet: Supernet, members: TrainingMembers, *, plan: ParentPlan) -> None:
+        """Teaches the parent's stages to layers that it does not have, from the last checkpoint on."""
+        run, options, epochs = context.run, context.options, plan.layer_epochs
+        fresh = self.inherit(context, supernet, epochs=plan.parent_epochs)
+        parent = build(self.member(context))
+        parent.load_state_dict(self._in_order(context, plan.parent_epochs))
+        genes = context.space.encode(as_member(self.parent.architecture, context.space)).stages
+        distillation = StageDistillation(
+            supernet,
+            members,
+            parent,
+            [place for place, gene in enumerate(genes) if gene.depth],
+            fresh,
+            context.data,
+            context.plan.recipe(epochs=epochs, seed=options.seed),
+            folder=run.path / LAYERS,
+        )
+        recorded = {event.epoch for event in run.events(DistillationEpoch)}
+
+        def on_epoch(epoch: int, error: float, seconds: float) -> None:
+            if epoch not in recorded:
+                run.append(DistillationEpoch(epoch=epoch, epochs=epochs, error=error, seconds=seconds))
+            context.progress.note(f"Layers that the parent does not have, epoch {epoch} of {epochs}: error {error:.3f}")
+
+        distillation.run(context.progress, on_epoch)
 
     def kept_layers(self, context: Context) -> dict[int, list[int]]:
         """Returns `Supernet.kept_layers` as it was recorded."""
@@ -292,6 +351,10 @@ class Inheritance:
         data = context.data
         split = data.train.first(_BATCHES * _BATCH)
         return Batches(split, batch_size=_BATCH, mean=data.mean, std=data.std, device=context.plan.device)
+
+
+def _in_a_stage(name: str) -> bool:
+    return name.startswith("stage")
 
 
 def inherited(recipe: Recipe, *, shared: bool = False) -> Recipe:

@@ -15,15 +15,21 @@ from nas.jobs.backend import ScorerSource
 from nas.jobs.training import Beginnings
 from nas.methods.protocol.context import Context
 from nas.methods.protocol.manifest import check_program
-from nas.methods.protocol.phases import do_phase
+from nas.methods.protocol.phases import do_phase, is_finished
 from nas.methods.protocol.plan import TRAINING_SHARE, Plan, Planned, Workload, within
 from nas.methods.protocol.ranking import RankingSettings, RankingTask
 from nas.methods.protocol.saved_run import SavedRun, check_run_given
 from nas.methods.protocol.search_method import MethodDisk, RankedScorer, SearchMethod
-from nas.methods.supernet.inheriting import PHASE, RATE, Inheritance, inherited
+from nas.methods.supernet.inheriting import LAYERS, PHASE, RATE, Inheritance, inherited
 from nas.methods.supernet.options import SupernetOptions
 from nas.methods.supernet.parent import Parent, check_member, load_parent, planned_parent
-from nas.methods.supernet.plans import TRAIN_MIN_SHARE, ParentPlan, SupernetPlan, planned_shards
+from nas.methods.supernet.plans import (
+    TRAIN_MIN_SHARE,
+    ParentPlan,
+    SupernetPlan,
+    TrainingMembers,
+    planned_shards,
+)
 from nas.methods.supernet.reuse import (
     FOLDER,
     CoveredSampler,
@@ -158,7 +164,7 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
         divided = f", each batch in {own.shards} shards" if own.shards > 1 else ""
         if self._inheritance is not None:
             first = f"Supernet from {self.options.parent}: {own.epochs} epochs of {images:,} images{divided}"
-            lines = self._inheritance.describe(plan.of(ParentPlan).parent_epochs, self._sampler)
+            lines = self._inheritance.describe(plan.of(ParentPlan), self._sampler)
             if options.space is None:
                 lines.append("Space: parts of the parent, with its kinds of layers alone")
             return first, lines
@@ -177,7 +183,8 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
         weights, whole = (size_on_disk(self._supernet, moments=moments) for moments in (0, 2))
         if self._reused is not None:
             return MethodDisk(training=weights, kept=weights)
-        return MethodDisk(training=3 * whole + weights, kept=2 * weights)
+        learned = weights if self._inheritance is not None and plan.of(ParentPlan).layer_epochs else 0
+        return MethodDisk(training=3 * whole + weights + learned, kept=2 * weights + learned)
 
     def facts(self) -> dict[str, Any]:
         reused = None if self._reused is None else self._reused.to_dict()
@@ -217,11 +224,16 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
     # -- the search ----------------------------------------------------------------------------------------------
 
     def before(self, context: Context) -> None:
-        """Fine-tunes the parent, if the search begins with one."""
-        found = self._inheritance
-        if found is not None:
-            epochs = context.plan.of(ParentPlan).parent_epochs
-            do_phase(context.run, PHASE, lambda: found.tune(context, epochs=epochs))
+        """If the search begins with a parent, fine-tunes it, and teaches it to layers that it does not have."""
+        found, run = self._inheritance, context.run
+        if found is None:
+            return
+        plan = context.plan.of(ParentPlan)
+        do_phase(run, PHASE, lambda: found.tune(context, epochs=plan.parent_epochs))
+        if plan.layer_epochs and not is_finished(run, FOLDER):
+            supernet = self._take_supernet(context).to(context.plan.device)
+            members = TrainingMembers(self.training)
+            do_phase(run, LAYERS, lambda: found.distil(context, supernet, members, plan=plan))
 
     def train(self, context: Context) -> Supernet:
         """Trains the supernet, from the run's last checkpoint if there is one, or loads another run's weights."""
@@ -231,6 +243,9 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
             found, epochs = self._inheritance, context.plan.of(ParentPlan).parent_epochs
             if newest(context.run.path / FOLDER) is None:
                 found.inherit(context, supernet, epochs=epochs)
+                learned = newest(context.run.path / LAYERS)
+                if learned is not None:
+                    load_checkpoint(learned, supernet)
             else:
                 supernet.kept_layers = found.kept_layers(context)
             teacher = found.member(context), found.tune(context, epochs=epochs)

@@ -60,6 +60,12 @@ class SupernetOptions(MethodOptions):
     parent_epochs: int | None = option(
         kind=Whole(1, 1_000_000, 10), help="fine-tuning epochs of the --parent", default_help="planned"
     )
+    layer_epochs: int | None = option(
+        kind=Whole(0, 1_000_000, 5),
+        help="epochs in which layers of a --space that the --parent does not have learn to reproduce its stages, "
+        "before the supernet is trained; 0 leaves that out",
+        default_help="planned",
+    )
     importance: str = option(
         "magnitude",
         kind=Choice(("magnitude", "taylor")),
@@ -69,8 +75,8 @@ class SupernetOptions(MethodOptions):
 
     def validate(self, search: SearchOptions) -> None:
         check_values(self)
-        for name in ("weights", "parent_epochs", "parent_is_tuned"):
-            if self.parent is None and getattr(self, name):
+        for name in ("weights", "parent_epochs", "layer_epochs", "parent_is_tuned"):
+            if self.parent is None and getattr(self, name) not in (None, False):
                 raise OptionError(f"{flag(name)} is an option of --parent, which is missing: give it, or leave it out.")
         if self.parent is not None and self.supernet is not None:
             raise OptionError(

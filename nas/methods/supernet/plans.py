@@ -43,9 +43,11 @@ class ParentPlan(SupernetPlan):
 
     Attributes:
         parent_epochs: Of the parent's fine-tuning; 0 for none.
+        layer_epochs: In which layers that the parent does not have learn its stages; 0 where there are none.
     """
 
     parent_epochs: int
+    layer_epochs: int
 
 
 def planned_shards(wanted: int, batch_size: int, *, given: bool) -> int:

@@ -17,7 +17,7 @@ from nas.run.events.finalists import (
     RankingEvaluated,
     WinnerExported,
 )
-from nas.run.events.parent import ParentEpoch, ParentInherited, ParentTuned
+from nas.run.events.parent import DistillationEpoch, ParentEpoch, ParentInherited, ParentTuned
 from nas.run.events.phases import (
     PhaseFinished,
     PhaseInterrupted,
@@ -51,6 +51,7 @@ __all__ = [
     "CalibrationTrained",
     "CellScored",
     "Count",
+    "DistillationEpoch",
     "Event",
     "FinalistEpoch",
     "FinalistFailed",
@@ -97,7 +98,7 @@ KINDS: dict[str, type[Event]] = {
         *(CellScored, MethodEvent),
         *(FinalistMeasured, FinalistEpoch, FinalistTrained, FinalistFailed, FinalistStopped, FinalistRetried),
         *(RankingEvaluated, WinnerExported),
-        *(ParentEpoch, ParentTuned, ParentInherited),
+        *(DistillationEpoch, ParentEpoch, ParentTuned, ParentInherited),
     )
 }
 """All kinds of events by their tags."""

@@ -14,6 +14,20 @@ class ParentEpoch(Event, frozen=True, kw_only=True, tag="parent_epoch"):
     seconds: Number
 
 
+class DistillationEpoch(Event, frozen=True, kw_only=True, tag="distillation_epoch"):
+    """An epoch in which layers that the parent does not have learned its stages.
+
+    Attributes:
+        error: Mean over steps of the squared error as a share of the variance of the parent's maps.
+        seconds: Of the training so far.
+    """
+
+    epoch: Count
+    epochs: Count
+    error: Number
+    seconds: Number
+
+
 class ParentTuned(Event, frozen=True, kw_only=True, tag="parent"):
     """The parent is fine-tuned, and is the teacher from now on.
 
