@@ -13,6 +13,7 @@ import nas
 from nas.budget import Budget
 from nas.errors import RunError
 from nas.export.formats import code
+from nas.methods.protocol.search_method import MethodDisk
 from nas.options import SearchOptions
 from nas.pipeline import disk
 from nas.run import files, read_run
@@ -43,6 +44,11 @@ def test_no_member_has_more_parameters_than_is_said(budgets: list[str]) -> None:
     costs = [sampler.costs.cost(point) for point in listed(space)]
     most = max(cost.params for cost in costs if sampler.contains(cost))
     assert most <= disk.most_params(sampler) <= 1.25 * most
+
+
+def test_trainings_side_by_side_take_room_each_but_never_more_than_there_are() -> None:
+    own = MethodDisk(training=10, kept=1, each=3, trainings=4)
+    assert [own.most_training(at_once) for at_once in (0, 1, 2, 4, 64)] == [10, 10, 13, 19, 19]
 
 
 def test_files_with_several_names_are_counted_once(tmp_path: Path) -> None:
