@@ -162,7 +162,7 @@ def test_it_works_in_a_clean_environment(which: str, wheel: Path, sdist: Path, t
     assert "coatnet-small" in run(programs / "nas", "spaces")
     search = "--space coatnet-small --budget 5MFLOPs --data digits --method params --trials 8 --finalists 2"
     run(programs / "nas-search", *search.split(), "--finalist-epochs", "1", "--threads", "1", "--out", "runs/photos")
-    assert "(1, 10)" in run(programs / "python", "runs/photos/winners/1/model.py")
+    assert "-> (2, 10)" in run(programs / "python", "runs/photos/winners/1/model.py")
     run(programs / "python", "-c", readme_python())
 
 
