@@ -181,7 +181,7 @@ class SearchMethod(ABC, Generic[O]):
         return data
 
     def rivals(self, sampler: BudgetSampler) -> dict[str, Architecture]:
-        """Returns what one would have tried with its parent: by the names `parent` or `scaled`, the best first."""
+        """Returns what one would have tried with the method's parent, by the names `parent` or `scaled`."""
         return {}
 
     # -- the search ----------------------------------------------------------------------------------------------
