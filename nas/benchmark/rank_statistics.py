@@ -106,7 +106,7 @@ def top_k_regret(score: Values, truth: Values, *, k: int) -> float:
         shares[i] = left * sampled / (len(level) - i)
         left -= shares[i]
     found = np.maximum(level, sure.max()) if len(sure) else level
-    return float(truths.max() - shares @ found)
+    return max(0.0, float(truths.max() - shares @ found))  # the shares add up to 1 but for rounding
 
 
 def rank_statistics(

@@ -41,7 +41,7 @@ def training_charts(rows: Sequence[Mapping[str, Any]], *, metric: str) -> list[C
     current = f"validation, {CURRENT}"
     wanted = (
         ("Loss", _LOSS_CAPTION, "loss", False, {
-            "training": "loss", validation: "validation_loss", current: "current_validation_loss",
+            validation: "validation_loss", current: "current_validation_loss", "training": "loss",
         }),
         (f"Validation {metric}", "", metric, True, {
             validation: "validation_accuracy", current: "current_validation_accuracy",

@@ -106,6 +106,7 @@ def test_regret_is_what_the_best_of_the_top_k_misses() -> None:
 
 def test_equal_scores_get_the_mean_over_all_ways_to_pick() -> None:
     assert top_k_regret([1, 1, 1], [0.9, 0.5, 0.7], k=1) == pytest.approx(0.2)
+    assert min(top_k_regret([1] * n, [91.3] * n, k=k) for n in range(2, 40) for k in range(1, n)) == 0
     rng = random.Random(0)
     for _ in range(50):
         count = rng.randint(2, 7)
