@@ -1,0 +1,207 @@
+"""How much of a search runs on workers, and how many workers are worth having; see README.md."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+import shlex
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "results" / "parallel-share"
+sys.path.insert(0, str(ROOT / "experiments"))
+OPTIONS: dict[str, Any] = {"space": "coatnet-small", "threads": 1, "seed": 0}
+BUDGET = "5MFLOPs"
+WORKERS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+START_S = 10.0
+SEEDS = 20
+
+
+def share(options: dict[str, Any]) -> dict[str, Any]:
+    """CPU seconds of one search in this process, by what the work is and where it would run with workers."""
+    import nas
+    from nas.jobs import executor
+    from nas.options import SearchOptions
+    from nas.pipeline import finalists, search
+
+    spent: dict[str, float] = defaultdict(float)
+
+    def timed(function: Callable[..., Any], name: Callable[..., str]) -> Callable[..., Any]:
+        def run(*given: Any, **more: Any) -> Any:
+            began = time.process_time()
+            try:
+                return function(*given, **more)
+            finally:
+                spent[name(*given)] += time.process_time() - began
+
+        return run
+
+    kinds = {"ProxyTask": "proxies", "TrainingTask": "calibration trainings"}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mock.patch.object(
+            executor, "run_jobs", timed(executor.run_jobs, lambda doer, _: kinds.get(type(doer).__name__, "scores"))
+        ),
+        mock.patch.object(finalists, "train_network", timed(finalists.train_network, lambda *_: "finalists")),
+        mock.patch.object(search, "export_winners", timed(search.export_winners, lambda *_: "export, in the driver")),
+        mock.patch.object(search, "rebuild_report", timed(search.rebuild_report, lambda *_: "report, in the driver")),
+    ):
+        nas.search(
+            nas.load_space(options["space"]),
+            budgets=[nas.Budget.parse(BUDGET)],
+            data="digits",
+            options=SearchOptions.of(out=f"{folder}/run", **options),
+        )
+    total = time.process_time()
+    spent["rest, in the driver"] = total - sum(spent.values())
+    here = sum(seconds for name, seconds in spent.items() if name.endswith("in the driver"))
+    return {
+        "cpu_seconds": {name: round(seconds, 2) for name, seconds in spent.items()},
+        "total_cpu_seconds": round(total, 1),
+        "share_on_workers": round(1 - here / total, 4),
+        "share_on_workers_without_export_and_report": round(
+            1 - spent["rest, in the driver"] / (total - here + spent["rest, in the driver"]), 4
+        ),
+    }
+
+
+class Sleepers:
+    """A crew whose workers sleep, on a clock that goes on to whatever ends next."""
+
+    def __init__(self, seconds: Sequence[float]) -> None:
+        self._seconds, self.now = seconds, 0.0
+        self._until: dict[int, tuple[float, float | None]] = {}
+
+    def start(self) -> int:
+        self._until[len(self._until)] = (self.now + START_S, None)
+        return len(self._until) - 1
+
+    def ask(self, worker: int, job: Any) -> None:
+        took = self._seconds[job.seed]
+        self._until[worker] = (self.now + took, took)
+
+    def answers(self, workers: list[int], timeout_s: float) -> list[tuple[int, Any]]:
+        from nas.executors.pool import Answer
+        from nas.jobs.executor import Result
+
+        first = min(workers, key=lambda worker: self._until[worker][0])
+        self.now, took = self._until[first]
+        return [(first, Answer(result=took and Result(status="complete", value=0.0, seconds=took)))]
+
+    def stop(self, worker: int) -> None:
+        """There is nothing to end."""
+
+
+def efficiency(batches: Sequence[Sequence[float]], workers: int) -> float:
+    """The share of the workers' time, from their start to the last result, in which they work."""
+    from nas.executors.pool import TimeLimit, WorkerPool
+    from nas.jobs.executor import Job
+
+    seconds = [each for batch in batches for each in batch]
+    crew, done = Sleepers(seconds), 0
+    pool = WorkerPool(crew, size=workers, limit=TimeLimit(math.inf, 1.0), clock=lambda: crew.now)
+    for batch in batches:
+        asked = [Job(architecture={}, seed=done + place) for place in range(len(batch))]
+        done += len(list(pool.map(asked)))
+    pool.close()
+    assert done == len(seconds)
+    return sum(seconds) / (workers * crew.now)
+
+
+def kinds(seed: int) -> dict[str, list[list[float]]]:
+    """Batches of jobs as a search of some hours has them; lengths are log-normal around their median, in seconds."""
+    rng = random.Random(seed)
+
+    def batch(count: int, median: float, sigma: float) -> list[float]:
+        return [median * math.exp(rng.gauss(0.0, sigma)) for _ in range(count)]
+
+    networks = batch(12, 600.0, 0.4)  # to their last epoch
+    return {
+        "proxies: 1 batch of 128, 5 s": [batch(128, 5.0, 0.4)],
+        "scores: 15 batches of 16, 30 s": [batch(16, 30.0, 0.4) for _ in range(15)],
+        "calibration: 6 half-way, the same 6, 6 more, 10 min": [
+            [each / 2 for each in networks[:6]],
+            [each / 2 for each in networks[:6]],
+            networks[6:],
+        ],
+        "finalists: 8, an hour": [batch(8, 3600.0, 0.4)],
+    }
+
+
+def simulate() -> dict[str, Any]:
+    """Mean efficiency over seeds, by kind of job and number of workers."""
+    found: dict[str, dict[int, float]] = {}
+    for name in kinds(0):
+        found[name] = {
+            workers: round(sum(efficiency(kinds(seed)[name], workers) for seed in range(SEEDS)) / SEEDS, 3)
+            for workers in WORKERS
+        }
+    return {"seeds": SEEDS, "start_s": START_S, "efficiency": found}
+
+
+def rate(jobs: int, pairs: int) -> dict[str, Any]:
+    """How much more jobs a second two workers of one thread do than one, in interleaved pairs on an idle machine."""
+    from nas.architecture import Architecture
+    from nas.data import open_data
+    from nas.executors import open_backend
+    from nas.jobs.executor import Job
+    from nas.methods.zero_cost.measuring import ProxyMeasuring
+    from nas.methods.zero_cost.proxies import PROXIES
+    from nas.networks.loading import load_space
+    from nas.options import SearchOptions
+    from nas.progress import Silent
+
+    data = open_data("digits").load(resolution=32, seed=0, progress=Silent())
+    source = ProxyMeasuring(names=PROXIES.names(), data=data, seed=0, device="cpu")
+    space = load_space("coatnet-small").adapted(resolution=32, channels=1, num_classes=10)
+    rng = random.Random(0)
+    networks: list[Architecture] = [space.sample(rng) for _ in range(jobs + 2)]
+    asked = [Job(architecture=each.to_dict(), seed=0) for each in networks]
+    seconds: dict[int, list[float]] = {1: [], 2: []}
+    with open_backend(SearchOptions.of(space="coatnet-small", workers=1)) as one:
+        assert one is not None
+        with open_backend(SearchOptions.of(space="coatnet-small", workers=2)) as two:
+            assert two is not None
+            for _ in range(pairs):
+                for workers, backend in ((1, one), (2, two)):
+                    executor = backend.scoring(source, threads=1, expected_s=1.0, data_bytes=0)
+                    list(executor.map(asked[jobs : jobs + workers]))  # starts them
+                    began = time.monotonic()
+                    list(executor.map(asked[:jobs]))
+                    seconds[workers].append(time.monotonic() - began)
+                    executor.close()
+    ratios = sorted(first / second for first, second in zip(seconds[1], seconds[2], strict=True))
+    return {"jobs": jobs, "pairs": pairs, "seconds": seconds, "median_ratio": ratios[len(ratios) // 2]}
+
+
+def main() -> None:
+    """Writes the result of one question, with where it comes from."""
+    from provenance import provenance
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("share", "simulate", "rate"))
+    parser.add_argument("--jobs", type=int, default=64, help="of the rate")
+    parser.add_argument("--pairs", type=int, default=5, help="of the rate")
+    parser.add_argument("--set", nargs="*", default=[], metavar="OPTION=NUMBER", help="options of the search")
+    given = parser.parse_args()
+    options = {**OPTIONS, **{name: int(value) for name, _, value in (each.partition("=") for each in given.set)}}
+    measured = {"share": lambda: share(options), "simulate": simulate, "rate": lambda: rate(given.jobs, given.pairs)}
+    found = measured[given.what]()
+    command = shlex.join(["python", "experiments/parallel-share/run.py", *sys.argv[1:]])
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    path = RESULTS / f"{given.what}.json"
+    path.write_text(json.dumps({**provenance(command), **found}, indent=1) + "\n")
+    print(path.read_text())
+
+
+if __name__ == "__main__":
+    main()
