@@ -17,6 +17,7 @@ import socket
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -154,42 +155,43 @@ def _take(flat: torch.Tensor, into: torch.Tensor) -> torch.Tensor:
 # -- process groups ---------------------------------------------------------------------------------------------
 
 
-def open_store(host: str, ranks: int, *, timeout_s: float) -> tuple[dist.TCPStore, int]:
+def open_store(host: str, ranks: int, *, timeout_s: float) -> tuple[Any, int]:
     """Returns a place where the processes of a group find each other, and its port; it listens on `host` alone."""
     listening = socket.create_server((host, 0))
     port = listening.getsockname()[1]
-    store = dist.TCPStore(
-        host,
-        port,
-        ranks,
-        is_master=True,
-        timeout=timedelta(seconds=timeout_s),
-        wait_for_workers=False,
-        master_listen_fd=listening.detach(),
-    )
-    return store, port
+    return _tcp_store(host, port, ranks, timeout_s, master_listen_fd=listening.detach()), port
 
 
 @contextmanager
-def joined(
-    store: dist.Store | tuple[str, int], *, rank: int, ranks: int, device: str, timeout_s: float
-) -> Generator[None, None, None]:
+def joined(store: Any, *, rank: int, ranks: int, device: str, timeout_s: float) -> Generator[None, None, None]:
     """Makes this process one of a group, for as long as the block runs: by NCCL on GPUs, else by gloo.
 
     Args:
-        store: `open_store`'s, or its host and port.
+        store: `open_store`'s, or the host and port (a tuple) of another process's.
         timeout_s: How long a process waits for the others.
     """
     limit = timedelta(seconds=timeout_s)
     if isinstance(store, tuple):
         host, port = store
-        store = dist.TCPStore(host, port, ranks, is_master=False, timeout=limit, wait_for_workers=False)
+        store = _tcp_store(host, port, ranks, timeout_s)
     backend = "nccl" if device.startswith("cuda") else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=ranks, timeout=limit)
     try:
         yield
     finally:
         dist.destroy_process_group()
+
+
+def _tcp_store(host: str, port: int, ranks: int, timeout_s: float, *, master_listen_fd: int | None = None) -> Any:
+    return dist.TCPStore(  # pyright: ignore[reportPrivateImportUsage]: documented, but not in __all__
+        host,
+        port,
+        ranks,
+        is_master=master_listen_fd is not None,
+        timeout=timedelta(seconds=timeout_s),
+        wait_for_workers=False,
+        master_listen_fd=master_listen_fd,
+    )
 
 
 def _group_device() -> str:

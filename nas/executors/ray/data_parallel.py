@@ -27,7 +27,7 @@ from nas.networks.imported_ops import imported_files
 from nas.training.checkpoint import newest
 
 _WAIT_S = 5.0
-_ENDING_S = 10.0
+_ENDING_S = 5.0
 
 
 def processes_for(work: ShardedWork, workers: int) -> int:
@@ -111,7 +111,8 @@ class _Team:
     """Actors that train together, the first of them in the lead."""
 
     def __init__(self, ranks: int, *, cpus: int, gpus: int) -> None:
-        kind: Any = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=0, max_concurrency=2)(ShardActor)
+        asked: dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus, "max_restarts": 0, "max_concurrency": 2}
+        kind: Any = ray.remote(**asked)(ShardActor)
         self._actors: list[Any] = [kind.options(scheduling_strategy="SPREAD").remote() for _ in range(ranks)]
         self._running: list[Any] = []
 
@@ -133,7 +134,7 @@ class _Team:
         """
         nodes = self._started()
         host = LOOPBACK if len({node for node, _ in nodes}) == 1 else nodes[0][1]
-        store = ray.get(self._actors[0].open.remote(host, len(self._actors)), timeout=START_S)
+        store: Any = ray.get(self._actors[0].open.remote(host, len(self._actors)), timeout=START_S)
         for rank, actor in enumerate(self._actors):
             place = ShardPlace(
                 shards=work.shards,
