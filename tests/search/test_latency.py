@@ -16,7 +16,7 @@ from torch import nn
 import nas
 from nas.architecture import Architecture
 from nas.errors import LatencyError, OptionError
-from nas.latency import measure, measure_together, measuring, runtimes
+from nas.latency import measure, measure_together, measuring, runtimes, time_runs
 from nas.latency.blocks import Record, interleave
 from nas.latency.reference import Reference, reference
 from nas.latency.runtimes import Runtime, Torch, find_runtime
@@ -279,3 +279,26 @@ def test_blocks_that_mean_nothing_are_refused() -> None:
 def test_python_interface() -> None:
     assert nas.measure is measure
     assert nas.Setting.parse("cpu:threads=1") == Setting(threads=1)
+
+
+@pytest.mark.usefixtures("steady")
+def test_functions_are_timed_in_turn_by_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = {"one": 0, "two": 0}
+
+    def run(name: str) -> Callable[[], object]:
+        def call() -> None:
+            calls[name] += 1
+
+        return call
+
+    found = time_runs({name: run(name) for name in calls}, blocks=3)
+    assert list(found) == ["one", "two"]
+    assert all(row["latency_s"] == pytest.approx(0.01) and row["why"] == "" for row in found.values())
+    assert all(row["blocks"] == 3 and "thread" in row["where"] for row in found.values())
+    assert min(calls.values()) > 9
+
+    def noisy(*_: object, **__: object) -> None:
+        raise LatencyError("The machine is too busy. Stop what else runs.")
+
+    monkeypatch.setattr(measuring, "summarize", noisy)
+    assert time_runs({"one": run("one")}, blocks=3)["one"]["latency_s"] is None
