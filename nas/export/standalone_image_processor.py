@@ -38,7 +38,7 @@ class HybridNasImageProcessor(BaseImageProcessor):
         self.image_mean = image_mean or [0.0] * channels
         self.image_std = image_std or [1.0] * channels
 
-    def preprocess(self, images: Any, return_tensors: str | None = "pt", **_: Any) -> BatchFeature:
+    def preprocess(self, images: Any, *_: Any, return_tensors: str | None = "pt", **__: Any) -> Any:
         """Returns `pixel_values`: (images, channels, resolution, resolution), float32."""
         given = images if isinstance(images, list | tuple) else [images]
         pixels = torch.stack([self.prepared(image) for image in given])

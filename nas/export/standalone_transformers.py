@@ -34,6 +34,7 @@ class HybridNasForImageClassification(PreTrainedModel):
 
     def __init__(self, config: HybridNasConfig) -> None:
         super().__init__(config)
+        assert config.architecture is not None, "config.json lacks the architecture"
         # Also where transformers builds models without memory: tables that are no weights must have their values.
         with torch.device("cpu"):
             self.network = Network(config.architecture)

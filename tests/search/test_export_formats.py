@@ -108,7 +108,7 @@ def test_timm_creates_it_with_its_weights_and_with_others(tmp_path: Path, monkey
     import timm
 
     found = export(tmp_path / "1", "timm")
-    assert found["timm_error"] < 1e-6
+    assert found["timm_error"] < 1e-5
     # timm_model.py reads its weights from the file beside it.
     assert names(tmp_path / "1") == {"timm_model.py", "weights.safetensors", "preprocessing.json", "card.md"}
     spec = importlib.util.spec_from_file_location("exported_timm_model", tmp_path / "1" / "timm_model.py")
@@ -133,7 +133,7 @@ def test_timm_creates_it_with_its_weights_and_with_others(tmp_path: Path, monkey
 def test_transformers_loads_the_folder_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     needed("hf", monkeypatch)
     found = export(tmp_path / "1", "hf")
-    assert found["hf_error"] < 1e-6
+    assert found["hf_error"] < 1e-5
     written = {
         *("config.json", "model.safetensors", "modeling_hybrid_nas.py", "preprocessor_config.json"),
         *("image_processing_hybrid_nas.py", "README.md"),

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from nas.architecture import op_names
 from nas.errors import ExportError
 from nas.export.alone import place, run_alone
-from nas.export.checks import SAME, within
+from nas.export.checks import within
 from nas.export.closure import gather
 from nas.export.exported_model import ExportedModel
 from nas.export.formats.format import Export, Format
@@ -60,7 +60,7 @@ class HuggingFace(Format):
     packages = ("transformers",)
     extra = "transformers"
     says_preparation = True
-    tolerance = SAME
+    tolerance = 1e-5  # in another memory format than ours, sums are rounded otherwise
     carries = f"`{_FOLDER}/preprocessor_config.json`"
     agrees = f"The model that transformers loads from `{_FOLDER}/`, offline and in a process without hybrid-nas,"
 
