@@ -1,6 +1,7 @@
 """Runs that are killed again and again, then resumed: what is lost or done twice, and whether the end is the same.
 
-    python experiments/kills/run.py --work runs/kills [--runs 30] [--with-workers 6]
+    python experiments/kills/run.py [--work runs/kills] [--runs 30] [--with-workers 6]
+    python experiments/kills/run.py --ray [--work runs/kills-ray] [--runs 40]   # faults on a cluster: `ray_runs.py`
 
 Started again, it goes on with the runs that are missing; `results/kills/` is written after each.
 """
@@ -121,11 +122,19 @@ class Whole:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--runs", type=int, default=30)
+    parser.add_argument("--ray", action="store_true", help="runs on a Ray cluster, with faults of every kind")
+    parser.add_argument("--work", type=Path, help="default: runs/kills, or runs/kills-ray")
+    parser.add_argument("--runs", type=int, help="default: 30, or 40 on a cluster")
     parser.add_argument("--with-workers", type=int, default=6, help="how many of the runs use --workers 2")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
+    asked.work = asked.work or Path("runs/kills-ray" if asked.ray else "runs/kills")
+    asked.runs = asked.runs or (40 if asked.ray else 30)
+    if asked.ray:
+        from ray_runs import run_all  # late: it needs a C compiler and mounts disks
+
+        run_all(asked.work, asked.runs, asked.seed)
+        return
     asked.work.mkdir(parents=True, exist_ok=True)
     every = [0] * (asked.runs - asked.with_workers) + [2] * asked.with_workers
     random.Random(asked.seed).shuffle(every)

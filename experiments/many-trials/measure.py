@@ -10,6 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,13 +68,8 @@ def search(trials: int) -> dict[str, Any]:
 
 
 def opening(trials: int) -> dict[str, Any]:
-    """CPU seconds and peak memory of opening a record of many trials, made of those of a short search."""
-    program = "import sys; from nas.cli.main import main_search; sys.exit(main_search())"
-    with tempfile.TemporaryDirectory() as folder:
-        short, long = Path(folder) / "short", Path(folder) / "long"
-        words = [*SEARCH, *SHORT, "--trials", "1000", "--quiet"]
-        subprocess.run([sys.executable, "-c", program, *words, "--out", str(short)], check=True)
-        _lengthen(short, long, trials)
+    """CPU seconds and peak memory of opening a record of many trials."""
+    with long_record(trials) as long:
         size = (long / "events.jsonl").stat().st_size
         code = (
             "import resource, sys, time; from nas.run import read_run; t = time.process_time(); "
@@ -82,6 +79,32 @@ def opening(trials: int) -> dict[str, Any]:
         ran = subprocess.run([sys.executable, "-c", code, str(long)], check=True, capture_output=True, text=True)
     seconds, peak = map(float, ran.stdout.split())
     return {"trials": trials, "record_MB": round(size / 1e6), "open_s": round(seconds, 2), "peak_MB": round(peak)}
+
+
+def reporting(trials: int) -> dict[str, Any]:
+    """CPU seconds and peak memory of `nas report` on a record of many trials, and what it wrote."""
+    with long_record(trials) as long:
+        program = "import resource, sys; from nas.cli.main import main; status = main(sys.argv[1:]); "
+        program += "used = resource.getrusage(resource.RUSAGE_SELF); "
+        program += "print(used.ru_utime + used.ru_stime, used.ru_maxrss / 1e3); sys.exit(status)"
+        command = [sys.executable, "-c", program, "report", str(long)]
+        ran = subprocess.run(command, check=True, capture_output=True, text=True)
+        sizes = {name: (long / name).stat().st_size for name in ("report.html", "trials.csv", "study.journal")}
+    seconds, peak = map(float, ran.stdout.splitlines()[-1].split())
+    written = {name: round(size / 1e6, 1) for name, size in sizes.items()}
+    return {"trials": trials, "report_s": round(seconds, 1), "peak_MB": round(peak), "written_MB": written}
+
+
+@contextmanager
+def long_record(trials: int) -> Iterator[Path]:
+    """A run with so many trials, made of those of a short search."""
+    program = "import sys; from nas.cli.main import main_search; sys.exit(main_search())"
+    with tempfile.TemporaryDirectory() as folder:
+        short, long = Path(folder) / "short", Path(folder) / "long"
+        words = [*SEARCH, *SHORT, "--trials", "1000", "--quiet"]
+        subprocess.run([sys.executable, "-c", program, *words, "--out", str(short)], check=True)
+        _lengthen(short, long, trials)
+        yield long
 
 
 def _lengthen(short: Path, long: Path, trials: int) -> None:
@@ -104,13 +127,13 @@ def _lengthen(short: Path, long: Path, trials: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["evolution", "bo", "search", "open"])
+    parser.add_argument("what", choices=["evolution", "bo", "search", "open", "report"])
     parser.add_argument("trials", type=int)
     given = parser.parse_args()
     sys.path.insert(0, str(ROOT / "experiments"))
     from provenance import provenance
 
-    measure = {"search": search, "open": opening}.get(given.what)
+    measure = {"search": search, "open": opening, "report": reporting}.get(given.what)
     found = measure(given.trials) if measure else proposals(given.what, given.trials)
     command = f"python experiments/many-trials/measure.py {given.what} {given.trials}"
     RESULTS.mkdir(parents=True, exist_ok=True)

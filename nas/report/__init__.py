@@ -49,14 +49,21 @@ def rebuild(run: str | Path, out: str | Path | None = None) -> list[Path]:
     from nas.report.page import save_report
     from nas.report.pareto import save_pareto
     from nas.report.summary import summarise
-    from nas.report.tables import save_tables
+    from nas.report.tables import CSV, save_journal, saving_trials
     from nas.run import read_run
     from nas.run.files import make_folder
 
-    summary = summarise(read_run(run))
-    folder = summary.path if out is None else Path(out)
+    record = read_run(run)
+    folder = record.path if out is None else Path(out)
     make_folder(folder)
-    return [*save_tables(summary.record, folder), save_pareto(summary, folder), save_report(summary, folder)]
+    with saving_trials(folder) as add:
+        summary = summarise(record, add)
+    return [
+        folder / CSV,
+        save_journal(summary, folder),
+        save_pareto(summary, folder),
+        save_report(summary, folder),
+    ]
 
 
 def __getattr__(name: str) -> Any:

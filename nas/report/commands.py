@@ -11,6 +11,7 @@ from nas.errors import NasError
 from nas.methods.protocol.report import Command
 from nas.options import SearchOptions
 from nas.report.summary import Summary
+from nas.report.tally import MOST_TRIALS
 
 _FILES = ("trials.csv", "study.journal", "events.jsonl", "run.yaml", "pareto.png")
 
@@ -44,7 +45,8 @@ def next_commands(summary: Summary) -> list[Command]:
         add("Search the same way under a lower budget:", *words)
     if summary.method_section is not None:
         found += summary.method_section.commands
-    add("Browse the trials in optuna-dashboard:", "optuna-dashboard", f"{run}/study.journal")
+    many = f"{MOST_TRIALS:,} of " if summary.tally.total > MOST_TRIALS else ""
+    add(f"Browse {many}the trials in optuna-dashboard:", "optuna-dashboard", f"{run}/study.journal")
     return found
 
 
@@ -71,12 +73,11 @@ def _readable_options(summary: Summary) -> SearchOptions | None:
 
 def _lower_budget(summary: Summary) -> Budget | None:
     """Returns the first budget, lowered to the cost of the cheapest scored network; None if that is hardly lower."""
-    if not summary.budgets or not summary.complete:
+    if not summary.budgets or not summary.tally.complete:
         return None
     first = summary.budgets[0]
-    known = [cost for trial in summary.complete if (cost := trial.cost.value(first.metric))]
     # Two digits, rounded up, so that this network fits.
-    least = min(known, default=first.bound)
+    least = summary.tally.least(first.metric) or first.bound
     unit = 10 ** (math.floor(math.log10(least)) - 1)
     lowered = math.ceil(least / unit) * unit
     return replace(first, bound=lowered) if lowered < first.bound else None

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
-
 from nas.architecture import BlockConfig, StageConfig
 from nas.costs.profiling import stage_letter
 from nas.ops import OPS
@@ -52,39 +50,80 @@ class Decision:
     effects: tuple[Effect, ...]
 
 
+@dataclass(slots=True)
+class Moments:
+    """Number, mean and sum of squared deviations of figures that are taken in one by one (Welford 1962)."""
+
+    count: int = 0
+    mean: float = 0.0
+    squares: float = 0.0
+
+    def add(self, value: float) -> None:
+        self.count += 1
+        from_before = value - self.mean
+        self.mean += from_before / self.count
+        self.squares += from_before * (value - self.mean)
+
+
 def marginal_effects(summary: Summary) -> list[Decision]:
-    """Returns the decisions that took at least two values, by kind and stage."""
-    groups: dict[tuple[str, int], dict[str, list[float]]] = {}
-    for trial in summary.complete:
+    """Returns the decisions that took at least two values, by kind and stage, among all trials."""
+    all_here = len(summary.trials) == summary.tally.total
+    tally = EffectTally()
+    for trial in summary.trials if all_here else summary.record.each_trial():
+        if trial.complete:
+            tally.add(trial)
+    return tally.decisions()
+
+
+class EffectTally:
+    """Scores by value of each decision, of trials that are taken in one by one."""
+
+    def __init__(self) -> None:
+        # None for a decision with more values than are shown.
+        self._groups: dict[tuple[str, int], dict[str, Moments] | None] = {}
+
+    def add(self, trial: Trial) -> None:
+        """Takes in a complete trial."""
         for key, value in _choices(trial).items():
-            groups.setdefault(key, {}).setdefault(value, []).append(trial.score or 0.0)
-    found = [
-        Decision(stage=stage, kind=kind, share=explained(values), effects=_effects(values))
-        for (kind, stage), values in groups.items()
-        if 1 < len(values) <= MOST_VALUES
-    ]
-    return sorted(found, key=lambda each: (_place(each.kind), each.kind, each.stage))
+            values = self._groups.setdefault(key, {})
+            if values is None:
+                continue
+            if value not in values and len(values) == MOST_VALUES:
+                self._groups[key] = None
+                continue
+            values.setdefault(value, Moments()).add(trial.score or 0.0)
+
+    def decisions(self) -> list[Decision]:
+        """Returns the decisions that took at least two values, by kind and stage."""
+        found = [
+            Decision(stage=stage, kind=kind, share=explained(values), effects=_effects(values))
+            for (kind, stage), values in self._groups.items()
+            if values is not None and len(values) > 1
+        ]
+        return sorted(found, key=lambda each: (_place(each.kind), each.kind, each.stage))
 
 
-def explained(groups: Mapping[str, list[float]]) -> float:
+def explained(groups: Mapping[str, Moments]) -> float:
     """Returns the share of the variance of scores that lies between groups: epsilon squared, from 0 to 1."""
-    scores = [np.array(group) for group in groups.values()]
-    every = np.concatenate(scores)
-    total = float(((every - every.mean()) ** 2).sum())
-    free = len(every) - len(scores)
+    count = sum(group.count for group in groups.values())
+    first = next(iter(groups.values())).mean
+    # From the first group's mean, so that equal means differ by nothing.
+    middle = sum(group.count * (group.mean - first) for group in groups.values()) / count
+    within = sum(group.squares for group in groups.values())
+    total = within + sum(group.count * (group.mean - first - middle) ** 2 for group in groups.values())
+    free = count - len(groups)
     if total == 0 or free < 1:
         return 0.0
-    within = float(sum(((group - group.mean()) ** 2).sum() for group in scores))
-    return max(0.0, 1 - (within / free) / (total / (len(every) - 1)))
+    return max(0.0, 1 - (within / free) / (total / (count - 1)))
 
 
-def _effects(groups: Mapping[str, list[float]]) -> tuple[Effect, ...]:
+def _effects(groups: Mapping[str, Moments]) -> tuple[Effect, ...]:
     return tuple(
         Effect(
             value=value,
-            trials=len(scores),
-            mean=float(np.mean(scores)),
-            error=float(np.std(scores, ddof=1)) / math.sqrt(len(scores)) if len(scores) > 1 else None,
+            trials=scores.count,
+            mean=scores.mean,
+            error=math.sqrt(scores.squares / (scores.count - 1) / scores.count) if scores.count > 1 else None,
         )
         for value, scores in sorted(groups.items(), key=lambda item: _order(item[0]))
     )

@@ -95,8 +95,8 @@ def _answer(summary: Summary) -> str:
         return " ".join(filter(None, (rival_line(_reached(summary)), best)))
     if trained:
         return _best_trained(summary, trained[0], "The best network trained so far")
-    if summary.complete:
-        best = max(summary.complete, key=lambda trial: (trial.score or 0.0, -trial.number))
+    best = summary.tally.best
+    if best is not None:
         costs = f"{_costs(best.cost.macs, best.cost.params)}{_shares(summary, best.cost)}"
         score = f"The best score so far is {summary.score(best.score)}"
         return f"No network has been trained yet. {score}, of {_named(best)} with {costs}."
@@ -129,7 +129,7 @@ def _progress(summary: Summary, phase: str) -> str:
         return summary.method_section.progress
     if phase == "search":
         planned = summary.setting("trials")
-        return f"{len(summary.trials)} of {count(planned, 'trial')} done" if planned else ""
+        return f"{summary.tally.total} of {count(planned, 'trial')} done" if planned else ""
     if phase == "finalists":
         done = sum(c.epochs is not None and c.epochs_done == c.epochs for c in summary.candidates)
         planned = summary.finalists

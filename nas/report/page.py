@@ -14,7 +14,7 @@ from nas.report.provenance import provenance
 from nas.report.ranking import ranking_view
 from nas.report.rendering import environment, page_parts
 from nas.report.summary import Summary, summarise
-from nas.report.trial_columns import MOST_TRIALS
+from nas.report.tally import MOST_TRIALS
 from nas.report.trials import trial_statistics
 from nas.run import atomic_write, read_run
 

@@ -10,12 +10,12 @@ from nas.formats import chosen_by_words
 from nas.report.curves import finalist_charts, method_chart, series_name
 from nas.report.effects import Decision
 from nas.report.summary import Candidate, Summary
-from nas.report.trial_columns import axes, shown_trials, trial_columns
+from nas.report.trial_columns import axes, trial_columns
 
 
 def page_data(summary: Summary, effects: list[Decision]) -> dict[str, Any]:
     """Returns plain JSON for the charts; text in it is the run's own and not escaped."""
-    trials = shown_trials(summary)
+    trials = summary.complete
     places = {trial.number: place for place, trial in enumerate(trials)}
     section = summary.method_section
     return {

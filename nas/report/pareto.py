@@ -53,7 +53,8 @@ def draw_pareto(summary: Summary, look: Look | None = None) -> bytes:
     objective = summary.objective
     shown = [trial for trial in summary.complete if trial.cost.value(objective) is not None]
     factor, unit = cost_scale([_cost(trial, objective) for trial in shown], summary.budgets, objective)
-    handles = _draw_trials(axes, shown, objective, factor, look)
+    sampled = len(summary.complete) < summary.tally.complete
+    handles = _draw_trials(axes, shown, objective, factor, look, sampled=sampled)
     if summary.front:
         handles.append(_draw_front(axes, summary, factor, look))
     handles += _draw_candidates(axes, summary, factor, look)
@@ -88,7 +89,10 @@ def cost_scale(costs: list[float], budgets: tuple[Budget, ...], objective: str) 
     return (1e-3, "latency (ms)") if objective == "latency_s" else (factor, f"memory ({prefix}B)")
 
 
-def _draw_trials(axes: Axes, trials: list[Trial], objective: str, factor: float, look: Look) -> list[Artist]:
+def _draw_trials(
+    axes: Axes, trials: list[Trial], objective: str, factor: float, look: Look, *, sampled: bool
+) -> list[Artist]:
+    """Draws the trials; their numbers by layout stand in the legend unless they are a part of all."""
     counts = Counter(trial.layout for trial in trials)
     named = sorted(layout for layout, _ in counts.most_common(len(MARKERS)))
     markers = dict(zip(named, zip(look.colors, MARKERS, strict=True), strict=False))
@@ -118,7 +122,7 @@ def _draw_trials(axes: Axes, trials: list[Trial], objective: str, factor: float,
                 marker=marker,
                 color=color,
                 markersize=6,
-                label=f"{name} ({len(group)})",
+                label=name if sampled else f"{name} ({len(group)})",
             )
         )
     return handles

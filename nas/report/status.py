@@ -134,8 +134,8 @@ def run_status(folder: str | Path, *, at: datetime | None = None) -> Status:
         phase=phase,
         seconds=_seconds(summary, until),
         seconds_left=None if state == "finished" else _seconds_left(summary, phase),
-        trials=len(summary.trials),
-        failed=len(summary.trials) - len(summary.complete),
+        trials=summary.tally.total,
+        failed=summary.tally.failed,
         best=best,
         front=tuple(_front(summary)),
         started=record.events()[0].time,
@@ -272,7 +272,7 @@ def _steps(summary: Summary, name: str) -> Steps | None:
         return method_report(summary.record).steps(summary.record)
     finalists = summary.finalists
     if name == "search":
-        return Steps(done=len(summary.trials), total=_whole(summary.setting("trials")), unit="networks")
+        return Steps(done=summary.tally.total, total=_whole(summary.setting("trials")), unit="networks")
     if name == "export":
         return Steps(done=len(summary.winners), total=finalists, unit="networks")
     if name != "finalists":
@@ -339,10 +339,9 @@ def _best(summary: Summary) -> Best | None:
     trained = summary.winners or [each for each in trained if each.validation_accuracy is not None]
     if trained:
         return _best_trained(summary, trained[0])
-    scored = [trial for trial in summary.complete if trial.score is not None]
-    if not scored:
+    best = summary.tally.best
+    if best is None:
         return None
-    best = max(scored, key=lambda trial: (trial.score or 0.0, -trial.number))
     return Best(
         figure="score",
         value=best.score or 0.0,

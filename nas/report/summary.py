@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from nas.methods.protocol.report import (
     setting,
 )
 from nas.options.objectives import objectives
+from nas.report.tally import MOST_TRIALS, TrialTally
 from nas.run import RunRecord
 from nas.run.events import (
     Event,
@@ -36,7 +37,7 @@ from nas.run.events import (
     RunResumed,
     WinnerExported,
 )
-from nas.trial import Trial, pareto_front
+from nas.trial import Trial
 
 # The phases of every run, after those of its method.
 PHASES = ("search", "finalists", "export")
@@ -135,6 +136,8 @@ class Summary:
     """Summary of a run for its reports; see `summarise`.
 
     Attributes:
+        trials: All trials, in order; of more than `nas.report.tally.MOST_TRIALS` so many complete ones.
+        tally: Statistics of all trials.
         objectives: The costs that the front is over, beside the score.
         method_phases: Names of the phases that the search method goes through before the search.
         method_section: What the search method reports; None where there is nothing.
@@ -145,6 +148,7 @@ class Summary:
     plan: Mapping[str, Any]
     budgets: tuple[Budget, ...]
     trials: list[Trial]
+    tally: TrialTally
     objectives: tuple[str, ...]
     front: list[Trial]
     candidates: list[Candidate]
@@ -225,15 +229,22 @@ def _objectives(record: RunRecord, options: Mapping[str, Any]) -> tuple[str, ...
         raise RunError(f"{record.path} is damaged: {fault} Restore events.jsonl from a copy.") from None
 
 
-def summarise(record: RunRecord) -> Summary:
-    """Summarizes the events of a run.
+def summarise(record: RunRecord, each: Callable[[Trial], None] | None = None) -> Summary:
+    """Summarizes the events of a run; trials are read once, and few of many are kept.
+
+    Args:
+        each: Called with every trial, in order.
 
     Raises:
         RunError: If a recorded trial or the objective cannot be read.
     """
     options = asked(record)
-    trials = record.trials()
     minimized = _objectives(record, options)
+    tally, trials, finalists = _read_trials(record, minimized, each)
+    candidates, front = _candidates(record, finalists), tally.front
+    if trials is None:
+        first = [each.trial for each in candidates if each.trial is not None and each.trial.complete] + front
+        trials = [trial for _, trial in record.trials_at(tally.shown(trial.number for trial in first))]
     method = method_report(record)
     return Summary(
         record=record,
@@ -241,9 +252,10 @@ def summarise(record: RunRecord) -> Summary:
         plan=planned(record),
         budgets=budgets(record),
         trials=trials,
+        tally=tally,
         objectives=minimized,
-        front=pareto_front(trials, objectives=minimized),
-        candidates=_candidates(record, trials),
+        front=front,
+        candidates=candidates,
         phases=_phases(record),
         method_phases=method.phases,
         method_section=method.section(record),
@@ -252,6 +264,28 @@ def summarise(record: RunRecord) -> Summary:
         times=_times(record),
         finished=record.last(RunFinished) is not None,
     )
+
+
+def _read_trials(
+    record: RunRecord, minimized: tuple[str, ...], each: Callable[[Trial], None] | None
+) -> tuple[TrialTally, list[Trial] | None, list[Trial]]:
+    """Returns the statistics of all trials, the trials unless they are many, and those of the finalists."""
+    numbers = {event.number for event in record.events(FinalistTrained)}
+    kinds = (WinnerExported, FinalistTrained, FinalistEpoch)
+    digests = {event.digest for kind in kinds for event in record.events(kind)}
+    tally, finalists = TrialTally(minimized), list[Trial]()
+    kept: list[Trial] | None = []
+    for trial in record.each_trial():
+        tally.add(trial)
+        if each is not None:
+            each(trial)
+        if digests and (trial.number in numbers or trial.architecture.digest in digests):
+            finalists.append(trial)
+        if kept is not None:
+            kept.append(trial)
+            if len(kept) > MOST_TRIALS:
+                kept = None
+    return tally, kept, finalists
 
 
 def stage_depths(architecture: Architecture) -> list[int]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tempfile
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,14 +17,15 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.report.summary import stage_depths, stage_widths
+from nas.report.summary import Summary, stage_depths, stage_widths, summarise
 from nas.run import RunRecord, read_run, replacing
-from nas.run.events import TrialScored
 from nas.texts import printable
 from nas.trial import Trial
 
 CSV = "trials.csv"
 JOURNAL = "study.journal"
+_AT_A_TIME = 10_000
+"""Rows of `trials.csv` that are written at a time."""
 COLUMNS = (
     *("number", "digest", "status", "score", "macs", "params", "latency_s", "peak_memory_bytes", "seconds"),
     *("seed", "layout", "depths", "widths", "origin", "batch", "error"),
@@ -36,16 +39,35 @@ def write_tables(run: str | Path) -> list[Path]:
         RunError: If it is not a run, is damaged, or cannot be written to.
     """
     record = read_run(run)
-    return save_tables(record, record.path)
+    with saving_trials(record.path) as add:
+        summary = summarise(record, add)
+    return [record.path / CSV, save_journal(summary, record.path)]
 
 
-def save_tables(record: RunRecord, folder: Path) -> list[Path]:
-    """Writes both tables of a run to a folder; returns their paths."""
+@contextmanager
+def saving_trials(folder: Path) -> Iterator[Callable[[Trial], None]]:
+    """Gives what takes in every trial, in order, for `trials.csv` in a folder; few are in memory at a time."""
+    rows: list[dict[str, object]] = []
     with replacing(folder / CSV) as temporary:
-        trials_frame(record).map(without_formula).to_csv(temporary, index=False)
+
+        def write(*, header: bool) -> None:
+            _frame(rows).map(without_formula).to_csv(temporary, mode="a", header=header, index=False)
+            rows.clear()
+
+        def add(trial: Trial) -> None:
+            if len(rows) == _AT_A_TIME:
+                write(header=not temporary.exists())
+            rows.append(_row(trial))
+
+        yield add
+        write(header=not temporary.exists())
+
+
+def save_journal(summary: Summary, folder: Path) -> Path:
+    """Writes the trials that a summary has, of very many a part, to `study.journal` in a folder; returns its path."""
     with replacing(folder / JOURNAL) as temporary:
-        _write_journal(record, temporary)
-    return [folder / CSV, folder / JOURNAL]
+        _write_journal(summary, temporary)
+    return folder / JOURNAL
 
 
 def trials_frame(record: RunRecord) -> pd.DataFrame:
@@ -53,7 +75,11 @@ def trials_frame(record: RunRecord) -> pd.DataFrame:
 
     Texts are on one line and can be encoded.
     """
-    frame = pd.DataFrame([_row(trial) for trial in record.trials()], columns=pd.Index(COLUMNS))
+    return _frame([_row(trial) for trial in record.each_trial()])
+
+
+def _frame(rows: list[dict[str, object]]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=pd.Index(COLUMNS))
     # Plain integer columns with missing values would be written as floats.
     return frame.astype({"peak_memory_bytes": "Int64"})
 
@@ -85,7 +111,7 @@ def _row(trial: Trial) -> dict[str, object]:
     }
 
 
-def _write_journal(record: RunRecord, path: Path) -> None:
+def _write_journal(summary: Summary, path: Path) -> None:
     # Optuna leaves a lock file and syncs every line, so it writes to a temporary folder.
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -94,21 +120,21 @@ def _write_journal(record: RunRecord, path: Path) -> None:
             journal = Path(scratch) / JOURNAL
             study = optuna.create_study(
                 storage=JournalStorage(JournalFileBackend(str(journal))),
-                study_name=record.path.resolve().name,
+                study_name=summary.path.resolve().name,
                 directions=["maximize", "minimize"],
             )
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 study.set_metric_names(["score", "macs"])
-            study.add_trials(_frozen_trials(record))
+            study.add_trials(_frozen_trials(summary))
             path.write_bytes(journal.read_bytes())
     finally:
         optuna.logging.set_verbosity(verbosity)
 
 
-def _frozen_trials(record: RunRecord) -> list[FrozenTrial]:
-    trials = record.trials()
-    times = [event.time for event in record.events(TrialScored)]
+def _frozen_trials(summary: Summary) -> list[FrozenTrial]:
+    trials = summary.trials
+    times = [time for time, _ in summary.record.trials_at([trial.number for trial in trials])]
     params = [_readable(trial) for trial in trials]
     distributions = _distributions(params)
     frozen: list[FrozenTrial] = []

@@ -11,8 +11,6 @@ from nas.report.architecture_table import ArchitectureTable
 from nas.report.summary import Summary
 from nas.trial import Trial
 
-MOST_TRIALS = 10_000
-"""Trials on the page; of more, finalists, the front and the best by score are shown, and the others evenly."""
 MOST_CHARACTERS = 750_000
 """Of the architectures on the page; those of the lowest scores are left out."""
 
@@ -37,18 +35,6 @@ class Axis:
     higher: bool = False
     bound: float | None = None
     least: float | None = None
-
-
-def shown_trials(summary: Summary) -> list[Trial]:
-    """Returns the complete trials that the page shows, by number; at most `MOST_TRIALS`."""
-    complete = summary.complete
-    if len(complete) <= MOST_TRIALS:
-        return complete
-    chosen = dict.fromkeys(trial.number for trial in _by_weight(summary)[: MOST_TRIALS // 2])
-    others = [trial for trial in complete if trial.number not in chosen]
-    room = MOST_TRIALS - len(chosen)
-    chosen |= dict.fromkeys(others[i * len(others) // room].number for i in range(room))
-    return [trial for trial in complete if trial.number in chosen]
 
 
 def trial_columns(summary: Summary, trials: list[Trial]) -> dict[str, Any]:

@@ -6,15 +6,16 @@ import json
 import os
 import platform
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast, overload
 
 from nas.errors import RunError
 from nas.run import record
-from nas.run.events import Event
+from nas.run.events import Event, TrialScored
 from nas.run.files import atomic_write, check_writable, is_leftover, make_folder, sweep, write_error
 from nas.run.history import History, Kind
 from nas.run.lock import FolderLock, lock_holder
@@ -86,13 +87,26 @@ class RunRecord:
             RunError: If a recorded trial cannot be read, is recorded twice or is missing.
         """
         for place, event in enumerate(self._history.trials(len(self._trials)), start=len(self._trials)):
-            try:
-                trial = Trial.from_dict(event.trial)
-                _check_place(trial, place)
-            except RunError as fault:
-                raise RunError(f"{self.path}: {fault} Restore {record.NAME} from a copy.") from None
-            self._trials.append(trial)
+            self._trials.append(self._trial(event, place))
         return list(self._trials)
+
+    def each_trial(self) -> Iterator[Trial]:
+        """Yields the recorded trials, in order, and keeps none of them in memory; raises as `trials`."""
+        for place, event in enumerate(self._history.trials()):
+            yield self._trial(event, place)
+
+    def trials_at(self, numbers: Sequence[int]) -> Iterator[tuple[datetime, Trial]]:
+        """Yields the trials of some numbers, each with the time when it was recorded; raises as `trials`."""
+        for number, event in zip(numbers, self._history.trials_at(numbers), strict=True):
+            yield event.time, self._trial(event, number)
+
+    def _trial(self, event: TrialScored, place: int) -> Trial:
+        try:
+            trial = Trial.from_dict(event.trial)
+            _check_place(trial, place)
+        except RunError as fault:
+            raise RunError(f"{self.path}: {fault} Restore {record.NAME} from a copy.") from None
+        return trial
 
 
 class Run(RunRecord):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -101,11 +101,16 @@ class History:
         Raises:
             RunError: If one is damaged, or the file cannot be read.
         """
-        if first >= len(self._trials):
+        return self.trials_at(range(first, len(self._trials)))
+
+    def trials_at(self, places: Iterable[int]) -> Iterator[TrialScored]:
+        """Yields the trials at some places among all trials; raises as `trials`."""
+        if not self._trials:
             return
         try:
             with os.fdopen(open_regular(self._path, os.O_RDONLY), "rb") as file:
-                for kept in self._trials[first:]:
+                for place in places:
+                    kept = self._trials[place]
                     if isinstance(kept, TrialScored):
                         yield kept
                     else:

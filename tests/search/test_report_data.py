@@ -9,15 +9,17 @@ import pytest
 
 from nas.architecture import Architecture, BlockConfig
 from nas.errors import RunError
-from nas.report import summarise, trial_columns
+from nas.report import summarise, tally, trial_columns
+from nas.report import summary as report_summary
 from nas.report.architecture_table import ArchitectureTable, stage_maps
 from nas.report.confusion import confusion_of
 from nas.report.curves import finalist_charts
-from nas.report.effects import explained, marginal_effects
+from nas.report.effects import Moments, explained, marginal_effects
 from nas.report.page import write_report
 from nas.report.page_data import page_data
 from nas.report.summary import Summary
-from nas.report.trial_columns import axes, shown_trials
+from nas.report.trial_columns import axes
+from nas.report.trials import trial_statistics
 from nas.run import Run, read_run
 from nas.run.events import FinalistEpoch
 
@@ -84,8 +86,13 @@ def test_maps_of_stages_are_those_of_the_network_and_unknown_of_unknown_ops() ->
 def test_of_too_many_trials_finalists_the_front_and_the_best_are_shown(
     summary: Summary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trial_columns, "MOST_TRIALS", 40)
-    shown = [trial.number for trial in shown_trials(summary)]
+    for module in (tally, report_summary):
+        monkeypatch.setattr(module, "MOST_TRIALS", 40)
+    few = summarise(summary.record)
+    assert (few.front, few.candidates) == (summary.front, summary.candidates)
+    assert marginal_effects(few) == marginal_effects(summary), "of all trials"
+    assert trial_statistics(few) == trial_statistics(summary)
+    shown = [trial.number for trial in few.complete]
     assert len(shown) == len(set(shown)) == 40
     assert shown == sorted(shown)
     best = sorted(summary.complete, key=lambda trial: -(trial.score or 0))[:8]
@@ -128,20 +135,28 @@ def test_measured_costs_are_axes_in_their_setting(summary: Summary) -> None:
     assert trial_columns.trial_columns(summary, trials)["columns"]["latency_s"][:2] == [0.00123457, None]
 
 
+def share(groups: dict[str, list[float]]) -> float:
+    moments = {name: Moments() for name in groups}
+    for name, values in groups.items():
+        for value in values:
+            moments[name].add(value)
+    return explained(moments)
+
+
 def test_the_share_explained_is_epsilon_squared() -> None:
-    assert explained({"a": [1.0, 1.0], "b": [2.0, 2.0]}) == 1
-    assert explained({"a": [1.0, 2.0], "b": [1.0, 2.0]}) == 0
-    assert explained({"a": [3.0], "b": [4.0]}) == 0, "no trial is left to tell chance from effect"
+    assert share({"a": [1.0, 1.0], "b": [2.0, 2.0]}) == 1
+    assert share({"a": [1.0, 2.0], "b": [1.0, 2.0]}) == 0
+    assert share({"a": [3.0], "b": [4.0]}) == 0, "no trial is left to tell chance from effect"
     # Sums of squares 4 within (2 free) and 5 in all (3 free): 1 - 2 / (5 / 3) is below 0.
-    assert explained({"a": [0.0, 2.0], "b": [1.0, 3.0]}) == 0
+    assert share({"a": [0.0, 2.0], "b": [1.0, 3.0]}) == 0
     # 1 within (2 free), and 17 in all (3 free).
-    assert explained({"a": [0.0, 1.0], "b": [4.0, 5.0]}) == pytest.approx(1 - (1 / 2) / (17 / 3))
+    assert share({"a": [0.0, 1.0], "b": [4.0, 5.0]}) == pytest.approx(1 - (1 / 2) / (17 / 3))
 
 
 def test_effects_are_means_by_value_and_a_choice_without_effect_explains_nothing(tmp_path: Path) -> None:
     rng = random.Random(0)
     noise = {"a": [rng.gauss(0, 1) for _ in range(3000)], "b": [rng.gauss(0, 1) for _ in range(3000)]}
-    assert explained(noise) < 0.005
+    assert share(noise) < 0.005
     found = summary_of(make_run(tmp_path / "run", trials=300))
     effects = {(each.kind, each.stage): each for each in marginal_effects(found)}
     assert {kind for kind, _ in effects} >= {"op", "depth", "width"}

@@ -9,7 +9,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from nas.errors import RunError
-from nas.report import rebuild, trials_frame, write_tables
+from nas.report import rebuild, summary, tables, tally, trials_frame, write_tables
 from nas.run import read_run
 
 from .report_events import make_run
@@ -45,6 +45,22 @@ def test_the_csv_has_one_row_per_trial_and_reads_back_to_the_same_figures(tmp_pa
         "origin",
         "batch",
     }
+
+
+def test_of_many_trials_all_are_in_the_csv_and_some_in_the_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(tmp_path / "run", trials=60, failures=3)
+    write_tables(run)
+    whole = (run / "trials.csv").read_bytes()
+    monkeypatch.setattr(tables, "_AT_A_TIME", 7)
+    for module in (tally, summary):
+        monkeypatch.setattr(module, "MOST_TRIALS", 20)
+    rebuild(run)
+    assert (run / "trials.csv").read_bytes() == whole
+    shown = [trial.user_attrs["digest"] for trial in load_study(run).trials]
+    assert len(shown) == 20
+    assert shown == [trial.architecture.digest for trial in summary.summarise(read_run(run)).trials]
 
 
 def test_a_run_without_trials_gives_a_header_and_an_empty_study(tmp_path: Path) -> None:

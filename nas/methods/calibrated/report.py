@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Iterable, Mapping
+
 from nas.formats import count, percent
 from nas.methods.protocol.report import MethodReport, MethodSection, ScoreMeaning, Steps, Table, accuracy_name, planned
 from nas.run import RunRecord
 from nas.run.events import CalibrationFailed, CalibrationLeftOut, CalibrationTrained
+from nas.trial import Trial
 
 
 def section(record: RunRecord) -> MethodSection | None:
     """Returns the short trainings, most accurate first, and those that failed; None if counting is the score."""
     if _counts(record):
         return None
-    trials = {trial.architecture.digest: trial for trial in record.trials()}
+    reached = {digest for digest, _ in _trainings(record)}
+    trials, macs = dict[str, Trial](), array("q")
+    for trial in record.each_trial():
+        macs.append(trial.cost.macs)
+        if (digest := trial.architecture.digest) in reached:
+            trials[digest] = trial
     rows: list[tuple[str | int, ...]] = []
     for digest, accuracy in sorted(_trainings(record), key=lambda training: -training[1]):
         trial = trials.get(digest)
@@ -27,7 +36,7 @@ def section(record: RunRecord) -> MethodSection | None:
     failed = (f" {event.digest} is left out: {event.error}" for event in record.events(CalibrationFailed))
     return MethodSection(
         title="Calibration of the scores",
-        paragraphs=(words + checked + _extrapolated(record) + "".join(failed),),
+        paragraphs=(words + checked + _extrapolated(trials, macs) + "".join(failed),),
         table=Table(headers=("Network", "Layout", "Reached", "Expected"), rows=rows, numeric=(2, 3)),
         progress=f"{count(len(rows), 'network')} trained",
     )
@@ -62,11 +71,10 @@ def left_out_line(trained: int, spearman: float | None) -> str:
     return f"Leave-one-out rank correlation over {count(trained, 'short training')}: {found}{why}"
 
 
-def _extrapolated(record: RunRecord) -> str:
+def _extrapolated(trained: Mapping[str, Trial], macs: Iterable[int]) -> str:
     """Returns a sentence, after a space, on networks that cost more than any that was trained; "" if there are none."""
-    trials = {trial.architecture.digest: trial.cost.macs for trial in record.trials()}
-    known = [trials[digest] for digest, _ in _trainings(record) if digest in trials]
-    beyond = sum(macs > max(known) for macs in trials.values()) if known else 0
+    most = max((trial.cost.macs for trial in trained.values()), default=None)
+    beyond = 0 if most is None else sum(cost > most for cost in macs)
     if not beyond:
         return ""
     return f" {count(beyond, 'scored network')} cost more than any of these: their scores are extrapolations."
