@@ -260,7 +260,7 @@ class Portion(Kind):
 
     of: str
     example: float
-    metavar: str = "SHARE"
+    metavar: str = "P"
 
     def check(self, name: str, value: object) -> None:
         # NaN fails both comparisons.

@@ -213,7 +213,7 @@ def test_an_earlier_export_is_replaced_and_leftovers_of_a_killed_one_go(tmp_path
 
 @pytest.mark.usefixtures("quick")
 def test_what_another_export_is_writing_beside_it_is_left_alone(tmp_path: Path) -> None:
-    with appearing(tmp_path / "1") as other:
+    with appearing(tmp_path / "1", []) as other:
         (other / "model.py").write_text("other")
         export(tmp_path / "1", small(), convnext())
         assert (other / "model.py").read_text() == "other"

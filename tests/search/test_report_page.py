@@ -75,7 +75,7 @@ def test_the_sections_stand_in_the_order_in_which_they_are_asked_for(tmp_path: P
         "Training of the finalists",
         "Cost of the run",
         "Repeat this search:",
-        "Next steps Train",
+        "Next steps Classify",
     ]
     places = [text.index(part) for part in parts]
     assert places == sorted(places)
