@@ -7,7 +7,8 @@ from typing import Any
 
 from nas.formats import is_rival, rival_name
 from nas.methods.protocol.report import Curves
-from nas.report.summary import Candidate, Summary
+from nas.report.candidates import Candidate
+from nas.report.summary import Summary
 from nas.run.events import FinalistEpoch
 
 

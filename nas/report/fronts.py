@@ -15,10 +15,11 @@ from nas.budget_metrics import METRICS
 from nas.errors import RunError
 from nas.formats import listing
 from nas.options.objectives import front_name
+from nas.report.candidates import Candidate
 from nas.report.drawing import MARKERS, Look, add_legend, label_axes, new_figure, to_png
 from nas.report.hypervolume import hypervolume
 from nas.report.pareto import cost_scale
-from nas.report.summary import Candidate, Summary, summarise
+from nas.report.summary import Summary, summarise
 from nas.run import atomic_write, read_run
 from nas.trial import non_dominated
 

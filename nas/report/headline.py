@@ -10,7 +10,8 @@ from nas.formats import chosen_by_words, compare_choices, count, is_rival, listi
 from nas.methods.protocol.parent_line import parent_line
 from nas.options.objectives import front_name
 from nas.report.architecture_table import stage_maps
-from nas.report.summary import Candidate, Summary, cost_words, stage_depths
+from nas.report.candidates import Candidate
+from nas.report.summary import Summary, cost_words, stage_depths
 from nas.trial import Trial
 
 _FLOPS = "what papers call FLOPs"

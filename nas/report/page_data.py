@@ -7,9 +7,10 @@ from dataclasses import asdict
 from typing import Any
 
 from nas.formats import chosen_by_words
+from nas.report.candidates import Candidate
 from nas.report.curves import finalist_charts, method_chart, series_name
 from nas.report.effects import Decision
-from nas.report.summary import Candidate, Summary
+from nas.report.summary import Summary
 from nas.report.trial_columns import axes, trial_columns
 
 

@@ -13,7 +13,8 @@ from typing import Literal, TypeAlias
 
 from nas.errors import RunError
 from nas.methods.protocol.report import Steps, method_report
-from nas.report.summary import Candidate, Summary, cost_words, summarise
+from nas.report.candidates import Candidate
+from nas.report.summary import Summary, cost_words, summarise
 from nas.run import Holder, RunRecord, lock_holder, read_run
 from nas.run.events import FinalistEpoch, PhaseStarted, RunFinished, RunResumed, now
 from nas.run.sessions import earlier_seconds
