@@ -1,4 +1,4 @@
-"""Progress that keeps what it is told."""
+"""Progress that keeps what it is told, or interrupts."""
 
 from __future__ import annotations
 
@@ -13,3 +13,15 @@ class Notes(Silent):
 
     def note(self, text: str) -> None:
         self.notes.append(text)
+
+
+class Interrupt(Silent):
+    """Ctrl-C after so many steps of training."""
+
+    def __init__(self, steps: int) -> None:
+        self._left = steps
+
+    def advance(self, n: int = 1, **figures: str | float | int) -> None:
+        self._left -= n if "loss" in figures else 0
+        if self._left == 0:
+            raise KeyboardInterrupt

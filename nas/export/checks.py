@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -73,6 +73,10 @@ class Reference:
             return float("inf")
         expected = self.logits[: len(found)]
         return float((found - expected).abs().max() / expected.abs().max().clamp_min(torch.finfo(torch.float32).tiny))
+
+    def error_of_answer(self, answer: Mapping[str, Any]) -> float:
+        """The larger error of the `logits` that another process gave, of a batch of one image and one of all."""
+        return max(self.error(torch.tensor(logits)) for logits in answer["logits"])
 
     def error_of(self, run: Run) -> float:
         """The larger error of a batch of one image and one of all."""

@@ -207,11 +207,25 @@ class Switch(Kind):
 
 
 @dataclass(frozen=True, slots=True)
-class Share(Kind):
-    """A share of something, at least 0 and below 1."""
+class Fraction(Kind):
+    """A number between 0 and 1; which of the two may be reached is the subclass's."""
 
     of: str
     example: float
+
+    def read(self, name: str, word: str) -> float:
+        try:
+            number: float | str = float(word)
+        except ValueError:
+            number = word
+        self.check(name, number)
+        return float(number)
+
+
+@dataclass(frozen=True, slots=True)
+class Share(Fraction):
+    """A share of something, at least 0 and below 1."""
+
     metavar: str = "SHARE"
 
     def check(self, name: str, value: object) -> None:
@@ -222,44 +236,14 @@ class Share(Kind):
                 f"give one such as {flag(name)} {self.example}."
             )
 
-    def read(self, name: str, word: str) -> float:
-        try:
-            number: float | str = float(word)
-        except ValueError:
-            number = word
-        self.check(name, number)
-        return float(number)
-
     def describe(self) -> str:
         return "from 0 to just below 1"
 
 
 @dataclass(frozen=True, slots=True)
-class Workers(Kind):
-    """A number of workers, or "auto" for as many as there is room for."""
-
-    most: int = 10_000
-    metavar: str = "N"
-
-    def check(self, name: str, value: object) -> None:
-        if value != "auto":
-            check_whole(name, value, 0, self.most, 2)
-
-    def read(self, name: str, word: str) -> int | str:
-        number = int(word) if re.fullmatch(r"[+-]?[0-9]{1,20}", word) else word
-        self.check(name, number)
-        return number
-
-    def describe(self) -> str:
-        return f"0 to {self.most:,}, or auto"
-
-
-@dataclass(frozen=True, slots=True)
-class Portion(Kind):
+class Portion(Fraction):
     """A part of something, above 0 and at most the whole of it."""
 
-    of: str
-    example: float
     metavar: str = "P"
 
     def check(self, name: str, value: object) -> None:
@@ -269,14 +253,6 @@ class Portion(Kind):
                 f"{flag(name)} must be a part of {self.of}, above 0 and at most 1, but got {shown(value)}: "
                 f"give one such as {flag(name)} {self.example}."
             )
-
-    def read(self, name: str, word: str) -> float:
-        try:
-            number: float | str = float(word)
-        except ValueError:
-            number = word
-        self.check(name, number)
-        return float(number)
 
     def describe(self) -> str:
         return "above 0, up to 1"

@@ -23,7 +23,6 @@ from nas.options.kinds import (
     Texts,
     Whole,
     WholeOr,
-    Workers,
 )
 from nas.options.methods import (
     DEFAULT_METHOD,
@@ -202,7 +201,7 @@ class SearchOptions:
         group=_TRAINING,
     )
     workers: int | str | None = option(
-        kind=Workers(),
+        kind=WholeOr(0, 10_000, "auto"),
         help="Ray worker processes that score and train side by side; 0 uses this process, auto all there is room for",
         default_help="0, or auto with --ray",
         group=_MACHINE,

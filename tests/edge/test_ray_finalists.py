@@ -20,6 +20,7 @@ from nas.progress import Silent
 from nas.training import Recipe, fresh_network, train_network
 from nas.training.checkpoint import load_checkpoint, newest
 from nas.training.threads import threads_set
+from tests.edge.processes import processes
 from tests.torch.training_cases import member, recipe, same_tensors, tiny_data, tiny_space
 
 SPACE, DATA = tiny_space(), tiny_data()
@@ -75,18 +76,6 @@ class Heard:
 
     def retried(self, digest: str, reason: str) -> None:
         self.others.append(("retried", digest, reason))
-
-
-def processes(name: str) -> list[int]:
-    """Processes of this user's session by the title that they gave themselves."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if path.read_bytes().startswith(name.encode()):
-                found.append(int(path.parent.name))
-        except OSError:
-            continue
-    return found
 
 
 # -- with Ray -------------------------------------------------------------------------------------------------

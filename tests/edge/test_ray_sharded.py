@@ -30,6 +30,7 @@ from nas.training import loop as loops
 from nas.training.checkpoint import newest, read_facts
 from nas.training.sharded import Shards
 from nas.training.threads import threads_set
+from tests.edge.processes import processes
 from tests.torch.training_cases import StopAt, Stopped, member, recipe, same_tensors, tiny_data, tiny_space
 
 SPACE, DATA = tiny_space(), tiny_data()
@@ -80,18 +81,6 @@ class Heard(Silent):
 
     def note(self, text: str) -> None:
         self.notes.append(text)
-
-
-def processes(name: str) -> list[int]:
-    """Processes by the title that they gave themselves."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if path.read_bytes().startswith(name.encode()):
-                found.append(int(path.parent.name))
-        except OSError:
-            continue
-    return found
 
 
 def train(

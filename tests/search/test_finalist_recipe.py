@@ -11,10 +11,11 @@ import pytest
 import nas
 from nas.errors import OptionError, RunError
 from nas.options import SearchOptions
-from nas.progress import Progress, Silent
+from nas.progress import Progress
 from nas.run import read_run
 from nas.run.events import FinalistEpoch, FinalistTrained
 from nas.training.checkpoint import newest, read_facts
+from tests.notes import Interrupt
 
 from ..small_space import small_space
 
@@ -50,18 +51,6 @@ def test_a_recipe_that_cannot_be_read_is_refused_before_the_search(tmp_path: Pat
     with pytest.raises(OptionError, match="Unknown recipe 'lng': did you mean 'long'"):
         search(tmp_path / "run", recipe="lng")
     assert not (tmp_path / "run").exists()
-
-
-class Interrupt(Silent):
-    """Ctrl-C after so many steps of training."""
-
-    def __init__(self, steps: int) -> None:
-        self._left = steps
-
-    def advance(self, n: int = 1, **figures: str | float | int) -> None:
-        self._left -= n if "loss" in figures else 0
-        if self._left == 0:
-            raise KeyboardInterrupt
 
 
 def test_a_stopped_search_goes_on_without_its_recipe_file(tmp_path: Path) -> None:

@@ -31,8 +31,8 @@ from nas.options import SearchOptions
 from nas.pipeline.given_teacher import GivenTeacher
 from nas.pipeline.train import train
 from nas.pipeline.training_curve import TrainingCurve
-from nas.progress import Silent
 from nas.training import loop as training
+from tests.notes import Interrupt
 
 from ..notes import Notes
 from ..small_space import small_space
@@ -55,18 +55,6 @@ SMALLEST = min((SPACE.sample(random.Random(seed)) for seed in range(20)), key=la
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No process of its own for each exported network."""
     monkeypatch.setattr(code, "check_code", lambda *_: 0.0)
-
-
-class Interrupt(Silent):
-    """Ctrl-C after so many steps."""
-
-    def __init__(self, steps: int) -> None:
-        self._left = steps
-
-    def advance(self, n: int = 1, **figures: str | float | int) -> None:
-        self._left -= n if "loss" in figures else 0
-        if self._left == 0:
-            raise KeyboardInterrupt
 
 
 def test_a_training_that_goes_on_has_the_history_of_all_its_epochs(

@@ -80,7 +80,7 @@ class Timm(Format):
         for name, value in wanted.items():
             if answer["prepared"][name] != value:
                 raise ExportError(f"{_FILE}: timm takes {name} to be {answer['prepared'][name]}, not {value}.")
-        error = max(export.reference.error(torch.tensor(logits)) for logits in answer["logits"])
+        error = export.reference.error_of_answer(answer)
         return {self.key: within(_FILE, error, self.tolerance)}
 
     def usage(self, product: ExportedModel, files: Container[str]) -> str:

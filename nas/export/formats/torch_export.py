@@ -63,7 +63,7 @@ class TorchExport(Format):
         answer = run_alone(_FILE, _LOAD, asked, barred=BARRED)
         if answer["preprocessing"] != export.metadata.get("preprocessing", ""):
             raise ExportError(f"{_FILE} does not say how images are prepared.")
-        error = max(export.reference.error(torch.tensor(logits)) for logits in answer["logits"])
+        error = export.reference.error_of_answer(answer)
         return {self.key: within(_FILE, error, self.tolerance)}
 
     def usage(self, product: ExportedModel, files: Container[str]) -> str:
