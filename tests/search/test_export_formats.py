@@ -29,8 +29,8 @@ from nas.networks.network import Network
 from nas.options.export_formats import DEFAULT_FORMATS, EXPORT_FORMATS
 from nas.run.files import atomic_write
 
+from ..torch.timm_import import import_timm_everywhere
 from .export_cases import CLASSES, TRAINED, coatnet, convnext, perturbed, product
-from .torchvision_ops import allow_torchvision
 
 NAMES = {"torch-export": "model.pt2", "openvino": "model.xml", "timm": "timm_model.py", "hf": "hf/config.json"}
 
@@ -60,7 +60,7 @@ def needed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if kind.needs:
         pytest.skip(f"the format {name} {kind.needs}")
     if name in ("timm", "hf"):
-        allow_torchvision(monkeypatch)
+        import_timm_everywhere(monkeypatch)
 
 
 def names(folder: Path) -> set[str]:

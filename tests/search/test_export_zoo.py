@@ -20,7 +20,7 @@ from nas.export.formats import code
 from nas.ops import normalize
 from nas.options.export_formats import EXPORT_FORMATS
 
-from .torchvision_ops import allow_torchvision
+from ..torch.timm_import import import_timm_everywhere
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "exports.md"
 RESOLUTION = 64
@@ -87,7 +87,7 @@ def test_a_format_takes_a_network_as_the_table_says(
     if needs := EXPORT_FORMATS[kind]().needs:
         pytest.skip(f"the format {kind} {needs}")
     if kind in ("timm", "hf"):
-        allow_torchvision(monkeypatch)
+        import_timm_everywhere(monkeypatch)
     monkeypatch.setattr(code, "check_code", lambda *_: 0.0)
     counts = {"macs": 1, "macs_fvcore": 1, "macs_difference": 0}
     monkeypatch.setattr(winner, "compare_counts", lambda of: {"resolution": of.input.resolution, **counts})

@@ -1,7 +1,7 @@
 """timm, imported beside a build of torch that torchvision's binary does not belong to.
 
-timm needs torchvision to be importable, which fails with CPU builds of torch: its Python registers fake kernels for
-operators that its binary would have defined. Defining them is enough; nothing here calls them.
+timm (like transformers) needs torchvision to be importable, which fails with CPU builds of torch: its Python registers
+fake kernels for operators that its binary would have defined. Defining them is enough; nothing here calls them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,14 @@ from types import ModuleType
 import pytest
 import torch
 
+from nas.export import alone
+
+_DEFINE = """
+kept = torch.library.Library("torchvision", "FRAGMENT")
+for name in ("nms", "qnms"):
+    kept.define(f"{name}(Tensor boxes, Tensor scores, float threshold) -> Tensor")
+"""
+# The library that defines them in this process, where that was needed: it lives as long as the process does.
 _KEPT: list[torch.library.Library] = []
 
 
@@ -28,7 +36,15 @@ def import_timm() -> ModuleType:
             raise
     for name in [name for name in sys.modules if name.split(".")[0] in ("timm", "torchvision")]:
         del sys.modules[name]
-    _KEPT.append(torch.library.Library("torchvision", "FRAGMENT"))
-    for name in ("nms", "qnms"):
-        _KEPT[0].define(f"{name}(Tensor boxes, Tensor scores, float threshold) -> Tensor")
+    defined: dict[str, torch.library.Library] = {}
+    exec(_DEFINE, {"torch": torch}, defined)
+    _KEPT.append(defined["kept"])
     return importlib.import_module("timm")
+
+
+def import_timm_everywhere(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """timm, here and in the processes that check an export; each needs the operators that this one needed."""
+    timm = import_timm()
+    if _KEPT:
+        monkeypatch.setattr(alone, "_HEADER", alone._HEADER.replace("import torch\n", f"import torch\n{_DEFINE}"))
+    return timm
