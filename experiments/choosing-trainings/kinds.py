@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,24 @@ def bounded(most: float) -> Way:
     return way
 
 
+def sampled(
+    networks: list[Architecture], scaler: FeatureScaler, per: int, rng: np.random.Generator
+) -> Iterator[tuple[str, int, np.ndarray, np.ndarray]]:
+    """Yields kind, number of images, true logits and observed accuracies; `per` functions of each kind and spread.
+
+    Kinds whose property is the same for all networks are left out.
+    """
+    for kind in KINDS:
+        by = {"convolution pays": "convolutions", "depth pays": "depth", "depth pays to a point": "depth"}.get(kind)
+        if by and len({COUNTS[by](each) for each in networks}) < 2:
+            continue
+        for spread in SPREADS:
+            for _ in range(per):
+                images = int(rng.choice(IMAGES))
+                truth = logits(pays(networks, scaler, kind, rng), scaler, spread, rng)
+                yield kind, images, truth, observed(truth, spread, images, rng)
+
+
 def judged(
     networks: list[Architecture], scaler: FeatureScaler, told: tuple[list[int], np.ndarray], truth: np.ndarray
 ) -> dict[str, float]:
@@ -111,18 +129,10 @@ def main() -> None:
         networks, rng = members(name), np.random.default_rng(SEED)
         scaler = FeatureScaler(FeatureGroups.of(networks, None))
         orders = {True: by_cost(scaler), False: scaler.select(TRAININGS)}
-        for kind in KINDS:
-            by = {"convolution pays": "convolutions", "depth pays": "depth", "depth pays to a point": "depth"}.get(kind)
-            if by and len({COUNTS[by](each) for each in networks}) < 2:
-                continue
-            for spread in SPREADS:
-                for _ in range(per):
-                    images = int(rng.choice(IMAGES))
-                    truth = logits(pays(networks, scaler, kind, rng), scaler, spread, rng)
-                    accuracies = observed(truth, spread, images, rng)
-                    for way, (old, fit) in ways.items():
-                        told = fit(scaler, orders[old], accuracies, images)
-                        found.setdefault((way, name, kind), []).append(judged(networks, scaler, told, truth))
+        for kind, images, truth, accuracies in sampled(networks, scaler, per, rng):
+            for way, (old, fit) in ways.items():
+                told = fit(scaler, orders[old], accuracies, images)
+                found.setdefault((way, name, kind), []).append(judged(networks, scaler, told, truth))
         print(name, flush=True)
     rows: list[dict[str, Any]] = []
     for way in ways:

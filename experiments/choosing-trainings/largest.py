@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from kinds import IMAGES, TRAININGS, bounded, counting, judged, summary
-from made_up import KINDS, SPACES, SPREADS, logits, members, observed, pays
+from kinds import TRAININGS, bounded, counting, judged, sampled, summary
+from made_up import SPACES, members
 
 from nas.methods.calibrated.features import FeatureGroups, FeatureScaler
-from nas.methods.counted import COUNTS
 from nas.run import atomic_write
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -39,18 +38,10 @@ def main() -> None:
             "and at most 3 of the largest network": (few, counting),
             "and at most 3 of the one that seems best": (free, bounded(MOST)),
         }
-        for kind in KINDS:
-            by = {"convolution pays": "convolutions", "depth pays": "depth", "depth pays to a point": "depth"}.get(kind)
-            if by and len({COUNTS[by](each) for each in networks}) < 2:
-                continue
-            for spread in SPREADS:
-                for _ in range(PER):
-                    images = int(rng.choice(IMAGES))
-                    truth = logits(pays(networks, scaler, kind, rng), scaler, spread, rng)
-                    accuracies = observed(truth, spread, images, rng)
-                    for way, (rows, fit) in ways.items():
-                        told = fit(scaler, rows, accuracies, images)
-                        found.setdefault((way, name), []).append(judged(networks, scaler, told, truth))
+        for _, images, truth, accuracies in sampled(networks, scaler, PER, rng):
+            for way, (rows, fit) in ways.items():
+                told = fit(scaler, rows, accuracies, images)
+                found.setdefault((way, name), []).append(judged(networks, scaler, told, truth))
     rows: list[dict[str, Any]] = []
     for way in dict.fromkeys(way for way, _ in found):
         for space in ("all", *SPACES):
