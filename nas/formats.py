@@ -69,6 +69,14 @@ def count(n: int, one: str, many: str = "") -> str:
     return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
+def further_training(winner: str) -> list[str]:
+    """Returns the options by which `nas train` goes on from a winner's weights, as after a search from a parent.
+
+    Without them it begins at random, and what the parent knew would be lost.
+    """
+    return ["--weights", f"{winner}/weights.safetensors", "--recipe", "finetune"]
+
+
 def moment(time: str | None) -> str:
     """Returns an ISO 8601 time as "2025-11-21 14:03 UTC"."""
     if not time:

@@ -8,7 +8,7 @@ from typing import Any
 
 from nas.budget import format_quantity
 from nas.cli.console import table
-from nas.formats import chosen_by_words, compare_choices, rival_line, score_text
+from nas.formats import chosen_by_words, compare_choices, further_training, rival_line, score_text
 from nas.options.kinds import flag
 from nas.options.objectives import front_name
 
@@ -24,11 +24,14 @@ def result_lines(
     objectives: Sequence[str] = ("macs",),
     imports: Sequence[str] = (),
     parent: str = "",
+    data: str = "digits",
 ) -> list[str]:
     """Returns the lines of a search's result: the winners, the ranking check, and the next commands.
 
     Args:
         imports: Files of ops that the next commands need too.
+        parent: What is told of the network that the search began with, if any.
+        data: The `--data` of the run, for the next commands.
     """
     further = [metric for metric in ("latency_s", "peak_memory_bytes") if any(each[metric] for each in winners)]
     rows = [
@@ -56,11 +59,13 @@ def result_lines(
     lines += [FINAL, *ranking_lines(ranking), *filter(None, (compare_choices(found), parent)), ""]
     if winners:
         best = shlex.quote(winners[0]["path"])
-        needed = _import_words(imports)
+        needed, given = _import_words(imports), shlex.quote(data)
+        training = ["nas", "train", f"{best}/architecture.yaml", "--data", given]
+        training += further_training(best) if parent else []
         lines += [
             " ".join([f"Use it       nas predict {best} photo.jpg", *needed]),
-            " ".join([f"Evaluate it  nas evaluate {best} --data D", *needed]),
-            " ".join([f"Train it     nas train {best}/architecture.yaml --data D", *needed]),
+            " ".join([f"Evaluate it  nas evaluate {best} --data {given}", *needed]),
+            " ".join(["Train it    ", *training, *needed]),
             f"Without nas  python {best}/model.py photo.jpg",
         ]
     return [*lines, f"Report       {run}/report.html"]

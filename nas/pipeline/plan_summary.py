@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nas.budget import Budget, format_quantity
+from nas.formats import count
 from nas.methods.protocol.plan import Plan
 from nas.sampling import BudgetSampler
 
@@ -36,10 +37,10 @@ def plan_summary(
     lines += details
     finalists = f"finalists: {plan.finalists} x {plan.finalist_epochs} epochs"
     finalists += f"; rivals: {rivals} x {plan.rival_epochs} epochs" if rivals else ""
-    threads = f"{plan.threads} thread{'s' if plan.threads > 1 else ''}"
+    threads = count(plan.threads, "thread")
+    time = count(max(1, round(sum(plan.seconds.values()) / 60)), "minute")
     lines.append(
-        f"{first}; search: {plan.trials} networks; {finalists}; "
-        f"{plan.device}, {threads}, {plan.dtype}; about {sum(plan.seconds.values()) / 60:.0f} minutes"
+        f"{first}; search: {plan.trials} networks; {finalists}; {plan.device}, {threads}, {plan.dtype}; about {time}"
     )
     return lines
 

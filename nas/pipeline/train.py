@@ -17,6 +17,7 @@ from nas.data import DataInfo, Dataset, data_lines, open_data
 from nas.data.dataset import describe_data
 from nas.errors import ArchitectureError, RunError
 from nas.export import CardFacts, export_winner
+from nas.formats import count
 from nas.methods.protocol.plan import Plan
 from nas.networks.network import Network
 from nas.options import SearchOptions
@@ -129,7 +130,8 @@ def _announce(
     """
     progress.note(
         f"{spent.macs / 1e6:,.1f} MMACs at {plan.resolution} pixels, trained at {plan.train_resolution} pixels for "
-        f"{plan.finalist_epochs} epochs of {len(data.train):,} images; {plan.device}, {plan.threads} threads, "
+        f"{count(plan.finalist_epochs, 'epoch')} of {len(data.train):,} images; {plan.device}, "
+        f"{count(plan.threads, 'thread')}, "
         f"{plan.dtype}"
     )
     needed = most_training_bytes(network, averaged=recipe.ema > 0)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nas.budget import Budget
 from nas.errors import NasError
+from nas.formats import further_training
 from nas.methods.protocol.report import Command
 from nas.options import SearchOptions
 from nas.report.summary import Summary
@@ -33,7 +34,8 @@ def next_commands(summary: Summary) -> list[Command]:
         data = str(summary.options.get("data", "digits"))
         add("Classify images with the best network:", "nas", "predict", folder, "photo.jpg")
         add("Evaluate it on images with known classes:", "nas", "evaluate", folder, "--data", data)
-        add("Train it for longer:", "nas", "train", config, "--data", data)
+        further = further_training(folder) if summary.options.get("parent") else []
+        add("Train it for longer:", "nas", "train", config, "--data", data, *further)
         add("Profile it stage by stage:", "nas", "profile", config)
     if summary.winners:
         add("Export a network again, by its rank:", "nas", "export", run, "--rank", "1")

@@ -271,3 +271,25 @@ def test_a_ranking_of_few_networks_is_printed_without_intervals() -> None:
     assert "predicted accuracy after 2 epochs" in lines[1]
     many = {**ranking, "n": 8, "score": {**few, "low": 0.5, "high": 1.0}}
     assert any("score +1.00 [+0.50, +1.00]" in line for line in result_lines("run", many, []))
+
+
+@pytest.mark.parametrize(
+    ("parent", "training"),
+    [
+        ("", "nas train runs/a/winners/1/architecture.yaml --data 'my photos'"),
+        (
+            "The parent reaches 0.9",
+            "nas train runs/a/winners/1/architecture.yaml --data 'my photos' --weights "
+            "runs/a/winners/1/weights.safetensors --recipe finetune",
+        ),
+    ],
+)
+def test_the_next_commands_name_the_data_and_go_on_from_weights_of_a_parent(parent: str, training: str) -> None:
+    winner = {
+        "rank": 1, "on_front": True, "validation_accuracy": 0.9, "validation_error": 0.01, "test_accuracy": 0.9,
+        "score": None, "chosen_by": "score", "macs": 1, "params": 1, "latency_s": None, "peak_memory_bytes": None,
+        "setting": "", "path": "runs/a/winners/1",
+    }  # fmt: skip
+    lines = result_lines("runs/a", {}, [winner], parent=parent, data="my photos")
+    assert "Evaluate it  nas evaluate runs/a/winners/1 --data 'my photos'" in lines
+    assert f"Train it     {training}" in lines

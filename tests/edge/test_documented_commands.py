@@ -15,6 +15,7 @@ from nas.errors import OptionError
 from .documented import PAGES, commands_of, notebook_commands, page_commands
 
 _NAMED = re.compile(r"`nas ([a-z]+)[ `]")
+_IN_SENTENCES = re.compile(r"`((?:nas|nas-search)\s[^`]+)`")
 
 
 def ours(lines: list[str]) -> list[list[str]]:
@@ -50,6 +51,18 @@ def test_a_documented_command_is_taken(page: str, words: list[str]) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_named_in_sentences_exist(page: Path) -> None:
     assert set(_NAMED.findall(page.read_text())) <= set(main.COMMANDS)
+
+
+def in_sentences(page: Path) -> list[str]:
+    """The commands within a page's sentences that have options with values; `nas profile --resolution` names one."""
+    found = [" ".join(line.split()) for line in _IN_SENTENCES.findall(page.read_text())]
+    return [line for line in found if re.search(r" --\S+ \S", line) and "…" not in line]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if in_sentences(page)], ids=lambda page: page.name)
+def test_commands_in_sentences_are_taken(page: Path) -> None:
+    for words in ours(in_sentences(page)):
+        parse(words)
 
 
 def test_commands_are_found_and_a_wrong_one_is_not_taken() -> None:

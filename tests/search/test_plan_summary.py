@@ -48,3 +48,10 @@ def test_what_networks_cost_at_least_is_said_as_it_is(budgets: list[str], said: 
         "one thing more",
         "Scores: params; search: 4 networks; finalists: 1 x 2 epochs; cpu, 1 thread, float32; about 2 minutes",
     ]
+
+
+def test_a_search_of_seconds_takes_about_a_minute() -> None:
+    sampler = BudgetSampler(nas.load_space("nats-size"), [], min_share=0.75)
+    short: Any = SimpleNamespace(**{**vars(PLAN), "seconds": {"search": 20.0}})
+    *_, last = plan_summary(short, first="Scores: params", details=[], sampler=sampler, budgets=[])
+    assert last.endswith("cpu, 1 thread, float32; about 1 minute")
