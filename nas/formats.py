@@ -121,11 +121,12 @@ def is_rival(chosen_by: str) -> bool:
     return chosen_by in _RIVALS or chosen_by.startswith(FROM_ZOO)
 
 
-def rival_line(found: Iterable[tuple[str, float | None, float | None]]) -> str:
+def rival_line(found: Iterable[tuple[str, float | None, float | None]], *, in_percent: bool = False) -> str:
     """A sentence that says so where a rival is the best; "" where none is, or the search has no finalist to compare.
 
     Args:
         found: Per finalist, by rank, what chose it, its validation accuracy and the standard error of that.
+        in_percent: Whether accuracies are in percent, as in the report, or shares, as on the terminal.
     """
     known = [(chosen_by, accuracy, error or 0.0) for chosen_by, accuracy, error in found if accuracy is not None]
     searched = next((each for each in known if not is_rival(each[0])), None)
@@ -134,16 +135,17 @@ def rival_line(found: Iterable[tuple[str, float | None, float | None]]) -> str:
     (rival, best, error), (_, accuracy, other) = known[0], searched
     return (
         f"A rival is best, so the search was not needed here: {rival_name(rival)} has "
-        f"validation accuracy {best:.4f}, and the best network of the search {accuracy:.4f} "
-        f"({accuracy - best:+.4f} ± {math.hypot(error, other):.4f})."
+        f"validation accuracy {_accuracy(best, in_percent)}, and the best network of the search "
+        f"{_accuracy(accuracy, in_percent)} ({_gap(accuracy - best, math.hypot(error, other), in_percent)})."
     )
 
 
-def compare_choices(found: Iterable[tuple[str, float | None, float | None]]) -> str:
+def compare_choices(found: Iterable[tuple[str, float | None, float | None]], *, in_percent: bool = False) -> str:
     """A sentence on what the score's finalists reached beside those that counting and chance chose; "" without both.
 
     Args:
         found: Per finalist, what chose it, its validation accuracy and the standard error of that.
+        in_percent: As in `rival_line`.
     """
     best: dict[str, tuple[float, float]] = {}
     for chosen_by, accuracy, error in found:
@@ -156,5 +158,17 @@ def compare_choices(found: Iterable[tuple[str, float | None, float | None]]) -> 
     others: list[str] = []
     for kind, (accuracy, other) in best.items():
         name = {"random": "at random", "rival": "of a rival"}.get(kind, "by counting")
-        others.append(f"{name} {accuracy:.4f} ({score - accuracy:+.4f} ± {math.hypot(error, other):.4f})")
-    return f"Best validation accuracy of a finalist chosen by score {score:.4f}; {'; '.join(others)}."
+        gap = _gap(score - accuracy, math.hypot(error, other), in_percent)
+        others.append(f"{name} {_accuracy(accuracy, in_percent)} ({gap})")
+    reached = _accuracy(score, in_percent)
+    return f"Best validation accuracy of a finalist chosen by score {reached}; {'; '.join(others)}."
+
+
+def _accuracy(value: float, in_percent: bool) -> str:
+    return percent(value) if in_percent else f"{value:.4f}"
+
+
+def _gap(difference: float, error: float, in_percent: bool) -> str:
+    if in_percent:
+        return f"{100 * difference:+.1f} ± {100 * error:.1f} points"
+    return f"{difference:+.4f} ± {error:.4f}"

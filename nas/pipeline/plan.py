@@ -260,10 +260,11 @@ class _Numbers:
 
 def _check_time(options: SearchOptions, seconds: float) -> None:
     if options.time is not None and seconds > _TOO_LONG * options.time:
+        least = math.ceil(seconds / 60)
+        given = f"{options.time}s" if options.time % 60 else f"{options.time // 60}min"
         raise OptionError(
-            f"--time {options.time:,} seconds is too short: with these options the least search takes about "
-            f"{math.ceil(seconds / 60)}min on this machine. Give that, or --method params, or a smaller "
-            "--train-resolution."
+            f"--time {given} is too short: with these options the least search takes about {least}min on this "
+            f"machine. Give --time {least}min, a smaller budget or --train-resolution, or --method params."
         )
 
 

@@ -98,5 +98,6 @@ def rival_lines(rivals: Mapping[str, Architecture], asked: int, sampler: BudgetS
         further = "further " * bool(rivals)
         budget = " and ".join(map(str, sampler.budgets)) or "the budget"
         side = sampler.space.input.resolution
-        lines.append(f"Rivals: no {further}zoo network fits {budget} at {side} pixels, so that there are {len(rivals)}")
+        left = f"there are {len(rivals)} instead of {asked}" if rivals else "there is none"
+        lines.append(f"Rivals: no {further}zoo network fits {budget} at {side} pixels, so {left}")
     return lines

@@ -75,7 +75,7 @@ def headline(summary: Summary) -> Headline:
     best = {network.chosen_by: network for network in reversed(networks) if network.trial is not None}
     return Headline(
         answer=_answer(summary),
-        compared=compare_choices(_reached(summary)),
+        compared=compare_choices(_reached(summary), in_percent=True),
         parent=parent_line(summary.record),
         cautions=summary.cautions,
         state=None if summary.finished else _state(summary),
@@ -93,7 +93,7 @@ def _answer(summary: Summary) -> str:
     trained = [c for c in summary.candidates if c.validation_accuracy is not None and c.epochs_done == c.epochs]
     if winners:
         best = _best_trained(summary, winners[0], "The best network found")
-        return " ".join(filter(None, (rival_line(_reached(summary)), best)))
+        return " ".join(filter(None, (rival_line(_reached(summary), in_percent=True), best)))
     if trained:
         return _best_trained(summary, trained[0], "The best network trained so far")
     best = summary.tally.best

@@ -122,6 +122,24 @@ def test_what_only_developers_need_is_in_extras(wheel: Path) -> None:
     assert not DEVELOPERS & set(needed)
 
 
+def test_the_description_on_an_index_names_files_of_the_sdist_instead_of_links(wheel: Path, sdist: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        [name] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        description = archive.read(name).decode().split("\n\n", 1)[1]
+    with tarfile.open(sdist) as source:
+        held = {path.partition("/")[2] for path in source.getnames()}
+    readme = (ROOT / "README.md").read_text()
+    linked = set(re.findall(r"\]\(([\w./-]+\.md)", readme))
+    assert "docs/index.md" in linked
+    assert linked <= held
+    assert all(f"`{path}`" in description for path in linked)
+    assert "](" not in description
+    assert re.findall(r"pip install '?([\w.-]+)", description) == ["hybrid-nas", "hybrid-nas", "torch"]
+    rest = [line for line in readme.splitlines() if "](" not in line and "pip install '" not in line]
+    [caption] = re.findall(r"^\*[^*]*\*$", readme, re.MULTILINE)
+    assert [line for line in rest if line not in description] == caption.splitlines()
+
+
 @pytest.mark.slow
 def test_an_index_takes_both(wheel: Path, sdist: Path) -> None:
     if importlib.util.find_spec("twine") is None:

@@ -88,7 +88,7 @@ def test_where_no_network_fits_there_is_none_and_it_is_said(zoo_of: Any) -> None
     assert cost(network).macs > 1_200_000
     assert choose_rivals({}, within, 1, train_resolution=32) == {}
     [line] = rival_lines({}, 1, within)
-    assert line.startswith("Rivals: no zoo network fits 1.2MFLOPs at 32 pixels")
+    assert line == "Rivals: no zoo network fits 1.2MFLOPs at 32 pixels, so there is none"
     assert rival_lines({}, 0, within) == []
 
 
@@ -229,6 +229,8 @@ def test_where_a_rival_wins_it_is_said_first() -> None:
     assert "resnet18, from scratch" in said
     assert "0.8500 (-0.0500 ± 0.0500)" in said
     assert "of a rival 0.9000" in compare_choices(found)
+    assert "85.0 % (-5.0 ± 5.0 points)" in rival_line(found, in_percent=True)
+    assert "score 85.0 %; of a rival 90.0 % (-5.0 ± 5.0 points)" in compare_choices(found, in_percent=True)
     assert rival_line(found[1:]) == ""
     assert rival_line([found[1], found[0]]) == "", "by rank: the search's is first"
     assert rival_line(found[:1]) == "", "there is nothing to compare it with"

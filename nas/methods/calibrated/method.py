@@ -72,9 +72,9 @@ class CalibratedMethod(SearchMethod[CalibratedOptions]):
         own = plan.of(CalibratedPlan)
         if not own.trainings:
             reason = (
-                f"Scores are parameter counts: besides finalists of {WORTH_IT} epochs or more, there is no time to "
-                f"train {FEWEST} networks for a sixth of these epochs, and shorter trainings mislead. "
-                "Use a longer --time or --calibrations."
+                f"Scores are parameter counts: there is no time to train {FEWEST} networks for a sixth of the "
+                f"finalists' epochs, of which there would have to be {WORTH_IT} or more, since shorter trainings "
+                "mislead. Use a longer --time or --calibrations."
             )
             return f"Scores: {FALLBACK}, counted", [reason]
         first = (
