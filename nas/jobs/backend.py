@@ -24,6 +24,15 @@ class ScorerSource(Protocol):
     def pack(self) -> ScoringSetup: ...
 
 
+class ExportSource(Protocol):
+    """What exports networks into the run's folder, that can be made here; `facts` are for a process elsewhere."""
+
+    @property
+    def facts(self) -> dict[str, Any]: ...
+
+    def make(self) -> Task: ...
+
+
 class FinalistRecord(Protocol):
     """Hears of trainings that run elsewhere, in the process that writes the record."""
 
@@ -96,6 +105,14 @@ class Backend(Protocol):
         """
         ...
 
+    def exports(self, source: ExportSource, *, threads: int) -> Executor:
+        """An executor of `ExportJob`s (`nas.export.job`); what it could not write in place is in its results.
+
+        Args:
+            threads: CPU threads of torch per job; the last bits of the checks' figures depend on it.
+        """
+        ...
+
     def close(self) -> None:
         """Ends every process that was started for this search."""
         ...
@@ -123,6 +140,9 @@ class InThisProcess:
 
     def train_sharded(self, work: ShardedWork) -> None:
         """Leaves it to the caller."""
+
+    def exports(self, source: ExportSource, *, threads: int) -> Executor:
+        return InProcess(source.make, threads=threads)
 
     def close(self) -> None:
         """There is nothing to end."""

@@ -24,8 +24,8 @@ from nas.executors.ray.data_parallel import processes_for, train_on_actors
 from nas.executors.ray.folders import TrainingFolders
 from nas.executors.ray.session import asks_for_token, gpu_share, join, node_cpus, own_ray, room
 from nas.executors.silence import quiet
-from nas.executors.worker import MakesDoer, TrainingSetup, WatchedTraining
-from nas.jobs.backend import FinalistRecord, ScorerSource
+from nas.executors.worker import MakesDoer, SentExport, TrainingSetup, WatchedTraining
+from nas.jobs.backend import ExportSource, FinalistRecord, ScorerSource
 from nas.jobs.executor import Executor, Job, Result
 from nas.jobs.setup import ScoringSetup, make_scorer
 from nas.jobs.sharded import ShardedWork
@@ -36,6 +36,8 @@ from nas.progress import Progress, Silent
 
 _LOOK_S = 3.0
 """How often a cluster is asked for its size, where workers follow it."""
+_EXPORT_S = 60.0
+"""What an export is expected to take; the limit is fifty times as long."""
 
 
 class RayBackend:
@@ -178,6 +180,15 @@ class RayBackend:
         except Exception as fault:
             self._explain(fault)
             raise
+
+    def exports(self, source: ExportSource, *, threads: int) -> Executor:
+        def open_pool(_: Sequence[Job]) -> WorkerPool[Any]:
+            self._start(0)
+            crew = ActorCrew(source.facts, SentExport, threads=threads, check=self._check)
+            # A limit on scores would end healthy exports, which begin with slow imports.
+            return WorkerPool(crew, size=partial(self._size, 0.0), limit=TimeLimit(None, _EXPORT_S))
+
+        return RayExecutor(open_pool, self._explain)
 
     def close(self) -> None:
         self._held.close()
