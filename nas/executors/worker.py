@@ -22,6 +22,7 @@ from nas.executors.code_version import difference
 from nas.executors.temp_folders import scratch
 from nas.export.job import ExportJob, ExportTask
 from nas.jobs.executor import Job, Result, Scorer, Task, run_job
+from nas.jobs.setup import ScoringSetup
 from nas.jobs.training import Beginnings, TrainingJob, TrainingWork, train_until
 from nas.networks.imported_ops import ImportedFile, import_files, imported_files
 from nas.progress import Silent
@@ -107,6 +108,16 @@ class WatchedTraining:
         assert isinstance(job, TrainingJob)
         with self._folder_of(job.digest) as (folder, after_save), _watched(self._step_s) as watched:
             return train_until(job, self._work, folder=folder, progress=watched, after_save=after_save)
+
+
+def made_on_cpu(setup: ScoringSetup, make: MakesDoer) -> Scorer | Task:
+    """Makes what does the jobs of a setup for GPUs in a process without one: it computes on the CPU."""
+    facts = {**setup.facts}
+    if "device" in facts:
+        facts["device"] = "cpu"
+    if "recipe" in facts:
+        facts["recipe"] = {**facts["recipe"], "device": "cpu"}
+    return make(replace(setup, facts=facts))
 
 
 class SentExport:

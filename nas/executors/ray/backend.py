@@ -24,7 +24,7 @@ from nas.executors.ray.data_parallel import processes_for, train_on_actors
 from nas.executors.ray.folders import TrainingFolders
 from nas.executors.ray.session import asks_for_token, gpu_share, join, node_cpus, own_ray, room
 from nas.executors.silence import quiet
-from nas.executors.worker import MakesDoer, SentExport, TrainingSetup, WatchedTraining
+from nas.executors.worker import MakesDoer, SentExport, TrainingSetup, WatchedTraining, made_on_cpu
 from nas.jobs.backend import ExportSource, FinalistRecord, ScorerSource
 from nas.jobs.executor import Executor, Job, Result
 from nas.jobs.setup import ScoringSetup, make_scorer
@@ -67,7 +67,7 @@ class RayBackend:
         self._held = ExitStack()
         self._package: Path | None = None
         self._grows = not isinstance(options.workers, int) and cluster is not None
-        alone = available_cores() // options.job_threads if options.workers == "auto" else 0
+        alone = available_cores() // options.job_threads - options.cpu_workers if options.workers == "auto" else 0
         self._workers = options.fixed_workers() or alone
         self._looked = (-_LOOK_S, 0.0)
 
@@ -95,17 +95,30 @@ class RayBackend:
             )
 
     def facts(self) -> dict[str, Any]:
-        return {"workers": self._workers, "ray": self._cluster or "this machine"}
+        further = {"cpu_workers": self._options.cpu_workers} if self._options.cpu_workers else {}
+        return {"workers": self._workers, "ray": self._cluster or "this machine", **further}
 
     def scoring(self, source: ScorerSource, *, threads: int, expected_s: float, data_bytes: int) -> Executor:
         def open_pool(_: Sequence[Job]) -> WorkerPool[Any]:
             setup = source.pack()
             self._start(_bytes(setup.arrays) + data_bytes)
             gpus = self._gpus(_device(setup))
-            crew = ActorCrew(setup, self._make, threads=threads, gpus=gpus, check=self._check)
-            return WorkerPool(
-                crew, size=partial(self._size, gpus), limit=TimeLimit(self._options.job_timeout, expected_s)
+            if gpus and self._options.cpu_workers:
+                self._progress.note(
+                    f"{self._options.cpu_workers} workers without a GPU score beside those with one. The last bits of a "
+                    "score depend on the device, so other trials may follow each time (--cpu-workers)"
+                )
+            crew = ActorCrew(
+                setup,
+                self._make,
+                threads=threads,
+                gpus=gpus,
+                most_with_gpu=partial(self._size, gpus) if gpus else None,
+                make_on_cpu=partial(made_on_cpu, make=self._make),
+                check=self._check,
             )
+            limit = TimeLimit(self._options.job_timeout, expected_s)
+            return WorkerPool(crew, size=partial(self._size_with_further, gpus), limit=limit)
 
         return RayExecutor(open_pool, self._explain)
 
@@ -208,6 +221,11 @@ class RayBackend:
             if self._workers != before:
                 self._progress.note(f"Ray: {self._workers} workers now, {before} before, as there is room for")
         return self._workers
+
+    def _size_with_further(self, gpus: float) -> int:
+        """Returns how many workers may score now: those of `_size`, and further ones on CPUs that are free of them."""
+        size, further = self._size(gpus), self._options.cpu_workers
+        return size + (min(further, max(0, room(self._options.job_threads) - size)) if self._grows else further)
 
     def _check(self) -> None:
         """Raises `ClusterError` once the cluster is gone."""
