@@ -38,7 +38,7 @@ def check_workers(options: SearchOptions) -> None:
     """Finds out what can be known at once, without importing Ray.
 
     Raises:
-        OptionError: If Ray is not installed, this machine has fewer CPUs than the workers need, or there are none to help.
+        OptionError: If Ray is not installed, there are fewer CPUs than the workers need, or no workers to help.
     """
     if not wants_ray(options):
         if options.cpu_workers:

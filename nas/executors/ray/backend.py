@@ -105,8 +105,8 @@ class RayBackend:
             gpus = self._gpus(_device(setup))
             if gpus and self._options.cpu_workers:
                 self._progress.note(
-                    f"{self._options.cpu_workers} workers without a GPU score beside those with one. The last bits of a "
-                    "score depend on the device, so other trials may follow each time (--cpu-workers)"
+                    f"{self._options.cpu_workers} workers without a GPU score beside those with one. The last bits of "
+                    "a score depend on the device, so other trials may follow each time (--cpu-workers)"
                 )
             crew = ActorCrew(
                 setup,
