@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol, TypeVar
 
 from nas.errors import OptionError
 from nas.jobs.executor import Executor, InProcess, Scorer, Task
@@ -14,6 +15,7 @@ from nas.options import SearchOptions
 from nas.progress import Progress
 
 _TOGETHER_S = 20.0
+T = TypeVar("T")
 
 
 class ScorerSource(Protocol):
@@ -105,6 +107,21 @@ class Backend(Protocol):
         """
         ...
 
+    def at_device(
+        self, device: str, make: Callable[[], T], fits: Callable[[T], bool] = lambda _: True
+    ) -> AbstractContextManager[T]:
+        """Gives what `make` makes on a machine with a device, this one if it has it; its methods run there.
+
+        Args:
+            device: As in a `Setting`.
+            make: Can be sent to another process.
+            fits: Says of what was made on another machine whether that is the right one.
+
+        Raises:
+            OptionError: If there is no such machine.
+        """
+        ...
+
     def exports(self, source: ExportSource, *, threads: int) -> Executor:
         """An executor of `ExportJob`s (`nas.export.job`); what it could not write in place is in its results.
 
@@ -140,6 +157,11 @@ class InThisProcess:
 
     def train_sharded(self, work: ShardedWork) -> None:
         """Leaves it to the caller."""
+
+    def at_device(
+        self, device: str, make: Callable[[], T], fits: Callable[[T], bool] = lambda _: True
+    ) -> AbstractContextManager[T]:
+        return nullcontext(make())
 
     def exports(self, source: ExportSource, *, threads: int) -> Executor:
         return InProcess(source.make, threads=threads)

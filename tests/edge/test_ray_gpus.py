@@ -65,6 +65,53 @@ print(json.dumps([notes, facts, [result.value for result in found]]))
 """
 
 
+MEASURING = """
+import json, os, sys
+import ray
+from nas.errors import OptionError
+from nas.executors.ray.backend import RayBackend
+from nas.options import SearchOptions
+
+class Meter:
+    def where(self, *given, **more):
+        context = ray.get_runtime_context()
+        return [os.getpid(), context.get_node_id(), context.get_assigned_resources(), given, more]
+
+    def process(self):
+        return os.getpid()
+
+    def noisy(self):
+        raise OptionError("It is noisy.")
+
+def said(do):
+    try:
+        return do()
+    except OptionError as fault:
+        return str(fault)
+
+def use(device, do, fits=lambda meter: True):
+    with backend.at_device(device, Meter, fits) as meter:
+        return do(meter)
+
+options = SearchOptions.of(space="coatnet-small", ray=sys.argv[1])
+backend = RayBackend(options, cluster=sys.argv[1])
+backend.prepare()
+gpus = {node["NodeID"]: node["Resources"].get("GPU", 0.0) for node in ray.nodes()}
+found = {
+    "here": os.getpid(),
+    "gpus": gpus,
+    "cpu": use("cpu", lambda meter: meter.process()),
+    "cuda": use("cuda", lambda meter: meter.where(1, b=2)),
+    "again": use("cuda", lambda meter: [meter.process(), meter.process()]),
+    "noisy": said(lambda: use("cuda", lambda meter: meter.noisy())),
+    "second": said(lambda: use("cuda:1", lambda meter: meter.where())),
+    "other": said(lambda: use("cuda", lambda meter: meter.where(), lambda meter: meter.process() == os.getpid())),
+}
+backend.close()
+print(json.dumps(found))
+"""
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A node with a GPU, which is not there, and one without."""
@@ -79,10 +126,21 @@ def cluster() -> Iterator[Any]:
 
 
 def scored(cluster: Any, folder: Path, options: dict[str, Any], facts: dict[str, Any]) -> tuple[list[str], Any, Any]:
-    words = [sys.executable, "-c", PROGRAM, cluster.address, json.dumps(options), json.dumps(facts)]
+    return tuple(answer(folder, PROGRAM, cluster.address, json.dumps(options), json.dumps(facts)))
+
+
+def answer(folder: Path, program: str, *words: str) -> Any:
+    """The last line that a program prints, read as JSON."""
     shown = {**environment(folder), "RAY_AUTH_MODE": "disabled"}
-    ran = subprocess.run(words, cwd=folder, env=shown, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
-    return tuple(json.loads(ran.stdout.splitlines()[-1]))
+    ran = subprocess.run(
+        [sys.executable, "-c", program, *words],
+        cwd=folder,
+        env=shown,
+        capture_output=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr.decode()
+    return json.loads(ran.stdout.splitlines()[-1])
 
 
 def test_workers_on_gpus_share_them_and_further_ones_score_on_cpus(tmp_path: Path, cluster: Any) -> None:
@@ -115,3 +173,17 @@ def test_where_networks_are_on_cpus_further_workers_are_workers(tmp_path: Path, 
     assert len({process for process, *_ in found}) == 2
     assert {part for _, part, *_ in found} == {0.0}
     assert not any("last bits" in note for note in notes)
+
+
+def test_what_needs_a_device_is_on_a_node_that_has_it_alone(tmp_path: Path, cluster: Any) -> None:
+    found = answer(tmp_path, MEASURING, cluster.address)
+    assert found["cpu"] == found["here"], "this machine has a CPU"
+    process, node, resources, given, more = found["cuda"]
+    assert process != found["here"]
+    assert (found["gpus"][node], resources["CPU"], resources["GPU"]) == (1.0, 2.0, 1.0), "no other job disturbs it"
+    assert (given, more) == ([1], {"b": 2})
+    first, second = found["again"]
+    assert first == second != process, "one process at a time, which ends with the block"
+    assert found["noisy"] == "It is noisy."
+    for name, device in (("second", "cuda:1"), ("other", "cuda")):
+        assert found[name].startswith(f"No node of the cluster has the device {device} that is asked for."), name

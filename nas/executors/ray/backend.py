@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 
@@ -21,6 +21,7 @@ from nas.executors.head_watch import HeadWatch
 from nas.executors.pool import TimeLimit, WorkerPool
 from nas.executors.ray.actors import ActorCrew
 from nas.executors.ray.data_parallel import processes_for, train_on_actors
+from nas.executors.ray.devices import on_a_node_with
 from nas.executors.ray.folders import TrainingFolders
 from nas.executors.ray.session import asks_for_token, gpu_share, join, node_cpus, own_ray, room
 from nas.executors.silence import quiet
@@ -33,7 +34,9 @@ from nas.jobs.training import TrainingJob, TrainingWork
 from nas.machine import available_cores
 from nas.options import SearchOptions
 from nas.progress import Progress, Silent
+from nas.training.device import has_device
 
+T = TypeVar("T")
 _LOOK_S = 3.0
 """How often a cluster is asked for its size, where workers follow it."""
 _EXPORT_S = 60.0
@@ -190,6 +193,20 @@ class RayBackend:
                 step_s=self._options.job_timeout,
                 check=self._check,
             )
+        except Exception as fault:
+            self._explain(fault)
+            raise
+
+    @contextmanager
+    def at_device(
+        self, device: str, make: Callable[[], T], fits: Callable[[T], bool] = lambda _: True
+    ) -> Generator[T, None, None]:
+        if self._cluster is None or has_device(device):
+            yield make()
+            return
+        try:
+            with on_a_node_with(device, make, fits, self._check) as there:
+                yield there
         except Exception as fault:
             self._explain(fault)
             raise
