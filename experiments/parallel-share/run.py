@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import random
 import shlex
 import sys
@@ -12,6 +13,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -20,57 +22,74 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "results" / "parallel-share"
 sys.path.insert(0, str(ROOT / "experiments"))
 OPTIONS: dict[str, Any] = {"space": "coatnet-small", "threads": 1, "seed": 0}
-BUDGET = "5MFLOPs"
 WORKERS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 START_S = 10.0
 SEEDS = 20
 
 
-def share(options: dict[str, Any]) -> dict[str, Any]:
+class Spent:
+    """CPU seconds of this process and its children by kind of work; the innermost kind counts."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self._inner: list[float] = []
+
+    @staticmethod
+    def now() -> float:
+        return sum(os.times()[:4])
+
+    def timed(self, function: Callable[..., Any], name: str | Callable[..., str]) -> Callable[..., Any]:
+        """The same function, whose time is counted for what `name` is, or gives for its arguments."""
+
+        def run(*given: Any, **more: Any) -> Any:
+            began = self.now()
+            self._inner.append(0.0)
+            try:
+                return function(*given, **more)
+            finally:
+                took, inner = self.now() - began, self._inner.pop()
+                self.seconds[name if isinstance(name, str) else name(*given)] += took - inner
+                if self._inner:
+                    self._inner[-1] += took
+
+        return run
+
+
+def share(options: dict[str, Any], *, budget: str, data: str) -> dict[str, Any]:
     """CPU seconds of one search in this process, by what the work is and where it would run with workers."""
     import nas
     from nas.jobs import executor
     from nas.options import SearchOptions
     from nas.pipeline import finalists, search
 
-    spent: dict[str, float] = defaultdict(float)
-
-    def timed(function: Callable[..., Any], name: Callable[..., str]) -> Callable[..., Any]:
-        def run(*given: Any, **more: Any) -> Any:
-            began = time.process_time()
-            try:
-                return function(*given, **more)
-            finally:
-                spent[name(*given)] += time.process_time() - began
-
-        return run
-
-    kinds = {"ProxyTask": "proxies", "TrainingTask": "calibration trainings"}
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        mock.patch.object(
-            executor, "run_jobs", timed(executor.run_jobs, lambda doer, _: kinds.get(type(doer).__name__, "scores"))
-        ),
-        mock.patch.object(finalists, "train_network", timed(finalists.train_network, lambda *_: "finalists")),
-        mock.patch.object(search, "export_winners", timed(search.export_winners, lambda *_: "export, in the driver")),
-        mock.patch.object(search, "rebuild_report", timed(search.rebuild_report, lambda *_: "report, in the driver")),
-    ):
+    spent = Spent()
+    spent.seconds["imports, in the driver"] = spent.now()
+    kinds = {"ProxyTask": "proxies", "TrainingTask": "calibration trainings", "ExportTask": "export"}
+    pieces: list[tuple[Any, str, str | Callable[..., str]]] = [
+        (executor, "run_jobs", lambda doer, _: kinds.get(type(doer).__name__, "scores")),
+        (finalists, "train_network", "finalists"),
+        (finalists, "evaluate", "test of finalists, in the driver"),
+        (search, "export_winners", "record of winners, in the driver"),
+        (search, "rebuild_report", "report, in the driver"),
+        (search.SearchPipeline, "plan_new", "plan and data, in the driver"),
+    ]
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as patched:
+        for owner, name, what in pieces:
+            patched.enter_context(mock.patch.object(owner, name, spent.timed(getattr(owner, name), what)))
         nas.search(
             nas.load_space(options["space"]),
-            budgets=[nas.Budget.parse(BUDGET)],
-            data="digits",
+            budgets=[nas.Budget.parse(budget)],
+            data=data,
             options=SearchOptions.of(out=f"{folder}/run", **options),
         )
-    total = time.process_time()
-    spent["rest, in the driver"] = total - sum(spent.values())
-    here = sum(seconds for name, seconds in spent.items() if name.endswith("in the driver"))
+    total = spent.now()
+    spent.seconds["proposals, fits and all else, in the driver"] = total - sum(spent.seconds.values())
+    here = sum(seconds for name, seconds in spent.seconds.items() if name.endswith("in the driver"))
     return {
-        "cpu_seconds": {name: round(seconds, 2) for name, seconds in spent.items()},
+        "cpu_seconds": {name: round(seconds, 2) for name, seconds in spent.seconds.items()},
         "total_cpu_seconds": round(total, 1),
+        "in_the_driver": round(here, 1),
         "share_on_workers": round(1 - here / total, 4),
-        "share_on_workers_without_export_and_report": round(
-            1 - spent["rest, in the driver"] / (total - here + spent["rest, in the driver"]), 4
-        ),
     }
 
 
@@ -192,13 +211,20 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=64, help="of the rate")
     parser.add_argument("--pairs", type=int, default=5, help="of the rate")
     parser.add_argument("--set", nargs="*", default=[], metavar="OPTION=NUMBER", help="options of the search")
+    parser.add_argument("--budget", default="5MFLOPs", help="of the search")
+    parser.add_argument("--data", default="digits", help="of the search")
+    parser.add_argument("--name", help="of the result's file; default: WHAT")
     given = parser.parse_args()
     options = {**OPTIONS, **{name: int(value) for name, _, value in (each.partition("=") for each in given.set)}}
-    measured = {"share": lambda: share(options), "simulate": simulate, "rate": lambda: rate(given.jobs, given.pairs)}
+    measured = {
+        "share": lambda: share(options, budget=given.budget, data=given.data),
+        "simulate": simulate,
+        "rate": lambda: rate(given.jobs, given.pairs),
+    }
     found = measured[given.what]()
     command = shlex.join(["python", "experiments/parallel-share/run.py", *sys.argv[1:]])
     RESULTS.mkdir(parents=True, exist_ok=True)
-    path = RESULTS / f"{given.what}.json"
+    path = RESULTS / f"{given.name or given.what}.json"
     path.write_text(json.dumps({**provenance(command), **found}, indent=1) + "\n")
     print(path.read_text())
 

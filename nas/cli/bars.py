@@ -97,7 +97,9 @@ class _Lines(Progress):
     def get_renderables(self) -> Iterable[RenderableType]:
         yield from super().get_renderables()
         outlook, figures = self._outlook, self._meter.details()
-        said = [outlook.left(), "" if "best" in self._meter.figures else outlook.best()] if outlook else []
+        said = (
+            [outlook.left(self._meter.left), "" if "best" in self._meter.figures else outlook.best()] if outlook else []
+        )
         if line := _GAP.join(filter(None, [*said, figures])):
             yield _one(line)
         if outlook is not None and self._screen.height >= _LEAST_HEIGHT:

@@ -103,7 +103,8 @@ class Lines:
         """Writes a line of the phase in progress, with the time left of the whole run."""
         if self._outlook is not None:
             self._outlook.refresh()
-            line = ", ".join(filter(None, (line, self._outlook.left())))
+            phase = None if self._meter is None else self._meter.left
+            line = ", ".join(filter(None, (line, self._outlook.left(phase))))
         self._write(line)
 
     def _say_front(self) -> None:

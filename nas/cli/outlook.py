@@ -45,12 +45,16 @@ class Outlook:
         self._due = self._read + max(EVERY_S, REST * took)
         self._due_at_phases = self._read + REST_AT_PHASES * took
 
-    def left(self) -> str:
-        """Returns the time left as "whole run about 12:04 left"; "" where nothing tells it."""
+    def left(self, phase: float | None = None) -> str:
+        """Returns the time left as "whole run about 12:04 left"; "" where nothing tells it.
+
+        Args:
+            phase: Seconds left of the phase in progress alone, where they are known; the run has as many at least.
+        """
         if self._status is None or self._status.seconds_left is None:
             return ""
         seconds = self._status.seconds_left - (self._clock() - self._read)
-        return f"whole run about {duration(max(0.0, seconds))} left"
+        return f"whole run about {duration(max(0.0, phase or 0.0, seconds))} left"
 
     def best(self) -> str:
         """Returns the best network so far as "best test accuracy 0.9512 (CCAA)"; "" before the first."""

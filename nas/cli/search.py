@@ -42,7 +42,7 @@ each as a folder that does not depend on this package: config, plain torch code,
 
 Only --space (or --parent) and --budget are required; everything else is planned for the machine and
 the data. FLOPs are multiply-adds, as in papers of the field. All options: docs/options.md."""
-_WORKERS = ("workers", "ray", "job_timeout", "gpus_per_worker")
+_WORKERS = ("workers", "ray", "job_timeout", "gpus_per_worker", "cpu_workers")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -194,7 +194,7 @@ def _is_address(ray: object) -> bool:
 def elsewhere(kept: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """Returns a run's options for resuming: `--workers 2` without `--ray` means this machine, even after a cluster."""
     if "workers" in given:
-        return {**kept, "ray": None, **given}
+        return {**kept, "ray": None, "cpu_workers": 0, **given}
     return {**kept, "workers": None, **given} if "ray" in given else {**kept, **given}
 
 

@@ -38,9 +38,11 @@ def check_workers(options: SearchOptions) -> None:
     """Finds out what can be known at once, without importing Ray.
 
     Raises:
-        OptionError: If Ray is not installed, or this machine has fewer CPUs than the workers need.
+        OptionError: If Ray is not installed, there are fewer CPUs than the workers need, or no workers to help.
     """
     if not wants_ray(options):
+        if options.cpu_workers:
+            raise OptionError(f"--cpu-workers {options.cpu_workers} only help other workers: give --workers or --ray.")
         return
     given = f"--workers {options.workers}" if options.workers else f"--ray {options.ray}"
     if find_spec("ray") is None:
@@ -54,14 +56,17 @@ def check_room(options: SearchOptions, cpus: int | None, where: str) -> None:
     Raises:
         OptionError: If there is no room for all.
     """
-    needed = (options.fixed_workers() or 1) * options.job_threads
+    needed = ((options.fixed_workers() or 1) + options.cpu_workers) * options.job_threads
     if cpus is not None and needed > cpus:
+        further = f" --cpu-workers {options.cpu_workers}" if options.cpu_workers else ""
         each = f" of {options.job_threads} threads" if options.job_threads > 1 else ""
         most = cpus // options.job_threads
-        remedy = f"Give at most --workers {most}." if most else f"Give at most --job-threads {cpus}."
+        most_words = f"{most} of both" if further else f"--workers {most}"
+        remedy = f"Give at most {most_words}." if most else f"Give at most --job-threads {cpus}."
         if not cpus:
             remedy = "Give fewer --job-threads, or add nodes with CPUs."
-        raise OptionError(f"--workers {options.workers or 'auto'}: {where} has {cpus} CPUs for workers{each}. {remedy}")
+        asked = f"--workers {options.workers or 'auto'}{further}"
+        raise OptionError(f"{asked}: {where} has {cpus} CPUs for workers{each}. {remedy}")
 
 
 def check_cluster(options: SearchOptions) -> None:
@@ -90,10 +95,10 @@ def open_backend(
     Raises:
         OptionError: If workers are asked for that cannot be had.
     """
+    check_workers(options)
     if not wants_ray(options):
         yield None
         return
-    check_workers(options)
     for name, value in {**_TERSE, **(_LOOPBACK if cluster_of(options) is None else {})}.items():
         os.environ.setdefault(name, value)
     from nas.executors.ray.backend import RayBackend

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,10 @@ from nas.data.sharing import Arrays, pack_data, to_array, to_tensor, unpack_data
 from nas.errors import NasError
 from nas.executors import watchdog
 from nas.executors.code_version import difference
+from nas.executors.temp_folders import scratch
+from nas.export.job import ExportJob, ExportTask
 from nas.jobs.executor import Job, Result, Scorer, Task, run_job
+from nas.jobs.setup import ScoringSetup
 from nas.jobs.training import Beginnings, TrainingJob, TrainingWork, train_until
 from nas.networks.imported_ops import ImportedFile, import_files, imported_files
 from nas.progress import Silent
@@ -105,6 +108,30 @@ class WatchedTraining:
         assert isinstance(job, TrainingJob)
         with self._folder_of(job.digest) as (folder, after_save), _watched(self._step_s) as watched:
             return train_until(job, self._work, folder=folder, progress=watched, after_save=after_save)
+
+
+def made_on_cpu(setup: ScoringSetup, make: MakesDoer) -> Scorer | Task:
+    """Makes what does the jobs of a setup for GPUs in a process without one: it computes on the CPU."""
+    facts = {**setup.facts}
+    if "device" in facts:
+        facts["device"] = "cpu"
+    if "recipe" in facts:
+        facts["recipe"] = {**facts["recipe"], "device": "cpu"}
+    return make(replace(setup, facts=facts))
+
+
+class SentExport:
+    """A `Task` that exports networks where the run's folder may not be, and sends the files."""
+
+    def __init__(self, facts: dict[str, Any]) -> None:
+        self._facts = facts
+
+    def run(self, job: Job) -> Result:
+        assert isinstance(job, ExportJob)
+        with scratch("export") as place:
+            winners = place / "winners"  # a card names its folder and the one around it
+            result = ExportTask(self._facts, winners).run(job)
+            return replace(result, value=result.value.packed(winners / job.name))
 
 
 def train_finalist(

@@ -3,6 +3,7 @@
 from nas.export.exported_model import CardFacts, ExportedModel
 from nas.export.folder import FILES, read_exported
 from nas.export.from_run import export_run
+from nas.export.job import Exporting, ExportJob
 from nas.export.recorded import files_of, is_whole
 from nas.export.source import standalone_source
 from nas.export.winner import export_architecture, export_product, export_winner
@@ -10,7 +11,9 @@ from nas.export.winner import export_architecture, export_product, export_winner
 __all__ = [
     "FILES",
     "CardFacts",
+    "ExportJob",
     "ExportedModel",
+    "Exporting",
     "export_architecture",
     "export_product",
     "export_run",

@@ -132,7 +132,7 @@ def export_product(
     files = [file for each in chosen for file in each.files] + ([] if prepared is None else [PREPROCESSING])
     written = _of({*ALWAYS, *(each.name for each in chosen)})
     checks: dict[str, Any] = {"config_error": None, "code_error": None, "onnx_error": None, "onnx_skipped": skipped}
-    with appearing(folder, [file for each in _of(EXPORT_FORMATS) for file in each.files]) as temporary:
+    with appearing(folder, every_file()) as temporary:
         export = Export(product=product, network=copied, reference=reference, folder=temporary)
         for each in written:
             each.write(export)
@@ -150,6 +150,11 @@ def export_product(
         atomic_write(temporary / CARD, card_text(product, checks, files=sizes, place=place))
     cautions = [caution for each in chosen if (caution := each.caution(checks))]
     return {**checks, "cautions": cautions, "sizes": sizes, "files": [*files, CARD]}
+
+
+def every_file() -> list[str]:
+    """Returns the names of the files of all formats."""
+    return [file for each in _of(EXPORT_FORMATS) for file in each.files]
 
 
 def _latencies(chosen: Sequence[Format], export: Export, timer: Timer) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol, TypeVar
 
 from nas.errors import OptionError
 from nas.jobs.executor import Executor, InProcess, Scorer, Task
@@ -14,6 +15,7 @@ from nas.options import SearchOptions
 from nas.progress import Progress
 
 _TOGETHER_S = 20.0
+T = TypeVar("T")
 
 
 class ScorerSource(Protocol):
@@ -22,6 +24,15 @@ class ScorerSource(Protocol):
     def make(self) -> Scorer | Task: ...
 
     def pack(self) -> ScoringSetup: ...
+
+
+class ExportSource(Protocol):
+    """What exports networks into the run's folder, that can be made here; `facts` are for a process elsewhere."""
+
+    @property
+    def facts(self) -> dict[str, Any]: ...
+
+    def make(self) -> Task: ...
 
 
 class FinalistRecord(Protocol):
@@ -96,6 +107,29 @@ class Backend(Protocol):
         """
         ...
 
+    def at_device(
+        self, device: str, make: Callable[[], T], fits: Callable[[T], bool] = lambda _: True
+    ) -> AbstractContextManager[T]:
+        """Gives what `make` makes on a machine with a device, this one if it has it; its methods run there.
+
+        Args:
+            device: As in a `Setting`.
+            make: Can be sent to another process.
+            fits: Says of what was made on another machine whether that is the right one.
+
+        Raises:
+            OptionError: If there is no such machine.
+        """
+        ...
+
+    def exports(self, source: ExportSource, *, threads: int) -> Executor:
+        """An executor of `ExportJob`s (`nas.export.job`); what it could not write in place is in its results.
+
+        Args:
+            threads: CPU threads of torch per job; the last bits of the checks' figures depend on it.
+        """
+        ...
+
     def close(self) -> None:
         """Ends every process that was started for this search."""
         ...
@@ -123,6 +157,14 @@ class InThisProcess:
 
     def train_sharded(self, work: ShardedWork) -> None:
         """Leaves it to the caller."""
+
+    def at_device(
+        self, device: str, make: Callable[[], T], fits: Callable[[T], bool] = lambda _: True
+    ) -> AbstractContextManager[T]:
+        return nullcontext(make())
+
+    def exports(self, source: ExportSource, *, threads: int) -> Executor:
+        return InProcess(source.make, threads=threads)
 
     def close(self) -> None:
         """There is nothing to end."""

@@ -6,8 +6,10 @@ of a stopped run in its place, so that a resumed search sees the same prediction
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache, partial
+from typing import Any
 
 from nas.architecture import Architecture, BlockConfig, StageConfig
 from nas.budget import Budget
@@ -16,7 +18,7 @@ from nas.errors import LatencyError
 from nas.latency import store
 from nas.latency.calibration import MOST_SPREAD, calibrate
 from nas.latency.device_model import Device, DeviceModel
-from nas.latency.measuring import measure_together
+from nas.latency.measuring import Latency, measure_together
 from nas.latency.runtimes import device_name, find_runtime
 from nas.ops import Shape
 from nas.progress import Progress
@@ -43,6 +45,34 @@ def device_here(setting: Setting) -> Device:
     return Device(name=device_name(setting.device), runtime=runtime.version(), setting=setting)
 
 
+class Meter:
+    """Measures latencies on the machine that it is made on."""
+
+    def device(self, setting: Setting) -> Device:
+        """As `device_here`."""
+        return device_here(setting)
+
+    def measure(
+        self, architectures: Sequence[Architecture], setting: Setting, **how: Any
+    ) -> list[Latency | LatencyError]:
+        """As `measure_together`."""
+        return measure_together(architectures, setting, **how)
+
+
+MeterAt = Callable[[Setting], AbstractContextManager[Meter]]
+"""Gives a meter on a machine with the setting's device."""
+
+
+def _meter_here(_: Setting) -> AbstractContextManager[Meter]:
+    return nullcontext(Meter())
+
+
+def held_device(setting: Setting) -> str | None:
+    """Returns the name of the device of the model that this process is held to; None if there is no model."""
+    held = _held.get(setting.resolved())
+    return None if held is None else held.device.name
+
+
 def model_here(setting: Setting, space: str | None = None) -> DeviceModel | None:
     """Returns this device's model in a setting, of a space or of the zoo; None where it is not calibrated.
 
@@ -58,18 +88,22 @@ def model_here(setting: Setting, space: str | None = None) -> DeviceModel | None
 
 def calibrate_here(
     setting: Setting, space: SearchSpace | None, *, minutes: float, networks: int, blocks: int, seed: int,
-    progress: Progress,
+    progress: Progress, meter: Meter | None = None,
 ) -> DeviceModel:  # fmt: skip
-    """Measures networks of a space (of the zoo where it is None) on this machine and fits a model to them.
+    """Measures networks of a space (of the zoo where it is None) and fits a model to them.
+
+    Args:
+        meter: What measures; None is this machine.
 
     Raises:
         LatencyError: If the machine is too noisy.
         OptionError: If the device or runtime is not there.
     """
+    meter = meter or Meter()
     return calibrate(
         space,
-        device_here(setting),
-        partial(measure_together, blocks=blocks, most_spread=MOST_SPREAD),
+        meter.device(setting),
+        partial(meter.measure, blocks=blocks, most_spread=MOST_SPREAD),
         minutes=minutes,
         networks=networks,
         seed=seed,
@@ -77,8 +111,13 @@ def calibrate_here(
     )
 
 
-def hold(budgets: Sequence[Budget], space: SearchSpace, *, seed: int, progress: Progress) -> dict[str, str]:
+def hold(
+    budgets: Sequence[Budget], space: SearchSpace, *, seed: int, progress: Progress, meter_at: MeterAt = _meter_here
+) -> dict[str, str]:
     """Finds or makes the model of the budget on latency, if there is one, and holds this process to it.
+
+    Args:
+        meter_at: Where it is measured; by default here.
 
     Returns:
         Its text by its setting, to be kept with a run; empty without such a budget.
@@ -93,15 +132,23 @@ def hold(budgets: Sequence[Budget], space: SearchSpace, *, seed: int, progress: 
             continue
         setting = budget.setting.resolved()
         # What is held may be another space's, of an earlier search in this process.
-        model = store.find(device_here(setting), space.name)
-        if model is None:
-            progress.note(
-                f"{setting} is not calibrated for {space.name} on this device: measuring networks for about "
-                f"{MINUTES:.0f} minutes first, once (nas device calibrate --space {space.name} --setting {setting})"
-            )
-            model = calibrate_here(
-                setting, space, minutes=MINUTES, networks=NETWORKS, blocks=BLOCKS, seed=seed, progress=progress
-            )
+        with meter_at(setting) as meter:
+            model = store.find(meter.device(setting), space.name)
+            if model is None:
+                progress.note(
+                    f"{setting} is not calibrated for {space.name} on this device: measuring networks for about "
+                    f"{MINUTES:.0f} minutes first, once (nas device calibrate --space {space.name} --setting {setting})"
+                )
+                model = calibrate_here(
+                    setting,
+                    space,
+                    minutes=MINUTES,
+                    networks=NETWORKS,
+                    blocks=BLOCKS,
+                    seed=seed,
+                    progress=progress,
+                    meter=meter,
+                )
         error = model.error
         progress.note(
             f"Latencies at {setting} by a model of {model.networks} networks: its error on networks left out is "

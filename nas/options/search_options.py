@@ -218,6 +218,12 @@ class SearchOptions:
         default_help="an equal part of what there is",
         group=_MACHINE,
     )
+    cpu_workers: int = option(
+        0,
+        kind=Whole(0, 10_000, 4),
+        help="further workers that score on CPUs; beside workers on GPUs, scores then depend on who had the job",
+        group=_MACHINE,
+    )
     job_threads: int = option(1, kind=Whole(1, 1024, 2), help="CPU threads of one scoring job", group=_MACHINE)
     job_timeout: int | None = option(
         kind=Whole(1, 10_000_000, 600, "S"),

@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from nas.budget import format_quantity
 from nas.budget_metrics import ADDITIVE, METRICS
 from nas.data.dataset import describe_data
-from nas.export import CardFacts, export_winner, files_of, is_whole
+from nas.errors import ExportError
+from nas.export import CardFacts, Exporting, ExportJob, files_of, is_whole
 from nas.formats import chosen_by_words, is_rival
+from nas.jobs.executor import Result
 from nas.methods.protocol.context import Context
 from nas.options.objectives import objectives
 from nas.pipeline.finalists import Finalist, on_front
@@ -59,53 +62,84 @@ class Winner:
 
 
 def export_winners(context: Context, finalists: Sequence[Finalist]) -> list[Winner]:
-    """Exports all finalists, best first; skips winners that are on disk as they are recorded."""
-    run, data, progress = context.run, context.data, context.progress
+    """Exports all finalists, best first; skips winners that are on disk as they are recorded.
+
+    Raises:
+        ExportError: If one cannot be exported.
+    """
+    run, progress = context.run, context.progress
     recorded = {event.rank: event for event in run.events(WinnerExported)}
     fronts = on_front(finalists, objectives(context.options.objective, context.budgets))
     latencies = {event.digest: event for event in run.events(FinalistMeasured)}
-    found = []
+    ranked = list(enumerate(finalists, start=1))
+    jobs = {
+        rank: ExportJob.of(
+            finalist.network,
+            finalist.trial.architecture,
+            _card(context, finalist, rank, latencies.get(finalist.trial.architecture.digest)),
+            name=str(rank),
+            seed=context.options.seed,
+        )
+        for rank, finalist in ranked
+        if (event := recorded.get(rank)) is None
+        or not _is_of(finalist, event)
+        or not is_whole(event, run.path / "winners" / str(rank))
+    }
+    found: list[Winner] = []
     progress.start("export", len(finalists), "networks")
-    for rank, (finalist, front) in enumerate(zip(finalists, fronts, strict=True), start=1):
-        trial, folder = finalist.trial, run.path / "winners" / str(rank)
-        event, latency = recorded.get(rank), latencies.get(trial.architecture.digest)
-        if event is None or not _is_of(finalist, event) or not is_whole(event, folder):
-            checks = export_winner(
-                folder,
-                finalist.network,
-                trial.architecture,
-                trained_resolution=context.plan.train_resolution,
-                mean=data.mean,
-                std=data.std,
-                class_names=data.info.class_names,
-                levels=data.levels,
-                card=_card(context, finalist, rank, latency),
-                onnx=context.options.onnx is not False,
-            )
-            event = WinnerExported(
-                rank=rank,
-                # Relative to the run, which may be moved.
-                path=f"winners/{rank}",
-                digest=trial.architecture.digest,
-                checks=checks,
-                macs=trial.cost.macs,
-                params=trial.cost.params,
-                score=trial.score,
-                test_accuracy=finalist.test_accuracy,
-                on_front=front,
-                validation_accuracy=finalist.validation_accuracy,
-                validation_error=standard_error(finalist.validation_accuracy, len(data.search_validation)),
-                chosen_by=finalist.chosen_by,
-                latency_s=None if latency is None else latency.latency_s,
-                setting="" if latency is None else latency.setting,
-                peak_memory_bytes=trial.cost.peak_memory_bytes,
-                sha256=files_of(folder),
-            )
-            run.append(event)
-        found.append(Winner.of(event, run.path))
-        progress.advance()
+    with closing(context.backend.exports(_exporting(context), threads=context.plan.job_threads)) as executor:
+        results = executor.map(jobs.values())
+        for (rank, finalist), front in zip(ranked, fronts, strict=True):
+            event = recorded.get(rank)
+            if event is None or rank in jobs:
+                event = _record(context, finalist, rank, next(results), front=front)
+            found.append(Winner.of(event, run.path))
+            progress.advance()
     progress.finish()
     return found
+
+
+def _exporting(context: Context) -> Exporting:
+    data = context.data
+    facts = {
+        "trained_resolution": context.plan.train_resolution,
+        "mean": data.mean,
+        "std": data.std,
+        "class_names": data.info.class_names,
+        "levels": data.levels,
+        "onnx": context.options.onnx is not False,
+    }
+    return Exporting(facts=facts, winners=context.run.path / "winners")
+
+
+def _record(context: Context, finalist: Finalist, rank: int, result: Result, *, front: bool) -> WinnerExported:
+    """Puts an exported winner in its place, and records it."""
+    run, trial = context.run, finalist.trial
+    if result.error is not None:
+        raise ExportError(f"Winner {rank} was not exported: {result.error} Go on with --resume and --workers 0.")
+    path = f"winners/{rank}"  # relative to the run, which may be moved
+    result.value.appear_in(run.path / path)
+    latency = next((each for each in run.events(FinalistMeasured) if each.digest == trial.architecture.digest), None)
+    event = WinnerExported(
+        rank=rank,
+        path=path,
+        digest=trial.architecture.digest,
+        checks=result.value.checks,
+        macs=trial.cost.macs,
+        params=trial.cost.params,
+        score=trial.score,
+        test_accuracy=finalist.test_accuracy,
+        on_front=front,
+        validation_accuracy=finalist.validation_accuracy,
+        validation_error=standard_error(finalist.validation_accuracy, len(context.data.search_validation)),
+        chosen_by=finalist.chosen_by,
+        latency_s=None if latency is None else latency.latency_s,
+        setting="" if latency is None else latency.setting,
+        peak_memory_bytes=trial.cost.peak_memory_bytes,
+        sha256=files_of(run.path / path),
+    )
+    run.append(event)
+    return event
 
 
 def _is_of(finalist: Finalist, event: WinnerExported) -> bool:

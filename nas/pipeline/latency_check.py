@@ -7,18 +7,16 @@ measured directly, in the budget's setting; one above the bound is replaced by t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from nas.architecture import Architecture
 from nas.budget import Budget, format_quantity
 from nas.errors import BudgetError, LatencyError
+from nas.latency.budgets import Meter, held_device
+from nas.latency.measuring import Latency
 from nas.methods.protocol.context import Context
 from nas.pipeline.portfolio import Pick
 from nas.run.events import FinalistMeasured
 from nas.trial import Trial
-
-if TYPE_CHECKING:
-    from nas.latency import Latency
 
 LATENCY = "latency_s"
 TRIES = 4
@@ -81,14 +79,25 @@ def _latency_budget(context: Context) -> Budget | None:
 def _measure(
     context: Context, budget: Budget, picks: Sequence[Pick], *, else_said: str = "the next best takes its place"
 ) -> list[FinalistMeasured]:
-    from nas.latency.measuring import measure_together  # its runtimes are slow to load
+    setting = budget.setting
+    assert setting is not None, "a budget on latency has a setting"
+    # Measured on the device whose model holds the search.
+    wanted = held_device(setting)
+    with context.backend.at_device(
+        setting.device, Meter, lambda meter: wanted is None or meter.device(setting).name == wanted
+    ) as meter:
+        return _measure_by(meter, context, budget, picks, else_said)
 
-    assert budget.setting is not None, "a budget on latency has a setting"
+
+def _measure_by(
+    meter: Meter, context: Context, budget: Budget, picks: Sequence[Pick], else_said: str
+) -> list[FinalistMeasured]:
+    assert budget.setting is not None
     left = [pick.trial for pick in picks]
     events: list[FinalistMeasured] = []
     noisy: list[tuple[Trial, LatencyError]] = []
     for attempt in range(1, TRIES + 1):
-        found = measure_together([trial.architecture for trial in left], budget.setting)
+        found = meter.measure([trial.architecture for trial in left], budget.setting)
         noisy = []
         for trial, latency in zip(left, found, strict=True):
             if isinstance(latency, LatencyError):

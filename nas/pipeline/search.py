@@ -16,7 +16,7 @@ from nas.costs import TABLE, cost, misfit, sized_space
 from nas.data import DataInfo, Dataset, Source, data_lines, open_data, size_lines
 from nas.data.memory import memory_limit
 from nas.jobs.backend import Backend, InThisProcess, choose_backend
-from nas.latency.budgets import hold, restore
+from nas.latency.budgets import Meter, hold, restore
 from nas.machine import available_cores
 from nas.methods.protocol.context import Context
 from nas.methods.protocol.manifest import (
@@ -217,7 +217,13 @@ class SearchPipeline:
         self.space = sized_space(space, options.resolution).adapted(
             channels=source.info.channels, num_classes=source.info.num_classes
         )
-        self.device_models = hold(self.budgets, self.space, seed=options.seed, progress=self.progress)
+        self.device_models = hold(
+            self.budgets,
+            self.space,
+            seed=options.seed,
+            progress=self.progress,
+            meter_at=lambda setting: self.backend.at_device(setting.device, Meter),
+        )
         self.sampler = method.set_up(self.space, self.budgets, options)
         self.plan = make_plan(
             options,

@@ -25,6 +25,14 @@ def choose_device(wanted: str, *, remedy: str = "Use --device cpu.") -> str:
     return wanted
 
 
+def has_device(name: str) -> bool:
+    """Whether this machine has a device, such as "cpu", "cuda:1" or "mps"."""
+    kind, _, index = name.partition(":")
+    if kind == "cuda":
+        return torch.cuda.is_available() and int(index or 0) < torch.cuda.device_count()
+    return kind == "cpu" or (kind == "mps" and torch.backends.mps.is_available())
+
+
 def choose_dtype(wanted: str, device: str) -> str:
     """The data type of forward passes: bfloat16 on GPUs, float32 on CPUs, where it gains little on small layers."""
     if wanted != "auto":

@@ -167,7 +167,7 @@ def test_reader_that_goes_away_is_no_fault(words: list[str]) -> None:
         {"data": "my images/a", "seed": 3, "min_share": 0.9, "method": "log_channels"},
         {"budgets": ("4.2GFLOPs", "25Mparams"), "method": "blockwise", "resolution": 64},
         {"supernet": "runs/a", "early_stopping": False, "onnx": False, "workers": 2, "ray": "auto"},
-        {"workers": "auto", "gpus_per_worker": 0.25, "device": "cuda"},
+        {"workers": "auto", "gpus_per_worker": 0.25, "cpu_workers": 4, "device": "cuda"},
         {"onnx": True, "calibrations": 5, "calibration_epochs": 2, "job_timeout": 60, "dtype": "bfloat16"},
         {"method": "blockwise", "teacher": "winners/1", "train_resolution": 32, "on_corrupt": "refuse"},
     ],

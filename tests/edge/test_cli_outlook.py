@@ -72,6 +72,7 @@ def test_time_left_counts_down_between_readings(running: Path) -> None:
     assert outlook.left() == "whole run about 13:30 left"
     clock.now += 3600
     assert outlook.left() == "whole run about 0:00 left"
+    assert outlook.left(90.0) == "whole run about 1:30 left", "the phase in progress alone takes so long"
     assert re.fullmatch(r"best score 0\.9\d{3} \([CA]{4}\)", outlook.best())
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from nas.cli.search import elsewhere
 from nas.errors import OptionError
-from nas.executors import check_room
+from nas.executors import check_room, check_workers
 from nas.executors.ray import backend, session
 from nas.options import SearchOptions
 from nas.progress import Silent
@@ -82,6 +83,16 @@ def test_on_this_machine_auto_is_a_worker_per_core(monkeypatch: pytest.MonkeyPat
     assert workers(workers="auto") == 7
     assert workers(workers="auto", job_threads=3) == 2
     assert workers(workers=4) == 4
+
+
+def test_further_workers_take_room_too_and_end_with_the_others() -> None:
+    with pytest.raises(OptionError, match="--cpu-workers 3 only help other workers: give --workers or --ray"):
+        check_workers(SearchOptions.of(space="tiny", cpu_workers=3))
+    options = SearchOptions.of(space="tiny", workers=2, cpu_workers=3)
+    check_room(options, 5, "here")
+    with pytest.raises(OptionError, match=r"--workers 2 --cpu-workers 3: here has 4 CPUs .* Give at most 4 of both"):
+        check_room(options, 4, "here")
+    assert elsewhere({"workers": 2, "ray": "h:1", "cpu_workers": 3}, {"workers": 0})["cpu_workers"] == 0
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,7 @@ def test_a_method_that_is_left_out_is_the_one_that_the_other_options_are_about(
         ("gpus_per_worker", 1.5, "above 0 and at most 1"),
         ("gpus_per_worker", float("nan"), "above 0 and at most 1"),
         ("gpus_per_worker", "half", "above 0 and at most 1"),
+        ("cpu_workers", -1, "whole number from 0"),
         ("workers", True, "whole number from 0"),
         ("job_threads", 0, "whole number from 1"),
         ("job_threads", None, "whole number from 1"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nas.pipeline import export_winners as handover
+from nas.export import job
 from nas.pipeline import search as loop
 
 from .kill_cases import Server, small_space_file
@@ -42,5 +42,5 @@ def own_threads() -> Iterator[None]:
 @pytest.fixture
 def unexported(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests of other things: leaves out writing and checking the winners' folders, and the report's pictures."""
-    monkeypatch.setattr(handover, "export_winner", lambda *_, **__: {})
+    monkeypatch.setattr(job, "export_winner", lambda *_, **__: {})
     monkeypatch.setattr(loop, "rebuild_report", lambda run: None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,8 +16,10 @@ import nas
 from nas.architecture import Architecture
 from nas.budget import Budget
 from nas.errors import LatencyError
+from nas.jobs.backend import InThisProcess
 from nas.latency import budgets as latency_budgets
 from nas.latency import store
+from nas.latency.device_model import Device
 from nas.latency.features import blocks_of, total_work
 from nas.latency.work_model import PRIOR
 from nas.pipeline.latency_check import rivals_within
@@ -68,7 +71,6 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MadeUpMachine:
     monkeypatch.setattr(latency_budgets, "_held", {})
     monkeypatch.setattr(latency_budgets, "NETWORKS", 24)
     monkeypatch.setattr(latency_budgets, "measure_together", made.measure_together)
-    monkeypatch.setattr("nas.latency.measuring.measure_together", made.measure_together)
     return made
 
 
@@ -152,6 +154,30 @@ def test_a_machine_that_stays_noisy_stops_the_search_and_it_can_be_resumed(
     assert len(machine.measured) == 1  # those that could be told are on record
 
 
+@pytest.mark.usefixtures("own_threads")
+def test_latencies_are_measured_where_the_device_of_the_model_is(tmp_path: Path, machine: MadeUpMachine) -> None:
+    name = "somewhere"
+
+    class There(latency_budgets.Meter):
+        def device(self, setting: Setting) -> Device:
+            return replace(super().device(setting), name=name)
+
+    class OnACluster(InThisProcess):
+        def __init__(self) -> None:
+            self.fitting: list[bool] = []
+
+        def at_device(self, device: str, make: Any, fits: Any = lambda _: True) -> Any:
+            assert (device, make) == ("cpu", latency_budgets.Meter)
+            self.fitting += [fits(There()), fits(make())]
+            return nullcontext(There())
+
+    backend, run = OnACluster(), tmp_path / "run"
+    nas.search(SPACE, budgets=[bound()], data="digits", options=options(run), backend=backend)
+    assert store.load(store.names()[0]).device.name == name
+    # The first time any node will do: the model is made there.
+    assert backend.fitting == [True, True, True, False]
+
+
 def test_sampling_needs_a_calibration_and_says_which(machine: MadeUpMachine) -> None:
     with pytest.raises(LatencyError, match="nas device calibrate --setting cpu:threads=1"):
         BudgetSampler(SPACE, [bound()])
@@ -177,7 +203,7 @@ def test_a_rival_that_is_measured_above_the_latency_is_left_out(machine: MadeUpM
     slow = max((nas.sample(SPACE, random.Random(i)) for i in range(60)), key=law)
     events: list[Any] = []
     run = SimpleNamespace(events=lambda _: events, append=events.append)
-    context: Any = SimpleNamespace(budgets=(budget,), run=run, progress=Silent())
+    context: Any = SimpleNamespace(budgets=(budget,), run=run, progress=Silent(), backend=InThisProcess())
     picks = rival_picks({"scaled": fast, "zoo:x": slow}, sampler, [], seed=0)
     assert [pick.chosen_by for pick in rivals_within(context, picks)] == ["scaled"]
     assert [event.within for event in events] == [True, False]

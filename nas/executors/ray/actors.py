@@ -48,10 +48,10 @@ class JobActor:
 
 
 class ActorWorker:
-    """An actor, and the answer that it owes."""
+    """An actor, whether it is one of those without a GPU beside others, and the answer that it owes."""
 
-    def __init__(self, actor: Any, answer: Any) -> None:
-        self.actor, self.answer = actor, answer
+    def __init__(self, actor: Any, answer: Any, *, further: bool) -> None:
+        self.actor, self.answer, self.further = actor, answer, further
 
 
 class ActorCrew:
@@ -60,6 +60,9 @@ class ActorCrew:
     Args:
         threads: CPU threads of torch in each.
         cpus: CPUs that each takes of its node; None is one per thread.
+        gpus: Part of a GPU that each gets.
+        most_with_gpu: How many workers there may be now with that part; further ones have none, and `make_on_cpu`
+            makes what does their jobs. None is no further ones.
         check: Raises if the cluster is gone.
 
     Attributes:
@@ -74,6 +77,8 @@ class ActorCrew:
         threads: int,
         cpus: int | None = None,
         gpus: float = 0.0,
+        most_with_gpu: Callable[[], int] | None = None,
+        make_on_cpu: MakesDoer | None = None,
         check: Callable[[], None] = lambda: None,
     ) -> None:
         self.setup = ray.put(setup)
@@ -81,11 +86,15 @@ class ActorCrew:
         self._make, self._threads = make, threads
         # Ray sets OMP_NUM_THREADS to `num_cpus`.
         self._actor: Any = ray.remote(num_cpus=cpus or threads, num_gpus=gpus, max_restarts=0)(JobActor)
+        self._with_gpu, self._most_with_gpu, self._make_on_cpu = 0, most_with_gpu, make_on_cpu
 
     def start(self) -> ActorWorker:
-        actor = self._actor.remote()
-        ready = actor.prepare.remote(self.setup, self._make, program(), self._threads, imported_files())
-        return ActorWorker(actor, ready)
+        further = self._most_with_gpu is not None and self._with_gpu >= self._most_with_gpu()
+        self._with_gpu += not further
+        actor = (self._actor.options(num_gpus=0) if further else self._actor).remote()
+        make = self._make_on_cpu if further else self._make
+        ready = actor.prepare.remote(self.setup, make, program(), self._threads, imported_files())
+        return ActorWorker(actor, ready, further=further)
 
     def ask(self, worker: ActorWorker, job: Job) -> None:
         worker.answer = worker.actor.run.remote(job)
@@ -97,6 +106,7 @@ class ActorCrew:
         return [(owed[reference], self._read(reference)) for reference in ready]
 
     def stop(self, worker: ActorWorker) -> None:
+        self._with_gpu -= not worker.further
         ray.kill(worker.actor)
 
     def _read(self, reference: Any) -> Answer:

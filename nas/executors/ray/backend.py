@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 
@@ -21,11 +21,12 @@ from nas.executors.head_watch import HeadWatch
 from nas.executors.pool import TimeLimit, WorkerPool
 from nas.executors.ray.actors import ActorCrew
 from nas.executors.ray.data_parallel import processes_for, train_on_actors
+from nas.executors.ray.devices import on_a_node_with
 from nas.executors.ray.folders import TrainingFolders
 from nas.executors.ray.session import asks_for_token, gpu_share, join, node_cpus, own_ray, room
 from nas.executors.silence import quiet
-from nas.executors.worker import MakesDoer, TrainingSetup, WatchedTraining
-from nas.jobs.backend import FinalistRecord, ScorerSource
+from nas.executors.worker import MakesDoer, SentExport, TrainingSetup, WatchedTraining, made_on_cpu
+from nas.jobs.backend import ExportSource, FinalistRecord, ScorerSource
 from nas.jobs.executor import Executor, Job, Result
 from nas.jobs.setup import ScoringSetup, make_scorer
 from nas.jobs.sharded import ShardedWork
@@ -33,9 +34,13 @@ from nas.jobs.training import TrainingJob, TrainingWork
 from nas.machine import available_cores
 from nas.options import SearchOptions
 from nas.progress import Progress, Silent
+from nas.training.device import has_device
 
+T = TypeVar("T")
 _LOOK_S = 3.0
 """How often a cluster is asked for its size, where workers follow it."""
+_EXPORT_S = 60.0
+"""What an export is expected to take; the limit is fifty times as long."""
 
 
 class RayBackend:
@@ -65,7 +70,7 @@ class RayBackend:
         self._held = ExitStack()
         self._package: Path | None = None
         self._grows = not isinstance(options.workers, int) and cluster is not None
-        alone = available_cores() // options.job_threads if options.workers == "auto" else 0
+        alone = available_cores() // options.job_threads - options.cpu_workers if options.workers == "auto" else 0
         self._workers = options.fixed_workers() or alone
         self._looked = (-_LOOK_S, 0.0)
 
@@ -93,17 +98,30 @@ class RayBackend:
             )
 
     def facts(self) -> dict[str, Any]:
-        return {"workers": self._workers, "ray": self._cluster or "this machine"}
+        further = {"cpu_workers": self._options.cpu_workers} if self._options.cpu_workers else {}
+        return {"workers": self._workers, "ray": self._cluster or "this machine", **further}
 
     def scoring(self, source: ScorerSource, *, threads: int, expected_s: float, data_bytes: int) -> Executor:
         def open_pool(_: Sequence[Job]) -> WorkerPool[Any]:
             setup = source.pack()
             self._start(_bytes(setup.arrays) + data_bytes)
             gpus = self._gpus(_device(setup))
-            crew = ActorCrew(setup, self._make, threads=threads, gpus=gpus, check=self._check)
-            return WorkerPool(
-                crew, size=partial(self._size, gpus), limit=TimeLimit(self._options.job_timeout, expected_s)
+            if gpus and self._options.cpu_workers:
+                self._progress.note(
+                    f"{self._options.cpu_workers} workers without a GPU score beside those with one. The last bits of "
+                    "a score depend on the device, so other trials may follow each time (--cpu-workers)"
+                )
+            crew = ActorCrew(
+                setup,
+                self._make,
+                threads=threads,
+                gpus=gpus,
+                most_with_gpu=partial(self._size, gpus) if gpus else None,
+                make_on_cpu=partial(made_on_cpu, make=self._make),
+                check=self._check,
             )
+            limit = TimeLimit(self._options.job_timeout, expected_s)
+            return WorkerPool(crew, size=partial(self._size_with_further, gpus), limit=limit)
 
         return RayExecutor(open_pool, self._explain)
 
@@ -179,6 +197,29 @@ class RayBackend:
             self._explain(fault)
             raise
 
+    @contextmanager
+    def at_device(
+        self, device: str, make: Callable[[], T], fits: Callable[[T], bool] = lambda _: True
+    ) -> Generator[T, None, None]:
+        if self._cluster is None or has_device(device):
+            yield make()
+            return
+        try:
+            with on_a_node_with(device, make, fits, self._check) as there:
+                yield there
+        except Exception as fault:
+            self._explain(fault)
+            raise
+
+    def exports(self, source: ExportSource, *, threads: int) -> Executor:
+        def open_pool(_: Sequence[Job]) -> WorkerPool[Any]:
+            self._start(0)
+            crew = ActorCrew(source.facts, SentExport, threads=threads, check=self._check)
+            # A limit on scores would end healthy exports, which begin with slow imports.
+            return WorkerPool(crew, size=partial(self._size, 0.0), limit=TimeLimit(None, _EXPORT_S))
+
+        return RayExecutor(open_pool, self._explain)
+
     def close(self) -> None:
         self._held.close()
 
@@ -197,6 +238,11 @@ class RayBackend:
             if self._workers != before:
                 self._progress.note(f"Ray: {self._workers} workers now, {before} before, as there is room for")
         return self._workers
+
+    def _size_with_further(self, gpus: float) -> int:
+        """Returns how many workers may score now: those of `_size`, and further ones on CPUs that are free of them."""
+        size, further = self._size(gpus), self._options.cpu_workers
+        return size + (min(further, max(0, room(self._options.job_threads) - size)) if self._grows else further)
 
     def _check(self) -> None:
         """Raises `ClusterError` once the cluster is gone."""
