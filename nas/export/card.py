@@ -87,7 +87,9 @@ def _figures(product: ExportedModel, whole: Profile, small: Profile) -> str:
         text = f"{facts.test_accuracy:.2%} on the test split{count}, read once, after training"
         rows.append(("Test accuracy", text))
     if facts.validation_accuracy is not None:
-        rows.append(("Validation accuracy", f"{facts.validation_accuracy:.2%}, on images that the search has seen"))
+        rows.append(
+            ("Validation accuracy", f"{facts.validation_accuracy:.2%}, on images that chose among networks or epochs")
+        )
     if facts.test_accuracy is None and facts.validation_accuracy is None:
         rows.append(("Accuracy", "not measured for these weights"))
     rows.append(("Training", _training(facts, small.resolution)))
@@ -187,14 +189,17 @@ def _usage(product: ExportedModel, files: Collection[str]) -> str:
 
 def _retraining(product: ExportedModel, place: str) -> str:
     size, trained_resolution = product.architecture.input.resolution, product.trained_resolution
-    why = (
-        f"`architecture.yaml` is the network at {side(size)}"
-        + (f", the weights are for {side(trained_resolution)}" if size != trained_resolution else "")
-        + f". To train it from scratch at {side(size)}:"
-    )
-    config = shlex.quote(f"{place}/architecture.yaml")
-    data = shlex.quote(product.facts.data_option or "path/to/images")
-    return f"## Train it at full size\n\n{why}\n\n    nas train {config} --data {data}"
+    others = size != trained_resolution
+    why = f"`architecture.yaml` is the network at {side(size)}"
+    why += f", the weights are for {side(trained_resolution)}" if others else ""
+    config, weights = (shlex.quote(f"{place}/{name}") for name in ("architecture.yaml", "weights.safetensors"))
+    command = f"nas train {config} --data {shlex.quote(product.facts.data_option or 'path/to/images')}"
+    command += f" --seed {product.facts.seed}" if product.facts.seed else ""
+    command += f" --train-resolution {size}" if others else ""
+    trained = product.facts.epochs is not None
+    lines = [command, f"{command} --weights {weights} --recipe finetune"] if trained else [command]
+    why += f". To train it at {side(size)}, from scratch{' or from these weights on' * trained}:"
+    return "\n\n".join(("## Train it at full size", why, "\n".join(f"    {line}" for line in lines)))
 
 
 def _licence(facts: CardFacts) -> str:

@@ -19,13 +19,16 @@ from nas.networks.network import Network
 from nas.progress import Progress
 from nas.run.files import file_digest
 from nas.training import Started, start_from
-from nas.training.weights_file import PICKLES, metadata_of
+from nas.training.weights_file import PICKLES, converting, metadata_of
 
 _SEEN = "may have trained the weights that this training began with"
 
 
 class GivenWeights:
     """A .safetensors file of initial weights.
+
+    Args:
+        network: What the config is called, for messages.
 
     Attributes:
         digest: SHA-256 of the file.
@@ -34,9 +37,9 @@ class GivenWeights:
         RunError: If it cannot be read.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, network: str) -> None:
         self.path = Path(path)
-        self._state = _read(self.path)
+        self._state = _read(self.path, network)
         self.digest = file_digest(self.path)
 
     def start(self, network: Network, progress: Progress) -> Started:
@@ -101,15 +104,12 @@ def origin_note(origin: dict[str, Any]) -> str:
     )
 
 
-def _read(path: Path) -> dict[str, torch.Tensor]:
+def _read(path: Path, network: str) -> dict[str, torch.Tensor]:
     try:
         if not path.is_file():
             raise OSError("it is not a file" if path.exists() else "there is no such file")
         if path.suffix in PICKLES:
-            raise RunError(
-                f"{path} may be a pickle, which can run code: convert it once by `nas weights convert {path} --network "
-                "NAME --out FILE.safetensors`."
-            )
+            raise RunError(f"{path} {converting(path, network)}")
         return load_file(path)
     except (SafetensorError, OSError) as fault:
         raise RunError(f"Cannot read weights from {path}: {str(fault)[:120]}. Give a .safetensors file.") from None

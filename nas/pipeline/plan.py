@@ -32,6 +32,8 @@ from nas.training.recipe import SHARED
 
 # An odd number: few, since a budget may be measured.
 _TYPICAL = 9
+ENOUGH = 30
+"""Epochs that there should be time for at the image side of training."""
 _SMALL_DATA, _SHORT_SECONDS, _LONG_SECONDS = 5000, 720.0, 3600.0
 _STARTING_S, _EXPORT_S, _ONNX_S = 6.0, 2.0, 3.0
 """What a search takes for itself on a CPU: reading data, tables and the report; each export, with ONNX or without."""
@@ -67,6 +69,7 @@ def make_plan(
     plan_method: Callable[[Workload], Planned] = lambda _: Planned(own=MethodPlan(), trial_seconds=0.0, trials=1),
     rivals: Callable[[int], Sequence[Cost]] = lambda _: (),
     measure: Measure | None = None,
+    enough: int = ENOUGH,
 ) -> Plan:
     """Plans a search, or the training of one network (`nas train` reads what concerns finalists).
 
@@ -79,6 +82,7 @@ def make_plan(
         plan_method: The method's part of the plan.
         rivals: Returns the costs of the networks that train beside the finalists, at an image side of training.
         measure: Measures how fast this machine trains; for `--time`, and for what long searches say they take.
+        enough: Epochs that the planned time has to suffice for, or else images are reduced.
 
     Raises:
         OptionError: If a device or resolution cannot be had.
@@ -87,7 +91,9 @@ def make_plan(
     seconds = machine.seconds
     if options.time is not None:
         seconds = max(_LEAST_S, options.time - _overhead(options, FINALISTS))
-    size = _training_side(options, info, resolution, stride, misfit, epochs=lambda side: machine.epochs(seconds, side))
+    size = _training_side(
+        options, info, resolution, stride, misfit, affords=lambda side: machine.epochs(seconds, side) >= enough
+    )
     measured = None if measure is None or options.time is None else measure(size, machine.recipe)
     workload = machine.workload(
         options,
@@ -287,7 +293,7 @@ def _training_side(
     stride: int,
     misfit: Callable[[int], str | None],
     *,
-    epochs: Callable[[int], float],
+    affords: Callable[[int], bool],
 ) -> int:
     """The image side that networks are trained at: the one given, or else one that pays and that they can be built for.
 
@@ -295,21 +301,21 @@ def _training_side(
         OptionError: If networks cannot be built for the one given, or for none.
     """
     given = options.train_resolution
-    size = given or _train_resolution(info, resolution, stride, epochs=epochs)
+    size = given or _train_resolution(info, resolution, stride, affords=affords)
     return size if size == resolution else _fitting(size, misfit, given=given is not None)
 
 
-def _train_resolution(info: DataInfo, counted: int, stride: int, *, epochs: Callable[[int], float]) -> int:
+def _train_resolution(info: DataInfo, counted: int, stride: int, *, affords: Callable[[int], bool]) -> int:
     """The images' own size, rounded up to the stride and no more than is counted; less where it would not pay.
 
     Images much larger than a whole training can afford are reduced, down to two strides or 64 pixels.
 
     Args:
-        epochs: How many can be trained at an image side in the whole time.
+        affords: Whether the whole time is enough for a training at an image side.
     """
     size = min(counted, max(stride, 32, math.ceil(max(info.height, info.width) / stride) * stride))
     least = min(size, max(2 * stride, 64))
-    while size > least and epochs(size) < 30:
+    while size > least and not affords(size):
         size = max(least, size - stride)
     return size
 

@@ -24,7 +24,7 @@ from nas.options import SearchOptions
 from nas.pipeline.disk import check_room, megabytes, most_training_bytes
 from nas.pipeline.given_teacher import GivenTeacher, teacher_note
 from nas.pipeline.given_weights import GivenWeights, origin_note
-from nas.pipeline.plan import make_plan
+from nas.pipeline.plan import ENOUGH, make_plan
 from nas.pipeline.training_curve import HISTORY, METRICS, PAGE, SCALARS, TrainingCurve
 from nas.pipeline.training_inputs import INPUTS, TrainingInputs, recipe_of
 from nas.progress import Progress, Silent
@@ -68,12 +68,12 @@ def train(
     progress = progress or Silent()
     folder = Path(out)
     _check_folder(folder)
-    given = None if weights is None else GivenWeights(weights)
+    given = None if weights is None else GivenWeights(weights, network=str(options.space))
     preset = recipe_of(folder, options.recipe, progress.note)
     source = open_data(options.data, on_corrupt=options.on_corrupt)  # type: ignore[arg-type]
     for line in data_lines(source.info):
         progress.note(line)
-    architecture, plan = _planned(architecture, source.info, options)
+    architecture, plan = plan_training(architecture, source.info, options)
     torch.set_num_threads(plan.threads)
     if options.compile:
         check_compiler(plan.device)
@@ -91,7 +91,7 @@ def train(
     recipe = plan.recipe(epochs=plan.finalist_epochs, seed=options.seed, params=spent.params)
     preset = preset.resolved(epochs=recipe.epochs, images=len(data.train))
     recipe = preset.applied(replace(recipe, compile=options.compile), images=len(data.train))
-    _announce(network, spent, data, plan, recipe, folder, progress)
+    _announce(network, spent, data, plan, recipe, folder, progress, asked=bool(options.train_resolution))
     if preset.values:
         progress.note(f"Recipe {preset.name}: {', '.join(f'{name} {value}' for name, value in preset.values.items())}")
     inputs.keep(preset)
@@ -121,9 +121,20 @@ def train(
 
 
 def _announce(
-    network: Network, spent: Cost, data: Dataset, plan: Plan, recipe: Recipe, folder: Path, progress: Progress
+    network: Network,
+    spent: Cost,
+    data: Dataset,
+    plan: Plan,
+    recipe: Recipe,
+    folder: Path,
+    progress: Progress,
+    *,
+    asked: bool,
 ) -> None:
     """Checks the disk's free space and announces the training.
+
+    Args:
+        asked: Whether the image side of training was given.
 
     Raises:
         RunError: If there is too little space.
@@ -134,11 +145,24 @@ def _announce(
         f"{count(plan.threads, 'thread')}, "
         f"{plan.dtype}"
     )
+    if not asked and (reduced := reduced_note(data.info, plan)):
+        progress.note(reduced)
     needed = most_training_bytes(network, averaged=recipe.ema > 0)
     progress.note(f"Disk: at most {megabytes(needed)} in {folder}, {megabytes(check_room(folder, needed))} free")
 
 
-def _planned(architecture: Architecture, info: DataInfo, options: SearchOptions) -> tuple[Architecture, Plan]:
+def reduced_note(info: DataInfo, plan: Plan) -> str | None:
+    """Returns a line on images that are planned to be reduced to save time; None if they are not."""
+    largest = min(max(info.width, info.height), plan.resolution)
+    if plan.train_resolution >= largest:
+        return None
+    return (
+        f"Images of {info.width}x{info.height} pixels are reduced to {plan.train_resolution}x{plan.train_resolution} "
+        f"to save time: --train-resolution {largest} trains at more"
+    )
+
+
+def plan_training(architecture: Architecture, info: DataInfo, options: SearchOptions) -> tuple[Architecture, Plan]:
     """Returns the architecture adapted to data and options, and the plan of its training."""
     if options.resolution:
         architecture = architecture.at_resolution(options.resolution)
@@ -151,6 +175,7 @@ def _planned(architecture: Architecture, info: DataInfo, options: SearchOptions)
         stride=max(1, round(architecture.input.resolution / rows[-2][1].shape[1])),
         cost=cost(architecture),
         misfit=lambda size: _misfit(architecture.at_resolution(size)),
+        enough=min(ENOUGH, options.finalist_epochs or ENOUGH),
     )
     return architecture, plan
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from nas.errors import TrainingError
+from nas.networks.channels import first_weights
 from nas.networks.network import Network, resize_tables
 from nas.training.weights_file import first_not_finite, shape_text
 
@@ -22,13 +23,15 @@ class Started:
     """What given weights had for a network.
 
     Attributes:
-        taken: Names of the tensors that were copied.
+        taken: Names of the tensors that were copied, resized or averaged.
+        averaged: Names of those of them that read images of other channels, and the number of these.
         fresh: Names of the network's tensors that stay random, other than those of a new head.
         new_head: Names of the head's tensors that stay random because their shapes differ, as for other classes.
         unused: Names of given tensors that the network does not have.
     """
 
     taken: tuple[str, ...]
+    averaged: tuple[tuple[str, int], ...]
     fresh: tuple[str, ...]
     new_head: tuple[str, ...]
     unused: tuple[str, ...]
@@ -38,6 +41,8 @@ class Started:
         lines, own = [], len(self.taken) + len(self.fresh) + len(self.new_head)
         if self.new_head:
             lines.append(f"The head is new: {_some(self.new_head)} in {source} are for other classes")
+        for name, channels in self.averaged:
+            lines.append(f"{name} is averaged over the {channels} channels that it has in {source}")
         if self.fresh:
             lines.append(f"{len(self.fresh)} of {own} tensors are not in {source}, left random: {_some(self.fresh)}")
         if self.unused:
@@ -46,7 +51,8 @@ class Started:
 
 
 def start_from(network: Network, weights: Mapping[str, torch.Tensor], *, source: str) -> Started:
-    """Copies the tensors of a state dict that fit into `network`; position tables are resized by their modules.
+    """Copies the tensors of a state dict that fit into `network`; position tables are resized by their modules, and
+    weights that read images of other channels are averaged.
 
     Args:
         source: Names the weights in messages.
@@ -62,6 +68,8 @@ def start_from(network: Network, weights: Mapping[str, torch.Tensor], *, source:
         given = resize_tables(dict(weights), network)
     except (RuntimeError, ValueError):  # a position table of another rank or type
         given = dict(weights)
+    read = first_weights(network, given)
+    given |= read
     own = network.state_dict()
     taken = [name for name, value in own.items() if name in given and given[name].shape == value.shape]
     missing = [name for name in own if name not in {*taken} and not name.endswith(_COUNTER)]
@@ -70,6 +78,7 @@ def start_from(network: Network, weights: Mapping[str, torch.Tensor], *, source:
     new_head = tuple(name for name in missing if name.startswith(_HEAD) and name in given)
     return Started(
         taken=tuple(taken),
+        averaged=tuple((name, weights[name].shape[1]) for name in read),
         fresh=tuple(name for name in missing if name not in new_head),
         new_head=new_head,
         unused=tuple(name for name in given if name not in own),

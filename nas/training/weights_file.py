@@ -9,8 +9,24 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
+from nas.spaces.catalog import zoo_names
+
 PICKLES = (".pth", ".pt", ".bin", ".ckpt", ".tar", ".pkl")
 """Suffixes of files that may be pickles, which can run code when they are read."""
+
+
+def converting(path: Path, network: str) -> str:
+    """Returns why a pickle is refused, with the command that converts it.
+
+    Args:
+        network: What it is given for: a name of the zoo, or a file, of which the zoo's name is not known.
+    """
+    name = network if network in zoo_names() else "NAME"
+    out = path.with_suffix(".safetensors").name
+    return (
+        f"may be a pickle, which can run code: convert it once by `nas weights convert {path} --network {name} --out "
+        f"{out}`."
+    )
 
 
 def metadata_of(path: Path) -> dict[str, str]:

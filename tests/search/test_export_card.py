@@ -67,7 +67,8 @@ def test_accuracy_layout_training_and_origin_are_stated() -> None:
         "`nas-search --space coatnet-small --budget 42MFLOPs`",
         "mean = [0.5, 0.4, 0.3]",
         "std = [0.2, 0.25, 0.3]",
-        "nas train winners/1/architecture.yaml --data 'my images/cifar'",
+        "    nas train winners/1/architecture.yaml --data 'my images/cifar' --seed 7 --train-resolution 32\n",
+        "'my images/cifar' --seed 7 --train-resolution 32 --weights winners/1/weights.safetensors --recipe finetune\n",
         "Apache-2.0",
         "does not know the licence of the images",
     ):

@@ -314,8 +314,10 @@ def test_weights_that_are_not_finite_are_refused(home: Path, tmp_path: Path) -> 
 def test_a_pickle_is_refused_with_the_command_that_converts_it(home: Path, tmp_path: Path) -> None:
     path = tmp_path / "w.pth"
     torch.save(load_file(home / "w.safetensors"), path)
-    with pytest.raises(OptionError, match="nas weights convert .*w.pth --network .*parent.yaml --out w.safetensors"):
+    with pytest.raises(OptionError, match="nas weights convert .*w.pth --network NAME --out w.safetensors"):
         load_parent(str(home / "parent.yaml"), str(path))
+    with pytest.raises(OptionError, match="--network resnet18 --out w.safetensors"):
+        load_parent("resnet18", str(path))
 
 
 def test_other_classes_and_channels_are_replaced_and_said(home: Path) -> None:

@@ -27,9 +27,13 @@ from nas.data.sharing import to_array
 from nas.errors import NasError, RunError
 from nas.export.folder import read_exported
 from nas.export.formats import code
+from nas.networks.loading import load_architecture
+from nas.networks.network import build
 from nas.options import SearchOptions
+from nas.pipeline import plan as plans
 from nas.pipeline.given_teacher import GivenTeacher
-from nas.pipeline.train import train
+from nas.pipeline.given_weights import GivenWeights
+from nas.pipeline.train import plan_training, reduced_note, train
 from nas.pipeline.training_curve import TrainingCurve
 from nas.training import loop as training
 from tests.notes import Interrupt
@@ -282,7 +286,10 @@ def test_images_are_normalized_as_for_the_weights_and_for_the_teacher(tmp_path: 
 
 @pytest.mark.parametrize(
     ("kind", "reason"),
-    [("renamed", "holds the weights of another network"), ("pickle", "may be a pickle, which can run code: convert")],
+    [
+        ("renamed", "holds the weights of another network"),
+        ("pickle", "may be a pickle, which can run code: convert .* --network NAME"),
+    ],
 )
 def test_weights_that_cannot_be_used_are_refused_before_the_folder_is_made(
     tmp_path: Path, weights: Path, kind: str, reason: str
@@ -292,6 +299,33 @@ def test_weights_that_cannot_be_used_are_refused_before_the_folder_is_made(
     with pytest.raises(NasError, match=rf"^{path} {reason}"):
         train(SMALLEST, out=tmp_path / "out", options=SHORT, weights=path)
     assert not (tmp_path / "out").exists()
+
+
+def test_weights_of_color_images_are_averaged_for_gray_ones(tmp_path: Path) -> None:
+    color = build(SMALLEST.with_channels(3)).eval()
+    path, notes = tmp_path / "w.safetensors", Notes()
+    save_file({name: value.contiguous() for name, value in color.state_dict().items()}, path)
+    gray = build(SMALLEST.with_channels(1)).eval()
+    started = GivenWeights(path, network="small").start(gray, notes)
+    x = torch.rand(2, 1, SMALLEST.input.resolution, SMALLEST.input.resolution)
+    with torch.no_grad():
+        assert torch.allclose(gray(x), color(x.expand(-1, 3, -1, -1)), atol=1e-5)
+    assert not started.fresh
+    (name,) = [name for name, value in gray.state_dict().items() if value.shape != color.state_dict()[name].shape]
+    assert notes.notes == [f"{name} is averaged over the 3 channels that it has in {path}"]
+
+
+def test_given_epochs_decide_whether_images_are_reduced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plans, "images_per_second", lambda macs, **_: 6e7 / macs)
+    path, network = tmp_path / "large.npz", load_architecture("mnasnet_b1").at_resolution(128)
+    np.savez(path, x_train=np.zeros((60, 128, 128, 3), np.uint8), y_train=np.arange(60) % 3)
+    info = open_data(str(path)).info
+    few, many = (plan_training(network, info, SHORT.replaced(finalist_epochs=epochs))[1] for epochs in (1, 2000))
+    assert (few.train_resolution, many.train_resolution) == (128, 64)
+    assert reduced_note(info, few) is None
+    assert reduced_note(info, many) == (
+        "Images of 128x128 pixels are reduced to 64x64 to save time: --train-resolution 128 trains at more"
+    )
 
 
 def test_an_exported_network_teaches(tmp_path: Path, weights: Path, images: Path) -> None:

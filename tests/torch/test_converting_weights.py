@@ -18,6 +18,7 @@ from sklearn.datasets import load_sample_images
 
 import nas
 from nas.errors import ArchitectureError, NasError, OptionError, RunError
+from nas.methods.supernet.parent import load_parent
 from nas.networks.network import Network
 from nas.networks.timm import FAMILIES
 from nas.networks.timm.checkpoints import convert_weights, read_checkpoint
@@ -76,6 +77,15 @@ def test_timms_weights_give_timms_output_and_say_where_they_come_from(tmp_path: 
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
     assert json.loads(said["source"]) == {"file": "timm.pth", "sha256": digest}
     assert json.loads(said["mean"]) == json.loads(said["std"]) == [0.5, 0.5, 0.5]
+
+
+def test_weights_made_at_another_size_say_so_and_are_a_parent_of_it(tmp_path: Path) -> None:
+    source, out = tmp_path / "timm.pth", tmp_path / "deit.safetensors"
+    torch.save(import_timm().create_model("deit_tiny_patch16_224", img_size=96).state_dict(), source)
+    convert_weights(source, "deit_tiny", out)
+    assert load_parent("deit_tiny", str(out)).architecture.input.resolution == 96
+    with pytest.raises(OptionError, match="was converted from timm's names already: give --parent deit_tiny"):
+        load_parent("timm:deit_tiny_patch16_224", str(out))
 
 
 def test_a_ports_layout_is_known(tmp_path: Path) -> None:

@@ -18,13 +18,14 @@ from nas.costs.derived_spaces import derive_space
 from nas.data import DataInfo
 from nas.errors import ArchitectureError, ExportError, NasError, OptionError, SpaceError, shortened
 from nas.export.folder import FILES, read_exported
+from nas.networks.channels import for_channels
 from nas.networks.loading import load_architecture
 from nas.networks.network import Network, build, resize_tables
 from nas.networks.timm import from_timm, zoo_name
 from nas.networks.timm.pretrained import pretrained
 from nas.run.files import file_digest
 from nas.spaces import SearchSpace
-from nas.training.weights_file import PICKLES, first_not_finite, metadata_of, shape_text
+from nas.training.weights_file import PICKLES, converting, first_not_finite, metadata_of, shape_text
 
 TIMM = "timm:"
 
@@ -88,7 +89,7 @@ class Parent:
             if name in per_class or name not in state:
                 state[name] = value
             elif state[name].shape != value.shape:
-                state[name] = _of_channels(state[name], value.shape)
+                state[name] = for_channels(state[name], value.shape[1])
         network.load_state_dict(state)
         return network
 
@@ -217,10 +218,7 @@ def read_weights(weights: str, config: str) -> tuple[dict[str, torch.Tensor], di
     if not path.is_file():
         raise OptionError(f"--weights {weights}: there is no such file. Give a .safetensors file.")
     if path.suffix in PICKLES:
-        raise OptionError(
-            f"--weights {weights} may be a pickle, which can run code: convert it once by `nas weights convert "
-            f"{weights} --network {config} --out {path.with_suffix('.safetensors').name}`."
-        )
+        raise OptionError(f"--weights {weights} {converting(path, config.removeprefix(TIMM))}")
     try:
         state = load_file(path)
     except (SafetensorError, OSError) as fault:
@@ -242,6 +240,10 @@ def _from_timm(config: str, weights: str | None) -> Parent:
     cfg: Mapping[str, Any] = {}
     if weights is not None:
         given, _ = read_weights(weights, config)
+        if "network" in metadata_of(Path(weights)):
+            raise OptionError(
+                f"--weights {weights} was converted from timm's names already: give --parent {zoo_name(name)}."
+            )
     else:
         given, cfg = pretrained(name)
     try:
@@ -310,8 +312,3 @@ def _per_class(architecture: Architecture) -> set[str]:
     with torch.device("meta"):
         few, more = (Network(architecture.with_classes(n).to_dict()).state_dict() for n in (2, 3))
     return {name for name in few if few[name].shape != more[name].shape}
-
-
-def _of_channels(value: torch.Tensor, shape: torch.Size) -> torch.Tensor:
-    """Weights that read images of other channels: their mean over channels, scaled so that the sums stay."""
-    return (value.mean(1, keepdim=True) * (value.shape[1] / shape[1])).expand(shape)

@@ -58,8 +58,9 @@ def convert_weights(
 ) -> ConvertedWeights:
     """Writes timm's weights of a network, or a port's, as safetensors under our parameters' names.
 
-    The metadata have `network`, `architecture` (its digest), `classes`, `source` (name and SHA-256 of the file),
-    `mean` and `std`, each value as JSON but for the first two.
+    The metadata have `network`, `architecture` (its digest), `classes`, `trained_resolution` (the image side that its
+    position tables are for, else the zoo's), `source` (name and SHA-256 of the file), `mean` and `std`, each value as
+    JSON but for the first two.
 
     Args:
         source: A state dict saved by `torch.save`, alone or under "state_dict" or "model", or a .safetensors file. It
@@ -102,6 +103,7 @@ def convert_weights(
         )
     metadata: dict[str, Any] = {
         "classes": classes,
+        "trained_resolution": found.image_shape[1],
         "source": {"file": source.name, "sha256": file_digest(source)},
         "mean": mean or family.normalized_by(network)[0],
         "std": std or family.normalized_by(network)[1],
