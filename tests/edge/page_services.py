@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import time
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from tempfile import TemporaryDirectory
@@ -44,7 +45,7 @@ def started_for(commands: list[Command]) -> Generator[Services]:
             # The names of Ray's sockets may have 107 characters.
             place = TemporaryDirectory(prefix="r", dir="/tmp", ignore_cleanup_errors=True)
             token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-            head = Head(stack.enter_context(place), token, cpus=2)
+            head = _head(stack.enter_context(place), token)
             stack.callback(head.stop)
             found.everywhere |= token
             found.cluster = {"RAY_ADDRESS": head.address}
@@ -60,6 +61,19 @@ def started_for(commands: list[Command]) -> Generator[Services]:
             found.everywhere |= {"AWS_ENDPOINT_URL": url, "AWS_EC2_METADATA_DISABLED": "true", **key}
             _make_bucket(url)
         yield found
+
+
+def _head(folder: str, token: dict[str, str]) -> Head:
+    """Returns a head that stays: Ray ends one whose agents take more than 15 seconds to start, as on a busy machine."""
+    for _ in range(5):
+        head = Head(folder, token, cpus=2)
+        end = time.monotonic() + 20
+        while head.answers() and time.monotonic() < end:
+            time.sleep(1)
+        if head.answers():
+            return head
+        head.stop()
+    raise AssertionError("no Ray head stayed for 20 seconds: the machine is too busy")
 
 
 def _make_bucket(url: str) -> None:

@@ -45,6 +45,9 @@ class Head:
             while not _answers(address) and time.monotonic() < end:
                 time.sleep(0.5)
 
+    def answers(self) -> bool:
+        return _answers(self.address)
+
     def parts(self, name: str = "") -> list[int]:
         """The processes that it started whose command has a word."""
         found: list[int] = []
