@@ -219,7 +219,7 @@ def _costs(a: Profile, b: Profile) -> Iterator[CostDifference]:
     for metric, name in (("macs", "macs"), ("params", "params"), ("memory_bytes", "peak_memory_bytes")):
         yield CostDifference(where="total", metric=metric, a=getattr(a, name), b=getattr(b, name))
     rows = {row.name: row for row in a.stages}, {row.name: row for row in b.stages}
-    for where in dict.fromkeys([*rows[0], *rows[1]]):
+    for where in max(rows, key=len):  # the deeper network has every part of the other one
         first, second = rows[0].get(where), rows[1].get(where)
         for metric in ("macs", "params"):
             values = [None if row is None else getattr(row, metric) for row in (first, second)]

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from nas.jobs.backend import Backend
 
 # What Ray reads when it is imported. Its C++ part warns on standard error of every try to connect. Workers of this
-# machine's own are to talk over the loopback interface; on Linux it would take the network's address.
+# machine's own, and those of a cluster on its loopback interface, are to talk over that; on Linux Ray would take the
+# network's address.
 _TERSE = {"RAY_BACKEND_LOG_LEVEL": "error"}
 _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
@@ -99,7 +100,7 @@ def open_backend(
     if not wants_ray(options):
         yield None
         return
-    for name, value in {**_TERSE, **(_LOOPBACK if cluster_of(options) is None else {})}.items():
+    for name, value in {**_TERSE, **(_LOOPBACK if _is_here(cluster_of(options)) else {})}.items():
         os.environ.setdefault(name, value)
     from nas.executors.ray.backend import RayBackend
 
@@ -108,3 +109,12 @@ def open_backend(
         yield backend
     finally:
         backend.close()
+
+
+def _is_here(cluster: str | None) -> bool:
+    """Whether workers talk over this machine's loopback interface."""
+    if cluster is None:
+        return True
+    from nas.executors.address import find_address, is_on_loopback
+
+    return is_on_loopback(find_address(cluster))

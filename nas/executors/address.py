@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from ipaddress import ip_address
 from pathlib import Path
 
 from nas.errors import OptionError
@@ -33,6 +34,29 @@ def find_address(given: str) -> str:
             raise OptionError(_said(given, "this machine is part of none")) from None
     check_answers(address)
     return address
+
+
+def is_on_loopback(address: str) -> bool:
+    """Whether a cluster that has answered is on this machine's loopback interface alone.
+
+    On Linux, Ray takes a loopback address for the network's, where such a cluster does not listen, and tries for
+    minutes; it has to be told before it is imported.
+    """
+    host, _, port = address.rpartition(":")
+    if not ip_address(socket.getaddrinfo(host.strip("[]"), None)[0][4][0]).is_loopback:
+        return False
+    try:
+        with socket.create_connection((_network_address(), int(port)), timeout=SECONDS):
+            return False
+    except OSError:
+        return True
+
+
+def _network_address() -> str:
+    """The address that this machine has on its network, as Ray finds it out; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        asked.connect(("8.8.8.8", 80))
+        return str(asked.getsockname()[0])
 
 
 def check_answers(address: str) -> None:

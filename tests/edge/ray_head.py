@@ -16,17 +16,20 @@ ROOT = Path(nas.__file__).resolve().parents[1]
 
 
 class Head:
-    """A head with one CPU that runs in the foreground of a process of ours, and ends with it.
+    """A head that runs in the foreground of a process of ours, and ends with it.
 
     Args:
+        cpus: What it says that it has.
         dashboard: Whether it takes jobs, at the address `dashboard`.
     """
 
-    def __init__(self, folder: str, token: dict[str, str], *, dashboard: bool = False, **variables: str) -> None:
+    def __init__(
+        self, folder: str, token: dict[str, str], *, cpus: int = 1, dashboard: bool = False, **variables: str
+    ) -> None:
         port, shown = free_port(), free_port()
         self.address, self.dashboard = f"127.0.0.1:{port}", f"127.0.0.1:{shown}"
         words = (
-            f"start --head --block --node-ip-address 127.0.0.1 --port {port} --num-cpus 1 "
+            f"start --head --block --node-ip-address 127.0.0.1 --port {port} --num-cpus {cpus} "
             f"--include-dashboard {str(dashboard).lower()} --dashboard-port {shown} --dashboard-host 127.0.0.1 "
             f"--object-store-memory {100 * 2**20} --temp-dir {folder} --disable-usage-stats"
         )
@@ -41,6 +44,9 @@ class Head:
         for address in (self.address, self.dashboard) if dashboard else (self.address,):
             while not _answers(address) and time.monotonic() < end:
                 time.sleep(0.5)
+
+    def answers(self) -> bool:
+        return _answers(self.address)
 
     def parts(self, name: str = "") -> list[int]:
         """The processes that it started whose command has a word."""

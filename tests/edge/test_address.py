@@ -12,7 +12,7 @@ import pytest
 
 from nas.errors import OptionError
 from nas.executors import address
-from nas.executors.address import find_address
+from nas.executors.address import find_address, is_on_loopback
 
 # What a gRPC server says first: an empty frame of settings.
 SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
@@ -87,3 +87,14 @@ def test_where_nothing_is_one_line_says_so(where: str) -> None:
     with pytest.raises(OptionError, match=f"--ray {where}") as caught:
         find_address(where)
     assert "\n" not in str(caught.value)
+
+
+def test_a_cluster_is_on_loopback_if_the_network_does_not_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        where = f"127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setattr(address, "_network_address", lambda: "127.0.0.2")
+        assert is_on_loopback(where)
+        assert is_on_loopback(where.replace("127.0.0.1", "localhost"))
+        monkeypatch.setattr(address, "_network_address", lambda: "127.0.0.1")  # as if it listened there too
+        assert not is_on_loopback(where)
+    assert not is_on_loopback("192.0.2.1:6379")

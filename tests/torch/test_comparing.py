@@ -45,6 +45,14 @@ def test_equal_networks_have_no_difference() -> None:
     assert compare(load_architecture("coatnet_0"), load_architecture("coatnet_0")).differences == ()
 
 
+def test_costs_are_in_the_order_of_the_parts_whichever_network_has_more_stages() -> None:
+    shallow, deep = load_architecture("levit_128"), load_architecture("coatnet_0")
+    order = ["total", "stem", *(f"stage {number}" for number in range(1, len(deep.stages) + 1)), "head"]
+    assert len(shallow.stages) < len(deep.stages)
+    for found in (compare(shallow, deep), compare(deep, shallow)):
+        assert list(dict.fromkeys(each.where for each in found.costs)) == order
+
+
 def test_depths_differ_and_nothing_else() -> None:
     found = compare(load_architecture("coatnet_0"), load_architecture("coatnet_1"))
     assert rows(found) == [("stage 2", "depth", "3", "6"), ("stage 3", "depth", "5", "14")]
