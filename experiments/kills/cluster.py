@@ -32,11 +32,11 @@ class Cluster:
 
     Args:
         home: What its processes see as the user's home.
-        token: Where workers find what `faulty.py` is to do.
+        variables: Further ones of its processes' environment.
     """
 
-    def __init__(self, home: Path, token: Path) -> None:
-        self._home, self._token = home, token
+    def __init__(self, home: Path, variables: dict[str, str]) -> None:
+        self._home, self._variables = home, variables
         self._place: Path | None = None
         self._titled: set[int] = set()
         self._name = f"{os.getpid()}-{time.monotonic_ns()}"
@@ -61,7 +61,7 @@ class Cluster:
         folder = self._place / node[0]
         own = ["--node-ip-address", "127.0.0.1", "--num-cpus", "1", "--object-store-memory", str(100 * 2**20)]
         command = [sys.executable, "-c", _RAY, "start", *words, *own, "--disable-usage-stats"]
-        environment = {**plain_environment(self._home), _MARK: f"{self._name}-{node}", "KILLS_TOKEN": str(self._token)}
+        environment = {**plain_environment(self._home), **self._variables, _MARK: f"{self._name}-{node}"}
         if node == HEAD:
             command += ["--temp-dir", str(folder)]
         else:
