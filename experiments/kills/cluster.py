@@ -136,4 +136,5 @@ def plain_environment(home: Path) -> dict[str, str]:
     """The environment without Ray's variables; Ray would take a token from the user's home."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     own = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HOME": str(home), "RAY_AUTH_MODE": "disabled"}
-    return {**kept, **own, _KEPT_LOCAL: "0"}
+    # Ray would have workers give way to everything else, by 15 levels: on a busy machine they would hardly start.
+    return {**kept, **own, _KEPT_LOCAL: "0", "RAY_worker_niceness": "0"}
