@@ -20,7 +20,7 @@ TRAINING, SEARCH, FINALISTS, EXPORT = PHASES = ("training", "search", "finalists
 """The phases of a run; the first is that of its method."""
 STOPPED_S = 20.0
 """How long a stopped driver rests; everything else that is stopped is never continued."""
-DISK_BYTES = 64 * 2**20
+DISK_BYTES = 128 * 2**20
 METHODS = ("sharded", "supernet", "calibrated")
 ON_WORKERS = ("sharded", "calibrated")
 """The methods whose training is on workers: the shards of a supernet's batches, and calibrations."""

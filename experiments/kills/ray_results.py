@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster import ROOT
-from faults import every_fault
+from faults import KINDS, Fault, every_fault
 
 from nas.run import atomic_write
 
@@ -59,9 +59,24 @@ class Whole:
     seconds: dict[str, float]
 
 
+def rows_of(work: Path) -> list[dict[str, Any]]:
+    """What is known of the runs so far, each an `Outcome`."""
+    return [json.loads(path.read_text()) for path in sorted(work.glob("[0-9][0-9].json"))]
+
+
+def not_suffered(rows: list[dict[str, Any]]) -> list[tuple[Fault, str]]:
+    """Returns the faults of `every_fault` that no run has suffered yet."""
+    suffered = {(fault, row["method"]) for row in rows for fault in row["faults"].split()}
+    return [
+        (fault, method)
+        for fault, method in every_fault()
+        if not any(str(fault) == other and method in ("", its) for other, its in suffered)
+    ]
+
+
 def report(work: Path, wholes: dict[str, Whole]) -> None:
     """Writes what is known so far."""
-    rows: list[dict[str, Any]] = [json.loads(path.read_text()) for path in sorted(work.glob("[0-9][0-9].json"))]
+    rows = rows_of(work)
     done = [fault for row in rows for fault in row["faults"].split()]
     with (RESULTS / "ray.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, [each.name for each in fields(Outcome)], lineterminator="\n")
@@ -71,8 +86,11 @@ def report(work: Path, wholes: dict[str, Whole]) -> None:
         **provenance(f"python experiments/kills/run.py --ray --runs {len(rows)}"),
         "runs": len(rows),
         "faults": len(done),
-        "faults_by_phase": dict(Counter(fault.partition("@")[2] for fault in done)),
-        "faults_not_done_yet": [str(fault) for fault, _ in every_fault() if str(fault) not in done],
+        "faults_by_kind_and_phase": {
+            kind: dict(Counter(phase for fault in done for name, _, phase in (fault.partition("@"),) if name == kind))
+            for kind in KINDS
+        },
+        "faults_not_done_yet": [f"{fault} {method}".rstrip() for fault, method in not_suffered(rows)],
         **{
             name: sum(row[name] for row in rows)
             for name in ("lost", "repeated", "over_budget", "wrong", "hung", "unclear")

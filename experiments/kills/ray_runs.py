@@ -20,8 +20,8 @@ from pathlib import Path
 
 import outcome
 from cluster import Cluster, plain_environment
-from faults import DISK_BYTES, METHODS, PHASES, TRAINING, Fault, Run, Scene, do, every_fault, is_ready, schedule
-from ray_results import Outcome, Whole, report
+from faults import DISK_BYTES, METHODS, PHASES, TRAINING, Fault, Run, Scene, do, is_ready, schedule
+from ray_results import Outcome, Whole, not_suffered, report, rows_of
 
 from nas.budget import Budget
 from nas.run import atomic_write, read_run
@@ -96,9 +96,7 @@ def run_all(work: Path, runs: int, seed: int, lanes: int) -> None:
     every = [Lane.of(work, number) for number in range(lanes)]
     planned = schedule(runs, seed)
     try:
-        wholes = {
-            method: undisturbed(work, method, every[0]) for method in dict.fromkeys(run.method for run in planned)
-        }
+        wholes = _undisturbed(work, [*dict.fromkeys(run.method for run in planned)], every)
         first = 0
         while first < len(planned):
             todo = iter(list(enumerate(planned))[first:])
@@ -139,14 +137,9 @@ def _work_off(
 
 def missed(work: Path, planned: list[Run]) -> list[Run]:
     """Returns runs for what no run has suffered yet, one fault each."""
-    rows = [json.loads(path.read_text()) for path in work.glob("[0-9][0-9].json")]
-    suffered = {(fault, row["method"]) for row in rows for fault in row["faults"].split()}
-    again = [
-        Run((fault,), method or METHODS[0])
-        for fault, method in every_fault()
-        if not any(str(fault) == other and method in ("", its) for other, its in suffered)
-    ]
-    return again if FULL_RUNS <= len(planned) < MOST_RUNS else []
+    if not FULL_RUNS <= len(planned) < MOST_RUNS:
+        return []
+    return [Run((fault,), method or METHODS[0]) for fault, method in not_suffered(rows_of(work))]
 
 
 def _clock_of(work: Path, clock: Path) -> dict[str, str]:
@@ -292,7 +285,7 @@ def session(
         if PHASES.index(phase) > PHASES.index(fault.phase):
             story.missed.append(story.pending.pop(0))
             continue
-        wait = delay * 0.5 * whole.seconds[fault.phase]
+        wait = delay / 3 * whole.seconds[fault.phase]
         if phase == fault.phase and time.monotonic() >= due + wait and is_ready(fault, scene):
             do(fault, scene, rng)
             story.done.append(story.pending.pop(0))
