@@ -24,7 +24,7 @@ _KEPT_LOCAL = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 _RAY = "import sys; from ray.scripts.scripts import main; sys.exit(main())"
 # `ray start` refuses a second node where it keeps to loopback, and takes the network's address where it does not.
 _LOOPBACK = "import ray._private.services as services; services.get_node_ip_address = lambda *_: '127.0.0.1'; "
-_START_S = 300
+_START_S, _TRIES = 300, 3
 
 
 class Cluster:
@@ -48,13 +48,19 @@ class Cluster:
         return self._place is not None
 
     def start(self) -> None:
-        """Starts both nodes, unless they run."""
+        """Starts both nodes, unless they run; tries again where a busy machine does not let them start in time."""
         if self._place is not None:
             return
-        # The names of Ray's sockets may have 107 characters.
-        self._place = Path(tempfile.mkdtemp(prefix="k"))
-        self._node(HEAD, ["--head", "--port", self.address.rpartition(":")[2], "--include-dashboard", "false"])
-        self._node(SECOND, ["--address", self.address])
+        for left in reversed(range(_TRIES)):
+            # The names of Ray's sockets may have 107 characters.
+            self._place = Path(tempfile.mkdtemp(prefix="k"))
+            try:
+                self._node(HEAD, ["--head", "--port", self.address.rpartition(":")[2], "--include-dashboard", "false"])
+                self._node(SECOND, ["--address", self.address])
+                return
+            except RuntimeError:
+                if not left:
+                    raise
 
     def _node(self, node: str, words: list[str]) -> None:
         assert self._place is not None

@@ -220,6 +220,7 @@ def disturbed(folder: Path, number: int, asked: Run, whole: Whole, lane: Lane, r
     if broken:
         cluster.stop()
     record = read_run(run)
+    differs = outcome.difference(run, whole.path)
     promised = not any(fault.changes_results for fault in story.done)
     found = Outcome(
         run=number,
@@ -234,7 +235,7 @@ def disturbed(folder: Path, number: int, asked: Run, whole: Whole, lane: Lane, r
         wrong=outcome.wrong(record),
         hung=story.ends.count("hung"),
         unclear=story.unclear,
-        differs=outcome.difference(run, whole.path) if promised else "not promised",
+        differs=differs if promised or not differs else "not promised",
         seconds=round(time.monotonic() - began, 1),
     )
     if small_disk:
