@@ -19,6 +19,9 @@ GONE_S = 30.0
 """How long a head, or a node, may be out of reach. After 60 s, Ray's own code would end this process."""
 GRACE_S = 15.0
 """How long the work in progress may take to notice."""
+ENDED_S, ENDED_GRACE_S = 1.0, 4.0
+"""How often it is looked whether the node has ended, and how long the work may take to notice that: Ray ends this
+process when it hears of it, some ten seconds later."""
 
 
 class ClusterError(RunError):
@@ -83,18 +86,27 @@ class HeadWatch:
         return [self._address] if self._node is None else [self._node, self._address]
 
     def _watch(self) -> None:
-        seen = dict.fromkeys(self._places(), time.monotonic())
-        while self._lost is None and not self._over.wait(self._every_s):
-            for place, last in seen.items():
-                if _answers(place):
-                    seen[place] = time.monotonic()
-                elif time.monotonic() - last > self._gone_s or (place == self._node and _refuses(place)):
-                    self._lost = place
-                    break
+        asked = time.monotonic()
+        seen, grace_s = dict.fromkeys(self._places(), asked), self._grace_s
+        while self._lost is None and not self._over.wait(min(self._every_s, ENDED_S)):
+            if self._node is not None and _refuses(self._node):
+                self._lost, grace_s = self._node, min(grace_s, ENDED_GRACE_S)
+            elif time.monotonic() - asked >= self._every_s:
+                asked = time.monotonic()
+                self._lost = self._silent(seen)
         if self._lost is None or self._over.is_set():
             return
-        if not self._over.wait(self._grace_s) and self._at_loss is not None:
+        if not self._over.wait(grace_s) and self._at_loss is not None:
             self._at_loss(self._words(self._lost))
+
+    def _silent(self, seen: dict[str, float]) -> str | None:
+        """Asks all; returns one that has been out of reach for too long, by when each was seen last."""
+        for place, last in seen.items():
+            if _answers(place):
+                seen[place] = time.monotonic()
+            elif time.monotonic() - last > self._gone_s:
+                return place
+        return None
 
     def _words(self, lost: str) -> str:
         what = "node of this process" if lost == self._node else "cluster"

@@ -112,6 +112,18 @@ def test_a_node_that_has_ended_is_noticed_by_the_next_check_and_explains_faults(
     watch.close()
 
 
+def test_work_that_does_not_notice_that_its_node_has_ended_ends_before_ray_ends_it(head: Head) -> None:
+    said: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        node = f"127.0.0.1:{server.getsockname()[1]}"
+        watch = HeadWatch("127.0.0.1:1", said.append, node=node)
+        time.sleep(2)
+    ended = time.monotonic()
+    assert waited(lambda: bool(said))
+    assert time.monotonic() - ended < 10
+    watch.close()
+
+
 def test_a_node_that_is_stopped_is_lost_though_the_head_answers(head: Head) -> None:
     said: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as server:  # connects, as a stopped process does, and says nothing
