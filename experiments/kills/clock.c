@@ -1,5 +1,5 @@
-/* Preloaded into a driver: its calendar clock is an hour behind from the moment that the file CLOCK_BACK exists.
-   The monotonic clock goes on, as when a machine's time is set back. */
+/* Preloaded into a driver and the processes of a cluster: their calendar clock is an hour behind from the moment that
+   the file CLOCK_BACK exists. The monotonic clock goes on, as when a machine's time is set back. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>

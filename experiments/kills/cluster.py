@@ -24,7 +24,7 @@ _KEPT_LOCAL = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 _RAY = "import sys; from ray.scripts.scripts import main; sys.exit(main())"
 # `ray start` refuses a second node where it keeps to loopback, and takes the network's address where it does not.
 _LOOPBACK = "import ray._private.services as services; services.get_node_ip_address = lambda *_: '127.0.0.1'; "
-_START_S = 300
+_START_S, _TRIES = 300, 3
 
 
 class Cluster:
@@ -32,11 +32,11 @@ class Cluster:
 
     Args:
         home: What its processes see as the user's home.
-        token: Where workers find what `faulty.py` is to do.
+        variables: Further ones of its processes' environment.
     """
 
-    def __init__(self, home: Path, token: Path) -> None:
-        self._home, self._token = home, token
+    def __init__(self, home: Path, variables: dict[str, str]) -> None:
+        self._home, self._variables = home, variables
         self._place: Path | None = None
         self._titled: set[int] = set()
         self._name = f"{os.getpid()}-{time.monotonic_ns()}"
@@ -48,20 +48,26 @@ class Cluster:
         return self._place is not None
 
     def start(self) -> None:
-        """Starts both nodes, unless they run."""
+        """Starts both nodes, unless they run; tries again where a busy machine does not let them start in time."""
         if self._place is not None:
             return
-        # The names of Ray's sockets may have 107 characters.
-        self._place = Path(tempfile.mkdtemp(prefix="k"))
-        self._node(HEAD, ["--head", "--port", self.address.rpartition(":")[2], "--include-dashboard", "false"])
-        self._node(SECOND, ["--address", self.address])
+        for left in reversed(range(_TRIES)):
+            # The names of Ray's sockets may have 107 characters.
+            self._place = Path(tempfile.mkdtemp(prefix="k"))
+            try:
+                self._node(HEAD, ["--head", "--port", self.address.rpartition(":")[2], "--include-dashboard", "false"])
+                self._node(SECOND, ["--address", self.address])
+                return
+            except RuntimeError:
+                if not left:
+                    raise
 
     def _node(self, node: str, words: list[str]) -> None:
         assert self._place is not None
         folder = self._place / node[0]
         own = ["--node-ip-address", "127.0.0.1", "--num-cpus", "1", "--object-store-memory", str(100 * 2**20)]
         command = [sys.executable, "-c", _RAY, "start", *words, *own, "--disable-usage-stats"]
-        environment = {**plain_environment(self._home), _MARK: f"{self._name}-{node}", "KILLS_TOKEN": str(self._token)}
+        environment = {**plain_environment(self._home), **self._variables, _MARK: f"{self._name}-{node}"}
         if node == HEAD:
             command += ["--temp-dir", str(folder)]
         else:
@@ -136,4 +142,5 @@ def plain_environment(home: Path) -> dict[str, str]:
     """The environment without Ray's variables; Ray would take a token from the user's home."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     own = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HOME": str(home), "RAY_AUTH_MODE": "disabled"}
-    return {**kept, **own, _KEPT_LOCAL: "0"}
+    # Ray would have workers give way to everything else, by 15 levels: on a busy machine they would hardly start.
+    return {**kept, **own, _KEPT_LOCAL: "0", "RAY_worker_niceness": "0"}

@@ -20,7 +20,10 @@ TRAINING, SEARCH, FINALISTS, EXPORT = PHASES = ("training", "search", "finalists
 """The phases of a run; the first is that of its method."""
 STOPPED_S = 20.0
 """How long a stopped driver rests; everything else that is stopped is never continued."""
-DISK_BYTES = 64 * 2**20
+DISK_BYTES = 128 * 2**20
+METHODS = ("sharded", "supernet", "calibrated")
+ON_WORKERS = ("sharded", "calibrated")
+"""The methods whose training is on workers: the shards of a supernet's batches, and calibrations."""
 _WORKER = ("worker_kill", "worker_stop", "worker_nan", "worker_oom")
 _DAMAGE = ("checkpoint_flipped", "checkpoint_truncated", "checkpoint_deleted")
 KINDS = (
@@ -50,7 +53,7 @@ class Fault:
     @property
     def breaks_cluster(self) -> bool:
         """Whether the cluster is started again before the run goes on on it."""
-        return self.kind.rpartition("_")[0] in _PARTS
+        return self.kind == "clock_back" or self.kind.rpartition("_")[0] in _PARTS
 
     @property
     def changes_results(self) -> bool:
@@ -63,32 +66,52 @@ class Fault:
         return self.breaks_cluster or self.kind in _WORKER
 
 
-def every_fault() -> list[Fault]:
-    """Every fault in every phase in which it can happen: no worker trains the method's part, or exports."""
+@dataclass(frozen=True, slots=True)
+class Run:
+    """An early and a late fault, and the method of the search that suffers them."""
+
+    faults: tuple[Fault, ...]
+    method: str
+
+
+def every_fault() -> list[tuple[Fault, str]]:
+    """Every fault in every phase in which it can happen, with the method that it needs, "" for any.
+
+    The export runs in the driver, and so does the training of an undivided supernet: no worker can suffer there.
+    """
+    found: list[tuple[Fault, str]] = []
+    for kind in KINDS:
+        for phase in PHASES:
+            if kind not in _WORKER:
+                found.append((Fault(kind, phase), ""))
+            elif phase != EXPORT:
+                found += [(Fault(kind, phase), method) for method in (ON_WORKERS if phase == TRAINING else ("",))]
+    return found
+
+
+def schedule(runs: int, seed: int) -> list[Run]:
+    """Returns what each run suffers: each kind of fault in the first 10 runs, each in each phase in the first 40."""
+    rng = random.Random(seed)
+    early, late = _in_turns((TRAINING, SEARCH)), _in_turns((FINALISTS, EXPORT))
+    late = late[8:] + late[:8]  # never two faults of the same part
+    while len(late) < runs:
+        late.append(rng.choice(late))
+    while len(early) < runs:
+        early.append(rng.choice(early))
     return [
-        Fault(kind, phase) for kind in KINDS for phase in PHASES if kind not in _WORKER or phase in (SEARCH, FINALISTS)
+        Run((first, second), method or METHODS[number % len(METHODS)])
+        for number, ((first, method), (second, _)) in enumerate(zip(early[:runs], late[:runs], strict=True))
     ]
 
 
-def schedule(runs: int, seed: int) -> list[tuple[Fault, Fault]]:
-    """Returns two faults for each run, an early and a late one: each kind in the first 10 runs, each fault in 32."""
-    every = every_fault()
-
-    def ordered(first: str, second: str) -> list[Fault]:
-        turns: tuple[list[Fault], list[Fault]] = ([], [])
-        for place, kind in enumerate(KINDS):
-            mine = [fault for fault in every if fault.kind == kind and fault.phase in (first, second)]
-            for turn, fault in enumerate(mine[:: -1 if place % 2 else 1]):
-                turns[turn].append(fault)
-        return [*turns[0], *turns[1]]
-
-    early, late = ordered(TRAINING, SEARCH), ordered(FINALISTS, EXPORT)
-    late = late[8:] + late[:8]  # never two faults of the same part
-    rng = random.Random(seed)
-    pairs = list(zip(early, late, strict=True))
-    while len(pairs) < runs:
-        pairs.append((rng.choice(early), rng.choice(late)))
-    return pairs[:runs]
+def _in_turns(phases: tuple[str, ...]) -> list[tuple[Fault, str]]:
+    """The faults of some phases, one of each kind in turn."""
+    turns: dict[int, list[tuple[Fault, str]]] = {}
+    for place, kind in enumerate(KINDS):
+        mine = [each for each in every_fault() if each[0].kind == kind and each[0].phase in phases]
+        for turn, each in enumerate(mine[:: -1 if place % 2 else 1]):
+            turns.setdefault(turn, []).append(each)
+    return [each for turn in turns.values() for each in turn]
 
 
 # -- doing them -----------------------------------------------------------------------------------------------
@@ -101,8 +124,9 @@ class Scene:
     Attributes:
         run: The run's folder.
         token: See `faulty.py`.
-        clock: While this file exists, the driver's clock is behind; see `clock.c`.
+        clock: While this file exists, the clocks of the driver and the cluster are behind; see `clock.c`.
         since: Bytes of the record when the driver started.
+        trainings: That are side by side in the method's phase, each with a folder of checkpoints.
     """
 
     run: Path
@@ -111,6 +135,7 @@ class Scene:
     token: Path
     clock: Path
     since: int
+    trainings: int
 
     def recorded(self, words: bytes) -> bool:
         """Whether the driver has recorded a line with these words."""
@@ -128,11 +153,18 @@ def is_ready(fault: Fault, scene: Scene) -> bool:
     target = fault.kind.rpartition("_")[0]
     if fault.kind in _DAMAGE:
         return bool(checkpoints(scene.run))
-    if fault.kind == "worker_stop" and fault.phase == FINALISTS and not scene.recorded(b'"event":"finalist_epoch"'):
+    if fault.kind == "worker_stop" and not _has_begun(fault.phase, scene):
         return False  # a training may take ten minutes to its first step
     if target == "worker":
         return bool(scene.cluster.workers())
     return target not in _PARTS or bool(scene.cluster.processes(*_PARTS[target]))
+
+
+def _has_begun(phase: str, scene: Scene) -> bool:
+    """Whether a training of a phase has done steps in this session; True for a phase that trains nothing."""
+    if phase == FINALISTS:
+        return scene.recorded(b'"event":"finalist_epoch"')
+    return phase != TRAINING or len({path.parent for path in checkpoints(scene.run)}) >= scene.trainings
 
 
 def do(fault: Fault, scene: Scene, rng: random.Random) -> None:

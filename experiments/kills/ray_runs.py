@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import random
 import shlex
@@ -10,79 +9,46 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections import Counter
-from dataclasses import asdict, dataclass, field, fields
+import traceback
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import outcome
-from cluster import ROOT, Cluster, plain_environment
-from faults import DISK_BYTES, PHASES, TRAINING, Fault, Scene, do, every_fault, is_ready, schedule
+from cluster import Cluster, plain_environment
+from faults import DISK_BYTES, METHODS, PHASES, TRAINING, Fault, Run, Scene, do, is_ready, schedule
+from ray_results import Outcome, Whole, not_suffered, report, rows_of
 
 from nas.budget import Budget
 from nas.run import atomic_write, read_run
 from nas.run.events import PhaseFinished
 
-sys.path.insert(0, str(ROOT / "experiments"))
-from provenance import provenance
-
 HERE = Path(__file__).resolve().parent
-RESULTS = ROOT / "results" / "kills"
 BUDGET = Budget.parse("5MFLOPs")
 SEARCH = shlex.split(
     "--space coatnet-small --budget 5MFLOPs --data digits --train-resolution 16 --trials 8 --finalists 2 "
     "--finalist-epochs 3 --batch-size 64 --threads 1 --device cpu --no-onnx --seed 1 --quiet --workers 2 "
-    "--no-early-stopping --job-timeout 20"
+    "--no-early-stopping --job-timeout 60"
 )
-METHODS = {
-    "supernet": shlex.split("--method supernet --strategy single-path --epochs 3"),
+OPTIONS_OF = {
+    "supernet": shlex.split("--method supernet --strategy single-path --epochs 3 --shards 1"),
+    "sharded": shlex.split("--method supernet --strategy single-path --epochs 3 --shards 2"),
     "calibrated": shlex.split("--method calibrated --calibrations 4 --calibration-epochs 1"),
 }
-PHASE_OF = {"supernet": "supernet", "calibrated": "calibration"}
+PHASE_OF = {"supernet": "supernet", "sharded": "supernet", "calibrated": "calibration"}
 """The name of the training phase of a method."""
-LIMIT_S = 600.0
-"""After which a session counts as hanging."""
+SIDE_BY_SIDE = {"supernet": 1, "sharded": 1, "calibrated": 2}
+"""Folders of checkpoints that a method's training writes to at the same time."""
+LIMIT_S = 900.0
+"""After which a session counts as hanging. A process may take 600 s to the first step of a training."""
 MOST_SESSIONS = 8
+FULL_RUNS, MOST_RUNS = 40, 60
+"""From so many runs on, what was missed is done in further ones, up to so many."""
 PROGRAM = "import sys; from nas.cli.main import main_search; sys.exit(main_search())"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """One run and what it suffered.
-
-    Attributes:
-        faults: As `kind@phase`, those that were done.
-        missed: Those whose phase was over, or had no worker or checkpoint, before they could be done.
-        ends: How each session ended: "done", "killed" by the fault, "status N", or "hung".
-        went_on: On what each later session ran: "cluster", or "0 workers".
-        lost, repeated, over_budget, wrong, hung: See README.md.
-        unclear: Sessions that ended without a line that says why, or with a traceback.
-        differs: What differs from an undisturbed run; "" is nothing, "not promised" after a network that failed.
-    """
-
-    run: int
-    method: str
-    faults: str
-    missed: str
-    ends: str
-    went_on: str
-    lost: int
-    repeated: int
-    over_budget: int
-    wrong: int
-    hung: int
-    unclear: int
-    differs: str
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Whole:
-    """An undisturbed run: its folder, and how long each phase took."""
-
-    path: Path
-    seconds: dict[str, float]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -97,37 +63,94 @@ class Story:
     unclear: int = 0
 
 
-def run_all(work: Path, runs: int, seed: int) -> None:
-    """Does the runs that are missing; writes what is known after each."""
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """What runs have that are done one after another: a cluster, and the files by which its processes are told things.
+
+    Attributes:
+        clock: See `Scene`.
+    """
+
+    cluster: Cluster
+    token: Path
+    clock: Path
+
+    @classmethod
+    def of(cls, work: Path, number: int) -> Lane:
+        token, clock = work / f"token-{number}", work / f"clock-back-{number}"
+        for path in (token, clock):
+            path.unlink(missing_ok=True)
+        variables = {"KILLS_TOKEN": str(token), **_clock_of(work, clock)}
+        return cls(Cluster(work / "home", variables), token, clock)
+
+
+def run_all(work: Path, runs: int, seed: int, lanes: int) -> None:
+    """Does the runs that are missing, so many at a time; writes what is known after each.
+
+    What could not be done, since its phase was over too soon, is done in runs after the others.
+    """
     work = work.absolute()
-    work.mkdir(parents=True, exist_ok=True)
-    library = work / "clock.so"
-    subprocess.run(["cc", "-shared", "-fPIC", "-O2", str(HERE / "clock.c"), "-o", str(library), "-ldl"], check=True)
-    cluster = Cluster(work / "home", work / "token")
-    (work / "home").mkdir(exist_ok=True)
+    (work / "home").mkdir(parents=True, exist_ok=True)
+    library = str(work / "clock.so")
+    subprocess.run(["cc", "-shared", "-fPIC", "-O2", str(HERE / "clock.c"), "-o", library, "-ldl"], check=True)
+    every = [Lane.of(work, number) for number in range(lanes)]
+    planned = schedule(runs, seed)
     try:
-        wholes: dict[str, Whole] = {}
-        for number, pair in enumerate(schedule(runs, seed)):
-            told = work / f"{number:02}.json"
-            if not told.exists():
-                method = "calibrated" if number % 4 == 3 else "supernet"
-                if method not in wholes:
-                    wholes[method] = undisturbed(work, method, cluster)
-                rng = random.Random(f"{seed}-{number}")
-                found = disturbed(work / f"{number:02}", number, list(pair), method, wholes[method], cluster, rng)
-                atomic_write(told, json.dumps(asdict(found)))
-                print(f"run {number}: {found}", flush=True)
-            report(work, wholes)
+        wholes = _undisturbed(work, [*dict.fromkeys(run.method for run in planned)], every)
+        first = 0
+        while first < len(planned):
+            todo = iter(list(enumerate(planned))[first:])
+            first, lock = len(planned), threading.Lock()
+            with ThreadPoolExecutor(lanes) as pool:
+                asked = [pool.submit(_work_off, todo, lock, work, seed, wholes, lane) for lane in every]
+                for each in asked:
+                    each.result()
+            planned += missed(work, planned)
     finally:
-        cluster.stop()
+        for lane in every:
+            lane.cluster.stop()
 
 
-def start(folder: Path, words: list[str]) -> subprocess.Popen[bytes]:
+def _work_off(
+    todo: Iterator[tuple[int, Run]], lock: threading.Lock, work: Path, seed: int, wholes: dict[str, Whole], lane: Lane
+) -> None:
+    """Does one run after another of those that nobody has begun."""
+    while True:
+        with lock:
+            number, run = next(todo, (0, None))
+        if run is None:
+            return
+        told = work / f"{number:02}.json"
+        if not told.exists():
+            rng = random.Random(f"{seed}-{number}")
+            try:
+                found = disturbed(work / f"{number:02}", number, run, wholes[run.method], lane, rng)
+            except Exception:  # the other runs do not depend on it; started again, this one is done again
+                traceback.print_exc()
+                lane.cluster.stop()
+                continue
+            atomic_write(told, json.dumps(asdict(found)))
+            print(f"run {number}: {found}", flush=True)
+        with lock:
+            report(work, wholes)
+
+
+def missed(work: Path, planned: list[Run]) -> list[Run]:
+    """Returns runs for what no run has suffered yet, one fault each."""
+    if not FULL_RUNS <= len(planned) < MOST_RUNS:
+        return []
+    return [Run((fault,), method or METHODS[0]) for fault, method in not_suffered(rows_of(work))]
+
+
+def _clock_of(work: Path, clock: Path) -> dict[str, str]:
+    return {"LD_PRELOAD": str(work / "clock.so"), "CLOCK_BACK": str(clock)}
+
+
+def start(folder: Path, words: list[str], lane: Lane) -> subprocess.Popen[bytes]:
     """nas-search, in a process group of its own, with a clock that can be set back."""
     log = said_by(folder).open("ab")
     work = folder.parent
-    environment = plain_environment(work / "home")
-    environment |= {"LD_PRELOAD": str(work / "clock.so"), "CLOCK_BACK": str(folder / "clock-back")}
+    environment = plain_environment(work / "home") | _clock_of(work, lane.clock)
     command = [sys.executable, "-c", PROGRAM, *words]
     return subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
 
@@ -139,18 +162,28 @@ def said_by(folder: Path) -> Path:
 
 def first_words(run: Path, method: str, cluster: Cluster) -> list[str]:
     place = ["--import", str(HERE / "faulty.py"), "--ray", cluster.address, "--out", str(run)]
-    return [*SEARCH, *METHODS[method], *place]
+    return [*SEARCH, *OPTIONS_OF[method], *place]
 
 
-def undisturbed(work: Path, method: str, cluster: Cluster) -> Whole:
+def _undisturbed(work: Path, methods: list[str], lanes: list[Lane]) -> dict[str, Whole]:
+    """The runs that others are held against, by method, one in each lane at a time."""
+    found: dict[str, Whole] = {}
+    with ThreadPoolExecutor(len(lanes)) as pool:
+        for first in range(0, len(methods), len(lanes)):
+            now = methods[first : first + len(lanes)]
+            found |= zip(now, pool.map(partial(undisturbed, work), now, lanes), strict=True)
+    return found
+
+
+def undisturbed(work: Path, method: str, lane: Lane) -> Whole:
     """The run that others of its method are held against, made once."""
     folder = work / f"whole-{method}"
     told = folder / "seconds.json"
     if not told.exists():
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        cluster.start()
-        status = start(folder, first_words(folder / "run", method, cluster)).wait()
+        lane.cluster.start()
+        status = start(folder, first_words(folder / "run", method, lane.cluster), lane).wait()
         assert status == 0, f"exit status {status}: see {said_by(folder)}"
         record = read_run(folder / "run")
         assert outcome.wrong(record) == 0, f"the winners of {folder} do not give the recorded accuracies"
@@ -160,12 +193,11 @@ def undisturbed(work: Path, method: str, cluster: Cluster) -> Whole:
     return Whole(path=folder / "run", seconds=json.loads(told.read_text()))
 
 
-def disturbed(
-    folder: Path, number: int, pair: list[Fault], method: str, whole: Whole, cluster: Cluster, rng: random.Random
-) -> Outcome:
+def disturbed(folder: Path, number: int, asked: Run, whole: Whole, lane: Lane, rng: random.Random) -> Outcome:
     """One run: sessions until one ends well, faults on the way."""
-    began, story, recorded = time.monotonic(), Story(pending=pair), {}
-    small_disk = any(fault.kind == "disk_full" for fault in pair)
+    began, story, recorded = time.monotonic(), Story(pending=list(asked.faults)), {}
+    cluster = lane.cluster
+    small_disk = any(fault.kind == "disk_full" for fault in asked.faults)
     make_room(folder, small=small_disk)
     run = folder / "run"
     broken = False
@@ -182,16 +214,17 @@ def disturbed(
             place = ["--ray", cluster.address, "--workers", "2"] if on_cluster else ["--workers", "0"]
             words = ["--resume", str(run), "--quiet", *place]
         else:
-            words = first_words(run, method, cluster)
-        broken = session(folder, words, story, method, whole, cluster, rng) or not on_cluster
+            words = first_words(run, asked.method, cluster)
+        broken = session(folder, words, story, asked.method, whole, lane, rng) or not on_cluster
         recorded |= outcome.trials_of(read_run(run))
     if broken:
         cluster.stop()
     record = read_run(run)
+    differs = outcome.difference(run, whole.path)
     promised = not any(fault.changes_results for fault in story.done)
     found = Outcome(
         run=number,
-        method=method,
+        method=asked.method,
         faults=" ".join(map(str, story.done)),
         missed=" ".join(map(str, [*story.missed, *story.pending])),
         ends=", ".join(story.ends),
@@ -202,7 +235,7 @@ def disturbed(
         wrong=outcome.wrong(record),
         hung=story.ends.count("hung"),
         unclear=story.unclear,
-        differs=outcome.difference(run, whole.path) if promised else "not promised",
+        differs=differs if promised or not differs else "not promised",
         seconds=round(time.monotonic() - began, 1),
     )
     if small_disk:
@@ -223,15 +256,21 @@ def make_room(folder: Path, *, small: bool) -> None:
 
 
 def session(
-    folder: Path, words: list[str], story: Story, method: str, whole: Whole, cluster: Cluster, rng: random.Random
+    folder: Path, words: list[str], story: Story, method: str, whole: Whole, lane: Lane, rng: random.Random
 ) -> bool:
     """Starts nas-search and does what is pending as its phases come; returns whether the cluster is broken."""
     run = folder / "run"
     seen = (run / "events.jsonl").stat().st_size if (run / "events.jsonl").exists() else 0
     said = said_by(folder).stat().st_size if said_by(folder).exists() else 0
-    driver = start(folder, words)
+    driver = start(folder, words, lane)
     scene = Scene(
-        run=run, driver=driver, cluster=cluster, token=folder.parent / "token", clock=folder / "clock-back", since=seen
+        run=run,
+        driver=driver,
+        cluster=lane.cluster,
+        token=lane.token,
+        clock=lane.clock,
+        since=seen,
+        trainings=SIDE_BY_SIDE[method],
     )
     end, broken, due = time.monotonic() + LIMIT_S, False, 0.0
     phase, mine = "", len(story.done)
@@ -247,7 +286,7 @@ def session(
         if PHASES.index(phase) > PHASES.index(fault.phase):
             story.missed.append(story.pending.pop(0))
             continue
-        wait = delay * 0.5 * whole.seconds[fault.phase]
+        wait = delay / 3 * whole.seconds[fault.phase]
         if phase == fault.phase and time.monotonic() >= due + wait and is_ready(fault, scene):
             do(fault, scene, rng)
             story.done.append(story.pending.pop(0))
@@ -287,36 +326,6 @@ def latest_phase(record: Path, seen: int, training: str) -> tuple[str, int]:
             name = json.loads(line)["phase"]
             phase = TRAINING if name == training else name
     return phase, seen
-
-
-# -- results --------------------------------------------------------------------------------------------------
-
-
-def report(work: Path, wholes: dict[str, Whole]) -> None:
-    """Writes what is known so far."""
-    rows: list[dict[str, Any]] = [json.loads(path.read_text()) for path in sorted(work.glob("[0-9][0-9].json"))]
-    done = [fault for row in rows for fault in row["faults"].split()]
-    with (RESULTS / "ray.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, [each.name for each in fields(Outcome)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    summary = {
-        **provenance(f"python experiments/kills/run.py --ray --runs {len(rows)}"),
-        "runs": len(rows),
-        "faults": len(done),
-        "faults_by_phase": dict(Counter(fault.partition("@")[2] for fault in done)),
-        "faults_not_done_yet": [str(fault) for fault in every_fault() if str(fault) not in done],
-        **{
-            name: sum(row[name] for row in rows)
-            for name in ("lost", "repeated", "over_budget", "wrong", "hung", "unclear")
-        },
-        "ended_as_undisturbed": sum(row["differs"] == "" for row in rows),
-        "not_promised_to": sum(row["differs"] == "not promised" for row in rows),
-        "ends": dict(Counter(end for row in rows for end in row["ends"].split(", "))),
-        "went_on": dict(Counter(on for row in rows for on in row["went_on"].split(", ") if on)),
-        "undisturbed_s": {method: whole.seconds for method, whole in wholes.items()},
-    }
-    atomic_write(RESULTS / "ray.json", json.dumps(summary, indent=1) + "\n")
 
 
 __all__ = ["run_all"]

@@ -127,13 +127,14 @@ def main() -> None:
     parser.add_argument("--runs", type=int, help="default: 30, or 40 on a cluster")
     parser.add_argument("--with-workers", type=int, default=6, help="how many of the runs use --workers 2")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--lanes", type=int, default=1, help="runs at a time, on a cluster each")
     asked = parser.parse_args()
     asked.work = asked.work or Path("runs/kills-ray" if asked.ray else "runs/kills")
     asked.runs = asked.runs or (40 if asked.ray else 30)
     if asked.ray:
         from ray_runs import run_all  # late: it needs a C compiler and mounts disks
 
-        run_all(asked.work, asked.runs, asked.seed)
+        run_all(asked.work, asked.runs, asked.seed, asked.lanes)
         return
     asked.work.mkdir(parents=True, exist_ok=True)
     every = [0] * (asked.runs - asked.with_workers) + [2] * asked.with_workers

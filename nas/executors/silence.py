@@ -15,18 +15,23 @@ from typing import Any, TextIO
 def quiet(*, logger: str, threads: str) -> Generator[None, None, None]:
     """Drops what a logger reports, and what threads print whose names begin with `threads`.
 
-    Ray prints the end of every worker on standard output, from a thread of its own: into a `--json` document.
+    Ray prints the end of every worker on standard output, from a thread of its own: into a `--json` document. When a
+    node ends, it prints the last lines of its log on standard error.
     """
-    log, out = logging.getLogger(logger), sys.stdout
+    log, out, error = logging.getLogger(logger), sys.stdout, sys.stderr
     level = log.level
     log.setLevel(logging.CRITICAL + 1)
     sys.stdout = _Filtered(out, threads)  # type: ignore[assignment]
+    if error is not None:  # as it is where there is no console
+        sys.stderr = _Filtered(error, threads)  # type: ignore[assignment]
     try:
         yield
     finally:
         log.setLevel(level)
         if isinstance(sys.stdout, _Filtered):
             sys.stdout = out
+        if isinstance(sys.stderr, _Filtered):
+            sys.stderr = error
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from pathlib import Path
 import nas
 
 ROOT = Path(nas.__file__).resolve().parents[1]
+STARTS = 3
 
 
 class Head:
@@ -34,16 +35,25 @@ class Head:
             f"--object-store-memory {100 * 2**20} --temp-dir {folder} --disable-usage-stats"
         )
         program = "import sys; from ray.scripts.scripts import main; sys.exit(main())"
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", program, *words.split()],
-            env={**environment(Path(folder)), **token, **variables},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        command = [sys.executable, "-c", program, *words.split()]
+        variables = {**environment(Path(folder)), **token, **variables}
+        said = Path(folder, "said.txt")
+        for _ in range(STARTS):
+            with said.open("w") as log:
+                self.process = subprocess.Popen(command, env=variables, stdout=log, stderr=log)
+            if self._starts(said, dashboard=dashboard):
+                return
+        raise RuntimeError(f"`ray start` did not start a head in {STARTS} tries:\n{said.read_text()}")
+
+    def _starts(self, said: Path, *, dashboard: bool) -> bool:
+        """Waits until it runs; False if it gives up, as it does after 30 s, which a busy machine may take."""
         end = time.monotonic() + 300
-        for address in (self.address, self.dashboard) if dashboard else (self.address,):
-            while not _answers(address) and time.monotonic() < end:
-                time.sleep(0.5)
+        while self.process.poll() is None and time.monotonic() < end:
+            if "Ray runtime started" in said.read_text() and (not dashboard or _answers(self.dashboard)):
+                return True
+            time.sleep(0.5)
+        self.stop()
+        return False
 
     def answers(self) -> bool:
         return _answers(self.address)

@@ -23,16 +23,17 @@ from nas.run import Run
 
 
 class Head:
-    """A head that answers until it is told not to."""
+    """A head that answers until it is told not to, and so does a node of the process."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.gone = False
+        self.silent_node: str | None = None
         self.asked = threading.Event()
         monkeypatch.setattr(head_watch, "check_answers", self.answer)
 
     def answer(self, address: str) -> None:
         self.asked.set()
-        if self.gone:
+        if self.gone or address == self.silent_node:
             raise OptionError(f"--ray {address}: no cluster there")
 
 
@@ -95,6 +96,45 @@ def test_a_port_where_nothing_listens_is_a_head_that_is_gone() -> None:
         port = server.getsockname()[1]
     watch = HeadWatch(f"127.0.0.1:{port}", every_s=0.01, gone_s=0.05)
     assert waited(lambda: lost(watch))
+    watch.close()
+
+
+def test_a_node_that_has_ended_is_noticed_by_the_next_check_and_explains_faults(head: Head) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        node = f"127.0.0.1:{server.getsockname()[1]}"
+        watch = HeadWatch("127.0.0.1:1", node=node, every_s=60)
+        watch.check()
+    with pytest.raises(ClusterError, match=rf"The Ray node of this process at {node} does not answer any more"):
+        watch.check()
+    head.silent_node = node
+    with pytest.raises(ClusterError, match="The Ray node of this process"):
+        watch.explain(ConnectionError("raw words"))
+    watch.close()
+
+
+def test_work_that_does_not_notice_that_its_node_has_ended_ends_before_ray_ends_it(head: Head) -> None:
+    said: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        node = f"127.0.0.1:{server.getsockname()[1]}"
+        watch = HeadWatch("127.0.0.1:1", said.append, node=node)
+        time.sleep(2)
+    ended = time.monotonic()
+    assert waited(lambda: bool(said))
+    assert time.monotonic() - ended < 10
+    watch.close()
+
+
+def test_a_node_that_is_stopped_is_lost_though_the_head_answers(head: Head) -> None:
+    said: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:  # connects, as a stopped process does, and says nothing
+        node = f"127.0.0.1:{server.getsockname()[1]}"
+        watch = HeadWatch("127.0.0.1:1", said.append, node=node, every_s=0.01, gone_s=0.1, grace_s=0.1)
+        time.sleep(0.3)
+        assert not lost(watch)
+        head.silent_node = node
+        assert waited(lambda: lost(watch))
+        assert waited(lambda: bool(said)), "the work in progress did not notice"
+    assert f"The Ray node of this process at {node} does not answer any more" in said[0]
     watch.close()
 
 

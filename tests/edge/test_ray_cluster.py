@@ -123,3 +123,26 @@ def test_interrupted_workers_end_and_the_run_goes_on_without_them(alone: Path, t
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
     assert trials(tmp_path / "b") == trials(alone)
     assert len(events(tmp_path / "b", "run_finished")) == 1
+
+
+@pytest.mark.parametrize(("phase", "number"), [("search", signal.SIGKILL), ("finalists", signal.SIGSTOP)])
+def test_a_search_whose_own_node_is_lost_says_how_to_go_on(tmp_path: Path, phase: str, number: signal.Signals) -> None:
+    lose = {FIRST_STEP[phase]: lambda process: os.kill(raylet_of(process), number)}
+    status, said = search("--workers", "2", cwd=tmp_path, act=lose)
+    assert status == 2, said
+    assert "Traceback" not in said
+    assert "The Ray node of this process at 127.0.0.1:" in said.splitlines()[-1]
+    assert said.splitlines()[-1].endswith("To go on without it: nas-search --resume b --workers 0")
+
+
+def raylet_of(process: int) -> int:
+    """The node's process, which is a child of the one that started Ray."""
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((place / "stat").read_text().rpartition(")")[2].split()[1])
+            program = (place / "cmdline").read_text().split("\0")[0]
+        except (OSError, ValueError, IndexError):
+            continue
+        if parent == process and program.endswith("/raylet"):
+            return int(place.name)
+    raise AssertionError("no raylet")

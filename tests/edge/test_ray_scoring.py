@@ -289,3 +289,18 @@ def test_a_backend_does_not_end_a_ray_that_it_did_not_start() -> None:
         backend.prepare()
         assert backend.facts() == {"workers": 2, "ray": "this machine"}
     assert ray.is_initialized()
+
+
+def test_no_other_worker_is_asked_for_once_the_cluster_is_gone() -> None:
+    import ray
+
+    from nas.executors.head_watch import ClusterError
+    from nas.executors.ray.actors import ActorCrew
+
+    def gone() -> None:
+        raise ClusterError("gone")
+
+    crew = ActorCrew({}, make_actor, threads=1, check=gone)
+    lost = ray.remote(max_retries=0)(os._exit).remote(1)
+    with pytest.raises(ClusterError, match="gone"):
+        crew._read(lost)

@@ -258,13 +258,15 @@ def test_folders_of_others_and_links_are_left_alone(tmp_path: Path) -> None:
 def test_only_the_named_threads_are_silenced(capsys: pytest.CaptureFixture[str]) -> None:
     log = logging.getLogger("some.library")
     with quiet(logger="some.library", threads="theirs_"):
-        sys.stdout.write("ours ")
-        thread = threading.Thread(target=lambda: sys.stdout.write("theirs"), name="theirs_1")
-        thread.start()
-        thread.join()
+        for stream in (sys.stdout, sys.stderr):
+            stream.write("ours ")
+            thread = threading.Thread(target=stream.write, args=("theirs",), name="theirs_1")
+            thread.start()
+            thread.join()
         log.critical("theirs")
     sys.stdout.write("after")
-    assert capsys.readouterr().out == "ours after"
+    sys.stderr.write("after")
+    assert capsys.readouterr() == ("ours after", "ours after")
     assert log.level == logging.NOTSET
 
 

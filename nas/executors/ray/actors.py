@@ -115,6 +115,7 @@ class ActorCrew:
         except RayError as fault:
             if isinstance(cause := getattr(fault, "cause", None), NasError):
                 raise cause from None  # no fault of the worker's
+            self._check()  # before another worker is asked for: without this node, Ray would end this process
             return Answer(lost=f"The worker was lost: {in_short(fault)}")
         if isinstance(found, str):
             raise RunError(f"Workers cannot be used: {found}")

@@ -23,7 +23,7 @@ from nas.executors.ray.actors import ActorCrew
 from nas.executors.ray.data_parallel import processes_for, train_on_actors
 from nas.executors.ray.devices import on_a_node_with
 from nas.executors.ray.folders import TrainingFolders
-from nas.executors.ray.session import asks_for_token, gpu_share, join, node_cpus, own_ray, room
+from nas.executors.ray.session import asks_for_token, gpu_share, join, node_cpus, own_node, own_ray, room
 from nas.executors.silence import quiet
 from nas.executors.worker import MakesDoer, SentExport, TrainingSetup, WatchedTraining, made_on_cpu
 from nas.jobs.backend import ExportSource, FinalistRecord, ScorerSource
@@ -82,9 +82,8 @@ class RayBackend:
             return
         self._held.enter_context(quiet(logger="ray", threads="ray_"))
         address = join(self._cluster, self._package)
+        self._watch_over()  # until Ray is shut down, which waits for a node that is stopped
         self._held.callback(ray.shutdown)
-        self._watch = HeadWatch(ray.get_runtime_context().gcs_address, self._at_loss)
-        self._held.callback(self._watch.close)
         threads = self._options.job_threads
         places = room(threads)
         check_room(self._options, places * threads, f"the cluster at {address}")
@@ -260,6 +259,12 @@ class RayBackend:
             return
         self._held.enter_context(quiet(logger="ray", threads="ray_"))
         self._held.enter_context(own_ray(array_bytes, self._package))
+        self._watch_over()
+
+    def _watch_over(self) -> None:
+        """Watches what Ray needs to go on, until the backend is closed."""
+        self._watch = HeadWatch(ray.get_runtime_context().gcs_address, self._at_loss, node=own_node())
+        self._held.callback(self._watch.close)
 
 
 class RayExecutor:

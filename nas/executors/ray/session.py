@@ -82,6 +82,13 @@ def join(cluster: str, package: Path) -> str:
     return address
 
 
+def own_node() -> str:
+    """Returns HOST:PORT at which the node that this process is a part of answers."""
+    mine = ray.get_runtime_context().get_node_id()
+    node = next(node for node in ray.nodes() if node["NodeID"] == mine)
+    return f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}"
+
+
 def asks_for_token() -> bool:
     """Whether what this process joined is used with a token; Ray sets the mode itself where it finds one."""
     return os.environ.get("RAY_AUTH_MODE", "").lower() == "token"
