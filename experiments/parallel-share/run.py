@@ -8,12 +8,14 @@ import math
 import os
 import random
 import shlex
+import statistics
 import sys
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -167,11 +169,36 @@ def simulate() -> dict[str, Any]:
     return {"seeds": SEEDS, "start_s": START_S, "efficiency": found}
 
 
+class Timed:
+    """A `Task` whose values are the CPU and wall seconds of another's jobs, all threads of the process counted."""
+
+    def __init__(self, task: Any) -> None:
+        self._task = task
+
+    def run(self, job: Any) -> Any:
+        began, at = time.process_time(), time.monotonic()
+        result = self._task.run(job)
+        return replace(result, value=[time.process_time() - began, time.monotonic() - at])
+
+
+def timed_task(setup: Any) -> Timed:
+    """Makes the task of a setup, timed."""
+    from nas.jobs.setup import make_scorer
+
+    return Timed(make_scorer(setup))
+
+
 def rate(jobs: int, pairs: int) -> dict[str, Any]:
-    """How much more jobs a second two workers of one thread do than one, in interleaved pairs on an idle machine."""
-    from nas.architecture import Architecture
+    """What a job takes with one worker of one thread and with two, in interleaved pairs.
+
+    On an idle machine the ratio of wall seconds tells how much more jobs a second two workers do. On a shared one it
+    tells how much of the machine there was. CPU seconds per job still tell what a second worker costs the first, and
+    the driver's how many workers it could serve.
+    """
+    import ray
+
     from nas.data import open_data
-    from nas.executors import open_backend
+    from nas.executors.ray.backend import RayBackend
     from nas.jobs.executor import Job
     from nas.methods.zero_cost.measuring import ProxyMeasuring
     from nas.methods.zero_cost.proxies import PROXIES
@@ -179,27 +206,45 @@ def rate(jobs: int, pairs: int) -> dict[str, Any]:
     from nas.options import SearchOptions
     from nas.progress import Silent
 
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     data = open_data("digits").load(resolution=32, seed=0, progress=Silent())
     source = ProxyMeasuring(names=PROXIES.names(), data=data, seed=0, device="cpu")
     space = load_space("coatnet-small").adapted(resolution=32, channels=1, num_classes=10)
     rng = random.Random(0)
-    networks: list[Architecture] = [space.sample(rng) for _ in range(jobs + 2)]
-    asked = [Job(architecture=each.to_dict(), seed=0) for each in networks]
-    seconds: dict[int, list[float]] = {1: [], 2: []}
-    with open_backend(SearchOptions.of(space="coatnet-small", workers=1)) as one:
-        assert one is not None
-        with open_backend(SearchOptions.of(space="coatnet-small", workers=2)) as two:
-            assert two is not None
-            for _ in range(pairs):
-                for workers, backend in ((1, one), (2, two)):
-                    executor = backend.scoring(source, threads=1, expected_s=1.0, data_bytes=0)
-                    list(executor.map(asked[jobs : jobs + workers]))  # starts them
-                    began = time.monotonic()
-                    list(executor.map(asked[:jobs]))
-                    seconds[workers].append(time.monotonic() - began)
-                    executor.close()
-    ratios = sorted(first / second for first, second in zip(seconds[1], seconds[2], strict=True))
-    return {"jobs": jobs, "pairs": pairs, "seconds": seconds, "median_ratio": ratios[len(ratios) // 2]}
+    asked = [Job(architecture=space.sample(rng).to_dict(), seed=0) for _ in range(jobs + 2)]
+    rows: dict[int, list[dict[str, float]]] = {1: [], 2: []}
+    backends = {workers: RayBackend(SearchOptions.of(space="x", workers=workers), make=timed_task) for workers in rows}
+    try:
+        executors = {
+            workers: backend.scoring(source, threads=1, expected_s=1.0, data_bytes=0)
+            for workers, backend in backends.items()
+        }
+        for pair in range(pairs):
+            for workers in (1, 2) if pair % 2 == 0 else (2, 1):
+                executor = executors[workers]
+                list(executor.map(asked[jobs : jobs + workers]))  # starts them
+                wall, own = time.monotonic(), time.process_time()
+                cpu = [result.value[0] for result in executor.map(asked[:jobs])]
+                took, used = time.monotonic() - wall, time.process_time() - own
+                rows[workers].append({"wall_s": took, "worker_cpu_s": sum(cpu), "driver_cpu_s": used})
+                executor.close()
+    finally:
+        for backend in backends.values():
+            backend.close()
+
+    def median_ratio(name: str) -> float:
+        ratios = [one[name] / two[name] for one, two in zip(rows[1], rows[2], strict=True)]
+        return round(statistics.median(ratios), 3)
+
+    return {
+        "jobs": jobs,
+        "pairs": pairs,
+        "with_1": rows[1],
+        "with_2": rows[2],
+        "wall_of_1_by_wall_of_2": median_ratio("wall_s"),
+        "cpu_of_1_by_cpu_of_2": median_ratio("worker_cpu_s"),
+        "driver_by_workers_cpu": round(statistics.median(r["driver_cpu_s"] / r["worker_cpu_s"] for r in rows[2]), 4),
+    }
 
 
 def main() -> None:

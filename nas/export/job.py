@@ -9,8 +9,9 @@ from typing import Any
 
 from nas.architecture import Architecture
 from nas.data.sharing import Arrays, to_array, to_tensor
+from nas.errors import ExportError
 from nas.export.exported_model import CardFacts
-from nas.export.folder import appearing
+from nas.export.folder import CARD, PREPROCESSING, appearing
 from nas.export.winner import every_file, export_winner
 from nas.jobs.executor import Job, Result
 from nas.networks.network import Network, build
@@ -58,10 +59,13 @@ class Exported:
         """Writes the files that are still to be written into `folder`, which appears as a whole.
 
         Raises:
-            ExportError, RunError: As `nas.export.folder.appearing`.
+            ExportError: If a file is none that an export writes; and, as `RunError`, as `nas.export.folder.appearing`.
         """
         if self.files is None:
             return
+        foreign = sorted(self.files.keys() - {*every_file(), PREPROCESSING, CARD})
+        if foreign:
+            raise ExportError(f"A worker sent a file named {foreign[0][:60]!r}, which is none of an export's.")
         with appearing(folder, every_file()) as temporary:
             for name, content in self.files.items():
                 atomic_write(temporary / name, content)

@@ -291,12 +291,14 @@ def _folder(path: str | Path) -> Path:
             return folder
         if not folder.exists():
             url = re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(folder))
+            # A path has one slash where a URL has two.
+            where = str(folder) if url is None else f"{url[0]}/{str(folder)[url.end() :]}"
             take = (
                 "Only nas-search, nas report and nas export take a URL."
                 if url
                 else "Give a folder that nas-search wrote."
             )
-            raise RunError(f"There is no run at {folder}. {take}")
+            raise RunError(f"There is no run at {where}. {take}")
         if not folder.is_dir():
             holds_run = (folder.parent / record.NAME).is_file()
             hint = f"Did you mean {folder.parent}?" if holds_run else "Give a folder that nas-search wrote."

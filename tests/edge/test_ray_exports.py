@@ -20,7 +20,7 @@ from nas.jobs.executor import Job, Result
 from nas.options import SearchOptions
 from tests.search.export_cases import CLASSES, FACTS, LEVELS, MEAN, STD, TRAINED, coatnet, convnext, perturbed
 
-pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_here")]
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_here"), pytest.mark.timeout(900)]
 OPTIONS = SearchOptions.of(space="tiny", workers=2)
 FACTS_OF_RUN = {
     "trained_resolution": TRAINED,

@@ -152,6 +152,8 @@ def test_create_refuses_a_path_that_is_or_goes_through_a_file(where: str, tmp_pa
 def test_a_folder_that_is_no_run_is_refused_with_the_run_that_may_be_meant(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"There is no run at .*gone. Give a folder that nas-search wrote"):
         Run.open(tmp_path / "gone")
+    with pytest.raises(RunError, match="There is no run at s3://bucket/run. Only nas-search, nas report"):
+        read_run(Path("s3://bucket/run"))
     with pytest.raises(RunError, match=r"is not a run: it has no events.jsonl. Give a folder"):
         read_run(tmp_path)
     Run.create(tmp_path / "run", MANIFEST).close()

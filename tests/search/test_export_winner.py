@@ -26,6 +26,7 @@ from nas.export import FILES, export_architecture, export_winner, read_exported
 from nas.export.folder import appearing
 from nas.export.formats import code, config
 from nas.export.formats.onnx import Onnx
+from nas.export.job import Exported
 from nas.networks.network import Network
 
 from .export_cases import CLASSES, FACTS, LEVELS, MEAN, STD, TRAINED, coatnet, convnext, mixed, perturbed, product
@@ -293,3 +294,10 @@ def test_a_folder_without_a_whole_export_cannot_be_read_back(tmp_path: Path) -> 
     (tmp_path / "1" / "weights.safetensors").write_bytes(b"torn")
     with pytest.raises(ExportError, match="holds no network that was exported whole"):
         read_exported(tmp_path / "1")
+
+
+def test_a_worker_cannot_have_a_file_written_elsewhere(tmp_path: Path) -> None:
+    sent = Exported(checks={}, files={"model.py": b"x", "../model.py": b"y"})
+    with pytest.raises(ExportError, match=r"A worker sent a file named '../model.py', which is none of an export's"):
+        sent.appear_in(tmp_path / "winners" / "1")
+    assert not any(tmp_path.rglob("*.py"))

@@ -126,7 +126,8 @@ class BlockwiseMethod(SearchMethod[BlockwiseOptions]):
         )
         by = f" from {own.teacher['path']} (weights {own.teacher['sha256'][:16]})" if own.teacher else ""
         first = f"Blocks: {own.epochs} epochs of {min(images, own.images):,} images, {own.strategy}{by}"
-        return first, [line]
+        alone = ["Blocks train in this process alone; workers train the finalists and export"]
+        return first, [line, *alone * bool(options.workers or options.ray)]
 
     def disk(self, plan: Plan, *, network: int) -> MethodDisk:
         """Returns the disk use: up to three checkpoints, with one optimizer moment unless there is a teacher; no best
