@@ -10,16 +10,17 @@ import torch
 from torch import nn
 
 from nas.data import Dataset
-from nas.errors import ArchitectureError, ExportError, OptionError
+from nas.errors import ArchitectureError, ExportError, OptionError, RunError
 from nas.export.folder import FILES, read_exported
 from nas.networks.network import Network, build, resize_tables
+from nas.run import exported_folder
 from nas.run.files import file_digest
 
 _REMEDY = "Give a folder with an architecture.yaml and a weights.safetensors, such as winners/1 of a run."
 
 
 class GivenTeacher:
-    """A network in a folder that an export wrote, at the data's training resolution.
+    """A network in a folder that an export wrote, or in that of a `nas train`, at the data's training resolution.
 
     Attributes:
         network: With its weights, for images that are normalized as the data's are.
@@ -33,10 +34,13 @@ class GivenTeacher:
     origin: dict[str, Any]
 
     def __init__(self, folder: str | Path, data: Dataset) -> None:
-        folder = Path(folder)
-        for name in (FILES["config"], FILES["weights"]):
-            if not (folder / name).is_file():
-                raise OptionError(f"--teacher {folder}: it has no {name}. {_REMEDY}")
+        given = Path(folder)
+        try:
+            folder = exported_folder(given)
+        except RunError as fault:
+            raise OptionError(f"--teacher {given}: {fault}") from None
+        if not (folder / FILES["weights"]).is_file():
+            raise OptionError(f"--teacher {given}: it has no {FILES['weights']}. {_REMEDY}")
         try:
             product, network = read_exported(folder)
             resized = build(product.architecture.at_resolution(data.resolution))
@@ -57,7 +61,7 @@ class GivenTeacher:
             )
         alike = not product.mean or (product.mean, product.std) == (data.mean, data.std)
         self.network = resized if alike else _Renormalized(resized, data, mean=product.mean, std=product.std)
-        self.origin = {"folder": folder.resolve().name, "sha256": file_digest(folder / FILES["weights"])}
+        self.origin = {"folder": given.resolve().name, "sha256": file_digest(folder / FILES["weights"])}
 
 
 class _Renormalized(nn.Module):

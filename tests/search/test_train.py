@@ -329,17 +329,17 @@ def test_given_epochs_decide_whether_images_are_reduced(tmp_path: Path, monkeypa
 
 
 def test_an_exported_network_teaches(tmp_path: Path, weights: Path, images: Path) -> None:
-    taught = train(SMALLEST, out=tmp_path / "taught", options=SHORT, teacher=weights.parent)
+    taught = train(SMALLEST, out=tmp_path / "taught", options=SHORT, teacher=weights.parent.parent)
     alone = train(SMALLEST, out=tmp_path / "alone", options=SHORT)
     losses = [json.loads((Path(found["out"]).parent / "history.json").read_text()) for found in (taught, alone)]
     assert losses[0]["history"][0]["loss"] != losses[1]["history"][0]["loss"]
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    assert (taught["teacher"], alone["teacher"]) == ({"folder": "network", "sha256": digest}, None)
+    assert (taught["teacher"], alone["teacher"]) == ({"folder": weights.parent.parent.name, "sha256": digest}, None)
     card = (tmp_path / "taught" / "network" / "card.md").read_text()
-    assert f"with 50% of the loss, from the network in network (weights {digest[:16]})" in card
+    assert f"with 50% of the loss, from the network in {weights.parent.parent.name} (weights {digest[:16]})" in card
     with pytest.raises(RunError, match="was trained with teacher .*, not without a teacher"):
         train(SMALLEST, out=tmp_path / "taught", options=SHORT)
-    with pytest.raises(NasError, match=r"^--teacher .*: it has no architecture\.yaml\. Give a folder with"):
+    with pytest.raises(NasError, match=r"^--teacher .*: .* holds no architecture\.yaml\. Give a winner"):
         train(SMALLEST, out=tmp_path / "none", options=SHORT, teacher=images)
     few = images.parent / "few.npz"
     with np.load(images / "same.npz") as stored:

@@ -23,6 +23,7 @@ from nas.networks.loading import load_architecture
 from nas.networks.network import Network, build, resize_tables
 from nas.networks.timm import from_timm, zoo_name
 from nas.networks.timm.pretrained import pretrained
+from nas.networks.timm.weights import family_of
 from nas.run.files import file_digest
 from nas.spaces import SearchSpace
 from nas.training.weights_file import PICKLES, converting, first_not_finite, metadata_of, shape_text
@@ -196,9 +197,9 @@ def check_member(parent: Parent, space: SearchSpace) -> None:
     try:
         space.encode(as_member(parent.architecture, space))
     except SpaceError as fault:
+        said = shortened(fault).removeprefix(f"Not in space {space.name}: ")
         raise OptionError(
-            f"{parent.named} is no member of --space {space.name}: {shortened(fault)} Leave out --space to search its "
-            "own parts."
+            f"{parent.named} is no member of --space {space.name}: {said} Leave out --space to search its own parts."
         ) from None
 
 
@@ -252,14 +253,17 @@ def _from_timm(config: str, weights: str | None) -> Parent:
         raise OptionError(f"--parent {config}: {shortened(fault)}") from None
     state = network.state_dict()
     _check_finite(state, f"--parent {config}")
-    architecture = load_architecture(zoo_name(name)).with_classes(_classes(state, parent_architecture(config)))
+    zoo = zoo_name(name)
+    family, architecture = family_of(zoo), load_architecture(zoo).at_resolution(network.image_shape[1])
+    assert family is not None, "from_timm knows the model"
+    mean, std = family.normalized_by(zoo)
     return Parent(
         given=(config, weights),
-        architecture=architecture,
+        architecture=architecture.with_classes(_classes(state, architecture)),
         state=state,
         sha256="" if weights is None else file_digest(Path(weights)),
-        mean=tuple(cfg.get("mean", ())),
-        std=tuple(cfg.get("std", ())),
+        mean=tuple(cfg.get("mean", mean)),
+        std=tuple(cfg.get("std", std)),
     )
 
 
