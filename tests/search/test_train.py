@@ -35,6 +35,7 @@ from nas.pipeline.given_teacher import GivenTeacher
 from nas.pipeline.given_weights import GivenWeights
 from nas.pipeline.train import plan_training, reduced_note, train
 from nas.pipeline.training_curve import TrainingCurve
+from nas.progress import Silent
 from nas.training import loop as training
 from tests.notes import Interrupt
 
@@ -277,7 +278,7 @@ def test_images_are_normalized_as_for_the_weights_and_for_the_teacher(tmp_path: 
     product, network = read_exported(found["out"])
     assert (product.mean, product.std) == ((0.5,), (0.25,))
     data = open_data("digits").load(resolution=8, seed=0)
-    teacher = GivenTeacher(found["out"], data).network.eval()
+    teacher = GivenTeacher(found["out"], data.info, resolution=8).network(data).eval()
     pixels = torch.rand(4, 1, 8, 8)
     ours = (pixels - data.mean[0]) / data.std[0]
     with torch.no_grad():
@@ -328,6 +329,13 @@ def test_given_epochs_decide_whether_images_are_reduced(tmp_path: Path, monkeypa
     )
 
 
+class Unread(Silent):
+    """Fails where images begin to be read."""
+
+    def start(self, phase: str, *_: Any) -> None:
+        raise AssertionError(f"{phase} began")
+
+
 def test_an_exported_network_teaches(tmp_path: Path, weights: Path, images: Path) -> None:
     taught = train(SMALLEST, out=tmp_path / "taught", options=SHORT, teacher=weights.parent.parent)
     alone = train(SMALLEST, out=tmp_path / "alone", options=SHORT)
@@ -346,7 +354,13 @@ def test_an_exported_network_teaches(tmp_path: Path, weights: Path, images: Path
         kept = stored["y_train"] < 7
         np.savez(few, x_train=stored["x_train"][kept], y_train=stored["y_train"][kept])
     with pytest.raises(NasError, match="it is of 1 channels and 10 classes, and the data has 1 and 7. Give a network"):
-        train(SMALLEST, out=tmp_path / "none", options=SHORT.replaced(data=str(few)), teacher=weights.parent)
+        train(
+            SMALLEST,
+            out=tmp_path / "none",
+            options=SHORT.replaced(data=str(few)),
+            teacher=weights.parent,
+            progress=Unread(),
+        )
 
 
 # -- recipes and curves ---------------------------------------------------------------------------------------
