@@ -302,6 +302,15 @@ def test_weights_that_cannot_be_used_are_refused_before_the_folder_is_made(
     assert not (tmp_path / "out").exists()
 
 
+def test_weights_of_an_export_whose_bytes_changed_are_refused(tmp_path: Path, weights: Path) -> None:
+    content = bytearray(weights.read_bytes())
+    content[-9] ^= 1
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(NasError, match=r"its content has changed since it was written\. Give"):
+        GivenWeights(path, network="small")
+
+
 def test_weights_of_color_images_are_averaged_for_gray_ones(tmp_path: Path) -> None:
     color = build(SMALLEST.with_channels(3)).eval()
     path, notes = tmp_path / "w.safetensors", Notes()

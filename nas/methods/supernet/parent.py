@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from nas.architecture import Architecture
 from nas.costs.derived_spaces import derive_space
@@ -26,7 +25,7 @@ from nas.networks.timm.pretrained import pretrained
 from nas.networks.timm.weights import family_of
 from nas.run.files import file_digest
 from nas.spaces import SearchSpace
-from nas.training.weights_file import PICKLES, converting, first_not_finite, metadata_of, shape_text
+from nas.training.weights_file import PICKLES, converting, first_not_finite, load_weights, metadata_of, shape_text
 
 TIMM = "timm:"
 
@@ -221,7 +220,7 @@ def read_weights(weights: str, config: str) -> tuple[dict[str, torch.Tensor], di
     if path.suffix in PICKLES:
         raise OptionError(f"--weights {weights} {converting(path, config.removeprefix(TIMM))}")
     try:
-        state = load_file(path)
+        state = load_weights(path)
     except (SafetensorError, OSError) as fault:
         raise OptionError(f"--weights {weights}: {str(fault)[:120]}. Give a .safetensors file.") from None
     _check_finite(state, f"--weights {weights}")
