@@ -140,7 +140,8 @@ def _announce(
     """
     progress.note(
         f"{spent.macs / 1e6:,.1f} MMACs at {plan.resolution} pixels, trained at {plan.train_resolution} pixels for "
-        f"{plan.finalist_epochs} epochs of {len(data.train):,} images; {plan.device}, {plan.threads} threads, "
+        f"{plan.finalist_epochs} epoch{'s' * (plan.finalist_epochs > 1)} of {len(data.train):,} images; {plan.device}, "
+        f"{plan.threads} thread{'s' * (plan.threads > 1)}, "
         f"{plan.dtype}"
     )
     if not asked and (reduced := reduced_note(data.info, plan)):

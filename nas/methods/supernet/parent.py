@@ -151,7 +151,9 @@ def load_parent(config: str, weights: str | None) -> Parent:
         )
     architecture = parent_architecture(config)
     if weights is None:
-        raise OptionError(f"--parent {config} has no weights: give them by --weights FILE.safetensors.")
+        raise OptionError(
+            f"--parent {config} has no weights: give them by --weights FILE.safetensors.{_loadable(config)}"
+        )
     state, told = read_weights(weights, config)
     classes = _classes(state, architecture)
     fitting = _fitted(architecture.with_classes(classes), state, told, weights)
@@ -264,6 +266,15 @@ def _from_timm(config: str, weights: str | None) -> Parent:
         mean=tuple(cfg.get("mean", mean)),
         std=tuple(cfg.get("std", std)),
     )
+
+
+def _loadable(config: str) -> str:
+    """Returns a further remedy where timm has weights of a network of the zoo, else nothing."""
+    family = family_of(config)
+    if family is None:
+        return ""
+    name = next(timms for timms, own in family.names.items() if own == config)
+    return f" With --parent {TIMM}{name} timm loads its own, where it is installed."
 
 
 def _check_finite(state: Mapping[str, torch.Tensor], named: str) -> None:
