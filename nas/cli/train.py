@@ -39,7 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--teacher",
         type=reader("teacher", Text()),
         metavar="FOLDER",
-        help="an exported network of the same classes, whose soft labels are learned from too",
+        help="an exported network of the same classes, or a nas train's folder, whose soft labels are learned from too",
     )
     add_declared(parser, SearchOptions, _OPTIONS, helps={"onnx": "write a model.onnx", "compile": _COMPILE})
 

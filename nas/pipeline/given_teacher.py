@@ -9,55 +9,71 @@ from typing import Any
 import torch
 from torch import nn
 
-from nas.data import Dataset
-from nas.errors import ArchitectureError, ExportError, OptionError
+from nas.data import DataInfo, Dataset
+from nas.errors import ArchitectureError, ExportError, OptionError, RunError
 from nas.export.folder import FILES, read_exported
 from nas.networks.network import Network, build, resize_tables
+from nas.run import exported_folder
 from nas.run.files import file_digest
+from nas.training.weights_file import first_not_finite
 
 _REMEDY = "Give a folder with an architecture.yaml and a weights.safetensors, such as winners/1 of a run."
 
 
 class GivenTeacher:
-    """A network in a folder that an export wrote, at the data's training resolution.
+    """A network in a folder that an export wrote, or in that of a `nas train`.
+
+    Args:
+        folder: Its own, or that of the training.
+        info: What is known of the data before they are read.
+        resolution: The image side of the training.
 
     Attributes:
-        network: With its weights, for images that are normalized as the data's are.
         origin: The `folder` name, and the `sha256` of its weights.
 
     Raises:
-        OptionError: If it cannot be read, or is not of the data's channels and classes.
+        OptionError: If it cannot be read, is not finite, or is not of the data's channels and classes.
     """
 
-    network: nn.Module
     origin: dict[str, Any]
 
-    def __init__(self, folder: str | Path, data: Dataset) -> None:
-        folder = Path(folder)
-        for name in (FILES["config"], FILES["weights"]):
-            if not (folder / name).is_file():
-                raise OptionError(f"--teacher {folder}: it has no {name}. {_REMEDY}")
+    def __init__(self, folder: str | Path, info: DataInfo, *, resolution: int) -> None:
+        given = Path(folder)
+        try:
+            folder = exported_folder(given)
+        except RunError as fault:
+            raise OptionError(f"--teacher {given}: {fault}") from None
+        if not (folder / FILES["weights"]).is_file():
+            raise OptionError(f"--teacher {given}: it has no {FILES['weights']}. {_REMEDY}")
         try:
             product, network = read_exported(folder)
-            resized = build(product.architecture.at_resolution(data.resolution))
-            resized.load_state_dict(resize_tables(network.state_dict(), resized))
+            self._network = build(product.architecture.at_resolution(resolution))
+            self._network.load_state_dict(resize_tables(network.state_dict(), self._network))
         except (ExportError, ArchitectureError) as fault:
             raise OptionError(f"--teacher {folder}: {str(fault).split('. Delete')[0][:200]}. {_REMEDY}") from None
+        spoiled = first_not_finite(network.state_dict())
+        if spoiled is not None:
+            raise OptionError(f"--teacher {given}: {spoiled} has numbers that are not finite. Give another network.")
         has = (product.architecture.input.channels, product.architecture.num_classes)
-        wants = (data.info.channels, data.info.num_classes)
+        wants = (info.channels, info.num_classes)
         if has != wants:
             raise OptionError(
                 f"--teacher {folder}: it is of {has[0]} channels and {has[1]} classes, and the data has {wants[0]} and "
                 f"{wants[1]}. Give a network that was trained on these classes."
             )
-        if product.class_names and product.class_names != data.info.class_names:
+        if product.class_names and product.class_names != info.class_names:
             raise OptionError(
                 f"--teacher {folder}: its classes have other names or another order than the data's. Give a network "
                 "that was trained on these classes."
             )
-        alike = not product.mean or (product.mean, product.std) == (data.mean, data.std)
-        self.network = resized if alike else _Renormalized(resized, data, mean=product.mean, std=product.std)
-        self.origin = {"folder": folder.resolve().name, "sha256": file_digest(folder / FILES["weights"])}
+        self._mean, self._std = product.mean, product.std
+        self.origin = {"folder": given.resolve().name, "sha256": file_digest(folder / FILES["weights"])}
+
+    def network(self, data: Dataset) -> nn.Module:
+        """Returns it for images that are normalized as the data's are."""
+        if not self._mean or (self._mean, self._std) == (data.mean, data.std):
+            return self._network
+        return _Renormalized(self._network, data, mean=self._mean, std=self._std)
 
 
 class _Renormalized(nn.Module):

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from nas.data import Dataset
 from nas.data.dataset import describe_data
@@ -19,7 +18,7 @@ from nas.networks.network import Network
 from nas.progress import Progress
 from nas.run.files import file_digest
 from nas.training import Started, start_from
-from nas.training.weights_file import PICKLES, converting, metadata_of
+from nas.training.weights_file import PICKLES, converting, load_weights, metadata_of
 
 _SEEN = "may have trained the weights that this training began with"
 
@@ -110,7 +109,7 @@ def _read(path: Path, network: str) -> dict[str, torch.Tensor]:
             raise OSError("it is not a file" if path.exists() else "there is no such file")
         if path.suffix in PICKLES:
             raise RunError(f"{path} {converting(path, network)}")
-        return load_file(path)
+        return load_weights(path)
     except (SafetensorError, OSError) as fault:
         raise RunError(f"Cannot read weights from {path}: {str(fault)[:120]}. Give a .safetensors file.") from None
 

@@ -79,9 +79,9 @@ def train(
         check_compiler(plan.device)
     network = fresh_network(architecture.at_resolution(plan.train_resolution), seed=options.seed)
     started = None if given is None else given.start(network, progress)
+    teaching = None if teacher is None else GivenTeacher(teacher, source.info, resolution=plan.train_resolution)
     data = source.load(resolution=plan.train_resolution, seed=options.seed, progress=progress)
     data = data if given is None else given.normalized(data, progress)
-    teaching = None if teacher is None else GivenTeacher(teacher, data)
     caution = None if given is None else given.caution(data, options.seed)
     inputs = TrainingInputs(folder, architecture, data, seed=options.seed, weights=given)
     inputs.check()
@@ -96,7 +96,7 @@ def train(
         progress.note(f"Recipe {preset.name}: {', '.join(f'{name} {value}' for name, value in preset.values.items())}")
     inputs.keep(preset)
     validation, test, history = _trained(
-        network, data, recipe, folder, options, progress, teaching and teaching.network
+        network, data, recipe, folder, options, progress, teaching and teaching.network(data)
     )
     found = {
         "out": str(folder / "network"),

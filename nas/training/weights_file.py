@@ -8,8 +8,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 
 from nas.spaces.catalog import zoo_names
+from nas.training.sealed_file import KEY, check_seal
 
 PICKLES = (".pth", ".pt", ".bin", ".ckpt", ".tar", ".pkl")
 """Suffixes of files that may be pickles, which can run code when they are read."""
@@ -34,6 +36,18 @@ def metadata_of(path: Path) -> dict[str, str]:
     with suppress(SafetensorError, OSError), safe_open(path, "pt") as file:
         return file.metadata() or {}
     return {}
+
+
+def load_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Returns the tensors of a .safetensors file, which is checked against its own digest where it carries one.
+
+    Raises:
+        SafetensorError: If it is no such file, or has changed since it was written.
+        RunError, OSError: If it cannot be opened.
+    """
+    if KEY in metadata_of(path):
+        check_seal(path)
+    return load_file(path)
 
 
 def first_not_finite(state: Mapping[str, torch.Tensor]) -> str | None:

@@ -354,6 +354,10 @@ def test_a_parent_that_is_no_member_of_the_space_is_refused(home: Path, tmp_path
 def test_parents_without_weights_or_that_are_unknown_are_refused(home: Path) -> None:
     with pytest.raises(OptionError, match="give them by --weights"):
         load_parent(str(home / "parent.yaml"), None)
+    with pytest.raises(
+        OptionError, match=r"--weights FILE\.safetensors\. With --parent timm:tf_efficientnet_lite0 timm"
+    ):
+        load_parent("tf_efficientnet_lite0", None)
     with pytest.raises(OptionError, match="no such file"):
         load_parent(str(home / "parent.yaml"), str(home / "none.safetensors"))
     with pytest.raises(NasError, match="--parent nowhere"):

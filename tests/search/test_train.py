@@ -35,6 +35,7 @@ from nas.pipeline.given_teacher import GivenTeacher
 from nas.pipeline.given_weights import GivenWeights
 from nas.pipeline.train import plan_training, reduced_note, train
 from nas.pipeline.training_curve import TrainingCurve
+from nas.progress import Silent
 from nas.training import loop as training
 from tests.notes import Interrupt
 
@@ -277,7 +278,7 @@ def test_images_are_normalized_as_for_the_weights_and_for_the_teacher(tmp_path: 
     product, network = read_exported(found["out"])
     assert (product.mean, product.std) == ((0.5,), (0.25,))
     data = open_data("digits").load(resolution=8, seed=0)
-    teacher = GivenTeacher(found["out"], data).network.eval()
+    teacher = GivenTeacher(found["out"], data.info, resolution=8).network(data).eval()
     pixels = torch.rand(4, 1, 8, 8)
     ours = (pixels - data.mean[0]) / data.std[0]
     with torch.no_grad():
@@ -299,6 +300,15 @@ def test_weights_that_cannot_be_used_are_refused_before_the_folder_is_made(
     with pytest.raises(NasError, match=rf"^{path} {reason}"):
         train(SMALLEST, out=tmp_path / "out", options=SHORT, weights=path)
     assert not (tmp_path / "out").exists()
+
+
+def test_weights_of_an_export_whose_bytes_changed_are_refused(tmp_path: Path, weights: Path) -> None:
+    content = bytearray(weights.read_bytes())
+    content[-9] ^= 1
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(NasError, match=r"its content has changed since it was written\. Give"):
+        GivenWeights(path, network="small")
 
 
 def test_weights_of_color_images_are_averaged_for_gray_ones(tmp_path: Path) -> None:
@@ -328,25 +338,38 @@ def test_given_epochs_decide_whether_images_are_reduced(tmp_path: Path, monkeypa
     )
 
 
+class Unread(Silent):
+    """Fails where images begin to be read."""
+
+    def start(self, phase: str, *_: Any) -> None:
+        raise AssertionError(f"{phase} began")
+
+
 def test_an_exported_network_teaches(tmp_path: Path, weights: Path, images: Path) -> None:
-    taught = train(SMALLEST, out=tmp_path / "taught", options=SHORT, teacher=weights.parent)
+    taught = train(SMALLEST, out=tmp_path / "taught", options=SHORT, teacher=weights.parent.parent)
     alone = train(SMALLEST, out=tmp_path / "alone", options=SHORT)
     losses = [json.loads((Path(found["out"]).parent / "history.json").read_text()) for found in (taught, alone)]
     assert losses[0]["history"][0]["loss"] != losses[1]["history"][0]["loss"]
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    assert (taught["teacher"], alone["teacher"]) == ({"folder": "network", "sha256": digest}, None)
+    assert (taught["teacher"], alone["teacher"]) == ({"folder": weights.parent.parent.name, "sha256": digest}, None)
     card = (tmp_path / "taught" / "network" / "card.md").read_text()
-    assert f"with 50% of the loss, from the network in network (weights {digest[:16]})" in card
+    assert f"with 50% of the loss, from the network in {weights.parent.parent.name} (weights {digest[:16]})" in card
     with pytest.raises(RunError, match="was trained with teacher .*, not without a teacher"):
         train(SMALLEST, out=tmp_path / "taught", options=SHORT)
-    with pytest.raises(NasError, match=r"^--teacher .*: it has no architecture\.yaml\. Give a folder with"):
+    with pytest.raises(NasError, match=r"^--teacher .*: .* holds no architecture\.yaml\. Give a winner"):
         train(SMALLEST, out=tmp_path / "none", options=SHORT, teacher=images)
     few = images.parent / "few.npz"
     with np.load(images / "same.npz") as stored:
         kept = stored["y_train"] < 7
         np.savez(few, x_train=stored["x_train"][kept], y_train=stored["y_train"][kept])
     with pytest.raises(NasError, match="it is of 1 channels and 10 classes, and the data has 1 and 7. Give a network"):
-        train(SMALLEST, out=tmp_path / "none", options=SHORT.replaced(data=str(few)), teacher=weights.parent)
+        train(
+            SMALLEST,
+            out=tmp_path / "none",
+            options=SHORT.replaced(data=str(few)),
+            teacher=weights.parent,
+            progress=Unread(),
+        )
 
 
 # -- recipes and curves ---------------------------------------------------------------------------------------

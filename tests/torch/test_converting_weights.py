@@ -18,6 +18,7 @@ from sklearn.datasets import load_sample_images
 
 import nas
 from nas.errors import ArchitectureError, NasError, OptionError, RunError
+from nas.methods.supernet import parent as parents
 from nas.methods.supernet.parent import load_parent
 from nas.networks.network import Network
 from nas.networks.timm import FAMILIES
@@ -86,6 +87,25 @@ def test_weights_made_at_another_size_say_so_and_are_a_parent_of_it(tmp_path: Pa
     assert load_parent("deit_tiny", str(out)).architecture.input.resolution == 96
     with pytest.raises(OptionError, match="was converted from timm's names already: give --parent deit_tiny"):
         load_parent("timm:deit_tiny_patch16_224", str(out))
+
+
+def test_a_parent_of_timms_has_its_weights_size_and_normalization(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = import_timm().create_model("deit_tiny_patch16_224", img_size=96, num_classes=7).eval()
+    told = {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6)}
+    monkeypatch.setattr(parents, "pretrained", lambda name: (theirs, told))
+    save_file({name: value.contiguous() for name, value in theirs.state_dict().items()}, tmp_path / "w.safetensors")
+    loaded = load_parent("timm:deit_tiny_patch16_224", None)
+    given = load_parent("timm:deit_tiny_patch16_224", str(tmp_path / "w.safetensors"))
+    assert (loaded.mean, loaded.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    assert (given.mean, given.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    for parent in (loaded, given):
+        assert (parent.architecture.input.resolution, parent.architecture.num_classes) == (96, 7)
+        network = nas.build(parent.architecture).eval()
+        network.load_state_dict(parent.state)
+        with torch.inference_mode():
+            torch.testing.assert_close(network(images()), theirs(images()), rtol=1e-4, atol=1e-4)
 
 
 def test_a_ports_layout_is_known(tmp_path: Path) -> None:

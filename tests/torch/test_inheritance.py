@@ -21,19 +21,31 @@ from nas.networks.inheritance.layers import by_change, changes
 from nas.networks.loading import load_architecture
 from nas.networks.network import Network, build
 from nas.networks.supernet import Supernet
+from nas.networks.timm import FAMILIES as TIMM_FAMILIES
 
 # A family each, at a side that its windows and strides allow.
 FAMILIES = [
     *(("tf_efficientnet_lite0", 32), ("mnasnet_b1", 32), ("coatnet_0", 32), ("deit_tiny", 32), ("levit_128s", 64)),
     *(("convnext_atto", 32), ("poolformer_s12", 32), ("mobilevit_xxs", 64), ("fastvit_t8", 64), ("pit_ti", 64)),
+    ("resnet18", 32),
 ]
 MORE = [
     *(("efficientnet_b0", 32), ("swin_tiny", 224), ("maxvit_tiny", 224), ("edgenext_xxs", 64), ("cvt_13", 64)),
     *(("efficientformerv2_s0", 64), ("cait_xxs24", 32), ("mambavision_t", 224), ("convit_tiny", 32)),
     *(("t2t_vit_7", 64), ("visformer_tiny", 64), ("nextvit_small", 64)),
+    *(("mobilenetv2_100", 32), ("mobilenetv3_large_100", 32), ("efficientnetv2_s", 32), ("resnet50", 32)),
+    *(("tf_efficientnetv2_s", 32), ("vit_tiny", 32), ("vit_small_r26_s32", 32), ("efficientformer_l1", 32)),
+    *(("caformer_s18", 32), ("convformer_s18", 32), ("poolformerv2_s12", 32), ("convmixer_768_32", 32)),
+    *(("crossvit_tiny", 32), ("coatnet_0_dw", 32)),
 ]
 EACH = [pytest.param(*each, id=each[0]) for each in FAMILIES]
 EACH += [pytest.param(*each, id=each[0], marks=pytest.mark.slow) for each in MORE]
+
+
+def test_each_family_that_timm_has_weights_of_is_tried() -> None:
+    tried = {name for name, _ in (*FAMILIES, *MORE)}
+    lacking = [next(iter(family.names)) for family in TIMM_FAMILIES if not tried & {*family.names.values()}]
+    assert not lacking
 
 
 def trained(architecture: Architecture) -> Network:

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from nas.architecture import Architecture
 from nas.costs.derived_spaces import derive_space
@@ -23,9 +22,10 @@ from nas.networks.loading import load_architecture
 from nas.networks.network import Network, build, resize_tables
 from nas.networks.timm import from_timm, zoo_name
 from nas.networks.timm.pretrained import pretrained
+from nas.networks.timm.weights import family_of
 from nas.run.files import file_digest
 from nas.spaces import SearchSpace
-from nas.training.weights_file import PICKLES, converting, first_not_finite, metadata_of, shape_text
+from nas.training.weights_file import PICKLES, converting, first_not_finite, load_weights, metadata_of, shape_text
 
 TIMM = "timm:"
 
@@ -151,7 +151,9 @@ def load_parent(config: str, weights: str | None) -> Parent:
         )
     architecture = parent_architecture(config)
     if weights is None:
-        raise OptionError(f"--parent {config} has no weights: give them by --weights FILE.safetensors.")
+        raise OptionError(
+            f"--parent {config} has no weights: give them by --weights FILE.safetensors.{_loadable(config)}"
+        )
     state, told = read_weights(weights, config)
     classes = _classes(state, architecture)
     fitting = _fitted(architecture.with_classes(classes), state, told, weights)
@@ -196,9 +198,9 @@ def check_member(parent: Parent, space: SearchSpace) -> None:
     try:
         space.encode(as_member(parent.architecture, space))
     except SpaceError as fault:
+        said = shortened(fault).removeprefix(f"Not in space {space.name}: ")
         raise OptionError(
-            f"{parent.named} is no member of --space {space.name}: {shortened(fault)} Leave out --space to search its "
-            "own parts."
+            f"{parent.named} is no member of --space {space.name}: {said} Leave out --space to search its own parts."
         ) from None
 
 
@@ -220,7 +222,7 @@ def read_weights(weights: str, config: str) -> tuple[dict[str, torch.Tensor], di
     if path.suffix in PICKLES:
         raise OptionError(f"--weights {weights} {converting(path, config.removeprefix(TIMM))}")
     try:
-        state = load_file(path)
+        state = load_weights(path)
     except (SafetensorError, OSError) as fault:
         raise OptionError(f"--weights {weights}: {str(fault)[:120]}. Give a .safetensors file.") from None
     _check_finite(state, f"--weights {weights}")
@@ -252,15 +254,27 @@ def _from_timm(config: str, weights: str | None) -> Parent:
         raise OptionError(f"--parent {config}: {shortened(fault)}") from None
     state = network.state_dict()
     _check_finite(state, f"--parent {config}")
-    architecture = load_architecture(zoo_name(name)).with_classes(_classes(state, parent_architecture(config)))
+    zoo = zoo_name(name)
+    family, architecture = family_of(zoo), load_architecture(zoo).at_resolution(network.image_shape[1])
+    assert family is not None, "from_timm knows the model"
+    mean, std = family.normalized_by(zoo)
     return Parent(
         given=(config, weights),
-        architecture=architecture,
+        architecture=architecture.with_classes(_classes(state, architecture)),
         state=state,
         sha256="" if weights is None else file_digest(Path(weights)),
-        mean=tuple(cfg.get("mean", ())),
-        std=tuple(cfg.get("std", ())),
+        mean=tuple(cfg.get("mean", mean)),
+        std=tuple(cfg.get("std", std)),
     )
+
+
+def _loadable(config: str) -> str:
+    """Returns a further remedy where timm has weights of a network of the zoo, else nothing."""
+    family = family_of(config)
+    if family is None:
+        return ""
+    name = next(timms for timms, own in family.names.items() if own == config)
+    return f" With --parent {TIMM}{name} timm loads its own, where it is installed."
 
 
 def _check_finite(state: Mapping[str, torch.Tensor], named: str) -> None:
