@@ -12,7 +12,7 @@ from nas.export.exported_model import CardFacts, ExportedModel
 from nas.export.folder import FILES, PREPROCESSING
 from nas.export.formats.format import Format, side
 from nas.export.preprocessing import Preprocessing
-from nas.formats import listing
+from nas.formats import count, listing
 from nas.options.export_formats import EXPORT_FORMATS
 from nas.version import __version__
 
@@ -82,9 +82,9 @@ def _figures(product: ExportedModel, whole: Profile, small: Profile) -> str:
         rows.append((name, text))
     rows += facts.measured
     rows.append(("Peak memory of an inference", _memory(whole, small)))
-    count = f" ({facts.test_count:,} images)" if facts.test_count is not None else ""
+    images = f" ({facts.test_count:,} images)" if facts.test_count is not None else ""
     if facts.test_accuracy is not None:
-        text = f"{facts.test_accuracy:.2%} on the test split{count}, read once, after training"
+        text = f"{facts.test_accuracy:.2%} on the test split{images}, read once, after training"
         rows.append(("Test accuracy", text))
     if facts.validation_accuracy is not None:
         rows.append(
@@ -116,7 +116,7 @@ def _training(facts: CardFacts, size: int) -> str:
     if facts.epochs is None:
         return "not known"
     parts = [
-        f"{facts.epochs} epoch{'s' * (facts.epochs != 1)}" + (f" on {facts.data}" if facts.data else ""),
+        count(facts.epochs, "epoch") + (f" on {facts.data}" if facts.data else ""),
         f"at {side(size)}",
         f"seed {facts.seed}" if facts.seed is not None else "",
         f"in {facts.seconds:,.0f} s" if facts.seconds is not None else "",
@@ -234,8 +234,8 @@ def _files(files: Mapping[str, int]) -> str:
     for each in _formats():
         about |= each.files
     rows = [
-        f"| `{name}` | {_cell(about[name])} | {format_quantity('memory_bytes', count)} |"
-        for name, count in files.items()
+        f"| `{name}` | {_cell(about[name])} | {format_quantity('memory_bytes', size)} |"
+        for name, size in files.items()
     ]
     return "\n".join(["## Files\n", "| | | |", "|---|---|---:|", *rows])
 

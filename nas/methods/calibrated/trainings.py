@@ -11,6 +11,7 @@ from nas.architecture import Architecture
 from nas.costs import cost
 from nas.data import Augment, choose_augment
 from nas.errors import OptionError
+from nas.formats import count
 from nas.jobs.executor import Executor, Result
 from nas.jobs.training import TrainingJob
 from nas.methods.calibrated.calibration import rank_correlation, train_shortly
@@ -128,7 +129,7 @@ def until_settled(
         for phase, row, accuracy in zip(phases, some, accuracies, strict=True):
             if accuracy is not None:
                 found.append((row, accuracy))
-                context.progress.note(f"Trained for {phase}: {accuracy:.4f} after {epochs} epoch{'s' * (epochs != 1)}")
+                context.progress.note(f"Trained for {phase}: {accuracy:.4f} after {count(epochs, 'epoch')}")
         return found
 
     halfway = own.epochs // 2
