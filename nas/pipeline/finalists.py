@@ -252,7 +252,7 @@ def _why(pick: Pick) -> str:
     scored = "no score" if pick.trial.score is None else f"score {score_text(pick.trial.score)}"
     if is_rival(pick.chosen_by):
         return chosen_by_words(pick.chosen_by)
-    return scored if pick.chosen_by == SCORE else f"{scored}, chosen by {pick.chosen_by}"
+    return scored if pick.chosen_by == SCORE else f"{scored}, chosen: {chosen_by_words(pick.chosen_by)}"
 
 
 def ranking(finalists: Sequence[Finalist], *, seed: int) -> dict[str, Any]:
