@@ -260,7 +260,8 @@ def session(
 ) -> bool:
     """Starts nas-search and does what is pending as its phases come; returns whether the cluster is broken."""
     run = folder / "run"
-    seen = (run / "events.jsonl").stat().st_size if (run / "events.jsonl").exists() else 0
+    # Half of a line is taken away by the search.
+    seen = (run / "events.jsonl").read_bytes().rfind(b"\n") + 1 if (run / "events.jsonl").exists() else 0
     said = said_by(folder).stat().st_size if said_by(folder).exists() else 0
     driver = start(folder, words, lane)
     scene = Scene(
