@@ -21,7 +21,7 @@ from pathlib import Path
 import outcome
 from cluster import Cluster, plain_environment
 from faults import DISK_BYTES, METHODS, PHASES, TRAINING, Fault, Run, Scene, do, is_ready, schedule
-from ray_results import Outcome, Whole, not_suffered, report, rows_of
+from ray_results import FULL_RUNS, Outcome, Whole, not_suffered, report, rows_of
 
 from nas.budget import Budget
 from nas.run import atomic_write, read_run
@@ -46,8 +46,8 @@ SIDE_BY_SIDE = {"supernet": 1, "sharded": 1, "calibrated": 2}
 LIMIT_S = 900.0
 """After which a session counts as hanging. A process may take 600 s to the first step of a training."""
 MOST_SESSIONS = 8
-FULL_RUNS, MOST_RUNS = 40, 60
-"""From so many runs on, what was missed is done in further ones, up to so many."""
+MOST_RUNS = 60
+"""In which what was missed is done again, from `FULL_RUNS` on."""
 PROGRAM = "import sys; from nas.cli.main import main_search; sys.exit(main_search())"
 
 
@@ -260,7 +260,8 @@ def session(
 ) -> bool:
     """Starts nas-search and does what is pending as its phases come; returns whether the cluster is broken."""
     run = folder / "run"
-    seen = (run / "events.jsonl").stat().st_size if (run / "events.jsonl").exists() else 0
+    # Half of a line is taken away by the search.
+    seen = (run / "events.jsonl").read_bytes().rfind(b"\n") + 1 if (run / "events.jsonl").exists() else 0
     said = said_by(folder).stat().st_size if said_by(folder).exists() else 0
     driver = start(folder, words, lane)
     scene = Scene(
