@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import signal
 import statistics
 import subprocess
@@ -110,11 +111,27 @@ def planned(words: argparse.Namespace, data: str, work: Path, method: str, seed:
     print(f"{run.name}: {plan['images_per_second']:.0f} images/s, {plan['seconds']}", flush=True)
 
 
+def run_counted(command: list[str], counted: Path) -> None:
+    """Runs a command to its end or its stop, and adds its CPU seconds to those counted of it so far."""
+    with counted.with_suffix(".log").open("a") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except KeyboardInterrupt:  # the search has it too, and saves its state
+            _, status, usage = os.wait4(process.pid, 0)
+    before = float(counted.read_text()) if counted.exists() else 0.0
+    counted.write_text(f"{before + usage.ru_utime + usage.ru_stime}")
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+
+
 def searched(words: argparse.Namespace, data: str, work: Path, method: str, seed: int) -> dict[str, Any]:
     """One search by the command line, from its start or its stop; what it found."""
     run = work / f"{method}-{seed}"
-    with (work / f"{method}-{seed}.log").open("a") as log:
-        subprocess.run(command_of(words, data, run, method, seed), check=True, stdout=log, stderr=log)
+    counted = work / f"{method}-{seed}.cpu-seconds"
+    if not run.exists() or read_run(run).last(RunFinished) is None:
+        run_counted(command_of(words, data, run, method, seed), counted)
     record = read_run(run)
     winners = sorted(record.events(WinnerExported), key=lambda event: event.rank)
     finished, plan = record.last(RunFinished), record.manifest["plan"]
@@ -137,6 +154,8 @@ def searched(words: argparse.Namespace, data: str, work: Path, method: str, seed
         "calibration_epochs": max((event.epochs for event in calibrations), default=0),
         "seconds": round(finished.seconds),
         "seconds_planned": round(sum(plan["seconds"].values())),
+        # None where the search was not worked off by this program.
+        "cpu_seconds": round(float(counted.read_text())) if counted.exists() else None,
     }
 
 

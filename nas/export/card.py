@@ -234,8 +234,7 @@ def _files(files: Mapping[str, int]) -> str:
     for each in _formats():
         about |= each.files
     rows = [
-        f"| `{name}` | {_cell(about[name])} | {format_quantity('memory_bytes', size)} |"
-        for name, size in files.items()
+        f"| `{name}` | {_cell(about[name])} | {format_quantity('memory_bytes', size)} |" for name, size in files.items()
     ]
     return "\n".join(["## Files\n", "| | | |", "|---|---|---:|", *rows])
 
