@@ -319,7 +319,6 @@ def _show(result: SearchResult, console: Console, url: str | None) -> None:
     where = {"run": found["run"]} | ({} if url is None else {"url": url})
     console.document({**where, "ranking": found["ranking"], "winners": winners})
     from nas.networks.imported_ops import imported_files
-    from nas.run import data_of
 
     for line in result_lines(
         *(found["run"], found["ranking"], winners),
@@ -327,7 +326,7 @@ def _show(result: SearchResult, console: Console, url: str | None) -> None:
         objectives=found["objectives"],
         imports=[file.path for file in imported_files()],
         parent=found["parent"],
-        data=data_of(found["run"]),
+        data=found["data"],
     ):
         console.say(line)
     if url is not None:

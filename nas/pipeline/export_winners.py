@@ -71,6 +71,7 @@ def export_winners(context: Context, finalists: Sequence[Finalist]) -> list[Winn
     recorded = {event.rank: event for event in run.events(WinnerExported)}
     fronts = on_front(finalists, objectives(context.options.objective, context.budgets))
     latencies = {event.digest: event for event in run.events(FinalistMeasured)}
+    progress.start("export", len(finalists), "networks")
     ranked = list(enumerate(finalists, start=1))
     jobs = {
         rank: ExportJob.of(
@@ -86,7 +87,6 @@ def export_winners(context: Context, finalists: Sequence[Finalist]) -> list[Winn
         or not is_whole(event, run.path / "winners" / str(rank))
     }
     found: list[Winner] = []
-    progress.start("export", len(finalists), "networks")
     with closing(context.backend.exports(_exporting(context), threads=context.plan.job_threads)) as executor:
         results = executor.map(jobs.values())
         for (rank, finalist), front in zip(ranked, fronts, strict=True):

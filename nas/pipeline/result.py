@@ -23,6 +23,7 @@ class SearchResult:
         score_name: Description of the score, such as "predicted accuracy after 3 epochs".
         objectives: The costs that the winners' front is over.
         parent: A sentence on the network that the search started from, if any.
+        data: The images, as `--data`.
     """
 
     run: str
@@ -30,6 +31,7 @@ class SearchResult:
     score_name: str
     objectives: tuple[str, ...]
     winners: list[Winner]
+    data: str
     parent: str = ""
 
 
@@ -50,6 +52,7 @@ def finished_result(run: Run) -> SearchResult | None:
             run.manifest["options"].get("objective"), [Budget.parse(text) for text in run.manifest["budgets"]]
         ),
         winners=[Winner.of(event, run.path) for _, event in sorted(winners.items())],
+        data=run.manifest["options"].get("data", "digits"),
         parent=parent_line(run),
     )
 

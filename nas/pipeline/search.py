@@ -331,6 +331,7 @@ class SearchPipeline:
             score_name=score_name(run),
             objectives=self.objectives,
             winners=winners,
+            data=self.options.data,
             parent=parent_line(run),
         )
 

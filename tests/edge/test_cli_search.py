@@ -64,6 +64,7 @@ class Result:
     winners: list[Winner]
     score_name: str = "predicted accuracy after 3 epochs"
     objectives: tuple[str, ...] = ("macs",)
+    data: str = "photos"
     parent: str = ""
 
 
