@@ -16,7 +16,8 @@ import pytest
 
 from tests.edge.ray_head import environment
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+# Slow: its cluster cannot be in a process that has had another Ray, so it runs on its own, as those of test_ray_cluster.
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 PROGRAM = """
 import json, random, sys, time
 import nas
