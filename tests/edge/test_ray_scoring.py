@@ -300,7 +300,10 @@ def test_no_other_worker_is_asked_for_once_the_cluster_is_gone() -> None:
     def gone() -> None:
         raise ClusterError("gone")
 
+    def end() -> None:
+        os._exit(1)
+
     crew = ActorCrew({}, make_actor, threads=1, check=gone)
-    lost = ray.remote(max_retries=0)(os._exit).remote(1)
+    lost = ray.remote(max_retries=0)(end).remote()
     with pytest.raises(ClusterError, match="gone"):
         crew._read(lost)
