@@ -16,7 +16,7 @@ import pytest
 
 from tests.edge.ray_head import environment
 
-# Slow: its cluster cannot be in a process that has had another Ray, so it runs on its own, as those of test_ray_cluster.
+# Slow: its cluster cannot be in a process that has had another Ray, so it runs on its own, as do those of others.
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 PROGRAM = """
 import json, random, sys, time
