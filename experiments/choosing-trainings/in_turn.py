@@ -8,10 +8,9 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from kinds import TRAININGS, counting, judged, sampled, summary
+from kinds import TRAININGS, counting, judged, sampled, summarized
 from made_up import SPACES, members
 from scipy.stats import norm
 
@@ -93,18 +92,7 @@ def main() -> None:
                 told["cost"] = float(relative(scaler)[rows].sum())
                 found.setdefault((way, name, kind), []).append(told)
         print(name, flush=True)
-    rows: list[dict[str, Any]] = []
-    kinds = list(dict.fromkeys(kind for _, _, kind in found))
-    for way in ways:
-        for space, kind in [("all", "all"), *[(name, "all") for name in SPACES], *[("all", kind) for kind in kinds]]:
-            some = [
-                each
-                for (its, place, what), functions in found.items()
-                if its == way and space in ("all", place) and kind in ("all", what)
-                for each in functions
-            ]
-            rows.append({"way": way, "space": space, "kind": kind, **summary(some)})
-        print(next(row for row in rows if row["way"] == way), flush=True)
+    rows = summarized(found)
     if seed == CHOSEN_ON:
         return
     write_rows(RESULTS / "in_turn.csv", rows)

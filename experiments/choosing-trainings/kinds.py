@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +116,28 @@ def summary(found: list[dict[str, float]]) -> dict[str, Any]:
     return {"functions": len(found), **means, "below_share": round(float((below > ALLOWED).mean()), 3), **ends}
 
 
+def summarized(found: Mapping[tuple[str, str, str], list[dict[str, float]]]) -> list[dict[str, Any]]:
+    """Rows of `summary` by way: of all functions, of each set of networks, and of each kind; prints the first of each.
+
+    Args:
+        found: What was judged, by way, set of networks and kind.
+    """
+    ways, spaces, kinds = ([*dict.fromkeys(each[place] for each in found)] for place in range(3))
+    kinds.sort(key=KINDS.index)
+    rows: list[dict[str, Any]] = []
+    for way in ways:
+        for space, kind in [("all", "all"), *[(name, "all") for name in spaces], *[("all", kind) for kind in kinds]]:
+            some = [
+                each
+                for (its, place, what), functions in found.items()
+                if its == way and space in ("all", place) and kind in ("all", what)
+                for each in functions
+            ]
+            rows.append({"way": way, "space": space, "kind": kind, **summary(some)})
+        print(next(row for row in rows if row["way"] == way), flush=True)
+    return rows
+
+
 def main() -> None:
     per = int(sys.argv[1]) if len(sys.argv) > 1 else 3
     before, after = "before", "size pays until the observations say otherwise"
@@ -134,17 +156,7 @@ def main() -> None:
                 told = fit(scaler, orders[old], accuracies, images)
                 found.setdefault((way, name, kind), []).append(judged(networks, scaler, told, truth))
         print(name, flush=True)
-    rows: list[dict[str, Any]] = []
-    for way in ways:
-        for space, kind in [("all", "all"), *[(name, "all") for name in SPACES], *[("all", kind) for kind in KINDS]]:
-            some = [
-                each
-                for (its, place, what), functions in found.items()
-                if its == way and space in ("all", place) and kind in ("all", what)
-                for each in functions
-            ]
-            rows.append({"way": way, "space": space, "kind": kind, **summary(some)})
-        print(next(row for row in rows if row["way"] == way), flush=True)
+    rows = summarized(found)
     write_rows(RESULTS / "kinds.csv", rows)
     told = provenance("python experiments/choosing-trainings/kinds.py")
     atomic_write(RESULTS / "kinds.json", json.dumps(told, indent=1) + "\n")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from kinds import TRAININGS, bounded, counting, judged, sampled, summary
+from kinds import TRAININGS, bounded, counting, judged, sampled, summarized
 from made_up import SPACES, members
 
 from nas.methods.calibrated.features import FeatureGroups, FeatureScaler
@@ -26,7 +26,7 @@ SEED, PER, MOST = 5, 2, 3
 
 
 def main() -> None:
-    found: dict[tuple[str, str], list[dict[str, float]]] = {}
+    found: dict[tuple[str, str, str], list[dict[str, float]]] = {}
     for name in SPACES:
         networks, rng = members(name), np.random.default_rng(SEED)
         scaler = FeatureScaler(FeatureGroups.of(networks, None))
@@ -38,21 +38,12 @@ def main() -> None:
             "and at most 3 of the largest network": (few, counting),
             "and at most 3 of the one that seems best": (free, bounded(MOST)),
         }
-        for _, images, truth, accuracies in sampled(networks, scaler, PER, rng):
+        for kind, images, truth, accuracies in sampled(networks, scaler, PER, rng):
             for way, (rows, fit) in ways.items():
                 told = fit(scaler, rows, accuracies, images)
-                found.setdefault((way, name), []).append(judged(networks, scaler, told, truth))
-    rows: list[dict[str, Any]] = []
-    for way in dict.fromkeys(way for way, _ in found):
-        for space in ("all", *SPACES):
-            some = [
-                each
-                for (its, place), each_s in found.items()
-                if its == way and space in ("all", place)
-                for each in each_s
-            ]
-            rows.append({"way": way, "space": space, **summary(some)})
-        print(next(row for row in rows if row["way"] == way), flush=True)
+                found.setdefault((way, name, kind), []).append(judged(networks, scaler, told, truth))
+    # Of all kinds together: there are few functions of each.
+    rows = [row for row in summarized(found) if row.pop("kind") == "all"]
     write_rows(RESULTS / "largest.csv", rows)
     told = provenance("python experiments/choosing-trainings/largest.py")
     atomic_write(RESULTS / "largest.json", json.dumps(told, indent=1) + "\n")

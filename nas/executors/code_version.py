@@ -20,13 +20,13 @@ import nas
 from nas.executors.temp_folders import scratch
 from nas.version import __version__
 
-# What comes before and after scoring and training, and has no part in them.
-_ELSEWHERE = ("cli", "export", "report", "run")
+# What no worker does.
+_ELSEWHERE = ("cli", "report", "run")
 
 
 @cache
 def program() -> dict[str, str]:
-    """Versions of all that decides a score's bits, and a digest of this package's code."""
+    """Versions of all that decides the bits of what workers do, and a digest of this package's code."""
     root = Path(nas.__file__).parent
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
@@ -58,3 +58,9 @@ def difference(expected: dict[str, str]) -> str | None:
         if own.get(name) != wanted:
             return f"the worker on {platform.node()} has {name} {own.get(name, '?')}, not {wanted}"
     return None
+
+
+def refusal(expected: dict[str, str]) -> str | None:
+    """Why this process can do nothing for a driver of that program, and the remedy, in a line; None if it can."""
+    differing = difference(expected)
+    return None if differing is None else f"{differing}. Install the same versions on every node."

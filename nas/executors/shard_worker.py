@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.errors import NasError
-from nas.executors.code_version import difference
+from nas.executors.code_version import refusal
 from nas.executors.silence import environment
 from nas.executors.worker import LEAST_STEP_S, STEP_S, Watched
 from nas.jobs.sharded import ShardedSetup
@@ -153,9 +153,9 @@ class ShardWorker:
         Args:
             folder: Has the checkpoints to resume from.
         """
-        differing = difference(place.program)
-        if differing is not None:
-            return f"{differing}. Install the same versions on every node."
+        refused = refusal(place.program)
+        if refused is not None:
+            return refused
         between_s = STEP_S if place.step_s is None else max(LEAST_STEP_S, place.step_s)
         limit_s = max(STEP_S, between_s)
         store = self._store if self._store is not None else place.store

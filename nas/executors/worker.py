@@ -18,7 +18,7 @@ from nas.architecture import Architecture
 from nas.data.sharing import Arrays, pack_data, to_array, to_tensor, unpack_data
 from nas.errors import NasError
 from nas.executors import watchdog
-from nas.executors.code_version import difference
+from nas.executors.code_version import refusal
 from nas.executors.temp_folders import scratch
 from nas.export.job import ExportJob, ExportTask
 from nas.jobs.executor import Job, Result, Scorer, Task, run_job
@@ -59,9 +59,9 @@ class JobWorker:
         threads: int,
         imports: Sequence[ImportedFile] = (),
     ) -> None:
-        differing = difference(program)
-        if differing is not None:
-            raise NasError(f"{differing}. Install the same versions on every node.")
+        refused = refusal(program)
+        if refused is not None:
+            raise NasError(refused)
         torch.set_num_threads(threads)
         import_files(imports)
         self._doer = make(setup)
@@ -112,12 +112,7 @@ class WatchedTraining:
 
 def made_on_cpu(setup: ScoringSetup, make: MakesDoer) -> Scorer | Task:
     """Makes what does the jobs of a setup for GPUs in a process without one: it computes on the CPU."""
-    facts = {**setup.facts}
-    if "device" in facts:
-        facts["device"] = "cpu"
-    if "recipe" in facts:
-        facts["recipe"] = {**facts["recipe"], "device": "cpu"}
-    return make(replace(setup, facts=facts))
+    return make(setup.on("cpu"))
 
 
 class SentExport:

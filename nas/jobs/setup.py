@@ -5,7 +5,7 @@ A `Task` that measures networks is packed the same way.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nas.data.sharing import Arrays
@@ -26,6 +26,20 @@ class ScoringSetup:
     make: str
     facts: dict[str, Any]
     arrays: Arrays
+
+    @property
+    def device(self) -> str:
+        """Where a scorer works: it says so itself, or its recipe does; one that only counts says neither."""
+        return self.facts.get("device") or self.facts.get("recipe", {}).get("device", "cpu")
+
+    def on(self, device: str) -> ScoringSetup:
+        """Returns the same for a scorer that works elsewhere; one that only counts stays as it is."""
+        facts = {**self.facts}
+        if "device" in facts:
+            facts["device"] = device
+        if "recipe" in facts:
+            facts["recipe"] = {**facts["recipe"], "device": device}
+        return replace(self, facts=facts)
 
 
 def make_scorer(setup: ScoringSetup) -> Scorer | Task:

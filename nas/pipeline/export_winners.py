@@ -72,16 +72,17 @@ def export_winners(context: Context, finalists: Sequence[Finalist]) -> list[Winn
     fronts = on_front(finalists, objectives(context.options.objective, context.budgets))
     latencies = {event.digest: event for event in run.events(FinalistMeasured)}
     progress.start("export", len(finalists), "networks")
-    ranked = list(enumerate(finalists, start=1))
+    measured = [latencies.get(finalist.trial.architecture.digest) for finalist in finalists]
+    ranked = list(zip(range(1, 1 + len(finalists)), finalists, measured, strict=True))
     jobs = {
         rank: ExportJob.of(
             finalist.network,
             finalist.trial.architecture,
-            _card(context, finalist, rank, latencies.get(finalist.trial.architecture.digest)),
+            _card(context, finalist, rank, latency),
             name=str(rank),
             seed=context.options.seed,
         )
-        for rank, finalist in ranked
+        for rank, finalist, latency in ranked
         if (event := recorded.get(rank)) is None
         or not _is_of(finalist, event)
         or not is_whole(event, run.path / "winners" / str(rank))
@@ -89,10 +90,10 @@ def export_winners(context: Context, finalists: Sequence[Finalist]) -> list[Winn
     found: list[Winner] = []
     with closing(context.backend.exports(_exporting(context), threads=context.plan.job_threads)) as executor:
         results = executor.map(jobs.values())
-        for (rank, finalist), front in zip(ranked, fronts, strict=True):
+        for (rank, finalist, latency), front in zip(ranked, fronts, strict=True):
             event = recorded.get(rank)
             if event is None or rank in jobs:
-                event = _record(context, finalist, rank, next(results), front=front)
+                event = _record(context, finalist, rank, next(results), latency, front=front)
             found.append(Winner.of(event, run.path))
             progress.advance()
     progress.finish()
@@ -112,14 +113,15 @@ def _exporting(context: Context) -> Exporting:
     return Exporting(facts=facts, winners=context.run.path / "winners")
 
 
-def _record(context: Context, finalist: Finalist, rank: int, result: Result, *, front: bool) -> WinnerExported:
+def _record(
+    context: Context, finalist: Finalist, rank: int, result: Result, latency: FinalistMeasured | None, *, front: bool
+) -> WinnerExported:
     """Puts an exported winner in its place, and records it."""
     run, trial = context.run, finalist.trial
     if result.error is not None:
         raise ExportError(f"Winner {rank} was not exported: {result.error} Go on with --resume and --workers 0.")
     path = f"winners/{rank}"  # relative to the run, which may be moved
     result.value.appear_in(run.path / path)
-    latency = next((each for each in run.events(FinalistMeasured) if each.digest == trial.architecture.digest), None)
     event = WinnerExported(
         rank=rank,
         path=path,

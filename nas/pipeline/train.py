@@ -142,8 +142,7 @@ def _announce(
     progress.note(
         f"{spent.macs / 1e6:,.1f} MMACs at {plan.resolution} pixels, trained at {plan.train_resolution} pixels for "
         f"{count(plan.finalist_epochs, 'epoch')} of {len(data.train):,} images; {plan.device}, "
-        f"{count(plan.threads, 'thread')}, "
-        f"{plan.dtype}"
+        f"{count(plan.threads, 'thread')}, {plan.dtype}"
     )
     if not asked and (reduced := reduced_note(data.info, plan)):
         progress.note(reduced)

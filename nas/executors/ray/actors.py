@@ -11,7 +11,7 @@ from ray.exceptions import RayError
 from nas.errors import NasError, RunError
 from nas.executors.code_version import program
 from nas.executors.pool import Answer
-from nas.executors.ray.session import in_short
+from nas.executors.ray.session import in_short, raise_told
 from nas.executors.worker import JobWorker, MakesDoer
 from nas.jobs.executor import Job, Result
 from nas.networks.imported_ops import ImportedFile, imported_files
@@ -113,8 +113,7 @@ class ActorCrew:
         try:
             found: Any = ray.get(reference)
         except RayError as fault:
-            if isinstance(cause := getattr(fault, "cause", None), NasError):
-                raise cause from None  # no fault of the worker's
+            raise_told(fault)  # no fault of the worker's
             self._check()  # before another worker is asked for: without this node, Ray would end this process
             return Answer(lost=f"The worker was lost: {in_short(fault)}")
         if isinstance(found, str):

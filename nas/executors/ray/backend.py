@@ -28,7 +28,7 @@ from nas.executors.silence import quiet
 from nas.executors.worker import MakesDoer, SentExport, TrainingSetup, WatchedTraining, made_on_cpu
 from nas.jobs.backend import ExportSource, FinalistRecord, ScorerSource
 from nas.jobs.executor import Executor, Job, Result
-from nas.jobs.setup import ScoringSetup, make_scorer
+from nas.jobs.setup import make_scorer
 from nas.jobs.sharded import ShardedWork
 from nas.jobs.training import TrainingJob, TrainingWork
 from nas.machine import available_cores
@@ -104,7 +104,7 @@ class RayBackend:
         def open_pool(_: Sequence[Job]) -> WorkerPool[Any]:
             setup = source.pack()
             self._start(_bytes(setup.arrays) + data_bytes)
-            gpus = self._gpus(_device(setup))
+            gpus = self._gpus(setup.device)
             if gpus and self._options.cpu_workers:
                 self._progress.note(
                     f"{self._options.cpu_workers} workers without a GPU score beside those with one. The last bits of "
@@ -304,11 +304,6 @@ class RayExecutor:
         if self._pool is not None:
             pool, self._pool = self._pool, None
             pool.close()
-
-
-def _device(setup: ScoringSetup) -> str:
-    """Where a scorer works: it says so itself, or its recipe does; one that only counts says neither."""
-    return setup.facts.get("device") or setup.facts.get("recipe", {}).get("device", "cpu")
 
 
 def _cpus_each(threads: int, side: int) -> int:

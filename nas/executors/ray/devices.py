@@ -10,10 +10,10 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from nas.errors import NasError, OptionError, RunError
-from nas.executors.code_version import difference, program
+from nas.errors import OptionError, RunError
+from nas.executors.code_version import program, refusal
 from nas.executors.pool import START_S
-from nas.executors.ray.session import in_short
+from nas.executors.ray.session import in_short, raise_told
 from nas.networks.imported_ops import ImportedFile, import_files, imported_files
 
 _WAIT_S = 5.0
@@ -27,9 +27,9 @@ class DeviceActor:
 
     def prepare(self) -> str | None:
         """Makes it; returns why that cannot be."""
-        differing = difference(self._expected)
-        if differing is not None:
-            return f"{differing}. Install the same versions on every node."
+        refused = refusal(self._expected)
+        if refused is not None:
+            return refused
         import_files(self._imports)
         self._made = self._make()
         return None
@@ -69,8 +69,7 @@ class There:
         try:
             return ray.get(asked)
         except RayError as fault:
-            if isinstance(cause := getattr(fault, "cause", None), NasError):
-                raise cause from None
+            raise_told(fault)
             raise RunError(
                 f"What ran on the node with the device was lost: {in_short(fault)} Go on with --resume."
             ) from None

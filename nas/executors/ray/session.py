@@ -14,7 +14,7 @@ from typing import Any
 
 import ray
 
-from nas.errors import OptionError, RunError
+from nas.errors import NasError, OptionError, RunError
 from nas.executors.address import find_address
 from nas.executors.silence import environment, no_standard_error
 from nas.executors.temp_folders import scratch
@@ -134,6 +134,12 @@ def gpu_share(device: str, side: int, given: float | None = None) -> float:
         few = "Give a smaller part or fewer --workers." if gpus >= 1 else "Leave it out, or give --device cpu."
         raise OptionError(f"--gpus-per-worker {given}: {gpus:.0f} GPUs are too few for {side} workers. {few}")
     return given
+
+
+def raise_told(fault: Exception) -> None:
+    """Raises what a task said by an error of this package, if its fault is one; it is no loss of a process."""
+    if isinstance(cause := getattr(fault, "cause", None), NasError):
+        raise cause from None
 
 
 def in_short(said: BaseException | str) -> str:
