@@ -54,7 +54,7 @@ class HeadWatch:
         self._address, self._node, self._at_loss = address, node, at_loss
         self._every_s, self._gone_s, self._grace_s = every_s, gone_s, grace_s
         self._lost: str | None = None
-        self._over = threading.Event()
+        self._ending, self._over = threading.Event(), threading.Event()
         threading.Thread(target=self._watch, name="head watch", daemon=True).start()
 
     def check(self) -> None:
@@ -78,6 +78,10 @@ class HeadWatch:
         if lost is not None:
             raise ClusterError(self._words(lost)) from fault
 
+    def ending(self) -> None:
+        """From now on either may end. What ends Ray waits for one that is stopped: such a one is still noticed."""
+        self._ending.set()
+
     def close(self) -> None:
         """Ends the watch."""
         self._over.set()
@@ -89,7 +93,7 @@ class HeadWatch:
         asked = time.monotonic()
         seen, grace_s = dict.fromkeys(self._places(), asked), self._grace_s
         while self._lost is None and not self._over.wait(min(self._every_s, ENDED_S)):
-            if self._node is not None and _refuses(self._node):
+            if self._node is not None and _refuses(self._node) and not self._ending.is_set():
                 self._lost, grace_s = self._node, min(grace_s, ENDED_GRACE_S)
             elif time.monotonic() - asked >= self._every_s:
                 asked = time.monotonic()
@@ -102,7 +106,7 @@ class HeadWatch:
     def _silent(self, seen: dict[str, float]) -> str | None:
         """Asks all; returns one that has been out of reach for too long, by when each was seen last."""
         for place, last in seen.items():
-            if _answers(place):
+            if _answers(place) or (_refuses(place) and self._ending.is_set()):
                 seen[place] = time.monotonic()
             elif time.monotonic() - last > self._gone_s:
                 return place

@@ -138,6 +138,24 @@ def test_a_node_that_is_stopped_is_lost_though_the_head_answers(head: Head) -> N
     watch.close()
 
 
+def test_while_ray_is_shut_down_a_node_may_end_but_not_stand_still(head: Head) -> None:
+    said: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        node = f"127.0.0.1:{server.getsockname()[1]}"
+    watch = HeadWatch(node, said.append, node=node, every_s=0.01, gone_s=0.1, grace_s=0.1)
+    watch.ending()
+    head.silent_node = node
+    time.sleep(0.5)
+    assert said == [], "it has ended, as it should"
+    watch.close()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        node = head.silent_node = f"127.0.0.1:{server.getsockname()[1]}"
+        watch = HeadWatch("127.0.0.1:1", said.append, node=node, every_s=0.01, gone_s=0.1, grace_s=0.1)
+        watch.ending()
+        assert waited(lambda: bool(said)), "what ends Ray waits for it"
+    watch.close()
+
+
 def test_the_last_words_name_the_run_and_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     console, options = Console(quiet=True), SearchOptions.of(space="coatnet")
     monkeypatch.setattr(nas.executors, "wants_ray", lambda _: False)

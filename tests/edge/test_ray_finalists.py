@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from nas.architecture import Architecture
+from nas.errors import RunError
+from nas.executors.finalist_relay import FinalistRelay
 from nas.executors.worker import TrainingSetup, train_finalist
 from nas.jobs.training import TrainingJob, TrainingWork
 from nas.networks.network import Network
@@ -127,6 +129,28 @@ def test_a_finalist_that_falls_behind_is_stopped_and_leaves_no_checkpoint(scene:
     assert (digest, epoch) == (second.digest, EPOCHS // 3)
     assert scene.heard.epochs[second.digest][-1]["validation_accuracy"] == accuracy
     assert not (scene.folder / second.digest).exists()
+
+
+@pytest.mark.ray
+def test_finalists_that_no_node_has_a_place_for_end_the_search(tmp_path: Path, ray_here: None) -> None:
+    from nas.executors.ray.finalists import train_by_tune
+
+    heard, words = Heard(), r"for 3 s no node has had 512 CPUs for one\. Go on with --resume .* --workers 0\."
+    waiting = replace(work(tmp_path), threads=512)
+    with pytest.raises(RunError, match=words):
+        train_by_tune(
+            [job(1, "CC", GOOD)],
+            waiting,
+            TrainingSetup.of(waiting),
+            FinalistRelay(heard, waiting, Silent()),
+            side=1,
+            gpus=0.0,
+            step_s=None,
+            check=lambda: None,
+            start_s=3.0,
+        )
+    assert heard.epochs == {}
+    assert heard.others == []
 
 
 # -- what the processes do ------------------------------------------------------------------------------------

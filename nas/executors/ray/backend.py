@@ -82,8 +82,8 @@ class RayBackend:
             return
         self._held.enter_context(quiet(logger="ray", threads="ray_"))
         address = join(self._cluster, self._package)
-        self._watch_over()  # until Ray is shut down, which waits for a node that is stopped
         self._held.callback(ray.shutdown)
+        self._watch_over()
         threads = self._options.job_threads
         places = room(threads)
         check_room(self._options, places * threads, f"the cluster at {address}")
@@ -220,7 +220,13 @@ class RayBackend:
         return RayExecutor(open_pool, self._explain)
 
     def close(self) -> None:
-        self._held.close()
+        if self._watch is not None:
+            self._watch.ending()
+        try:
+            self._held.close()
+        finally:
+            if self._watch is not None:
+                self._watch.close()
 
     def _gpus(self, device: str, most: int | None = None) -> float:
         """Returns the part of a GPU that each worker gets, of which there are `most` at most."""
@@ -262,9 +268,8 @@ class RayBackend:
         self._watch_over()
 
     def _watch_over(self) -> None:
-        """Watches what Ray needs to go on, until the backend is closed."""
+        """Watches what Ray needs to go on, until it is shut down."""
         self._watch = HeadWatch(ray.get_runtime_context().gcs_address, self._at_loss, node=own_node())
-        self._held.callback(self._watch.close)
 
 
 class RayExecutor:

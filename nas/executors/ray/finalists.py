@@ -6,19 +6,22 @@ go on from their own checkpoints, in a new `Tuner`. What Tune itself stores is n
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ray import tune
+from ray.tune.experiment import Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 
+from nas.errors import RunError
 from nas.executors.finalist_relay import FinalistRelay
 from nas.executors.ray.folders import TrainingFolders
 from nas.executors.ray.session import in_short
 from nas.executors.silence import environment
 from nas.executors.temp_folders import scratch
-from nas.executors.worker import TrainingSetup, train_finalist
+from nas.executors.worker import STEP_S, TrainingSetup, train_finalist
 from nas.jobs.training import TrainingJob, TrainingWork
 from nas.run.signals import rearm
 
@@ -42,15 +45,18 @@ def train_by_tune(
     gpus: float,
     step_s: float | None,
     check: Callable[[], None],
+    start_s: float = STEP_S,
 ) -> None:
     """Trains finalists, `side` at a time, each on `work.threads` CPUs.
 
     Args:
         check: Raises if the cluster is gone.
+        start_s: How long finalists may wait for a place while none of them has one.
 
     Raises:
-        RunError: If the processes of this node do not see the run's folder.
+        RunError: If the processes of this node do not see the run's folder, or no finalist gets a place.
     """
+    needs = f"{work.threads} CPUs" + (f" and {gpus:g} of a GPU" if gpus else "")
     trainable = tune.with_parameters(
         _train_one,
         jobs=list(jobs),
@@ -74,7 +80,7 @@ def train_by_tune(
                     name="finalists",
                     storage_path=str(storage),
                     verbose=0,
-                    callbacks=[_Listener(relay, jobs, check)],
+                    callbacks=[_Listener(relay, jobs, check), _Places(needs, start_s)],
                     stop=lambda _, __: relay.must_stop,
                     failure_config=tune.FailureConfig(max_failures=RETRIES),
                 ),
@@ -146,3 +152,29 @@ class _Listener(tune.Callback):
         except OSError:
             return "Its process was lost."
         return f"Its process was lost: {in_short(said.rpartition('(occurred at')[2].partition(')')[2])}"
+
+
+class _Places(tune.Callback):
+    """Ends the search when no finalist gets a place: Tune waits for one for ever, also where a node is gone unnoticed.
+
+    Args:
+        needs: What each of them needs, in words.
+        start_s: How long they may wait.
+    """
+
+    def __init__(self, needs: str, start_s: float) -> None:
+        self._needs, self._start_s = needs, start_s
+        self._since: float | None = None
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **_: Any) -> None:
+        states = {trial.status for trial in trials}
+        now = time.monotonic()
+        if Trial.PENDING not in states or Trial.RUNNING in states:
+            self._since = None
+        elif self._since is None:
+            self._since = now
+        elif now - self._since > self._start_s:
+            raise RunError(
+                f"No finalist could be started: for {self._start_s:.0f} s no node has had {self._needs} for one. "
+                "Go on with --resume when there is room, or with --resume and --workers 0."
+            )
