@@ -19,6 +19,7 @@ from nas.errors import ExportError, NasError
 from nas.export.exported_model import CardFacts, ExportedModel
 from nas.networks.loading import is_digest_of, load_architecture
 from nas.networks.network import Network, build
+from nas.networks.sealed_file import check_seal, write_sealed
 from nas.run.files import (
     atomic_write,
     make_folder,
@@ -29,7 +30,6 @@ from nas.run.files import (
     writing_into,
 )
 from nas.strict_yaml import dump_yaml
-from nas.training.sealed_file import check_seal, write_sealed
 from nas.version import __version__
 
 FILES = {

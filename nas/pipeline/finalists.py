@@ -17,11 +17,11 @@ from nas.formats import chosen_by_words, is_rival, score_text
 from nas.jobs.training import Beginnings, TrainingJob, TrainingWork
 from nas.methods.protocol.context import Context
 from nas.networks.network import Network
+from nas.networks.sealed_file import weights_digest
 from nas.pipeline.plan import epochs_validated
 from nas.pipeline.portfolio import SCORE, Pick
 from nas.run.events import FinalistEpoch, FinalistFailed, FinalistRetried, FinalistStopped, FinalistTrained
 from nas.training import Recipe, evaluate, recalibrate, train_network
-from nas.training.sealed_file import weights_digest
 from nas.training.standalone import RECALIBRATION_IMAGES
 from nas.trial import Trial
 

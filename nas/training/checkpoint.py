@@ -14,10 +14,10 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from nas.errors import RunError
+from nas.networks.sealed_file import check_seal, write_sealed
 from nas.run import replacing
 from nas.run.files import is_leftover, make_folder
 from nas.training.lars import MOMENTUM
-from nas.training.sealed_file import check_seal, write_sealed
 
 BEST = "best.safetensors"
 _MOMENTS = ("exp_avg", "exp_avg_sq", MOMENTUM)

@@ -10,8 +10,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
+from nas.networks.sealed_file import KEY, check_seal
 from nas.spaces.catalog import zoo_names
-from nas.training.sealed_file import KEY, check_seal
 
 PICKLES = (".pth", ".pt", ".bin", ".ckpt", ".tar", ".pkl")
 """Suffixes of files that may be pickles, which can run code when they are read."""

@@ -25,7 +25,7 @@ from nas.export import standalone_source
 from nas.export.card import card_text
 from nas.export.exported_model import ExportedModel
 from nas.networks.network import Network
-from nas.training.sealed_file import write_sealed
+from nas.networks.sealed_file import write_sealed
 
 from .export_cases import FACTS, MEAN, STD, TRAINED, convnext, perturbed
 

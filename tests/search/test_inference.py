@@ -170,7 +170,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path, quick: None) ->
     from safetensors import safe_open
     from safetensors.torch import load_file
 
-    from nas.training.sealed_file import write_sealed
+    from nas.networks.sealed_file import write_sealed
 
     path = export(tmp_path / "1", 3) / "weights.safetensors"
     with safe_open(path, "pt") as file:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from sklearn.datasets import load_sample_images
 
@@ -23,6 +23,7 @@ from nas.methods.supernet.parent import load_parent
 from nas.networks.network import Network
 from nas.networks.timm import FAMILIES
 from nas.networks.timm.checkpoints import convert_weights, read_checkpoint
+from nas.training.weights_file import load_weights
 
 from .test_from_timm import created
 from .timm_import import import_timm
@@ -77,6 +78,12 @@ def test_timms_weights_give_timms_output_and_say_where_they_come_from(tmp_path: 
     assert json.loads(said["classes"]) == 1000
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
     assert json.loads(said["source"]) == {"file": "timm.pth", "sha256": digest}
+    first = out.read_bytes()
+    convert_weights(source, LITE0, out)
+    assert out.read_bytes() == first, "the same weights, other bytes: runs tell files by their digests"
+    out.write_bytes(first[:-1] + bytes([first[-1] ^ 1]))
+    with pytest.raises(SafetensorError, match="changed since it was written"):
+        load_weights(out)
     assert json.loads(said["mean"]) == json.loads(said["std"]) == [0.5, 0.5, 0.5]
 
 

@@ -12,10 +12,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from nas.errors import ArchitectureError, OptionError, RunError
 from nas.networks.loading import load_architecture
+from nas.networks.sealed_file import write_sealed
 from nas.networks.timm.converting import Numbers
 from nas.networks.timm.weights import FAMILIES, family_of, network_with
 from nas.registry import unknown
@@ -111,12 +112,7 @@ def convert_weights(
     named = {"network": network, "architecture": architecture.with_classes(classes).digest}
     said = {"format": "pt", "hybrid_nas": __version__, **named, **{key: json.dumps(v) for key, v in metadata.items()}}
     with replacing(out) as path:
-        try:
-            save_file({name: tensor.contiguous() for name, tensor in found.state_dict().items()}, path, metadata=said)
-        except SafetensorError as fault:
-            raise RunError(
-                f"Cannot write {out}: {' '.join(str(fault).split())[:200]}. Choose another --out."
-            ) from fault
+        write_sealed(path, found.state_dict(), said)
     return ConvertedWeights(
         path=out,
         network=network,
