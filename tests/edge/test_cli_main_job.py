@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import re
@@ -10,7 +11,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import chdir, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pytest
 from PIL import Image
 
 import nas
+from nas.cli.main import main
 from nas.cli.results import result_lines
 from nas.run import read_run
 from nas.run.events import FinalistEpoch, PhaseInterrupted, SupernetEpoch
@@ -42,6 +44,14 @@ def environment() -> dict[str, str]:
 def run(program: str, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [*PROGRAMS[program], *words]
     return subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, text=True, check=False)
+
+
+def here(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Runs a command of `nas` in this process, which has imported torch already."""
+    out, err = io.StringIO(), io.StringIO()
+    with chdir(cwd), redirect_stdout(out), redirect_stderr(err):
+        status = main(words)
+    return subprocess.CompletedProcess(words, status, out.getvalue(), err.getvalue())
 
 
 def document(ran: subprocess.CompletedProcess[str]) -> Any:
@@ -123,7 +133,7 @@ def trials(run: Path) -> list[dict[str, str]]:
 
 
 def test_a_winner_is_profiled(home: Path, config: Path, searched: subprocess.CompletedProcess[str]) -> None:
-    found = document(run("nas", "profile", str(config), "--json", cwd=home))
+    found = document(here("profile", str(config), "--json", cwd=home))
     winner = document(searched)["winners"][0]
     assert (found["macs"], found["params"]) == (winner["macs"], winner["params"])
     assert sum(stage["macs"] for stage in found["stages"]) == found["macs"]
@@ -132,28 +142,28 @@ def test_a_winner_is_profiled(home: Path, config: Path, searched: subprocess.Com
 
 def test_a_winner_is_trained_from_scratch_and_from_its_weights(home: Path, config: Path) -> None:
     words = ["train", str(config), "--data", "digits", "--epochs", "1", *QUICK]
-    fresh = run("nas", *words, "--out", "runs/fresh", cwd=home)
+    fresh = here(*words, "--out", "runs/fresh", cwd=home)
     assert fresh.returncode == 0, fresh.stderr
     told = dict(re.split(r"\s{2,}", line) for line in fresh.stdout.splitlines())
     assert told["epochs"] == "1"
     weights = str(config.with_name("weights.safetensors"))
-    again = document(run("nas", *words, "--weights", weights, "--out", "runs/again", "--json", cwd=home))
+    again = document(here(*words, "--weights", weights, "--out", "runs/again", "--json", cwd=home))
     assert again["search_validation_accuracy"] > float(told["validation accuracy"])
     for out in ("fresh", "again"):
         names = {path.name for path in (home / "runs" / out / "network").iterdir()}
         assert {"architecture.yaml", "model.py", "weights.safetensors", "card.md"} <= names
         assert json.loads((home / "runs" / out / "training.json").read_text())["format"] == 1
-        evaluated = document(run("nas", "evaluate", f"runs/{out}", "--data", "digits", "--json", cwd=home))
+        evaluated = document(here("evaluate", f"runs/{out}", "--data", "digits", "--json", cwd=home))
         known = json.loads((home / "runs" / out / "training.json").read_text())
         assert evaluated["accuracy"] == pytest.approx(known["test_accuracy"])
         assert evaluated["split"] == "test split of digits, split off its training images by seed 0 as in training"
-    exported = document(run("nas", "export", "runs/fresh", "--format", "config", "--json", cwd=home))
+    exported = document(here("export", "runs/fresh", "--format", "config", "--json", cwd=home))
     assert exported["files"] == ["architecture.yaml", "preprocessing.json", "card.md"]
     assert {path.name for path in (home / exported["path"]).iterdir()} == set(exported["files"])
-    none = run("nas", "export", "runs/fresh", "--rank", "2", cwd=home)
+    none = here("export", "runs/fresh", "--rank", "2", cwd=home)
     assert (none.returncode, none.stdout) == (2, "")
     assert "holds the one network of a nas train" in none.stderr
-    resumed = run("nas", *words, "--out", "runs/fresh", cwd=home)
+    resumed = here(*words, "--out", "runs/fresh", cwd=home)
     assert resumed.returncode == 0, "the folder with its export is still a training's"
     trained = nas.load_architecture(home / "runs" / "fresh" / "network" / "architecture.yaml")
     assert trained == nas.load_architecture(config)
@@ -174,7 +184,7 @@ def test_a_winner_predicts_files_as_its_code_does(home: Path, config: Path) -> N
         [sys.executable, f"{winner}/model.py", *names], cwd=home, capture_output=True, text=True, check=True
     )
     assert code.stdout == ran.stdout
-    found = json.loads(run("nas", "predict", winner, "photos", "--top", "2", "--json", cwd=home).stdout)
+    found = json.loads(here("predict", winner, "photos", "--top", "2", "--json", cwd=home).stdout)
     assert [each["path"] for each in found["predictions"]] == names
     assert [each["path"] for each in found["unreadable"]] == ["photos/torn.png"]
     assert [len(each["classes"]) for each in found["predictions"]] == [2, 2, 2]
@@ -182,31 +192,31 @@ def test_a_winner_predicts_files_as_its_code_does(home: Path, config: Path) -> N
 
 def test_a_winner_is_evaluated(home: Path, config: Path, searched: subprocess.CompletedProcess[str]) -> None:
     winner = document(searched)["winners"][0]
-    ran = run("nas", "evaluate", winner["path"], "--data", "digits", cwd=home)
+    ran = here("evaluate", winner["path"], "--data", "digits", cwd=home)
     assert ran.returncode == 0, ran.stderr
     assert f"accuracy                    {winner['test_accuracy']:.4f} ± " in ran.stdout
     written = [home / line for line in ran.stdout.splitlines()[-4:]]
     assert [path.name for path in written] == ["confusion.png", "confusion.csv", "classes.csv", "evaluation.json"]
     assert all(path.stat().st_size for path in written)
-    other = run("nas", "evaluate", winner["path"], "--data", "nowhere", "--out", "runs/e", cwd=home)
+    other = here("evaluate", winner["path"], "--data", "nowhere", "--out", "runs/e", cwd=home)
     assert (other.returncode, other.stdout) == (2, "")
     assert not (home / "runs/e").exists()
 
 
 def test_weights_of_nothing_known_are_refused(home: Path, config: Path) -> None:
-    ran = run("nas", "train", str(config), "--weights", str(config), *QUICK, "--out", "runs/none", cwd=home)
+    ran = here("train", str(config), "--weights", str(config), *QUICK, "--out", "runs/none", cwd=home)
     assert (ran.returncode, ran.stdout) == (2, "")
     assert "Give a .safetensors file." in ran.stderr.splitlines()[-1]
 
 
 def test_a_winner_is_exported_again(home: Path, config: Path) -> None:
-    found = document(run("nas", "export", "runs/a", "--format", "onnx", "--format", "code", "--json", cwd=home))
+    found = document(here("export", "runs/a", "--format", "onnx", "--format", "code", "--json", cwd=home))
     assert (found["run"], found["rank"], found["path"]) == ("runs/a", 1, "runs/a/exports/1")
     names = {path.name for path in (home / "runs/a/exports/1").iterdir()}
     assert names == set(found["files"]) == {"model.py", "model.onnx", "preprocessing.json", "card.md"}
     assert found["onnx_error"] < 1e-4
     assert config.is_file()
-    none = run("nas", "export", "runs/a", "--rank", "7", cwd=home)
+    none = here("export", "runs/a", "--rank", "7", cwd=home)
     assert (none.returncode, none.stdout) == (2, "")
     assert "--rank 7" in none.stderr
 
@@ -214,7 +224,7 @@ def test_a_winner_is_exported_again(home: Path, config: Path) -> None:
 def test_a_report_is_written_again(home: Path, searched: subprocess.CompletedProcess[str]) -> None:
     folder = home / document(searched)["run"]
     (folder / "report.html").unlink()
-    ran = run("nas", "report", "runs/a", cwd=home)
+    ran = here("report", "runs/a", cwd=home)
     assert ran.returncode == 0, ran.stderr
     assert "runs/a/report.html" in ran.stdout.split()
     assert (folder / "report.html").is_file()
