@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from pathlib import Path
 
 ABSENT = "–"
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
@@ -67,6 +68,12 @@ def duration(seconds: float | None) -> str:
 def count(n: int, one: str, many: str = "") -> str:
     """Returns 1, "trial" as "1 trial" and 1200, "trial" as "1,200 trials"."""
     return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def from_here(data: str) -> str:
+    """Returns a path below the current folder as it is typed there; whatever else names data as it is."""
+    path = Path(data)
+    return str(path.relative_to(Path.cwd())) if path.is_absolute() and path.is_relative_to(Path.cwd()) else data
 
 
 def further_training(winner: str) -> list[str]:

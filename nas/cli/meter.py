@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from nas.formats import count
+
 
 class Meter:
     """Counts the steps of one phase.
@@ -55,7 +57,7 @@ class Meter:
     def own(self) -> str:
         """Returns the steps of this session: "200 networks", or "200 networks (90 of them before)"."""
         before = f" ({self._restored:,} of them before)" if self._restored else ""
-        return f"{self.done:,} {self.unit}{before}"
+        return f"{count(self.done, self.unit.removesuffix('s'))}{before}"
 
     def percent(self) -> str:
         """Returns progress as "45 %"; never "100 %" before the last step."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from nas.budget import format_quantity
 from nas.cli.console import table
-from nas.formats import chosen_by_words, compare_choices, further_training, rival_line, score_text
+from nas.formats import chosen_by_words, compare_choices, from_here, further_training, rival_line, score_text
 from nas.options.kinds import flag
 from nas.options.objectives import front_name
 
@@ -59,7 +59,7 @@ def result_lines(
     lines += [FINAL, *ranking_lines(ranking), *filter(None, (compare_choices(found), parent)), ""]
     if winners:
         best = shlex.quote(winners[0]["path"])
-        needed, given = _import_words(imports), shlex.quote(data)
+        needed, given = _import_words(imports), shlex.quote(from_here(data))
         training = ["nas", "train", f"{best}/architecture.yaml", "--data", given]
         training += further_training(best) if parent else []
         lines += [

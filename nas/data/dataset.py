@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nas.data.pixel_range import PixelRange
 from nas.data.splitting import TEST_SHARE, VALIDATION_SHARE, divided
+from nas.formats import from_here
 from nas.progress import Progress, Silent
 
 SILENT: Progress = Silent()
@@ -192,7 +193,9 @@ def size_lines(info: DataInfo, side: int, data: str, *, resolution: int | None =
     reduced = f"Images of {info.width}x{info.height} pixels are reduced to {side}x{side}"
     if resolution is not None and longest < _MUCH * resolution:
         return [f"{reduced} to train; a longer --time, or --train-resolution, keeps more of them."]
-    return [f"{reduced}; `nas spaces --for {shlex.quote(data)}` proposes space, resolution and budget for their size."]
+    return [
+        f"{reduced}; `nas spaces --for {shlex.quote(from_here(data))}` proposes space, resolution and budget for their size."
+    ]
 
 
 def data_lines(info: DataInfo) -> list[str]:

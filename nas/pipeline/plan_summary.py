@@ -35,8 +35,8 @@ def plan_summary(
             f"{plan.train_resolution} pixels (--train-resolution)"
         )
     lines += details
-    finalists = f"finalists: {plan.finalists} x {plan.finalist_epochs} epochs"
-    finalists += f"; rivals: {rivals} x {plan.rival_epochs} epochs" if rivals else ""
+    finalists = f"finalists: {plan.finalists} x {count(plan.finalist_epochs, 'epoch')}"
+    finalists += f"; rivals: {rivals} x {count(plan.rival_epochs, 'epoch')}" if rivals else ""
     threads = count(plan.threads, "thread")
     time = count(max(1, round(sum(plan.seconds.values()) / 60)), "minute")
     lines.append(

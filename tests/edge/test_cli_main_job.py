@@ -300,6 +300,9 @@ def test_the_next_commands_name_the_data_and_go_on_from_weights_of_a_parent(pare
         "score": None, "chosen_by": "score", "macs": 1, "params": 1, "latency_s": None, "peak_memory_bytes": None,
         "setting": "", "path": "runs/a/winners/1",
     }  # fmt: skip
-    lines = result_lines("runs/a", {}, [winner], parent=parent, data="my photos")
+    below = str(Path.cwd() / "my photos")
+    lines = result_lines("runs/a", {}, [winner], parent=parent, data=below)
+    assert lines == result_lines("runs/a", {}, [winner], parent=parent, data="my photos")
+    assert any("--data /elsewhere" in line for line in result_lines("runs/a", {}, [winner], data="/elsewhere"))
     assert "Evaluate it  nas evaluate runs/a/winners/1 --data 'my photos'" in lines
     assert f"Train it     {training}" in lines

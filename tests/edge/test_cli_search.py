@@ -346,7 +346,7 @@ def test_dry_run_with_data_says_what_the_search_would_do_and_for_how_long(capsys
     plan = json.loads(capsys.readouterr().out)["plan"]
     assert (plan["finalists"], plan["finalist_epochs"], plan["trials"]) == (2, 1, 7)
     assert main_search(words) == 0
-    assert "search: 7 networks; finalists: 2 x 1 epochs; cpu" in capsys.readouterr().out
+    assert "search: 7 networks; finalists: 2 x 1 epoch; cpu" in capsys.readouterr().out
 
 
 def test_dry_run_opens_the_data_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ..torch.timm_import import operators_for_programs
 from .documented import LEFT_OUT, LIMITED, NOTEBOOKS, SMALLER, Command, cell_commands, notebook_commands, page_commands
 from .page_services import started_for
 from .stand_ins import lay_out, shell
@@ -34,7 +35,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     home = str(tmp_path_factory.mktemp("home"))
     own = {"PATH": programs, "HOME": home, "XDG_CACHE_HOME": f"{home}/cache", "PIP_NO_INDEX": "1", "COLUMNS": "120"}
-    return {**os.environ, **own}
+    return {**os.environ, **own, **operators_for_programs(tmp_path_factory.mktemp("operators"))}
 
 
 def run(line: str, folder: Path, environment: dict[str, str]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from nas.budget import Budget
 from nas.errors import BudgetError, OptionError, RunError
+from nas.formats import count
 from nas.jobs.backend import ScorerSource
 from nas.methods.blockwise.best_first import best_first
 from nas.methods.blockwise.block_training import (
@@ -125,7 +126,7 @@ class BlockwiseMethod(SearchMethod[BlockwiseOptions]):
             f"step; scored on {own.validation_images} images"
         )
         by = f" from {own.teacher['path']} (weights {own.teacher['sha256'][:16]})" if own.teacher else ""
-        first = f"Blocks: {own.epochs} epochs of {min(images, own.images):,} images, {own.strategy}{by}"
+        first = f"Blocks: {count(own.epochs, 'epoch')} of {min(images, own.images):,} images, {own.strategy}{by}"
         alone = ["Blocks train in this process alone; workers train the finalists and export"]
         return first, [line, *alone * bool(options.workers or options.ray)]
 

@@ -168,7 +168,7 @@ class LedgerTraining:
         before = 0.0 if folder is None else _cpu_seconds(folder / _CPU_SECONDS)
         return self._task.ledger.recall(
             architecture.digest,
-            f"accuracy after {epochs} epochs{varied}",
+            f"accuracy after {count(epochs, 'epoch')}{varied}",
             lambda: self._train(architecture, folder, before),
             before=before,
         )

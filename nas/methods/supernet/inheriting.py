@@ -14,6 +14,7 @@ from nas.architecture import Architecture
 from nas.costs import cost
 from nas.data import Batches, DataInfo, Dataset
 from nas.errors import OptionError, RunError
+from nas.formats import count
 from nas.jobs.training import Beginnings
 from nas.methods.protocol.context import Context
 from nas.methods.protocol.plan import FINALISTS, Planned, Workload, within
@@ -139,10 +140,10 @@ class Inheritance:
         """Returns lines on the parent: what becomes of it, and whether the budget is above it."""
         spent = cost(as_member(self.parent.architecture, sampler.space))
         said = f"Parent: {spent.macs / 1e6:,.1f} MMACs, {spent.params / 1e6:,.2f} M parameters; "
-        tuning = f"fine-tuned for {plan.parent_epochs} epochs" if plan.parent_epochs else "taken as it is"
+        tuning = f"fine-tuned for {count(plan.parent_epochs, 'epoch')}" if plan.parent_epochs else "taken as it is"
         lines = [said + tuning, *self._changes]
         if plan.layer_epochs:
-            lines.append(f"Layers that it does not have learn its stages for {plan.layer_epochs} epochs")
+            lines.append(f"Layers that it does not have learn its stages for {count(plan.layer_epochs, 'epoch')}")
         for budget in sampler.budgets:
             value = spent.value(budget.metric)
             if value is not None and value <= budget.bound:

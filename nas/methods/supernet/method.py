@@ -11,6 +11,7 @@ from nas.architecture import Architecture
 from nas.budget import Budget
 from nas.data import DataInfo, Dataset
 from nas.errors import RunError
+from nas.formats import count
 from nas.jobs.backend import ScorerSource
 from nas.jobs.training import Beginnings
 from nas.methods.protocol.context import Context
@@ -163,16 +164,16 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
         own, reused = plan.of(SupernetPlan), self._reused
         divided = f", each batch in {own.shards} shards" if own.shards > 1 else ""
         if self._inheritance is not None:
-            first = f"Supernet from {self.options.parent}: {own.epochs} epochs of {images:,} images{divided}"
+            first = f"Supernet from {self.options.parent}: {count(own.epochs, 'epoch')} of {images:,} images{divided}"
             lines = self._inheritance.describe(plan.of(ParentPlan), self._sampler)
             if options.space is None:
                 lines.append("Space: parts of the parent, with its kinds of layers alone")
             return first, lines
         if reused is None:
-            return f"Supernet: {own.epochs} epochs of {images:,} images, {own.strategy}{divided}", []
+            return f"Supernet: {count(own.epochs, 'epoch')} of {images:,} images, {own.strategy}{divided}", []
         budgets = [Budget.parse(text) for text in options.budgets]
         left_out = uncovered(self.coverage, budgets, options.min_share)
-        first = f"Supernet: that of {reused.source_run} ({own.epochs} epochs, {own.strategy})"
+        first = f"Supernet: that of {reused.source_run} ({count(own.epochs, 'epoch')}, {own.strategy})"
         return first, [] if left_out is None else [left_out]
 
     def disk(self, plan: Plan, *, network: int) -> MethodDisk:
