@@ -193,9 +193,8 @@ def size_lines(info: DataInfo, side: int, data: str, *, resolution: int | None =
     reduced = f"Images of {info.width}x{info.height} pixels are reduced to {side}x{side}"
     if resolution is not None and longest < _MUCH * resolution:
         return [f"{reduced} to train; a longer --time, or --train-resolution, keeps more of them."]
-    return [
-        f"{reduced}; `nas spaces --for {shlex.quote(from_here(data))}` proposes space, resolution and budget for their size."
-    ]
+    asked = f"nas spaces --for {shlex.quote(from_here(data))}"
+    return [f"{reduced}; `{asked}` proposes space, resolution and budget for their size."]
 
 
 def data_lines(info: DataInfo) -> list[str]:

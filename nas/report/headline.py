@@ -51,6 +51,7 @@ class Headline:
 
     Attributes:
         compared: The accuracy of the finalists chosen by score, by counting and at random; may be empty.
+        has_baselines: Whether networks that counting or chance chose were trained too.
         parent: A sentence on the network that the search started from; empty without one.
         cautions: Limits of the run's results.
         front: What the front of the winners is over.
@@ -59,6 +60,7 @@ class Headline:
 
     answer: str
     compared: str
+    has_baselines: bool
     parent: str
     cautions: list[str]
     state: str | None
@@ -76,7 +78,8 @@ def headline(summary: Summary) -> Headline:
     return Headline(
         answer=_answer(summary),
         compared=compare_choices(_reached(summary), in_percent=True),
-        parent=parent_line(summary.record),
+        has_baselines=any(c.chosen_by != "score" and not is_rival(c.chosen_by) for c in summary.candidates),
+        parent=parent_line(summary.record, in_percent=True),
         cautions=summary.cautions,
         state=None if summary.finished else _state(summary),
         accuracy=summary.accuracy,

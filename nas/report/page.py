@@ -70,5 +70,5 @@ def _subtitle(summary: Summary) -> str:
     when = f"started {moment(summary.times.started)}"
     if summary.finished:
         when += f", finished {moment(summary.times.ended)}"
-    space, data = (summary.options.get(name, "?") for name in ("space", "data"))
+    space, data = summary.record.part("space").get("name", "?"), summary.options.get("data", "?")
     return f"Space {space} · {budgets} · data {data} · {when}"

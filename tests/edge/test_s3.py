@@ -32,7 +32,7 @@ s3fs = pytest.importorskip("s3fs", reason="needs the extra 's3'")
 pytestmark = pytest.mark.timeout(600)
 ROOT = Path(nas.__file__).resolve().parents[1]
 SEARCH = shlex.split(
-    "--space coatnet-small --budget 5MFLOPs --data digits --method params --trials 4 --finalists 2 --finalist-epochs 2 "
+    "--space coatnet-small --budget 5MFLOPs --data digits --method params --trials 4 --finalists 2 --finalist-epochs 8 "
     "--train-resolution 16 --batch-size 64 --threads 1 --device cpu --no-onnx"
 )
 URL = "s3://bucket/runs/a"

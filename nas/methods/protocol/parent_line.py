@@ -6,12 +6,17 @@ from pathlib import Path
 
 from nas.budget import Budget, Cost
 from nas.budget_metrics import ADDITIVE
+from nas.formats import percent
 from nas.run import RunRecord
 from nas.run.events import ParentTuned
 
 
-def parent_line(run: RunRecord) -> str:
-    """Returns a sentence on the parent of a run, the reference for all that was found; "" if there is none."""
+def parent_line(run: RunRecord, *, in_percent: bool = False) -> str:
+    """Returns a sentence on the parent of a run, the reference for all that was found; "" if there is none.
+
+    Args:
+        in_percent: Write accuracies as "81.2 %", not as 0.8125.
+    """
     parent = run.last(ParentTuned)
     if parent is None:
         return ""
@@ -21,8 +26,11 @@ def parent_line(run: RunRecord) -> str:
     said = f" It is over {over[0]}: a reference, and not exported." if over else ""
     config, here = Path(parent.config), Path.cwd()
     name = config.relative_to(here) if config.is_relative_to(here) else parent.config  # recorded as an absolute path
+    validation, test = (
+        percent(accuracy) if in_percent else f"{accuracy:.4f}"
+        for accuracy in (parent.validation_accuracy, parent.test_accuracy)
+    )
     return (
-        f"The parent {name} reaches {parent.validation_accuracy:.4f} on search-validation and "
-        f"{parent.test_accuracy:.4f} on test at {parent.macs / 1e6:,.1f} MMACs and {parent.params / 1e6:,.2f} M "
-        f"parameters.{said}"
+        f"The parent {name} reaches {validation} on search-validation and {test} on test at "
+        f"{parent.macs / 1e6:,.1f} MMACs and {parent.params / 1e6:,.2f} M parameters.{said}"
     )

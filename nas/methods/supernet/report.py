@@ -77,7 +77,8 @@ def parent_lines(record: RunRecord) -> list[str]:
     if begun is None:
         return []
     fresh = f"; {count(begun.fresh, 'tensor')} of layers that it does not have began at random" if begun.fresh else ""
-    return [f"{parent_line(record)} The supernet began with its weights, and all learned from its soft labels{fresh}."]
+    parent = parent_line(record, in_percent=True)
+    return [f"{parent} The supernet began with its weights, and all learned from its soft labels{fresh}."]
 
 
 def score_meaning(record: RunRecord) -> ScoreMeaning:
@@ -89,7 +90,7 @@ def score_meaning(record: RunRecord) -> ScoreMeaning:
         )
     return ScoreMeaning(
         caption="A score is the accuracy on the search's validation images with the supernet's shared weights; "
-        "a network trained from scratch does better.",
+        "a network does better after a training of its own.",
         is_accuracy=True,
         axis_label=f"score: {accuracy_name(record)} with shared weights",
     )

@@ -23,8 +23,9 @@ function drawAccuracies(target) {
 
 /** A finalist's name and what chose it, in at most so many letters. */
 function nameWithin({name, chosenBy}, letters) {
-  const room = Math.max(4, letters - chosenBy.length - 2);
-  return `${name.length > room ? `${name.slice(0, room - 1)}…` : name}, ${chosenBy}`;
+  const by = chosenBy.startsWith("rival") ? "rival" : chosenBy; // whose name says which
+  const room = Math.max(4, letters - by.length - 2);
+  return `${name.length > room ? `${name.slice(0, room - 1)}…` : name}, ${by}`;
 }
 
 /** Scores in the order of the trials, and the best until then. */
