@@ -76,14 +76,19 @@ def not_suffered(rows: list[dict[str, Any]]) -> list[tuple[Fault, str]]:
     ]
 
 
+def write_rows(name: str, rows: list[dict[str, Any]]) -> None:
+    """Writes outcomes to a file of `results/kills`."""
+    with (RESULTS / name).open("w", newline="") as file:
+        writer = csv.DictWriter(file, [each.name for each in fields(Outcome)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
 def report(work: Path, wholes: dict[str, Whole]) -> None:
     """Writes what is known so far."""
     rows = rows_of(work)
     done = [fault for row in rows for fault in row["faults"].split()]
-    with (RESULTS / "ray.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, [each.name for each in fields(Outcome)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows("ray.csv", rows)
     summary = {
         **provenance(f"python experiments/kills/run.py --ray --runs {min(len(rows), FULL_RUNS)}"),
         "runs": len(rows),

@@ -21,7 +21,7 @@ from pathlib import Path
 import outcome
 from cluster import Cluster, plain_environment
 from faults import DISK_BYTES, METHODS, PHASES, TRAINING, Fault, Run, Scene, do, is_ready, schedule
-from ray_results import FULL_RUNS, Outcome, Whole, not_suffered, report, rows_of
+from ray_results import FULL_RUNS, Outcome, Whole, not_suffered, report, rows_of, write_rows
 
 from nas.budget import Budget
 from nas.run import atomic_write, read_run
@@ -89,11 +89,7 @@ def run_all(work: Path, runs: int, seed: int, lanes: int) -> None:
 
     What could not be done, since its phase was over too soon, is done in runs after the others.
     """
-    work = work.absolute()
-    (work / "home").mkdir(parents=True, exist_ok=True)
-    library = str(work / "clock.so")
-    subprocess.run(["cc", "-shared", "-fPIC", "-O2", str(HERE / "clock.c"), "-o", library, "-ldl"], check=True)
-    every = [Lane.of(work, number) for number in range(lanes)]
+    every = prepared(work, lanes)
     planned = schedule(runs, seed)
     try:
         wholes = _undisturbed(work, [*dict.fromkeys(run.method for run in planned)], every)
@@ -109,6 +105,32 @@ def run_all(work: Path, runs: int, seed: int, lanes: int) -> None:
     finally:
         for lane in every:
             lane.cluster.stop()
+
+
+def run_again(work: Path, numbers: list[int], seed: int) -> None:
+    """Does runs of the plan again, one after another, as they were but for the moments of their faults."""
+    [lane], planned, found = prepared(work, 1), schedule(FULL_RUNS, seed), list[Outcome]()
+    try:
+        wholes = _undisturbed(work, [*dict.fromkeys(planned[number].method for number in numbers)], [lane])
+        for place, number in enumerate(numbers):
+            told, run = work / f"again-{place:02}.json", planned[number]
+            if not told.exists():
+                rng = random.Random(f"{seed}-{number}-{place}")
+                outcome = disturbed(told.with_suffix(""), number, run, wholes[run.method], lane, rng)
+                atomic_write(told, json.dumps(asdict(outcome)))
+            found.append(Outcome(**json.loads(told.read_text())))
+            print(f"run {number} again: {found[-1]}", flush=True)
+            write_rows("ray-again.csv", [asdict(each) for each in found])
+    finally:
+        lane.cluster.stop()
+
+
+def prepared(work: Path, lanes: int) -> list[Lane]:
+    """Makes the folder that runs are in, and lanes."""
+    (work / "home").mkdir(parents=True, exist_ok=True)
+    library = str(work / "clock.so")
+    subprocess.run(["cc", "-shared", "-fPIC", "-O2", str(HERE / "clock.c"), "-o", library, "-ldl"], check=True)
+    return [Lane.of(work, number) for number in range(lanes)]
 
 
 def _work_off(

@@ -2,6 +2,7 @@
 
     python experiments/kills/run.py [--work runs/kills] [--runs 30] [--with-workers 6]
     python experiments/kills/run.py --ray [--work runs/kills-ray] [--runs 40]   # faults on a cluster: `ray_runs.py`
+    python experiments/kills/run.py --ray --again 26 26                         # runs of that plan once more
 
 Started again, it goes on with the runs that are missing; `results/kills/` is written after each.
 """
@@ -127,14 +128,20 @@ def main() -> None:
     parser.add_argument("--runs", type=int, help="default: 30, or 40 on a cluster")
     parser.add_argument("--with-workers", type=int, default=6, help="how many of the runs use --workers 2")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--again", type=int, nargs="+", metavar="N", help="with --ray: do runs of the plan again, alone"
+    )
     parser.add_argument("--lanes", type=int, default=1, help="runs at a time, on a cluster each")
     asked = parser.parse_args()
     asked.work = asked.work or Path("runs/kills-ray" if asked.ray else "runs/kills")
     asked.runs = asked.runs or (40 if asked.ray else 30)
     if asked.ray:
-        from ray_runs import run_all  # late: it needs a C compiler and mounts disks
+        from ray_runs import run_again, run_all  # late: it needs a C compiler and mounts disks
 
-        run_all(asked.work, asked.runs, asked.seed, asked.lanes)
+        if asked.again:
+            run_again(asked.work.absolute(), asked.again, asked.seed)
+        else:
+            run_all(asked.work.absolute(), asked.runs, asked.seed, asked.lanes)
         return
     asked.work.mkdir(parents=True, exist_ok=True)
     every = [0] * (asked.runs - asked.with_workers) + [2] * asked.with_workers
