@@ -105,6 +105,7 @@ def test_workers_find_the_same_trials_and_leave_no_process(
     assert trials(home / "runs/w") == trials(home / "runs/a")
     assert "Traceback" not in ran.stderr
     assert "raylet" not in ran.stderr
+    assert "ray log level" not in ran.stderr
     record = read_run(home / "runs/w")
     assert record.manifest["workers"] == {"workers": 2, "ray": "this machine"}
     assert record.manifest["plan"]["job_threads"] == 1

@@ -102,7 +102,7 @@ def test_a_node_that_joins_gets_work(tmp_path: Path, cluster: Any) -> None:
             if line.strip() == "node 1":
                 cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20)
         assert process.wait() == 0
-    assert said[0].startswith("Ray: 1 workers on the cluster at ")
+    assert said[0].startswith("Ray: 1 worker on the cluster at ")
     assert "Ray: 2 workers now, 1 before, as there is room for" in said
     assert said[-1] == "node 2"
 

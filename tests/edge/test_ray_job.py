@@ -85,7 +85,7 @@ def test_the_documented_job_runs_with_a_token_and_is_refused_without(tmp_path: P
         said = done.stdout + done.stderr
         assert done.returncode == 0, said
         assert "succeeded" in said
-        assert "Ray: 1 workers on the cluster at 127.0.0.1" in said
+        assert "Ray: 1 worker on the cluster at 127.0.0.1" in said
         assert "Whoever reaches the ports" not in said
         events = [json.loads(line)["event"] for line in (out / "events.jsonl").read_text().splitlines()]
         assert events[-1] == "run_finished"

@@ -51,7 +51,7 @@ def test_a_search_works_with_a_token_is_refused_without_and_ends_when_the_head_d
         done = search(tmp_path, *SEARCH, "--finalist-epochs", "1", "--out", "a", "--ray", head.address, token=TOKEN)
         _, said = done.communicate()
         assert done.returncode == 0, said
-        assert "Ray: 1 workers on the cluster" in said
+        assert "Ray: 1 worker on the cluster" in said
         assert WARNING not in said
 
         stranger = search(tmp_path, *SEARCH, "--out", "b", "--ray", head.address, token={"RAY_AUTH_MODE": "disabled"})

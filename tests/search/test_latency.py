@@ -76,6 +76,7 @@ def logits_of(made: Any) -> torch.Tensor:
     return made if isinstance(made, torch.Tensor) else torch.from_numpy(next(iter(made.values())))
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")  # by torch itself
 @pytest.mark.parametrize("name", ["torch", pytest.param("torch.compile", marks=pytest.mark.slow), "openvino"])
 def test_runtime_gives_the_logits_of_the_network(name: str) -> None:
     if name == "openvino" and importlib.util.find_spec("openvino") is None:

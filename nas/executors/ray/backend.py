@@ -26,6 +26,7 @@ from nas.executors.ray.folders import TrainingFolders
 from nas.executors.ray.session import asks_for_token, gpu_share, join, node_cpus, own_node, own_ray, room
 from nas.executors.silence import quiet
 from nas.executors.worker import MakesDoer, SentExport, TrainingSetup, WatchedTraining, made_on_cpu
+from nas.formats import count
 from nas.jobs.backend import ExportSource, FinalistRecord, ScorerSource
 from nas.jobs.executor import Executor, Job, Result
 from nas.jobs.setup import make_scorer
@@ -88,8 +89,8 @@ class RayBackend:
         places = room(threads)
         check_room(self._options, places * threads, f"the cluster at {address}")
         self._workers = self._options.fixed_workers() or places
-        nodes = len(ray.nodes())
-        self._progress.note(f"Ray: {self._workers} workers on the cluster at {address} ({nodes} nodes)")
+        nodes = count(len(ray.nodes()), "node")
+        self._progress.note(f"Ray: {count(self._workers, 'worker')} on the cluster at {address} ({nodes})")
         if not asks_for_token():
             self._progress.note(
                 f"Whoever reaches the ports of the cluster at {address} can run programs on it: start Ray with "
@@ -241,7 +242,7 @@ class RayBackend:
             self._looked, before = (now, gpus), self._workers
             self._workers = max(1, room(self._options.job_threads, gpus))
             if self._workers != before:
-                self._progress.note(f"Ray: {self._workers} workers now, {before} before, as there is room for")
+                self._progress.note(f"Ray: {count(self._workers, 'worker')} now, {before} before, as there is room for")
         return self._workers
 
     def _size_with_further(self, gpus: float) -> int:

@@ -44,12 +44,13 @@ def own_ray(array_bytes: int, package: Path | None = None) -> Generator[None, No
     with scratch("ray", "/tmp" if os.path.isdir("/tmp") else None) as folder, environment(settings):
         try:
             try:
-                _init(
-                    address="local",
-                    include_dashboard=False,
-                    object_store_memory=_STORE_BYTES + int(1.1 * array_bytes),
-                    _temp_dir=str(folder),
-                )
+                with no_standard_error():
+                    _init(
+                        address="local",
+                        include_dashboard=False,
+                        object_store_memory=_STORE_BYTES + int(1.1 * array_bytes),
+                        _temp_dir=str(folder),
+                    )
             except Exception as fault:
                 raise RunError(f"Ray did not start: {in_short(fault)} Go on with --resume and --workers 0.") from fault
             yield
