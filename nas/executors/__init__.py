@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # What Ray reads when it is imported. Its C++ part warns on standard error of every try to connect. Workers of this
 # machine's own, and those of a cluster on its loopback interface, are to talk over that; on Linux Ray would take the
 # network's address.
-_TERSE = {"RAY_BACKEND_LOG_LEVEL": "error"}
+_TERSE = {"RAY_BACKEND_LOG_LEVEL": "error", "RAY_DEDUP_LOGS": "0"}  # what is held back is printed at the end
 _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 

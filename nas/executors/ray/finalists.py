@@ -22,6 +22,7 @@ from nas.executors.ray.session import in_short
 from nas.executors.silence import environment
 from nas.executors.temp_folders import scratch
 from nas.executors.worker import STEP_S, TrainingSetup, train_finalist
+from nas.formats import count
 from nas.jobs.training import TrainingJob, TrainingWork
 from nas.run.signals import rearm
 
@@ -56,7 +57,7 @@ def train_by_tune(
     Raises:
         RunError: If the processes of this node do not see the run's folder, or no finalist gets a place.
     """
-    needs = f"{work.threads} CPUs" + (f" and {gpus:g} of a GPU" if gpus else "")
+    needs = count(work.threads, "CPU") + (f" and {gpus:g} of a GPU" if gpus else "")
     trainable = tune.with_parameters(
         _train_one,
         jobs=list(jobs),
