@@ -125,13 +125,23 @@ def test_interrupted_workers_end_and_the_run_goes_on_without_them(alone: Path, t
     assert len(events(tmp_path / "b", "run_finished")) == 1
 
 
-def test_a_search_whose_own_node_is_killed_says_how_to_go_on(tmp_path: Path) -> None:
-    lose = {FIRST_STEP["search"]: lambda process: os.kill(raylet_of(process), signal.SIGKILL)}
-    status, said = search("--workers", "2", cwd=tmp_path, act=lose)
+@pytest.mark.parametrize(("number", "phase"), [(signal.SIGKILL, "search"), (signal.SIGSTOP, "finalists")])
+def test_a_search_whose_own_node_is_lost_says_how_to_go_on(tmp_path: Path, number: signal.Signals, phase: str) -> None:
+    nodes: list[int] = []
+
+    def lose(process: int) -> None:
+        nodes.append(raylet_of(process))
+        os.kill(nodes[0], number)
+
+    status, said = search("--workers", "2", cwd=tmp_path, act={FIRST_STEP[phase]: lose})
     assert status == 2, said
     assert "Traceback" not in said
     assert "The Ray node of this process at 127.0.0.1:" in said.splitlines()[-1]
     assert said.splitlines()[-1].endswith("To go on without it: nas-search --resume b --workers 0")
+    end = time.monotonic() + 30
+    while Path(f"/proc/{nodes[0]}").exists() and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not Path(f"/proc/{nodes[0]}").exists(), "a node that stands still outlives the search"
 
 
 def raylet_of(process: int) -> int:
