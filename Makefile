@@ -19,7 +19,7 @@ demo: $(RUNTIME)
 test: $(DEVELOPMENT)
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/ruff check
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not ray"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not ray"
 	$(BIN)/python -m pytest -m "ray and not slow"
 
 docs: $(DEVELOPMENT)

@@ -132,7 +132,7 @@ def test_next_phase_ends_the_one_before() -> None:
     lines.start("supernet", 2, "steps")
     lines.advance()
     lines.start("search", 3, "networks")
-    assert stream.getvalue().splitlines()[1:] == ["supernet: 1 steps in 0:00", "search: 0/3 networks (0 %)"]
+    assert stream.getvalue().splitlines()[1:] == ["supernet: 1 step in 0:00", "search: 0/3 networks (0 %)"]
 
 
 @pytest.mark.parametrize("kind", [Lines, Bars])
