@@ -136,7 +136,8 @@ def test_finalists_that_no_node_has_a_place_for_end_the_search(tmp_path: Path, r
     from nas.executors.ray.finalists import train_by_tune
 
     heard, words = Heard(), r"for 3 s no node has had 512 CPUs for one\. Go on with --resume .* --workers 0\."
-    waiting = replace(work(tmp_path), threads=512)
+    (tmp_path / "events.jsonl").touch()
+    waiting = replace(work(tmp_path / "finalists"), threads=512)
     with pytest.raises(RunError, match=words):
         train_by_tune(
             [job(1, "CC", GOOD)],
