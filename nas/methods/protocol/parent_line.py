@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from nas.budget import Budget, Cost
 from nas.budget_metrics import ADDITIVE
-from nas.formats import percent
+from nas.formats import from_here, percent
 from nas.run import RunRecord
 from nas.run.events import ParentTuned
 
@@ -24,13 +22,11 @@ def parent_line(run: RunRecord, *, in_percent: bool = False) -> str:
     budgets = [Budget.parse(text) for text in run.manifest["budgets"]]
     over = [each for each in budgets if each.metric in ADDITIVE and not each.allows(spent)]
     said = f" It is over {over[0]}: a reference, and not exported." if over else ""
-    config, here = Path(parent.config), Path.cwd()
-    name = config.relative_to(here) if config.is_relative_to(here) else parent.config  # recorded as an absolute path
     validation, test = (
         percent(accuracy) if in_percent else f"{accuracy:.4f}"
         for accuracy in (parent.validation_accuracy, parent.test_accuracy)
     )
     return (
-        f"The parent {name} reaches {validation} on search-validation and {test} on test at "
+        f"The parent {from_here(parent.config)} reaches {validation} on search-validation and {test} on test at "
         f"{parent.macs / 1e6:,.1f} MMACs and {parent.params / 1e6:,.2f} M parameters.{said}"
     )
