@@ -23,12 +23,14 @@ class NetworkRow:
 
     Attributes:
         trial: Number of its trial, None if that is not on record.
+        rival: What it is called among the rivals on record; None for any other.
         shape: Depths and widths of its stages, None if its trial is not on record.
         folder: Where it was exported to, relative to the page if `linked`.
     """
 
     rank: int | None
     trial: int | None
+    rival: str | None
     name: str
     shape: tuple[str, str] | None
     macs: int | None
@@ -74,7 +76,7 @@ class Headline:
 def headline(summary: Summary) -> Headline:
     """Returns the content of the first section."""
     networks = [_row(summary, candidate) for candidate in summary.candidates]
-    best = {network.chosen_by: network for network in reversed(networks) if network.trial is not None}
+    best = {network.chosen_by: network for network in reversed(networks) if network.trial is not None or network.rival}
     return Headline(
         answer=_answer(summary),
         compared=compare_choices(_reached(summary), in_percent=True),
@@ -196,6 +198,7 @@ def _row(summary: Summary, candidate: Candidate) -> NetworkRow:
     return NetworkRow(
         rank=candidate.rank,
         trial=None if trial is None else trial.number,
+        rival=candidate.chosen_by if candidate.chosen_by in summary.record.part("rivals") else None,
         name=(trial and trial.layout) or _outside(candidate),
         shape=None if trial is None else _shape(trial),
         macs=candidate.macs,

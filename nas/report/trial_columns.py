@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from nas.architecture import Architecture
 from nas.budget_metrics import METRICS
 from nas.report.architecture_table import ArchitectureTable
 from nas.report.summary import Summary
@@ -42,7 +43,7 @@ def trial_columns(summary: Summary, trials: list[Trial]) -> dict[str, Any]:
 
     Columns: `number`, `score`, one per known metric (fractions have six digits), `layout` and `origin` (places in
     `layouts` and `origins`), and `architecture`: `[frame, stage, …]` of the tables `pieces` and `stages`, or 0 where
-    there was no room for it.
+    there was no room for it. Beside them `rivals`, by name: the stages of networks that are no trials.
     """
     layouts, origins = _Words(), _Words()
     columns: dict[str, list[Any]] = {
@@ -61,6 +62,9 @@ def trial_columns(summary: Summary, trials: list[Trial]) -> dict[str, Any]:
         if trial.number in shown:
             frame, stages = table.add(trial.architecture)
             numbers[trial.number] = [frame, *stages]
+    rivals = {
+        name: table.add(Architecture.from_dict(plain))[1] for name, plain in summary.record.part("rivals").items()
+    }
     columns["architecture"] = [numbers.get(trial.number, 0) for trial in trials]
     return {
         "columns": columns,
@@ -68,6 +72,7 @@ def trial_columns(summary: Summary, trials: list[Trial]) -> dict[str, Any]:
         "origins": origins.known,
         "pieces": table.pieces,
         "stages": table.stages,
+        "rivals": rivals,
     }
 
 

@@ -24,6 +24,8 @@ from nas.pipeline.plan import make_plan
 from nas.pipeline.rivals import choose_rivals, rival_lines, rival_picks
 from nas.pipeline.search import resume
 from nas.progress import Silent
+from nas.report import summarise
+from nas.report.page_data import page_data
 from nas.run import RunRecord, read_run
 from nas.run.events import FinalistTrained, WinnerExported
 from nas.sampling import BudgetSampler
@@ -186,6 +188,10 @@ def test_a_rival_is_trained_like_the_finalists_and_exported_as_one(tmp_path: Pat
     assert f"Rival at rank {exported.rank}" in card
     page = (run.path / "report.html").read_text()
     assert f"rival: {TINY}, from scratch" in page
+    assert f'class="drawing" data-rival="zoo:{TINY}"' in page
+    shown = page_data(summarise(run), [])
+    [stages] = [[shown["stages"][number] for number in numbers] for numbers in shown["rivals"].values()]
+    assert [depth for _, _, depth, *_ in stages] == [len(stage.layers) for stage in trained.stages]
     assert set(run.manifest["rivals"]) == {f"zoo:{TINY}"}
 
 

@@ -34,8 +34,11 @@ function plain(number) {
 /** The stages of a trial, for drawings; null for one whose architecture the page does not have. */
 function stagesOf(place) {
   const numbers = columns.architecture[place];
-  if (!numbers) return null;
-  return numbers.slice(1).map((number) => {
+  return numbers ? stagesAt(numbers.slice(1)) : null;
+}
+
+function stagesAt(numbers) {
+  return numbers.map((number) => {
     const [piece, letters, depth, width, height, across] = data.stages[number];
     return {piece, letters, depth, width, height, across};
   });

@@ -90,7 +90,7 @@ function pick(place) {
   )]));
   front.panel.hidden = false;
   front.panel.dataset.trial = columns.number[place];
-  if (stages) drawAll([[front.panel.querySelector(".drawing"), place]]);
+  if (stages) drawAll([[front.panel.querySelector(".drawing"), nameOf(place), stages]]);
   hideTip();
   title.focus({preventScroll: true});
   front.panel.scrollIntoView({block: "nearest"});

@@ -68,12 +68,12 @@ function words(text, x, y, line) {
 
 /** Draws networks into their places, all to one scale, so that they can be compared. */
 function drawAll(targets) {
-  const known = targets.map(([target, place]) => [target, place, stagesOf(place)]).filter(([, , stages]) => stages);
+  const known = targets.filter(([, , stages]) => stages);
   if (!known.length) return;
   const room = Math.min(...known.map(([target]) => target.clientWidth));
   const scale = Math.min(...known.map(([, , stages]) => channelScale(stages, room)));
   const side = Math.max(...known.flatMap(([, , stages]) => stages.map((stage) => stage.height ?? 1)));
-  for (const [target, place, stages] of known) {
-    target.replaceChildren(drawNetwork(stages, {scale, side, label: nameOf(place)}));
+  for (const [target, label, stages] of known) {
+    target.replaceChildren(drawNetwork(stages, {scale, side, label}));
   }
 }

@@ -1,9 +1,13 @@
 // What the page of a run draws, and its buttons.
-const cards = [...document.querySelectorAll(".drawing[data-trial]")];
+const cards = [...document.querySelectorAll(".card .drawing")];
 const placeOf = new Map(columns.number.map((number, place) => [number, place]));
 
 keepDrawn("winners", () => {
-  drawAll(cards.map((card) => [card, placeOf.get(Number(card.dataset.trial))]).filter(([, place]) => place !== undefined));
+  drawAll(cards.map((card) => {
+    if (card.dataset.rival) return [card, card.dataset.rival, stagesAt(data.rivals[card.dataset.rival])];
+    const place = placeOf.get(Number(card.dataset.trial));
+    return place === undefined ? [card, "", null] : [card, nameOf(place), stagesOf(place)];
+  }));
 });
 keepDrawn("accuracies", drawAccuracies);
 if (columns.number.length) {
