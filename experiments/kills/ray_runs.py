@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import outcome
 from cluster import Cluster, plain_environment
@@ -109,18 +110,15 @@ def run_all(work: Path, runs: int, seed: int, lanes: int) -> None:
 
 def run_again(work: Path, numbers: list[int], seed: int) -> None:
     """Does runs of the plan again, one after another, as they were but for the moments of their faults."""
-    [lane], planned, found = prepared(work, 1), schedule(FULL_RUNS, seed), list[Outcome]()
+    [lane], planned = prepared(work, 1), schedule(FULL_RUNS, seed)
+    rows: list[dict[str, Any]] = []
     try:
         wholes = _undisturbed(work, [*dict.fromkeys(planned[number].method for number in numbers)], [lane])
         for place, number in enumerate(numbers):
-            told, run = work / f"again-{place:02}.json", planned[number]
-            if not told.exists():
-                rng = random.Random(f"{seed}-{number}-{place}")
-                outcome = disturbed(told.with_suffix(""), number, run, wholes[run.method], lane, rng)
-                atomic_write(told, json.dumps(asdict(outcome)))
-            found.append(Outcome(**json.loads(told.read_text())))
-            print(f"run {number} again: {found[-1]}", flush=True)
-            write_rows("ray-again.csv", [asdict(each) for each in found])
+            told, rng = work / f"again-{place:02}.json", random.Random(f"{seed}-{number}-{place}")
+            _do_once(told, number, planned[number], wholes, lane, rng)
+            rows.append(json.loads(told.read_text()))
+            write_rows("ray-again.csv", rows)
     finally:
         lane.cluster.stop()
 
@@ -142,19 +140,23 @@ def _work_off(
             number, run = next(todo, (0, None))
         if run is None:
             return
-        told = work / f"{number:02}.json"
-        if not told.exists():
-            rng = random.Random(f"{seed}-{number}")
-            try:
-                found = disturbed(work / f"{number:02}", number, run, wholes[run.method], lane, rng)
-            except Exception:  # the other runs do not depend on it; started again, this one is done again
-                traceback.print_exc()
-                lane.cluster.stop()
-                continue
-            atomic_write(told, json.dumps(asdict(found)))
-            print(f"run {number}: {found}", flush=True)
+        try:
+            _do_once(work / f"{number:02}.json", number, run, wholes, lane, random.Random(f"{seed}-{number}"))
+        except Exception:  # the other runs do not depend on it; started again, this one is done again
+            traceback.print_exc()
+            lane.cluster.stop()
+            continue
         with lock:
             report(work, wholes)
+
+
+def _do_once(told: Path, number: int, run: Run, wholes: dict[str, Whole], lane: Lane, rng: random.Random) -> None:
+    """Does a run, in the folder beside the file that then tells what became of it, unless that is there."""
+    if told.exists():
+        return
+    found = disturbed(told.with_suffix(""), number, run, wholes[run.method], lane, rng)
+    atomic_write(told, json.dumps(asdict(found)))
+    print(f"run {number}: {found}", flush=True)
 
 
 def missed(work: Path, planned: list[Run]) -> list[Run]:

@@ -52,7 +52,7 @@ def finished_result(run: Run) -> SearchResult | None:
             run.manifest["options"].get("objective"), [Budget.parse(text) for text in run.manifest["budgets"]]
         ),
         winners=[Winner.of(event, run.path) for _, event in sorted(winners.items())],
-        data=run.manifest["options"].get("data", "digits"),
+        data=run.data,
         parent=parent_line(run),
     )
 

@@ -31,7 +31,7 @@ def next_commands(summary: Summary) -> list[Command]:
     if best is not None:
         folder = best if best.startswith("/") else f"{run}/{best}"
         config = f"{folder}/architecture.yaml"
-        data = str(summary.options.get("data", "digits"))
+        data = summary.record.data
         add("Classify images with the best network:", "nas", "predict", folder, "photo.jpg")
         add("Evaluate it on images with known classes:", "nas", "evaluate", folder, "--data", data)
         further = further_training(folder) if summary.options.get("parent") else []

@@ -28,7 +28,7 @@ def page_data(summary: Summary, effects: list[Decision]) -> dict[str, Any]:
         "curves": [chart.to_dict() for chart in finalist_charts(summary)],
         "methodCurves": method_chart(section.curves).to_dict() if section and section.curves else None,
         # The words of `nas train` after the file.
-        "trainOn": shlex.join(("--data", str(summary.options.get("data", "digits")))),
+        "trainOn": shlex.join(("--data", summary.record.data)),
     }
 
 

@@ -57,6 +57,11 @@ class RunRecord:
             part = cast("dict[str, Any]", found)
         return part
 
+    @property
+    def data(self) -> str:
+        """The `--data` option."""
+        return str(self.part("options").get("data", "digits"))
+
     @overload
     def events(self) -> list[Event]: ...
 
@@ -270,7 +275,7 @@ def data_of(path: str | Path) -> str:
     Raises:
         RunError: If it is not a run.
     """
-    return str(read_run(path).manifest.get("options", {}).get("data", "digits"))
+    return read_run(path).data
 
 
 def _check_place(trial: Trial, place: int) -> None:

@@ -4,7 +4,7 @@ const placeOf = new Map(columns.number.map((number, place) => [number, place]));
 
 keepDrawn("winners", () => {
   drawAll(cards.map((card) => {
-    if (card.dataset.rival) return [card, card.dataset.rival, stagesAt(data.rivals[card.dataset.rival])];
+    if (card.dataset.rival) return [card, card.dataset.name, stagesAt(data.rivals[card.dataset.rival])];
     const place = placeOf.get(Number(card.dataset.trial));
     return place === undefined ? [card, "", null] : [card, nameOf(place), stagesOf(place)];
   }));
