@@ -7,6 +7,7 @@ If a process is lost, all of them are ended and as many started again, at the la
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ from nas.training.checkpoint import newest
 
 _WAIT_S = 5.0
 _ENDING_S = 5.0
+_LOOK_S = 0.02
 
 
 def processes_for(work: ShardedWork, workers: int) -> int:
@@ -89,9 +91,9 @@ class ShardActor:
     def __init__(self) -> None:
         self._worker = ShardWorker()
 
-    def node(self) -> tuple[str, str]:
-        """Returns the node that it runs on, and its address."""
-        return ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
+    def place(self) -> tuple[str, str, int]:
+        """Returns the node that it runs on, its address, and the process."""
+        return ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address(), os.getpid()
 
     def open(self, host: str, ranks: int) -> tuple[str, int]:
         return self._worker.open(host, ranks)
@@ -115,6 +117,7 @@ class _Team:
         kind: Any = ray.remote(**asked)(ShardActor)
         self._actors: list[Any] = [kind.options(scheduling_strategy="SPREAD").remote() for _ in range(ranks)]
         self._running: list[Any] = []
+        self._here: list[int] = []
 
     def train(
         self,
@@ -132,8 +135,9 @@ class _Team:
             RayError: If one is lost.
             TrainingError, RunError: As `train_on_actors`.
         """
-        nodes = self._started()
-        host = LOOPBACK if len({node for node, _ in nodes}) == 1 else nodes[0][1]
+        places = self._started()
+        self._here = [process for node, _, process in places if node == home]
+        host = LOOPBACK if len({node for node, _, _ in places}) == 1 else places[0][1]
         store: Any = ray.get(self._actors[0].open.remote(host, len(self._actors)), timeout=START_S)
         for rank, actor in enumerate(self._actors):
             place = ShardPlace(
@@ -151,14 +155,17 @@ class _Team:
         self._listen(work, check)
 
     def end(self) -> None:
-        """Ends all of them; none writes a checkpoint afterwards."""
+        """Ends all of them. None on this node writes a checkpoint afterwards: Ray calls actors dead before they are."""
         for actor in self._actors:
             ray.kill(actor)
         if self._running:
             ray.wait(self._running, num_returns=len(self._running), timeout=_ENDING_S)
+        began = time.monotonic()
+        while any(map(_exists, self._here)) and time.monotonic() - began < _ENDING_S:
+            time.sleep(_LOOK_S)
 
-    def _started(self) -> Sequence[tuple[str, str]]:
-        asked = [actor.node.remote() for actor in self._actors]
+    def _started(self) -> Sequence[tuple[str, str, int]]:
+        asked = [actor.place.remote() for actor in self._actors]
         ready, _ = ray.wait(asked, num_returns=len(asked), timeout=START_S)
         if len(ready) < len(asked):
             raise RunError(
@@ -204,3 +211,11 @@ class _Team:
                     except RayError:
                         continue
             raise
+
+
+def _exists(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except OSError:
+        return False
+    return True
