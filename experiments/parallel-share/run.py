@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +26,7 @@ sys.path.insert(0, str(ROOT / "experiments"))
 OPTIONS: dict[str, Any] = {"space": "coatnet-small", "threads": 1, "seed": 0}
 WORKERS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 START_S = 10.0
+PROPOSALS_S = (0.0, 0.67)
 SEEDS = 20
 
 
@@ -115,7 +116,8 @@ class Sleepers:
         from nas.jobs.executor import Result
 
         first = min(workers, key=lambda worker: self._until[worker][0])
-        self.now, took = self._until[first]
+        until, took = self._until[first]
+        self.now = max(self.now, until)
         return [(first, Answer(result=took and Result(status="complete", value=0.0, seconds=took)))]
 
     def stop(self, worker: int) -> None:
@@ -135,6 +137,24 @@ def efficiency(batches: Sequence[Sequence[float]], workers: int) -> float:
         done += len(list(pool.map(asked)))
     pool.close()
     assert done == len(seconds)
+    return sum(seconds) / (workers * crew.now)
+
+
+def efficiency_as_free(seconds: Sequence[float], workers: int, proposal_s: float) -> float:
+    """As `efficiency` where each job is proposed, in `proposal_s` of the driver, when a worker is free for it."""
+    from nas.executors.pool import TimeLimit, WorkerPool
+    from nas.jobs.executor import Job
+
+    crew = Sleepers(seconds)
+    pool = WorkerPool(crew, size=workers, limit=TimeLimit(math.inf, 1.0), clock=lambda: crew.now)
+
+    def proposed() -> Iterator[Job]:
+        for place in range(len(seconds)):
+            crew.now += proposal_s
+            yield Job(architecture={}, seed=place)
+
+    assert len(list(pool.completed(proposed(), len(seconds)))) == len(seconds)
+    pool.close()
     return sum(seconds) / (workers * crew.now)
 
 
@@ -164,6 +184,19 @@ def simulate() -> dict[str, Any]:
     for name in kinds(0):
         found[name] = {
             workers: round(sum(efficiency(kinds(seed)[name], workers) for seed in range(SEEDS)) / SEEDS, 3)
+            for workers in WORKERS
+        }
+    scores = next(name for name in found if name.startswith("scores"))
+    for proposal_s in PROPOSALS_S:
+        found[f"scores: the same 240, proposed in {proposal_s} s each as workers become free"] = {
+            workers: round(
+                sum(
+                    efficiency_as_free([each for batch in kinds(seed)[scores] for each in batch], workers, proposal_s)
+                    for seed in range(SEEDS)
+                )
+                / SEEDS,
+                3,
+            )
             for workers in WORKERS
         }
     return {"seeds": SEEDS, "start_s": START_S, "efficiency": found}

@@ -90,6 +90,34 @@ class _Try:
     reasons: list[str] = field(default_factory=list)
 
 
+class _Waiting:
+    """Jobs that no worker has: those to try again, then further ones, each taken only when it is given to a worker.
+
+    Attributes:
+        most: How many there may be.
+    """
+
+    def __init__(self, jobs: Iterable[Job], most: int) -> None:
+        self._further = enumerate(jobs)
+        self._again: deque[_Try] = deque()
+        self.most = most
+
+    def take(self) -> _Try | None:
+        """Returns the next; None if there is none, now or later, but for those that come again."""
+        if self._again:
+            self.most -= 1
+            return self._again.popleft()
+        for place, job in self._further:
+            self.most -= 1
+            return _Try(place, job)
+        self.most = 0
+        return None
+
+    def again(self, task: _Try) -> None:
+        self._again.appendleft(task)
+        self.most += 1
+
+
 @dataclass(eq=False)
 class _Seat(Generic[W]):
     """A worker, what it was asked and when; without a task it is starting, or idle once `ready`."""
@@ -126,14 +154,26 @@ class WorkerPool(Generic[W]):
         Raises:
             RunError: If no worker can be started.
         """
-        waiting = deque(_Try(place, job) for place, job in enumerate(jobs))
-        done: dict[int, Result] = {}
-        for place in range(len(waiting)):
-            while place not in done:
-                self._fill(len(waiting))
-                self._give(waiting)
-                self._listen(waiting, done)
-            yield done.pop(place)
+        asked = list(jobs)
+        early, due = dict[int, Result](), 0
+        for place, result in self.completed(asked, len(asked)):
+            early[place] = result
+            while due in early:
+                yield early.pop(due)
+                due += 1
+
+    def completed(self, jobs: Iterable[Job], most: int) -> Iterator[tuple[int, Result]]:
+        """Results as they come, each with the place of its job; raises as `map`."""
+        waiting = _Waiting(jobs, most)
+        done: list[tuple[int, Result]] = []
+        while True:
+            self._fill(waiting.most)
+            self._give(waiting)
+            if not waiting.most and all(seat.task is None for seat in self._seats):
+                return
+            self._listen(waiting, done)
+            yield from done
+            done.clear()
 
     def close(self) -> None:
         """Ends all workers, idle or not."""
@@ -148,13 +188,16 @@ class WorkerPool(Generic[W]):
             self._seats.append(_Seat(self._crew.start(), self._clock()))
             free += 1
 
-    def _give(self, waiting: deque[_Try]) -> None:
+    def _give(self, waiting: _Waiting) -> None:
         for seat in self._seats:
-            if seat.ready and seat.task is None and waiting:
-                seat.task, seat.since = waiting.popleft(), self._clock()
+            if seat.ready and seat.task is None:
+                seat.task = waiting.take()
+                if seat.task is None:
+                    return
+                seat.since = self._clock()
                 self._crew.ask(seat.worker, seat.task.job)
 
-    def _listen(self, waiting: deque[_Try], done: dict[int, Result]) -> None:
+    def _listen(self, waiting: _Waiting, done: list[tuple[int, Result]]) -> None:
         """Takes in what comes until the next deadline, and gives up those that are past theirs."""
         busy = {id(seat.worker): seat for seat in self._seats if seat.task is not None or not seat.ready}
         deadline = min((self._deadline(seat) for seat in busy.values()), default=math.inf)
@@ -178,17 +221,17 @@ class WorkerPool(Generic[W]):
     def _deadline(self, seat: _Seat[W]) -> float:
         return seat.since + (self._limit.seconds if seat.task is not None else START_S)
 
-    def _settle(self, seat: _Seat[W], result: Result, waiting: deque[_Try], done: dict[int, Result]) -> None:
+    def _settle(self, seat: _Seat[W], result: Result, waiting: _Waiting, done: list[tuple[int, Result]]) -> None:
         task, seat.task = seat.task, None
         assert task is not None
         self._limit.saw(result.seconds)
         if result.transient and len(task.reasons) < RETRIES:
             task.reasons.append(result.error or "")
-            waiting.appendleft(task)
+            waiting.again(task)
             return
-        done[task.place] = replace(result, retries=tuple(task.reasons))
+        done.append((task.place, replace(result, retries=tuple(task.reasons))))
 
-    def _lose(self, seat: _Seat[W], reason: str, waiting: deque[_Try], done: dict[int, Result]) -> None:
+    def _lose(self, seat: _Seat[W], reason: str, waiting: _Waiting, done: list[tuple[int, Result]]) -> None:
         """A worker is gone; its job is tried again on another, `RETRIES` times at most."""
         self._seats.remove(seat)
         task = seat.task
@@ -199,12 +242,13 @@ class WorkerPool(Generic[W]):
             return
         task.reasons.append(reason)
         if len(task.reasons) <= RETRIES:
-            waiting.appendleft(task)
+            waiting.again(task)
             return
-        done[task.place] = Result(
+        given_up = Result(
             status="failed",
             value=None,
             seconds=self._clock() - seat.since,
             error=f"Given up after {len(task.reasons)} tries. {reason}",
             retries=tuple(task.reasons[:-1]),
         )
+        done.append((task.place, given_up))

@@ -72,6 +72,16 @@ class Executor(Protocol):
         """Results in the order of the jobs; a job that fails is a failed result."""
         ...
 
+    def completed(self, jobs: Iterable[Job], most: int) -> Iterator[tuple[int, Result]]:
+        """Results as they come, each with the place of its job among the jobs.
+
+        A job is taken only once there is a worker for it, so what it asks for may follow from the results so far.
+
+        Args:
+            most: How many jobs there are at most.
+        """
+        ...
+
     def close(self) -> None:
         """Lets go of workers."""
         ...
@@ -100,6 +110,10 @@ class InProcess:
             with threads_set(self._threads):
                 results = run_jobs(self._doer, now)
             yield from results
+
+    def completed(self, jobs: Iterable[Job], most: int) -> Iterator[tuple[int, Result]]:
+        for place, job in enumerate(jobs):
+            yield from ((place, result) for result in self.map([job]))
 
     def close(self) -> None:
         self._doer = None

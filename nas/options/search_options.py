@@ -225,6 +225,13 @@ class SearchOptions:
         group=_MACHINE,
     )
     job_threads: int = option(1, kind=Whole(1, 1024, 2), help="CPU threads of one scoring job", group=_MACHINE)
+    asynchronous: bool = option(
+        False,
+        kind=Switch(),
+        help="propose a network whenever a worker is free, not in batches whose last score all wait for; the trials of "
+        "a seed then depend on which score comes first",
+        group=_MACHINE,
+    )
     job_timeout: int | None = option(
         kind=Whole(1, 10_000_000, 600, "S"),
         help="seconds after which a worker's job is retried",

@@ -1,17 +1,18 @@
-"""The search: candidates proposed in fixed batches, scored, recorded and observed in order."""
+"""The search: candidates proposed, scored, recorded and observed, in fixed batches or as workers become free."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from nas.errors import NasError
 from nas.formats import score_text
 from nas.jobs.backend import ScorerSource
-from nas.jobs.executor import Executor, Job
+from nas.jobs.executor import Executor, Job, Result
 from nas.methods.protocol.context import Context
 from nas.options.objectives import objectives
 from nas.run.events import ScoringRetried, TrialScored
-from nas.searchers.searcher import Searcher, make_searcher
+from nas.searchers.searcher import Proposal, make_searcher
 from nas.trial import Trial, trial_seed
 
 
@@ -34,24 +35,14 @@ def score_candidates(context: Context, executor: Executor) -> list[Trial]:
     Raises:
         NasError: If no architecture could be scored.
     """
-    plan, options, progress = context.plan, context.options, context.progress
-    assert options.searcher is not None, "a plan names its searcher"
-    searcher = make_searcher(
-        options.searcher,
-        context.sampler,
-        seed=options.seed,
-        objectives=objectives(options.objective, context.budgets),
-        presets=context.presets,
-    )
-    trials = context.run.trials()
-    searcher.tell(trials)
+    plan, progress = context.plan, context.progress
+    candidates = _Candidates(context, executor)
+    trials = candidates.trials
     progress.start("search", plan.trials, "networks")
     progress.advance(len(trials), restored=True)
-    best = max((trial.score for trial in trials if trial.score is not None), default=None)
+    step = candidates.score_as_free if context.options.asynchronous else candidates.score_batch
     while len(trials) < plan.trials:
-        fresh = _batch(context, searcher, executor, trials, best)
-        best = max((score for score in (best, *(trial.score for trial in fresh)) if score is not None), default=None)
-        if not fresh:
+        if not step():
             progress.note(f"The feasible set holds no more networks: {len(trials)} were scored.")
             break
     progress.finish()
@@ -62,26 +53,75 @@ def score_candidates(context: Context, executor: Executor) -> list[Trial]:
     return trials
 
 
-def _batch(
-    context: Context, searcher: Searcher, executor: Executor, trials: list[Trial], best: float | None
-) -> list[Trial]:
-    """Scores the rest of one batch; returns its trials, which are none if there was nothing new to propose.
+class _Candidates:
+    """What a searcher proposes, scored and recorded.
 
-    Args:
-        best: The best score so far, for display.
+    Attributes:
+        trials: All on record, in order.
     """
-    plan, seed = context.plan, context.options.seed
-    batch, done = divmod(len(trials), plan.population)
-    size = min(plan.population, plan.trials - batch * plan.population)
-    todo = searcher.ask(size, batch)[done:]
-    jobs = [
-        Job(architecture=proposal.architecture.to_dict(), seed=trial_seed(seed, number))
-        for number, proposal in enumerate(todo, start=len(trials))
-    ]
-    fresh: list[Trial] = []
-    for proposal, job, result in zip(todo, jobs, executor.map(jobs), strict=True):
+
+    def __init__(self, context: Context, executor: Executor) -> None:
+        self._context, self._executor = context, executor
+        options = context.options
+        assert options.searcher is not None, "a plan names its searcher"
+        self._searcher = make_searcher(
+            options.searcher,
+            context.sampler,
+            seed=options.seed,
+            objectives=objectives(options.objective, context.budgets),
+            presets=context.presets,
+        )
+        self.trials = context.run.trials()
+        self._searcher.tell(self.trials)
+        self._best = max((trial.score for trial in self.trials if trial.score is not None), default=None)
+
+    def score_batch(self) -> int:
+        """Scores the rest of one batch; returns the number of its trials, which is 0 if there was nothing new."""
+        plan, first = self._context.plan, len(self.trials)
+        batch, done = divmod(first, plan.population)
+        size = min(plan.population, plan.trials - batch * plan.population)
+        todo = self._searcher.ask(size, batch)[done:]
+        jobs = [self._job(proposal, number) for number, proposal in enumerate(todo, start=first)]
+        for proposal, job, result in zip(todo, jobs, self._executor.map(jobs), strict=True):
+            self._record(proposal, job, result, batch)
+        self._searcher.tell(self.trials[first:])
+        return len(todo)
+
+    def score_as_free(self) -> int:
+        """Scores the rest of all, each a batch of its own that is proposed when a worker is free for it.
+
+        Trials are recorded, and observed, in the order in which scores come. Proposals that were being scored when a
+        search was stopped are not on record, and their numbers are not given again.
+
+        Returns:
+            The number of trials, which is 0 if there was nothing new.
+        """
+        first, asked = len(self.trials), dict[int, tuple[int, Proposal, Job]]()
+        most = self._context.plan.trials - first
+        begin = 1 + max((trial.batch for trial in self.trials), default=-1)
+
+        def jobs() -> Iterator[Job]:
+            for place, batch in enumerate(range(begin, begin + most)):
+                found = self._searcher.ask(1, batch)
+                if not found:
+                    return
+                job = self._job(found[0], batch)
+                asked[place] = batch, found[0], job
+                yield job
+
+        for place, result in self._executor.completed(jobs(), most):
+            batch, proposal, job = asked.pop(place)
+            self._searcher.tell([self._record(proposal, job, result, batch)])
+        return len(self.trials) - first
+
+    def _job(self, proposal: Proposal, number: int) -> Job:
+        seed = trial_seed(self._context.options.seed, number)
+        return Job(architecture=proposal.architecture.to_dict(), seed=seed)
+
+    def _record(self, proposal: Proposal, job: Job, result: Result, batch: int) -> Trial:
+        run, progress = self._context.run, self._context.progress
         trial = Trial(
-            number=len(trials),
+            number=len(self.trials),
             architecture=proposal.architecture,
             cost=proposal.cost,
             status=result.status,
@@ -94,14 +134,12 @@ def _batch(
             batch=batch,
         )
         if result.retries:
-            context.run.append(ScoringRetried(number=trial.number, reasons=list(result.retries)))
-            context.progress.note(f"Trial {trial.number} took {len(result.retries) + 1} tries: {result.retries[-1]}")
-        context.run.append(TrialScored(trial=trial.to_dict()))
-        trials.append(trial)
-        fresh.append(trial)
+            run.append(ScoringRetried(number=trial.number, reasons=list(result.retries)))
+            progress.note(f"Trial {trial.number} took {len(result.retries) + 1} tries: {result.retries[-1]}")
+        run.append(TrialScored(trial=trial.to_dict()))
+        self.trials.append(trial)
         if trial.score is not None:
-            best = trial.score if best is None else max(best, trial.score)
-        shown: dict[str, Any] = {} if best is None else {"best": score_text(best)}
-        context.progress.advance(1, **shown, last=trial.layout)
-    searcher.tell(fresh)
-    return fresh
+            self._best = trial.score if self._best is None else max(self._best, trial.score)
+        shown: dict[str, Any] = {} if self._best is None else {"best": score_text(self._best)}
+        progress.advance(1, **shown, last=trial.layout)
+        return trial

@@ -47,9 +47,10 @@ class BayesianOptimization:
 
     The first trials are random. Then a Gaussian process (`Surrogate`) is fitted to the scores so far, and the
     candidate with the highest upper confidence bound is proposed (GP-UCB: Srinivas et al. 2010, arXiv:0912.3995).
-    Within a batch, each proposal is assumed to score as predicted, so that the variance near it shrinks and the next
-    is chosen elsewhere (GP-BUCB: Desautels et al. 2014). Candidates are random members, and the results of a local
-    search by mutations from the best trials. In a search of thousands of trials, the process is fitted to 400 of them.
+    Each proposal without a score, of this batch or pending, is assumed to score as predicted, so that the variance near
+    it shrinks and the next is chosen elsewhere (GP-BUCB: Desautels et al. 2014). Candidates are random members, and the
+    results of a local search by mutations from the best trials. In a search of thousands of trials, the process is
+    fitted to 400 of them.
 
     With a least share of the budget (the sampler's), only the score counts. Without, half of the proposals are the
     best below a cost sampled uniformly between those of the candidates, so that the score-cost front is covered.
@@ -124,13 +125,19 @@ class BayesianOptimization:
             costs = pool.costs(self._objectives)
             pool.mutate([pool.genotypes[i] for i in self._parents(opened.rng, bounds, costs)])
         if pool.members:
-            self._offer_best(opened, pool, surrogate.condition(*observed, self._encoding.points(pool.genotypes)))
+            pending = [genotype for each in opened.pending if (genotype := self._history.genotype(each)) is not None]
+            points = self._encoding.points([*pool.genotypes, *pending])
+            posterior = surrogate.condition(*observed, points)
+            for place in range(len(pool.genotypes), len(points)):
+                posterior.believe(place)
+            self._offer_best(opened, pool, posterior)
 
     def _offer_best(self, opened: Round, pool: _Pool, posterior: Posterior) -> None:
+        """Offers candidates of a posterior whose first points are theirs."""
         costs = pool.costs(self._objectives)
         left = np.ones(len(costs), dtype=bool)
         while not opened.full and left.any():
-            chosen = self._pick(opened.rng, np.where(left, _upper(posterior), -np.inf), costs)
+            chosen = self._pick(opened.rng, np.where(left, _upper(posterior)[: len(costs)], -np.inf), costs)
             left[chosen] = False
             opened.offer(pool.members[chosen], "bo")
             posterior.believe(chosen)

@@ -84,7 +84,7 @@ class Evolution:
         parents = self._parents() if self._scored >= START else []
         while not opened.full:
             if not parents:
-                done = opened.earlier + len(opened.proposals)
+                done = opened.earlier + len(opened.pending) + len(opened.proposals)
                 offered = opened.offer_random(self._layouts_from(done))
             elif opened.rng.random() < FRESH_SHARE:
                 offered = opened.offer_random()

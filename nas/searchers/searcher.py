@@ -3,6 +3,8 @@
 A searcher proposes architectures in numbered batches (`ask`) and observes their scores (`tell`). The proposals of a
 batch depend only on its seed, the batch number and the trials of earlier batches: no sampler state needs saving, and
 a resumed search tells the recorded trials and asks for the next batch.
+
+With `--asynchronous`, every batch is one proposal, asked for while others are still being scored: `History.pending`.
 """
 
 from __future__ import annotations
@@ -58,7 +60,7 @@ class Searcher(Protocol):
         ...
 
     def tell(self, trials: Iterable[Trial]) -> None:
-        """Observes scored (or failed) trials, in the order in which they were proposed."""
+        """Observes scored (or failed) trials, in the order in which they are recorded."""
         ...
 
 
@@ -102,17 +104,25 @@ class History:
         self._trials: list[Trial] = []
         self._trial_batches: list[int] = []
         self._batches: dict[Architecture, int] = {}
+        self._pending: dict[Architecture, int] = {}
         self._listed: dict[str, list[Member]] = {}
 
     def tell(self, trials: Iterable[Trial]) -> None:
         for trial in trials:
             self._trials.append(trial)
             self._trial_batches.append(trial.batch)
-            self.note(trial.architecture, trial.batch)
+            self._note(trial.architecture, trial.batch)
+            self._pending.pop(trial.architecture, None)
 
-    def note(self, architecture: Architecture, batch: int) -> None:
-        """Records the earliest batch of an architecture."""
-        self._batches[architecture] = min(batch, self._batches.get(architecture, batch))
+    def propose(self, architecture: Architecture, batch: int) -> None:
+        """Records that a batch has an architecture, which is pending until its trial is told."""
+        if architecture not in self._batches:
+            self._pending[architecture] = batch
+        self._note(architecture, batch)
+
+    def pending(self, batch: int) -> list[Architecture]:
+        """Returns the proposals of earlier batches that have no trial yet."""
+        return [architecture for architecture, first in self._pending.items() if first < batch]
 
     def round(self, n: int, batch: int) -> Round:
         """Starts batch number `batch` of up to `n` proposals, with the presets that were not proposed yet."""
@@ -140,6 +150,10 @@ class History:
                 if trial.score is not None and genotype is not None:
                     found.append(Observed(trial, genotype, trial.score))
             yield found
+
+    def _note(self, architecture: Architecture, batch: int) -> None:
+        """Records the earliest batch of an architecture."""
+        self._batches[architecture] = min(batch, self._batches.get(architecture, batch))
 
     def locate(self, architecture: Architecture) -> Member | None:
         """Returns a feasible member as the space encodes it, with its cost; None for all other architectures."""
@@ -170,11 +184,13 @@ class Round:
     Attributes:
         rng: Seeded from the search's seed and the batch number.
         earlier: Number of trials of earlier batches.
+        pending: Proposals of earlier batches that have no trial yet.
     """
 
     def __init__(self, history: History, n: int, batch: int) -> None:
         self.rng = random.Random(f"{history.seed}:{batch}")
         self.earlier = history.count_before(batch)
+        self.pending = history.pending(batch)
         self.proposals: list[Proposal] = []
         self._offered: set[Architecture] = set()
         self._history, self._n, self._batch = history, n, batch
@@ -194,7 +210,7 @@ class Round:
         if member is None or self.full or not self.is_new(member.architecture):
             return False
         self._offered.add(member.architecture)
-        self._history.note(member.architecture, self._batch)
+        self._history.propose(member.architecture, self._batch)
         self.proposals.append(
             Proposal(architecture=member.architecture, origin=origin, cost=member.cost, layout=member.layout)
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count
 
 import pytest
@@ -96,6 +96,43 @@ def run(players: Players, number: int = 5, size: int = 2, limit: float | None = 
 def test_results_come_in_the_order_of_the_jobs() -> None:
     for size in (1, 2, 3, 7):
         assert [result.value for result in run(Players(), 7, size)] == [0, 1, 2, 3, 4, 5, 6]
+
+
+def test_results_come_with_the_places_of_their_jobs_as_they_are_ready() -> None:
+    players = Players({1: [dies], 3: [dies] * (RETRIES + 1)})
+    running = pool(players, size=3)
+    found = list(running.completed(iter(jobs(6)), 6))
+    assert len(found) == 6
+    assert {place: result.value for place, result in found} == {0: 0, 1: 1, 2: 2, 3: None, 4: 4, 5: 5}
+    assert dict(found)[1].retries == ("It died.",)
+    assert next(place for place, _ in running.completed(jobs(3), 3)) > 0
+    running.close()
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_job_is_taken_when_a_worker_is_free_for_it(size: int) -> None:
+    running, results, known = pool(Players(), size), list[int](), list[int]()
+
+    def follow() -> Iterator[Job]:
+        for job in jobs(8):
+            known.append(len(results))
+            yield job
+
+    for place, _ in running.completed(follow(), 8):
+        results.append(place)
+    assert len(known) == len(results) == 8
+    assert all(taken - done < size for taken, done in enumerate(known))
+    assert known[-1] >= 8 - size
+    running.close()
+
+
+def test_there_may_be_fewer_jobs_than_were_said() -> None:
+    players = Players({2: [dies]})
+    running = pool(players, size=2)
+    assert sorted(place for place, _ in running.completed(iter(jobs(3)), 50)) == [0, 1, 2]
+    assert list(running.completed(iter(()), 50)) == []
+    assert list(running.completed(iter(()), 0)) == []
+    running.close()
 
 
 def test_there_are_no_more_workers_than_asked_for_and_none_without_work() -> None:

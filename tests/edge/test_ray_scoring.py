@@ -195,10 +195,13 @@ class Script:
 
 @dataclass(frozen=True)
 class Scene:
-    """Two batches, between which all workers were killed, and where the tries of jobs left their marks."""
+    """Two batches, between which all workers were killed, jobs taken as workers were free for them, and where the tries
+    of jobs left their marks.
+    """
 
     first: list[Result]
     second: list[Result]
+    as_free: list[tuple[int, Result]]
     folder: Path
 
 
@@ -219,9 +222,10 @@ def scene(tmp_path_factory: pytest.TempPathFactory, ray_here: None, by_value: No
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         second = list(running.map(jobs(12)[8:]))
+        as_free = list(running.completed(iter(jobs(16)[12:]), 10))
     finally:
         running.close()
-    return Scene(first, second, folder)
+    return Scene(first, second, as_free, folder)
 
 
 def pids(folder: Path) -> set[int]:
@@ -241,6 +245,10 @@ def test_results_are_in_order_whatever_becomes_of_workers(scene: Scene) -> None:
     scores = [result.value for result in scene.first]
     assert scores[:3] + scores[4:] == expected(range(3)) + expected(range(4, 8))
     assert [result.value for result in scene.second] == expected(range(8, 12))
+
+
+def test_results_as_they_come_have_the_places_of_their_jobs(scene: Scene) -> None:
+    assert [result.value for _, result in sorted(scene.as_free, key=lambda each: each[0])] == expected(range(12, 16))
 
 
 def test_a_job_whose_worker_dies_is_tried_again(scene: Scene) -> None:
@@ -266,7 +274,7 @@ def test_a_job_that_hangs_is_tried_again_and_its_worker_ended(scene: Scene) -> N
 
 
 def test_workers_killed_while_idle_are_replaced(scene: Scene) -> None:
-    marks = [scene.folder / f"{digest(number)}-0" for number in range(8, 12)]
+    marks = [scene.folder / f"{digest(number)}-0" for number in range(8, 16)]
     before = {int(path.read_text()) for path in scene.folder.iterdir() if path not in marks}
     assert not before & {int(path.read_text()) for path in marks}
 

@@ -125,6 +125,7 @@ def test_a_block_wise_supernet_serves_no_other_budget(done: tuple[str, RunRecord
     ("changes", "said"),
     [
         ({"searcher": "bo"}, "by dynamic programming"),
+        ({"asynchronous": True}, "by dynamic programming"),
         ({"supernet": "runs/a"}, "--supernet runs/a is an option of --method supernet, and --method blockwise has no"),
         ({"strategy": "sandwich"}, "Unknown value of --strategy 'sandwich'"),
     ],

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -292,13 +293,29 @@ class RayExecutor:
 
     def map(self, jobs: Iterable[Job]) -> Iterator[Result]:
         jobs = list(jobs)
+        return self._results(jobs, len(jobs), lambda pool: pool.map(jobs))
+
+    def completed(self, jobs: Iterable[Job], most: int) -> Iterator[tuple[int, Result]]:
+        jobs = iter(jobs)
+        known = list(islice(jobs, 1))
+        return self._results(known, most, lambda pool: pool.completed(chain(known, jobs), most))
+
+    def _results(
+        self, jobs: Sequence[Job], most: int, results: Callable[[WorkerPool[Any]], Iterator[T]]
+    ) -> Iterator[T]:
+        """Yields the results of a pool, which is opened if there is work.
+
+        Args:
+            jobs: Those that are known now.
+            most: How many jobs there are at most.
+        """
         try:
             if jobs and self._pool is None:
                 self._pool = self._open_pool(jobs)
             if self._pool is None:
                 return
-            self._progress.start("trainings", len(jobs), "networks")
-            for result in self._pool.map(jobs):
+            self._progress.start("trainings", most, "networks")
+            for result in results(self._pool):
                 self._progress.advance()
                 yield result
             self._progress.finish()

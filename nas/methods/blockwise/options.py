@@ -53,6 +53,11 @@ class BlockwiseOptions(MethodOptions):
                 f"--searcher {search.searcher}: with --method blockwise the best networks are found exactly, by "
                 "dynamic programming. Leave out one of the two."
             )
+        if search.asynchronous:
+            raise OptionError(
+                "--asynchronous: with --method blockwise the best networks are found by dynamic programming, without "
+                "workers. Leave out one of the two."
+            )
         if self.teacher is not None and self.strategy == SEQUENTIAL:
             raise OptionError(
                 f"--teacher {self.teacher} --strategy {SEQUENTIAL}: with a teacher, all blocks are trained at "
