@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import random
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,7 @@ from nas.budget import Budget, Cost
 from nas.options import SEARCHERS
 from nas.run import atomic_write
 from nas.sampling.budget_sampler import BudgetSampler, Member
-from nas.searchers.searcher import make_searcher
+from nas.searchers.searcher import Proposal, make_searcher
 from nas.spaces import Genotype
 from nas.trial import Trial
 
@@ -86,23 +87,42 @@ def search(
         if not proposals:
             break
         told = [
-            Trial(
-                number=number,
-                architecture=each.architecture,
-                cost=each.cost,
-                status="complete",
-                score=score(each.architecture),
-                seed=seed,
-                seconds=0.0,
-                layout=each.layout,
-                origin=each.origin,
-                batch=batch,
-            )
+            scored(each, score, seed, batch=batch, number=number)
             for number, each in enumerate(proposals, start=len(found))
         ]
         searcher.tell(told)
         found += told
     return found
+
+
+def search_as_free(
+    name: str, sampler: BudgetSampler, score: Callable[[Architecture], float], seed: int, trials: int, workers: int
+) -> list[Trial]:
+    """Trials of one searcher with `--asynchronous`: any of the networks that workers have is the next to have a score."""
+    searcher, found = make_searcher(name, sampler, seed=seed), list[Trial]()
+    rng, pending = random.Random(seed), list[tuple[int, Proposal]]()
+    for batch in range(trials):
+        pending += [(batch, each) for each in searcher.ask(1, batch)]
+        while pending and (len(pending) == workers or batch == trials - 1):
+            first, each = pending.pop(rng.randrange(len(pending)))
+            found.append(scored(each, score, seed, batch=first, number=len(found)))
+            searcher.tell(found[-1:])
+    return found
+
+
+def scored(each: Proposal, score: Callable[[Architecture], float], seed: int, *, batch: int, number: int) -> Trial:
+    return Trial(
+        number=number,
+        architecture=each.architecture,
+        cost=each.cost,
+        status="complete",
+        score=score(each.architecture),
+        seed=seed,
+        seconds=0.0,
+        layout=each.layout,
+        origin=each.origin,
+        batch=batch,
+    )
 
 
 def regrets(trials: list[Trial], true: Callable[[Architecture], float], best: float) -> dict[str, float]:
@@ -160,7 +180,7 @@ def compared(
 
 
 def from_table(
-    names: Sequence[str], shares: Sequence[float], seeds: int, most: int, table: Path
+    names: Sequence[str], shares: Sequence[float], seeds: int, most: int, table: Path, workers: int | None
 ) -> Iterator[dict[str, Any]]:
     with table.open() as file:
         rows = list(csv.DictReader(file))
@@ -171,7 +191,10 @@ def from_table(
         for name in names:
             for seed in range(seeds):
                 began = time.process_time()
-                trials = search(name, sampler, sampler.accuracy, seed, most)
+                if workers is None:
+                    trials = search(name, sampler, sampler.accuracy, seed, most)
+                else:
+                    trials = search_as_free(name, sampler, sampler.accuracy, seed, most, workers)
                 seconds = round(time.process_time() - began, 2)
                 row = {"space": "nats-size", "truth": "table", "min_share": share, "searcher": name, "seed": seed}
                 row |= regrets(trials, sampler.accuracy, best)
@@ -204,18 +227,20 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--shares", type=float, nargs="+", default=[0.75, 0.0])
     parser.add_argument("--searchers", nargs="+", default=[*SEARCHERS])
+    parser.add_argument("--asynchronous", type=int, metavar="WORKERS", help="of the table: no batches")
     asked = parser.parse_args()
+    result = asked.truth if asked.asynchronous is None else f"{asked.truth}-asynchronous-{asked.asynchronous}"
     if asked.truth == "made-up":
         making = made_up(asked.searchers, asked.shares, asked.seeds, asked.trials)
     else:
-        making = from_table(asked.searchers, asked.shares, asked.seeds, asked.trials, asked.table)
-    rows = others(RESULTS / f"{asked.truth}.csv", asked.searchers, asked.shares)
+        making = from_table(asked.searchers, asked.shares, asked.seeds, asked.trials, asked.table, asked.asynchronous)
+    rows = others(RESULTS / f"{result}.csv", asked.searchers, asked.shares)
     for row in making:
         rows.append(row)
         print(row, flush=True)
-    write_rows(RESULTS / f"{asked.truth}.csv", rows)
+    write_rows(RESULTS / f"{result}.csv", rows)
     told = {**provenance("python experiments/searchers/run.py " + " ".join(sys.argv[1:])), "means": summary(rows)}
-    atomic_write(RESULTS / f"{asked.truth}.json", json.dumps(told, indent=1) + "\n")
+    atomic_write(RESULTS / f"{result}.json", json.dumps(told, indent=1) + "\n")
     for row in told["means"]:
         print(row)
 

@@ -16,6 +16,8 @@ Values: TypeAlias = "Sequence[float] | np.ndarray"
 
 FEWEST = 8
 """Networks below which nothing is said about a ranking."""
+FEWEST_ORDERED = 3
+"""Networks below which there is no correlation: two are in order or they are not."""
 BASELINES = ("params", "macs")
 _AT_ONCE = 100  # resamples, so that those of many networks fit into memory
 
@@ -123,7 +125,7 @@ def rank_statistics(
     Returns:
         `n`; `verdict`, half a sentence without a full stop; and for each of `score`, `params` and `macs` its
         `spearman` and `kendall` with `low` and `high`, the 95 % percentile interval of Spearman's by bootstrap over
-        networks (None below eight of them), or None where the correlation is undefined.
+        networks (None below eight of them), or None where the correlation is undefined, or of two networks (always 1 or -1).
 
     The verdict compares correlations within the same resamples: score and baselines are measured on the same networks,
     so the interval of their *difference* is what tells, and it is narrower than the two intervals side by side suggest.
@@ -137,7 +139,7 @@ def rank_statistics(
         rho = spearman(of, truths)
         low, high = (None if math.isnan(end) else end for end in interval(resampled[name], len(truths)))
         known = {"spearman": rho, "kendall": kendall(of, truths), "low": low, "high": high}
-        figures[name] = None if math.isnan(rho) else known
+        figures[name] = None if math.isnan(rho) or len(truths) < FEWEST_ORDERED else known
     return {"n": len(truths), "verdict": _verdict(len(truths), figures, resampled), **figures}
 
 

@@ -275,10 +275,10 @@ def test_an_interrupted_search_says_how_to_go_on_and_does(home: Path) -> None:
 
 def test_a_ranking_of_few_networks_is_printed_without_intervals() -> None:
     few = {"spearman": 1.0, "kendall": 1.0, "low": None, "high": None}
-    ranking = {"n": 2, "verdict": "too few to judge", "score": few, "params": few, "macs": None}
+    ranking = {"n": 3, "verdict": "too few to judge", "score": few, "params": few, "macs": None}
     lines = result_lines("run", ranking, [], score_name="predicted accuracy after 2 epochs")
     shown = "Spearman with trained accuracy: score +1.00, params +1.00; too few to judge"
-    assert f"Ranking of 2 trained networks: {shown}" in lines
+    assert f"Ranking of 3 trained networks: {shown}" in lines
     assert "predicted accuracy after 2 epochs" in lines[1]
     many = {**ranking, "n": 8, "score": {**few, "low": 0.5, "high": 1.0}}
     assert any("score +1.00 [+0.50, +1.00]" in line for line in result_lines("run", many, []))

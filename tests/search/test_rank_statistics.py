@@ -192,6 +192,12 @@ def test_few_networks_are_not_judged() -> None:
     assert report(8, score=0.1, params=5, macs=5)["verdict"] != "too few to judge"
 
 
+def test_two_networks_have_no_correlation() -> None:
+    two, three = (report(n, score=0.1, params=5, macs=5) for n in (2, 3))
+    assert (two["n"], two["score"], two["params"], two["macs"]) == (2, None, None, None)
+    assert three["score"] is not None
+
+
 def test_few_networks_have_no_interval() -> None:
     few, enough = (report(n, score=0.1, params=5, macs=5)["score"] for n in (7, 8))
     assert few["spearman"] > 0.5
