@@ -98,7 +98,7 @@ def search(
 def search_as_free(
     name: str, sampler: BudgetSampler, score: Callable[[Architecture], float], seed: int, trials: int, workers: int
 ) -> list[Trial]:
-    """Trials of one searcher with `--asynchronous`: any of the networks that workers have is the next to have a score."""
+    """Trials of one searcher with `--asynchronous`: any network that a worker has may be the next to have a score."""
     searcher, found = make_searcher(name, sampler, seed=seed), list[Trial]()
     rng, pending = random.Random(seed), list[tuple[int, Proposal]]()
     for batch in range(trials):

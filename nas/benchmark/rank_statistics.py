@@ -125,7 +125,8 @@ def rank_statistics(
     Returns:
         `n`; `verdict`, half a sentence without a full stop; and for each of `score`, `params` and `macs` its
         `spearman` and `kendall` with `low` and `high`, the 95 % percentile interval of Spearman's by bootstrap over
-        networks (None below eight of them), or None where the correlation is undefined, or of two networks (always 1 or -1).
+        networks (None below eight of them). None instead where the correlation is undefined, or of two networks,
+        whose correlation is always 1 or -1.
 
     The verdict compares correlations within the same resamples: score and baselines are measured on the same networks,
     so the interval of their *difference* is what tells, and it is narrower than the two intervals side by side suggest.
