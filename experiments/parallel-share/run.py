@@ -13,9 +13,10 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -115,10 +116,13 @@ class Sleepers:
         from nas.executors.pool import Answer
         from nas.jobs.executor import Result
 
-        first = min(workers, key=lambda worker: self._until[worker][0])
-        until, took = self._until[first]
-        self.now = max(self.now, until)
-        return [(first, Answer(result=took and Result(status="complete", value=0.0, seconds=took)))]
+        self.now = max(self.now, min(self._until[worker][0] for worker in workers))
+        found: list[tuple[int, Any]] = []
+        for worker in workers:
+            until, took = self._until[worker]
+            if until <= self.now:
+                found.append((worker, Answer(result=took and Result(status="complete", value=0.0, seconds=took))))
+        return found
 
     def stop(self, worker: int) -> None:
         """There is nothing to end."""
@@ -141,19 +145,20 @@ def efficiency(batches: Sequence[Sequence[float]], workers: int) -> float:
 
 
 def efficiency_as_free(seconds: Sequence[float], workers: int, proposal_s: float) -> float:
-    """As `efficiency` where each job is proposed, in `proposal_s` of the driver, when a worker is free for it."""
+    """As `efficiency` where jobs are proposed when workers are free, all at a time in `proposal_s` of the driver."""
     from nas.executors.pool import TimeLimit, WorkerPool
     from nas.jobs.executor import Job
 
     crew = Sleepers(seconds)
     pool = WorkerPool(crew, size=workers, limit=TimeLimit(math.inf, 1.0), clock=lambda: crew.now)
 
-    def proposed() -> Iterator[Job]:
-        for place in range(len(seconds)):
-            crew.now += proposal_s
-            yield Job(architecture={}, seed=place)
+    places = iter(range(len(seconds)))
 
-    assert len(list(pool.completed(proposed(), len(seconds)))) == len(seconds)
+    def proposed(free: int) -> list[Job]:
+        crew.now += proposal_s
+        return [Job(architecture={}, seed=place) for place in islice(places, free)]
+
+    assert len(list(pool.completed(proposed, len(seconds)))) == len(seconds)
     pool.close()
     return sum(seconds) / (workers * crew.now)
 
@@ -188,7 +193,7 @@ def simulate() -> dict[str, Any]:
         }
     scores = next(name for name in found if name.startswith("scores"))
     for proposal_s in PROPOSALS_S:
-        found[f"scores: the same 240, proposed in {proposal_s} s each as workers become free"] = {
+        found[f"scores: the same 240, proposed in {proposal_s} s as workers become free"] = {
             workers: round(
                 sum(
                     efficiency_as_free([each for batch in kinds(seed)[scores] for each in batch], workers, proposal_s)

@@ -194,7 +194,8 @@ def _is_address(ray: object) -> bool:
 def elsewhere(kept: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """Returns a run's options for resuming: `--workers 2` without `--ray` means this machine, even after a cluster."""
     if "workers" in given:
-        return {**kept, "ray": None, "cpu_workers": 0, **given}
+        alone = {} if given["workers"] else {"asynchronous": False}  # of what opens workers; the search stays so
+        return {**kept, "ray": None, "cpu_workers": 0, **alone, **given}
     return {**kept, "workers": None, **given} if "ray" in given else {**kept, **given}
 
 

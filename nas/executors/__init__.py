@@ -39,11 +39,13 @@ def check_workers(options: SearchOptions) -> None:
     """Finds out what can be known at once, without importing Ray.
 
     Raises:
-        OptionError: If Ray is not installed, there are fewer CPUs than the workers need, or no workers to help.
+        OptionError: If Ray is not installed, there are fewer CPUs than the workers need, or an option needs workers.
     """
     if not wants_ray(options):
         if options.cpu_workers:
             raise OptionError(f"--cpu-workers {options.cpu_workers} only help other workers: give --workers or --ray.")
+        if options.asynchronous:
+            raise OptionError("--asynchronous: without workers nothing waits. Give --workers, or leave it out.")
         return
     given = f"--workers {options.workers}" if options.workers else f"--ray {options.ray}"
     if find_spec("ray") is None:

@@ -1,4 +1,4 @@
-"""Jobs on workers that may die, hang or never start: what runs where, what is tried again, and results in order.
+"""Jobs on workers that may die, hang or never start: what runs where, what is tried again, and which result is whose.
 
 Nothing here knows how workers are made; `Crew` does. So the rules can be tested without starting a process.
 """
@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Generic, Protocol, TypeVar
 
 from nas.errors import RunError
@@ -49,7 +50,7 @@ class Crew(Protocol[W]):
     def ask(self, worker: W, job: Job) -> None: ...
 
     def answers(self, workers: list[W], timeout_s: float) -> list[tuple[W, Answer]]:
-        """Answers of those that have one, once there is any; none after `timeout_s`."""
+        """Answers of all that have one, once there is any; none after `timeout_s`."""
         ...
 
     def stop(self, worker: W) -> None:
@@ -91,31 +92,31 @@ class _Try:
 
 
 class _Waiting:
-    """Jobs that no worker has: those to try again, then further ones, each taken only when it is given to a worker.
+    """Jobs that no worker has: those to try again, and further ones, which are asked for when workers are free."""
 
-    Attributes:
-        most: How many there may be.
-    """
-
-    def __init__(self, jobs: Iterable[Job], most: int) -> None:
-        self._further = enumerate(jobs)
+    def __init__(self, ask: Callable[[int], Sequence[Job]], most: int) -> None:
+        self._ask, self._further = ask, most
+        self._asked = 0
         self._again: deque[_Try] = deque()
-        self.most = most
 
-    def take(self) -> _Try | None:
-        """Returns the next; None if there is none, now or later, but for those that come again."""
-        if self._again:
-            self.most -= 1
-            return self._again.popleft()
-        for place, job in self._further:
-            self.most -= 1
-            return _Try(place, job)
-        self.most = 0
-        return None
+    @property
+    def most(self) -> int:
+        """How many there may be."""
+        return len(self._again) + self._further
+
+    def take(self, free: int) -> list[_Try]:
+        """Returns jobs for so many workers, or fewer once the further ones are used up."""
+        found = [self._again.popleft() for _ in range(min(free, len(self._again)))]
+        wanted = min(free - len(found), self._further)
+        if wanted:
+            jobs = self._ask(wanted)
+            found += [_Try(place, job) for place, job in enumerate(jobs, start=self._asked)]
+            self._asked += len(jobs)
+            self._further = self._further - wanted if len(jobs) == wanted else 0
+        return found
 
     def again(self, task: _Try) -> None:
         self._again.appendleft(task)
-        self.most += 1
 
 
 @dataclass(eq=False)
@@ -155,16 +156,17 @@ class WorkerPool(Generic[W]):
             RunError: If no worker can be started.
         """
         asked = list(jobs)
+        left = iter(asked)
         early, due = dict[int, Result](), 0
-        for place, result in self.completed(asked, len(asked)):
+        for place, result in self.completed(lambda free: list(islice(left, free)), len(asked)):
             early[place] = result
             while due in early:
                 yield early.pop(due)
                 due += 1
 
-    def completed(self, jobs: Iterable[Job], most: int) -> Iterator[tuple[int, Result]]:
-        """Results as they come, each with the place of its job; raises as `map`."""
-        waiting = _Waiting(jobs, most)
+    def completed(self, ask: Callable[[int], Sequence[Job]], most: int) -> Iterator[tuple[int, Result]]:
+        """Results as they come, as `Executor`; raises as `map`."""
+        waiting = _Waiting(ask, most)
         done: list[tuple[int, Result]] = []
         while True:
             self._fill(waiting.most)
@@ -189,13 +191,10 @@ class WorkerPool(Generic[W]):
             free += 1
 
     def _give(self, waiting: _Waiting) -> None:
-        for seat in self._seats:
-            if seat.ready and seat.task is None:
-                seat.task = waiting.take()
-                if seat.task is None:
-                    return
-                seat.since = self._clock()
-                self._crew.ask(seat.worker, seat.task.job)
+        free = [seat for seat in self._seats if seat.ready and seat.task is None]
+        for seat, task in zip(free, waiting.take(len(free)), strict=False):
+            seat.task, seat.since = task, self._clock()
+            self._crew.ask(seat.worker, task.job)
 
     def _listen(self, waiting: _Waiting, done: list[tuple[int, Result]]) -> None:
         """Takes in what comes until the next deadline, and gives up those that are past theirs."""

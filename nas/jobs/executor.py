@@ -1,4 +1,4 @@
-"""Where jobs run: scoring, measuring, training. Jobs and results are plain data; results keep the order of the jobs."""
+"""Where jobs run: scoring, measuring, training. Jobs and results are plain data; none depends on another."""
 
 from __future__ import annotations
 
@@ -72,12 +72,12 @@ class Executor(Protocol):
         """Results in the order of the jobs; a job that fails is a failed result."""
         ...
 
-    def completed(self, jobs: Iterable[Job], most: int) -> Iterator[tuple[int, Result]]:
-        """Results as they come, each with the place of its job among the jobs.
-
-        A job is taken only once there is a worker for it, so what it asks for may follow from the results so far.
+    def completed(self, ask: Callable[[int], Sequence[Job]], most: int) -> Iterator[tuple[int, Result]]:
+        """Results as they come, each with the place of its job among those that were asked for.
 
         Args:
+            ask: Returns up to so many jobs, since as many workers are free, and fewer only if there are no more. It is
+                called after the results so far were taken, so what it returns may follow from them.
             most: How many jobs there are at most.
         """
         ...
@@ -111,9 +111,12 @@ class InProcess:
                 results = run_jobs(self._doer, now)
             yield from results
 
-    def completed(self, jobs: Iterable[Job], most: int) -> Iterator[tuple[int, Result]]:
-        for place, job in enumerate(jobs):
-            yield from ((place, result) for result in self.map([job]))
+    def completed(self, ask: Callable[[int], Sequence[Job]], most: int) -> Iterator[tuple[int, Result]]:
+        for place in range(most):
+            jobs = ask(1)
+            if not jobs:
+                return
+            yield from ((place, result) for result in self.map(jobs))
 
     def close(self) -> None:
         self._doer = None

@@ -228,8 +228,8 @@ class SearchOptions:
     asynchronous: bool = option(
         False,
         kind=Switch(),
-        help="propose a network whenever a worker is free, not in batches whose last score all wait for; the trials of "
-        "a seed then depend on which score comes first",
+        help="propose networks whenever workers are free, not in batches, where all wait for the last score; a seed's "
+        "trials then depend on which score comes first",
         group=_MACHINE,
     )
     job_timeout: int | None = option(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 from nas.errors import NasError
@@ -62,7 +62,7 @@ class _Candidates:
 
     def __init__(self, context: Context, executor: Executor) -> None:
         self._context, self._executor = context, executor
-        options = context.options
+        options = self._options = context.options
         assert options.searcher is not None, "a plan names its searcher"
         self._searcher = make_searcher(
             options.searcher,
@@ -81,42 +81,40 @@ class _Candidates:
         batch, done = divmod(first, plan.population)
         size = min(plan.population, plan.trials - batch * plan.population)
         todo = self._searcher.ask(size, batch)[done:]
-        jobs = [self._job(proposal, number) for number, proposal in enumerate(todo, start=first)]
+        jobs = [
+            Job(architecture=proposal.architecture.to_dict(), seed=trial_seed(self._options.seed, number))
+            for number, proposal in enumerate(todo, start=first)
+        ]
         for proposal, job, result in zip(todo, jobs, self._executor.map(jobs), strict=True):
             self._record(proposal, job, result, batch)
         self._searcher.tell(self.trials[first:])
         return len(todo)
 
     def score_as_free(self) -> int:
-        """Scores the rest of all, each a batch of its own that is proposed when a worker is free for it.
+        """Scores the rest of all; a batch is what is proposed for the workers that are free at a time.
 
-        Trials are recorded, and observed, in the order in which scores come. Proposals that were being scored when a
-        search was stopped are not on record, and their numbers are not given again.
+        Trials are recorded, and observed, in the order in which scores come. What was being scored when a search was
+        stopped is not on record; numbers of batches and seeds go on after the largest that are.
 
         Returns:
             The number of trials, which is 0 if there was nothing new.
         """
-        first, asked = len(self.trials), dict[int, tuple[int, Proposal, Job]]()
-        most = self._context.plan.trials - first
-        begin = 1 + max((trial.batch for trial in self.trials), default=-1)
+        first, places, scoring = len(self.trials), count(), dict[int, tuple[Proposal, Job, int]]()
+        batches = count(1 + max((trial.batch for trial in self.trials), default=-1))
+        seeds = count(1 + max((trial.seed for trial in self.trials), default=trial_seed(self._options.seed, -1)))
 
-        def jobs() -> Iterator[Job]:
-            for place, batch in enumerate(range(begin, begin + most)):
-                found = self._searcher.ask(1, batch)
-                if not found:
-                    return
-                job = self._job(found[0], batch)
-                asked[place] = batch, found[0], job
-                yield job
+        def ask(free: int) -> list[Job]:
+            batch = next(batches)
+            jobs = list[Job]()
+            for proposal in self._searcher.ask(free, batch):
+                jobs.append(Job(architecture=proposal.architecture.to_dict(), seed=next(seeds)))
+                scoring[next(places)] = proposal, jobs[-1], batch
+            return jobs
 
-        for place, result in self._executor.completed(jobs(), most):
-            batch, proposal, job = asked.pop(place)
+        for place, result in self._executor.completed(ask, self._context.plan.trials - first):
+            proposal, job, batch = scoring.pop(place)
             self._searcher.tell([self._record(proposal, job, result, batch)])
         return len(self.trials) - first
-
-    def _job(self, proposal: Proposal, number: int) -> Job:
-        seed = trial_seed(self._context.options.seed, number)
-        return Job(architecture=proposal.architecture.to_dict(), seed=seed)
 
     def _record(self, proposal: Proposal, job: Job, result: Result, batch: int) -> Trial:
         run, progress = self._context.run, self._context.progress

@@ -113,7 +113,8 @@ def resume(path: str | Path, *, progress: Progress | None = None, backend: Backe
 
     Args:
         path: A run directory, or the URL of one.
-        backend: As for `search`; a run may continue with other workers than before, and gives the same trials.
+        backend: As for `search`; a run may continue with other workers than before, and gives the same trials unless
+            it is `asynchronous`.
 
     Raises:
         RunError: If the folder is not a run directory, is busy, or was made with another version of its space, data or

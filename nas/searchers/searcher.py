@@ -4,7 +4,8 @@ A searcher proposes architectures in numbered batches (`ask`) and observes their
 batch depend only on its seed, the batch number and the trials of earlier batches: no sampler state needs saving, and
 a resumed search tells the recorded trials and asks for the next batch.
 
-With `--asynchronous`, every batch is one proposal, asked for while others are still being scored: `History.pending`.
+With `--asynchronous`, a batch is what is proposed for the workers that are free at a time. Trials of earlier batches
+may then be told after it was asked for; until then they are pending (`History.pending`).
 """
 
 from __future__ import annotations
@@ -103,6 +104,7 @@ class History:
         self.presets = tuple(member for member in map(self.locate, presets) if member is not None)
         self._trials: list[Trial] = []
         self._trial_batches: list[int] = []
+        self._latest = -1
         self._batches: dict[Architecture, int] = {}
         self._pending: dict[Architecture, int] = {}
         self._listed: dict[str, list[Member]] = {}
@@ -111,6 +113,7 @@ class History:
         for trial in trials:
             self._trials.append(trial)
             self._trial_batches.append(trial.batch)
+            self._latest = max(self._latest, trial.batch)
             self._note(trial.architecture, trial.batch)
             self._pending.pop(trial.architecture, None)
 
@@ -129,7 +132,9 @@ class History:
         return Round(self, n, batch)
 
     def count_before(self, batch: int) -> int:
-        """Returns the number of trials of earlier batches."""
+        """Returns the number of trials of earlier batches, which were told before any others."""
+        if batch > self._latest:
+            return len(self._trials)
         return bisect_left(self._trial_batches, batch)
 
     def was_proposed_before(self, architecture: Architecture, batch: int) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import count
+from collections.abc import Callable
+from itertools import count, islice
 
 import pytest
 
@@ -98,40 +98,49 @@ def test_results_come_in_the_order_of_the_jobs() -> None:
         assert [result.value for result in run(Players(), 7, size)] == [0, 1, 2, 3, 4, 5, 6]
 
 
+def from_list(given: list[Job]) -> Callable[[int], list[Job]]:
+    left = iter(given)
+    return lambda free: list(islice(left, free))
+
+
 def test_results_come_with_the_places_of_their_jobs_as_they_are_ready() -> None:
     players = Players({1: [dies], 3: [dies] * (RETRIES + 1)})
     running = pool(players, size=3)
-    found = list(running.completed(iter(jobs(6)), 6))
+    found = list(running.completed(from_list(jobs(6)), 6))
     assert len(found) == 6
     assert {place: result.value for place, result in found} == {0: 0, 1: 1, 2: 2, 3: None, 4: 4, 5: 5}
     assert dict(found)[1].retries == ("It died.",)
-    assert next(place for place, _ in running.completed(jobs(3), 3)) > 0
+    assert next(place for place, _ in running.completed(from_list(jobs(3)), 3)) > 0
     running.close()
 
 
 @pytest.mark.parametrize("size", [1, 3])
-def test_a_job_is_taken_when_a_worker_is_free_for_it(size: int) -> None:
-    running, results, known = pool(Players(), size), list[int](), list[int]()
+def test_jobs_are_asked_for_when_workers_are_free(size: int) -> None:
+    running, results, given, left = pool(Players(), size), list[int](), list[tuple[int, int]](), iter(jobs(8))
 
-    def follow() -> Iterator[Job]:
-        for job in jobs(8):
-            known.append(len(results))
-            yield job
+    def ask(free: int) -> list[Job]:
+        given.append((len(results), free))
+        return list(islice(left, free))
 
-    for place, _ in running.completed(follow(), 8):
+    for place, _ in running.completed(ask, 8):
         results.append(place)
-    assert len(known) == len(results) == 8
-    assert all(taken - done < size for taken, done in enumerate(known))
-    assert known[-1] >= 8 - size
+    assert sorted(results) == list(range(8))
+    before = 0
+    for known, free in given:
+        assert 0 < free <= size - (before - known)
+        before += free
+    assert before == 8
+    assert given[-1][0] >= 8 - size
     running.close()
 
 
-def test_there_may_be_fewer_jobs_than_were_said() -> None:
+def test_there_may_be_fewer_jobs_than_were_said_and_never_more() -> None:
     players = Players({2: [dies]})
     running = pool(players, size=2)
-    assert sorted(place for place, _ in running.completed(iter(jobs(3)), 50)) == [0, 1, 2]
-    assert list(running.completed(iter(()), 50)) == []
-    assert list(running.completed(iter(()), 0)) == []
+    assert sorted(place for place, _ in running.completed(from_list(jobs(3)), 50)) == [0, 1, 2]
+    assert sorted(place for place, _ in running.completed(from_list(jobs(9)), 4)) == [0, 1, 2, 3]
+    assert list(running.completed(from_list([]), 50)) == []
+    assert list(running.completed(from_list([]), 0)) == []
     running.close()
 
 

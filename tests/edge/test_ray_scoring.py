@@ -9,6 +9,7 @@ import signal
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -222,7 +223,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory, ray_here: None, by_value: No
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         second = list(running.map(jobs(12)[8:]))
-        as_free = list(running.completed(iter(jobs(16)[12:]), 10))
+        left = iter(jobs(16)[12:])
+        as_free = list(running.completed(lambda free: list(islice(left, free)), 10))
     finally:
         running.close()
     return Scene(first, second, as_free, folder)
@@ -288,6 +290,25 @@ def test_a_scorer_that_cannot_be_made_ends_the_search_with_the_reason(tmp_path: 
     with pytest.raises(RunError, match=r"Workers cannot be used: OSError: no weights"):
         list(running.map(jobs(1)))
     running.close()
+
+
+def test_all_workers_that_have_an_answer_are_heard_at_once(tmp_path: Path) -> None:
+    """One that is not heard while another's answer is dealt with would be taken for one that hangs."""
+    import ray
+
+    from nas.executors.ray.actors import ActorCrew
+
+    crew = ActorCrew(Script(tmp_path, {}).pack(), make_actor, threads=1)
+    workers = [crew.start(), crew.start()]
+    ray.wait([worker.answer for worker in workers], num_returns=2, timeout=60)
+    assert {id(worker) for worker, _ in crew.answers(workers, 1.0)} == {id(worker) for worker in workers}
+    for worker, job in zip(workers, jobs(2), strict=True):
+        crew.ask(worker, job)
+    ray.wait([worker.answer for worker in workers], num_returns=2, timeout=60)
+    answers = sorted((workers.index(worker), answer.result) for worker, answer in crew.answers(workers, 1.0))
+    assert [result and result.value for _, result in answers] == expected(range(2))
+    for worker in workers:
+        crew.stop(worker)
 
 
 def test_a_backend_does_not_end_a_ray_that_it_did_not_start() -> None:

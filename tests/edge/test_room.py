@@ -95,6 +95,14 @@ def test_further_workers_take_room_too_and_end_with_the_others() -> None:
     assert elsewhere({"workers": 2, "ray": "h:1", "cpu_workers": 3}, {"workers": 0})["cpu_workers"] == 0
 
 
+def test_only_workers_are_asynchronous_and_a_run_that_was_goes_on_without_them() -> None:
+    with pytest.raises(OptionError, match=r"--asynchronous: .* Give --workers, or leave it out"):
+        check_workers(SearchOptions.of(space="tiny", asynchronous=True))
+    kept = SearchOptions.of(space="tiny", workers=2, asynchronous=True).to_dict()
+    check_workers(SearchOptions.from_dict(elsewhere(kept, {"workers": 0})))
+    check_workers(SearchOptions.from_dict(elsewhere(kept, {"workers": 1})))
+
+
 @pytest.mark.parametrize(
     ("cpus", "line"),
     [

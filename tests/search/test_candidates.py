@@ -151,13 +151,15 @@ def as_free(run: Run, *, trials: int, workers: int = 3, **given: Any) -> tuple[U
 @pytest.mark.parametrize("searcher", [*SEARCHERS])
 def test_no_worker_waits_and_trials_are_recorded_as_they_end(searcher: str, tmp_path: Path) -> None:
     run = Run.create(tmp_path / "a", {"options": {"space": "small"}})
-    crew, trials = as_free(run, trials=40, searcher=searcher)
+    crew, trials = as_free(run, trials=60, searcher=searcher)
     run.close()
-    assert [trial.number for trial in trials] == list(range(40))
+    assert [trial.number for trial in trials] == list(range(60))
     assert [trial.seed for trial in trials] == crew.ended != crew.begun
-    assert sorted(trial.batch for trial in trials) == list(range(40))
-    assert [trial_seed(0, trial.batch) for trial in trials] == crew.ended
-    assert len({trial.architecture for trial in trials}) == 40
+    assert crew.begun == [trial_seed(0, number) for number in range(60)]
+    batches = [trial.batch for trial in sorted(trials, key=lambda trial: trial.seed)]
+    assert batches == sorted(batches)
+    assert batches[:3] == [0, 0, 0], "three workers were free"
+    assert len({trial.architecture for trial in trials}) == 60
     assert crew.most == 3
     assert {trial.status for trial in trials} == {"complete", "failed"}
     assert read_run(tmp_path / "a").trials() == trials
@@ -177,8 +179,9 @@ def test_it_goes_on_from_what_is_on_record(tmp_path: Path) -> None:
     assert trials[:20] == before
     assert [trial.number for trial in trials] == list(range(40))
     assert len({trial.architecture for trial in trials}) == 40
-    first = 1 + max(trial.batch for trial in before)
-    assert [trial.batch for trial in trials[20:]] == list(range(first, first + 20))
+    for numbers in ([trial.batch for trial in trials], [trial.seed for trial in trials]):
+        first = 1 + max(numbers[:20])
+        assert numbers[20:] == list(range(first, first + 20))
 
 
 def test_in_one_process_it_depends_on_the_seed_alone(tmp_path: Path) -> None:

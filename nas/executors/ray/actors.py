@@ -102,7 +102,8 @@ class ActorCrew:
     def answers(self, workers: list[ActorWorker], timeout_s: float) -> list[tuple[ActorWorker, Answer]]:
         self._check()
         owed = {worker.answer: worker for worker in workers}
-        ready, _ = ray.wait(list(owed), num_returns=1, timeout=min(timeout_s, _LONGEST_WAIT_S))
+        ray.wait(list(owed), num_returns=1, timeout=min(timeout_s, _LONGEST_WAIT_S))
+        ready, _ = ray.wait(list(owed), num_returns=len(owed), timeout=0)
         return [(owed[reference], self._read(reference)) for reference in ready]
 
     def stop(self, worker: ActorWorker) -> None:

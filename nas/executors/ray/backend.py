@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
-from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -295,10 +295,15 @@ class RayExecutor:
         jobs = list(jobs)
         return self._results(jobs, len(jobs), lambda pool: pool.map(jobs))
 
-    def completed(self, jobs: Iterable[Job], most: int) -> Iterator[tuple[int, Result]]:
-        jobs = iter(jobs)
-        known = list(islice(jobs, 1))
-        return self._results(known, most, lambda pool: pool.completed(chain(known, jobs), most))
+    def completed(self, ask: Callable[[int], Sequence[Job]], most: int) -> Iterator[tuple[int, Result]]:
+        first = list(ask(min(most, 1)))  # before any worker is started, which there may be nothing for
+        known = deque(first)
+
+        def further(free: int) -> list[Job]:
+            begun = [known.popleft() for _ in range(min(free, len(known)))]
+            return [*begun, *(ask(free - len(begun)) if free > len(begun) else [])]
+
+        return self._results(first, most, lambda pool: pool.completed(further, most))
 
     def _results(
         self, jobs: Sequence[Job], most: int, results: Callable[[WorkerPool[Any]], Iterator[T]]

@@ -155,7 +155,7 @@ class _Team:
         self._listen(work, check)
 
     def end(self) -> None:
-        """Ends all of them. None on this node writes a checkpoint afterwards: Ray calls actors dead before they are."""
+        """Ends all of them, and waits for those on this node to be gone: Ray calls actors dead before they are."""
         for actor in self._actors:
             ray.kill(actor)
         if self._running:
@@ -216,6 +216,8 @@ class _Team:
 def _exists(process: int) -> bool:
     try:
         os.kill(process, 0)
-    except OSError:
+    except ProcessLookupError:
         return False
+    except PermissionError:  # another user's
+        return True
     return True
