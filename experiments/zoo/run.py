@@ -32,11 +32,12 @@ HEAD = """\
 
 {count} networks of {families} families, each a YAML file of one op library (`search_spaces/zoo/`), counted exactly:
 MACs are the multiply-adds of convolutions and matrix products, attention's included, for one image. *Published* is what
-the papers or their repositories print; *top-1* is their ImageNet-1K accuracy, not ours. *Checked* says what the counts
-are held to in `tests/torch/test_zoo.py`: parameters to the digit, MACs to a thousandth. A name with a * computes the
+the papers or their repositories print; *top-1* is their ImageNet-1K accuracy, not ours. *Checked* says what
+independent counts (`checked_against` in `results/zoo.csv`) `tests/torch/test_zoo.py` compares ours with: it requires
+equal parameters, and MACs within a thousandth. A name with a * computes the
 same as timm's network with the same weights (`nas.from_timm`). `results/zoo.csv` has the same figures unrounded.
 
-Not here, since what is at hand does not pin down how they are built: DHVT-S, FMViT, S2AFormer, CoAtNet-6 and -7 (two
+Missing, because the available sources do not determine how they are built: DHVT-S, FMViT, S2AFormer, CoAtNet-6 and -7 (two
 kinds of blocks in one stage, in no table), Astroformer-5 (lists of its own counts that disagree). Networks that differ
 in resolution alone are one file; `nas profile --resolution` counts them at another.
 

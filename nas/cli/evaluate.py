@@ -17,8 +17,8 @@ from nas.options.kinds import Text
 DESCRIPTION = """\
 Evaluate a network that nas-search or nas train wrote on the test split of a data set: accuracy,
 balanced accuracy, expected calibration error, each class, and the confusion matrix as a picture and
-as CSV. Where the data is that of the training and has no test split, the training's is made again;
-of other data without one all images are used.
+as CSV. If the data has no test split: for the data of the training, the split of the training is
+made again; of any other data, all images are used.
 
   nas evaluate runs/a/winners/1 --data path/to/images"""
 

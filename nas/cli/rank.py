@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from nas.benchmark.ranking import Ranking
 
 DESCRIPTION = """\
-Compare scores with a table of known accuracies: rank correlations (also partial, given MACs and
-parameters, within bands of equal MACs, and among networks with the same kinds of stages) and the
-regret of choosing the top k. Baselines are always included: parameters, MACs, depth, channels, and
-the share of convolutional layers.
+Compare scores with a table of known accuracies: rank correlations (also partial, given MACs,
+parameters or both, within bands of equal MACs, and among networks with the same kinds of stages)
+and the regret of choosing the top k. If the networks are read (--space, --method or --arch-column),
+baselines are included: parameters, MACs, depth, sum of channels and of their logarithms, and the
+share of layers without attention.
 
   nas rank --truth table.csv --truth-column accuracy --score-column my_score
   nas rank --truth table.csv --space nats-size --method nwot --method calibrated --data cifar10.npz

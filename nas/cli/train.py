@@ -23,7 +23,13 @@ _OPTIONS = (
     "device", "threads", "batch_size", "dtype", "compile",
 )  # fmt: skip
 
-_COMPILE = "run the training steps as torch.compile makes them; needs a C++ compiler, on GPUs Triton"
+_HELPS = {
+    "out": "folder of the training",
+    "recipe": "training recipe: default, finetune, long, or a YAML file",
+    "seed": "random seed of the training",
+    "onnx": "write a model.onnx",
+    "compile": "compile the training steps with torch.compile; needs a C++ compiler, on GPUs Triton",
+}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -39,9 +45,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--teacher",
         type=reader("teacher", Text()),
         metavar="FOLDER",
-        help="an exported network of the same classes, or a nas train's folder, whose soft labels are learned from too",
+        help="folder of an exported network, or of a nas train, with the same classes: its soft labels are learned too",
     )
-    add_declared(parser, SearchOptions, _OPTIONS, helps={"onnx": "write a model.onnx", "compile": _COMPILE})
+    add_declared(parser, SearchOptions, _OPTIONS, helps=_HELPS)
 
 
 def run(args: argparse.Namespace, console: Console) -> None:

@@ -18,8 +18,8 @@ port, to a .safetensors file for --weights. No code in the .pth file runs, and n
 
   nas weights convert efficientnet-lite0-57934424.pth --network tf_efficientnet_lite0 --out lite0.safetensors
 
-The file also says what images have to be normalized by. Unless --mean and --std are given, that is what
-timm's own weights of the network take; for tf_efficientnet_lite0, whose ports give two, it is 0.5 and
+The file also records the mean and standard deviation that images are normalized by: --mean and --std, or
+else those of timm's own weights of the network. For tf_efficientnet_lite0, whose ports disagree, both are
 0.5 (experiments/lite0-normalization in the repository has the evidence)."""
 
 _ACTIONS = ("convert",)
@@ -28,7 +28,7 @@ _ACTIONS = ("convert",)
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", type=reader("action", Text()), metavar="ACTION", help=", ".join(_ACTIONS))
     parser.add_argument("file", type=reader("file", Text()), metavar="FILE", help="a .pth or .safetensors file")
-    parser.add_argument("--network", type=reader("network", Text()), metavar="NAME", help="the zoo's name of it")
+    parser.add_argument("--network", type=reader("network", Text()), metavar="NAME", help="zoo name of the network")
     parser.add_argument("--out", type=reader("out", Text()), metavar="FILE", help="the .safetensors file to write")
     parser.add_argument(
         "--num-classes",

@@ -32,7 +32,7 @@ COUNTS: Mapping[str, Callable[[Architecture], float]] = {
     "convolutions": _convolutions,
 }
 """params, macs: Exact. depth: Branches of all layers. channels, log_channels: The sum, over stem and layers, of output
-channels, or of their logarithms. convolutions: The share of layers that do not attend."""
+channels, or of their logarithms. convolutions: The share of layers without attention."""
 
 
 BASELINES = ("params", "log_channels")

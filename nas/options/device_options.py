@@ -29,7 +29,10 @@ class DeviceOptions:
         kind=Whole(1, LARGEST_BATCH, 16), help="images of one inference", default_help="1", group=_SETTING
     )
     dtype: str | None = option(
-        kind=Choice(tuple(DTYPE_BYTES), "T"), help="of weights and images", default_help="float32", group=_SETTING
+        kind=Choice(tuple(DTYPE_BYTES), "T"),
+        help="data type of weights and images",
+        default_help="float32",
+        group=_SETTING,
     )
     space: str | None = option(
         kind=Text("S"),
@@ -41,7 +44,7 @@ class DeviceOptions:
     time: int = option(
         600,
         kind=Duration(1),
-        help="after so long no further networks are measured",
+        help="time after which no further network is measured",
         default_help="10min",
         group=_MEASURING,
     )
@@ -50,7 +53,9 @@ class DeviceOptions:
     recalibrate: bool = option(
         False, kind=Switch(), help="measure again where a calibration is there already", group=_MEASURING
     )
-    name: str | None = option(kind=Text("NAME"), help="of an imported device", default_help="the table's", group=_TABLE)
+    name: str | None = option(
+        kind=Text("NAME"), help="name of the imported device", default_help="the table's", group=_TABLE
+    )
     column: str | None = option(
         kind=Text("COLUMN"),
         help="latency_s…, latency_ms… or images_per_s…",
@@ -64,7 +69,10 @@ class DeviceOptions:
         group=_TABLE,
     )
     resolution_column: str | None = option(
-        kind=Text("COLUMN"), help="pixels", default_help="benchmark_resolution, resolution, if there", group=_TABLE
+        kind=Text("COLUMN"),
+        help="column of resolutions in pixels",
+        default_help="benchmark_resolution, resolution, if there",
+        group=_TABLE,
     )
     folded: bool = option(
         False, kind=Switch(), help="whether branches and BatchNorms of a table's networks were folded", group=_TABLE

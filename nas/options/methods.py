@@ -91,7 +91,7 @@ _COUNTS = {
     "depth": "number of branches of all layers",
     "channels": "sum of all layers' output channels",
     "log_channels": "sum of the logarithms of these",
-    "convolutions": "share of layers that do not attend",
+    "convolutions": "share of layers without attention",
 }
 _ENTRIES: dict[str, MethodEntry] = {
     "calibrated": MethodEntry(

@@ -30,7 +30,8 @@ _METHODS = """\
 ## Methods
 
 `--method` chooses how architectures are scored. Without it, the other options imply the method:
-`--epochs` the supernet, `--teacher` the block-wise method. Options of another method are an error."""
+`--epochs`, `--supernet` and `--parent` imply `supernet`, `--teacher` and `--path-score` `blockwise`, `--calibrations`
+`calibrated`. Options of another method are an error."""
 
 _SEARCHERS = """\
 ## Searchers

@@ -71,7 +71,10 @@ class SearchOptions:
         group=_TRAINING,
     )
     min_share: float = option(
-        0.75, kind=Share("the budget", 0.75), help="least share of the budget that a network must use", group=_WHAT
+        0.75,
+        kind=Share("the budget", 0.75),
+        help="least share of the budget, the tightest where there are several, that proposed networks use",
+        group=_WHAT,
     )
     resolution: int | None = option(
         kind=Whole(8, 4096, 224, "R"),
@@ -82,7 +85,7 @@ class SearchOptions:
     imports: tuple[str, ...] = option(
         (),
         kind=Texts("FILE"),
-        help="Python file that defines ops of your own, which the space uses; repeatable",
+        help="Python file that defines ops of your own; repeatable",
         group=_WHAT,
     )
     out: str | None = option(
@@ -98,7 +101,7 @@ class SearchOptions:
     searcher: str | None = option(
         kind=Choice(lambda: SEARCHERS, "S"),
         help="algorithm that proposes architectures, of the list below",
-        default_help="bo, or evolution for a method whose scores are free",
+        default_help="evolution for calibrated and counts, else bo",
         group=_HOW,
     )
     seed: int = option(0, kind=Whole(0, 2**32 - 1, 0), help="random seed of the run", group=_TRAINING)
@@ -126,20 +129,20 @@ class SearchOptions:
     )
     rival_epochs: int | str | None = option(
         kind=WholeOr(1, 1_000_000, "search"),
-        help="training epochs of each rival, or search: as long as the whole search trains for its finalist",
+        help="training epochs of each rival, or search: those of a finalist and of the search before it",
         default_help="those of a finalist",
         group=_HOW,
     )
     recipe: str = option(
         "default",
         kind=Text("R"),
-        help="how networks are trained alone: default, finetune, long, or a YAML file",
+        help="training recipe of finalists and rivals: default, finetune, long, or a YAML file",
         group=_TRAINING,
     )
     compile: bool = option(
         False,
         kind=Switch(),
-        help="run the training steps of finalists as torch.compile makes them; needs a C++ compiler, on GPUs Triton",
+        help="compile the training steps of finalists with torch.compile; needs a C++ compiler, on GPUs Triton",
         group=_TRAINING,
     )
     metric: str = option("accuracy", kind=Choice(QUALITY_METRICS, "M"), help="metric of quality", group=_TRAINING)
@@ -221,15 +224,15 @@ class SearchOptions:
     cpu_workers: int = option(
         0,
         kind=Whole(0, 10_000, 4),
-        help="further workers that score on CPUs; beside workers on GPUs, scores then depend on who had the job",
+        help="further workers that score on CPUs; beside workers on GPUs, scores then depend on which has the job",
         group=_MACHINE,
     )
     job_threads: int = option(1, kind=Whole(1, 1024, 2), help="CPU threads of one scoring job", group=_MACHINE)
     asynchronous: bool = option(
         False,
         kind=Switch(),
-        help="propose networks whenever workers are free, not in batches, where all wait for the last score; a seed's "
-        "trials then depend on which score comes first",
+        help="propose networks whenever workers are free, instead of in batches, which wait for their slowest score; "
+        "trials then depend on the order in which scores arrive",
         group=_MACHINE,
     )
     job_timeout: int | None = option(

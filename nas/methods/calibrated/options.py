@@ -21,9 +21,9 @@ class CalibratedOptions(MethodOptions):
 
     calibrations: int | None = option(
         kind=Whole(2, 10_000, 12),
-        help="compute of the short trainings that scores are fitted to, in those of N average networks",
+        help="fit scores to short trainings with the compute of N average ones",
         default_help="12",
     )
     calibration_epochs: int | None = option(
-        kind=Whole(1, 1_000_000, 2), help="training epochs of each", default_help="planned; nas rank: 1"
+        kind=Whole(1, 1_000_000, 2), help="epochs of each short training", default_help="planned; 1 in nas rank"
     )

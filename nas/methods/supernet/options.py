@@ -38,7 +38,7 @@ class SupernetOptions(MethodOptions):
     scorer: str = option(
         "accuracy",
         kind=Choice(("accuracy", "loss")),
-        help="metric measured with its weights (loss separates networks better on few images)",
+        help="metric measured with the supernet's weights (loss separates networks better on few images)",
     )
     supernet: str | None = option(
         kind=Text("RUN"),
@@ -62,15 +62,15 @@ class SupernetOptions(MethodOptions):
     )
     layer_epochs: int | None = option(
         kind=Whole(0, 1_000_000, 5),
-        help="epochs in which layers of a --space that the --parent does not have learn to reproduce its stages, "
-        "before the supernet is trained; 0 leaves that out",
+        help="epochs in which layers of the --space that the --parent lacks learn to reproduce its stages, before the "
+        "supernet is trained; 0 skips this",
         default_help="planned",
     )
     importance: str = option(
         "magnitude",
         kind=Choice(("magnitude", "taylor")),
-        help="what decides which of the --parent's channels smaller networks keep: their weights, or these times their "
-        "gradients",
+        help="which of the --parent's channels smaller networks keep: those of the largest weights (magnitude), or of "
+        "the largest weights times gradients (taylor)",
     )
 
     def validate(self, search: SearchOptions) -> None:

@@ -1,36 +1,53 @@
 """The format of space files, read into a `SearchSpace`.
 
-format: 2
-name: my-space
-input: {channels: 3, resolution: 64}
-stem: {op: conv_stem, width: $width}
-stem_choices: {width: [16, 24]}
-layers:                        # named layer templates; $names stand for choices
-  convolution:
-    choices: {kernel_size: [3, 5]}
-    first: [{norm: {op: batch_norm}, mixer: {op: mbconv, width: $width, kernel_size: $kernel_size, stride: $stride},
-             shortcut: {op: pool_project, width: $width, stride: $stride}}]
-    rest: [{norm: {op: batch_norm}, mixer: {op: mbconv, width: $width, kernel_size: $kernel_size}}]
-stages:
-  - {stride: 2, width: [32, 48], depth: [1, 2], ops: {C: convolution}}
-rules: {op_order: CA, widths: growing}
-head: {op: classifier, num_classes: 10}
+    format: 2
+    name: my-space
+    input: {channels: 3, resolution: 64}
+    stem: {op: conv_stem, width: $width}
+    stem_choices: {width: [16, 24]}
+    layers:                        # named layer templates; $names stand for choices
+      convolution:
+        choices: {kernel_size: [3, 5]}
+        first: [{norm: {op: batch_norm}, mixer: {op: mbconv, width: $width, kernel_size: $kernel_size, stride: $stride},
+                 shortcut: {op: pool_project, width: $width, stride: $stride}}]
+        rest: [{norm: {op: batch_norm}, mixer: {op: mbconv, width: $width, kernel_size: $kernel_size}}]
+    stages:
+      - {stride: 2, width: [32, 48], depth: [1, 2], ops: {C: convolution}}
+    rules: {op_order: CA, widths: growing}
+    head: {op: classifier, num_classes: 10}
 
-Templates: `first` is the layer that carries the stage's $stride, `rest` all others, where $stride is 1; one of the two
-may be left out. The head's $width is the last map's. Products may stand where a number does: `$width / 8`,
-`$width * $expand_ratio`; they must come out whole. Where layers come in runs, either template is
-`{layers: [{repeat: $count, branches: [...]}, ...]}`, and depth counts the runs. With `transition:` (a block with $width
-and $stride) before it, the first layer needs no stride.
-Stages: `per_layer: true` gives every layer a letter and values of its own, and the stage one width; `depth` with a 0 in
-it lets the stage be absent, the next present one then takes its stride over; `width: same` keeps the input width,
-`width: double` doubles it; `transition: false` leaves the transitions of its templates out. Of a `per_layer` stage an
-op such as `c: {layer: convolution, place: first}` is for the first layer alone, `place: rest` for all others.
+Other keys:
+
+- `about`: a description.
+- `presets`: names of zoo networks in the space, which searchers propose first.
+
+Templates (`layers`):
+
+- `first` is the layer that has the stage's `$stride`. `rest` is every other layer, where `$stride` is 1. One of the
+  two may be left out.
+- In `head`, `$width` is the width of the last feature map.
+- An expression such as `$width / 8` or `$width * $expand_ratio` may stand for a number. Its value must be whole.
+- A template may also be a run of layers, `{layers: [{repeat: $count, branches: [...]}, ...]}`. `depth` then counts
+  runs.
+- A `transition` (a block with `$width` and `$stride`) comes before the first layer, which then needs no stride.
+
+Stages:
+
+- `per_layer: true`: every layer has its own letter and values; the stage has one width.
+- `depth` that lists 0: the stage may be absent. The next stage that is present then takes over its stride.
+- `width: same` keeps the input width, `width: double` doubles it.
+- `transition: false` leaves out the transitions of the stage's templates.
+- In a `per_layer` stage, `c: {layer: convolution, place: first}` allows an op for the first layer only, and
+  `place: rest` for all other layers only.
+
 Rules:
-  op_order      no letter before one that precedes it here, from stage to stage; of a per-layer stage its ends count
-  layer_order   the same from layer to layer inside per-layer stages
-  widths        growing (the default), any, multiples (each of the one before), or equal: all stages have the stem's
-  total_depth   how many layers all stages together have: a number or a list
-  stages        any (the default), or contiguous: no absent stage between present ones
+
+- `op_order`: order of letters from stage to stage. With `CA`, no C follows an A. Of a per-layer stage, the first and
+  the last letter count.
+- `layer_order`: the same, from layer to layer inside per-layer stages.
+- `widths`: `growing` (the default), `any`, `multiples` (each of the one before) or `equal` (all have the stem's).
+- `total_depth`: number of layers of all stages together: a number or a list.
+- `stages`: `any` (the default) or `contiguous` (no absent stage between present ones).
 """
 
 from __future__ import annotations
