@@ -37,9 +37,9 @@ independent counts (`checked_against` in `results/zoo.csv`) `tests/torch/test_zo
 equal parameters, and MACs within a thousandth. A name with a * computes the
 same as timm's network with the same weights (`nas.from_timm`). `results/zoo.csv` has the same figures unrounded.
 
-Missing, because the available sources do not determine how they are built: DHVT-S, FMViT, S2AFormer, CoAtNet-6 and -7 (two
-kinds of blocks in one stage, in no table), Astroformer-5 (lists of its own counts that disagree). Networks that differ
-in resolution alone are one file; `nas profile --resolution` counts them at another.
+Missing, because the available sources do not determine how they are built: DHVT-S, FMViT, S2AFormer, CoAtNet-6 and -7
+(two kinds of blocks in one stage, in no table), Astroformer-5 (lists of its own counts that disagree). Networks that
+differ in resolution alone are one file; `nas profile --resolution` counts them at another.
 
 Counted at commit {commit}, torch {torch}.
 """
