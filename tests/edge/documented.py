@@ -55,6 +55,12 @@ LEFT_OUT = {
     "--budget 5MFLOPs --data photos --ray auto --out /shared/runs/photos": "tests/edge/test_ray_job.py runs it",
 }
 
+
+def python_blocks(page: str) -> list[str]:
+    """Returns the Python programs of a page of the docs."""
+    return re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / page).read_text(), re.MULTILINE | re.DOTALL)
+
+
 _CODE = re.compile(r"^(?: {4}|\t)(.*)$|^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _PROGRAM = re.compile(r"!?(nas|nas-search|python|pip|make|ray|export) [^=(]")
 

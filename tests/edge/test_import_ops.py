@@ -22,40 +22,10 @@ from nas.ops import OPS, Shape
 from nas.run import read_run
 
 from ..small_space import small_data
+from .documented import python_blocks
 
 ROOT = Path(nas.__file__).resolve().parents[1]
-OPS_FILE = """
-from dataclasses import dataclass
-
-import torch
-from torch import nn
-
-from nas.ops import Shape, op
-
-
-def scaled(x: torch.Tensor) -> torch.Tensor:
-    return 2 * x
-
-
-@op("my_mixer")
-class MyMixer(nn.Module):
-    \"\"\"A 1x1 convolution, doubled.\"\"\"
-
-    @dataclass(frozen=True, slots=True, kw_only=True)
-    class Config:
-        width: int
-        stride: int = 1
-
-    elastic = ("width",)
-
-    def __init__(self, config: Config, shape: Shape) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(shape.channels, config.width, 1, stride=config.stride)
-        self.shape = Shape(config.width, -(-shape.height // config.stride), -(-shape.width // config.stride))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return scaled(self.conv(x))
-"""
+OPS_FILE = python_blocks("extending.md")[0]
 STOPS = """
 import os, sys
 from nas.cli.main import main_search

@@ -14,58 +14,18 @@ import pytest
 import nas
 from nas.run import read_run
 
+from .documented import python_blocks
+
 ROOT = Path(nas.__file__).resolve().parents[1]
-MODULE = """
-import os
-import random
-import sys
-from dataclasses import dataclass
-
-import nas
-from nas.cli.main import main_search
-from nas.jobs.setup import ScoringSetup
-from nas.methods.protocol.search_method import SearchMethod
-from nas.options import MethodOptions
-from nas.options.declaration import option
-from nas.options.kinds import Whole
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LuckOptions(MethodOptions):
-    luck: int = option(7, kind=Whole(0, 99, 7), help="number that scores are sampled by")
-
-
-class LuckyScoring:
-    def __init__(self, luck):
-        self.luck = luck
-        self.scored = 0
-
-    def score(self, architecture):
-        self.scored += 1
+# That of the page, which can be stopped after so many scores.
+MODULE = python_blocks("extending.md")[1].replace(
+    "        return random.Random(f",
+    """        self.scored = getattr(self, "scored", 0) + 1
         if self.scored > int(os.environ.get("STOP_AFTER", 10**6)):
             raise KeyboardInterrupt
-        return random.Random(f"{self.luck} {architecture.digest}").random()
-
-    def make(self):
-        return self
-
-    def pack(self):
-        return ScoringSetup(make="lucky:unpack", facts={"luck": self.luck}, arrays={})
-
-
-def unpack(setup):
-    return LuckyScoring(setup.facts["luck"])
-
-
-class Lucky(SearchMethod):
-    def scorer(self, context, trained):
-        return LuckyScoring(self.options.luck)
-
-
-nas.register_method("lucky", Lucky, options=LuckOptions, about="luck alone")
-if __name__ == "__main__":
-    sys.exit(main_search())
-"""
+        return random.Random(f""",
+)
+MODULE = f"import os\n{MODULE}"
 SEARCH = shlex.split(
     "--space coatnet-small --budget 5MFLOPs --rivals 0 --data digits --method lucky --luck 5 --trials 8 --finalists 1 "
     "--finalist-epochs 1 --train-resolution 16 --batch-size 64 --threads 1 --device cpu --no-onnx"
