@@ -6,6 +6,7 @@ import argparse
 import re
 import textwrap
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import Any, NoReturn
@@ -110,21 +111,21 @@ def add_declared(
     owner: Any,
     names: Iterable[str] | None = None,
     *,
-    helps: Mapping[str, str] | None = None,
+    instead: Mapping[str, Mapping[str, str]] | None = None,
 ) -> None:
     """Adds the options that a dataclass declares, under their headings.
 
     Args:
         names: The options that the command has, in this order; None for all.
-        helps: Help texts specific to this command.
+        instead: What help texts of this command say instead, by option: `help`, `default_help` or `group`.
     """
     options, without = declared(owner), defaults(owner)
     groups: dict[str, argparse._ActionsContainer] = {"": parser}
     for name in options if names is None else names:
-        each = options[name]
+        each = replace(options[name], **(instead or {}).get(name, {}))
         if each.group not in groups:
             groups[each.group] = parser.add_argument_group(each.group)
-        _add(groups[each.group], name, each, without[name], (helps or {}).get(name, each.help), [each.kind])
+        _add(groups[each.group], name, each, without[name], each.help, [each.kind])
 
 
 def add_method_options(parser: argparse.ArgumentParser, names: Container[str] | None = None) -> None:

@@ -23,12 +23,14 @@ _OPTIONS = (
     "device", "threads", "batch_size", "dtype", "compile",
 )  # fmt: skip
 
-_HELPS = {
-    "out": "folder of the training",
-    "recipe": "training recipe: default, finetune, long, or a YAML file",
-    "seed": "random seed of the training",
-    "onnx": "write a model.onnx",
-    "compile": "compile the training steps with torch.compile; needs a C++ compiler, on GPUs Triton",
+_INSTEAD = {
+    "data": {"default_help": "digits"},
+    "out": {"help": "folder of the training"},
+    "recipe": {"help": "training recipe: default, finetune, long, or a YAML file"},
+    "seed": {"help": "random seed of the training"},
+    "resolution": {"default_help": "the network's own", "group": "data and training"},
+    "onnx": {"help": "write a model.onnx"},
+    "compile": {"help": "compile the training steps with torch.compile; needs a C++ compiler, on GPUs Triton"},
 }
 
 
@@ -37,7 +39,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "config", type=reader("config", Text()), metavar="CONFIG", help="an architecture.yaml, or a zoo name"
     )
     epochs = declared(SearchOptions)["finalist_epochs"].kind
-    parser.add_argument("--epochs", type=reader("epochs", epochs), metavar="N", help="passes over the training images")
+    parser.add_argument(
+        "--epochs",
+        type=reader("epochs", epochs),
+        metavar="N",
+        help="passes over the training images (default: planned)",
+    )
     parser.add_argument(
         "--weights", type=reader("weights", Text()), metavar="FILE", help="a .safetensors file of initial weights"
     )
@@ -47,7 +54,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="folder of an exported network, or of a nas train, with the same classes: its soft labels are learned too",
     )
-    add_declared(parser, SearchOptions, _OPTIONS, helps=_HELPS)
+    add_declared(parser, SearchOptions, _OPTIONS, instead=_INSTEAD)
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
