@@ -16,12 +16,12 @@ class Notes(Silent):
 
 
 class Interrupt(Silent):
-    """Ctrl-C after so many steps of training."""
+    """Ctrl-C after so many steps of training, or of whatever else shows a figure."""
 
-    def __init__(self, steps: int) -> None:
-        self._left = steps
+    def __init__(self, steps: int, figure: str = "loss") -> None:
+        self._left, self._figure = steps, figure
 
     def advance(self, n: int = 1, **figures: str | float | int) -> None:
-        self._left -= n if "loss" in figures else 0
+        self._left -= n if self._figure in figures else 0
         if self._left == 0:
             raise KeyboardInterrupt

@@ -19,7 +19,7 @@ from nas.run import Run, read_run
 from nas.sampling.budget_sampler import BudgetSampler
 from nas.trial import Trial, trial_seed
 
-from ..notes import Notes
+from ..notes import Interrupt, Notes
 from ..small_space import small_space
 
 
@@ -128,18 +128,6 @@ class Sized:
         return float(sum(len(stage.layers) for stage in architecture.stages))
 
 
-class StopAfter(Silent):
-    """Ctrl-C after so many trials."""
-
-    def __init__(self, trials: int) -> None:
-        self._left = trials
-
-    def advance(self, n: int = 1, **figures: str | float | int) -> None:
-        self._left -= n if "last" in figures else 0
-        if self._left == 0:
-            raise KeyboardInterrupt
-
-
 def as_free(run: Run, *, trials: int, workers: int = 3, **given: Any) -> tuple[Unequal, list[Trial]]:
     crew = Unequal()
     pool = WorkerPool(crew, size=workers, limit=TimeLimit(None, 1.0))
@@ -170,7 +158,7 @@ def test_no_worker_waits_and_trials_are_recorded_as_they_end(searcher: str, tmp_
 def test_it_goes_on_from_what_is_on_record(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "a", {"options": {"space": "small"}})
     with pytest.raises(KeyboardInterrupt):
-        as_free(run, trials=40, searcher="evolution", progress=StopAfter(20))
+        as_free(run, trials=40, searcher="evolution", progress=Interrupt(20, "last"))
     before = run.trials()
     assert len(before) == 20
     with_one = InProcess(Sized)
