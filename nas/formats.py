@@ -129,7 +129,7 @@ def is_rival(chosen_by: str) -> bool:
 
 
 def rival_line(found: Iterable[tuple[str, float | None, float | None]], *, in_percent: bool = False) -> str:
-    """A sentence that says so where a rival is the best; "" where none is, or the search has no finalist to compare.
+    """A sentence where a rival ranks first; "" where none does, or the search has no finalist to compare.
 
     Args:
         found: Per finalist, by rank, what chose it, its validation accuracy and the standard error of that.
@@ -140,6 +140,11 @@ def rival_line(found: Iterable[tuple[str, float | None, float | None]], *, in_pe
     if not known or searched is None or not is_rival(known[0][0]):
         return ""
     (rival, best, error), (_, accuracy, other) = known[0], searched
+    if accuracy == best:  # the rank of equals is by multiply-adds
+        return (
+            f"A rival is as good with no more multiply-adds, so the search was not needed here: {rival_name(rival)} "
+            f"and the best network of the search have validation accuracy {_accuracy(best, in_percent)}."
+        )
     return (
         f"A rival is best, so the search was not needed here: {rival_name(rival)} has "
         f"validation accuracy {_accuracy(best, in_percent)}, and the best network of the search "

@@ -18,8 +18,11 @@ from contextlib import ExitStack
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import mock
+
+if TYPE_CHECKING:
+    from nas.executors.pool import WorkerPool
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "results" / "parallel-share"
@@ -128,14 +131,20 @@ class Sleepers:
         """There is nothing to end."""
 
 
+def simulated(seconds: Sequence[float], workers: int) -> tuple[Sleepers, WorkerPool]:
+    """A pool of workers that sleep for the seconds of the job with that number."""
+    from nas.executors.pool import TimeLimit, WorkerPool
+
+    crew = Sleepers(seconds)
+    return crew, WorkerPool(crew, size=workers, limit=TimeLimit(math.inf, 1.0), clock=lambda: crew.now)
+
+
 def efficiency(batches: Sequence[Sequence[float]], workers: int) -> float:
     """The share of the workers' time, from their start to the last result, in which they work."""
-    from nas.executors.pool import TimeLimit, WorkerPool
     from nas.jobs.executor import Job
 
-    seconds = [each for batch in batches for each in batch]
-    crew, done = Sleepers(seconds), 0
-    pool = WorkerPool(crew, size=workers, limit=TimeLimit(math.inf, 1.0), clock=lambda: crew.now)
+    seconds, done = [each for batch in batches for each in batch], 0
+    crew, pool = simulated(seconds, workers)
     for batch in batches:
         asked = [Job(architecture={}, seed=done + place) for place in range(len(batch))]
         done += len(list(pool.map(asked)))
@@ -146,12 +155,9 @@ def efficiency(batches: Sequence[Sequence[float]], workers: int) -> float:
 
 def efficiency_as_free(seconds: Sequence[float], workers: int, proposal_s: float) -> float:
     """As `efficiency` where jobs are proposed when workers are free, all at a time in `proposal_s` of the driver."""
-    from nas.executors.pool import TimeLimit, WorkerPool
     from nas.jobs.executor import Job
 
-    crew = Sleepers(seconds)
-    pool = WorkerPool(crew, size=workers, limit=TimeLimit(math.inf, 1.0), clock=lambda: crew.now)
-
+    crew, pool = simulated(seconds, workers)
     places = iter(range(len(seconds)))
 
     def proposed(free: int) -> list[Job]:

@@ -240,3 +240,9 @@ def test_where_a_rival_wins_it_is_said_first() -> None:
     assert rival_line(found[1:]) == ""
     assert rival_line([found[1], found[0]]) == "", "by rank: the search's is first"
     assert rival_line(found[:1]) == "", "there is nothing to compare it with"
+
+
+def test_a_rival_that_only_ties_is_not_called_best() -> None:
+    said = rival_line([("zoo:resnet18", 0.9, 0.03), ("score", 0.9, 0.03)])
+    assert said.startswith("A rival is as good with no more multiply-adds")
+    assert said.endswith("resnet18, from scratch and the best network of the search have validation accuracy 0.9000.")
