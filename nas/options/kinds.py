@@ -134,7 +134,9 @@ class Duration(Kind):
 
     def check(self, name: str, value: object) -> None:
         if type(value) is not int or not self.low <= value <= 10_000 * _UNITS["d"]:
-            raise OptionError(f"{flag(name)} must be at least {self.low} seconds, not {value!r}: write 20min or 2h.")
+            raise OptionError(
+                f"{flag(name)} must be at least {self.low} whole seconds, not {value!r}: write 20min or 2h."
+            )
 
     def read(self, name: str, word: str) -> int:
         if re.fullmatch(r"[0-9]{1,12}", word):

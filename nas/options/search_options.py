@@ -256,6 +256,10 @@ class SearchOptions:
         object.__setattr__(self, "budgets", tuple(str(budget) for budget in self.budgets))
         if isinstance(cast("object", self.imports), list):
             object.__setattr__(self, "imports", tuple(self.imports))
+        for name, each in declared(self).items():
+            value = getattr(self, name)
+            if isinstance(value, str) and isinstance(each.kind, Duration | Size):
+                object.__setattr__(self, name, each.kind.read(name, value))
         if self.method_options is None and self.method in METHODS:
             object.__setattr__(self, "method_options", METHODS[self.method].options_type()())
 
@@ -263,8 +267,10 @@ class SearchOptions:
     def of(cls, **given: Any) -> SearchOptions:
         """Returns search options, where those of the method may be among `given`; they imply the method if it is not.
 
+        `time` is in seconds and `max_memory` in bytes, or both with a unit, as "20min" and "2GB".
+
         Raises:
-            OptionError: If a name is unknown, or an option belongs to another method.
+            OptionError: If a name is unknown, an option belongs to another method, or a unit is none.
         """
         owners = option_owners()
         known = [*declared(cls), *owners]

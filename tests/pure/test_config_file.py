@@ -56,7 +56,7 @@ def test_a_key_without_a_value_leaves_the_default(tmp_path: Path) -> None:
         ("trials: [1, 2]", "trials must be one value"),
         ("budget: {macs: 4}", "budget must be one value"),
         ("onnx: yes", "onnx must be true or false, but got 'yes'"),
-        ("time: 12", "--time must be at least 30 seconds"),
+        ("time: 12", "--time must be at least 30 whole seconds"),
         ("strategy: sideways", "Unknown value of --strategy 'sideways'"),
         ("- 4", "must hold a mapping"),
         ("trials: 4\ntrials: 5", "is given twice"),

@@ -111,7 +111,9 @@ def test_a_method_that_is_left_out_is_the_one_that_the_other_options_are_about(
         ("job_threads", None, "whole number from 1"),
         ("job_timeout", 0, "whole number from 1"),
         ("max_memory", 10, "write 500MB or 2GB"),
-        ("max_memory", "2GB", "write 500MB or 2GB"),
+        ("max_memory", 2.0, "write 500MB or 2GB"),
+        ("max_memory", "2 gigs", "such as 500MB or 2GB"),
+        ("time", "soon", "such as 90s, 20min"),
         ("ray", "head", "auto or HOST:PORT"),
         ("ray", "10.0.0.1:6379:", "auto or HOST:PORT"),
         ("ray", "ray://10.0.0.1:10001", "Ray Client addresses are not supported"),
@@ -361,9 +363,17 @@ def test_what_is_no_time_is_refused_with_what_is(word: str) -> None:
         declared(SearchOptions)["time"].kind.read("time", word)
 
 
-@pytest.mark.parametrize("seconds", [20, 0, 10**12, "20min", 60.0])
+def test_times_and_sizes_may_have_units_in_python_too() -> None:
+    written, counted = {"time": "1h30min", "max_memory": "2GB"}, {"time": 5400, "max_memory": 2 * 10**9}
+    options = SearchOptions.of(**GIVEN, **written)
+    options.validate()
+    assert options == SearchOptions.of(**GIVEN, **counted)
+    assert options.replaced(**written) == options
+
+
+@pytest.mark.parametrize("seconds", [20, 0, 10**12, "20s", 60.0])
 def test_a_time_that_no_search_can_have_is_refused(seconds: object) -> None:
-    with pytest.raises(OptionError, match="--time must be at least 30 seconds"):
+    with pytest.raises(OptionError, match="--time must be at least 30 whole seconds"):
         SearchOptions.of(**GIVEN, time=seconds).validate()
 
 
