@@ -1,20 +1,27 @@
 """What is a search from a pretrained parent worth on a few thousand photos? See README.md.
 
-    python experiments/pretrained/run.py --data clothing10 --weights lite0.safetensors --shares 0.5 --seeds 1
+    python experiments/pretrained/run.py --data clothing10 --weights lite0.safetensors --shares 0.5 --seeds 0
 
-Stopped, it goes on when started again. Every finished search is a row of `results/pretrained/`.
+Stopped, it goes on when started again. Every finished search adds rows to `results/pretrained/STUDY.csv`.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
+import nas
+from nas.data import Split, open_data
 from nas.formats import is_rival
+from nas.inference.classifier import Classifier
 from nas.run import atomic_write, read_run
 from nas.run.events import FinalistTrained, ParentTuned, RunFinished, WinnerExported
 
@@ -25,78 +32,198 @@ from tables import write_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "results" / "pretrained"
-SIZE = 160
-SCALED = "scaled"
+SEARCH, SCRATCH = "search", "scratch"
+SAMPLES = 10_000
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, help="a folder of class folders")
-    parser.add_argument("--weights", required=True, help="tf_efficientnet_lite0's, by nas weights convert")
-    parser.add_argument("--shares", type=float, nargs="+", default=[0.5, 0.25], help="of the parent's multiply-adds")
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--study", default="lite0", help="name of the results")
+    parser.add_argument("--data", required=True, help="as for nas-search, with a test split of its own")
+    parser.add_argument("--parent", default="tf_efficientnet_lite0", help="as for nas-search")
+    parser.add_argument("--weights", help="the parent's, by nas weights convert; none for one that nas train wrote")
+    parser.add_argument("--resolution", type=int, default=160)
     parser.add_argument("--macs", type=float, default=208.0, help="the parent's multiply-adds in millions")
-    parser.add_argument("--options", nargs=argparse.REMAINDER, default=[], help="further options of nas-search")
+    parser.add_argument("--shares", type=float, nargs="+", default=[0.5, 0.25], help="of the parent's multiply-adds")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--space", help="a space of which the parent is a member; default: its parts")
+    parser.add_argument("--scratch", action="store_true", help="then a search without a parent, for the same time")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--options", nargs=argparse.REMAINDER, default=[], help="further options of the search")
     parser.add_argument("--work", type=Path, default=Path("runs/pretrained"))
-    parser.add_argument("--collect", action="store_true", help="only read what is finished")
     words = parser.parse_args()
-    rows: list[dict[str, Any]] = []
     for share in words.shares:
-        for seed in range(words.seeds):
-            run = words.work / f"{share:g}-{seed}"
-            if not words.collect:
-                search(words, run, share, seed)
-            if run.exists() and read_run(run).last(RunFinished) is not None:
-                rows.append({"share": share, "seed": seed, **found(run)})
-                write_rows(RESULTS / "searches.csv", rows)
-    told = provenance("python experiments/pretrained/run.py " + " ".join(sys.argv[1:]))
-    atomic_write(RESULTS / "summary.json", json.dumps({**told, "searches": rows}, indent=1) + "\n")
-    print(json.dumps(rows, indent=1))
+        for seed in words.seeds:
+            run = searched(words, share, seed)
+            keep(words, rows_of(words, run, share, seed, SEARCH))
+            if words.scratch:
+                run = searched_from_scratch(words, share, seed, run)
+                keep(words, rows_of(words, run, share, seed, SCRATCH))
+            compare(words)
+    print(results(words, "json").read_text())
 
 
-def search(words: argparse.Namespace, run: Path, share: float, seed: int) -> None:
-    """One search by the command line, from its start or its stop."""
+def results(words: argparse.Namespace, kind: str) -> Path:
+    return RESULTS / f"{words.study}.{kind}"
+
+
+def searched(words: argparse.Namespace, share: float, seed: int) -> Path:
+    """The folder of a search from the parent by the command line, done from its start or its stop."""
+    run = words.work / f"{share:g}-{seed}-{SEARCH}"
+    if is_finished(run):
+        return run
     command = [sys.executable, "-c", "import sys; from nas.cli.main import main_search; sys.exit(main_search())"]
     if run.exists():
         command += ["--resume", str(run)]
     else:
-        command += ["--parent", "tf_efficientnet_lite0", "--weights", words.weights, "--data", words.data]
-        command += ["--budget", f"{share * words.macs:g}MFLOPs", "--resolution", str(SIZE), "--seed", str(seed)]
-        command += ["--train-resolution", str(SIZE), "--out", str(run), *words.options]
+        size = str(words.resolution)
+        command += ["--parent", words.parent, *(["--weights", words.weights] if words.weights else [])]
+        command += ["--budget", budget(words, share), "--resolution", size, "--train-resolution", size]
+        command += ["--data", words.data, *(["--space", words.space] if words.space else []), "--out", str(run)]
+        command += ["--threads", str(words.threads), "--seed", str(seed), *words.options]
     run.parent.mkdir(parents=True, exist_ok=True)
     with (run.parent / f"{run.name}.log").open("a") as log:
         subprocess.run(command, check=True, stdout=log, stderr=log)
+    return run
 
 
-def found(run: Path) -> dict[str, Any]:
-    """What a finished search has: the parent, its winner, and the parent scaled to the budget."""
-    record = read_run(run)
-    parent, finished = record.last(ParentTuned), record.last(RunFinished)
-    assert parent is not None
+def searched_from_scratch(words: argparse.Namespace, share: float, seed: int, beside: Path) -> Path:
+    """The folder of the default search of the same space without the parent's weights, for as long as another took."""
+    run = words.work / f"{share:g}-{seed}-{SCRATCH}"
+    if is_finished(run):
+        return run
+    if run.exists():
+        nas.resume(run)
+        return run
+    finished = read_run(beside).last(RunFinished)
     assert finished is not None
-    winner = min(record.events(WinnerExported), key=lambda event: event.rank)
-    trained = record.events(FinalistTrained)
-    searched = max((t for t in trained if not is_rival(t.chosen_by)), key=lambda event: event.validation_accuracy)
-    rival = next((t for t in trained if t.chosen_by == SCALED), None)
+    space = nas.load_space(words.space) if words.space else nas.derive_space(words.parent, smaller=True)
+    options = nas.SearchOptions.of(
+        space=space.name,
+        resolution=words.resolution,
+        train_resolution=words.resolution,
+        time=f"{max(30.0, finished.seconds):.0f}s",
+        rivals=0,
+        threads=words.threads,
+        seed=seed,
+        out=str(run),
+    )
+    nas.search(space, budgets=[nas.Budget.parse(budget(words, share))], data=words.data, options=options)
+    return run
+
+
+def budget(words: argparse.Namespace, share: float) -> str:
+    return f"{share * words.macs:g}MFLOPs"
+
+
+def is_finished(run: Path) -> bool:
+    return run.exists() and read_run(run).last(RunFinished) is not None
+
+
+def rows_of(words: argparse.Namespace, run: Path, share: float, seed: int, arm: str) -> list[dict[str, Any]]:
+    """One row per network of a finished search, with which test images it gets right, and one of the parent."""
+    record, test = read_run(run), open_data(words.data).load(resolution=words.resolution, seed=seed).test
+    finished, parent = record.last(RunFinished), record.last(ParentTuned)
+    assert finished is not None
+    trained = {event.digest: event for event in record.events(FinalistTrained)}
+    shared = {"share": share, "seed": seed, "arm": arm, "seconds": round(finished.seconds)}
+    rows = [
+        {
+            **shared,
+            "chosen_by": event.chosen_by,
+            "rank": event.rank,
+            "digest": event.digest,
+            "macs": event.macs,
+            "params": event.params,
+            "epochs": trained[event.digest].epochs,
+            "validation": event.validation_accuracy,
+            "test": event.test_accuracy,
+            "right": right_images(run / event.path, test, event.test_accuracy),
+        }
+        for event in sorted(record.events(WinnerExported), key=lambda event: event.rank)
+    ]
+    if parent is not None:
+        told = {"macs": parent.macs, "params": parent.params, "epochs": parent.epochs}
+        reached = {"validation": parent.validation_accuracy, "test": parent.test_accuracy, "right": ""}
+        rows.append({**shared, "chosen_by": "fine-tuned", "rank": "", "digest": "", **told, **reached})
+    return rows
+
+
+def right_images(folder: Path, test: Split, recorded: float) -> str:
+    """A digit per test image, 1 where the exported network is right; checked against the recorded accuracy."""
+    right = Classifier(folder, device="cpu").logits(test.images).argmax(1) == test.labels
+    assert abs(right.double().mean().item() - recorded) < 1.5 / len(right), (folder, recorded)
+    return "".join(map(str, right.to(torch.int64).tolist()))
+
+
+def keep(words: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
+    """Adds the rows of one search to those kept, or puts them in place of older ones of the same search."""
+    mine = tuple(str(rows[0][name]) for name in ("share", "seed", "arm"))
+    others = [row for row in kept(words) if (row["share"], row["seed"], row["arm"]) != mine]
+    write_rows(results(words, "csv"), [*others, *rows])
+
+
+def kept(words: argparse.Namespace) -> list[dict[str, Any]]:
+    if not results(words, "csv").exists():
+        return []
+    with results(words, "csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def best(rows: list[dict[str, Any]], share: str, seed: str, kind: str) -> dict[str, Any] | None:
+    """The network of a kind that one search has: of those it chose itself, the best on validation."""
+    arm = SCRATCH if kind == SCRATCH else SEARCH
+    mine = [row for row in rows if (row["share"], row["seed"], row["arm"]) == (share, seed, arm)]
+    if kind in (SEARCH, SCRATCH):
+        own = [row for row in mine if not is_rival(row["chosen_by"]) and row["chosen_by"] != "fine-tuned"]
+        return max(own, key=lambda row: float(row["validation"]), default=None)
+    return next((row for row in mine if row["chosen_by"] == kind), None)
+
+
+def compare(words: argparse.Namespace) -> None:
+    """Writes the searched network's test accuracy less that of each other, pooled over the seeds at hand."""
+    rows = kept(words)
+    found: dict[str, Any] = {}
+    for share in sorted({row["share"] for row in rows}):
+        for kind in ("fine-tuned", "scaled", SCRATCH):
+            seeds = sorted({row["seed"] for row in rows if row["share"] == share})
+            pairs = [(best(rows, share, seed, SEARCH), best(rows, share, seed, kind)) for seed in seeds]
+            both = [(ours, theirs) for ours, theirs in pairs if ours is not None and theirs is not None]
+            if both:
+                found[f"{share} less {kind}"] = difference(both)
+    method = f"95 %, bootstrap over seeds and test images, {SAMPLES:,} samples; pairs of networks share their images, "
+    method += "but the parent, whose accuracy is drawn from its binomial distribution"
+    told = provenance("python experiments/pretrained/run.py " + given_words())
+    atomic_write(results(words, "json"), json.dumps({**told, "interval": method, **found}, indent=1) + "\n")
+
+
+def difference(pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, Any]:
+    """The mean difference of test accuracy over seeds and its interval, over seeds and images."""
+    rng = np.random.default_rng(0)
+    ours = np.array([[int(digit) for digit in mine["right"]] for mine, _ in pairs], dtype=float)
+    told = np.array([[float(mine["test"]), float(other["test"])] for mine, other in pairs])
+    seeds, images = ours.shape
+    drawn = np.empty(SAMPLES)
+    for place in range(SAMPLES):
+        seed, image = rng.integers(seeds, size=seeds), rng.integers(images, size=images)
+        theirs = [
+            np.array([int(digit) for digit in pairs[each][1]["right"]])[image].mean()
+            if pairs[each][1]["right"]
+            else rng.binomial(images, told[each, 1]) / images
+            for each in seed
+        ]
+        drawn[place] = ours[seed][:, image].mean() - np.mean(theirs)
+    low, high = np.quantile(drawn, [0.025, 0.975])
     return {
-        "parent_macs": parent.macs,
-        "parent_validation": parent.validation_accuracy,
-        "parent_test": parent.test_accuracy,
-        "winner_chosen_by": winner.chosen_by,
-        **row("searched", searched),
-        **(row("scaled", rival) if rival else {}),
-        "seconds": round(finished.seconds),
+        "seeds": seeds,
+        "mean": round(float((told[:, 0] - told[:, 1]).mean()), 4),
+        "interval": [round(float(low), 4), round(float(high), 4)],
     }
 
 
-def row(name: str, event: FinalistTrained) -> dict[str, Any]:
-    return {
-        f"{name}_macs": event.macs,
-        f"{name}_params": event.params,
-        f"{name}_validation": event.validation_accuracy,
-        f"{name}_test": event.test_accuracy,
-        f"{name}_epochs": event.epochs,
-    }
+def given_words() -> str:
+    """The words of the command without the folders of this machine."""
+    return " ".join(Path(word).name if "/" in word else word for word in sys.argv[1:])
 
 
 if __name__ == "__main__":
