@@ -10,24 +10,18 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
-import signal
 import statistics
-import subprocess
 import sys
-import tempfile
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from nas.run import read_run
 from nas.run.events import CalibrationTrained, RunFinished, WinnerExported
 
 # Shared by all experiments, one folder up.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from commands import SEARCH, first_images, is_finished, plan_search, run_counted
 from provenance import provenance
 from tables import write_rows
 
@@ -72,24 +66,12 @@ def main() -> None:
     print(json.dumps(json.loads((RESULTS / f"{name}.json").read_text())["differences"], indent=1))
 
 
-def first_images(path: Path, count: int, work: Path) -> Path:
-    """A copy of an .npz with its first training images and all test images."""
-    target = work / f"{path.stem}-{count}.npz"
-    if not target.exists():
-        with np.load(path) as given, tempfile.TemporaryDirectory(dir=work) as folder:
-            arrays = {each: given[each][:count] if each.endswith("_train") else given[each] for each in given}
-            np.savez(Path(folder) / "part.npz", **arrays)
-            (Path(folder) / "part.npz").rename(target)
-    return target
-
-
 def command_of(words: argparse.Namespace, data: str, run: Path, method: str, seed: int) -> list[str]:
     """What starts a search, or continues it where it was stopped."""
-    command = [sys.executable, "-c", "import sys; from nas.cli.main import main_search; sys.exit(main_search())"]
     if run.exists():
-        return [*command, "--resume", str(run)]
+        return [*SEARCH, "--resume", str(run)]
     return [
-        *command,
+        *SEARCH,
         *("--space", words.space, "--budget", words.budget, "--resolution", words.resolution, "--data", data),
         *("--time", words.time, "--threads", words.threads, "--seed", str(seed), "--no-onnx", "--out", str(run)),
         *METHODS[method],
@@ -97,40 +79,16 @@ def command_of(words: argparse.Namespace, data: str, run: Path, method: str, see
 
 
 def planned(words: argparse.Namespace, data: str, work: Path, method: str, seed: int) -> None:
-    """Plans one search, whose plan is then on record, and stops it."""
+    """Plans one search of the study."""
     run = work / f"{method}-{seed}"
-    if run.exists():
-        return
-    with (work / f"{method}-{seed}.log").open("a") as log:
-        process = subprocess.Popen(command_of(words, data, run, method, seed), stdout=log, stderr=log)
-        while process.poll() is None and not (run / "events.jsonl").exists():
-            time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
-        process.wait()
-    plan = read_run(run).manifest["plan"]
-    print(f"{run.name}: {plan['images_per_second']:.0f} images/s, {plan['seconds']}", flush=True)
-
-
-def run_counted(command: list[str], counted: Path) -> None:
-    """Runs a command to its end or its stop, and adds its CPU seconds to those counted of it so far."""
-    with counted.with_suffix(".log").open("a") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
-        try:
-            _, status, usage = os.wait4(process.pid, 0)
-        except KeyboardInterrupt:  # the search has it too, and saves its state
-            _, status, usage = os.wait4(process.pid, 0)
-    before = float(counted.read_text()) if counted.exists() else 0.0
-    counted.write_text(f"{before + usage.ru_utime + usage.ru_stime}")
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command)
+    plan_search(run, command_of(words, data, run, method, seed))
 
 
 def searched(words: argparse.Namespace, data: str, work: Path, method: str, seed: int) -> dict[str, Any]:
     """One search by the command line, from its start or its stop; what it found."""
     run = work / f"{method}-{seed}"
     counted = work / f"{method}-{seed}.cpu-seconds"
-    if not run.exists() or read_run(run).last(RunFinished) is None:
+    if not is_finished(run):
         run_counted(command_of(words, data, run, method, seed), counted)
     record = read_run(run)
     winners = sorted(record.events(WinnerExported), key=lambda event: event.rank)

@@ -8,7 +8,6 @@ Stopped, it goes on when started again. Every finished search adds rows to `resu
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import subprocess
 import sys
@@ -27,12 +26,13 @@ from nas.run.events import FinalistTrained, ParentTuned, RunFinished, WinnerExpo
 
 # Shared by all experiments, one folder up.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from commands import SEARCH, is_finished
 from provenance import provenance
-from tables import write_rows
+from tables import read_rows, write_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "results" / "pretrained"
-SEARCH, SCRATCH = "search", "scratch"
+PARENT, SCRATCH = "parent", "scratch"
 SAMPLES = 10_000
 
 
@@ -55,7 +55,7 @@ def main() -> None:
     for share in words.shares:
         for seed in words.seeds:
             run = searched(words, share, seed)
-            keep(words, rows_of(words, run, share, seed, SEARCH))
+            keep(words, rows_of(words, run, share, seed, PARENT))
             if words.scratch:
                 run = searched_from_scratch(words, share, seed, run)
                 keep(words, rows_of(words, run, share, seed, SCRATCH))
@@ -69,10 +69,10 @@ def results(words: argparse.Namespace, kind: str) -> Path:
 
 def searched(words: argparse.Namespace, share: float, seed: int) -> Path:
     """The folder of a search from the parent by the command line, done from its start or its stop."""
-    run = words.work / f"{share:g}-{seed}-{SEARCH}"
+    run = words.work / f"{share:g}-{seed}-{PARENT}"
     if is_finished(run):
         return run
-    command = [sys.executable, "-c", "import sys; from nas.cli.main import main_search; sys.exit(main_search())"]
+    command = [*SEARCH]
     if run.exists():
         command += ["--resume", str(run)]
     else:
@@ -114,10 +114,6 @@ def searched_from_scratch(words: argparse.Namespace, share: float, seed: int, be
 
 def budget(words: argparse.Namespace, share: float) -> str:
     return f"{share * words.macs:g}MFLOPs"
-
-
-def is_finished(run: Path) -> bool:
-    return run.exists() and read_run(run).last(RunFinished) is not None
 
 
 def rows_of(words: argparse.Namespace, run: Path, share: float, seed: int, arm: str) -> list[dict[str, Any]]:
@@ -164,17 +160,14 @@ def keep(words: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
 
 
 def kept(words: argparse.Namespace) -> list[dict[str, Any]]:
-    if not results(words, "csv").exists():
-        return []
-    with results(words, "csv").open() as file:
-        return list(csv.DictReader(file))
+    return read_rows(results(words, "csv"))
 
 
 def best(rows: list[dict[str, Any]], share: str, seed: str, kind: str) -> dict[str, Any] | None:
     """The network of a kind that one search has: of those it chose itself, the best on validation."""
-    arm = SCRATCH if kind == SCRATCH else SEARCH
+    arm = SCRATCH if kind == SCRATCH else PARENT
     mine = [row for row in rows if (row["share"], row["seed"], row["arm"]) == (share, seed, arm)]
-    if kind in (SEARCH, SCRATCH):
+    if kind in (PARENT, SCRATCH):
         own = [row for row in mine if not is_rival(row["chosen_by"]) and row["chosen_by"] != "fine-tuned"]
         return max(own, key=lambda row: float(row["validation"]), default=None)
     return next((row for row in mine if row["chosen_by"] == kind), None)
@@ -187,7 +180,7 @@ def compare(words: argparse.Namespace) -> None:
     for share in sorted({row["share"] for row in rows}):
         for kind in ("fine-tuned", "scaled", SCRATCH):
             seeds = sorted({row["seed"] for row in rows if row["share"] == share})
-            pairs = [(best(rows, share, seed, SEARCH), best(rows, share, seed, kind)) for seed in seeds]
+            pairs = [(best(rows, share, seed, PARENT), best(rows, share, seed, kind)) for seed in seeds]
             both = [(ours, theirs) for ours, theirs in pairs if ours is not None and theirs is not None]
             if both:
                 found[f"{share} less {kind}"] = difference(both)
