@@ -20,6 +20,7 @@ from nas.run.events import WinnerExported
 
 # Shared by all experiments, one folder up.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from commands import SEARCH
 from provenance import provenance
 
 COMMAND = "OMP_NUM_THREADS=1 python experiments/latency/searches.py"
@@ -72,7 +73,6 @@ def main() -> None:
 def search(options: argparse.Namespace, name: str, budget: str) -> Path:
     """Runs a search by the command line, or continues it; returns its folder."""
     run = options.work / name
-    command = [sys.executable, "-c", "import sys; from nas.cli.main import main_search; sys.exit(main_search())"]
     new = [
         *("--space", "coatnet-small", "--budget", budget, "--data", options.data),
         *options.options,
@@ -80,7 +80,7 @@ def search(options: argparse.Namespace, name: str, budget: str) -> Path:
     ]
     with (options.work / f"{name}.log").open("a") as log:
         subprocess.run(
-            [*command, *(["--resume", str(run)] if run.exists() else new)], check=True, stdout=log, stderr=log
+            [*SEARCH, *(["--resume", str(run)] if run.exists() else new)], check=True, stdout=log, stderr=log
         )
     return run
 
