@@ -28,6 +28,7 @@ from tables import write_rows
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "results" / "against-counting"
 METHODS = {"default": [], "params": ["--method", "params"]}
+CHOICES = ("score", "params", "log_channels", "random")
 
 
 def read_words() -> argparse.Namespace:
@@ -105,7 +106,7 @@ def searched(words: argparse.Namespace, data: str, work: Path, method: str, seed
         "validation": best.validation_accuracy,
         "validation_error": best.validation_error,
         "test": best.test_accuracy,
-        **{f"validation_{name}": best_of(winners, name) for name in ("score", "params", "log_channels", "random")},
+        **{f"{figure}_{name}": value for name in CHOICES for figure, value in reached(winners, name).items()},
         "finalists": plan["finalists"],
         "finalist_epochs": plan["finalist_epochs"],
         "calibrations": len({event.digest for event in calibrations}),
@@ -117,24 +118,19 @@ def searched(words: argparse.Namespace, data: str, work: Path, method: str, seed
     }
 
 
-def best_of(winners: list[WinnerExported], name: str) -> float | None:
-    """The best validation accuracy of the finalists that something chose."""
-    return max((w.validation_accuracy or 0.0 for w in winners if w.chosen_by == name), default=None)
+def reached(winners: list[WinnerExported], name: str) -> dict[str, float | None]:
+    """The accuracies of the finalist that something chose; of several by score, those of the highest score."""
+    mine = [winner for winner in winners if winner.chosen_by == name]
+    first = max(mine, key=lambda winner: winner.score or 0.0, default=None)
+    return {
+        "validation": None if first is None else first.validation_accuracy,
+        "test": None if first is None else first.test_accuracy,
+    }
 
 
 def write(name: str, words: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
     write_rows(RESULTS / f"{name}.csv", rows)
-    found: dict[str, Any] = {}
-    for figure in ("validation", "test"):
-        by = {(row["method"], row["seed"]): row[figure] for row in rows}
-        gains = [by["default", seed] - by["params", seed] for seed in sorted({row["seed"] for row in rows})]
-        error = statistics.stdev(gains) / math.sqrt(len(gains)) if len(gains) > 1 else None
-        found[figure] = {
-            **{method: statistics.mean(by[method, seed] for _, seed in by if _ == method) for method in METHODS},
-            "default minus params": statistics.mean(gains),
-            "standard error": error,
-            "seeds": len(gains),
-        }
+    found = {figure: differences(rows, figure) for figure in ("validation", "test")}
     command = "python experiments/against-counting/run.py " + " ".join(
         f"--{key.replace('_', '-')}" + ("" if value is True else f" {Path(value).name if key == 'data' else value}")
         for key, value in vars(words).items()
@@ -142,6 +138,30 @@ def write(name: str, words: argparse.Namespace, rows: list[dict[str, Any]]) -> N
     )
     facts = {"differences": found, **provenance(command)}
     (RESULTS / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n")
+
+
+def differences(rows: list[dict[str, Any]], figure: str) -> dict[str, Any]:
+    """Means over seeds, and the default's winner less that of `--method params` and less two of its finalists.
+
+    These are the largest networks by parameters and by log-channels, which train for longer than the default's.
+    """
+    by = {(row["method"], row["seed"]): row for row in rows}
+    seeds = sorted({row["seed"] for row in rows})
+    default = [by["default", seed][figure] for seed in seeds]
+    found: dict[str, Any] = {"seeds": len(seeds), "default": statistics.mean(default)}
+    params, log_channels = f"{figure}_score", f"{figure}_log_channels"
+    compared = {
+        "params": [figure],
+        "the largest by params": [params],
+        "the largest by log_channels": [log_channels, params],
+    }
+    for name, columns in compared.items():
+        # One network may be the largest by both.
+        others = [next(v for column in columns if (v := by["params", s][column]) is not None) for s in seeds]
+        gains = [mine - other for mine, other in zip(default, others, strict=True)]
+        error = statistics.stdev(gains) / math.sqrt(len(gains)) if len(gains) > 1 else None
+        found[name] = {"mean": statistics.mean(others), "default less it": statistics.mean(gains), "error": error}
+    return found
 
 
 if __name__ == "__main__":
