@@ -173,7 +173,7 @@ def train_finalist(
                 folder=folder,
                 metric=job.metric,
                 on_epoch=on_epoch,
-                validate=True,
+                validate=range(1, recipe.epochs + 1),
                 after_save=after_save,
                 teacher=beginnings.taught_by(),
             )

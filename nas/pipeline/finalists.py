@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from operator import le
 from pathlib import Path
@@ -21,8 +20,7 @@ from nas.networks.sealed_file import weights_digest
 from nas.pipeline.plan import epochs_validated
 from nas.pipeline.portfolio import SCORE, Pick
 from nas.run.events import FinalistEpoch, FinalistFailed, FinalistRetried, FinalistStopped, FinalistTrained
-from nas.training import Recipe, evaluate, recalibrate, train_network
-from nas.training.standalone import RECALIBRATION_IMAGES
+from nas.training import Recipe, evaluate, train_network
 from nas.trial import Trial
 
 
@@ -143,6 +141,11 @@ class _Record:
         rows = (event for event in self._run.events(FinalistEpoch) if event.digest == digest)
         return max((event.seconds for event in rows), default=0.0)
 
+    def epochs_done(self, digest: str, recipe: Recipe) -> int:
+        """Returns the last epoch of a training that has ended: the recipe's, unless its patience ended it earlier."""
+        done = max((event.epoch for event in self._run.events(FinalistEpoch) if event.digest == digest), default=0)
+        return done if recipe.patience and done else recipe.epochs
+
     def stopped(self, digest: str, epoch: int, validation_accuracy: float) -> None:
         self._run.append(
             FinalistStopped(
@@ -188,7 +191,8 @@ def _finish(record: _Record, place: int) -> Finalist | None:
             phase=f"finalist {place} of {len(record.trials)}",
             folder=context.finalists_folder / digest,
             metric=metric,
-            on_epoch=lambda row: record.epoch(digest, _measured(row, network, context, recipe)),
+            on_epoch=lambda row: record.epoch(digest, row),
+            validate=epochs_validated(recipe.epochs),
             teacher=record.beginnings.taught_by(),
         )
     except TrainingError as fault:
@@ -209,7 +213,7 @@ def _finish(record: _Record, place: int) -> Finalist | None:
             test_accuracy=test,
             macs=trial.cost.macs,
             params=trial.cost.params,
-            epochs=recipe.epochs,
+            epochs=record.epochs_done(digest, recipe),
             learning_rate=recipe.learning_rate,
             seconds=max(record.seconds(digest), time.monotonic() - began),
             resolution=plan.train_resolution,
@@ -225,7 +229,7 @@ def _finish(record: _Record, place: int) -> Finalist | None:
     return Finalist(
         trial=trial,
         chosen_by=pick.chosen_by,
-        epochs=recipe.epochs,
+        epochs=event.epochs or recipe.epochs,
         inherits=digest in record.beginnings.weights,
         validation_accuracy=event.validation_accuracy,
         test_accuracy=event.test_accuracy,
@@ -236,16 +240,6 @@ def _finish(record: _Record, place: int) -> Finalist | None:
 def _is_as_recorded(event: FinalistTrained, weights: str, validation: float) -> bool:
     """Returns whether a trained network is the one that was recorded; an earlier version recorded only accuracies."""
     return weights == event.weights_sha256 if event.weights_sha256 else validation == event.validation_accuracy
-
-
-def _measured(row: dict[str, Any], network: Network, context: Context, recipe: Recipe) -> dict[str, Any]:
-    """Returns an epoch's row with the metric on search-validation, where it is due; it is measured on a copy."""
-    if row["epoch"] not in epochs_validated(recipe.epochs):
-        return row
-    copy, data = deepcopy(network), context.data
-    recalibrate(copy, data, recipe, images=RECALIBRATION_IMAGES)
-    found = evaluate(copy, data.search_validation, data, recipe, metric=context.options.metric)
-    return {**row, "validation_accuracy": found}
 
 
 def _why(pick: Pick) -> str:

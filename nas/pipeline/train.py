@@ -83,7 +83,7 @@ def train(
     data = source.load(resolution=plan.train_resolution, seed=options.seed, progress=progress)
     data = data if given is None else given.normalized(data, progress)
     caution = None if given is None else given.caution(data, options.seed)
-    inputs = TrainingInputs(folder, architecture, data, seed=options.seed, weights=given)
+    inputs = TrainingInputs(folder, architecture, data, seed=options.seed, metric=options.metric, weights=given)
     inputs.check()
     if caution is not None:
         progress.note(caution)

@@ -66,15 +66,24 @@ class TrainingInputs:
     Args:
         folder: The training's.
         data: The data as split by `seed`.
+        metric: By which the best epoch is chosen.
         weights: The initial weights, if any.
     """
 
     def __init__(
-        self, folder: Path, architecture: Architecture, data: Dataset, *, seed: int, weights: GivenWeights | None
+        self,
+        folder: Path,
+        architecture: Architecture,
+        data: Dataset,
+        *,
+        seed: int,
+        metric: str,
+        weights: GivenWeights | None,
     ) -> None:
         self._path, self._weights = folder / INPUTS, weights
         self._now: dict[str, Any] = {
             "seed": seed,
+            "metric": metric,
             "data": describe_data(data),
             "images": _digest(data),
             "train_resolution": data.resolution,
@@ -92,7 +101,8 @@ class TrainingInputs:
         if not self._resumes or not self._path.exists():
             return
         try:
-            before = json.loads(self._path.read_text())
+            # Earlier versions did not store the metric.
+            before = {"metric": self._now["metric"], **json.loads(self._path.read_text())}
             difference = self._difference({name: before[name] for name in self._now})
         except (OSError, ValueError, KeyError, TypeError):
             raise RunError(f"{self._path} does not say what was trained there. Give another --out.") from None
@@ -133,6 +143,8 @@ class TrainingInputs:
         differing = [name for name in now if before[name] != now[name]]
         if "seed" in differing:
             return f"with --seed {before['seed']}, not {now['seed']}"
+        if "metric" in differing:
+            return f"with --metric {before['metric']}, not {now['metric']}"
         # The same images may be stored elsewhere, under another name.
         if "images" in differing:
             if "data" in differing:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ def train_network(
     folder: Path | None = None,
     metric: str = "accuracy",
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
-    validate: bool = False,
+    validate: bool | Collection[int] = False,
     until: int | None = None,
     after_save: Callable[[], None] | None = None,
     teacher: nn.Module | None = None,
@@ -56,11 +56,12 @@ def train_network(
 
     Args:
         on_epoch: Receives {epoch, epochs, loss, learning_rate, validation_accuracy, validation_loss, seconds}; it may
-            be called again for an epoch that it received before the training was stopped. With `validate` and an
-            average of the weights, which is what is validated, {current_validation_accuracy, current_validation_loss}
-            are those of the weights themselves.
-        validate: Whether epochs come with metric and loss on search-validation (else None), as they do where the
-            recipe needs them. They are measured on a copy, so the trained weights are the same either way.
+            be called again for an epoch that it received before the training was stopped.
+        validate: Which epochs come with metric and loss on search-validation (else None), as all do where the recipe
+            needs them. They are measured on a copy, so the trained weights are the same either way. What is validated
+            is the average of the weights, if there is one. True means all epochs, keeps the best's weights in `folder`,
+            and gives those of the weights themselves beside an average's as {current_validation_accuracy,
+            current_validation_loss}.
         until: The epoch to stop after, for now: `folder` then holds a checkpoint from which the same training goes on
             as if it had not stopped. None is the recipe's last.
         after_save: Called once a checkpoint is in the folder.
@@ -94,17 +95,20 @@ def train_network(
     progress.start(phase, loop.steps if until is None else until * loop.steps_per_epoch, "steps")
     progress.advance(loop.done, restored=True)
 
+    every = validate is True and on_epoch is not None
+    chosen: Collection[int] = () if isinstance(validate, bool) or on_epoch is None else validate
+
     def report(epoch: int, loss: float, seconds: float) -> None:
         row: dict[str, Any] = {"epoch": epoch, "epochs": recipe.epochs, "loss": loss, "seconds": seconds}
         row |= {"learning_rate": loop.last_learning_rate, "validation_accuracy": None, "validation_loss": None}
-        if validates := recipe.validates or (validate and on_epoch is not None):
+        if every or recipe.validates or epoch in chosen:
             row |= _validated(deepcopy(loop.evaluated), data, recipe, metric)
-        if validate and on_epoch is not None and recipe.ema:
+        if every and recipe.ema:
             current = _validated(deepcopy(network), data, recipe, metric)
             row |= {f"current_{name}": value for name, value in current.items()}
         if on_epoch is not None:
             on_epoch(row)
-        if validates:
+        if every or recipe.validates:
             loop.keep_best(row["validation_accuracy"])
             if recipe.patience and loop.epochs_without_gain(epoch, row["validation_accuracy"]) >= recipe.patience:
                 loop.stop()
@@ -193,15 +197,18 @@ def training_step(
             depth.begin(number)
         if mixes:
             images, targets = mixed(images, targets, recipe, classes=classes, step=number)
-        total, whole = 0.0, len(images)
-        for x, y in zip(images.chunk(recipe.accumulation), targets.chunk(recipe.accumulation), strict=True):
+        # The weights of classes that cross-entropy's mean over a batch divides by; of mixed labels it divides by none.
+        weights = None if class_weights is None or targets.ndim > 1 else class_weights[targets]
+        total, parts = 0.0, recipe.accumulation
+        shares = images.new_ones(len(images)) if weights is None else weights
+        for x, y, share in zip(*(each.tensor_split(parts) for each in (images, targets, shares)), strict=True):
             with recipe.autocast():
                 logits = forward(x)
             logits = logits.float()
             loss = F.cross_entropy(logits, y, weight=class_weights, label_smoothing=recipe.label_smoothing)
+            loss = loss * (share.sum() / shares.sum())
             if teacher is not None:
-                loss = torch.lerp(loss, teacher.loss(logits, x), recipe.distill_weight)
-            loss = loss * (len(x) / whole)
+                loss = torch.lerp(loss, teacher.loss(logits, x) * (len(x) / len(images)), recipe.distill_weight)
             loss.backward()
             total += loss.item()
         return total

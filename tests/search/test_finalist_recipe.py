@@ -11,6 +11,7 @@ import pytest
 import nas
 from nas.errors import OptionError, RunError
 from nas.options import SearchOptions
+from nas.pipeline.plan import epochs_validated
 from nas.progress import Progress
 from nas.run import read_run
 from nas.run.events import FinalistEpoch, FinalistTrained
@@ -45,6 +46,32 @@ def test_finalists_follow_a_recipe_file_and_record_its_rate(tmp_path: Path) -> N
     measured = [event.validation_accuracy for event in run.events(FinalistEpoch)]
     assert trained.validation_accuracy == max(value for value in measured if value is not None)
     assert len(measured) == 2
+
+
+def test_a_finalist_that_patience_ended_is_recorded_with_the_epochs_that_it_had(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("format: 1\nrecipe: {learning_rate: 0.000001, patience: 1}\n")
+    search(tmp_path / "run", recipe=str(mine), finalist_epochs=40)
+    run = read_run(tmp_path / "run")
+    (trained,) = run.events(FinalistTrained)
+    epochs = [event.epoch for event in run.events(FinalistEpoch)]
+    assert epochs == [*range(1, len(epochs) + 1)]
+    assert trained.epochs == len(epochs) < 40
+    assert f"{len(epochs)} epochs" in (tmp_path / "run" / "winners" / "1" / "card.md").read_text()
+
+
+def test_the_curve_of_a_finalist_is_that_of_the_average_of_its_weights(tmp_path: Path) -> None:
+    found: dict[str, dict[int, float | None]] = {}
+    for name, values in (("plain", ""), ("averaged", "ema: 0.99"), ("validated", "ema: 0.99, checkpoint: best")):
+        mine = tmp_path / f"{name}.yaml"
+        mine.write_text(f"format: 1\nrecipe: {{{values}}}\n")
+        search(tmp_path / name, recipe=str(mine), finalist_epochs=10)
+        events = read_run(tmp_path / name).events(FinalistEpoch)
+        due = {event.epoch: event.validation_accuracy for event in events if event.epoch in epochs_validated(10)}
+        assert None not in due.values()
+        found[name] = due
+    assert found["averaged"] == found["validated"]
+    assert found["averaged"] != found["plain"], "the weights themselves are the same"
 
 
 def test_a_recipe_that_cannot_be_read_is_refused_before_the_search(tmp_path: Path) -> None:

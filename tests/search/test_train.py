@@ -124,6 +124,7 @@ def same_shapes() -> tuple[Architecture, Architecture]:
         ({"data": "renamed"}, r"on other data: images, labels or class names of same \(.*\) differ"),
         ({"train_resolution": 16}, "at 8 pixels, not 16"),
         ({"seed": 1}, "with --seed 0, not 1"),
+        ({"metric": "balanced-accuracy"}, "with --metric accuracy, not balanced-accuracy"),
     ],
 )
 def test_a_folder_with_a_training_of_something_else_is_refused(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from nas.networks.inheritance.couplings import Group, couplings, permute
 from nas.networks.inheritance.filling import cut, fill
 from nas.networks.inheritance.importance import by_magnitude, by_taylor
 from nas.networks.inheritance.layers import by_change, changes
-from nas.networks.loading import load_architecture
+from nas.networks.loading import load_architecture, load_space
 from nas.networks.network import Network, build
 from nas.networks.supernet import Supernet
 from nas.networks.timm import FAMILIES as TIMM_FAMILIES
@@ -63,6 +64,11 @@ def images(architecture: Architecture) -> torch.Tensor:
     return torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1))
 
 
+def depths(network: Network) -> list[int]:
+    """Of a member with layers in every stage of its space."""
+    return [len(list(stage.layers)) for stage in network.stages]
+
+
 def output(module: nn.Module, *args: Any) -> torch.Tensor:
     with torch.no_grad():
         return module(*args)
@@ -82,13 +88,49 @@ def test_a_parent_is_a_member_with_its_own_output(name: str, side: int) -> None:
     state = dict(network.state_dict())
     permute(state, by_magnitude(groups, dict(network.named_parameters())))
     supernet = Supernet(space).eval()
-    filled = fill(supernet, architecture, state, by_change(space, changes(network, x)))
+    filled = fill(supernet, architecture, state, by_change(space, depths(network), changes(network, x)))
     assert filled.inherited >= len(state) * 0.9
     # NextViT's outputs are small differences of large numbers.
     assert close(output(supernet, x, architecture), output(network, x), within=1e-4 if "nextvit" in name else 1e-5)
     rng = random.Random(0)
     for _ in range(3):
         assert output(supernet, x, space.sample(rng)).isfinite().all()
+
+
+WITH_A_STAGE_TO_LEAVE_OUT = """
+format: 2
+name: optional
+input: {kind: image, channels: 3, resolution: 32}
+stem: {op: conv_norm, width: 16, stride: 2, activation: relu}
+layers:
+  convolution:
+    first:
+    - mixer: {op: inverted_residual, width: $width, kernel_size: 3, expand_ratio: 2, stride: $stride}
+      shortcut: {op: none}
+    rest:
+    - mixer: {op: inverted_residual, width: $width, kernel_size: 3, expand_ratio: 2}
+stages:
+- {stride: 2, width: 16, depth: [1, 2, 3], ops: {C: convolution}}
+- {stride: 1, width: 16, depth: [0, 1], ops: {C: convolution}}
+- {stride: 2, width: 24, depth: [1, 2, 3], ops: {C: convolution}}
+- {stride: 2, width: 32, depth: [2, 3, 4, 5, 6], ops: {C: convolution}}
+head: {op: classifier, num_classes: 5}
+"""
+
+
+def test_a_parent_that_leaves_out_a_stage_keeps_the_layers_of_the_others_in_their_places(tmp_path: Path) -> None:
+    path = tmp_path / "optional.yaml"
+    path.write_text(WITH_A_STAGE_TO_LEAVE_OUT)
+    space, rng = load_space(path), random.Random(0)
+    drawn = (space.sample(rng) for _ in range(1000))
+    wanted = [3, 0, 3, 6]
+    architecture = next(a for a in drawn if [gene.depth for gene in space.encode(a).stages] == wanted)
+    network, x = trained(architecture), images(architecture)
+    order = by_change(space, wanted, changes(network, x))
+    assert {stage: sorted(places) for stage, places in order.items()} == {0: [0, 1, 2], 2: [0, 1, 2], 3: [*range(6)]}
+    supernet = Supernet(space).eval()
+    fill(supernet, architecture, dict(network.state_dict()), order)
+    assert close(output(supernet, x, architecture), output(network, x))
 
 
 @pytest.mark.parametrize(("name", "side"), EACH)
@@ -166,7 +208,7 @@ def smaller_output(network: Network, architecture: Architecture, member: Archite
     state = dict(state)
     permute(state, orders)
     supernet = Supernet(space).eval()
-    fill(supernet, architecture, state, by_change(space, changes(network, x)))
+    fill(supernet, architecture, state, by_change(space, depths(network), changes(network, x)))
     return output(supernet, x, member)
 
 

@@ -185,6 +185,16 @@ def test_the_best_of_a_training_whose_checkpoints_were_deleted_is_not_taken(tmp_
     assert same_tensors(found.state_dict(), expected.state_dict())
 
 
+def test_chosen_epochs_alone_are_validated_and_by_the_average(tmp_path: Path) -> None:
+    how = recipe(ema=0.9)
+    _, whole = trained(how, validate=True)
+    _, rows = trained(how, validate={2}, folder=tmp_path)
+    assert [row["validation_accuracy"] for row in rows] == [None, whole[1]["validation_accuracy"], None]
+    assert [row["validation_loss"] for row in rows] == [None, whole[1]["validation_loss"], None]
+    assert whole[1]["validation_loss"] != whole[1]["current_validation_loss"]
+    assert not (tmp_path / BEST).exists(), "the last epoch's weights are those that are kept"
+
+
 def test_patience_ends_a_training_that_gains_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     values = iter([0.2, 0.5, 0.5, 0.4, 0.6, 0.9, 0.9, 0.9])
     monkeypatch.setattr(
@@ -214,6 +224,38 @@ def test_parts_of_a_batch_give_the_gradients_of_the_whole_where_nothing_looks_ac
     for loss, gradient in gradients[1:]:
         assert loss == pytest.approx(gradients[0][0], rel=1e-5)
         assert torch.allclose(gradient, gradients[0][1], atol=1e-6)
+
+
+@pytest.mark.parametrize("others", [{}, {"label_smoothing": 0.2}, {"mixup": 0.4}])
+def test_parts_of_a_batch_keep_the_weights_of_classes(others: dict[str, Any]) -> None:
+    images, labels, weights = torch.randn(12, 1, 8, 8), torch.tensor([0] * 9 + [1, 2, 2]), torch.tensor([0.4, 4.0, 2.0])
+    found = []
+    for parts in (1, 2, 5, 12):
+        one = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, CLASSES))
+        torch.nn.init.constant_(one[1].weight, 0.01)
+        torch.nn.init.zeros_(one[1].bias)
+        how = recipe(accumulation=parts, **others)
+        loss = training_step(one, how, class_weights=weights, classes=CLASSES)(images, labels, 0)
+        found.append((loss, one[1].weight.grad))
+    for loss, gradient in found[1:]:
+        assert loss == pytest.approx(found[0][0], rel=1e-5)
+        assert torch.allclose(gradient, found[0][1], atol=1e-6)
+
+
+@pytest.mark.parametrize(("batch", "parts"), [(64, 10), (10, 4), (12, 6), (13, 6)])
+def test_no_part_of_a_batch_has_one_image_alone(batch: int, parts: int) -> None:
+    seen: list[int] = []
+
+    class Watch(torch.nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append(len(x))
+            return super().forward(x)
+
+    step = training_step(Watch(4, CLASSES), recipe(accumulation=parts))
+    step(torch.randn(batch, 4), torch.arange(batch) % CLASSES, 0)
+    assert len(seen) == parts
+    assert sum(seen) == batch
+    assert min(seen) >= 2
 
 
 def test_parts_that_batch_norm_cannot_use_are_refused() -> None:

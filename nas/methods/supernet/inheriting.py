@@ -202,12 +202,11 @@ class Inheritance:
         fresh = self.inherit(context, supernet, epochs=plan.parent_epochs)
         parent = build(self.member(context))
         parent.load_state_dict(self._in_order(context, plan.parent_epochs))
-        genes = context.space.encode(as_member(self.parent.architecture, context.space)).stages
         distillation = StageDistillation(
             supernet,
             members,
             parent,
-            [place for place, gene in enumerate(genes) if gene.depth],
+            [place for place, depth in enumerate(self._depths(context)) if depth],
             fresh,
             context.data,
             context.plan.recipe(epochs=epochs, seed=options.seed),
@@ -333,7 +332,11 @@ class Inheritance:
     def _kept_layers(self, context: Context) -> dict[int, list[int]]:
         assert self._network is not None, "fine-tuned before"
         x = next(iter(self._images(context)))[0]
-        return by_change(context.space, changes(self._network, x))
+        return by_change(context.space, self._depths(context), changes(self._network, x))
+
+    def _depths(self, context: Context) -> list[int]:
+        """The parent's layers in each stage of the space; 0 where it leaves out a stage."""
+        return [gene.depth for gene in context.space.encode(as_member(self.parent.architecture, context.space)).stages]
 
     def _gradients(self, context: Context, network: Network) -> list[dict[str, torch.Tensor]]:
         """The gradients of the loss on each of a few batches of training images; the network stays as it is."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from nas.networks.network import Network, Stage
@@ -42,14 +44,16 @@ def opens(space: SearchSpace, stage: int) -> bool:
     return any(op.first != op.rest for op in space.stages[stage].ops)
 
 
-def by_change(space: SearchSpace, changed: list[list[float]]) -> dict[int, list[int]]:
+def by_change(space: SearchSpace, depths: Sequence[int], changed: list[list[float]]) -> dict[int, list[int]]:
     """Returns per stage of which any layers may be left out its layers, the one to keep longest first.
 
     Args:
-        changed: Of a member, as `changes` returns it.
+        depths: Of a member, per stage of the space; 0 where it leaves the stage out.
+        changed: Of the member's network, as `changes` returns it.
     """
     found: dict[int, list[int]] = {}
-    for stage, values in enumerate(changed):
+    stages = [stage for stage, depth in enumerate(depths) if depth]
+    for stage, values in zip(stages, changed, strict=True):
         if may_choose(space, stage) and len(values) > 1:
             first = [0] if opens(space, stage) else []
             rest = [i for i in range(len(values)) if i not in first]
