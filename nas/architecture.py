@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import Any, TypeAlias, cast
+from typing import Any, SupportsIndex, TypeAlias, cast
 
 from nas.errors import ArchitectureError
 from nas.file_formats import FORMAT, check_format, digest_of, upgrade
@@ -20,7 +20,20 @@ from nas.strict_yaml import dump_yaml, parse_yaml
 
 MAX_LAYERS = 1000
 MAX_STAGES = 100
+MAX_CLASSES = 1_000_000
 Value: TypeAlias = "int | float | str | bool | BlockConfig | tuple[Value, ...] | None"
+
+
+def whole(name: str, value: object, most: int) -> int:
+    """Returns a whole number from 1 to `most` as an int, that of another library too.
+
+    Raises:
+        ArchitectureError: If it is none.
+    """
+    number = None if isinstance(value, bool) or not isinstance(value, SupportsIndex) else value.__index__()
+    if number is None or not 1 <= number <= most:
+        raise ArchitectureError(f"{name} must be a whole number from 1 to {most}, not {value!r}.")
+    return number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,9 +48,7 @@ class InputConfig:
         if self.kind != "image":
             raise ArchitectureError(f"input.kind must be 'image', not {self.kind!r}.")
         for name in ("channels", "resolution"):
-            number = getattr(self, name)
-            if type(number) is not int or not 1 <= number <= 8192:
-                raise ArchitectureError(f"input.{name} must be a whole number from 1 to 8192, not {number!r}.")
+            object.__setattr__(self, name, whole(f"input.{name}", getattr(self, name), 8192))
 
     def to_dict(self) -> dict[str, Any]:
         return {"kind": self.kind, "channels": self.channels, "resolution": self.resolution}
@@ -238,7 +249,8 @@ class Architecture:
 
     def with_classes(self, num_classes: int) -> Architecture:
         """Returns the same network for another number of classes."""
-        return replace(self, head=self.head.having({"num_classes": num_classes}))
+        classes = whole("num_classes", num_classes, MAX_CLASSES)
+        return replace(self, head=self.head.having({"num_classes": classes}))
 
     def blocks(self) -> Iterator[tuple[str, BlockConfig]]:
         """Yields every block but nested ones with its place, such as `stages[2].layers[0].branches[1].mixer`."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 from nas.budget_metrics import METRICS, Metric
 from nas.errors import BudgetError, OptionError
@@ -120,6 +120,8 @@ class Budget:
             )
         if self.setting is None and metric.has_setting:
             object.__setattr__(self, "setting", Setting())
+        if isinstance(cast("object", self.setting), str):
+            raise BudgetError(f"setting must be a nas.Setting, but got {_shown(str(self.setting))}: use Setting.parse.")
         _check_setting(self.setting, metric)
         object.__setattr__(self, "bound", math.floor(self.bound) if metric.whole else float(self.bound))
         if self.bound < 1 and metric.whole:
@@ -170,23 +172,19 @@ class Budget:
         return number + unit + str(self.setting or "").removeprefix("cpu")
 
 
-def parse_budgets(texts: Iterable[str]) -> tuple[Budget, ...]:
-    """Reads the budgets of one search, in the order given.
+def check_budgets(budgets: Iterable[Budget | str] | Budget | str) -> tuple[Budget, ...]:
+    """Returns the budgets, if one search can be held to all of them; texts are parsed, and one stands for itself.
 
     Raises:
-        BudgetError: If a text is no budget, or the budgets are none that `check_budgets` lets pass.
+        BudgetError: If a text is no budget, one bounds what a search cannot be held to yet, or two bound the same
+            metric.
     """
-    return check_budgets([Budget.parse(text) for text in texts])
-
-
-def check_budgets(budgets: Sequence[Budget]) -> tuple[Budget, ...]:
-    """Returns the same budgets, if one search can be held to all of them.
-
-    Raises:
-        BudgetError: If one bounds what a search cannot be held to yet, or two bound the same metric.
-    """
+    given = (budgets,) if isinstance(budgets, Budget | str) else tuple(budgets)
+    found = tuple(Budget.parse(each) if isinstance(each, str) else each for each in given)
     seen: dict[str, Budget] = {}
-    for budget in budgets:
+    for budget in found:
+        if not isinstance(cast("object", budget), Budget):
+            raise BudgetError(f"A budget must be a nas.Budget or its text, but got {_shown(str(budget))}: {_EXAMPLES}.")
         metric = METRICS[budget.metric]
         if not metric.searchable:
             meanwhile = f"; {metric.remedy}" if metric.remedy else ""
@@ -197,7 +195,7 @@ def check_budgets(budgets: Sequence[Budget]) -> tuple[Budget, ...]:
         if budget.metric in seen:
             raise BudgetError(f"{seen[budget.metric]} and {budget} both bound {metric.noun}: give one of them.")
         seen[budget.metric] = budget
-    return tuple(budgets)
+    return found
 
 
 def format_quantity(metric: str, value: int | float) -> str:

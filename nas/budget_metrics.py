@@ -148,10 +148,17 @@ class Metrics(Registry[Metric]):
         """Lower-case spelling -> canonical spelling, of the units that are read in any case."""
 
     def add(self, metric: Metric) -> None:
-        """Declares a metric. Its name and its units must be new."""
+        """Declares a metric, or the same one again.
+
+        Raises:
+            BudgetError: If its name or one of its units is another metric's.
+        """
         for unit in metric.units:
-            taken = unit in self.units or unit.lower() in self.any_case
-            assert not taken, f"unit {unit!r} of {metric.name} is taken"
+            owner = self.units.get(self.any_case.get(unit.lower(), unit))
+            if owner is not None and owner[0].name != metric.name:
+                raise BudgetError(f"The unit {unit!r} of {metric.name} is {owner[0].name}'s: give another.")
+        if metric.name in self and self[metric.name].units == metric.units:
+            self._items[metric.name] = metric
         self.register(metric.name)(metric)
         self._file_units(metric)
 

@@ -33,6 +33,12 @@ def unknown(kind: str, name: object, known: Iterable[str], *, most: int = 12) ->
     return f"Unknown {kind} {shown}:{hint} Known: {listed or 'none'}."
 
 
+def is_same_definition(one: Any, other: Any) -> bool:
+    """Returns whether a plug-in is another again: equal, or defined at the same place, as when a module is reloaded."""
+    places = [(getattr(each, "__module__", None), getattr(each, "__qualname__", None)) for each in (one, other)]
+    return one == other or (None not in places[0] and places[0] == places[1])
+
+
 class Registry(Generic[T]):
     """A mapping from names to plug-ins of one kind that complains with the nearest name."""
 
@@ -42,10 +48,15 @@ class Registry(Generic[T]):
         self._items: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Decorator that files a class or function under `name`."""
+        """Decorator that files a class or function under `name`, or in place of an earlier definition of the same.
+
+        Raises:
+            NasError: Of the registry's own kind, if the name is taken by another.
+        """
 
         def file(item: T) -> T:
-            assert name not in self._items, f"{self.kind} {name!r} is registered twice"
+            if name in self._items and not is_same_definition(self._items[name], item):
+                raise self.error(f"The name {name!r} is taken by another {self.kind}: give another.")
             self._items[name] = item
             return item
 

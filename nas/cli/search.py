@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.budget import Budget, format_quantity, parse_budgets
+from nas.budget import Budget, check_budgets, format_quantity
 from nas.budget_metrics import METRICS
 from nas.cli.console import Console, plain, table
 from nas.cli.interrupts import end_at_once
@@ -108,7 +108,7 @@ def read_options(given: dict[str, Any], *, needs_budget: bool) -> tuple[SearchOp
         OptionError, BudgetError: If an option is missing or wrong.
     """
     # Wrong options are reported before missing ones, since the user has just typed them.
-    budgets = parse_budgets(given.get("budgets", ()))
+    budgets = check_budgets(given.get("budgets", ()))
     if "space" not in given and method_of(given)[1].derives_from is None:
         raise OptionError("--space is missing: give a name such as --space coatnet (`nas spaces` lists them).")
     if needs_budget and not budgets:

@@ -6,6 +6,7 @@ Parser, checks and the options page (`nas.options.page`) are made from the decla
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, cast
@@ -80,6 +81,14 @@ def check_values(owner: Declares) -> None:
         if value is None and without[name] is None and not each.required:
             continue
         each.kind.check(name, value)
+
+
+def plain(value: Any) -> Any:
+    """Returns a value as plain Python: a path as text, a number of NumPy or torch as an int, a float or a bool."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(cast("os.PathLike[str]", value))
+    is_scalar = getattr(value, "ndim", None) == 0 and callable(getattr(value, "item", None))
+    return value.item() if is_scalar else value
 
 
 def not_default(owner: Declares) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from nas.budget import parse_budgets
+from nas.budget import check_budgets
 from nas.errors import OptionError
 from nas.registry import unknown
 from nas.texts import is_text, printable
@@ -200,7 +200,7 @@ class Switch(Kind):
     metavar: str = ""
 
     def check(self, name: str, value: object) -> None:
-        if value not in ((None, True, False) if self.optional else (True, False)):
+        if not (isinstance(value, bool) or (self.optional and value is None)):
             ways = "true, false or left out" if self.optional else "true or false"
             raise OptionError(f"{flag(name)} must be {ways}, but got {value!r}.")
 
@@ -299,7 +299,7 @@ class Budgets(Kind):
 
     def check(self, name: str, value: object) -> None:
         assert isinstance(value, tuple)
-        parse_budgets(value)  # pyright: ignore[reportUnknownArgumentType]
+        check_budgets(value)  # pyright: ignore[reportUnknownArgumentType]
 
     def read(self, name: str, word: str) -> str:
         return word  # parsed all together later: no two may bound one metric

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nas.errors import OptionError
-from nas.options.declaration import check_values, declared
+from nas.options.declaration import check_values, declared, plain
 from nas.options.kinds import Kind, flag, one_of
-from nas.registry import PlugIns, loaded
+from nas.registry import PlugIns, is_same_definition, loaded
 
 if TYPE_CHECKING:
     from nas.options.search_options import SearchOptions
@@ -141,7 +141,14 @@ def register_method(
         options: Its options, a subclass of `MethodOptions`.
         report: Its section of a run's report, a `nas.methods.protocol.report.MethodReport`.
         about: Half a line on how it scores.
+
+    Raises:
+        OptionError: If the name is taken by another method, or `options` is no such subclass.
     """
+    if not isinstance(options, str) and not (isinstance(options, type) and issubclass(options, MethodOptions)):
+        raise OptionError(f"The options of method {name!r} must be a subclass of MethodOptions, but got {options!r}.")
+    if name in METHODS and is_same_definition(METHODS[name].method, method):
+        METHODS.remove(name)
     METHODS.add(name, MethodEntry(method=method, options=options, report=report, about=about))
 
 
@@ -190,7 +197,7 @@ def infer_method(given: Mapping[str, Any]) -> str:
         raise OptionError(f"These options belong to different methods: {said}. Leave out all but those of one method.")
     for name, kind in having:
         try:
-            check_values(kind(**given))
+            check_values(kind(**{option: plain(value) for option, value in given.items()}))
         except OptionError:
             continue
         return name
@@ -228,7 +235,7 @@ def method_options(method: str, given: Mapping[str, Any]) -> MethodOptions:
                 f"{flag(name)} {value} is an option of --method {one_of(owners)}, and --method {method} has no such "
                 "option. Leave out one of the two."
             )
-    return kind(**given)
+    return kind(**{name: plain(value) for name, value in given.items()})
 
 
 def methods_about() -> list[tuple[list[str], str]]:

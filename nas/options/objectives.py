@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nas.budget import Budget, parse_budgets
+from nas.budget import Budget, check_budgets
 from nas.budget_metrics import METRICS
 from nas.errors import OptionError
 from nas.options.kinds import Kind, flag
@@ -54,7 +54,7 @@ def check_objectives(text: str | None, budgets: Sequence[str]) -> None:
     Raises:
         OptionError: If a metric is measured and no budget says in which setting.
     """
-    parsed = parse_budgets(budgets)
+    parsed = check_budgets(budgets)
     for metric in objectives(text, parsed):
         if not METRICS[metric].additive and all(budget.metric != metric for budget in parsed):
             short = METRICS[metric].short

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from nas.errors import OptionError
-from nas.options.declaration import check_values, declared, not_default, option, words_of
+from nas.options.declaration import check_values, declared, not_default, option, plain, words_of
 from nas.options.kinds import (
     Budgets,
     Choice,
@@ -254,12 +254,12 @@ class SearchOptions:
         if not isinstance(given, list | tuple):
             raise OptionError(f"budgets must be a list, but got {given!r}: write ['4.2GFLOPs'].")
         object.__setattr__(self, "budgets", tuple(str(budget) for budget in self.budgets))
-        if isinstance(cast("object", self.imports), list):
-            object.__setattr__(self, "imports", tuple(self.imports))
+        if isinstance(cast("object", self.imports), list | tuple):
+            object.__setattr__(self, "imports", tuple(map(plain, self.imports)))
         for name, each in declared(self).items():
-            value = getattr(self, name)
-            if isinstance(value, str) and isinstance(each.kind, Duration | Size):
-                object.__setattr__(self, name, each.kind.read(name, value))
+            value = plain(getattr(self, name))
+            with_unit = isinstance(value, str) and isinstance(each.kind, Duration | Size)
+            object.__setattr__(self, name, each.kind.read(name, value) if with_unit else value)
         if self.method_options is None and self.method in METHODS:
             object.__setattr__(self, "method_options", METHODS[self.method].options_type()())
 

@@ -172,7 +172,7 @@ def _card(context: Context, finalist: Finalist, rank: int, latency: FinalistMeas
         validation_accuracy=finalist.validation_accuracy,
         test_accuracy=finalist.test_accuracy,
         test_count=len(data.test),
-        command=shlex.join(options.command(budgets=budgets)),
+        command=shlex.join(options.command(budgets=budgets)) if context.run.is_repeatable else "",
         data_option=options.data,
         notes=(*context.run.manifest.get("cautions", ()), *_of_parent(context, finalist)),
         measured=_measured(context, finalist, latency),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -15,6 +16,7 @@ from nas.budget import Budget, Cost, check_budgets
 from nas.costs import TABLE, cost, misfit, sized_space
 from nas.data import DataInfo, Dataset, Source, data_lines, open_data, size_lines
 from nas.data.memory import memory_limit
+from nas.errors import SpaceError
 from nas.jobs.backend import Backend, InThisProcess, choose_backend
 from nas.latency.budgets import Meter, hold, restore
 from nas.machine import available_cores
@@ -27,6 +29,7 @@ from nas.methods.protocol.manifest import (
     kept_space,
     last_written,
     resolved_data,
+    spelled,
 )
 from nas.methods.protocol.parent_line import parent_line
 from nas.methods.protocol.phases import do_phase, is_finished
@@ -34,6 +37,7 @@ from nas.methods.protocol.plan import FINALISTS, Plan
 from nas.methods.protocol.search_method import SearchMethod
 from nas.networks.imported_ops import import_ops, recorded_imports
 from nas.options import METHODS, SearchOptions
+from nas.options.declaration import not_default
 from nas.options.objectives import objectives
 from nas.options.searchers import default_searcher
 from nas.pipeline import disk
@@ -51,6 +55,7 @@ from nas.pipeline.rivals import choose_rivals, rival_lines, rival_picks
 from nas.progress import Progress, Silent
 from nas.run import Run, data_of, planning
 from nas.run.events import RankingEvaluated, RunFinished
+from nas.run.files import expanded
 from nas.run.remote import resumed_folder, run_folder
 from nas.run.sessions import earlier_seconds, record_resumed
 from nas.run.signals import stoppable
@@ -60,22 +65,25 @@ from nas.training import Recipe
 from nas.training.compiling import check_compiler
 from nas.training.recipe_file import RecipeFile, load_recipe, recorded_recipe
 from nas.training.speed import measure_images_per_second
-from nas.training.threads import threads_set
+from nas.training.threads import alone_in_process, threads_set
 
 
 def search(
     space: SearchSpace,
     *,
-    budgets: Sequence[Budget],
-    data: str | None = None,
+    budgets: Iterable[Budget | str] | Budget | str,
+    data: str | Path | None = None,
     options: SearchOptions | None = None,
     progress: Progress | None = None,
     backend: Backend | None = None,
 ) -> SearchResult:
     """Searches a space within budgets and writes everything into a fresh run directory.
 
+    One search runs in a process at a time.
+
     Args:
-        data: As `--data`. None means the data of the run whose supernet is reused, else digits.
+        budgets: As `nas.Budget` or its text, such as "4.2GFLOPs"; one, or several.
+        data: As `--data`. None means that of the options, else of the run whose supernet is reused, else digits.
         options: All other options; the arguments override its space, budgets and data. For an `out` such as
             s3://bucket/run the search works in a folder in the user's cache, and uploads what is new there.
         backend: Where jobs run (`nas.executors.open_backend` for Ray); None is this process.
@@ -86,22 +94,26 @@ def search(
         KeyboardInterrupt: On SIGINT and SIGTERM, unless you handle them, after the state is saved.
     """
     progress = progress or Silent()
-    check_budgets(budgets)
+    if not isinstance(cast("object", space), SearchSpace):
+        raise SpaceError(f"space must be a search space, but got {str(space)[:60]!r}: read one by nas.load_space.")
+    budgets = check_budgets(budgets)
     options = options or SearchOptions(space=space.name)
+    source = options.of_method().data_run
     if data is None:
-        source = options.of_method().data_run
-        data = "digits" if source is None else data_of(source)
+        data = options.data if source is None or "data" in not_default(options) else data_of(source)
     options = replace(
         options,
-        budgets=tuple(str(budget) for budget in budgets),
+        space=spelled(space, options),
+        budgets=tuple(map(str, budgets)),
         imports=tuple(import_ops(path).path for path in options.imports),
-        data=resolved_data(data),
+        data=resolved_data(os.fspath(data)),
+        out=None if options.out is None else expanded(options.out),
         method_options=options.of_method().absolute(),
     )
     options.validate()
     place = run_folder(options.out, space.name, progress.note)
-    with stoppable(), memory_limit(options.max_memory), place as folder:
-        pipeline = SearchPipeline(space, tuple(budgets), options, progress, choose_backend(options, backend))
+    with alone_in_process(), stoppable(), memory_limit(options.max_memory), place as folder:
+        pipeline = SearchPipeline(space, budgets, options, progress, choose_backend(options, backend))
         with planning(folder) as lock:
             run = Run.create(folder, pipeline.plan_new(folder), lock=lock)
         with run:
@@ -122,7 +134,8 @@ def resume(path: str | Path, *, progress: Progress | None = None, backend: Backe
         KeyboardInterrupt: As for `search`.
     """
     progress = progress or Silent()
-    with stoppable(), resumed_folder(path, progress.note) as folder, Run.open(folder) as run:
+    place = resumed_folder(expanded(path), progress.note)
+    with alone_in_process(), stoppable(), place as folder, Run.open(folder) as run:
         recorded_imports(run.manifest)
         space = kept_space(run)
         found = finished_result(run)

@@ -29,14 +29,16 @@ from nas.pipeline.training_curve import HISTORY, METRICS, PAGE, SCALARS, Trainin
 from nas.pipeline.training_inputs import INPUTS, TrainingInputs, recipe_of
 from nas.progress import Progress, Silent
 from nas.run import atomic_write
-from nas.run.files import check_writable, is_leftover
+from nas.run.files import check_writable, expanded, is_leftover
 from nas.run.signals import stoppable
 from nas.training import Recipe, evaluate, fresh_network, train_network
 from nas.training.compiling import check_compiler
+from nas.training.threads import alone_in_process
 
 _OURS = ("checkpoints", "exports", HISTORY, METRICS, PAGE, SCALARS, INPUTS, "network", "training.json")
 
 
+@alone_in_process()
 def train(
     architecture: Architecture,
     *,
@@ -66,7 +68,7 @@ def train(
         NasError: If data, weights or the network cannot be used.
     """
     progress = progress or Silent()
-    folder = Path(out)
+    folder = Path(expanded(out))
     _check_folder(folder)
     given = None if weights is None else GivenWeights(weights, network=str(options.space))
     preset = recipe_of(folder, options.recipe, progress.note)

@@ -53,7 +53,7 @@ def next_commands(summary: Summary) -> list[Command]:
 
 
 def repeat_command(summary: Summary) -> Command | None:
-    """Returns the command of the same search, with its seed; None if this version cannot read the run's options."""
+    """Returns the command of the same search, with its seed; None if there is none, or this version cannot read it."""
     options = _readable_options(summary)
     if options is None:
         return None
@@ -66,7 +66,9 @@ def files_beside(folder: Path) -> list[str]:
 
 
 def _readable_options(summary: Summary) -> SearchOptions | None:
-    """Returns the options of a run; None if this version, or its registered plug-ins, cannot read them."""
+    """Returns the options of a run; None if no command could give them, or this version cannot read them."""
+    if not summary.record.is_repeatable:
+        return None
     try:
         return SearchOptions.from_dict(summary.record.part("options"))
     except NasError:

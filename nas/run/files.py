@@ -48,6 +48,11 @@ def write_error(path: Path, fault: OSError) -> RunError:
     return RunError(f"Cannot write {path}: {reason}. {remedy}")
 
 
+def expanded(path: str | Path) -> str:
+    """Returns a path whose `~` is the home folder, as the shell gives it; a URL as it is."""
+    return os.fspath(path) if is_url(path) else os.path.expanduser(path)
+
+
 def is_url(text: object) -> bool:
     """Returns whether a text is the URL of a storage, such as s3://bucket/run, and no path."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", str(text)) is not None

@@ -41,6 +41,12 @@ class RunRecord:
         own = ("event", "time", "format")
         return {key: value for key, value in self._first.items() if key not in own}
 
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether a command repeats the search; none does where its space was only in the memory of Python."""
+        is_derived = self.part("options").get("space") is None
+        return is_derived or self._first.get("space_source", "") is not None
+
     def part(self, *names: str) -> dict[str, Any]:
         """Returns the mapping at a path of names inside the manifest; empty where there is none.
 

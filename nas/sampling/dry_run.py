@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,14 +52,14 @@ class DryRun:
 
 def dry_run(
     space: SearchSpace,
-    budgets: Sequence[Budget],
+    budgets: Iterable[Budget | str] | Budget | str,
     options: SearchOptions | None = None,
     rng: random.Random | None = None,
 ) -> DryRun:
     """Counts the members of a space and what they cost, without training; an infeasible budget has `fits` 0."""
     if options is not None and options.resolution:
         space = sized_space(space, options.resolution)
-    check_budgets(budgets)
+    budgets = check_budgets(budgets)
     guides = guides_of(budgets)
     costs = guided_costs(space, guides)
     extremes = {m: (shortest(costs, m, smallest=True), shortest(costs, m, smallest=False)) for m in ADDITIVE}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from threading import Lock
 from typing import TypeAlias
 
@@ -28,7 +28,7 @@ _lock = Lock()
 def sample(
     space: SearchSpace,
     rng: random.Random,
-    budgets: Sequence[Budget] = (),
+    budgets: Iterable[Budget | str] | Budget | str = (),
     *,
     by: str = "layout",
     min_share: float = 0.0,
@@ -39,6 +39,7 @@ def sample(
     fresh one would. Threads may call this side by side, each with an `rng` of its own.
 
     Args:
+        budgets: As `nas.Budget` or its text, such as "4.2GFLOPs"; one, or several.
         by: "layout" samples a layout uniformly, then a member uniformly within it; "architecture" samples uniformly
             over all that fit.
         min_share: The least share of the budget to use.
@@ -48,6 +49,7 @@ def sample(
         SpaceError: If members cannot be built at the space's resolution, with the nearest that would do.
     """
     check_by(by)
+    budgets = check_budgets(budgets)
     _check_size(space)
     if not budgets and not min_share:
         return space.sample(rng, by=by)
@@ -66,7 +68,6 @@ def kept_sampler(space: SearchSpace, budgets: Sequence[Budget], *, min_share: fl
         if found is not None:
             _kept.move_to_end(key)
             return found
-    check_budgets(budgets)
     found = BudgetSampler(space, budgets, min_share=min_share)  # outside the lock: it may take seconds
     with _lock:
         _kept[key] = found

@@ -4,8 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from threading import Lock
 
 import torch
+
+from nas.errors import RunError
+
+_busy = Lock()
+
+
+@contextmanager
+def alone_in_process() -> Generator[None, None, None]:
+    """The only search or training of this process while the block runs; then torch has as many threads as before.
+
+    Raises:
+        RunError: If another runs, which draws from the same random generator of torch.
+    """
+    if not _busy.acquire(blocking=False):
+        raise RunError("A search or training runs in this process already: wait for it, or start another process.")
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+        _busy.release()
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.budget import Budget, Cost, check_budgets, format_quantity, parse_budgets
+from nas.budget import Budget, Cost, check_budgets, format_quantity
 from nas.errors import BudgetError
 from nas.setting import Setting
 
@@ -224,24 +224,24 @@ def test_budget_allows_up_to_its_bound_and_tells_the_share() -> None:
 
 
 def test_several_budgets_are_read_in_order() -> None:
-    assert [str(b) for b in parse_budgets(["25Mparams", "4.2GFLOPs"])] == ["25Mparams", "4.2GFLOPs"]
-    assert parse_budgets([]) == ()
+    assert [str(b) for b in check_budgets(["25Mparams", "4.2GFLOPs"])] == ["25Mparams", "4.2GFLOPs"]
+    assert check_budgets([]) == ()
 
 
 def test_two_budgets_of_one_metric_are_refused() -> None:
     with pytest.raises(BudgetError, match="4.2GFLOPs and 600MFLOPs both bound multiply-adds: give one of them"):
-        parse_budgets(["4.2GFLOPs", "600MMACs"])
+        check_budgets(["4.2GFLOPs", "600MMACs"])
 
 
 def test_a_search_can_be_held_to_memory() -> None:
     assert check_budgets([Budget.parse("200MB")]) == (Budget.parse("200MB"),)
     with pytest.raises(BudgetError, match="200MB and 524.288KB:dtype=int8 both bound memory"):
-        parse_budgets(["200MB", "512KiB:dtype=int8"])
+        check_budgets(["200MB", "512KiB:dtype=int8"])
 
 
 def test_budgets_of_counts_latency_and_memory_hold_together() -> None:
     texts = ["4.2GFLOPs", "12ms@cpu:threads=1", "25Mparams", "100MB"]
-    assert [str(budget) for budget in parse_budgets(texts)] == texts
+    assert [str(budget) for budget in check_budgets(texts)] == texts
 
 
 @pytest.mark.parametrize(

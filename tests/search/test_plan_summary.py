@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import nas
-from nas.budget import parse_budgets
+from nas.budget import check_budgets
 from nas.options import METHODS, SearchOptions
 from nas.pipeline.plan_summary import plan_summary
 from nas.sampling.budget_sampler import BudgetSampler
@@ -37,7 +37,7 @@ PLAN: Any = SimpleNamespace(
     ],
 )
 def test_what_networks_cost_at_least_is_said_as_it_is(budgets: list[str], said: str) -> None:
-    asked = parse_budgets(budgets)
+    asked = check_budgets(budgets)
     sampler = BudgetSampler(nas.load_space("nats-size"), asked, min_share=0.75)
     options = SearchOptions.of(space="nats-size", method="params")
     method = METHODS["params"].load()("params", options.of_method())

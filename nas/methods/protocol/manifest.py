@@ -15,6 +15,7 @@ from nas.data import DataInfo
 from nas.errors import NasError, RunError, SpaceError
 from nas.file_formats import digest_of
 from nas.networks.loading import load_architecture, load_space, space_from_dict
+from nas.options import SearchOptions
 from nas.progress import Progress
 from nas.run import Run, RunRecord
 from nas.spaces import SearchSpace, catalog
@@ -106,6 +107,18 @@ def resolved_data(data: str) -> str:
     if data == "digits" or ":" in data:
         return data
     return os.path.abspath(os.path.expanduser(data))
+
+
+def spelled(space: SearchSpace, options: SearchOptions) -> str | None:
+    """Returns the `--space` that a search of a space has: what gives that space, or its name where nothing does.
+
+    None where the space is derived from what the options of the method name.
+    """
+    if options.space is None and options.of_method().derives_from is not None:
+        return None
+    if options.space is not None and _source_of(space, options.space) is not None:
+        return options.space
+    return space.name
 
 
 def last_written(run: Path) -> float:
