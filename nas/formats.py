@@ -128,52 +128,57 @@ def is_rival(chosen_by: str) -> bool:
     return chosen_by in _RIVALS or chosen_by.startswith(FROM_ZOO)
 
 
-def rival_line(found: Iterable[tuple[str, float | None, float | None]], *, in_percent: bool = False) -> str:
+def rival_line(
+    found: Iterable[tuple[str, float | None, float | None]], *, in_percent: bool = False, accuracy: str = "accuracy"
+) -> str:
     """A sentence where a rival ranks first; "" where none does, or the search has no finalist to compare.
 
     Args:
         found: Per finalist, by rank, what chose it, its validation accuracy and the standard error of that.
         in_percent: Whether accuracies are in percent, as in the report, or shares, as on the terminal.
+        accuracy: What the run calls accuracy.
     """
     known = [(chosen_by, accuracy, error or 0.0) for chosen_by, accuracy, error in found if accuracy is not None]
     searched = next((each for each in known if not is_rival(each[0])), None)
     if not known or searched is None or not is_rival(known[0][0]):
         return ""
-    (rival, best, error), (_, accuracy, other) = known[0], searched
-    if accuracy == best:  # the rank of equals is by multiply-adds
+    (rival, best, error), (_, reached, other) = known[0], searched
+    if reached == best:  # the rank of equals is by multiply-adds
         return (
             f"A rival is as good with no more multiply-adds, so the search was not needed here: {rival_name(rival)} "
-            f"and the best network of the search have validation accuracy {_accuracy(best, in_percent)}."
+            f"and the best network of the search have validation {accuracy} {_accuracy(best, in_percent)}."
         )
     return (
         f"A rival is best, so the search was not needed here: {rival_name(rival)} has "
-        f"validation accuracy {_accuracy(best, in_percent)}, and the best network of the search "
-        f"{_accuracy(accuracy, in_percent)} ({_gap(accuracy - best, math.hypot(error, other), in_percent)})."
+        f"validation {accuracy} {_accuracy(best, in_percent)}, and the best network of the search "
+        f"{_accuracy(reached, in_percent)} ({_gap(reached - best, math.hypot(error, other), in_percent)})."
     )
 
 
-def compare_choices(found: Iterable[tuple[str, float | None, float | None]], *, in_percent: bool = False) -> str:
+def compare_choices(
+    found: Iterable[tuple[str, float | None, float | None]], *, in_percent: bool = False, accuracy: str = "accuracy"
+) -> str:
     """A sentence on what the score's finalists reached beside those that counting and chance chose; "" without both.
 
     Args:
         found: Per finalist, what chose it, its validation accuracy and the standard error of that.
-        in_percent: As in `rival_line`.
+        in_percent, accuracy: As in `rival_line`.
     """
     best: dict[str, tuple[float, float]] = {}
-    for chosen_by, accuracy, error in found:
+    for chosen_by, value, error in found:
         kind = "rival" if is_rival(chosen_by) else chosen_by if chosen_by in ("score", "random") else "counting"
-        if accuracy is not None and (kind not in best or accuracy > best[kind][0]):
-            best[kind] = accuracy, error or 0.0
+        if value is not None and (kind not in best or value > best[kind][0]):
+            best[kind] = value, error or 0.0
     if "score" not in best or len(best) < 2:
         return ""
     score, error = best.pop("score")
     others: list[str] = []
-    for kind, (accuracy, other) in best.items():
+    for kind, (value, other) in best.items():
         name = {"random": "at random", "rival": "of a rival"}.get(kind, "by counting")
-        gap = _gap(score - accuracy, math.hypot(error, other), in_percent)
-        others.append(f"{name} {_accuracy(accuracy, in_percent)} ({gap})")
+        gap = _gap(score - value, math.hypot(error, other), in_percent)
+        others.append(f"{name} {_accuracy(value, in_percent)} ({gap})")
     reached = _accuracy(score, in_percent)
-    return f"Best validation accuracy of a finalist chosen by score {reached}; {'; '.join(others)}."
+    return f"Best validation {accuracy} of a finalist chosen by score {reached}; {'; '.join(others)}."
 
 
 def _accuracy(value: float, in_percent: bool) -> str:

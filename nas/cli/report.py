@@ -100,10 +100,20 @@ def front_lines(fronts: Fronts) -> list[str]:
         ]
         for each in fronts.runs
     ]
-    header = ["run", "method", "budget", "trained", "on the front", "best test accuracy", "hypervolume", "time"]
+    header = [
+        "run",
+        "method",
+        "budget",
+        "trained",
+        "on the front",
+        f"best test {fronts.accuracy}",
+        "hypervolume",
+        "time",
+    ]
     lines = [*table(header, rows, left=(0, 1, 2)), ""]
     point = ", ".join(format_quantity(metric, worst) for metric, worst in fronts.reference.items())
-    lines.append(f"Fronts of validation {front_name(fronts.objectives)}; their hypervolume is of test accuracies,")
+    front = front_name(fronts.objectives, fronts.accuracy)
+    lines.append(f"Fronts of validation {front}; their hypervolume is of test accuracies,")
     lines.append(f"against the reference point (accuracy 0, {point}); 1 would be accuracy 1 at no cost.")
     lines += [*fronts.notes, ""]
     networks = [

@@ -25,6 +25,7 @@ def result_lines(
     imports: Sequence[str] = (),
     parent: str = "",
     data: str = "digits",
+    accuracy: str = "accuracy",
 ) -> list[str]:
     """Returns the lines of a search's result: the winners, the ranking check, and the next commands.
 
@@ -32,6 +33,7 @@ def result_lines(
         imports: Files of ops that the next commands need too.
         parent: What is told of the network that the search began with, if any.
         data: The `--data` of the run, for the next commands.
+        accuracy: What the run calls accuracy.
     """
     further = [metric for metric in ("latency_s", "peak_memory_bytes") if any(each[metric] for each in winners)]
     rows = [
@@ -48,15 +50,16 @@ def result_lines(
         ]
         for winner in winners
     ]
-    header = ["rank", "validation accuracy", "test accuracy", score_name, "chosen by", "MACs", "params"]
+    header = ["rank", f"validation {accuracy}", f"test {accuracy}", score_name, "chosen by", "MACs", "params"]
     header += [{"latency_s": "latency"}.get(metric, "memory") for metric in further]
     found = [(each["chosen_by"], each["validation_accuracy"], each["validation_error"]) for each in winners]
-    lines = [*filter(None, (rival_line(found),)), "", *table([*header, "folder"], rows, left=(0, 4, len(header)))]
-    front = f"* marks the front of {front_name(objectives)}"
-    lines += ["", f"Ranks are by validation accuracy, with its standard error; {front}."]
+    rival = rival_line(found, accuracy=accuracy)
+    lines = [*filter(None, (rival,)), "", *table([*header, "folder"], rows, left=(0, 4, len(header)))]
+    front = f"* marks the front of {front_name(objectives, accuracy)}"
+    lines += ["", f"Ranks are by validation {accuracy}, with its standard error; {front}."]
     if "latency_s" in further:
         lines.append(f"Latencies were measured at {winners[0]['setting']} before the networks were trained.")
-    lines += [FINAL, *ranking_lines(ranking), *filter(None, (compare_choices(found), parent)), ""]
+    lines += [FINAL, *ranking_lines(ranking), *filter(None, (compare_choices(found, accuracy=accuracy), parent)), ""]
     if winners:
         best = shlex.quote(winners[0]["path"])
         needed, given = _import_words(imports), shlex.quote(from_here(data))

@@ -328,6 +328,7 @@ def _show(result: SearchResult, console: Console, url: str | None) -> None:
         imports=[file.path for file in imported_files()],
         parent=found["parent"],
         data=found["data"],
+        accuracy=found["accuracy"],
     ):
         console.say(line)
     if url is not None:

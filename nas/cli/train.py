@@ -86,7 +86,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
 
 def training_lines(found: dict[str, Any]) -> list[str]:
     """Returns the lines of a training's result: each value by its name."""
-    names = {"search_validation_accuracy": "validation accuracy"}  # nothing was searched
+    accuracy = str(found.get("metric", "accuracy")).replace("-", " ")
+    names = {"search_validation_accuracy": f"validation {accuracy}", "test_accuracy": f"test {accuracy}"}
     shown = {
         names.get(key, key.replace("_", " ")): value
         for key, value in found.items()

@@ -58,6 +58,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
     console.document(rows)
     for line in zoo_lines(rows):
         console.say(line)
+    if budgets:
+        console.note("Costs are of each network's own classes, mostly 1,000: with fewer a network costs a little less.")
     if resolution is not None:
         console.note(f"Top-1 is as published, at each network's own size, not at {resolution} pixels.")
     if unfit:

@@ -85,10 +85,13 @@ def _figures(product: ExportedModel, whole: Profile, small: Profile) -> str:
     images = f" ({facts.test_count:,} images)" if facts.test_count is not None else ""
     if facts.test_accuracy is not None:
         text = f"{facts.test_accuracy:.2%} on the test split{images}, read once, after training"
-        rows.append(("Test accuracy", text))
+        rows.append((f"Test {facts.metric}", text))
     if facts.validation_accuracy is not None:
         rows.append(
-            ("Validation accuracy", f"{facts.validation_accuracy:.2%}, on images that chose among networks or epochs")
+            (
+                f"Validation {facts.metric}",
+                f"{facts.validation_accuracy:.2%}, on images that chose among networks or epochs",
+            )
         )
     if facts.test_accuracy is None and facts.validation_accuracy is None:
         rows.append(("Accuracy", "not measured for these weights"))

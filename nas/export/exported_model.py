@@ -15,9 +15,11 @@ class CardFacts:
     Attributes:
         title: A few words that head card and code, such as "Winner 1 of coatnet-small on digits".
         data: What it was trained on, for people: "digits (1,797 images, 10 classes)".
+        likeness: Of these data as `nas.data.dataset.likeness` has it.
         space, budgets: What was searched.
         rival: What it is where the search did not find it, but trained it to compare with, such as "rival: resnet18".
         epochs, seed, seconds: Of its training.
+        metric: What the accuracies are, in words: "accuracy" or "balanced accuracy".
         validation_accuracy, test_accuracy: Shares from 0 to 1, on the splits of those names.
         test_count: Images in the test split.
         command: What repeats the search.
@@ -29,12 +31,14 @@ class CardFacts:
 
     title: str
     data: str = ""
+    likeness: tuple[int, ...] = ()
     space: str = ""
     budgets: tuple[str, ...] = ()
     rival: str = ""
     epochs: int | None = None
     seed: int | None = None
     seconds: float | None = None
+    metric: str = "accuracy"
     validation_accuracy: float | None = None
     test_accuracy: float | None = None
     test_count: int | None = None

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from nas.data import Dataset, Split, open_data
-from nas.data.dataset import DataInfo, OnCorrupt
+from nas.data.dataset import DataInfo, OnCorrupt, is_alike, likeness
 from nas.errors import DataError
+from nas.export.exported_model import CardFacts
 from nas.inference.classifier import Classifier
 from nas.progress import Progress, Silent
 
@@ -128,7 +129,7 @@ def evaluate_exported(
     loaded = source.load(
         resolution=classifier.preprocessing.resolution, seed=0 if facts.seed is None else facts.seed, progress=progress
     )
-    split, which = _chosen(loaded, facts.data, facts.seed)
+    split, which = _chosen(loaded, facts, progress)
     if loaded.levels is not None and loaded.levels != classifier.preprocessing.levels:
         progress.note(
             f"{loaded.info.name}: black and white of its deep pixels are not those of the network's training."
@@ -162,19 +163,26 @@ def _columns(info: DataInfo, class_names: Sequence[str]) -> torch.Tensor:
     return torch.tensor([known[name] for name in info.class_names])
 
 
-def _chosen(data: Dataset, trained_on: str, seed: int | None) -> tuple[Split, str]:
+def _chosen(data: Dataset, facts: CardFacts, progress: Progress) -> tuple[Split, str]:
     """The images to evaluate on, and which they are."""
-    info = data.info
+    info, seed = data.info, facts.seed
     if info.test_count:
         return data.test, f"test split of {info.name}, {info.origins.get('test', info.name)}"
     counts = f" ({len(data.train):,} training images, {info.num_classes} classes)"
-    if seed is not None and trained_on.endswith(counts):
+    alike = not facts.likeness or is_alike(facts.likeness, likeness(data))  # earlier versions did not keep it
+    if seed is not None and facts.data.endswith(counts) and alike:
         return data.test, f"test split of {info.name}, split off its training images by seed {seed} as in training"
     parts = (data.train, data.search_validation, data.test)
     every = Split(
         images=torch.cat([part.images for part in parts]).contiguous(memory_format=torch.channels_last),
         labels=torch.cat([part.labels for part in parts]),
     )
+    if facts.data.startswith(f"{info.name} ("):
+        progress.note(
+            f"The network was trained on {facts.data}. These are not the same any more, but it may have seen most of "
+            "them, and the figures may be too high: give a test/ folder of images that it has not seen."
+        )
+        return every, f"all images of {info.name}, which has no test split and has changed since the training"
     return every, f"all images of {info.name}, which has no test split and is not what the network was trained on"
 
 

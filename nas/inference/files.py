@@ -38,7 +38,10 @@ def find_images(words: Sequence[str]) -> Found:
             if not found:
                 raise DataError(f"{word} holds no images: give a folder of image files.")
         elif glob.has_magic(word) and not os.path.lexists(word):
-            matched = sorted(glob.glob(word, recursive=True))
+            # A link to a folder above it leads round in circles: each file once, by its shortest path.
+            matched = sorted(glob.glob(word, recursive=True), key=lambda path: (path.count(os.sep), path))
+            places = {os.path.join(os.path.realpath(os.path.dirname(p)), os.path.basename(p)): p for p in matched[::-1]}
+            matched = sorted(places.values())
             found = _images(matched, left_out)
             if not found:
                 raise DataError(f"{word} matches no image: write a pattern such as 'photos/*.jpg'.")

@@ -42,9 +42,9 @@ def objectives(text: str | None, budgets: Sequence[Budget]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def front_name(metrics: Sequence[str]) -> str:
+def front_name(metrics: Sequence[str], accuracy: str = "accuracy") -> str:
     """Returns what a front is over, for people: "accuracy and MACs", "accuracy, latency and parameters"."""
-    *first, last = ["accuracy", *("MACs" if metric == "macs" else METRICS[metric].noun for metric in metrics)]
+    *first, last = [accuracy, *("MACs" if metric == "macs" else METRICS[metric].noun for metric in metrics)]
     return f"{', '.join(first)} and {last}"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from nas.budget import format_quantity
 from nas.budget_metrics import ADDITIVE, METRICS
-from nas.data.dataset import describe_data
+from nas.data.dataset import describe_data, likeness
 from nas.errors import ExportError
 from nas.export import CardFacts, Exporting, ExportJob, files_of, is_whole
 from nas.formats import chosen_by_words, is_rival
@@ -164,11 +164,13 @@ def _card(context: Context, finalist: Finalist, rank: int, latency: FinalistMeas
     return CardFacts(
         title=f"{'Rival at rank' if rival else 'Winner'} {rank} of {space.name} on {data.info.name}",
         data=describe_data(data),
+        likeness=likeness(data),
         space=space.name,
         budgets=budgets,
         rival=chosen_by_words(finalist.chosen_by) if rival else "",
         epochs=finalist.epochs,
         seed=options.seed,
+        metric=options.metric.replace("-", " "),
         validation_accuracy=finalist.validation_accuracy,
         test_accuracy=finalist.test_accuracy,
         test_count=len(data.test),

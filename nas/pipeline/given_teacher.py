@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from nas.data import DataInfo, Dataset
+from nas.data.dataset import describe_data
 from nas.errors import ArchitectureError, ExportError, OptionError, RunError
 from nas.export.folder import FILES, read_exported
 from nas.networks.network import Network, build, resize_tables
@@ -66,8 +67,23 @@ class GivenTeacher:
                 f"--teacher {folder}: its classes have other names or another order than the data's. Give a network "
                 "that was trained on these classes."
             )
-        self._mean, self._std = product.mean, product.std
+        self._mean, self._std, self._facts = product.mean, product.std, product.facts
         self.origin = {"folder": given.resolve().name, "sha256": file_digest(folder / FILES["weights"])}
+
+    def caution(self, data: Dataset, seed: int) -> str | None:
+        """Returns a caution if it was trained on images that are for validation or the test here, else None.
+
+        If the data have no validation or test set of their own, the seed splits these off the training images.
+        """
+        counts = {"test": data.info.test_count, "validation": data.info.validation_count}
+        cut = " and ".join(name for name, count in counts.items() if not count)
+        theirs = self._facts.seed
+        if not cut or theirs is None or theirs == seed or self._facts.data != describe_data(data):
+            return None
+        return (
+            f"The teacher was trained with --seed {theirs}, so {cut} images of --seed {seed} were among its training "
+            f"images: {cut} accuracy may be too high."
+        )
 
     def network(self, data: Dataset) -> nn.Module:
         """Returns it for images that are normalized as the data's are."""

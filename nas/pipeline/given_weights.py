@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +12,11 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
+from nas.architecture import Architecture
 from nas.data import Dataset
 from nas.data.dataset import describe_data
 from nas.errors import RunError
+from nas.networks.classes import in_order, per_class
 from nas.networks.network import Network
 from nas.progress import Progress
 from nas.run.files import file_digest
@@ -41,13 +44,29 @@ class GivenWeights:
         self._state = _read(self.path, network)
         self.digest = file_digest(self.path)
 
-    def start(self, network: Network, progress: Progress) -> Started:
+    def start(
+        self, network: Network, architecture: Architecture, class_names: Sequence[str], progress: Progress
+    ) -> Started:
         """Copies what fits into `network` and says what does not.
+
+        Where the file names its classes, the head follows: in the order of the data's, or new if they are others.
+
+        Args:
+            architecture: The network's.
+            class_names: Of the data, in the order of the network's logits.
 
         Raises:
             TrainingError: If they are those of another network.
         """
-        started = start_from(network, self._state, source=str(self.path))
+        theirs, state, replaced = _told_of(self.path)[1], self._state, set[str]()
+        if isinstance(theirs, list) and len(theirs) == len(class_names) and theirs != [*class_names]:
+            rows = per_class(architecture)
+            if sorted(map(str, theirs)) == sorted(class_names):
+                state = in_order(state, rows & {*state}, given=theirs, wanted=class_names)
+                progress.note(f"The head's rows of {self.path} are put in the order of these classes")
+            else:
+                replaced = rows
+        started = start_from(network, state, source=str(self.path), replaced=replaced)
         for line in started.notes(str(self.path)):
             progress.note(line)
         return started

@@ -8,7 +8,7 @@ from typing import Any
 from nas.budget import Budget
 from nas.export import is_whole
 from nas.methods.protocol.parent_line import parent_line
-from nas.methods.protocol.report import method_report
+from nas.methods.protocol.report import accuracy_name, method_report
 from nas.options.objectives import objectives
 from nas.pipeline.export_winners import Winner
 from nas.run import Run
@@ -20,6 +20,7 @@ class SearchResult:
     """The result of a search: the run directory, the ranking check of its scores, and the winners, best first.
 
     Attributes:
+        accuracy: What the accuracies are: "accuracy" or "balanced accuracy".
         score_name: Description of the score, such as "predicted accuracy after 3 epochs".
         objectives: The costs that the winners' front is over.
         parent: A sentence on the network that the search started from, if any.
@@ -33,6 +34,7 @@ class SearchResult:
     winners: list[Winner]
     data: str
     parent: str = ""
+    accuracy: str = "accuracy"
 
 
 def finished_result(run: Run) -> SearchResult | None:
@@ -54,6 +56,7 @@ def finished_result(run: Run) -> SearchResult | None:
         winners=[Winner.of(event, run.path) for _, event in sorted(winners.items())],
         data=run.data,
         parent=parent_line(run),
+        accuracy=accuracy_name(run),
     )
 
 

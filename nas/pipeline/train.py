@@ -14,7 +14,7 @@ from nas.architecture import Architecture
 from nas.budget import Cost
 from nas.costs import TABLE, cost
 from nas.data import DataInfo, Dataset, data_lines, open_data
-from nas.data.dataset import describe_data
+from nas.data.dataset import describe_data, likeness
 from nas.errors import ArchitectureError, RunError
 from nas.export import CardFacts, export_winner
 from nas.formats import count
@@ -80,11 +80,12 @@ def train(
     if options.compile:
         check_compiler(plan.device)
     network = fresh_network(architecture.at_resolution(plan.train_resolution), seed=options.seed)
-    started = None if given is None else given.start(network, progress)
+    started = None if given is None else given.start(network, architecture, source.info.class_names, progress)
     teaching = None if teacher is None else GivenTeacher(teacher, source.info, resolution=plan.train_resolution)
     data = source.load(resolution=plan.train_resolution, seed=options.seed, progress=progress)
     data = data if given is None else given.normalized(data, progress)
-    caution = None if given is None else given.caution(data, options.seed)
+    doubts = [each.caution(data, options.seed) for each in (given, teaching) if each is not None]
+    caution = " ".join(filter(None, doubts)) or None
     inputs = TrainingInputs(folder, architecture, data, seed=options.seed, metric=options.metric, weights=given)
     inputs.check()
     if caution is not None:
@@ -225,8 +226,10 @@ def _export(
     card = CardFacts(
         title=f"Trained on {data.info.name}",
         data=describe_data(data),
+        likeness=likeness(data),
         epochs=found["epochs"],
         seed=options.seed,
+        metric=options.metric.replace("-", " "),
         validation_accuracy=found["search_validation_accuracy"],
         test_accuracy=found["test_accuracy"],
         test_count=len(data.test),

@@ -80,12 +80,14 @@ class Fronts:
         objectives: The costs beside accuracy.
         reference: The reference point's costs, by metric; its accuracy is 0.
         notes: What differs between the runs beside the method.
+        accuracy: What all of them call accuracy.
     """
 
     objectives: tuple[str, ...]
     reference: dict[str, float]
     runs: tuple[RunFront, ...]
     notes: tuple[str, ...]
+    accuracy: str = "accuracy"
 
 
 def compare_runs(folders: Sequence[str | Path], objectives: Sequence[str] | None = None) -> Fronts:
@@ -127,6 +129,7 @@ def compare_runs(folders: Sequence[str | Path], objectives: Sequence[str] | None
             for summary, every, front in zip(summaries, trained, fronts, strict=True)
         ),
         notes=tuple(_notes(summaries)),
+        accuracy=summaries[0].accuracy,
     )
 
 
@@ -261,7 +264,7 @@ def draw_fronts(fronts: Fronts, look: Look | None = None) -> bytes:
         label = f"{run.run.name} (hypervolume {run.hypervolume:.4f})"
         handles.append(Line2D([], [], linestyle=line, marker=marker, color=color, label=label))
     axes.margins(x=0.08, y=0.12)
-    label_axes(axes, look, x=unit, y="test accuracy")
+    label_axes(axes, look, x=unit, y=f"test {fronts.accuracy}")
     axes.yaxis.set_major_formatter(PercentFormatter(xmax=1.0, symbol=" %"))
     add_legend(figure, look, handles, columns=1 if look.narrow else math.ceil(len(handles) / 2))
     return to_png(figure, look)

@@ -79,7 +79,7 @@ def headline(summary: Summary) -> Headline:
     best = {network.chosen_by: network for network in reversed(networks) if network.trial is not None or network.rival}
     return Headline(
         answer=_answer(summary),
-        compared=compare_choices(_reached(summary), in_percent=True),
+        compared=compare_choices(_reached(summary), in_percent=True, accuracy=summary.accuracy),
         has_baselines=any(c.chosen_by != "score" and not is_rival(c.chosen_by) for c in summary.candidates),
         parent=parent_line(summary.record, in_percent=True),
         cautions=summary.cautions,
@@ -98,7 +98,7 @@ def _answer(summary: Summary) -> str:
     trained = [c for c in summary.candidates if c.validation_accuracy is not None and c.epochs_done == c.epochs]
     if winners:
         best = _best_trained(summary, winners[0], "The best network found")
-        return " ".join(filter(None, (rival_line(_reached(summary), in_percent=True), best)))
+        return " ".join(filter(None, (rival_line(_reached(summary), in_percent=True, accuracy=summary.accuracy), best)))
     if trained:
         return _best_trained(summary, trained[0], "The best network trained so far")
     best = summary.tally.best

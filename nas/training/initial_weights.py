@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -26,7 +26,7 @@ class Started:
         taken: Names of the tensors that were copied, resized or averaged.
         averaged: Names of those of them that read images of other channels, and the number of these.
         fresh: Names of the network's tensors that stay random, other than those of a new head.
-        new_head: Names of the head's tensors that stay random because their shapes differ, as for other classes.
+        new_head: Names of the head's tensors that stay random, as they are for other classes.
         unused: Names of given tensors that the network does not have.
     """
 
@@ -50,12 +50,15 @@ class Started:
         return lines
 
 
-def start_from(network: Network, weights: Mapping[str, torch.Tensor], *, source: str) -> Started:
+def start_from(
+    network: Network, weights: Mapping[str, torch.Tensor], *, source: str, replaced: Collection[str] = ()
+) -> Started:
     """Copies the tensors of a state dict that fit into `network`; position tables are resized by their modules, and
     weights that read images of other channels are averaged.
 
     Args:
         source: Names the weights in messages.
+        replaced: Names of tensors to leave random, though they may fit: those of a head for other classes.
 
     Raises:
         TrainingError: If they hold a number that is not finite, or most of the network's tensors are missing from them
@@ -71,7 +74,8 @@ def start_from(network: Network, weights: Mapping[str, torch.Tensor], *, source:
     read = first_weights(network, given)
     given |= read
     own = network.state_dict()
-    taken = [name for name, value in own.items() if name in given and given[name].shape == value.shape]
+    fitting = {name for name, value in own.items() if name in given and given[name].shape == value.shape}
+    taken = [name for name in own if name in fitting and name not in replaced]
     missing = [name for name in own if name not in {*taken} and not name.endswith(_COUNTER)]
     _check_fitting(own, given, missing, source)
     network.load_state_dict({name: given[name] for name in taken}, strict=False)

@@ -118,7 +118,7 @@ class TrainingLoop:
             return False
         stored = load_checkpoint(path, self.module, self.optimizer, average=self._averaged)
         if Recipe.from_dict(stored["recipe"]) != self.recipe:
-            raise RunError(f"{path} was trained by another recipe. Delete it, or resume with the same options.")
+            raise RunError(f"{self.folder} was trained by another recipe. Delete it, or resume with the same options.")
         self._check_images(path, stored)
         self.done, self.facts = stored["step"], stored["facts"]
         self._loss, self._told, self.ended = tuple(stored["loss"]), stored["told"], stored["ended"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -17,6 +18,7 @@ from sklearn.metrics import balanced_accuracy_score, confusion_matrix, precision
 
 import nas
 from nas.data import Batches, Split, open_data
+from nas.data.dataset import describe_data, likeness
 from nas.data.images import decode
 from nas.data.pixel_range import PixelRange
 from nas.errors import DataError, ExportError, RunError
@@ -287,6 +289,39 @@ def test_without_one_the_test_split_of_the_training_is_made_again_and_other_data
     whole = evaluate_exported(other, data)
     assert whole.split == "all images of d, which has no test split and is not what the network was trained on"
     assert whole.figures.images == 40
+
+
+def test_other_images_in_the_same_numbers_are_not_those_of_the_training(tmp_path: Path, quick: None) -> None:
+    mine, other = (class_folders(tmp_path / name, {"": dict.fromkeys(NAMES, 10)}) for name in ("d", "e"))
+    for number, path in enumerate(sorted(Path(other).rglob("*.png"))):
+        Image.new("RGB", (TRAINED, TRAINED), (number, 200 - number, 3 * number)).save(path)
+    loaded = open_data(mine).load(resolution=TRAINED, seed=7)
+    facts: dict[str, Any] = {"data": describe_data(loaded), "likeness": likeness(loaded), "seed": 7}
+    classifier = Classifier(export(tmp_path / "network", 3, **facts), device="cpu")
+    assert evaluate_exported(classifier, mine).figures.images == 8
+    found = evaluate_exported(classifier, other)
+    assert found.split == "all images of e, which has no test split and is not what the network was trained on"
+    assert found.figures.images == 40
+
+
+def test_images_added_since_the_training_are_noticed_and_cautioned_against(tmp_path: Path, quick: None) -> None:
+    data = class_folders(tmp_path / "d", {"": dict.fromkeys(NAMES, 10)})
+    loaded = open_data(data).load(resolution=TRAINED, seed=7)
+    facts: dict[str, Any] = {"data": describe_data(loaded), "likeness": likeness(loaded), "seed": 7}
+    classifier = Classifier(export(tmp_path / "network", 3, **facts), device="cpu")
+    first = next(Path(data).rglob("*.png"))
+    shutil.copy(first, first.with_name("more.png"))
+    notes = Notes()
+    found = evaluate_exported(classifier, data, progress=notes)
+    assert found.split == "all images of d, which has no test split and has changed since the training"
+    assert any("it may have seen most of them, and the figures may be too high" in text for text in notes.notes)
+
+
+def test_a_pattern_that_leads_round_in_a_circle_gives_each_image_once(tmp_path: Path) -> None:
+    data = Path(class_folders(tmp_path / "d", {"": {"ant": 2, "bee": 1}}))
+    (data / "ant" / "back").symlink_to(data)
+    expected = sorted(str(path) for name in ("ant", "bee") for path in (data / name).glob("*.png"))
+    assert list(find_images([f"{data}/**/*.png"]).paths) == expected
 
 
 def test_classes_go_by_name_and_may_be_fewer(color: Classifier, tmp_path: Path) -> None:

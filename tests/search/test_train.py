@@ -317,7 +317,7 @@ def test_weights_of_color_images_are_averaged_for_gray_ones(tmp_path: Path) -> N
     path, notes = tmp_path / "w.safetensors", Notes()
     save_file({name: value.contiguous() for name, value in color.state_dict().items()}, path)
     gray = build(SMALLEST.with_channels(1)).eval()
-    started = GivenWeights(path, network="small").start(gray, notes)
+    started = GivenWeights(path, network="small").start(gray, SMALLEST.with_channels(1), (), notes)
     x = torch.rand(2, 1, SMALLEST.input.resolution, SMALLEST.input.resolution)
     with torch.no_grad():
         assert torch.allclose(gray(x), color(x.expand(-1, 3, -1, -1)), atol=1e-5)

@@ -18,6 +18,7 @@ from nas.data import DataInfo
 from nas.errors import ArchitectureError, ExportError, NasError, OptionError, SpaceError, shortened
 from nas.export.folder import FILES, read_exported
 from nas.networks.channels import for_channels
+from nas.networks.classes import per_class
 from nas.networks.loading import load_architecture
 from nas.networks.network import Network, build, resize_tables
 from nas.networks.timm import from_timm, zoo_name
@@ -84,9 +85,9 @@ class Parent:
             torch.manual_seed(seed)
             network = build(wanted.with_classes(info.num_classes))
         own, state = network.state_dict(), resize_tables(dict(self.state), network)
-        per_class = () if self.has_classes(info) else _per_class(self.architecture)
+        replaced = () if self.has_classes(info) else per_class(self.architecture)
         for name, value in own.items():
-            if name in per_class or name not in state:
+            if name in replaced or name not in state:
                 state[name] = value
             elif state[name].shape != value.shape:
                 state[name] = for_channels(state[name], value.shape[1])
@@ -319,10 +320,3 @@ def _fitted(
         more = f" and {len(differing) - 1} more" if len(differing) > 1 else ""
         said.insert(0, f"{name} is {shape_text(state[name])}, not {shape_text(own[name])},{more}".rstrip(","))
     raise OptionError(f"--weights {weights} is of another network: {'; '.join(said)}. Give this network's weights.")
-
-
-def _per_class(architecture: Architecture) -> set[str]:
-    """The names of the tensors that have a row per class."""
-    with torch.device("meta"):
-        few, more = (Network(architecture.with_classes(n).to_dict()).state_dict() for n in (2, 3))
-    return {name for name in few if few[name].shape != more[name].shape}
