@@ -73,8 +73,8 @@ class CalibratedMethod(SearchMethod[CalibratedOptions]):
         if not own.trainings:
             reason = (
                 f"Scores are parameter counts: there is no time to train {FEWEST} networks for a sixth of the "
-                f"finalists' epochs, of which there would have to be {WORTH_IT} or more, since shorter trainings "
-                "mislead. Use a longer --time or --calibrations."
+                f"finalists' epochs and finalists for {WORTH_IT} epochs, and shorter trainings of finalists lose more "
+                "than such scores gain. Use a longer --time or --calibrations."
             )
             return f"Scores: {FALLBACK}, counted", [reason]
         first = (

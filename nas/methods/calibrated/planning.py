@@ -3,7 +3,8 @@
 Trainings that are too short favor networks that learn fast, such as small convolutional ones: a score fitted to one
 epoch chose, for finalists of 16 epochs, networks ten points less accurate than those chosen by parameters. So a
 calibration trains for at least a sixth of the finalists' epochs, and fewer networks if time is short. If the time does
-not allow `FEWEST` of them, it trains none, and the score is the number of parameters.
+not allow `FEWEST` of them, or `WORTH_IT` epochs for finalists beside them, it trains none, and the score is the number
+of parameters: what calibrations take from shorter trainings of finalists costs more than they find.
 
 These trainings are the first epochs of a finalist's training, with the same schedule. If a network becomes a finalist,
 its training continues from there at no extra cost; so it does for finalists that are chosen whatever their scores.
@@ -32,8 +33,14 @@ _FEWEST_REFERENCES, _FEWEST_FURTHER = 12, 8
 """Least numbers of both; more would leave searches of a few minutes no time to train any of them."""
 _FINALISTS_PART = 0.85
 """Default share of the finalists in the epochs that finalists and calibration have together."""
-WORTH_IT = 2 * LEAST_SHARE
-"""Least epochs of a finalist for a calibration to be worth its cost: its trainings take at least two epochs, so that
+WORTH_IT = 24
+"""Least epochs of a finalist, beside a calibration, for the calibration to be worth the epochs that it takes from them.
+
+In searches of 20 minutes, finalists of 14 and of 17 to 20 epochs beside a calibration lost to finalists of 18 to 26
+epochs without one, and those of 25 did not (`experiments/against-counting`).
+"""
+LEAST_EPOCHS = 2 * LEAST_SHARE
+"""Least epochs of a finalist where they are given: a calibration's trainings then take at least two epochs, so that
 their ranking can be compared with that after one."""
 MOST_WINNERS = 3
 """Most that a planned calibration costs, in complete trainings of a network at the budget (taken for the winner)."""
@@ -89,7 +96,8 @@ def plan_calibration(workload: Workload, asked: CalibratedOptions) -> Planned:
         epochs = max(least_epochs(finalist_epochs), min(most, left_for_each))
     at_most = min(TRAININGS, MOST_WINNERS * finalist_epochs // epochs)
     trainings = asked.calibrations or within(int((rest + free * epochs) / (epochs + validating)), 0, at_most)
-    if not asks and (trainings < FEWEST or finalist_epochs < WORTH_IT):
+    enough = WORTH_IT if workload.options.finalist_epochs is None else LEAST_EPOCHS
+    if not asks and (trainings < FEWEST or finalist_epochs < enough):
         return Planned(
             own=CalibratedPlan(reference=reference, trainings=0, epochs=0),
             trial_seconds=0.01,
