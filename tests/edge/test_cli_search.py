@@ -63,6 +63,7 @@ class Result:
     ranking: dict[str, Any]
     winners: list[Winner]
     score_name: str = "predicted accuracy after 3 epochs"
+    accuracy: str = "accuracy"
     objectives: tuple[str, ...] = ("macs",)
     data: str = "photos"
     parent: str = ""

@@ -12,6 +12,7 @@ import nas
 from nas.errors import OptionError, RunError
 from nas.methods.blockwise.method import ORIGIN, budget_blocks
 from nas.methods.blockwise.options import SEQUENTIAL, SIDE_BY_SIDE
+from nas.options import SearchOptions
 from nas.run import RunRecord, read_run
 from nas.run.events import CellScored, WinnerExported
 from nas.sampling.budget_sampler import BudgetSampler
@@ -113,8 +114,9 @@ def test_a_block_wise_supernet_serves_no_other_budget(done: tuple[str, RunRecord
     strategy, run = done
     page = (run.path / "report.html").read_text()
     assert "--supernet" not in page.partition("Next steps")[2]
-    assert "--method blockwise" in page.partition("Next steps")[2]
-    assert (f"--strategy {strategy}" in page.partition("Next steps")[2]) == (strategy != SIDE_BY_SIDE)
+    again = " ".join(SearchOptions.from_dict(run.part("options")).command())
+    assert "--method blockwise" in again
+    assert (f"--strategy {strategy}" in again) == (strategy != SIDE_BY_SIDE)
     options = OPTIONS.replaced(out=str(tmp_path / "run"), method="supernet", supernet=str(run.path))
     with pytest.raises(RunError, match="must be a run of --method supernet, but it is one of --method blockwise"):
         nas.search(space(), budgets=[BUDGET], options=options)

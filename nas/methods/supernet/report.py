@@ -159,6 +159,8 @@ def _commands(record: RunRecord) -> tuple[Command, ...]:
     asked_for = budgets(record)
     if not is_finished(record, "supernet") or len(asked_for) != 1 or record.last(ParentInherited) is not None:
         return ()
+    if not record.is_repeatable:
+        return ()
     (budget,) = asked_for
     low = record.part("method", "coverage", "low")
     check_fields(_Low, {"low": low}, record.path)
