@@ -100,16 +100,8 @@ def front_lines(fronts: Fronts) -> list[str]:
         ]
         for each in fronts.runs
     ]
-    header = [
-        "run",
-        "method",
-        "budget",
-        "trained",
-        "on the front",
-        f"best test {fronts.accuracy}",
-        "hypervolume",
-        "time",
-    ]
+    best = f"best test {fronts.accuracy}"
+    header = ["run", "method", "budget", "trained", "on the front", best, "hypervolume", "time"]
     lines = [*table(header, rows, left=(0, 1, 2)), ""]
     point = ", ".join(format_quantity(metric, worst) for metric, worst in fronts.reference.items())
     front = front_name(fronts.objectives, fronts.accuracy)

@@ -117,8 +117,9 @@ class Dataset:
 
 
 def likeness(data: Dataset) -> tuple[int, ...]:
-    """Returns the mean pixel value, from 0 to 255, of each of the first 32 training images: by it, the same images in
-    the same split are known again, whatever stores or decodes them.
+    """Returns the mean pixel value, from 0 to 255, of each of the first 32 training images.
+
+    By it, the same images in the same split are known again, whatever stores or decodes them.
     """
     means = data.train.images[:_LIKENED].float().mean((1, 2, 3))
     return tuple(round(value) for value in means.tolist())
