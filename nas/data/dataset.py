@@ -47,6 +47,12 @@ class DataInfo:
     origins: Mapping[str, str] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
 
+    @property
+    def split_off(self) -> str:
+        """The splits that have to be made from the training images: "test and validation", one of them, or ""."""
+        counts = {"test": self.test_count, "validation": self.validation_count}
+        return " and ".join(name for name, count in counts.items() if not count)
+
     def divided(self) -> tuple[int, int, int]:
         """Returns the numbers of training, search-validation and test images that `Source.load` will divide into."""
         return divided(self.class_counts, validation=self.validation_count, test=self.test_count)

@@ -197,7 +197,7 @@ def infer_method(given: Mapping[str, Any]) -> str:
         raise OptionError(f"These options belong to different methods: {said}. Leave out all but those of one method.")
     for name, kind in having:
         try:
-            check_values(kind(**{option: plain(value) for option, value in given.items()}))
+            check_values(kind(**given))
         except OptionError:
             continue
         return name
@@ -214,7 +214,7 @@ def method_of(given: Mapping[str, Any]) -> tuple[str, MethodOptions]:
         OptionError: If the method is unknown, or an option belongs to another one.
     """
     owners = option_owners()
-    own = {name: value for name, value in given.items() if name in owners and value is not None}
+    own = {name: plain(value) for name, value in given.items() if name in owners and value is not None}
     method = given.get("method")
     if method is None:
         method = infer_method(own)
@@ -235,7 +235,7 @@ def method_options(method: str, given: Mapping[str, Any]) -> MethodOptions:
                 f"{flag(name)} {value} is an option of --method {one_of(owners)}, and --method {method} has no such "
                 "option. Leave out one of the two."
             )
-    return kind(**{name: plain(value) for name, value in given.items()})
+    return kind(**given)
 
 
 def methods_about() -> list[tuple[list[str], str]]:

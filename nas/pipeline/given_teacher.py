@@ -75,8 +75,7 @@ class GivenTeacher:
 
         If the data have no validation or test set of their own, the seed splits these off the training images.
         """
-        counts = {"test": data.info.test_count, "validation": data.info.validation_count}
-        cut = " and ".join(name for name, count in counts.items() if not count)
+        cut = data.info.split_off
         theirs = self._facts.seed
         if not cut or theirs is None or theirs == seed or self._facts.data != describe_data(data):
             return None

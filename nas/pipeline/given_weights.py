@@ -93,8 +93,7 @@ class GivenWeights:
         Raises:
             RunError: If they were trained on the same data, split by another seed.
         """
-        counts = {"test": data.info.test_count, "validation": data.info.validation_count}
-        cut = " and ".join(name for name, count in counts.items() if not count)
+        cut = data.info.split_off
         if not cut:
             return None
         card, class_names = _told_of(self.path)
