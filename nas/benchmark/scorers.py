@@ -16,6 +16,7 @@ from nas.options import METHODS, declared, method_options
 from nas.progress import Progress, Silent
 from nas.spaces import SearchSpace
 from nas.training.device import choose_device
+from nas.training.freed_memory import freed_memory_kept
 from nas.training.threads import threads_set
 
 
@@ -79,7 +80,7 @@ def score_all(
     if "resolution" in type(method.options).ranking_uses:
         architectures = as_seen(architectures, settings, whole=space is None)
     task = RankingTask(architectures=architectures, space=space, settings=settings, progress=progress)
-    with threads_set(settings.threads):
+    with threads_set(settings.threads), freed_memory_kept():
         ranked = method.ranked(task)
         executor = InProcess(ranked.make, threads=settings.threads)
         jobs = [Job(architecture=each.to_dict(), seed=settings.seed) for each in architectures]

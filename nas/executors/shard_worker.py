@@ -17,6 +17,7 @@ from nas.jobs.sharded import ShardedSetup
 from nas.networks.imported_ops import ImportedFile, import_files
 from nas.progress import Progress
 from nas.training.sharded import Shards, joined, open_store
+from nas.training.freed_memory import freed_memory_kept
 from nas.training.threads import threads_set
 
 LOOPBACK = "127.0.0.1"
@@ -162,6 +163,7 @@ class ShardWorker:
         with (
             environment(_interface(place.store[0])),
             threads_set(place.threads),
+            freed_memory_kept(),
             joined(store, rank=place.rank, ranks=place.ranks, device=place.device, timeout_s=limit_s),
             _Stepping(between_s, start_s=limit_s, mailbox=self.mailbox) as progress,
         ):

@@ -27,6 +27,7 @@ from nas.jobs.training import Beginnings, TrainingJob, TrainingWork, train_until
 from nas.networks.imported_ops import ImportedFile, import_files, imported_files
 from nas.progress import Silent
 from nas.training import Recipe, train_network
+from nas.training.freed_memory import keep_freed_memory
 
 STEP_S = 600.0
 """A training that does no step in so long hangs; so does one that takes longer to its first step."""
@@ -63,6 +64,7 @@ class JobWorker:
         if refused is not None:
             raise NasError(refused)
         torch.set_num_threads(threads)
+        keep_freed_memory()
         import_files(imports)
         self._doer = make(setup)
 
@@ -149,6 +151,7 @@ def train_finalist(
             take `STEP_S` in any case.
     """
     torch.set_num_threads(threads)
+    keep_freed_memory()
     import_files(setup.imports)
     recipe = Recipe.from_dict(job.recipe)
     beginnings = _unpacked(setup.beginnings)

@@ -9,6 +9,7 @@ from threading import Lock
 import torch
 
 from nas.errors import RunError
+from nas.training.freed_memory import freed_memory_kept
 
 _busy = Lock()
 
@@ -17,6 +18,8 @@ _busy = Lock()
 def alone_in_process() -> Generator[None, None, None]:
     """The only search or training of this process while the block runs; then torch has as many threads as before.
 
+    Memory that its tensors leave is kept for the next ones until then.
+
     Raises:
         RunError: If another runs, which draws from the same random generator of torch.
     """
@@ -24,7 +27,8 @@ def alone_in_process() -> Generator[None, None, None]:
         raise RunError("A search or training runs in this process already: wait for it, or start another process.")
     before = torch.get_num_threads()
     try:
-        yield
+        with freed_memory_kept():
+            yield
     finally:
         torch.set_num_threads(before)
         _busy.release()
