@@ -16,8 +16,8 @@ from nas.executors.worker import LEAST_STEP_S, STEP_S, Watched
 from nas.jobs.sharded import ShardedSetup
 from nas.networks.imported_ops import ImportedFile, import_files
 from nas.progress import Progress
-from nas.training.sharded import Shards, joined, open_store
 from nas.training.freed_memory import freed_memory_kept
+from nas.training.sharded import Shards, joined, open_store
 from nas.training.threads import threads_set
 
 LOOPBACK = "127.0.0.1"

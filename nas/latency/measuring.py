@@ -21,6 +21,7 @@ from nas.latency.runtimes import Part, Runtime, Torch, device_name, find_runtime
 from nas.networks.network import build
 from nas.options.kinds import check_whole
 from nas.setting import Setting
+from nas.training.freed_memory import freed_memory_returned
 from nas.training.threads import threads_set
 
 BLOCKS = 15
@@ -179,7 +180,8 @@ def _measure(
     runs: list[Timed] = []
     peaks: list[int | None] = []
     parts: list[Part] = []
-    with threads_set(setting.threads or torch.get_num_threads()), torch.random.fork_rng(devices=[]):
+    torch_threads = setting.threads or torch.get_num_threads()
+    with threads_set(torch_threads), freed_memory_returned(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network, shape = reference()
         workload = _whole(runtime.prepare(network, torch.randn(setting.batch, *shape), setting))

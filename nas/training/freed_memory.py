@@ -24,6 +24,8 @@ USUAL = {M_MMAP_MAX: 65_536, M_MMAP_THRESHOLD: 32 << 20, M_TRIM_THRESHOLD: 64 <<
 # Whoever sets one of these has chosen already.
 CHOSEN = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES")
 
+_keeps = False
+
 
 def keep_freed_memory() -> bool:
     """Freed memory stays with this process from now on, to its end: for the process of a worker.
@@ -31,26 +33,43 @@ def keep_freed_memory() -> bool:
     Returns:
         Whether it does: not without glibc (macOS, Windows, musl), and not where the environment has set its own limits.
     """
-    return not any(name in os.environ for name in CHOSEN) and _set(KEPT)
+    global _keeps
+    _keeps = _keeps or (not any(name in os.environ for name in CHOSEN) and _set(KEPT))
+    return _keeps
 
 
 @contextmanager
 def freed_memory_kept() -> Generator[None, None, None]:
     """Freed memory stays with the process inside the block, and goes back to the system at its end."""
-    kept = keep_freed_memory()
+    outer = _keeps
+    keep_freed_memory()
+    try:
+        yield
+    finally:
+        if not outer:
+            _return_freed_memory()
+
+
+@contextmanager
+def freed_memory_returned() -> Generator[None, None, None]:
+    """Freed memory goes back to the system inside the block, as in a program that says nothing of it: for latencies."""
+    kept = _keeps
+    _return_freed_memory()
     try:
         yield
     finally:
         if kept:
-            _set(USUAL)
-            give_back_freed_memory()
+            keep_freed_memory()
 
 
-def give_back_freed_memory() -> None:
-    """Returns to the system what is free now, as after a training whose tensors the next one may not fit into."""
-    trim = _from_c_library("malloc_trim")
-    if trim is not None:
+def _return_freed_memory() -> None:
+    global _keeps
+    if _keeps:
+        _set(USUAL)
+        trim = _from_c_library("malloc_trim")
+        assert trim is not None  # glibc has it wherever it has mallopt
         trim(0)
+        _keeps = False
 
 
 def _set(values: dict[int, int]) -> bool:
