@@ -242,11 +242,12 @@ def _phase(summary: Summary, until: datetime) -> PhaseStatus | None:
     if not _resumed_since(record, session):
         seconds += max(0.0, (until - session.time).total_seconds())
     steps = _steps(summary, name)
-    rate = steps.done / seconds if steps is not None and steps.done and seconds > 0 else None
+    rate = _rate(steps, seconds, _since_last_event(record, session, until)) if steps is not None else None
     planned = _planned(summary).get(name)
     left = None
     if rate is not None and steps is not None and steps.total is not None:
-        left = max(0, steps.total - steps.done) / rate
+        begun = min(rate * _since_last_event(record, session, until), 1.0)  # of the step in progress
+        left = max(0.0, steps.total - steps.done - begun) / rate
     elif planned is not None and planned > seconds:
         left = planned - seconds
     return PhaseStatus(
@@ -259,6 +260,26 @@ def _phase(summary: Summary, until: datetime) -> PhaseStatus | None:
         planned=planned,
         seconds_left=left,
     )
+
+
+def _rate(steps: Steps, seconds: float, since: float) -> float | None:
+    """Returns steps a second by the time that those done took, so that minutes into an epoch it is not too slow.
+
+    Args:
+        seconds: Of the phase so far.
+        since: Seconds of the step in progress; where it takes longer than the others did, it counts too.
+    """
+    took = seconds - since
+    if not steps.done or took <= 0:
+        return None
+    return min(steps.done / took, (steps.done + 1) / seconds)
+
+
+def _since_last_event(record: RunRecord, session: PhaseStarted, until: datetime) -> float:
+    """Returns the seconds since the latest event of a phase, 0 where the run was resumed and has not come to it yet."""
+    if _resumed_since(record, session):
+        return 0.0
+    return max(0.0, (until - max(record.events()[-1].time, session.time)).total_seconds())
 
 
 def _resumed_since(record: RunRecord, session: PhaseStarted) -> bool:

@@ -102,15 +102,16 @@ def test_rate_and_time_left_of_a_search(tmp_path: Path) -> None:
     assert phase.steps is not None
     assert (phase.steps.done, phase.steps.total, phase.steps.unit) == (40, 120, "networks")
     assert phase.seconds == pytest.approx(20)
-    assert phase.rate == pytest.approx(2.0)
-    assert phase.seconds_left == pytest.approx(40)
+    assert phase.rate == pytest.approx(41 / 20, abs=0.01)  # the next is due at any moment
+    assert phase.seconds_left == pytest.approx(79 * 20 / 41, abs=0.1)
     # The finalists and the exports have not begun: what the plan says.
-    assert status.seconds_left == pytest.approx(40 + 366 + 20)
+    assert status.seconds_left == pytest.approx(79 * 20 / 41 + 366 + 20, abs=0.1)
     assert (status.trials, status.failed) == (40, 3)
-    # The search takes 600 s instead of 108, and all is slower than planned by what that makes in all.
+    # The search takes 200 s and 79 times 200 / 41 s instead of 108, and all is slower than planned by what that makes.
     with Run.open(tmp_path / "a"):
         slow = run_status(tmp_path / "a", at=began(tmp_path / "a", "search") + timedelta(seconds=200))
-    assert slow.seconds_left == pytest.approx(400 + (366 + 20) * (270 + 600) / (270 + 108))
+    left = 79 * 200 / 41
+    assert slow.seconds_left == pytest.approx(left + (366 + 20) * (270 + 200 + left) / (270 + 108), abs=0.5)
 
 
 def test_time_of_a_stopped_run_does_not_go_on(tmp_path: Path) -> None:
@@ -133,7 +134,7 @@ def test_time_of_earlier_sessions_counts(tmp_path: Path) -> None:
         run.append(PhaseStarted(phase="search"))
         assert (phase := run_status(run.path, at=later(run.path, 10)).phase) is not None
     assert phase.seconds == pytest.approx(40, abs=0.01)
-    assert phase.rate == pytest.approx(1.0, abs=0.01)
+    assert phase.rate == pytest.approx(41 / 40, abs=0.01)
 
 
 def test_a_supernet_is_as_far_as_its_epochs(tmp_path: Path) -> None:
@@ -143,7 +144,7 @@ def test_a_supernet_is_as_far_as_its_epochs(tmp_path: Path) -> None:
         assert phase is not None
         assert phase.steps is not None
         assert (phase.name, phase.steps.done, phase.steps.total, phase.steps.unit) == ("supernet", 10, 30, "epochs")
-        assert phase.seconds_left == pytest.approx(200)
+        assert phase.seconds_left == pytest.approx(19 * 100 / 11, abs=0.1)
         # Where each block has epochs of its own, their sum is not on record: the plan's seconds tell.
         run.append(SupernetEpoch(epoch=1, block=1))
         phase = run_status(run.path, at=began(run.path, "supernet") + timedelta(seconds=100)).phase
@@ -154,6 +155,27 @@ def test_a_supernet_is_as_far_as_its_epochs(tmp_path: Path) -> None:
         late = run_status(run.path, at=began(run.path, "supernet") + timedelta(seconds=271))
         assert late.phase is not None
         assert (late.phase.seconds_left, late.seconds_left) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "left"),
+    [
+        (100, 200),  # ten epochs of ten seconds are done
+        (109, 191),  # the eleventh is nearly done, which is not on record
+        (121, 209),  # it takes longer than the others did: eleven seconds each
+    ],
+)
+def test_time_left_does_not_grow_while_an_epoch_takes_as_long_as_those_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: int, left: int
+) -> None:
+    made(tmp_path / "a", until="supernet")
+    with Run.open(tmp_path / "a") as run:
+        at = began(run.path, "supernet")
+        monkeypatch.setattr("nas.run.record.now", lambda: at + timedelta(seconds=100))
+        run.append(SupernetEpoch(epoch=10))
+        phase = run_status(run.path, at=at + timedelta(seconds=seconds)).phase
+    assert phase is not None
+    assert phase.seconds_left == pytest.approx(left, abs=0.1)
 
 
 def test_finalists_are_as_far_as_their_epochs_without_those_of_their_calibration(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from nas.training.freed_memory import CHOSEN, keep_freed_memory
 
 glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library than glibc")
 
-# One tensor of so many MiB a step; the share of its pages that are new. A hole that earlier tensors left is used again whatever
-# glibc is told, so that a tensor that has to be new is several times larger than those before it.
+# One tensor of so many MiB a step; the share of its pages that are new. A hole that earlier tensors left is used again
+# whatever glibc is told, so that a tensor that has to be new is several times larger than those before it.
 PRELUDE = """
 import json, resource, torch
 from nas.training.freed_memory import freed_memory_kept, freed_memory_returned, keep_freed_memory
