@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import torch
 
 from nas.architecture import Architecture
+from nas.training.freed_memory import give_back_what_grew
 from nas.training.threads import threads_set
 
 
@@ -152,6 +153,7 @@ def run_job(doer: Scorer | Task, job: Job) -> Result:
         score, error = math.nan, f"{name}: {reason}" if reason else name
         transient = _is_lack_of_memory(fault)
     seconds = time.monotonic() - began
+    give_back_what_grew()
     if error is not None:
         return Result(status="failed", value=None, seconds=seconds, error=error, transient=transient)
     return Result(status="complete", value=score, seconds=seconds)

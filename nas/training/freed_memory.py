@@ -4,6 +4,9 @@ A training step allocates the same activations anew, tens of megabytes each. gli
 the system each time, returns them when they are freed, and returns the free end of its heap as well; the system then
 hands out every page zeroed, one fault per 4 KiB. That is a fifth to a third of a training's time on a CPU
 (`experiments/freed-memory`). torch keeps freed memory on GPUs by itself, and on CPUs not at all.
+
+Blocks of ever other sizes, as those of a supernet's members, leave holes that later ones do not fit into. Therefore
+`give_back_what_grew` is called between steps.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import ctypes
 import os
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 # Parameters of mallopt, from glibc's malloc.h.
@@ -24,7 +28,26 @@ USUAL = {M_MMAP_MAX: 65_536, M_MMAP_THRESHOLD: 32 << 20, M_TRIM_THRESHOLD: 64 <<
 # Whoever sets one of these has chosen already.
 CHOSEN = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES")
 
-_keeps = False
+LEAST_BYTES, GROWTH = 1 << 30, 1.5
+"""A process may hold the first, and so many times what a step needs."""
+
+
+@dataclass(slots=True)
+class _State:
+    """What this process does.
+
+    Attributes:
+        keeps: Whether freed memory stays with it.
+        needed: The most bytes that it has held one step after its free memory was returned.
+        returned: Whether it was returned and no step was done since.
+    """
+
+    keeps: bool = False
+    needed: int = 0
+    returned: bool = True
+
+
+_state = _State()
 
 
 def keep_freed_memory() -> bool:
@@ -33,28 +56,28 @@ def keep_freed_memory() -> bool:
     Returns:
         Whether it does: not without glibc (macOS, Windows, musl), and not where the environment has set its own limits.
     """
-    global _keeps
-    _keeps = _keeps or (not any(name in os.environ for name in CHOSEN) and _set(KEPT))
-    return _keeps
+    if not _state.keeps and not any(name in os.environ for name in CHOSEN) and _set(KEPT):
+        _state.keeps, _state.needed, _state.returned = True, 0, True
+    return _state.keeps
 
 
 @contextmanager
 def freed_memory_kept() -> Generator[None, None, None]:
     """Freed memory stays with the process inside the block, and goes back to the system at its end."""
-    outer = _keeps
+    outer = _state.keeps
     keep_freed_memory()
     try:
         yield
     finally:
         if not outer:
-            _return_freed_memory()
+            _keep_no_more()
 
 
 @contextmanager
 def freed_memory_returned() -> Generator[None, None, None]:
     """Freed memory goes back to the system inside the block, as in a program that says nothing of it: for latencies."""
-    kept = _keeps
-    _return_freed_memory()
+    kept = _state.keeps
+    _keep_no_more()
     try:
         yield
     finally:
@@ -62,14 +85,34 @@ def freed_memory_returned() -> Generator[None, None, None]:
             keep_freed_memory()
 
 
-def _return_freed_memory() -> None:
-    global _keeps
-    if _keeps:
+def give_back_what_grew() -> None:
+    """Returns free memory to the system if the process holds half as much again as a step needs; between steps."""
+    if not _state.keeps:
+        return
+    held = _resident_bytes()
+    if _state.returned:
+        _state.needed, _state.returned = max(_state.needed, held), False
+    elif held > max(LEAST_BYTES, GROWTH * _state.needed):
+        _trim()
+        _state.returned = True
+
+
+def _keep_no_more() -> None:
+    if _state.keeps:
         _set(USUAL)
-        trim = _from_c_library("malloc_trim")
-        assert trim is not None  # glibc has it wherever it has mallopt
-        trim(0)
-        _keeps = False
+        _trim()
+        _state.keeps = False
+
+
+def _trim() -> None:
+    trim = _from_c_library("malloc_trim")
+    assert trim is not None  # glibc has it wherever it has mallopt
+    trim(0)
+
+
+def _resident_bytes() -> int:
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _set(values: dict[int, int]) -> bool:

@@ -24,6 +24,7 @@ from nas.progress import Progress, Silent
 from nas.run import link_or_copy
 from nas.run.signals import seconds_left, uninterrupted
 from nas.training.checkpoint import BEST, load_checkpoint, newest_readable, prune, read_facts, save_checkpoint
+from nas.training.freed_memory import give_back_what_grew
 from nas.training.recipe import Recipe, make_optimizer
 from nas.training.weight_average import WeightAverage
 
@@ -283,6 +284,7 @@ class TrainingLoop:
             began = time.monotonic()
             with uninterrupted():
                 self._one(images, labels)
+            give_back_what_grew()
             self._clock.step_s = time.monotonic() - began
             progress.advance(loss=f"{self._loss[0] / self._loss[1]:.3f}")
             if self.done % self.steps_per_epoch and self._clock.due(self._clock.step_s):

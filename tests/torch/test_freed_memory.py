@@ -79,6 +79,33 @@ def test_a_latency_is_measured_without_it_and_the_search_goes_on_with_it() -> No
 
 
 @glibc
+def test_what_grew_goes_back_between_steps_and_is_told_from_what_steps_need() -> None:
+    grown, after, needed, all_needed = told(
+        """
+        from nas.training.freed_memory import _state, give_back_what_grew
+        with freed_memory_kept():
+            _state_of_steps = [torch.ones(300 << 18)]  # 300 MiB in use
+            give_back_what_grew()
+            pieces = [torch.ones(25 << 18) for _ in range(40)]
+            rest = [torch.ones(1 << 10) for _ in range(40)]
+            del pieces  # a gigabyte of holes
+            grown = resident()
+            give_back_what_grew()
+            after = resident()
+            give_back_what_grew()
+            needed = _state.needed >> 20
+            _state_of_steps.append(torch.ones(900 << 18))  # in use: it does not go back
+            give_back_what_grew()
+        print(json.dumps([grown, after, needed, resident()]))
+        """
+    )
+    assert grown > 1300
+    assert after < grown - 900
+    assert after - 8 <= needed < grown / 2
+    assert all_needed > needed + 800
+
+
+@glibc
 def test_a_worker_keeps_it_to_its_end() -> None:
     first, later, before = told(
         """
@@ -126,7 +153,7 @@ def test_without_glibc_nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
             raise AssertionError("called")
 
     monkeypatch.setattr("nas.training.freed_memory.ctypes.CDLL", lambda name: Other())
-    monkeypatch.setattr("nas.training.freed_memory._keeps", False)
+    monkeypatch.setattr("nas.training.freed_memory._state.keeps", False)
     for chosen in CHOSEN:
         monkeypatch.delenv(chosen, raising=False)
     assert not keep_freed_memory()
