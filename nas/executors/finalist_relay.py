@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from typing import Any
 
+from nas.errors import RunError
 from nas.jobs.backend import FinalistRecord
 from nas.jobs.training import TrainingWork
 from nas.progress import Progress
@@ -37,6 +38,10 @@ class FinalistRelay:
         if row.get("failed"):
             self.given_up(digest, row["failed"])
             return
+        if row.get("refused"):
+            self._over.add(digest)
+            self._fault = self._fault or RunError(row["refused"])
+            return
         if row["loss"] is not None:
             self._do(self._record.epoch, digest, {name: row[name] for name in _ROW})
         if row.get("finished"):
@@ -66,6 +71,7 @@ class FinalistRelay:
 
         Raises:
             Exception: What the record raised, if it did.
+            RunError: What a training said that cannot go on where it is.
         """
         for digest in self._stopped:
             shutil.rmtree(self._work.folder / digest, ignore_errors=True)

@@ -16,7 +16,7 @@ import torch
 
 from nas.architecture import Architecture
 from nas.data.sharing import Arrays, pack_data, to_array, to_tensor, unpack_data
-from nas.errors import NasError
+from nas.errors import NasError, TrainingError
 from nas.executors import watchdog
 from nas.executors.code_version import refusal
 from nas.executors.temp_folders import scratch
@@ -144,7 +144,7 @@ def train_finalist(
     """Trains one finalist from its last checkpoint in `folder` to the end.
 
     `tell` hears of every epoch (its row); of the last one only once the trained weights are in the folder, with
-    `finished`. A training that cannot go on says why, as `failed`.
+    `finished`. A training that diverged says so as `failed`, one that cannot go on in this place as `refused`.
 
     Args:
         step_s: The process is ended when no step is done in so long, but not below `LEAST_STEP_S`. The first step may
@@ -181,7 +181,10 @@ def train_finalist(
                 teacher=beginnings.taught_by(),
             )
         except NasError as fault:
-            tell({**last, "epoch": 0, "validation_accuracy": 0.0, "failed": str(fault)})
+            # What is wrong with the training ends it for good; what is wrong with its place, such as a full disk, ends
+            # the search, which can go on from here.
+            kind = "failed" if isinstance(fault, TrainingError) else "refused"
+            tell({**last, "epoch": 0, "validation_accuracy": 0.0, kind: str(fault)})
             return
     tell({**last, "validation_accuracy": accuracy, "finished": True})
 

@@ -52,6 +52,7 @@ def most_bytes(
     finalists = sum(trained) * (2 * whole + 1 if at_once else 2)
     other = _FIXED + _PER_TRIAL * plan.trials
     most = {
+        **own.before,
         **({} if method.phase is None else {method.phase: own.most_training(at_once)}),
         "search": own.kept,
         "finalists": own.kept + finalists + sum(trained[: max(1, at_once)]) * 3 * whole,

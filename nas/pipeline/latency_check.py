@@ -43,7 +43,7 @@ def measured_within(context: Context, choose: Choose) -> list[Pick]:
             if trial.architecture.digest in known and not known[trial.architecture.digest].within
         )
         picks = choose(over)
-        if not picks:
+        if not picks and over:
             fastest = min(event.latency_s for event in known.values())
             raise BudgetError(
                 f"No trial is within {budget}: {len(known)} were measured, and the fastest needs "

@@ -34,6 +34,7 @@ from nas.methods.protocol.manifest import (
 from nas.methods.protocol.parent_line import parent_line
 from nas.methods.protocol.phases import do_phase, is_finished
 from nas.methods.protocol.plan import FINALISTS, Plan
+from nas.methods.protocol.report import accuracy_name
 from nas.methods.protocol.search_method import SearchMethod
 from nas.networks.imported_ops import import_ops, recorded_imports
 from nas.options import METHODS, SearchOptions
@@ -314,19 +315,18 @@ class SearchPipeline:
             finalist_rate=self.method.finalist_rate,
         )
         trials = run.trials() if is_finished(run, "search") else self._search(context)
+        # What the search found too is a rival all the same: one would have had it without the search.
+        own = [trial for trial in trials if trial.architecture not in context.rivals.values()]
         picks = measured_within(
             context,
             lambda over: choose_finalists(
-                [trial for trial in trials if trial.architecture not in over],
+                [trial for trial in own if trial.architecture not in over],
                 self.plan.finalists,
                 fixed=context.portfolio,
                 front_over=self.objectives if self.options.min_share == 0 else (),
             ),
         )
-        # What the search found too is a rival all the same: one would have had it without the search.
-        rivals = rival_picks(context.rivals, self.sampler, trials, seed=self.options.seed)
-        picks = [pick for pick in picks if pick.trial.architecture not in context.rivals.values()]
-        picks += rivals_within(context, rivals)
+        picks += rivals_within(context, rival_picks(context.rivals, self.sampler, trials, seed=self.options.seed))
         chosen = [pick.trial.architecture for pick in picks]
         finalists = do_phase(
             run, "finalists", lambda: train_finalists(context, picks, self.method.beginnings(context, chosen))
@@ -347,6 +347,7 @@ class SearchPipeline:
             winners=winners,
             data=self.options.data,
             parent=parent_line(run),
+            accuracy=accuracy_name(run),
         )
 
     def _search(self, context: Context) -> Any:

@@ -55,9 +55,12 @@ class SoftLabels:
         return F.kl_div(found, wanted, reduction="batchmean", log_target=True) * warmth**2
 
     def digest(self) -> str:
-        """Returns a digest of the teacher's weights, by which a resumed training knows it."""
+        """Returns a digest of the teacher's weights, by which a resumed training knows it.
+
+        BatchNorm's statistics are left out: where they are estimated again, another machine has other last bits.
+        """
         found = hashlib.sha256()
-        for name, value in self.teacher.state_dict().items():
+        for name, value in self.teacher.named_parameters():
             found.update(name.encode())
             found.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
         return found.hexdigest()[:16]

@@ -187,6 +187,20 @@ def test_a_training_that_cannot_go_on_says_why(tmp_path: Path) -> None:
     assert "The loss became" in row["failed"]
 
 
+def test_a_training_that_cannot_go_on_where_it_is_ends_the_search_and_is_not_recorded_as_failed(tmp_path: Path) -> None:
+    told(job(1, "CA", replace(GOOD, epochs=2)), tmp_path)
+    (row,) = told(job(1, "CA", replace(GOOD, epochs=3)), tmp_path)
+    assert "failed" not in row
+    heard = Heard()
+    relay = FinalistRelay(heard, work(tmp_path), Silent())
+    relay.row("1", row)
+    assert relay.must_stop
+    relay.ended("1")
+    with pytest.raises(RunError, match=r"(?s)recipe.*Delete"):
+        relay.end()
+    assert (heard.epochs, heard.others) == ({}, [])
+
+
 def test_shared_arrays_are_as_they_were_after_a_training(tmp_path: Path) -> None:
     setup = TrainingSetup.of(work(tmp_path))
     before = {name: array.copy() for name, array in setup.arrays.items()}

@@ -23,10 +23,11 @@ from nas.export import CardFacts, export_winner
 from nas.methods.protocol.parent_line import parent_line
 from nas.methods.supernet.inheriting import RATE
 from nas.methods.supernet.options import SupernetOptions
-from nas.methods.supernet.parent import load_parent, parent_architecture, space_of_parts
+from nas.methods.supernet.parent import as_member, load_parent, parent_architecture, space_of_parts
 from nas.methods.supernet.scaled import scaled
 from nas.networks.network import build
 from nas.options import SearchOptions
+from nas.pipeline import disk
 from nas.pipeline.search import resume
 from nas.progress import Silent
 from nas.run import RunRecord, read_run
@@ -262,8 +263,11 @@ def test_a_budget_above_the_parent_is_a_ceiling(home: Path, tmp_path: Path) -> N
     run = searched(home, tmp_path / "run", notes, budget=Budget(metric="macs", bound=2 * PARENT_MACS), min_share=0.2)
     assert any("above the parent" in line for line in notes.lines), notes.lines
     assert all(trial.cost.macs <= PARENT_MACS for trial in run.trials())
-    [rival] = [event for event in run.events(FinalistTrained) if event.chosen_by == "parent"]
+    trained = run.events(FinalistTrained)
+    [rival] = [event for event in trained if event.chosen_by == "parent"]
     assert rival.macs == PARENT_MACS
+    # The largest by parameters is the parent, and the next best takes its place.
+    assert len(trained) == 2 + 1
     assert "It is over" not in parent_line(run)
 
 
@@ -276,9 +280,58 @@ def test_the_scaled_parent_is_the_widest_that_fits() -> None:
     whole = cost(wide).macs
     found = scaled(wide, BudgetSampler(space, [Budget(metric="macs", bound=whole // 2)]))
     assert found is not None
-    assert found.stem["width"] == 16
+    # The space has multiples of 4, of which 20 comes nearer to half the cost than 16 does.
+    assert found.stem["width"] == 20
+    assert cost(found).macs <= whole // 2
     assert [len(stage.layers) for stage in found.stages] == [2]
     assert scaled(wide, BudgetSampler(space, [Budget(metric="macs", bound=whole)])) is not None
+
+
+@pytest.mark.parametrize("share", [0.8, 0.5, 0.3])
+def test_the_scaled_parent_comes_near_the_budget_where_widths_are_few(share: float) -> None:
+    parent = nas.load_architecture("nextvit_small")
+    bound = int(share * cost(parent).macs)
+    space = nas.derive_space(parent, smaller=True)
+    found = scaled(as_member(parent, space), BudgetSampler(space, [Budget(metric="macs", bound=bound)]))
+    assert found is not None
+    assert 0.8 * bound < cost(found).macs <= bound
+
+
+def test_a_search_by_first_order_importance_goes_on_from_its_supernet(home: Path, tmp_path: Path) -> None:
+    whole = searched(home, tmp_path / "whole", importance="taylor")
+    with pytest.raises(Stopped):
+        searched(home, tmp_path / "run", progress=StopAt("supernet", 9), importance="taylor")
+    resume(tmp_path / "run")
+    mine, theirs = (
+        [timeless(event) for event in each.events(FinalistTrained)] for each in (read_run(tmp_path / "run"), whole)
+    )
+    assert mine == theirs
+
+
+def test_a_search_says_which_accuracy_it_ranks_by(home: Path, tmp_path: Path) -> None:
+    asked = options(home, tmp_path / "run", metric="balanced-accuracy")
+    space = space_of_parts(asked.of_method().derives_from or "")
+    result = nas.search(space, budgets=[BUDGET], data=str(home / "few.npz"), options=asked)
+    assert result.accuracy == resume(tmp_path / "run").accuracy == "balanced accuracy"
+
+
+def test_the_disk_use_that_is_said_holds_for_every_phase(done: RunRecord) -> None:
+    said = done.manifest["disk_bytes"]
+    assert [*said] == ["parent", "supernet", "search", "finalists", "export"]
+    [checkpoint] = (done.path / "parent").glob("step-*")
+    assert said["parent"] > 7 * checkpoint.stat().st_size  # three checkpoints with two moments each
+    assert disk.folder_bytes(done.path) <= said["export"]
+
+
+def test_a_zoo_name_is_one_whatever_the_current_folder_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tf_efficientnet_lite0").mkdir()
+    (tmp_path / "mine").mkdir()
+    shutil.copy(catalog.folder() / "zoo" / "resnet18.yaml", "tf_efficientnet_lite0/architecture.yaml")
+    kept, mine = (SupernetOptions(parent=name).absolute().parent for name in ("tf_efficientnet_lite0", "mine"))
+    assert (kept, mine) == ("tf_efficientnet_lite0", str(tmp_path / "mine"))
+    assert parent_architecture("tf_efficientnet_lite0") == nas.load_architecture("tf_efficientnet_lite0")
+    assert parent_architecture("./tf_efficientnet_lite0") == nas.load_architecture("resnet18")
 
 
 # -- what is refused --------------------------------------------------------------------------------------------

@@ -143,3 +143,17 @@ def test_some_missing_tensors_stay_random_and_are_told() -> None:
         f"1 of {len(mine.state_dict())} tensors are not in w, left random: {gone}",
         "1 tensors of w are not in this network: extra",
     ]
+
+
+def test_a_teacher_is_known_by_its_weights_and_not_by_statistics_that_are_estimated_again() -> None:
+    class Normed(Fixed):
+        def __init__(self) -> None:
+            super().__init__([2.0, 0.0, -1.0])
+            self.norm = torch.nn.BatchNorm2d(1)
+
+    first, again, other = (SoftLabels(Normed(), DATA, recipe()) for _ in range(3))
+    again.teacher.get_buffer("norm.running_mean").add_(1e-7)
+    with torch.no_grad():
+        other.teacher.get_parameter("norm.weight").add_(1e-6)
+    assert first.digest() == again.digest()
+    assert first.digest() != other.digest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
@@ -32,12 +32,14 @@ class MethodDisk:
     """Disk use of a method.
 
     Attributes:
+        before: Maximal bytes during each phase before that training, by its name.
         training: Maximal bytes while it trains one network, or one set of weights, at a time.
         kept: Bytes that remain until the end of the run.
         each: Maximal bytes of each further training that workers do at the same time.
         trainings: Maximal number of trainings at the same time.
     """
 
+    before: Mapping[str, int] = field(default_factory=dict)
     training: int = 0
     kept: int = 0
     each: int = 0

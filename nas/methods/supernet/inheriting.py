@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -31,7 +32,7 @@ from nas.networks.supernet import Supernet
 from nas.run.events import DistillationEpoch, ParentEpoch, ParentInherited, ParentTuned
 from nas.sampling import BudgetSampler
 from nas.training import Recipe, evaluate, train_network
-from nas.training.checkpoint import load_checkpoint, newest
+from nas.training.checkpoint import load_checkpoint, newest, size_on_disk
 
 PHASE, LAYERS = "parent", "distillation"
 """Its phases before the supernet's training."""
@@ -45,7 +46,7 @@ SECONDS = 3600.0
 _SHARES = {"parent": 0.1, "layers": 0.1, "training": 0.45, "search": 0.1, "finalists": 0.35}
 _BATCHES, _BATCH = 8, 32
 """Training images that importance and the changes of layers are measured on."""
-_CLOSE = 1e-4
+_CLOSE = 1e-6
 
 
 class Inheritance:
@@ -164,6 +165,15 @@ class Inheritance:
             return {PARENT: member}
         found = scaled(member, sampler)
         return {} if found is None else {SCALED: found}
+
+    def disk(self, sampler: BudgetSampler, *, epochs: int) -> tuple[int, int]:
+        """Returns the bytes of the parent's trained weights, and the most bytes while it is fine-tuned."""
+        if not epochs:
+            return 0, 0
+        with torch.device("meta"):
+            network = Network(as_member(self.parent.architecture, sampler.space).to_dict())
+        weights, whole = (size_on_disk(network, moments=moments) for moments in (0, 2))
+        return weights, 3 * whole
 
     # -- the phases ----------------------------------------------------------------------------------------------
 
@@ -322,10 +332,13 @@ class Inheritance:
         return self._ordered
 
     def _check(self, context: Context, network: Network, state: dict[str, torch.Tensor]) -> None:
-        x = next(iter(self._images(context)))[0][:4]
+        # In float64 on the CPU: a GPU's TF32 alone changes the output by a hundredth when sums change their order.
+        exact = copy.deepcopy(network).cpu().double()
+        x = next(iter(self._images(context)))[0][:4].cpu().double()
+        moved = {name: value.cpu().double() if value.is_floating_point() else value for name, value in state.items()}
         with torch.no_grad():
-            before = network(x)
-            after = torch.func.functional_call(network, state, (x,))
+            before = exact(x)
+            after = torch.func.functional_call(exact, moved, (x,))
         deviation = float((after - before).abs().max() / before.abs().max().clamp_min(1e-12))
         assert deviation < _CLOSE, f"the parent's units are not free to move: its output changes by {deviation:.1e}"
 
@@ -340,6 +353,7 @@ class Inheritance:
 
     def _gradients(self, context: Context, network: Network) -> list[dict[str, torch.Tensor]]:
         """The gradients of the loss on each of a few batches of training images; the network stays as it is."""
+        network = copy.deepcopy(network).requires_grad_(True)  # as the teacher it has none
         recipe = context.plan.recipe(epochs=1, seed=context.options.seed)
         found: list[dict[str, torch.Tensor]] = []
         for images, labels in self._images(context):
@@ -348,7 +362,6 @@ class Inheritance:
                 logits = network(images)
             torch.nn.functional.cross_entropy(logits.float(), labels).backward()
             found.append({name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None})
-        network.zero_grad()
         return found
 
     def _images(self, context: Context) -> Batches:

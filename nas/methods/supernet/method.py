@@ -184,8 +184,16 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
         weights, whole = (size_on_disk(self._supernet, moments=moments) for moments in (0, 2))
         if self._reused is not None:
             return MethodDisk(training=weights, kept=weights)
-        learned = weights if self._inheritance is not None and plan.of(ParentPlan).layer_epochs else 0
-        return MethodDisk(training=3 * whole + weights + learned, kept=2 * weights + learned)
+        if self._inheritance is None:
+            return MethodDisk(training=3 * whole + weights, kept=2 * weights)
+        own = plan.of(ParentPlan)
+        parent, tuning = self._inheritance.disk(self._sampler, epochs=own.parent_epochs)
+        learned = weights if own.layer_epochs else 0
+        return MethodDisk(
+            before={PHASE: tuning, **({LAYERS: parent + 3 * whole} if own.layer_epochs else {})},
+            training=parent + 3 * whole + weights + learned,
+            kept=parent + 2 * weights + learned,
+        )
 
     def facts(self) -> dict[str, Any]:
         reused = None if self._reused is None else self._reused.to_dict()

@@ -10,6 +10,7 @@ from nas.errors import OptionError
 from nas.options.declaration import check_values, option
 from nas.options.kinds import Choice, Switch, Text, Whole, flag
 from nas.options.methods import MethodOptions
+from nas.spaces import catalog
 
 if TYPE_CHECKING:
     from nas.options.search_options import SearchOptions
@@ -95,8 +96,9 @@ class SupernetOptions(MethodOptions):
                 )
 
     def absolute(self) -> SupernetOptions:
-        given = {name: getattr(self, name) for name in ("parent", "weights")}
-        return replace(self, **{name: _absolute(value) for name, value in given.items()})
+        # A zoo name stays one where the current folder has something of that name, as it was read.
+        parent = self.parent if self.parent in catalog.zoo_names() else _absolute(self.parent)
+        return replace(self, parent=parent, weights=_absolute(self.weights))
 
     @property
     def derives_from(self) -> str | None:

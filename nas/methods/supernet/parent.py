@@ -25,7 +25,7 @@ from nas.networks.timm import from_timm, zoo_name
 from nas.networks.timm.pretrained import pretrained
 from nas.networks.timm.weights import family_of
 from nas.run.files import file_digest
-from nas.spaces import SearchSpace
+from nas.spaces import SearchSpace, catalog
 from nas.training.weights_file import PICKLES, converting, first_not_finite, load_weights, metadata_of, shape_text
 
 TIMM = "timm:"
@@ -104,8 +104,8 @@ def parent_architecture(config: str) -> Architecture:
     try:
         if config.startswith(TIMM):
             return load_architecture(zoo_name(config.removeprefix(TIMM)))
-        file = _folder(config) / FILES["config"]
-        return load_architecture(file if file.is_file() else config)
+        folder = _exported(config)
+        return load_architecture(config if folder is None else folder / FILES["config"])
     except ArchitectureError as fault:
         raise OptionError(f"--parent {config}: {shortened(fault)}") from None
 
@@ -133,8 +133,8 @@ def load_parent(config: str, weights: str | None) -> Parent:
     """
     if config.startswith(TIMM):
         return _from_timm(config, weights)
-    folder = _folder(config)
-    if weights is None and (folder / FILES["weights"]).is_file():
+    folder = _exported(config)
+    if weights is None and folder is not None and (folder / FILES["weights"]).is_file():
         try:
             product, network = read_exported(folder)
         except (ExportError, ArchitectureError) as fault:
@@ -169,10 +169,14 @@ def load_parent(config: str, weights: str | None) -> Parent:
     )
 
 
-def _folder(config: str) -> Path:
-    """Returns the folder of an exported network: the one given, or `network` in that of a `nas train`."""
-    given, inner = Path(config), Path(config) / "network"
-    return given if (given / FILES["config"]).is_file() or not (inner / FILES["config"]).is_file() else inner
+def _exported(config: str) -> Path | None:
+    """Returns the folder of an exported network: the one given, or `network` in that of a `nas train`; else None.
+
+    A zoo name is one wherever it is given; ./NAME is the folder of that name.
+    """
+    if config in catalog.zoo_names():
+        return None
+    return next((each for each in (Path(config), Path(config) / "network") if (each / FILES["config"]).is_file()), None)
 
 
 def planned_parent(facts: Mapping[str, Any], where: Path) -> Parent:
