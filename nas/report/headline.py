@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from nas.budget import Cost, format_quantity
 from nas.formats import chosen_by_words, compare_choices, count, is_rival, listing, percent, rival_line, rival_name
 from nas.methods.protocol.parent_line import parent_line
+from nas.methods.protocol.report import method_report
 from nas.options.objectives import front_name
 from nas.report.architecture_table import stage_maps
 from nas.report.candidates import Candidate
@@ -131,6 +132,9 @@ def _state(summary: Summary) -> str:
 
 
 def _progress(summary: Summary, phase: str) -> str:
+    if phase in summary.method_phases[:-1]:
+        steps = method_report(summary.record).steps(summary.record, phase)
+        return f"{steps.done} of {count(steps.total, 'epoch')} done" if steps and steps.total else ""
     if phase in summary.method_phases and summary.method_section is not None:
         return summary.method_section.progress
     if phase == "search":

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from nas.errors import RunError
-from nas.methods.protocol.report import Steps, method_report
 from nas.report.candidates import Candidate
+from nas.report.phase_status import PhaseStatus, phase_status, planned_seconds
 from nas.report.summary import Summary, cost_words, summarise
-from nas.run import Holder, RunRecord, lock_holder, read_run
-from nas.run.events import FinalistEpoch, PhaseStarted, RunFinished, RunResumed, now
+from nas.run import Holder, lock_holder, read_run
+from nas.run.events import RunFinished, RunResumed, now
 from nas.run.sessions import earlier_seconds
 
 State: TypeAlias = Literal["planning", "running", "stopped", "finished"]
@@ -24,29 +24,6 @@ _DEPTH = 3
 _TELLING = 0.1
 """The least share of the planned time that must be over before the machine is judged by how long that took."""
 _RECORD, _LOCK = "events.jsonl", ".lock"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PhaseStatus:
-    """A phase in progress.
-
-    Attributes:
-        number, of: Its place among the run's phases, from 1; None for a phase that is not among them.
-        steps: How far it is; None where that is not on record.
-        seconds: Time spent on it, over all sessions.
-        rate: Steps per second; None before the first.
-        planned: Seconds that the plan says; None where it does not.
-        seconds_left: By that rate, or by the plan before the first step; None where it takes longer than planned.
-    """
-
-    name: str
-    number: int | None
-    of: int
-    steps: Steps | None
-    seconds: float
-    rate: float | None
-    planned: float | None
-    seconds_left: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +103,7 @@ def run_status(folder: str | Path, *, at: datetime | None = None) -> Status:
     record, at = summary.record, at or now()
     state: State = "finished" if summary.finished else "stopped" if holder is None else "running"
     until = at if state == "running" else record.events()[-1].time
-    phase = None if state == "finished" else _phase(summary, until)
+    phase = None if state == "finished" else phase_status(summary, until)
     best = _best(summary)
     return Status(
         run=summary.path,
@@ -229,87 +206,7 @@ def _bytes(folder: Path) -> int:
     return sum(found.values())
 
 
-# -- progress and time ---------------------------------------------------------------------------------------
-
-
-def _phase(summary: Summary, until: datetime) -> PhaseStatus | None:
-    name = summary.phase
-    if name is None:
-        return None
-    record, names = summary.record, summary.phase_names
-    session = next(e for e in reversed(record.events(PhaseStarted)) if e.phase == name)
-    seconds = earlier_seconds(record, name)
-    if not _resumed_since(record, session):
-        seconds += max(0.0, (until - session.time).total_seconds())
-    steps = _steps(summary, name)
-    rate = _rate(steps, seconds, _since_last_event(record, session, until)) if steps is not None else None
-    planned = _planned(summary).get(name)
-    left = None
-    if rate is not None and steps is not None and steps.total is not None:
-        begun = min(rate * _since_last_event(record, session, until), 1.0)  # of the step in progress
-        left = max(0.0, steps.total - steps.done - begun) / rate
-    elif planned is not None and planned > seconds:
-        left = planned - seconds
-    return PhaseStatus(
-        name=name,
-        number=names.index(name) + 1 if name in names else None,
-        of=len(names),
-        steps=steps,
-        seconds=seconds,
-        rate=rate,
-        planned=planned,
-        seconds_left=left,
-    )
-
-
-def _rate(steps: Steps, seconds: float, since: float) -> float | None:
-    """Returns steps a second by the time that those done took, so that minutes into an epoch it is not too slow.
-
-    Args:
-        seconds: Of the phase so far.
-        since: Seconds of the step in progress; where it takes longer than the others did, it counts too.
-    """
-    took = seconds - since
-    if not steps.done or took <= 0:
-        return None
-    return min(steps.done / took, (steps.done + 1) / seconds)
-
-
-def _since_last_event(record: RunRecord, session: PhaseStarted, until: datetime) -> float:
-    """Returns the seconds since the latest event of a phase, 0 where the run was resumed and has not come to it yet."""
-    if _resumed_since(record, session):
-        return 0.0
-    return max(0.0, (until - max(record.events()[-1].time, session.time)).total_seconds())
-
-
-def _resumed_since(record: RunRecord, session: PhaseStarted) -> bool:
-    """Returns whether the phase's time is all in `earlier_seconds`: the run was resumed, and has not come to it yet."""
-    resumed = record.last(RunResumed)
-    return resumed is not None and resumed.time > session.time
-
-
-def _steps(summary: Summary, name: str) -> Steps | None:
-    """Returns how far a phase is."""
-    if name in summary.method_phases:
-        return method_report(summary.record).steps(summary.record)
-    finalists = summary.finalists
-    if name == "search":
-        return Steps(done=summary.tally.total, total=_whole(summary.setting("trials")), unit="networks")
-    if name == "export":
-        return Steps(done=len(summary.winners), total=finalists, unit="networks")
-    if name != "finalists":
-        return None
-    epochs = _whole(summary.setting("finalist_epochs"))
-    first: dict[str, int] = {}
-    for event in summary.record.events(FinalistEpoch):
-        first.setdefault(event.digest, event.epoch - 1)  # a calibration has trained these
-    known = [each for each in summary.candidates if each.digest in first]
-    done = sum(each.epochs_done - first[each.digest] for each in known)
-    total = None
-    if finalists is not None and epochs is not None:
-        longer = (_whole(summary.setting("rival_epochs")) or epochs) - epochs
-        total = finalists * epochs + summary.rivals * longer - sum(first.values())
-    return Steps(done=done, total=total, unit="epochs")
+# -- time ----------------------------------------------------------------------------------------------------
 
 
 def _seconds(summary: Summary, until: datetime) -> float:
@@ -322,7 +219,7 @@ def _seconds(summary: Summary, until: datetime) -> float:
 
 
 def _seconds_left(summary: Summary, phase: PhaseStatus | None) -> float | None:
-    planned = _planned(summary)
+    planned = planned_seconds(summary)
     if not planned or (phase is not None and phase.seconds_left is None):
         return None
     took = {each.name: each.seconds or 0.0 for each in summary.phases if each.finished}
@@ -338,19 +235,6 @@ def _seconds_left(summary: Summary, phase: PhaseStatus | None) -> float | None:
     ratio = max(1.0, ratio)
     begun = {each.name for each in summary.phases}
     return left + ratio * sum(seconds for name, seconds in planned.items() if name not in begun)
-
-
-def _planned(summary: Summary) -> dict[str, float]:
-    """Returns the plan's seconds by phase; empty for a run of a version that did not record them."""
-    return {name: float(value) for name, value in summary.record.part("plan", "seconds").items() if _is_time(value)}
-
-
-def _is_time(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
-
-
-def _whole(value: object) -> int | None:
-    return value if type(value) is int and value > 0 else None
 
 
 # -- the best network, and what to do ------------------------------------------------------------------------

@@ -85,6 +85,7 @@ def make_run(
     layouts: tuple[str, ...] = LAYOUTS,
     options: dict[str, Any] | None = None,
     plan: dict[str, Any] | None = None,
+    method: dict[str, Any] | None = None,
     verdict: str = "too few to judge",
     error: str = "RuntimeError: out of memory on cpu",
 ) -> Path:
@@ -111,6 +112,7 @@ def make_run(
         "versions": {"torch": "2.13.0+cpu", "hybrid-nas": "0.1.0"},
         "space_digest": "0123456789abcdef",
         "budgets": asked["budgets"],
+        "method": method or {},
     }
     with Run.create(path, manifest) as run:
         if reached >= 1:

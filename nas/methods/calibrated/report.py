@@ -90,9 +90,9 @@ def _trainings(record: RunRecord) -> list[tuple[str, float]]:
     return [(event.digest, event.accuracy) for event in longest_trainings(record)]
 
 
-def steps(record: RunRecord) -> Steps:
+def steps(record: RunRecord, phase: str) -> Steps:
     """Returns how many networks were trained; how many the planned compute suffices for depends on their sizes."""
     return Steps(done=len({event.digest for event in record.events(CalibrationTrained)}), total=None, unit="networks")
 
 
-REPORT = MethodReport(section=section, score_meaning=score_meaning, phases=("calibration",), steps=steps)
+REPORT = MethodReport(section=section, score_meaning=score_meaning, phases=lambda record: ("calibration",), steps=steps)

@@ -92,11 +92,13 @@ class Steps:
 
     Attributes:
         total: None where it is not known beforehand.
+        every: Steps after which they are recorded together.
     """
 
     done: int
     total: int | None
     unit: str
+    every: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,14 +108,14 @@ class MethodReport:
     Attributes:
         section: Returns the section on its training before the search.
         score_meaning: Returns the meaning of its scores.
-        phases: Names of its phases before the search.
-        steps: Returns how far these are; None where that is not on record.
+        phases: Returns the names of its phases before the search.
+        steps: Returns how far one of these is; None where that is not on record.
     """
 
     section: Callable[[RunRecord], MethodSection | None]
     score_meaning: Callable[[RunRecord], ScoreMeaning]
-    phases: tuple[str, ...] = ()
-    steps: Callable[[RunRecord], Steps | None] = lambda record: None
+    phases: Callable[[RunRecord], tuple[str, ...]] = lambda record: ()
+    steps: Callable[[RunRecord, str], Steps | None] = lambda record, phase: None
 
 
 def _nothing_trained(record: RunRecord) -> MethodSection | None:
@@ -169,14 +171,17 @@ def budgets(record: RunRecord) -> tuple[Budget, ...]:
     return tuple(found)
 
 
-def epochs_measured(record: RunRecord) -> Steps | None:
+def epochs_measured(record: RunRecord, phase: str = "supernet") -> Steps | None:
     """Returns how many of a supernet's planned epochs were measured; None where each block has epochs of its own."""
     events = record.events(SupernetEpoch)
     if any(event.block is not None for event in events):
         return None
-    epochs = setting(record, "epochs")
+    epochs, every = (
+        value if isinstance(value, int) and value > 0 else None
+        for value in (setting(record, name) for name in ("epochs", "watch_every"))
+    )
     done = max((event.epoch for event in events), default=0)
-    return Steps(done=done, total=epochs if isinstance(epochs, int) and epochs > 0 else None, unit="epochs")
+    return Steps(done=done, total=epochs, unit="epochs", every=every or 1)
 
 
 def epochs_progress(record: RunRecord) -> str:

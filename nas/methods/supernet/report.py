@@ -14,14 +14,16 @@ from nas.methods.protocol.report import (
     MethodReport,
     MethodSection,
     ScoreMeaning,
+    Steps,
     accuracy_name,
     asked,
     budgets,
     epochs_measured,
     epochs_progress,
+    planned,
 )
 from nas.run import RunRecord
-from nas.run.events import ParentInherited, SupernetEpoch
+from nas.run.events import DistillationEpoch, ParentEpoch, ParentInherited, SupernetEpoch
 from nas.run.schema import check_fields
 
 _TITLE = "Did the supernet converge?"
@@ -175,4 +177,25 @@ def _commands(record: RunRecord) -> tuple[Command, ...]:
     return (Command(purpose=purpose, words=words),)
 
 
-REPORT = MethodReport(section=section, score_meaning=score_meaning, phases=("supernet",), steps=epochs_measured)
+def phases(record: RunRecord) -> tuple[str, ...]:
+    """Returns the phases before the search: with a parent, also those in which it is trained, and then teaches."""
+    parent = ("parent",) if record.part("method", "parent") else ()
+    learned = ("distillation",) if planned(record).get("layer_epochs") else ()
+    return (*parent, *learned, "supernet")
+
+
+def steps(record: RunRecord, phase: str) -> Steps | None:
+    """Returns how far one of them is."""
+    if phase == "supernet":
+        return epochs_measured(record)
+    name, events = (
+        ("parent_epochs", record.events(ParentEpoch))
+        if phase == "parent"
+        else ("layer_epochs", record.events(DistillationEpoch))
+    )
+    epochs = planned(record).get(name)
+    total = epochs if isinstance(epochs, int) and epochs > 0 else None
+    return Steps(done=max((event.epoch for event in events), default=0), total=total, unit="epochs")
+
+
+REPORT = MethodReport(section=section, score_meaning=score_meaning, phases=phases, steps=steps)
