@@ -19,6 +19,7 @@ from nas.cli.parsing import add_declared, add_method_options, methods_text, read
 from nas.cli.results import FINAL, result_lines
 from nas.errors import OptionError, RunError
 from nas.executors import check_cluster, check_workers
+from nas.formats import listing
 from nas.options import SearchOptions, flag, method_of
 from nas.options.config_file import read_config
 from nas.options.kinds import Text
@@ -216,8 +217,10 @@ def _dry_run(
     *,
     source: Source | None,
 ) -> None:
+    from nas.costs import sized_space
+    from nas.sampling import BudgetSampler
     from nas.sampling.dry_run import dry_run
-    from nas.sampling.infeasible import infeasible, nothing_fits
+    from nas.sampling.infeasible import infeasible, joined
 
     if source is not None:  # with the channels and classes of the data, as a search has it
         from nas.data import data_lines, size_lines
@@ -227,7 +230,6 @@ def _dry_run(
         for line in [*data_lines(source.info), *size_lines(source.info, side, options.data), ""]:
             console.say(line)
     if any(budget.metric == "latency_s" for budget in budgets):
-        from nas.costs import sized_space
         from nas.latency.budgets import hold
 
         hold(budgets, sized_space(space, options.resolution), seed=options.seed, progress=console.progress)
@@ -261,7 +263,9 @@ def _dry_run(
                 f"({format_quantity(budget.metric, costs['max'])}): every network fits."
             )
     if not found["fits"]:
-        raise nothing_fits(space.name, budgets)
+        sampler = BudgetSampler(sized_space(space, options.resolution), budgets, min_share=options.min_share)
+        sampler.sample(random.Random(options.seed))  # raises with what is known of the smallest
+        console.warn(f"No sampled network fits {joined(budgets)}, though a search finds some: they are rare.")
 
 
 def _outline(
@@ -291,8 +295,12 @@ def dry_run_lines(found: dict[str, Any], budgets: tuple[Budget, ...], held: str)
     if budgets:
         lines += ["", f"{_both(budgets)}: {percent(found['fits'])} of the space fits"]
         header.append("fits")
+    measured = [METRICS[metric].noun for metric in found["costs"] if not METRICS[metric].additive]
     if not found["exact"]:
-        lines.append("Medians and shares that fit are estimated from samples; all other figures are exact.")
+        rest = "all other figures" if not measured else "smallest and largest of the others"
+        lines.append(f"Medians and shares that fit are estimated from samples; {rest} are exact.")
+    if measured:
+        lines.append(f"Of {listing(measured)}, smallest and largest are those of sampled networks too.")
     if list(found["layouts"]) == ["*"]:  # letters vary per layer: there are no layouts to list
         return [*lines, "", FINAL]
     return [*lines, "", *table(header, rows), "", FINAL]

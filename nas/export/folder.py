@@ -139,8 +139,8 @@ def read_exported(folder: str | Path) -> tuple[ExportedModel, Network]:
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as fault:
         reason = " ".join(str(fault).split())[:200]
         raise ExportError(
-            f"{folder} holds no network that was exported whole: {reason.rstrip('.')}. Delete that folder and let "
-            "nas-search --resume write it again."
+            f"{folder} holds no network that was exported whole: {reason.rstrip('.')}. Copy it again, or delete "
+            "it and let nas-search --resume, or the same nas train, write it again."
         ) from fault
     return product, network
 

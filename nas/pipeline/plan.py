@@ -15,6 +15,8 @@ from nas.errors import OptionError
 from nas.machine import available_cores
 from nas.methods.protocol.plan import (
     FINALISTS,
+    MOST_EPOCHS,
+    MOST_FINALISTS,
     SEARCH_SHARE,
     TRAINING_SHARE,
     MethodPlan,
@@ -40,6 +42,7 @@ _STARTING_S, _EXPORT_S, _ONNX_S = 6.0, 2.0, 3.0
 _LEAST_S = 20.0
 _TOO_LONG = 1.15
 """Times the time that was asked for, what a plan may come to: its parts are whole networks and epochs."""
+_MUCH_LESS = 0.7
 _CURVE_POINTS = 4
 _UNMEASURED_S = 60.0
 """Searches below this are over before it would pay to measure how long they take."""
@@ -272,6 +275,17 @@ def _check_time(options: SearchOptions, seconds: float) -> None:
             f"--time {given} is too short: with these options the least search takes about {least}min on this "
             f"machine. Give --time {least}min, a smaller budget or --train-resolution, or --method params."
         )
+
+
+def unused_time(plan: Plan, options: SearchOptions) -> str | None:
+    """Returns a line where a plan takes much less than the time that was asked for; None where it does not."""
+    planned = sum(plan.seconds.values())
+    if options.time is None or planned > _MUCH_LESS * options.time:
+        return None
+    return (
+        f"The plan takes {round(planned / 60)} of {round(options.time / 60)} minutes: it has at most {MOST_FINALISTS} "
+        f"finalists of {MOST_EPOCHS} epochs unless you ask. --finalist-epochs, --finalists and --trials use more"
+    )
 
 
 def _overhead(options: SearchOptions, finalists: int) -> float:

@@ -47,7 +47,7 @@ from nas.pipeline.candidates import search_candidates
 from nas.pipeline.export_winners import export_winners
 from nas.pipeline.finalists import ranking, train_finalists
 from nas.pipeline.latency_check import measured_within, rivals_within
-from nas.pipeline.plan import make_plan, typical_cost
+from nas.pipeline.plan import make_plan, typical_cost, unused_time
 from nas.pipeline.plan_summary import plan_summary
 from nas.pipeline.portfolio import choose_finalists, portfolio
 from nas.pipeline.recorded_costs import check_costs
@@ -399,6 +399,8 @@ class SearchPipeline:
 
     def _summary(self, images: int) -> list[str]:
         first, details = self.method.describe(self.plan, self.options, images=images)
+        unused = unused_time(self.plan, self.options)
+        details += [] if unused is None else [unused]
         details = [*self.cautions, *details, *rival_lines(self.rivals, self.options.rivals, self.sampler)]
         return plan_summary(
             self.plan,

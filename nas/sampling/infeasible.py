@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from nas.budget import Budget, format_quantity
-from nas.budget_metrics import ADDITIVE
 from nas.errors import BudgetError
 
 
@@ -51,13 +50,6 @@ def none_found(
         f"No {space} network was found in {tries:,} tries that uses at least {min_share:.0%} of {joined(budgets)}. "
         "Lower --min-share."
     )
-
-
-def nothing_fits(space: str, budgets: Sequence[Budget]) -> BudgetError:
-    """Returns the refusal of budgets of which a dry run counts (or, of measured ones, samples) no network."""
-    if all(budget.metric in ADDITIVE for budget in budgets):
-        return BudgetError(f"No {space} network fits {joined(budgets)}. Raise --budget or lower --resolution.")
-    return BudgetError(f"No {space} network that was sampled fits {joined(budgets)}. Raise --budget.")
 
 
 def joined(budgets: Sequence[Budget]) -> str:

@@ -394,9 +394,10 @@ def test_dry_run_warns_of_a_budget_above_the_largest_network(
     assert capsys.readouterr().err.startswith("Warning: 90GFLOPs is above the largest coatnet network (16.00 GMACs)")
 
 
-def test_dry_run_refuses_budgets_that_nothing_fits_together(
-    stub: Callable[..., None], capsys: pytest.CaptureFixture[str]
-) -> None:
-    dry(stub, fits=0.0)
-    assert main_search([*MAIN_JOB, "--budget", "3Mparams", "--dry-run"]) == 2
-    assert "No coatnet network fits 4.2GFLOPs and 3Mparams" in capsys.readouterr().err
+def test_dry_run_refuses_a_memory_budget_as_a_search_does(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main_search(["--space", "coatnet-small", "--budget", "10KB", "--dry-run"]) == 2
+    out, err = capsys.readouterr()
+    assert "Of memory, smallest and largest are those of sampled networks too." in out
+    assert "exact" not in out or "smallest and largest of the others are exact" in out
+    assert err.startswith("No coatnet-small network fits 10KB: the smallest has 25.84 K params, which are 103")
+    assert err.count("\n") == 1

@@ -21,7 +21,7 @@ from nas.methods.protocol.plan import Plan
 from nas.methods.supernet.method import SupernetPlan
 from nas.options import METHODS, SearchOptions
 from nas.pipeline import plan as plans
-from nas.pipeline.plan import make_plan, typical_cost
+from nas.pipeline.plan import make_plan, typical_cost, unused_time
 from nas.sampling.budget_sampler import BudgetSampler
 from nas.training import learning_rate_for
 
@@ -295,6 +295,27 @@ def test_counting_is_the_score_where_no_calibration_is_long_enough_and_says_so()
     first, [reason] = method.describe(plan, OPTIONS, images=2400)
     assert first == "Scores: params, counted"
     assert "no time to train 4 networks for a sixth of the finalists' epochs" in reason
+    assert "finalists for 24 epochs" in reason
+
+
+def test_finalists_too_short_for_calibrations_are_no_lack_of_time() -> None:
+    asked = OPTIONS.replaced(finalist_epochs=8, time=20_000)
+    plan, method = planned(asked), METHODS["calibrated"].load()("calibrated", asked.of_method())
+    assert plan.of(CalibratedPlan).trainings == 0
+    _, [reason] = method.describe(plan, asked, images=2400)
+    assert reason.endswith(
+        "--finalist-epochs 8 is below the 12 that calibrations need. Give as many, or --calibrations."
+    )
+
+
+def test_a_plan_that_leaves_most_of_the_time_says_so() -> None:
+    asked = OPTIONS.replaced(time=36_000)
+    said = unused_time(planned(asked), asked)
+    assert said is not None
+    assert said.endswith("--finalist-epochs, --finalists and --trials use more")
+    assert "of 600 minutes: it has at most 8 finalists of 60 epochs" in said
+    assert unused_time(timed(300), OPTIONS.replaced(time=300)) is None
+    assert unused_time(planned(OPTIONS), OPTIONS) is None
 
 
 def test_a_short_search_is_not_measured_and_a_long_one_is_for_what_it_says_alone() -> None:

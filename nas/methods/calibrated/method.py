@@ -23,6 +23,7 @@ from nas.methods.calibrated.planning import (
     FALLBACK,
     FEWEST,
     FEWEST_FITTED,
+    LEAST_EPOCHS,
     TRAININGS,
     WORTH_IT,
     CalibratedPlan,
@@ -71,12 +72,7 @@ class CalibratedMethod(SearchMethod[CalibratedOptions]):
     def describe(self, plan: Plan, options: SearchOptions, *, images: int) -> tuple[str, list[str]]:
         own = plan.of(CalibratedPlan)
         if not own.trainings:
-            reason = (
-                f"Scores are parameter counts: there is no time to train {FEWEST} networks for a sixth of the "
-                f"finalists' epochs and finalists for {WORTH_IT} epochs, and shorter trainings of finalists lose more "
-                "than such scores gain. Use a longer --time or --calibrations."
-            )
-            return f"Scores: {FALLBACK}, counted", [reason]
+            return f"Scores: {FALLBACK}, counted", [_why_counted(options.finalist_epochs)]
         first = (
             f"Scores: {self.name}, by the first {own.epochs} of {plan.finalist_epochs} epochs of {images:,} images, "
             f"with the compute of {own.trainings} of {own.reference} networks"
@@ -173,6 +169,24 @@ class CalibratedMethod(SearchMethod[CalibratedOptions]):
             return CalibratedScorer(found, proxies)
 
         return RankedScorer(make=make, notes=notes)
+
+
+def _why_counted(given: int | None) -> str:
+    """Returns why a search without trainings has none.
+
+    Args:
+        given: Epochs of finalists that were asked for; None if they were planned.
+    """
+    if given is not None and given < LEAST_EPOCHS:
+        return (
+            f"Scores are parameter counts: --finalist-epochs {given} is below the {LEAST_EPOCHS} that calibrations "
+            "need. Give as many, or --calibrations."
+        )
+    return (
+        f"Scores are parameter counts: there is no time to train {FEWEST} networks for a sixth of the finalists' "
+        f"epochs and finalists for {given or WORTH_IT} epochs, and shorter trainings of finalists lose more than such "
+        "scores gain. Use a longer --time or --calibrations."
+    )
 
 
 def _measure(context: Context, networks: Sequence[Architecture]) -> FeatureGroups:
