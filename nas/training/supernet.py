@@ -26,6 +26,8 @@ from nas.training.soft_labels import SoftLabels
 _TAKEN_OVER = 2 / 3
 # Large networks that a single-path training begins with where layouts are too many to list.
 _ANCHORS = 4
+_WATCHED, _RECALIBRATED, _VALIDATED = 4, 512, 1024
+"""Members that are measured during a training, and the images of both splits for each."""
 
 
 class ArchitectureSource(Protocol):
@@ -60,6 +62,18 @@ def layout_weights(layouts: tuple[str, ...], *, rounds: int = 400) -> list[float
         weights = [w * (1.05 if layout[i] == letter else 1) for w, layout in zip(weights, layouts, strict=True)]
         weights = [w / sum(weights) for w in weights]
     return weights
+
+
+def watching(*, epochs: int, every: int, images: int, held_out: int) -> float:
+    """Returns what measuring a few members during a training costs, in images of training.
+
+    Args:
+        every: Epochs between two measurements; there is one at the end in any case.
+        images: In the train split.
+        held_out: In the search-validation split.
+    """
+    forward = min(_RECALIBRATED, images) + min(_VALIDATED, held_out)
+    return -(-epochs // every) * _WATCHED * forward / 3
 
 
 class SupernetTraining:
@@ -181,8 +195,9 @@ class SupernetTraining:
 
     def _accuracy(self, architecture: Architecture, metric: str) -> float:
         network = self.supernet.extract(architecture)
-        recalibrate(network, self.data, self.recipe, images=512)
-        return evaluate(network, self.data.search_validation.first(1024), self.data, self.recipe, metric=metric)
+        recalibrate(network, self.data, self.recipe, images=_RECALIBRATED)
+        validation = self.data.search_validation.first(_VALIDATED)
+        return evaluate(network, validation, self.data, self.recipe, metric=metric)
 
     def _watched(self) -> dict[str, Architecture]:
         rng = random.Random(f"watched-{self.recipe.seed}")

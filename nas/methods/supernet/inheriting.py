@@ -33,6 +33,7 @@ from nas.run.events import DistillationEpoch, ParentEpoch, ParentInherited, Pare
 from nas.sampling import BudgetSampler
 from nas.training import Recipe, evaluate, train_network
 from nas.training.checkpoint import load_checkpoint, newest, size_on_disk
+from nas.training.supernet import watching
 
 PHASE, LAYERS = "parent", "distillation"
 """Its phases before the supernet's training."""
@@ -89,11 +90,13 @@ class Inheritance:
         layers = self._layer_epochs(asked.layer_epochs, sampler, planned=epochs("layers", learning, 2, 30))
         spent = workload.images / workload.rate
         tuning_seconds = (tuning + 2 * workload.validating) * ratio * spent
-        changed = {"strategy": "sandwich", "epochs": training, "watch_every": max(1, training // 8)}
+        every = max(1, training // 8)
+        watched = watching(epochs=training, every=every, images=workload.images, held_out=workload.held_out)
+        changed = {"strategy": "sandwich", "epochs": training, "watch_every": every}
         return Planned(
             own=ParentPlan(**{**asdict(own), **changed, "parent_epochs": tuning, "layer_epochs": layers}),
             before={PHASE: tuning_seconds, **({LAYERS: layers * learning * spent} if layers else {})},
-            training_seconds=training * (3 + taught) * spent,
+            training_seconds=training * (3 + taught) * spent + watched / workload.rate,
             trial_seconds=trial_seconds,
             trials=within(round(_SHARES["search"] * seconds / trial_seconds), 24, 240),
             finalists=(finalists, finalist_epochs),

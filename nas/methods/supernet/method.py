@@ -52,6 +52,7 @@ from nas.run.files import file_digest
 from nas.sampling import BudgetSampler
 from nas.spaces import SearchSpace
 from nas.training.checkpoint import load_checkpoint, newest, size_on_disk
+from nas.training.supernet import watching
 
 
 class SupernetMethod(SearchMethod[SupernetOptions]):
@@ -123,7 +124,9 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
             train_min_share=min(TRAIN_MIN_SHARE, workload.options.min_share),
             shards=self._shards(workload.options.fixed_workers(), workload.images),
         )
-        seconds = epochs * members * workload.images / workload.rate
+        images, held_out = workload.images, workload.held_out
+        watched = watching(epochs=epochs, every=own.watch_every, images=images, held_out=held_out)
+        seconds = (epochs * members * images + watched) / workload.rate
         if self._inheritance is not None:
             return self._inheritance.planned(workload, self._sampler, own)
         if self._reused is not None:
