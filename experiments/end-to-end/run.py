@@ -63,14 +63,13 @@ def main() -> None:
     part, parts = map(int, words.part.split("/"))
     tasks = [(contestant, seed) for seed in SEEDS for contestant in CONTESTANTS]
     for contestant, seed in tasks[part::parts]:
-        if words.plan_only:
-            if contestant != RANDOM:
-                plan_search(words.work / f"{contestant}-{seed}", command(words.work, data, contestant, seed))
-            continue
-        found = sampled if contestant == RANDOM else searched
         with kept(words.work) as rows:
             done = any(row["contestant"] == contestant and int(row["seed"]) == seed for row in rows)
-        if not done:
+        if words.plan_only:
+            if not done and contestant != RANDOM:
+                plan_search(words.work / f"{contestant}-{seed}", command(words.work, data, contestant, seed))
+        elif not done:
+            found = sampled if contestant == RANDOM else searched
             row = found(words.work, data, contestant, seed)
             with kept(words.work) as rows:
                 rows.append({"contestant": contestant, "seed": seed, **row})
