@@ -2,7 +2,7 @@
 
 A training step allocates the same activations anew, tens of megabytes each. glibc takes blocks of more than 32 MB from
 the system each time, returns them when they are freed, and returns the free end of its heap as well; the system then
-hands out every page zeroed, one fault per 4 KiB. That is a fifth to a third of a training's time on a CPU
+hands out every page zeroed, one fault per 4 KiB. That is a fifth to two fifths of a training's time on a CPU
 (`experiments/freed-memory`). torch keeps freed memory on GPUs by itself, and on CPUs not at all.
 
 Blocks of ever other sizes, as those of a supernet's members, leave holes that later ones do not fit into. Therefore
