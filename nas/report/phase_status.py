@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from nas.methods.protocol.report import Steps, method_report
+from nas.methods.protocol.report import Steps, method_report, whole
 from nas.report.summary import Summary
 from nas.run import RunRecord
 from nas.run.events import FinalistEpoch, FinalistFailed, FinalistStopped, FinalistTrained, PhaseStarted, RunResumed
@@ -44,11 +44,11 @@ def phase_status(summary: Summary, until: datetime) -> PhaseStatus | None:
         return None
     record, names = summary.record, summary.phase_names
     session = next(e for e in reversed(record.events(PhaseStarted)) if e.phase == name)
-    seconds = earlier_seconds(record, name)
+    seconds, since = earlier_seconds(record, name), 0.0
     if not _resumed_since(record, session):
         seconds += max(0.0, (until - session.time).total_seconds())
+        since = max(0.0, (until - max(record.events()[-1].time, session.time)).total_seconds())
     steps = _steps(summary, name)
-    since = _since_last_event(record, session, until)
     rate = None if steps is None else _rate(steps, seconds, since)
     planned = planned_seconds(summary).get(name)
     left = None
@@ -82,13 +82,6 @@ def _rate(steps: Steps, seconds: float, since: float) -> float | None:
     return min(steps.done / took, (steps.done + steps.every) / seconds)
 
 
-def _since_last_event(record: RunRecord, session: PhaseStarted, until: datetime) -> float:
-    """Returns the seconds since the latest event of a phase, 0 where the run was resumed and has not come to it yet."""
-    if _resumed_since(record, session):
-        return 0.0
-    return max(0.0, (until - max(record.events()[-1].time, session.time)).total_seconds())
-
-
 def _resumed_since(record: RunRecord, session: PhaseStarted) -> bool:
     """Returns whether the phase's time is all in `earlier_seconds`: the run was resumed, and has not come to it yet."""
     resumed = record.last(RunResumed)
@@ -101,7 +94,7 @@ def _steps(summary: Summary, name: str) -> Steps | None:
     if name in summary.method_phases:
         return method_report(record).steps(record, name)
     if name == "search":
-        return Steps(done=summary.tally.total, total=_whole(summary.setting("trials")), unit="networks")
+        return Steps(done=summary.tally.total, total=whole(summary.setting("trials")), unit="networks")
     if name == "finalists":
         return _epochs_of_finalists(summary)
     trained = {event.digest for event in record.events(FinalistTrained)}
@@ -110,7 +103,7 @@ def _steps(summary: Summary, name: str) -> Steps | None:
 
 def _epochs_of_finalists(summary: Summary) -> Steps:
     """Returns the epochs of all finalists, without those that a calibration has trained or that will not be trained."""
-    record, epochs = summary.record, _whole(summary.setting("finalist_epochs"))
+    record, epochs = summary.record, whole(summary.setting("finalist_epochs"))
     first: dict[str, int] = {}
     last: dict[str, FinalistEpoch] = {}
     for event in record.events(FinalistEpoch):
@@ -120,7 +113,7 @@ def _epochs_of_finalists(summary: Summary) -> Steps:
     done = sum(each.epochs_done - first[each.digest] for each in known)
     if summary.finalists is None or epochs is None:
         return Steps(done=done, total=None, unit="epochs")
-    longer = (_whole(summary.setting("rival_epochs")) or epochs) - epochs
+    longer = (whole(summary.setting("rival_epochs")) or epochs) - epochs
     total = summary.finalists * epochs + summary.rivals * longer - sum(first.values())
     for digest in {each.digest for kind in _ENDED for each in record.events(kind)}:
         # It failed, fell behind, or its patience ended it.
@@ -137,7 +130,3 @@ def planned_seconds(summary: Summary) -> dict[str, float]:
 
 def _is_time(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
-
-
-def _whole(value: object) -> int | None:
-    return value if type(value) is int and value > 0 else None

@@ -154,6 +154,11 @@ def setting(record: RunRecord, name: str) -> Any:
     return asked(record).get(name) if value is None else value
 
 
+def whole(value: object) -> int | None:
+    """Returns a recorded number of steps, None if it is none: a record may hold anything."""
+    return value if type(value) is int and value > 0 else None
+
+
 def accuracy_name(record: RunRecord) -> str:
     """Returns the name of the run's metric."""
     return str(asked(record).get("metric") or "accuracy").replace("-", " ")
@@ -176,10 +181,7 @@ def epochs_measured(record: RunRecord, phase: str = "supernet") -> Steps | None:
     events = record.events(SupernetEpoch)
     if any(event.block is not None for event in events):
         return None
-    epochs, every = (
-        value if isinstance(value, int) and value > 0 else None
-        for value in (setting(record, name) for name in ("epochs", "watch_every"))
-    )
+    epochs, every = (whole(setting(record, name)) for name in ("epochs", "watch_every"))
     done = max((event.epoch for event in events), default=0)
     return Steps(done=done, total=epochs, unit="epochs", every=every or 1)
 

@@ -21,6 +21,7 @@ from nas.methods.protocol.report import (
     epochs_measured,
     epochs_progress,
     planned,
+    whole,
 )
 from nas.run import RunRecord
 from nas.run.events import DistillationEpoch, ParentEpoch, ParentInherited, SupernetEpoch
@@ -193,9 +194,8 @@ def steps(record: RunRecord, phase: str) -> Steps | None:
         if phase == "parent"
         else ("layer_epochs", record.events(DistillationEpoch))
     )
-    epochs = planned(record).get(name)
-    total = epochs if isinstance(epochs, int) and epochs > 0 else None
-    return Steps(done=max((event.epoch for event in events), default=0), total=total, unit="epochs")
+    done, total = max((event.epoch for event in events), default=0), whole(planned(record).get(name))
+    return Steps(done=done, total=total, unit="epochs")
 
 
 REPORT = MethodReport(section=section, score_meaning=score_meaning, phases=phases, steps=steps)
