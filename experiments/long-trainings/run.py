@@ -4,7 +4,8 @@
     python experiments/long-trainings/run.py --work runs/long-trainings --collect
 
 Several processes may share the work, each with its own `--part i/n`. Stopped, each goes on from its last checkpoint
-when started again. `--collect` writes `results/long-trainings/`.
+when started again. `--collect` adds what is finished to `results/long-trainings/`; networks that are there already are
+not trained again.
 """
 
 from __future__ import annotations
@@ -26,20 +27,23 @@ from nas.architecture import Architecture
 from nas.benchmark.rank_statistics import spearman
 from nas.data import Dataset, Split
 from nas.progress import Silent
+from nas.report.drawing import Look, add_legend, label_axes, new_figure, to_png
 from nas.run import atomic_write
 from nas.training import Recipe, evaluate, fresh_network, train_network
+from nas.training.freed_memory import keep_freed_memory
 from nas.training.recipe import learning_rate_for
 
 # Shared by all experiments, one folder up.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from provenance import provenance
 from studies import script
-from tables import write_rows
+from tables import read_rows, write_rows
 
 truth = script("hybrid-truth")
 RESULTS = Path(__file__).resolve().parents[2] / "results" / "long-trainings"
 LAYOUTS, MEMBERS_EACH, EPOCHS, BATCH_SIZE = ("CCCC", "CCCA", "CCAA", "CAAA"), 3, 30, 64
 WATCHED = 5000  # test images that every epoch's accuracy is of; nothing is chosen by it
+COLUMNS = ("digest", "layout", "macs", "params", "test_accuracy", "commit")
 SHARES = (1, 2, 3, 5, 10, 15, 20)  # epochs whose order is compared with the last
 
 
@@ -66,7 +70,7 @@ def train(member: Member, data: Dataset, work: Path) -> None:
     """Trains one member, with its accuracy after every epoch, unless its result is there."""
     digest = member.architecture.digest
     result, folder = work / "members" / f"{digest}.json", work / "checkpoints" / digest
-    if result.exists():
+    if result.exists() or digest in {row["digest"] for row in read_rows(RESULTS / "members.csv")}:
         return
     cost = nas.cost(member.architecture)
     recipe = Recipe(
@@ -109,42 +113,68 @@ def curve_of(work: Path, digest: str) -> dict[int, float]:
 
 
 def collect(work: Path) -> None:
-    """Writes the curves, and how the order after fewer epochs agrees with that after the last."""
-    rows: list[dict[str, Any]] = []
-    finished: dict[str, dict[int, float]] = {}
-    layouts: dict[str, list[str]] = {}
-    tests: dict[str, float] = {}
-    for member in members():
-        digest = member.architecture.digest
-        curve = curve_of(work, digest)
-        rows += [
-            {"digest": digest, "layout": member.layout, "epoch": epoch, "accuracy": f"{accuracy:.4f}"}
-            for epoch, accuracy in sorted(curve.items())
-        ]
-        result = work / "members" / f"{digest}.json"
-        if result.exists():
-            finished[digest], tests[digest] = curve, json.loads(result.read_text())["test_accuracy"]
-            layouts.setdefault(member.layout, []).append(digest)
-    write_rows(RESULTS / "curves.csv", rows)
-    digests = [*finished]
-    orders = {
-        epochs: spearman([finished[d][epochs] for d in digests], [finished[d][EPOCHS] for d in digests])
-        for epochs in SHARES
-        if len(digests) > 2
-    }
+    """Adds finished trainings to the results, and compares the order after fewer epochs with that after the last."""
+    rows = {row["digest"]: row for row in read_rows(RESULTS / "members.csv")}
+    curves: dict[str, dict[int, float]] = {}
+    for row in read_rows(RESULTS / "curves.csv"):
+        curves.setdefault(row["digest"], {})[int(row["epoch"])] = float(row["accuracy"])
+    for path in sorted((work / "members").glob("*.json")):
+        row = json.loads(path.read_text())
+        rows[row["digest"]] = {name: row[name] for name in COLUMNS}
+        curves[row["digest"]] = curve_of(work, row["digest"])
+    finished = [member for member in members() if member.architecture.digest in rows]
+    for member in finished:  # last, being long
+        architecture = json.dumps(member.architecture.to_dict(), separators=(",", ":"))
+        rows[member.architecture.digest] |= {"architecture": architecture}
+    digests = [member.architecture.digest for member in finished]
+    write_rows(RESULTS / "members.csv", [rows[digest] for digest in digests])
+    write_rows(
+        RESULTS / "curves.csv",
+        [
+            {
+                "digest": member.architecture.digest,
+                "layout": member.layout,
+                "epoch": epoch,
+                "accuracy": f"{accuracy:.4f}",
+            }
+            for member in finished
+            for epoch, accuracy in sorted(curves[member.architecture.digest].items())
+        ],
+    )
+    draw(finished, curves)
+    layouts = {layout: [m.architecture.digest for m in finished if m.layout == layout] for layout in LAYOUTS}
     summary = {
         "members_finished": len(finished),
         "of": len(members()),
-        "spearman_of_epoch_with_last": orders,
-        "mean_accuracy_by_layout": {
-            layout: {epoch: round(mean(finished[d][epoch] for d in found), 4) for epoch in (*SHARES, EPOCHS)}
-            for layout, found in layouts.items()
+        "spearman_of_epoch_with_last": {
+            epochs: spearman([curves[d][epochs] for d in digests], [curves[d][EPOCHS] for d in digests])
+            for epochs in SHARES
+            if len(digests) > 2
         },
-        "test_accuracy": tests,
+        "mean_accuracy_by_layout": {
+            layout: {epoch: round(mean(curves[d][epoch] for d in found), 4) for epoch in (*SHARES, EPOCHS)}
+            for layout, found in layouts.items()
+            if found
+        },
         **provenance("python experiments/long-trainings/run.py --data cifar10.npz"),
     }
     (RESULTS / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
     print(json.dumps(summary, indent=1))
+
+
+def draw(finished: list[Member], curves: dict[str, dict[int, float]]) -> None:
+    """Writes the picture of the curves, a color per layout."""
+    look = Look()
+    figure, axes = new_figure(look)
+    label_axes(axes, look, x="epoch", y=f"accuracy on {WATCHED:,} test images")
+    lines: dict[str, Any] = {}
+    for member in finished:
+        epochs, accuracies = zip(*sorted(curves[member.architecture.digest].items()), strict=True)
+        color = look.colors[LAYOUTS.index(member.layout)]
+        (line,) = axes.plot(epochs, accuracies, color=color, linewidth=1.5, label="-".join(member.layout))
+        lines.setdefault(member.layout, line)
+    add_legend(figure, look, [lines[layout] for layout in LAYOUTS if layout in lines], columns=len(LAYOUTS))
+    (RESULTS / "curves.png").write_bytes(to_png(figure, look))
 
 
 def main() -> None:
@@ -159,6 +189,7 @@ def main() -> None:
         collect(args.work)
         return
     torch.set_num_threads(args.threads)
+    keep_freed_memory()
     part, parts = map(int, args.part.split("/"))
     data = truth.whole_training_set(args.data)
     watched = Split(images=data.test.images[:WATCHED], labels=data.test.labels[:WATCHED])
