@@ -113,7 +113,14 @@ FROM_ZOO = "zoo:"
 
 def chosen_by_words(chosen_by: str) -> str:
     """Returns what makes a network a finalist, for people."""
-    return f"rival: {rival_name(chosen_by)}" if is_rival(chosen_by) else _CHOSEN_BY.get(chosen_by, chosen_by)
+    if is_rival(chosen_by):
+        return f"rival: {rival_name(chosen_by)}"
+    return listing(_CHOSEN_BY.get(each, each) for each in reasons(chosen_by))
+
+
+def reasons(chosen_by: str) -> list[str]:
+    """Returns what chose a finalist, one by one: what has the highest score may be the largest too ("score+params")."""
+    return chosen_by.split("+")
 
 
 def rival_name(chosen_by: str) -> str:
@@ -164,19 +171,21 @@ def compare_choices(
         found: Per finalist, what chose it, its validation accuracy and the standard error of that.
         in_percent, accuracy: As in `rival_line`.
     """
-    best: dict[str, tuple[float, float]] = {}
+    best: dict[str, tuple[float, float, str]] = {}
     for chosen_by, value, error in found:
-        kind = "rival" if is_rival(chosen_by) else chosen_by if chosen_by in ("score", "random") else "counting"
-        if value is not None and (kind not in best or value > best[kind][0]):
-            best[kind] = value, error or 0.0
+        for reason in reasons(chosen_by):
+            kind = "rival" if is_rival(chosen_by) else reason if reason in ("score", "random") else "counting"
+            if value is not None and (kind not in best or value > best[kind][0]):
+                best[kind] = value, error or 0.0, chosen_by
     if "score" not in best or len(best) < 2:
         return ""
-    score, error = best.pop("score")
+    score, error, first = best.pop("score")
     others: list[str] = []
-    for kind, (value, other) in best.items():
+    for kind, (value, other, chosen_by) in best.items():
         name = {"random": "at random", "rival": "of a rival"}.get(kind, "by counting")
         gap = _gap(score - value, math.hypot(error, other), in_percent)
-        others.append(f"{name} {_accuracy(value, in_percent)} ({gap})")
+        same = chosen_by == first  # one network alone has several reasons
+        others.append(f"{name} the same network" if same else f"{name} {_accuracy(value, in_percent)} ({gap})")
     reached = _accuracy(score, in_percent)
     return f"Best validation {accuracy} of a finalist chosen by score {reached}; {'; '.join(others)}."
 

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from nas.formats import reasons
 from nas.run import read_run
 from nas.run.events import CalibrationTrained, RunFinished, WinnerExported
 
@@ -120,7 +121,7 @@ def searched(words: argparse.Namespace, data: str, work: Path, method: str, seed
 
 def reached(winners: list[WinnerExported], name: str) -> dict[str, float | None]:
     """The accuracies of the finalist that something chose; of several by score, those of the highest score."""
-    mine = [winner for winner in winners if winner.chosen_by == name]
+    mine = [winner for winner in winners if name in reasons(winner.chosen_by)]
     first = max(mine, key=lambda winner: winner.score or 0.0, default=None)
     return {
         "validation": None if first is None else first.validation_accuracy,

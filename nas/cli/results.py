@@ -25,6 +25,7 @@ def result_lines(
     imports: Sequence[str] = (),
     parent: str = "",
     data: str = "digits",
+    seed: int = 0,
     accuracy: str = "accuracy",
 ) -> list[str]:
     """Returns the lines of a search's result: the winners, the ranking check, and the next commands.
@@ -32,7 +33,7 @@ def result_lines(
     Args:
         imports: Files of ops that the next commands need too.
         parent: What is told of the network that the search began with, if any.
-        data: The `--data` of the run, for the next commands.
+        data, seed: The `--data` and `--seed` of the run, for the next commands.
         accuracy: What the run calls accuracy.
     """
     further = [metric for metric in ("latency_s", "peak_memory_bytes") if any(each[metric] for each in winners)]
@@ -64,6 +65,7 @@ def result_lines(
         best = shlex.quote(winners[0]["path"])
         needed, given = _import_words(imports), shlex.quote(from_here(data))
         training = ["nas", "train", f"{best}/architecture.yaml", "--data", given]
+        training += ["--seed", str(seed)] if seed else []
         training += further_training(best) if parent else []
         lines += [
             " ".join([f"Use it       nas predict {best} photo.jpg", *needed]),

@@ -336,6 +336,7 @@ def _show(result: SearchResult, console: Console, url: str | None) -> None:
         imports=[file.path for file in imported_files()],
         parent=found["parent"],
         data=found["data"],
+        seed=found["seed"],
         accuracy=found["accuracy"],
     ):
         console.say(line)

@@ -92,8 +92,9 @@ def _crops(count: int, least: float, generator: torch.Generator) -> Tensor:
     """Returns the maps from a crop's coordinates to the image's: (B, 2, 3), as `affine_grid` takes them."""
     area, ratio, row, column = _uniform(4, count, generator)
     area = _between(area, least, 1)
-    ratio = _between(ratio, -1, 1).mul(math.log(_RATIO)).exp()
-    width, height = ((area * each).sqrt().clamp(max=1) for each in (ratio, 1 / ratio))
+    # A large crop is nearly square: no side is longer than the image's.
+    ratio = (_between(ratio, -1, 1) * area.log().neg().clamp(max=math.log(_RATIO))).exp()
+    width, height = ((area * each).sqrt() for each in (ratio, 1 / ratio))
     maps = torch.zeros(count, 2, 3)
     maps[:, 0, 0], maps[:, 1, 1] = width, height
     maps[:, 0, 2], maps[:, 1, 2] = (2 * column - 1) * (1 - width), (2 * row - 1) * (1 - height)

@@ -196,7 +196,16 @@ class Part(Protocol):
 
 def describe_data(data: Dataset) -> str:
     """Describes a data set in a few words: name, number of training images, number of classes."""
-    return f"{data.info.name} ({len(data.train):,} training images, {data.info.num_classes} classes)"
+    return _described(data.info, len(data.train))
+
+
+def describe_unread(info: DataInfo) -> str:
+    """Describes a data set as `describe_data` does once it is read."""
+    return _described(info, info.divided()[0])
+
+
+def _described(info: DataInfo, images: int) -> str:
+    return f"{info.name} ({images:,} training images, {info.num_classes} classes)"
 
 
 _MOST_CLASSES = 20

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from nas.architecture import Architecture
-from nas.costs import cost
+from nas.costs import Option, SpaceCosts, cost
 from nas.jobs.backend import ScorerSource
 from nas.jobs.setup import ScoringSetup
-from nas.methods.features import attending, depth, log_channels, output_widths
+from nas.methods.features import attending, depth, log_channels, log_channels_of_part, output_widths
 from nas.methods.protocol.context import Context
 from nas.methods.protocol.plan import Plan
 from nas.methods.protocol.ranking import RankingTask
 from nas.methods.protocol.search_method import RankedScorer, SearchMethod
 from nas.options import MethodOptions
+from nas.spaces import END, Node
 
 
 def _convolutions(architecture: Architecture) -> float:
@@ -35,8 +36,17 @@ COUNTS: Mapping[str, Callable[[Architecture], float]] = {
 channels, or of their logarithms. convolutions: The share of layers without attention."""
 
 
-BASELINES = ("params", "log_channels")
-"""The counts that choose finalists: the largest feasible network by each is a finalist of every search."""
+def _log_channels(costs: SpaceCosts, node: Node, option: Option) -> float:
+    part = None if option.node == END else costs.part(node, option.choice)  # the head has no layers
+    return 0.0 if part is None else log_channels_of_part(*part)
+
+
+BASELINES: Mapping[str, Callable[[SpaceCosts, Node, Option], float]] = {
+    "params": lambda costs, node, option: float(option.params),
+    "log_channels": _log_channels,
+}
+"""The counts that choose finalists: the largest feasible network by each is a finalist of every search. Each is a sum
+over a network's decisions: what one of them adds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

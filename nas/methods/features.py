@@ -33,6 +33,16 @@ def log_channels(architecture: Architecture) -> float:
     return sum(map(math.log, output_widths(architecture)))
 
 
+def log_channels_of_part(part: BlockConfig | StageConfig, shape: Shape) -> float:
+    """Returns what a stem or stage adds to `log_channels`.
+
+    Args:
+        shape: Of its input.
+    """
+    widths = _widths(part, shape) if isinstance(part, StageConfig) else [TABLE.block(part, shape).shape[0]]
+    return sum(map(math.log, widths))
+
+
 def depth(architecture: Architecture) -> int:
     """Returns the number of branches of all layers; a branch made of containers counts its sequence of inner blocks."""
     rows = TABLE.architecture(architecture)
@@ -40,7 +50,7 @@ def depth(architecture: Architecture) -> int:
     return sum(
         max(1, len(inside))
         for stage, (_, before) in stages
-        for layer in _inside_stage(stage, before)
+        for layer in _inside_stage(stage, Shape(*before.shape))
         for inside in layer
     )
 
@@ -101,18 +111,21 @@ def table_of(rows: Sequence[Sequence[float]]) -> np.ndarray:
 
 def _stage_widths(architecture: Architecture, rows: Sequence[tuple[str, Count]]) -> list[list[int]]:
     """Returns per stage the output channels of its layers, or of the blocks inside a layer's containers."""
-    found: list[list[int]] = []
-    for stage, (_, before), (_, after) in zip(architecture.stages, rows, rows[1:], strict=False):
-        widths: list[int] = []
-        for layer in _inside_stage(stage, before):
-            widths += [width for inside in layer for width in inside] or [after.shape[0]]
-        found.append(widths or [after.shape[0]])
-    return found
+    befores = zip(architecture.stages, rows, strict=False)  # the row before a stage has the shape that enters it
+    return [_widths(stage, Shape(*before.shape)) for stage, (_, before) in befores]
 
 
-def _inside_stage(stage: StageConfig, before: Count) -> list[list[list[int]]]:
+def _widths(stage: StageConfig, shape: Shape) -> list[int]:
+    """The same of one stage, for the shape of its input."""
+    width = TABLE.stage(stage, shape).shape[0]
+    widths: list[int] = []
+    for layer in _inside_stage(stage, shape):
+        widths += [each for inside in layer for each in inside] or [width]
+    return widths or [width]
+
+
+def _inside_stage(stage: StageConfig, shape: Shape) -> list[list[list[int]]]:
     """Returns per layer and branch of a stage the output channels of the blocks inside the branch's containers."""
-    shape = Shape(*before.shape)
     if stage.transition is not None:
         shape = Shape(*TABLE.block(stage.transition, shape).shape)
     found: list[list[list[int]]] = []

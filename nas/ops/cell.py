@@ -10,6 +10,7 @@ from torch import nn
 
 from nas.ops.conv import reduced
 from nas.ops.spec import Shape, op, require
+from nas.ops.strided import StridedConv
 
 _EDGE = re.compile(r"(none|skip_connect|nor_conv_1x1|nor_conv_3x3|avg_pool_3x3)~(\d)")
 
@@ -96,7 +97,7 @@ def relu_conv_norm(channels: int, width: int, kernel_size: int, stride: int = 1)
     """Returns ReLU, convolution without bias and BatchNorm in a row."""
     return nn.Sequential(
         nn.ReLU(),
-        nn.Conv2d(channels, width, kernel_size, stride, kernel_size // 2, bias=False),
+        StridedConv(channels, width, kernel_size, stride, kernel_size // 2, bias=False),
         nn.BatchNorm2d(width),
     )
 

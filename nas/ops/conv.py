@@ -12,6 +12,7 @@ from torch import nn
 from nas.ops.basic import activation_after_layer, whole
 from nas.ops.padding import pad_same, padded_conv, same_pads
 from nas.ops.spec import Shape, make, op, require, require_divisor
+from nas.ops.strided import StridedConv
 
 
 def pool_half(x: torch.Tensor, stride: int, kind: str) -> torch.Tensor:
@@ -26,7 +27,7 @@ def reduced(shape: Shape, stride: int) -> tuple[int, int]:
 
 
 @op("conv")
-class Conv(nn.Conv2d):
+class Conv(StridedConv):
     """Plain convolution, padded to keep the size at stride 1 by default.
 
     Args:
@@ -248,7 +249,7 @@ class MBConv(nn.Module):
         k, s, width = config.kernel_size, config.stride, config.width
         hidden = whole(config.expand_ratio * width, "mbconv: expand_ratio x width")
         expand_stride, depthwise_stride = (s, 1) if config.stride_in == "expand" else (1, s)
-        self.expand = nn.Conv2d(shape.channels, hidden, 1, expand_stride, bias=False)
+        self.expand = StridedConv(shape.channels, hidden, 1, expand_stride, bias=False)
         self.norm1 = nn.BatchNorm2d(hidden, eps=config.eps, momentum=0.01)
         self.activation = activation_after_layer(config.activation)
         self.depthwise = padded_conv(config.padding, hidden, hidden, k, depthwise_stride, groups=hidden, bias=False)

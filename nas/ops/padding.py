@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from nas.ops.spec import require
+from nas.ops.strided import StridedConv
 
 PADDINGS = ("centre", "same")
 
@@ -24,7 +25,7 @@ def pad_same(x: torch.Tensor, conv: nn.Conv2d) -> torch.Tensor:
     return F.pad(x, [*horizontal, *vertical])
 
 
-class SameConv(nn.Conv2d):
+class SameConv(StridedConv):
     """Convolution padded as TensorFlow's "same": the larger half of an odd padding is at the end, not at the start."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
@@ -39,4 +40,4 @@ def padded_conv(padding: str, *sizes: int, groups: int = 1, bias: bool = True) -
     require(padding in PADDINGS, f"padding must be one of {PADDINGS}, not {padding!r}.")
     if padding == "same" and not (sizes[3] == 1 and sizes[2] % 2 == 1):
         return SameConv(*sizes, groups=groups, bias=bias)
-    return nn.Conv2d(*sizes, padding=sizes[2] // 2, groups=groups, bias=bias)
+    return StridedConv(*sizes, padding=sizes[2] // 2, groups=groups, bias=bias)

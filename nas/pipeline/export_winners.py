@@ -30,7 +30,8 @@ class Winner:
         rank: By accuracy on search-validation, from 1.
         validation_error: Standard error of the validation accuracy.
         on_front: Whether it is on the Pareto front of validation accuracy and cost.
-        chosen_by: What made it a finalist: "score", the name of a count, "random", or the name of a rival.
+        chosen_by: What made it a finalist: "score", the name of a count, "random", several of these
+            ("score+params"), or the name of a rival.
         latency_s, setting: As it was measured, where a budget bounds a latency.
         peak_memory_bytes: Of one inference, where a budget bounds it.
     """

@@ -29,7 +29,8 @@ class Finalist:
     """A network that was trained to the end: of the search, or a rival.
 
     Attributes:
-        chosen_by: What made it a finalist: "score", the name of a count, "random", or the name of a rival.
+        chosen_by: What made it a finalist: "score", the name of a count, "random", several of these
+            ("score+params"), or the name of a rival.
         epochs: Of its training.
         inherits: Whether it began with trained weights.
         validation_accuracy: On search-validation; determines the ranks.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,14 @@ from safetensors import SafetensorError
 
 from nas.architecture import Architecture
 from nas.data import Dataset
-from nas.data.dataset import describe_data
 from nas.errors import RunError
 from nas.networks.classes import in_order, per_class
 from nas.networks.network import Network
 from nas.progress import Progress
 from nas.run.files import file_digest
 from nas.training import Started, start_from
-from nas.training.weights_file import PICKLES, converting, load_weights, metadata_of
-
-_SEEN = "may have trained the weights that this training began with"
+from nas.training.seen_images import seen_caution, trained_on
+from nas.training.weights_file import converting, load_weights, may_be_pickle, metadata_of
 
 
 class GivenWeights:
@@ -58,7 +55,7 @@ class GivenWeights:
         Raises:
             TrainingError: If they are those of another network.
         """
-        theirs, state, replaced = _told_of(self.path)[1], self._state, set[str]()
+        theirs, state, replaced = trained_on(self.path)[1], self._state, set[str]()
         if isinstance(theirs, list) and len(theirs) == len(class_names) and theirs != [*class_names]:
             rows = per_class(architecture)
             if sorted(map(str, theirs)) == sorted(class_names):
@@ -93,20 +90,7 @@ class GivenWeights:
         Raises:
             RunError: If they were trained on the same data, split by another seed.
         """
-        cut = data.info.split_off
-        if not cut:
-            return None
-        card, class_names = _told_of(self.path)
-        theirs = card.get("seed")
-        if card.get("data") == describe_data(data) and class_names == [*data.info.class_names]:
-            if isinstance(theirs, int) and theirs != seed:
-                raise RunError(
-                    f"{self.path} was trained with --seed {theirs}, which puts {cut} images of --seed {seed} into its "
-                    f"training images. Give --seed {theirs}."
-                )
-            if theirs == seed and _SEEN not in str(card.get("notes")):
-                return None
-        return f"The {cut} images are split off the training images and {_SEEN}: {cut} accuracy may be too high."
+        return seen_caution(self.path, data.info, seed, given=str(self.path))
 
 
 def origin_note(origin: dict[str, Any]) -> str:
@@ -125,17 +109,8 @@ def _read(path: Path, network: str) -> dict[str, torch.Tensor]:
     try:
         if not path.is_file():
             raise OSError("it is not a file" if path.exists() else "there is no such file")
-        if path.suffix in PICKLES:
+        if may_be_pickle(path):
             raise RunError(f"{path} {converting(path, network)}")
         return load_weights(path)
     except (SafetensorError, OSError) as fault:
         raise RunError(f"Cannot read weights from {path}: {str(fault)[:120]}. Give a .safetensors file.") from None
-
-
-def _told_of(path: Path) -> tuple[dict[str, Any], Any]:
-    """Returns the training metadata of exported weights and their class names; empty if there are none."""
-    with suppress(KeyError, ValueError):
-        stored = metadata_of(path)
-        card, class_names = json.loads(stored["card"]), json.loads(stored["class_names"])
-        return (card if isinstance(card, dict) else {}), class_names
-    return {}, None

@@ -1,4 +1,4 @@
-"""Finalists chosen independently of the score: by counting (parameters, multiply-adds), and one at random.
+"""Finalists chosen independently of the score: by counting (parameters, channels), and one at random.
 
 Only training can verify a score. If the score chose all finalists, the winner might be worse than the largest network
 that fits, and the ranking check would cover only the score's top networks. So some finalists are chosen by counting and
@@ -15,42 +15,41 @@ from functools import lru_cache
 from nas.architecture import Architecture
 from nas.methods.counted import BASELINES, COUNTS
 from nas.sampling import BudgetSampler
-from nas.searchers.searcher import make_searcher
-from nas.trial import Trial, pareto_front, trial_seed
+from nas.sampling.largest_member import largest_member
+from nas.trial import Trial, pareto_front
 
 SCORE, RANDOM = "score", "random"
-_LEAST_COUNTED, _BATCH = 256, 32
+_SAMPLED = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pick:
-    """A finalist, and what chose it: "score", the name of a count, or "random"."""
+    """A finalist, and what chose it: "score", the name of a count, "random", or several of them, joined by "+"."""
 
     trial: Trial
     chosen_by: str
 
 
-def portfolio(
-    sampler: BudgetSampler, finalists: int, *, count: str | None, trials: int, seed: int
-) -> dict[str, Architecture]:
+def portfolio(sampler: BudgetSampler, finalists: int, *, count: str | None, seed: int) -> dict[str, Architecture]:
     """Returns the finalists that are chosen independently of the score, by what chose them; at most `finalists` - 1.
 
-    The first finalist is the best by score; then the largest feasible network by each of `BASELINES`, found by
-    evolution on that count with at least as many trials as the search; then a feasible network sampled by layout.
+    The first finalist is the best by score; then the largest feasible network by each of `BASELINES`; then a feasible
+    network sampled by layout.
 
     Args:
-        count: The count that the search scores by, if any; the score itself finds the largest network by it.
-        trials: Number of trials of the search.
+        count: The count that the search scores by, if any. The largest network by it, which the score then finds, is
+            in the portfolio besides, as "score".
     """
+    found: dict[str, Architecture] = {}
+    if count in BASELINES:
+        found[SCORE] = _largest(sampler, count)
+    places = len(found) + finalists - 1
     wanted: list[tuple[str, Callable[[], Architecture]]] = [
-        (name, lambda name=name: _largest(sampler, name, max(_LEAST_COUNTED, trials), seed))
-        for name in BASELINES
-        if name != count
+        (name, lambda name=name: _largest(sampler, name)) for name in BASELINES if name != count
     ]
     wanted.append((RANDOM, lambda: sampler.sample(random.Random(f"finalist-{seed}")).architecture))
-    found: dict[str, Architecture] = {}
     for name, choose in wanted:
-        if len(found) >= finalists - 1:
+        if len(found) >= places:
             break
         architecture = choose()
         if architecture not in found.values():
@@ -72,14 +71,17 @@ def choose_finalists(
         front_over: The objectives, where the trials cost very different amounts, so that the front goes before others.
 
     Returns:
-        At most `count`, by descending score.
+        At most `count`, by descending score. One that is the best by score and of the portfolio too has both reasons.
     """
     by_score = sorted((t for t in trials if t.complete), key=lambda t: (-(t.score or 0.0), t.number))
     front = pareto_front(trials, objectives=front_over)[::-1] if front_over else []
     places = {trial.architecture: trial for trial in trials}
-    given = [(name, places[each]) for name, each in (fixed or {}).items() if each in places]
+    given = [(name, places[each]) for name, each in (fixed or {}).items() if name != SCORE and each in places]
     picks: dict[int, Pick] = {}
-    for name, trial in (*((SCORE, t) for t in by_score[:1]), *given, *((SCORE, t) for t in (*front, *by_score))):
+    for first in by_score[:1]:
+        also = [name for name, trial in given if trial is first]
+        picks[first.number] = Pick(trial=first, chosen_by="+".join((SCORE, *also)))
+    for name, trial in (*given, *((SCORE, t) for t in (*front, *by_score))):
         if len(picks) >= count:
             break
         picks.setdefault(trial.number, Pick(trial=trial, chosen_by=name))
@@ -91,27 +93,10 @@ def _score(trial: Trial) -> float:
 
 
 @lru_cache(maxsize=8)  # planning with a measured rate calls this twice with the same arguments
-def _largest(sampler: BudgetSampler, name: str, trials: int, seed: int) -> Architecture:
-    """Returns the architecture with the highest count that evolution finds."""
-    searcher, counted = make_searcher("evolution", sampler, seed=seed), list[Trial]()
-    for batch in range(-(-trials // _BATCH)):
-        fresh = [
-            Trial(
-                number=len(counted) + place,
-                architecture=proposal.architecture,
-                cost=proposal.cost,
-                status="complete",
-                score=float(COUNTS[name](proposal.architecture)),
-                seed=trial_seed(seed, len(counted) + place),
-                seconds=0.0,
-                layout=proposal.layout,
-                origin=proposal.origin,
-                batch=batch,
-            )
-            for place, proposal in enumerate(searcher.ask(_BATCH, batch))
-        ]
-        if not fresh:
-            break
-        counted += fresh
-        searcher.tell(fresh)
-    return max(counted, key=lambda trial: (trial.score or 0.0, -trial.number)).architecture
+def _largest(sampler: BudgetSampler, name: str) -> Architecture:
+    """Returns the feasible network with the highest count; where measured budgets refuse those, of a few sampled."""
+    found = largest_member(sampler, lambda node, option: BASELINES[name](sampler.costs, node, option))
+    if found is not None:
+        return found.architecture
+    rng = random.Random(0)
+    return max((sampler.sample(rng).architecture for _ in range(_SAMPLED)), key=COUNTS[name])

@@ -25,6 +25,7 @@ class SearchResult:
         objectives: The costs that the winners' front is over.
         parent: A sentence on the network that the search started from, if any.
         data: The images, as `--data`.
+        seed: Of the search, which splits images off where the data have no validation or test split.
     """
 
     run: str
@@ -33,6 +34,7 @@ class SearchResult:
     objectives: tuple[str, ...]
     winners: list[Winner]
     data: str
+    seed: int = 0
     parent: str = ""
     accuracy: str = "accuracy"
 
@@ -55,6 +57,7 @@ def finished_result(run: Run) -> SearchResult | None:
         ),
         winners=[Winner.of(event, run.path) for _, event in sorted(winners.items())],
         data=run.data,
+        seed=run.manifest["options"].get("seed", 0),
         parent=parent_line(run),
         accuracy=accuracy_name(run),
     )

@@ -228,6 +228,7 @@ class SearchPipeline:
         options = self.options = replace(options, searcher=searcher)
         source = source or open_data(options.data, on_corrupt=options.on_corrupt)  # type: ignore[arg-type]
         method.check_data(source.info, options.data)
+        cautions = method.cautions(source.info, options.seed)
         kept = keep(space, options.space, source.info)
         self.space = sized_space(space, options.resolution).adapted(
             channels=source.info.channels, num_classes=source.info.num_classes
@@ -260,10 +261,8 @@ class SearchPipeline:
         if options.compile:
             check_compiler(plan.device)
         caution = attention_caution(self.sampler, resolution=plan.resolution, train_resolution=plan.train_resolution)
-        self.cautions = [] if caution is None else [caution]
-        self.portfolio = portfolio(
-            self.sampler, plan.finalists, count=method.count(plan), trials=plan.trials, seed=options.seed
-        )
+        self.cautions = [*filter(None, (caution,)), *cautions]
+        self.portfolio = portfolio(self.sampler, plan.finalists, count=method.count(plan), seed=options.seed)
         return source, kept
 
     def restore(self, run: Run) -> None:
@@ -346,6 +345,7 @@ class SearchPipeline:
             objectives=self.objectives,
             winners=winners,
             data=self.options.data,
+            seed=self.options.seed,
             parent=parent_line(run),
             accuracy=accuracy_name(run),
         )
@@ -375,7 +375,7 @@ class SearchPipeline:
     def _measured_rate(self, side: int, recipe: Recipe) -> float:
         """Returns the training speed in images per second, over networks such as the finalists will be."""
         seed = self.options.seed
-        finalists = portfolio(self.sampler, FINALISTS, count=None, trials=1, seed=seed).values()
+        finalists = portfolio(self.sampler, FINALISTS, count=None, seed=seed).values()
         with threads_set(self.options.threads or available_cores()):
             return measure_images_per_second([each.at_resolution(side) for each in finalists], recipe)
 

@@ -28,8 +28,13 @@ def page_data(summary: Summary, effects: list[Decision]) -> dict[str, Any]:
         "curves": [chart.to_dict() for chart in finalist_charts(summary)],
         "methodCurves": method_chart(section.curves).to_dict() if section and section.curves else None,
         # The words of `nas train` after the file.
-        "trainOn": shlex.join(("--data", summary.record.data)),
+        "trainOn": shlex.join(_training_words(summary)),
     }
+
+
+def _training_words(summary: Summary) -> list[str]:
+    seed = summary.record.manifest["options"].get("seed", 0)
+    return ["--data", summary.record.data, *(["--seed", str(seed)] if seed else [])]
 
 
 def _finalist(candidate: Candidate, places: dict[int, int]) -> dict[str, Any]:

@@ -118,8 +118,12 @@ class TrainingLoop:
             (self.folder / BEST).unlink(missing_ok=True)  # of a training whose checkpoints were deleted
             return False
         stored = load_checkpoint(path, self.module, self.optimizer, average=self._averaged)
-        if Recipe.from_dict(stored["recipe"]) != self.recipe:
-            raise RunError(f"{self.folder} was trained by another recipe. Delete it, or resume with the same options.")
+        before = Recipe.from_dict(stored["recipe"])
+        if before != self.recipe:
+            raise RunError(
+                f"{self.folder} was trained by another recipe: {_first_difference(before, self.recipe)}. Delete it, or "
+                "resume with the same options."
+            )
         self._check_images(path, stored)
         self.done, self.facts = stored["step"], stored["facts"]
         self._loss, self._told, self.ended = tuple(stored["loss"]), stored["told"], stored["ended"]
@@ -371,3 +375,9 @@ def _fact(path: Path, name: str) -> Any:
         return read_facts(path).get(name)
     except RunError:
         return None
+
+
+def _first_difference(before: Recipe, now: Recipe) -> str:
+    """Returns the first value in which two recipes differ, such as "epochs 2, now 3"."""
+    values = ((name, value, now.to_dict()[name]) for name, value in before.to_dict().items())
+    return next(f"{name} {value}, now {other}" for name, value, other in values if value != other)

@@ -17,6 +17,14 @@ PICKLES = (".pth", ".pt", ".bin", ".ckpt", ".tar", ".pkl")
 """Suffixes of files that may be pickles, which can run code when they are read."""
 
 
+def may_be_pickle(path: Path) -> bool:
+    """Returns whether a file is a pickle by its name, or begins as what `torch.save` writes."""
+    if path.suffix in PICKLES:
+        return True
+    with path.open("rb") as file:
+        return file.read(4).startswith((b"PK\x03\x04", b"\x80"))
+
+
 def converting(path: Path, network: str) -> str:
     """Returns why a pickle is refused, with the command that converts it.
 

@@ -40,24 +40,27 @@ def by(picks: list[Pick]) -> dict[int, str]:
 
 @pytest.mark.parametrize("count", ["params", "log_channels"])
 def test_the_largest_by_a_count_is_the_largest_feasible_network_of_the_space(count: str) -> None:
-    found = portfolio(SAMPLER, 9, count=None, trials=1, seed=0)
+    found = portfolio(SAMPLER, 9, count=None, seed=0)
     assert COUNTS[count](found[count]) == max(map(COUNTS[count], FEASIBLE))
 
 
 @pytest.mark.parametrize(("finalists", "names"), [(1, []), (2, ["params"]), (9, ["params", "log_channels", "random"])])
 def test_it_leaves_the_first_place_to_the_score(finalists: int, names: list[str]) -> None:
-    found = portfolio(SAMPLER, finalists, count=None, trials=1, seed=0)
+    found = portfolio(SAMPLER, finalists, count=None, seed=0)
     assert list(found) == names
     assert all(SAMPLER.contains(nas.cost(each)) for each in found.values())
     assert len(set(found.values())) == len(found)
 
 
-def test_a_count_that_is_the_score_is_left_to_the_search() -> None:
-    assert list(portfolio(SAMPLER, 2, count="params", trials=1, seed=0)) == ["log_channels"]
+def test_the_largest_by_the_count_that_is_the_score_is_the_scores_own_and_takes_no_place_of_others() -> None:
+    found = portfolio(SAMPLER, 2, count="params", seed=0)
+    assert list(found) == ["score", "log_channels"]
+    assert COUNTS["params"](found["score"]) == max(map(COUNTS["params"], FEASIBLE))
+    assert list(portfolio(SAMPLER, 1, count="params", seed=0)) == ["score"]
 
 
 def test_the_seed_decides_the_random_one_alone() -> None:
-    first, again, other = (portfolio(SAMPLER, 4, count=None, trials=1, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (portfolio(SAMPLER, 4, count=None, seed=seed) for seed in (1, 1, 2))
     assert first == again
     assert first["random"] != other["random"]
     assert first["params"] == other["params"]
@@ -73,7 +76,8 @@ def test_the_best_score_is_followed_by_the_portfolio_and_then_by_more_scores() -
 
 def test_a_network_of_the_portfolio_takes_part_without_a_score_and_one_that_leads_by_score_has_one_place() -> None:
     assert by(choose_finalists(TRIALS, 2, fixed={"params": SIX[5]})) == {4: "score", 5: "params"}
-    assert by(choose_finalists(TRIALS, 2, fixed={"params": SIX[4]})) == {4: "score", 2: "score"}
+    assert by(choose_finalists(TRIALS, 2, fixed={"params": SIX[4]})) == {4: "score+params", 2: "score"}
+    assert by(choose_finalists(TRIALS, 2, fixed={"score": SIX[4]})) == {4: "score", 2: "score"}
 
 
 @pytest.mark.parametrize(

@@ -296,3 +296,25 @@ def test_what_no_rule_is_known_for_keeps_its_place(monkeypatch: pytest.MonkeyPat
     groups, unknown = couplings(hybrid)
     assert unknown == ["relu"]
     assert not any(name == "stem.conv.weight" for group in groups for name, _ in group.places)
+
+
+def test_shortcuts_that_narrower_members_alone_project_begin_as_the_parents_identity() -> None:
+    network = equally_wide()
+    space = derive_space(network, name="parts", smaller=True)
+    member = network.at_resolution(space.input.resolution).with_classes(space.head["num_classes"])
+    supernet = Supernet(space)
+    filled = fill(supernet, member, trained(member).state_dict(), {})
+    projections = {name: tensor for name, tensor in supernet.state_dict().items() if "/shortcut/project/" in name}
+    begun = [name for name in projections if name.startswith("stage2-") and name.endswith("weight")]
+    assert begun
+    assert not {*projections} & {*filled.fresh}
+    for name in begun:
+        weight = projections[name]
+        torch.testing.assert_close(weight[:, :, 0, 0], torch.eye(*weight.shape[:2]))
+
+
+def equally_wide() -> Architecture:
+    """A member of coatnet-small whose second stage is as wide as its first, and does not project its shortcut."""
+    space, rng = load_space("coatnet-small"), random.Random(0)
+    drawn = (space.sample_genotype(rng, "CCCC") for _ in range(100))
+    return space.decode(next(each for each in drawn if each.stages[0].width == each.stages[1].width))

@@ -106,6 +106,14 @@ class SearchMethod(ABC, Generic[O]):
     def check_data(self, info: DataInfo, data: str) -> None:
         """Raises `RunError` if the data do not match the reused run."""
 
+    def cautions(self, info: DataInfo, seed: int) -> list[str]:
+        """Returns what a reader of the run's accuracies should know, before it is planned.
+
+        Raises:
+            RunError: If it cannot be searched so.
+        """
+        return []
+
     def set_up(self, space: SearchSpace, budgets: Sequence[Budget], options: SearchOptions) -> BudgetSampler:
         """Returns a sampler of the architectures that a new run may propose.
 

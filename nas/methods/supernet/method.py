@@ -94,6 +94,10 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
         if self._inheritance is not None:
             self._inheritance.check_data(info)
 
+    def cautions(self, info: DataInfo, seed: int) -> list[str]:
+        found = None if self._inheritance is None else self._inheritance.parent.caution(info, seed)
+        return [] if found is None else [found]
+
     def set_up(self, space: SearchSpace, budgets: Sequence[Budget], options: SearchOptions) -> BudgetSampler:
         if self._reused is None:
             self._sampler = super().set_up(space, budgets, options)

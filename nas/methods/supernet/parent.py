@@ -26,7 +26,8 @@ from nas.networks.timm.pretrained import pretrained
 from nas.networks.timm.weights import family_of
 from nas.run.files import file_digest
 from nas.spaces import SearchSpace, catalog
-from nas.training.weights_file import PICKLES, converting, first_not_finite, load_weights, metadata_of, shape_text
+from nas.training.seen_images import seen_caution
+from nas.training.weights_file import converting, first_not_finite, load_weights, may_be_pickle, metadata_of, shape_text
 
 TIMM = "timm:"
 
@@ -42,6 +43,7 @@ class Parent:
         sha256: Of the file that these were read from; empty for those of timm.
         mean, std: Per channel, the normalization of its images; empty where not known.
         class_names: In the order of its logits; empty where not known.
+        file: Of its weights; None for those of timm.
     """
 
     given: tuple[str, str | None]
@@ -51,6 +53,7 @@ class Parent:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     class_names: tuple[str, ...] = ()
+    file: Path | None = None
 
     @property
     def named(self) -> str:
@@ -72,11 +75,22 @@ class Parent:
         lines: list[str] = []
         if not self.has_classes(info):
             classes = self.architecture.num_classes
-            lines.append(f"Parent: its head for {classes:,} classes is replaced by a new one for {info.num_classes:,}")
+            wanted = "others" if classes == info.num_classes else f"{info.num_classes:,}"
+            lines.append(f"Parent: its head for {classes:,} classes is replaced by a new one for {wanted}")
         if self.architecture.input.channels != info.channels:
             was = self.architecture.input.channels
             lines.append(f"Parent: its first weights, for {was} channels, are averaged for {info.channels}")
         return lines
+
+    def caution(self, info: DataInfo, seed: int) -> str | None:
+        """Returns a caution if it may have been trained on images that are for validation or the test here, else None.
+
+        Raises:
+            RunError: If it was trained on the same data, split by another seed.
+        """
+        if self.file is None or not self.has_classes(info):
+            return None
+        return seen_caution(self.file, info, seed, given=self.named)
 
     def network(self, info: DataInfo, *, resolution: int, seed: int) -> Network:
         """Returns it for the data's channels and classes at a resolution, the head new if the classes are others."""
@@ -146,6 +160,7 @@ def load_parent(config: str, weights: str | None) -> Parent:
             architecture=product.trained,
             state=state,
             sha256=file_digest(folder / FILES["weights"]),
+            file=folder / FILES["weights"],
             mean=product.mean,
             std=product.std,
             class_names=product.class_names,
@@ -163,6 +178,7 @@ def load_parent(config: str, weights: str | None) -> Parent:
         architecture=fitting,
         state=state,
         sha256=file_digest(Path(weights)),
+        file=Path(weights),
         mean=tuple(told.get("mean", ())),
         std=tuple(told.get("std", ())),
         class_names=tuple(told.get("class_names", ())),
@@ -224,7 +240,7 @@ def read_weights(weights: str, config: str) -> tuple[dict[str, torch.Tensor], di
     path = Path(weights)
     if not path.is_file():
         raise OptionError(f"--weights {weights}: there is no such file. Give a .safetensors file.")
-    if path.suffix in PICKLES:
+    if may_be_pickle(path):
         raise OptionError(f"--weights {weights} {converting(path, config.removeprefix(TIMM))}")
     try:
         state = load_weights(path)

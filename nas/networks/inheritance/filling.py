@@ -62,6 +62,7 @@ def fill(
             own = {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
             filled |= _copy(supernet, place, kind, config.to_dict(), module, own)
     tensors = supernet.state_dict()
+    filled |= _open_shortcuts(tensors, filled)
     return Filled(inherited=len(filled), fresh=tuple(sorted({*tensors} - filled)))
 
 
@@ -102,6 +103,26 @@ def _copy(
                 if full in own and whole is not None and whole.ndim == own[full].ndim:
                     _overlay(whole, own[full], rules.get(name))
                     found.add(stored_name(slot, full))
+    return found
+
+
+@torch.no_grad()
+def _open_shortcuts(tensors: Mapping[str, torch.Tensor], filled: set[str]) -> set[str]:
+    """Lets the projections of shortcuts that a network does not need, being as wide, begin as its identity.
+
+    Members that are narrower before a shortcut than after it have one. Returns the names of what was filled.
+    """
+    inherited = {name.partition("/")[0] for name in filled}
+    found = {
+        name
+        for name in tensors
+        if name not in filled and "/shortcut/project/" in name and name.partition("/")[0] in inherited
+    }
+    for name in found:
+        if tensors[name].ndim > 1:
+            nn.init.dirac_(tensors[name])
+        else:
+            tensors[name].zero_()
     return found
 
 

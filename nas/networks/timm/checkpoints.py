@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from nas.errors import ArchitectureError, OptionError, RunError
@@ -89,12 +89,13 @@ def convert_weights(
     if out.suffix != ".safetensors" or out.absolute() == source.absolute():
         raise OptionError(f"--out (={out}) must be another file, whose name ends in .safetensors.")
     state = read_checkpoint(source)
+    if source.suffix == ".safetensors" and _is_converted(source):
+        raise RunError(f"{source} is converted already: give it by --weights.")
     try:
         found = network_with(family, network, state, network)
     except RunError as fault:
-        raise RunError(
-            f"{source}: {fault} `nas zoo` lists the networks: give --network the one that it is of."
-        ) from None
+        said = f"{source}: {str(fault).replace('given:', '')}"
+        raise RunError(f"{said} `nas zoo` lists the networks: give --network the one that it is of.") from None
     architecture = load_architecture(network)
     wanted = num_classes or architecture.num_classes
     classes = family.classes(family.as_timm(state)) or architecture.num_classes
@@ -138,6 +139,11 @@ def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
                 "infinite. Give weights from before the training diverged."
             )
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+
+
+def _is_converted(path: Path) -> bool:
+    with safe_open(path, "pt") as file:
+        return "network" in (file.metadata() or {})
 
 
 def _loaded(path: Path) -> Any:

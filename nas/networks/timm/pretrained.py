@@ -8,18 +8,16 @@ from typing import Any
 from torch import nn
 
 from nas.errors import OptionError
+from nas.networks.timm.library import timm_module
 
 
 def pretrained(name: str) -> tuple[nn.Module, Mapping[str, Any]]:
     """Returns a model of timm with its pretrained weights, and its `default_cfg`.
 
     Raises:
-        OptionError: If timm is not installed, knows no such model, or cannot load its weights.
+        OptionError: If timm cannot be imported, knows no such model, or cannot load its weights.
     """
-    try:
-        import timm
-    except ImportError:
-        raise OptionError(f"timm:{name} needs timm: pip install timm, or give the weights as a file.") from None
+    timm = timm_module("timm", purpose=f"timm:{name}")
     try:
         model: nn.Module = timm.create_model(name, pretrained=True)
     except Exception as fault:  # timm's own errors, and those of what it downloads with

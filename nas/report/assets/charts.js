@@ -12,7 +12,7 @@ function drawAccuracies(target) {
     y: {label: null, domain: named.map((each) => each.label)},
     marks: [
       Plot.ruleY(named, {x1: (each) => 100 * each.low, x2: (each) => 100 * each.high, y: "label", stroke: "var(--quiet)", strokeWidth: 2}),
-      Plot.dot(named, {x: (each) => 100 * each.validation, y: "label", r: 5, fill: (each) => (each.chosenBy === "score" ? "var(--c0)" : "var(--c1)")}),
+      Plot.dot(named, {x: (each) => 100 * each.validation, y: "label", r: 5, fill: (each) => (each.chosenBy.startsWith("score") ? "var(--c0)" : "var(--c1)")}),
     ],
   }));
   const table = rows.map((each) => [
@@ -58,7 +58,7 @@ function drawRanking(target) {
       width: Math.max(260, width), height: 250, marginLeft: 46, marginBottom: 40, ariaLabel: `Test accuracy against ${axis.label}`,
       x: {grid: true, inset: 16, ticks: 4, label: labelled(axis)}, y: {grid: true, inset: 12, ticks: 5, label: "test accuracy (%)"},
       marks: [
-        Plot.dot(known, {...at, r: 5, fill: (each) => (each.chosenBy === "score" ? "var(--c0)" : "var(--c1)"), title: (each) => `${each.name}, ${chosen(each)}`}),
+        Plot.dot(known, {...at, r: 5, fill: (each) => (each.chosenBy.startsWith("score") ? "var(--c0)" : "var(--c1)"), title: (each) => `${each.name}, ${chosen(each)}`}),
         Plot.text(known.filter((each) => each.rank), {...at, text: (each) => String(each.rank), dx: 9, dy: -8, fill: "var(--ink)"}),
       ],
     });

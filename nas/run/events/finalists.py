@@ -29,7 +29,8 @@ class FinalistTrained(Event, frozen=True, kw_only=True, tag="finalist"):
     Attributes:
         digest, number: Those of its trial; `score`, `macs` and `params` are the trial's as well.
         resolution: Training resolution.
-        chosen_by: What made it a finalist: "score", the name of a count, "random", or the name of a rival.
+        chosen_by: What made it a finalist: "score", the name of a count, "random", several of these
+            ("score+params"), or the name of a rival.
         learning_rate: Peak learning rate; None where an earlier version trained it.
         weights_sha256: `nas.training.weights_digest` of its weights; "" where an earlier version trained it.
     """

@@ -1,0 +1,54 @@
+"""Whether given weights were trained on images that are for validation or the test here."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from nas.data import DataInfo
+from nas.data.dataset import describe_unread
+from nas.errors import RunError
+from nas.training.weights_file import metadata_of
+
+_SEEN = "may have trained the weights that this training began with"
+
+
+def seen_caution(path: Path, info: DataInfo, seed: int, *, given: str) -> str | None:
+    """Returns a caution if weights may have been trained on validation or test images, else None.
+
+    If the data have no validation or test set of their own, the seed splits these off the training images. The
+    metadata of exported weights says what they were trained on.
+
+    Args:
+        path: A .safetensors file.
+        seed: That splits them.
+        given: What the weights are called in messages.
+
+    Raises:
+        RunError: If they were trained on the same data, split by another seed.
+    """
+    cut = info.split_off
+    if not cut:
+        return None
+    card, class_names = trained_on(path)
+    theirs = card.get("seed")
+    if card.get("data") == describe_unread(info) and class_names == [*info.class_names]:
+        if isinstance(theirs, int) and theirs != seed:
+            raise RunError(
+                f"{given} was trained with --seed {theirs}, which puts {cut} images of --seed {seed} into its "
+                f"training images. Give --seed {theirs}."
+            )
+        if theirs == seed and _SEEN not in str(card.get("notes")):
+            return None
+    return f"The {cut} images are split off the training images and {_SEEN}: {cut} accuracy may be too high."
+
+
+def trained_on(path: Path) -> tuple[dict[str, Any], Any]:
+    """Returns the training metadata of exported weights and their class names; empty if there are none."""
+    with suppress(KeyError, ValueError):
+        stored = metadata_of(path)
+        card, class_names = json.loads(stored["card"]), json.loads(stored["class_names"])
+        return (card if isinstance(card, dict) else {}), class_names
+    return {}, None
