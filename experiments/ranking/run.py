@@ -81,7 +81,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=len(SEEDS), help="of `calibrated`; all else has one")
     parser.add_argument("--images", type=int, default=IMAGES, help="training images that scores may use")
     parser.add_argument(
-        "--only", nargs="+", choices=sorted([*PARTS, *PROXIES.names()]), help="judge these, and replace their rows"
+        "--only",
+        nargs="+",
+        choices=["calibrated", *sorted([*PARTS, *PROXIES.names()])],
+        help="judge these, and replace their rows",
     )
     asked = parser.parse_args()
     # What is computed for the ViTs serves both of their truths, and what is for NATS-Bench's 200 serves them all.
@@ -145,7 +148,7 @@ def main() -> None:
 def scorers(asked: argparse.Namespace, seed: int) -> list[str]:
     """Those that are judged with a seed; but for `calibrated`, one is enough."""
     if asked.only:
-        return asked.only if seed == SEEDS[0] else []
+        return [name for name in asked.only if seed == SEEDS[0] or name == "calibrated"]
     if asked.truth == "nats-all":
         return []
     # AutoFormer's accuracies are of another data set, which no short training of ours can speak for.
@@ -259,12 +262,15 @@ def replace_rows(asked: argparse.Namespace, work: Path) -> None:
     """The same where a few scores were judged again: their rows change, and `again` in the summary names them."""
     csv_path, json_path = result_files(asked)
     summary = json.loads(json_path.read_text())
-    rows = judged_rows(asked, work, summary["training_cpu_seconds"])
+    now = provenance(command())
+    # What a score costs in trainings is known where both were timed on the same hardware.
+    training = summary["training_cpu_seconds"] if now["hardware"] == summary["hardware"] else None
+    rows = judged_rows(asked, work, training)
     again = {row["score"] for row in rows}
     with csv_path.open() as file:
         others = [row for row in csv.DictReader(file) if row["score"] not in again]
     write_rows(csv_path, ordered([*others, *rows]))
-    summary["again"] = {**provenance(command()), "scores": sorted(again)}
+    summary["again"] = [*summary.get("again", []), {**now, "scores": sorted(again)}]
     atomic_write(json_path, json.dumps(summary, indent=1) + "\n")
 
 
@@ -283,7 +289,7 @@ def judged_rows(asked: argparse.Namespace, work: Path, training: float | None) -
                     "cost", "for the cost of "
                 )
                 name = f"calibrated ({words})"
-            if asked.only and name not in asked.only:
+            if asked.only and name.partition(" (")[0] not in asked.only:
                 continue  # baselines, which are with every score
             if seed == SEEDS[0] or name.startswith("calibrated"):
                 row = {"score": name, "seed": seed, **{key: _short(judged[key]) for key in FIGURES}}
