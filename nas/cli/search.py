@@ -251,6 +251,8 @@ def _dry_run(
         console.say(line)
     for line in ["", *outline[0]] if outline else []:
         console.say(line)
+    if source is None and budgets:
+        console.say("No plan and no time without images: add --data.")
     for budget in budgets:
         costs = found["costs"].get(budget.metric)
         if costs is None or not METRICS[budget.metric].additive:

@@ -109,6 +109,7 @@ def train(
         "resolution": plan.resolution,
         "train_resolution": plan.train_resolution,
         "epochs": history[-1]["epoch"] if history else plan.finalist_epochs,
+        "weights_of_epoch": _kept_epoch(history) if recipe.checkpoint == "best" else None,
         "train_images": len(data.train),
         "metric": options.metric,
         "recipe": recipe.to_dict(),
@@ -219,6 +220,8 @@ def _export(
 ) -> None:
     """Exports the network with its results, like a winner."""
     notes = [] if found["weights"] is None else [origin_note(found["weights"])]
+    if found["weights_of_epoch"] is not None:
+        notes.append(f"Its weights are those of epoch {found['weights_of_epoch']}, the best on search-validation.")
     if found["teacher"] is not None:
         notes.append(teacher_note(found["teacher"], found["recipe"]["distill_weight"]))
     if found["caution"] is not None:
@@ -248,6 +251,12 @@ def _export(
         card=card,
         onnx=options.onnx is not False,
     )
+
+
+def _kept_epoch(history: list[dict[str, Any]]) -> int | None:
+    """Returns the first epoch with the highest validation accuracy, whose weights a training keeps."""
+    known = [row for row in history if row.get("validation_accuracy") is not None]
+    return max(known, key=lambda row: row["validation_accuracy"])["epoch"] if known else None
 
 
 def _misfit(architecture: Architecture) -> str | None:

@@ -226,7 +226,13 @@ class TrainingLoop:
             RunError: If their file is gone or damaged.
         """
         if self.folder is not None:
-            load_checkpoint(self.folder / BEST, self.module)
+            try:
+                load_checkpoint(self.folder / BEST, self.module)
+            except RunError:
+                raise RunError(
+                    f"{self.folder / BEST}, the weights of the best epoch, is gone or damaged. Delete {self.folder} to "
+                    "train again."
+                ) from None
         elif self._best is not None:
             self.module.load_state_dict(self._best[1])
 

@@ -18,7 +18,8 @@ from nas.budget import Budget
 from nas.costs import cost
 from nas.costs import zoo as zoo_costs
 from nas.data import open_data
-from nas.errors import NasError, OptionError
+from nas.data.dataset import describe_data
+from nas.errors import NasError, OptionError, RunError
 from nas.export import CardFacts, export_winner
 from nas.methods.protocol.parent_line import parent_line
 from nas.methods.supernet.inheriting import RATE
@@ -437,3 +438,42 @@ def test_a_parent_may_be_the_folder_of_a_training(home: Path, tmp_path: Path) ->
     found, expected = (load_parent(str(path), None) for path in (tmp_path / "trained", home / "winner"))
     assert found.sha256 == expected.sha256 != ""
     assert parent_architecture(str(tmp_path / "trained")) == parent_architecture(str(home / "winner"))
+
+
+# -- what the parent was trained on ---------------------------------------------------------------------------------
+
+
+def exported_parent(home: Path, folder: Path, **facts: Any) -> Path:
+    """The parent as `nas train` exports it, with what its card says."""
+    data = open_data(home / "few.npz").load(resolution=8, seed=0)
+    network = fresh_network(architecture(), seed=0)
+    export_winner(
+        *(folder, network, architecture()),
+        trained_resolution=8,
+        mean=data.mean,
+        std=data.std,
+        class_names=data.info.class_names,
+        card=CardFacts(title="Parent", **facts),
+        onnx=False,
+    )
+    return folder
+
+
+def test_a_parent_that_was_trained_on_other_splits_of_the_same_data_is_refused(home: Path, tmp_path: Path) -> None:
+    data = open_data(home / "few.npz").load(resolution=8, seed=0)
+    folder = exported_parent(home, tmp_path / "trained", data=describe_data(data), seed=5)
+    said = r"was trained with --seed 5, which puts .* into its training images\. Give --seed 5"
+    with pytest.raises(RunError, match=said):
+        searched(home, tmp_path / "run", parent=str(folder), weights=None)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_parent_that_may_have_been_trained_on_the_test_images_is_said_to(home: Path, tmp_path: Path) -> None:
+    source = open_data(home / "few.npz")
+    data = source.load(resolution=8, seed=0)
+    same = exported_parent(home, tmp_path / "same", data=describe_data(data), seed=0)
+    assert load_parent(str(same), None).caution(source.info, 0) is None
+    unknown = load_parent(str(exported_parent(home, tmp_path / "unknown")), None)
+    assert "may have trained the weights" in str(unknown.caution(source.info, 0))
+    others = replace(unknown, class_names=("a", "b", "c"))
+    assert others.caution(source.info, 0) is None, "its classes are others than the data's"
