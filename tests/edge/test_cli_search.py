@@ -66,6 +66,7 @@ class Result:
     accuracy: str = "accuracy"
     objectives: tuple[str, ...] = ("macs",)
     data: str = "photos"
+    seed: int = 0
     parent: str = ""
 
 
