@@ -20,6 +20,7 @@ from nas.methods.protocol.context import Context
 from nas.options.objectives import objectives
 from nas.pipeline.finalists import Finalist, on_front
 from nas.run.events import FinalistMeasured, ParentTuned, WinnerExported
+from nas.training.evaluation import images_counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +135,9 @@ def _record(
         test_accuracy=finalist.test_accuracy,
         on_front=front,
         validation_accuracy=finalist.validation_accuracy,
-        validation_error=standard_error(finalist.validation_accuracy, len(context.data.search_validation)),
+        validation_error=standard_error(
+            finalist.validation_accuracy, images_counted(context.data.search_validation, context.options.metric)
+        ),
         chosen_by=finalist.chosen_by,
         latency_s=None if latency is None else latency.latency_s,
         setting="" if latency is None else latency.setting,

@@ -34,6 +34,19 @@ def recalibrate(
     network.train(was_training)
 
 
+def images_counted(split: Split, metric: str) -> int:
+    """Returns of how many images a metric's binomial variance p (1 - p) / N is: its N.
+
+    All of them for accuracy. Balanced accuracy is a mean over K classes of n images each, where the K^2 / sum(1 / n)
+    assumes the same share right in every class: as many as all if classes are equally large, else fewer.
+    """
+    if metric != "balanced-accuracy":
+        return len(split)
+    sizes = split.labels.bincount()
+    sizes = sizes[sizes > 0].double()
+    return max(1, int(len(sizes) ** 2 / sizes.reciprocal().sum())) if len(sizes) else 0
+
+
 def batch_norms(module: nn.Module) -> list[_BatchNorm]:
     """The BatchNorms of a module, in order, each once."""
     return [each for each in module.modules() if isinstance(each, _BatchNorm)]

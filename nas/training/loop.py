@@ -322,7 +322,9 @@ class TrainingLoop:
             raise TrainingError(
                 f"The loss became {loss} at step {self.done + 1}. Try --dtype float32 or a larger --batch-size."
             )
-        nn.utils.clip_grad_norm_((p for p in self.module.parameters() if p.grad is not None), self.recipe.clip_norm)
+        learning = [p for p in self.module.parameters() if p.grad is not None]
+        if learning:  # a step of distillation may have nothing to learn
+            nn.utils.clip_grad_norm_(learning, self.recipe.clip_norm)
         self.optimizer.step()
         if self._after_step is not None:
             self._after_step()

@@ -202,6 +202,8 @@ def training_step(
         total, parts = 0.0, recipe.accumulation
         shares = images.new_ones(len(images)) if weights is None else weights
         for x, y, share in zip(*(each.tensor_split(parts) for each in (images, targets, shares)), strict=True):
+            if depth is not None:
+                depth.draw(len(x), x.device)
             with recipe.autocast():
                 logits = forward(x)
             logits = logits.float()

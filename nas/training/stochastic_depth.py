@@ -21,15 +21,20 @@ class StochasticDepth:
 
     def __init__(self, network: Network, rate: float, *, seed: int) -> None:
         self._seed, self._rng = seed, random.Random()
-        self._hooks = [
-            branch.mixer.register_forward_hook(_Dropped(rate * depth, self._rng))
-            for depth, branch in residual_branches(network.stages)
-            if rate * depth > 0
-        ]
+        branches = [(rate * depth, branch.mixer) for depth, branch in residual_branches(network.stages)]
+        self._drops = [_Dropped(share) for share, _ in branches if share > 0]
+        mixers = (mixer for share, mixer in branches if share > 0)
+        self._hooks = [mixer.register_forward_hook(drop) for mixer, drop in zip(mixers, self._drops, strict=True)]
 
     def begin(self, step: int) -> None:
         """Makes what follows depend on the seed and the step's number alone."""
         self._rng.seed(f"stochastic depth-{self._seed}-{step}")
+
+    def draw(self, images: int, device: torch.device) -> None:
+        """Draws what the next forward pass in training mode drops, outside it, so that this can be compiled."""
+        for drop in self._drops:
+            kept = [float(self._rng.random() >= drop.rate) / (1 - drop.rate) for _ in range(images)]
+            drop.factors = torch.tensor(kept, device=device)
 
     def remove(self) -> None:
         """Leaves the network as it was."""
@@ -38,13 +43,19 @@ class StochasticDepth:
 
 
 class _Dropped:
-    def __init__(self, rate: float, rng: random.Random) -> None:
-        self._rate, self._rng = rate, rng
+    """Multiplies what a branch gives by a factor per image.
+
+    Attributes:
+        factors: (B,), drawn before every pass.
+    """
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+        self.factors: torch.Tensor | None = None
 
     def __call__(self, module: nn.Module, inputs: Any, output: Any) -> torch.Tensor | None:
         # Several streams, or a branch that gives zero, have no one map to drop.
         if not module.training or not isinstance(output, torch.Tensor) or output.ndim == 0:
             return None
-        kept = [float(self._rng.random() >= self._rate) / (1 - self._rate) for _ in range(len(output))]
-        factors = torch.tensor(kept, dtype=output.dtype, device=output.device)
-        return output * factors.view(-1, *[1] * (output.ndim - 1))
+        assert self.factors is not None, "what a pass drops is drawn before it"
+        return output * self.factors.to(output.dtype).view(-1, *[1] * (output.ndim - 1))

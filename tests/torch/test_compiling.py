@@ -17,6 +17,7 @@ from nas.errors import OptionError
 from nas.progress import Silent
 from nas.training import fresh_network, train_network
 from nas.training.compiling import check_compiler, compiled, reason
+from nas.training.stochastic_depth import StochasticDepth
 
 from .training_cases import member, recipe, tiny_data, tiny_space
 
@@ -121,3 +122,25 @@ def test_the_command_without_a_compiler_ends_with_one_line(tmp_path: Path) -> No
     assert "--compile: torch" in done.stderr.splitlines()[-1]
     assert "Install a C++ compiler" in done.stderr.splitlines()[-1]
     assert not (tmp_path / "out" / "checkpoints").exists()
+
+
+def test_dropped_branches_are_compiled_in_one_graph_which_every_draw_uses() -> None:
+    network = fresh_network(member(SPACE, "CA"), seed=1).train()
+    depth = StochasticDepth(network, 0.5, seed=0)
+    graphs: list[Any] = []
+
+    def kept(graph: Any, inputs: Any) -> Any:
+        graphs.append(graph)
+        return graph.forward
+
+    run = torch.compile(network, backend=kept, fullgraph=True, dynamic=False)
+    images = torch.randn(8, 1, 8, 8)
+    found: list[torch.Tensor] = []
+    for step in range(4):
+        for way in (network, run):
+            depth.begin(step)
+            depth.draw(len(images), images.device)
+            found.append(way(images))
+    assert all(torch.equal(eager, same) for eager, same in zip(found[::2], found[1::2], strict=True))
+    assert not torch.equal(found[0], found[2])
+    assert len(graphs) == 1

@@ -11,7 +11,7 @@ from torch import nn
 from nas.data import Split
 from nas.errors import TrainingError
 from nas.training import evaluate, recalibrate
-from nas.training.evaluation import batch_norms, gathering_statistics
+from nas.training.evaluation import batch_norms, gathering_statistics, images_counted
 
 from .training_cases import CLASSES, recipe, same_tensors, tiny_data
 
@@ -131,3 +131,17 @@ def test_evaluation_restores_the_mode_and_changes_nothing() -> None:
     evaluate(network, DATA.test, replace(DATA), recipe())
     assert network.training
     assert same_tensors(network.state_dict(), before)
+
+
+def test_the_error_of_balanced_accuracy_is_that_of_fewer_images_where_classes_differ_in_size() -> None:
+    labels = torch.tensor([0] * 90 + [2] * 10)  # class 1 has no images
+    split = Split(images=torch.zeros(100, 1, 2, 2, dtype=torch.uint8), labels=labels)
+    assert images_counted(split, "accuracy") == 100
+    counted, right = images_counted(split, "balanced-accuracy"), 0.8
+    assert counted == 36
+    torch.manual_seed(0)
+    answers = torch.rand(20_000, 100) < right
+    balanced = (answers[:, :90].double().mean(1) + answers[:, 90:].double().mean(1)) / 2
+    assert abs(balanced.std().item() / (right * (1 - right) / counted) ** 0.5 - 1) < 0.03
+    even = Split(images=split.images, labels=torch.tensor([0, 1] * 50))
+    assert images_counted(even, "balanced-accuracy") == 100

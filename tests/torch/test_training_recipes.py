@@ -324,6 +324,7 @@ def test_stochastic_depth_drops_branches_in_training_alone_and_leaves_nothing_be
     outputs = []
     for step in (0, 0, 1):
         depth.begin(step)
+        depth.draw(len(images), images.device)
         outputs.append(one(images))
     assert torch.equal(outputs[0], outputs[1])
     assert not torch.equal(outputs[0], outputs[2])
@@ -343,6 +344,7 @@ def test_the_mean_over_drops_is_the_branch_itself() -> None:
     last.register_forward_hook(lambda m, i, o: seen.append(o))
     one.train()
     depth.begin(0)
+    depth.draw(4000, torch.device("cpu"))
     with torch.no_grad():
         torch.nn.init.ones_(next(p for p in reversed([*last.parameters()]) if p.ndim == 1))
         one(torch.randn(4000, 1, 8, 8))

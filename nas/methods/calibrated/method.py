@@ -48,6 +48,7 @@ from nas.run.events import (
     CalibrationLeftOut,
     ProxiesMeasured,
 )
+from nas.training.evaluation import images_counted
 
 FOLDER = "calibration"
 
@@ -130,7 +131,7 @@ class CalibratedMethod(SearchMethod[CalibratedOptions]):
             reference=reference,
             digests=tuple(each.digest for each in networks),
             trained=tuple(trained),
-            images=len(context.data.search_validation),
+            images=images_counted(context.data.search_validation, context.options.metric),
         )
         _leave_out(context, found)
         return found
