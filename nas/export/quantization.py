@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import math
+import platform
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,8 @@ class LayerError:
 def quantize(source: Path, target: Path, batches: Iterable[torch.Tensor]) -> None:
     """Writes a quantized ONNX model: per-channel int8 weights, uint8 activations, as QuantizeLinear/DequantizeLinear.
 
+    Weights have 7 bits where this machine's sums of products of 8 bits saturate (`sums_saturate`).
+
     Args:
         source: A model in float32, its BatchNorms folded.
         batches: Images, whose smallest and largest activations set the ranges.
@@ -85,12 +88,21 @@ def quantize(source: Path, target: Path, batches: Iterable[torch.Tensor]) -> Non
                 per_channel=True,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
+                reduce_range=sums_saturate(),
             )
             _strip(target)
         except Exception as fault:
             raise ExportError(
                 f"ONNX Runtime cannot quantize this network: {first_line(fault)} Leave int8 out to get the rest."
             ) from fault
+
+
+def sums_saturate() -> bool:
+    """Returns whether this machine's products of uint8 and int8 are summed in pairs in 16 bits: x86 without VNNI.
+
+    There weights of 8 bits overflow, and those of 7 do not; other machines compute those of 7 bits as well.
+    """
+    return platform.machine().lower() in ("x86_64", "amd64") and not torch.cpu._is_vnni_supported()
 
 
 def _strip(path: Path) -> None:

@@ -33,7 +33,7 @@ def page_data(summary: Summary, effects: list[Decision]) -> dict[str, Any]:
 
 
 def _training_words(summary: Summary) -> list[str]:
-    seed = summary.record.manifest["options"].get("seed", 0)
+    seed = summary.options.get("seed", 0)
     return ["--data", summary.record.data, *(["--seed", str(seed)] if seed else [])]
 
 

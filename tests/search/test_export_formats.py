@@ -25,6 +25,7 @@ from nas.export.formats.int8 import Int8
 from nas.export.formats.onnx import Onnx
 from nas.export.formats.openvino import OpenVino
 from nas.export.formats.torch_export import TorchExport
+from nas.export.quantization import sums_saturate
 from nas.networks.network import Network
 from nas.options.export_formats import DEFAULT_FORMATS, EXPORT_FORMATS
 from nas.run.files import atomic_write
@@ -170,6 +171,7 @@ def test_int8_says_what_it_loses_by_layer(tmp_path: Path, digits: ExportedModel)
     said = found["int8"]
     assert said == {key: value for key, value in whole.items() if key not in ("format", "layers")}
     assert (said["calibration_images"], said["validation_images"]) == (256, 288)
+    assert said["weight_bits"] == (7 if sums_saturate() else 8)
     assert said["logits_db"] > 20
     parts = {row["layers"] for row in said["parts"]}
     assert parts == {"stem", "convolution (C)", "bridges to attention (A)", "attention (A)", "head"}

@@ -66,6 +66,7 @@ def test_source_holds_the_used_ops_and_no_others() -> None:
         "Projected",
         "RelativeBias",
         "Serial",
+        "StridedConv",
         "TokenBias",
         "Windows",
     }
@@ -78,6 +79,7 @@ def test_source_holds_the_used_ops_and_no_others() -> None:
         "PoolProject",
         "SameConv",
         "SqueezeExcite",
+        "StridedConv",
     }
 
 

@@ -20,7 +20,7 @@ from nas.export.exported_model import ExportedModel
 from nas.export.formats.format import Export, Format
 from nas.export.onnx_file import PACKAGES, open_onnx, write_onnx
 from nas.export.own_data import own_source
-from nas.export.quantization import LayerError, decibels, layer_errors, quantize
+from nas.export.quantization import LayerError, decibels, layer_errors, quantize, sums_saturate
 from nas.networks.fold import fold
 from nas.run.files import atomic_write
 
@@ -64,6 +64,7 @@ class Int8(Format):
         found = {
             "format": 1,
             "calibration_images": len(training),
+            "weight_bits": 7 if sums_saturate() else 8,
             **_accuracy(export.network, open_onnx(path), validation, product),
             **_summary(layers),
             "layers": [{**asdict(each), "lost_db": each.lost_db} for each in layers],
@@ -111,8 +112,8 @@ class Int8(Format):
             f"**{self.caution(checks)}**\n" if self.caution(checks) else "",
             f"Accuracy on search-validation ({found['validation_images']:,} images): {found['accuracy_float32']:.2%} "
             f"in float32, {found['accuracy']:.2%} in int8 (standard error of the difference "
-            f"{found['difference_error']:.2%}); {found['changed']:.2%} of the images get another class. On x86 "
-            "processors without VNNI 8-bit sums can saturate: measure the accuracy there.\n",
+            f"{found['difference_error']:.2%}); {found['changed']:.2%} of the images get another class. "
+            f"{_saturation(found)}\n",
             "Signal-to-quantization-noise ratio of what layers give, against the float32 network (6 dB are one bit):\n",
             "| layers | count | median | lowest | lost from input to output, median |",
             "|---|---:|---:|---:|---:|",
@@ -132,6 +133,15 @@ class Int8(Format):
             ),
         ]
         return "\n".join(line for line in lines if line)
+
+
+def _saturation(found: Mapping[str, Any]) -> str:
+    """What is to be known of sums of 8-bit products, which saturate on x86 processors without VNNI."""
+    if found.get("weight_bits", 8) == 7:
+        return (
+            "Weights have 7 bits, since the machine that exported them has no VNNI and sums of 8 bits saturate there."
+        )
+    return "On x86 processors without VNNI these sums saturate: for one, export it there, which gives weights 7 bits."
 
 
 def _images(split: Split, product: ExportedModel) -> Iterator[torch.Tensor]:
