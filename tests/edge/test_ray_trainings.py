@@ -132,7 +132,7 @@ def test_a_checkpoint_of_another_training_ends_the_search_with_the_remedy(scene:
     work = TrainingWork(data=DATA, folder=scene.folder, threads=1)
     executor = RayBackend(OPTIONS).training(work, Silent())
     try:
-        with pytest.raises(RunError, match="by another recipe: epochs 6, now 9. Delete it, or resume with the same options"):
+        with pytest.raises(RunError, match="by another recipe: epochs 6, now 9. Delete it, or resume with the same"):
             list(executor.map([other]))
     finally:
         executor.close()
