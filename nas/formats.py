@@ -76,12 +76,14 @@ def from_here(data: str) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_absolute() and path.is_relative_to(Path.cwd()) else data
 
 
-def further_training(winner: str) -> list[str]:
+def further_training(winner: str, seed: int) -> list[str]:
     """Returns the options by which `nas train` goes on from a winner's weights, as after a search from a parent.
 
-    Without them it begins at random, and what the parent knew would be lost.
+    Without them it begins at random, and what the parent knew would be lost. Another seed than the search's may split
+    images that the weights were trained on off for validation and the test, which is refused.
     """
-    return ["--weights", f"{winner}/weights.safetensors", "--recipe", "finetune"]
+    given = ["--weights", f"{winner}/weights.safetensors", "--recipe", "finetune"]
+    return [*given, "--seed", str(seed)] if seed else given
 
 
 def moment(time: str | None) -> str:

@@ -65,8 +65,7 @@ def result_lines(
         best = shlex.quote(winners[0]["path"])
         needed, given = _import_words(imports), shlex.quote(from_here(data))
         training = ["nas", "train", f"{best}/architecture.yaml", "--data", given]
-        training += ["--seed", str(seed)] if seed else []
-        training += further_training(best) if parent else []
+        training += further_training(best, seed) if parent else []
         lines += [
             " ".join([f"Use it       nas predict {best} photo.jpg", *needed]),
             " ".join([f"Evaluate it  nas evaluate {best} --data {given}", *needed]),

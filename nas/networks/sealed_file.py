@@ -10,11 +10,12 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from nas.run.opening import open_regular
@@ -50,6 +51,13 @@ def write_sealed(path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict
             file.write(data)
         file.seek(head.index(_sealed(_BLANK)))
         file.write(_sealed(digest.hexdigest()))
+
+
+def metadata_of(path: Path) -> dict[str, str]:
+    """Returns the metadata of a .safetensors file; empty if they cannot be read."""
+    with suppress(SafetensorError, OSError), safe_open(path, "pt") as file:
+        return file.metadata() or {}
+    return {}
 
 
 def check_seal(path: Path) -> None:

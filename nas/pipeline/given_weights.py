@@ -16,11 +16,12 @@ from nas.data import Dataset
 from nas.errors import RunError
 from nas.networks.classes import in_order, per_class
 from nas.networks.network import Network
+from nas.networks.sealed_file import metadata_of
 from nas.progress import Progress
 from nas.run.files import file_digest
 from nas.training import Started, start_from
 from nas.training.seen_images import seen_caution, trained_on
-from nas.training.weights_file import converting, load_weights, may_be_pickle, metadata_of
+from nas.training.weights_file import converting, load_weights, may_be_pickle
 
 
 class GivenWeights:

@@ -34,7 +34,7 @@ def next_commands(summary: Summary) -> list[Command]:
         data = summary.record.data
         add("Classify images with the best network:", "nas", "predict", folder, "photo.jpg")
         add("Evaluate it on images with known classes:", "nas", "evaluate", folder, "--data", data)
-        further = further_training(folder) if summary.options.get("parent") else []
+        further = further_training(folder, summary.options.get("seed", 0)) if summary.options.get("parent") else []
         add("Train it for longer:", "nas", "train", config, "--data", data, *further)
         add("Profile it stage by stage:", "nas", "profile", config)
     if summary.winners:

@@ -28,13 +28,8 @@ def page_data(summary: Summary, effects: list[Decision]) -> dict[str, Any]:
         "curves": [chart.to_dict() for chart in finalist_charts(summary)],
         "methodCurves": method_chart(section.curves).to_dict() if section and section.curves else None,
         # The words of `nas train` after the file.
-        "trainOn": shlex.join(_training_words(summary)),
+        "trainOn": shlex.join(("--data", summary.record.data)),
     }
-
-
-def _training_words(summary: Summary) -> list[str]:
-    seed = summary.options.get("seed", 0)
-    return ["--data", summary.record.data, *(["--seed", str(seed)] if seed else [])]
 
 
 def _finalist(candidate: Candidate, places: dict[int, int]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from nas.data import DataInfo
 from nas.data.dataset import describe_unread
 from nas.errors import RunError
-from nas.training.weights_file import metadata_of
+from nas.networks.sealed_file import metadata_of
 
 _SEEN = "may have trained the weights that this training began with"
 

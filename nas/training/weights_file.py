@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
-from nas.networks.sealed_file import KEY, check_seal
+from nas.networks.sealed_file import KEY, check_seal, metadata_of
 from nas.spaces.catalog import zoo_names
 
 PICKLES = (".pth", ".pt", ".bin", ".ckpt", ".tar", ".pkl")
@@ -37,13 +35,6 @@ def converting(path: Path, network: str) -> str:
         f"may be a pickle, which can run code: convert it once by `nas weights convert {path} --network {name} --out "
         f"{out}`."
     )
-
-
-def metadata_of(path: Path) -> dict[str, str]:
-    """Returns the metadata of a .safetensors file; empty if they cannot be read."""
-    with suppress(SafetensorError, OSError), safe_open(path, "pt") as file:
-        return file.metadata() or {}
-    return {}
 
 
 def load_weights(path: Path) -> dict[str, torch.Tensor]:

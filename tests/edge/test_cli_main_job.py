@@ -307,3 +307,5 @@ def test_the_next_commands_name_the_data_and_go_on_from_weights_of_a_parent(pare
     assert any("--data /elsewhere" in line for line in result_lines("runs/a", {}, [winner], data="/elsewhere"))
     assert "Evaluate it  nas evaluate runs/a/winners/1 --data 'my photos'" in lines
     assert f"Train it     {training}" in lines
+    seeded = result_lines("runs/a", {}, [winner], parent=parent, data=below, seed=7)
+    assert f"Train it     {training}{' --seed 7' * bool(parent)}" in seeded

@@ -17,7 +17,7 @@ from nas.architecture import Architecture
 from nas.budget import Budget
 from nas.costs import cost
 from nas.costs import zoo as zoo_costs
-from nas.data import open_data
+from nas.data import Dataset, open_data
 from nas.data.dataset import describe_data
 from nas.errors import NasError, OptionError, RunError
 from nas.export import CardFacts, export_winner
@@ -26,7 +26,7 @@ from nas.methods.supernet.inheriting import RATE
 from nas.methods.supernet.options import SupernetOptions
 from nas.methods.supernet.parent import as_member, load_parent, parent_architecture, space_of_parts
 from nas.methods.supernet.scaled import scaled
-from nas.networks.network import build
+from nas.networks.network import Network, build
 from nas.options import SearchOptions
 from nas.pipeline import disk
 from nas.pipeline.search import resume
@@ -84,6 +84,20 @@ class Notes(Silent):
         self.lines.append(text)
 
 
+def exported(folder: Path, network: Network, images: Dataset, **facts: Any) -> Path:
+    """The parent as `nas train` exports it, with what its card says."""
+    export_winner(
+        *(folder, network, architecture()),
+        trained_resolution=8,
+        mean=images.mean,
+        std=images.std,
+        class_names=images.info.class_names,
+        card=CardFacts(title="Parent", **facts),
+        onnx=False,
+    )
+    return folder
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with images, and a parent's config and weights, trained on these for a few epochs."""
@@ -94,16 +108,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     network = fresh_network(architecture(), seed=0)
     train_network(network, data, Recipe(epochs=12, batch_size=16, augment="none"), progress=Silent())
     save_file({name: value.contiguous() for name, value in network.state_dict().items()}, folder / "w.safetensors")
-    card = CardFacts(title="Parent")
-    export_winner(
-        *(folder / "winner", network, architecture()),
-        trained_resolution=8,
-        mean=data.mean,
-        std=data.std,
-        class_names=data.info.class_names,
-        card=card,
-        onnx=False,
-    )
+    exported(folder / "winner", network, data)
     return folder
 
 
@@ -443,25 +448,10 @@ def test_a_parent_may_be_the_folder_of_a_training(home: Path, tmp_path: Path) ->
 # -- what the parent was trained on ---------------------------------------------------------------------------------
 
 
-def exported_parent(home: Path, folder: Path, **facts: Any) -> Path:
-    """The parent as `nas train` exports it, with what its card says."""
-    data = open_data(home / "few.npz").load(resolution=8, seed=0)
-    network = fresh_network(architecture(), seed=0)
-    export_winner(
-        *(folder, network, architecture()),
-        trained_resolution=8,
-        mean=data.mean,
-        std=data.std,
-        class_names=data.info.class_names,
-        card=CardFacts(title="Parent", **facts),
-        onnx=False,
-    )
-    return folder
-
-
 def test_a_parent_that_was_trained_on_other_splits_of_the_same_data_is_refused(home: Path, tmp_path: Path) -> None:
     data = open_data(home / "few.npz").load(resolution=8, seed=0)
-    folder = exported_parent(home, tmp_path / "trained", data=describe_data(data), seed=5)
+    network = fresh_network(architecture(), seed=0)
+    folder = exported(tmp_path / "trained", network, data, data=describe_data(data), seed=5)
     said = r"was trained with --seed 5, which puts .* into its training images\. Give --seed 5"
     with pytest.raises(RunError, match=said):
         searched(home, tmp_path / "run", parent=str(folder), weights=None)
@@ -471,9 +461,10 @@ def test_a_parent_that_was_trained_on_other_splits_of_the_same_data_is_refused(h
 def test_a_parent_that_may_have_been_trained_on_the_test_images_is_said_to(home: Path, tmp_path: Path) -> None:
     source = open_data(home / "few.npz")
     data = source.load(resolution=8, seed=0)
-    same = exported_parent(home, tmp_path / "same", data=describe_data(data), seed=0)
+    network = fresh_network(architecture(), seed=0)
+    same = exported(tmp_path / "same", network, data, data=describe_data(data), seed=0)
     assert load_parent(str(same), None).caution(source.info, 0) is None
-    unknown = load_parent(str(exported_parent(home, tmp_path / "unknown")), None)
+    unknown = load_parent(str(exported(tmp_path / "unknown", network, data)), None)
     assert "may have trained the weights" in str(unknown.caution(source.info, 0))
     others = replace(unknown, class_names=("a", "b", "c"))
     assert others.caution(source.info, 0) is None, "its classes are others than the data's"

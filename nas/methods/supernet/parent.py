@@ -21,13 +21,14 @@ from nas.networks.channels import for_channels
 from nas.networks.classes import per_class
 from nas.networks.loading import load_architecture
 from nas.networks.network import Network, build, resize_tables
+from nas.networks.sealed_file import metadata_of
 from nas.networks.timm import from_timm, zoo_name
 from nas.networks.timm.pretrained import pretrained
 from nas.networks.timm.weights import family_of
 from nas.run.files import file_digest
 from nas.spaces import SearchSpace, catalog
 from nas.training.seen_images import seen_caution
-from nas.training.weights_file import converting, first_not_finite, load_weights, may_be_pickle, metadata_of, shape_text
+from nas.training.weights_file import converting, first_not_finite, load_weights, may_be_pickle, shape_text
 
 TIMM = "timm:"
 

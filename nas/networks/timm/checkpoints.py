@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from nas.errors import ArchitectureError, OptionError, RunError
 from nas.networks.loading import load_architecture
-from nas.networks.sealed_file import write_sealed
+from nas.networks.sealed_file import metadata_of, write_sealed
 from nas.networks.timm.converting import Numbers
 from nas.networks.timm.weights import FAMILIES, family_of, network_with
 from nas.registry import unknown
@@ -89,7 +89,7 @@ def convert_weights(
     if out.suffix != ".safetensors" or out.absolute() == source.absolute():
         raise OptionError(f"--out (={out}) must be another file, whose name ends in .safetensors.")
     state = read_checkpoint(source)
-    if source.suffix == ".safetensors" and _is_converted(source):
+    if "network" in metadata_of(source):
         raise RunError(f"{source} is converted already: give it by --weights.")
     try:
         found = network_with(family, network, state, network)
@@ -139,11 +139,6 @@ def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
                 "infinite. Give weights from before the training diverged."
             )
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
-
-
-def _is_converted(path: Path) -> bool:
-    with safe_open(path, "pt") as file:
-        return "network" in (file.metadata() or {})
 
 
 def _loaded(path: Path) -> Any:
