@@ -119,7 +119,7 @@ FILES: dict[str, tuple[bytes | str, ...]] = {
     "a hexadecimal number": ("format: 0x" + "f" * 9000, "must start with 'format: 2'"),
     "a number beyond all": ("format: 1e999", "line 1: the number 1e999 is too large"),
     "a key twice": ("format: 2\nname: a\nname: b\n", "line 3: key 'name' is given twice", "drop one"),
-    "a tab": ("format: 2\n\tname: a\n", "line 2", r"'\t'"),
+    "a tab": ("format: 2\n\tname: a\n", "line 2", "tab character"),
     "two documents": ("format: 2\n---\nformat: 2\n", "line 2", "expected a single document"),
     "nothing": ("", "must hold a mapping (key: value lines), not nothing"),
     "a list": ("- 1\n", "must hold a mapping (key: value lines), not a list"),

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
+import nas.strict_yaml
 from nas.errors import NasError, SpaceError
+from nas.spaces.catalog import folder
 from nas.strict_yaml import MAX_BYTES, canonical_json, dump_yaml, parse_yaml, read_yaml
 
 BAD = {
@@ -30,10 +35,30 @@ BAD = {
 }
 
 
+@pytest.fixture(params=[True, False], ids=["libyaml", "without"])
+def module(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """`nas.strict_yaml` as it is where PyYAML has libyaml, and as it is without."""
+    if request.param:
+        assert yaml.__with_libyaml__, "PyYAML's wheels have it"
+        return nas.strict_yaml
+    monkeypatch.setattr(yaml, "__with_libyaml__", False)
+    spec = importlib.util.spec_from_file_location("strict_yaml_without_libyaml", nas.strict_yaml.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    fresh = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fresh)
+    return fresh
+
+
+@pytest.mark.parametrize("path", ["coatnet.yaml", "maxvit.yaml", "zoo/levit_256.yaml"])
+def test_shipped_files_are_read_alike_with_and_without_libyaml(module: Any, path: str) -> None:
+    assert module.read_yaml(folder() / path) == yaml.safe_load((folder() / path).read_text())
+
+
 @pytest.mark.parametrize(("text", "words"), BAD.values(), ids=BAD)
-def test_anything_but_plain_data_is_refused_in_one_line(text: str, words: str) -> None:
+def test_anything_but_plain_data_is_refused_in_one_line(module: Any, text: str, words: str) -> None:
     with pytest.raises(SpaceError) as caught:
-        parse_yaml(text, where="my file", error=SpaceError)
+        module.parse_yaml(text, where="my file", error=SpaceError)
     assert words in str(caught.value)
     assert str(caught.value).startswith("my file")
     assert "\n" not in str(caught.value)
