@@ -11,13 +11,16 @@ import torch
 
 import nas
 from nas import ops
-from nas.architecture import StageConfig
+from nas.architecture import Architecture, StageConfig
 from nas.costs import SpaceCosts
 from nas.costs.derived_spaces import derive_data
 from nas.errors import ArchitectureError, SpaceError
+from nas.networks.inheritance.filling import fill
 from nas.networks.network import Network
+from nas.networks.supernet import Supernet
 from nas.spaces import SearchSpace
 from nas.spaces.catalog import parse_space
+from nas.spaces.genotype import Genotype, StageChoice
 from nas.strict_yaml import dump_yaml, parse_yaml
 
 from .zoo_cases import NAMES, architecture, families
@@ -86,6 +89,30 @@ def test_what_a_family_varies_is_varied_around_the_network() -> None:
     # The convolution that stands in for attention is the network's own, with its own stride.
     assert space.stages[2].op("C").first["branches"][0]["mixer"]["op"] == "mbconv"
     assert space.stages[2].op("C").first["branches"][0]["mixer"]["stride"] == "$stride"
+
+
+def test_a_projected_shortcut_opens_a_stage_that_keeps_the_map() -> None:
+    network = _coatnet_small(["C3", "C1", "A2", "A2"], stem=16, widths=[16, 32, 32, 48])
+    space = nas.derive_space(network, smaller=True)
+    assert [stage.letters for stage in space.stages] == ["C", "C", "A", "A"]
+    assert [stage.per_layer for stage in space.stages] == [False] * 4
+    first = space.stages[0]
+    assert first.widths == (4, 8, 12, 16), "the projection makes any width follow any other"
+    assert [branch["shortcut"]["op"] for branch in first.op("C").first["branches"]] == ["pool_project"]
+    assert space.contains(network)
+    with torch.device("meta"):
+        filled = fill(Supernet(space), network, Network(network.to_dict()).state_dict(), {})
+    assert not [name for name in filled.fresh if name.startswith("stage")], "every member is a part of the network"
+
+
+def _coatnet_small(stages: list[str], *, stem: int, widths: list[int]) -> Architecture:
+    """A member of coatnet-small: of each stage its letter and depth, with the least of all other choices."""
+    space = nas.load_space("coatnet-small")
+    genes = [
+        StageChoice(letter, width, int(depth), tuple(values[0] for _, values in stage.op(letter).choices))
+        for (letter, depth), width, stage in zip(stages, widths, space.stages, strict=True)
+    ]
+    return space.decode(Genotype((stem,), tuple(genes)))
 
 
 def test_stages_of_several_kinds_choose_layer_by_layer() -> None:

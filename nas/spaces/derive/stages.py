@@ -10,7 +10,7 @@ from nas.errors import ArchitectureError
 from nas.spaces.derive.facts import Fitting, Shape
 from nas.spaces.derive.kinds import Kind, fitted, kind_of, kinds_of, renamed
 from nas.spaces.derive.runs import LayerRun, run_of
-from nas.spaces.derive.templating import with_stride, with_width, without_stride
+from nas.spaces.derive.templating import projects, with_stride, with_width, without_stride
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,7 @@ class Parts:
         entered, shape: The stage's input map, and the map that its layers keep.
         stride: How much smaller the map becomes, where the templates say `$stride`; else 1.
         transition: Template of the block before the layers.
-        opening: The first layer, where it changes the map; it stands nowhere else.
+        opening: The first layer, where it changes the map or may; it stands nowhere else.
         kinds: Of all other layers.
         depth: Number of layers.
         run: The layers, where some of them change the map; then there are neither an opening layer nor kinds.
@@ -101,7 +101,8 @@ def parts_of(number: int, stage: StageConfig, entered: Shape, fitting: Fitting) 
         if after != shape:
             return _in_runs(number, stage, entered, before, (i, shape, after), fitting)
     width = shape[0]
-    opens = shape != before
+    # A projected shortcut opens a stage even where it keeps the map: other widths need it, later layers have none.
+    opens = shape != before or projects(stage.layers[0].to_dict())
     rest = {i: layer for i, layer in enumerate(stage.layers) if i or not opens}
     kinds = tuple(kinds_of(rest, width, shape, fitting))
     stride = entered[1] // shape[1] if shape[1] else 1

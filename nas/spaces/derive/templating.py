@@ -17,6 +17,7 @@ MOST_CHOICES = 3
 _EXPANSIONS = ("feed_forward", "conv_feed_forward", "gated_feed_forward", "inverted_residual", "mbconv", "wave")
 _KERNELS = ("depthwise_conv", "inverted_residual", "mbconv", "rep_mixer", "cascade_conv", "reparam_conv", "conv_norm")
 _GROUPED = ("conv", "conv_norm")
+_PROJECTED = ("pool_project", "conv_shortcut")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +77,17 @@ def without_stride(data: dict[str, Any]) -> dict[str, Any]:
     """A stage's first layer as one that keeps the map's size: strides left out, projected shortcuts plain."""
     found = copy.deepcopy(data)
     for branch in found["branches"]:
-        if branch.get("shortcut", {}).get("op") in ("pool_project", "conv_shortcut"):
+        if _projects(branch):
             del branch["shortcut"]
     for _, block in nodes(found):
         for name in ("stride", "query_stride"):
             block.pop(name, None)
     return found
+
+
+def projects(layer: dict[str, Any]) -> bool:
+    """Whether a shortcut of a layer projects its input, as it must where the map changes."""
+    return any(map(_projects, layer["branches"]))
 
 
 def leaves(data: dict[str, Any], facts: OpFacts) -> list[Leaf]:
@@ -97,6 +103,10 @@ def leaves(data: dict[str, Any], facts: OpFacts) -> list[Leaf]:
                 continue
             found.append(Leaf(path, op, name, value))
     return found
+
+
+def _projects(branch: dict[str, Any]) -> bool:
+    return branch.get("shortcut", {}).get("op") in _PROJECTED
 
 
 def _may_vary(block: dict[str, Any], kernel: int | float) -> bool:
