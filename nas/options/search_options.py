@@ -136,7 +136,7 @@ class SearchOptions:
     recipe: str = option(
         "default",
         kind=Text("R"),
-        help="training recipe of finalists and rivals: default, finetune, long, or a YAML file",
+        help="training recipe of finalists, rivals and a --parent: default, finetune, long, or a YAML file",
         group=_TRAINING,
     )
     compile: bool = option(

@@ -116,7 +116,7 @@ class _Record:
     def recipe(self, pick: Pick) -> Recipe:
         """Returns the recipe of a finalist's training."""
         plan, trial = self.context.plan, pick.trial
-        return self.context.finalist_recipe(
+        return self.context.network_recipe(
             trial.cost.params,
             inherits=trial.architecture.digest in self.beginnings.weights,
             epochs=plan.rival_epochs if is_rival(pick.chosen_by) else plan.finalist_epochs,

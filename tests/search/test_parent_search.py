@@ -22,7 +22,7 @@ from nas.data.dataset import describe_data
 from nas.errors import NasError, OptionError, RunError
 from nas.export import CardFacts, export_winner
 from nas.methods.protocol.parent_line import parent_line
-from nas.methods.supernet.inheriting import RATE
+from nas.methods.supernet.method import RATE
 from nas.methods.supernet.options import SupernetOptions
 from nas.methods.supernet.parent import as_member, load_parent, parent_architecture, space_of_parts
 from nas.methods.supernet.scaled import scaled
@@ -169,7 +169,7 @@ def test_the_supernet_begins_with_the_weights_of_the_parent(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for rate in ("RATE", "SHARED_RATE"):  # so that it ends with them, too
-        monkeypatch.setattr(f"nas.methods.supernet.inheriting.{rate}", 0.0)
+        monkeypatch.setattr(f"nas.methods.supernet.method.{rate}", 0.0)
     run = searched(home, tmp_path / "run")
     parent, [file] = load_file(home / "w.safetensors"), (run.path / "supernet").glob("step-*")
     [stem] = [value for name, value in load_file(file).items() if name.startswith("model/stem") and value.ndim == 4]
@@ -227,6 +227,23 @@ def test_a_tuned_parent_is_taken_as_it_is(home: Path, tmp_path: Path) -> None:
     network = parent.network(data.info, resolution=8, seed=0)
     recipe = Recipe(epochs=1)
     assert tuned.validation_accuracy == pytest.approx(evaluate(network, data.search_validation, data, recipe))
+
+
+def test_a_recipe_is_the_parents_too(home: Path, tmp_path: Path) -> None:
+    recipe = {"learning_rate": 1e-9, "ema": 0.5, "checkpoint": "best", "patience": 1}
+    (tmp_path / "slow.yaml").write_text(dump_yaml({"format": 1, "recipe": recipe}))
+    run = searched(home, tmp_path / "run", recipe=str(tmp_path / "slow.yaml"), parent_epochs=9)
+    before, [file] = load_file(home / "w.safetensors"), (run.path / "parent").glob("step-*")
+    after = load_file(file)
+    for name in ("stem.conv.weight", "head.linear.weight"):
+        torch.testing.assert_close(after[f"model/{name}"], before[name], rtol=0.0, atol=1e-6)
+    tuned = run.last(ParentTuned)
+    assert tuned is not None
+    assert tuned.epochs == len(run.events(ParentEpoch)) == 2, "nothing is gained, so that patience ends it"
+    said = run.manifest["disk_bytes"]["parent"]
+    assert disk.folder_bytes(run.path / "parent") < said
+    [best] = (run.path / "parent").glob("best*")
+    assert best.stat().st_size < said
 
 
 def test_a_further_rival_is_of_the_zoo_and_begins_at_random(

@@ -75,7 +75,7 @@ class RecordedTraining:
         context = self._context
         return TrainingJob.of(
             network,
-            context.finalist_recipe(cost(network).params),
+            context.network_recipe(cost(network).params),
             resolution=context.data.resolution,
             metric=context.options.metric,
             until=epochs,
@@ -101,7 +101,7 @@ class RecordedTraining:
                 digest=digest,
                 accuracy=result.value,
                 epochs=epochs,
-                learning_rate=context.finalist_recipe(cost(network).params).learning_rate,
+                learning_rate=context.network_recipe(cost(network).params).learning_rate,
                 seconds=result.seconds,
                 architecture=network.to_dict(),
             )

@@ -31,8 +31,8 @@ class Context:
         presets: Architectures that are proposed first.
         portfolio: Architectures that are finalists whatever their scores, by what chose them.
         rivals: Networks outside the search that are finalists too, by a name for each.
-        recipe: What `--recipe` changes in the trainings of finalists, as it was read when the search began.
-        finalist_rate: Learning rate of finalists that begin with trained weights, as a share of that from scratch.
+        recipe: What `--recipe` changes in the trainings of single networks, as it was read when the search began.
+        inherited_rate: Learning rate of networks that begin with trained weights, as a share of that from scratch.
         backend: Where measuring, scoring and training of networks run.
     """
 
@@ -49,15 +49,15 @@ class Context:
     progress: Progress
     backend: Backend
     rivals: Mapping[str, Architecture] = field(default_factory=dict)
-    finalist_rate: float = 1.0
+    inherited_rate: float = 1.0
 
     @property
     def finalists_folder(self) -> Path:
         """The folder of checkpoints of networks trained from scratch, each in a folder named by its digest."""
         return self.run.path / "finalists"
 
-    def finalist_recipe(self, params: int, *, inherits: bool = False, epochs: int | None = None) -> Recipe:
-        """Returns the recipe of finalists and rivals.
+    def network_recipe(self, params: int, *, inherits: bool = False, epochs: int | None = None) -> Recipe:
+        """Returns the recipe of networks that are trained alone: finalists, rivals, a parent.
 
         Args:
             params: Of the network.
@@ -68,7 +68,7 @@ class Context:
         recipe = self.plan.recipe(epochs=epochs, seed=self.options.seed, params=params)
         recipe = replace(recipe, compile=self.options.compile)
         if inherits:
-            recipe = replace(recipe, learning_rate=self.finalist_rate * recipe.learning_rate)
+            recipe = replace(recipe, learning_rate=self.inherited_rate * recipe.learning_rate)
         return self.recipe.applied(recipe, images=len(self.data.train))
 
     def scoring(self, source: ScorerSource) -> Executor:

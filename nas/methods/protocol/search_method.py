@@ -229,8 +229,8 @@ class SearchMethod(ABC, Generic[O]):
         return Beginnings()
 
     @property
-    def finalist_rate(self) -> float:
-        """Returns the learning rate of finalists that begin with trained weights, as a share of that from scratch."""
+    def inherited_rate(self) -> float:
+        """Returns the learning rate of networks that begin with trained weights, as a share of that from scratch."""
         return 1.0
 
     def first_proposals(self, run: RunRecord) -> tuple[Architecture, ...]:

@@ -31,7 +31,7 @@ from nas.networks.network import Network, build
 from nas.networks.supernet import Supernet
 from nas.run.events import DistillationEpoch, ParentEpoch, ParentInherited, ParentTuned
 from nas.sampling import BudgetSampler
-from nas.training import Recipe, evaluate, train_network
+from nas.training import evaluate, train_network
 from nas.training.checkpoint import load_checkpoint, newest, size_on_disk
 from nas.training.supernet import watching
 
@@ -39,9 +39,6 @@ PHASE, LAYERS = "parent", "distillation"
 """Its phases before the supernet's training."""
 PARENT, SCALED = "parent", "scaled"
 """Names of rivals: the parent itself, and the parent scaled to the budget."""
-RATE, SHARED_RATE = 0.25, 0.5
-"""Learning rates of what begins with trained weights, as a share of those of training from scratch; shared weights have
-half the rate of a network alone to begin with, and most of the supernet's members have to recover."""
 SECONDS = 3600.0
 """Least time that a search from a parent is planned for."""
 _SHARES = {"parent": 0.1, "layers": 0.1, "training": 0.45, "search": 0.1, "finalists": 0.35}
@@ -177,7 +174,8 @@ class Inheritance:
         with torch.device("meta"):
             network = Network(as_member(self.parent.architecture, sampler.space).to_dict())
         weights, whole = (size_on_disk(network, moments=moments) for moments in (0, 2))
-        return weights, 3 * whole
+        # A recipe may keep an average of the weights in each of up to three checkpoints, and the best epoch's weights.
+        return 2 * weights, 3 * (whole + weights) + weights
 
     # -- the phases ----------------------------------------------------------------------------------------------
 
@@ -280,8 +278,7 @@ class Inheritance:
         run, plan, data, options = context.run, context.plan, context.data, context.options
         architecture = self.member(context)
         network = self.parent.network(data.info, resolution=plan.train_resolution, seed=options.seed).to(plan.device)
-        params = cost(architecture).params
-        recipe = inherited(plan.recipe(epochs=max(1, epochs), seed=options.seed, params=params))
+        recipe = context.network_recipe(cost(architecture).params, inherits=True, epochs=max(1, epochs))
         if epochs:
             recorded = {event.epoch for event in run.events(ParentEpoch)}
 
@@ -303,11 +300,12 @@ class Inheritance:
             validation = evaluate(network, data.search_validation, data, recipe, metric=options.metric)
         network.eval()
         if run.last(ParentTuned) is None:
+            last = run.last(ParentEpoch)  # a recipe's patience may have ended it before
             spent = cost(as_member(self.parent.architecture, context.space))
             run.append(
                 ParentTuned(
                     config=self.parent.given[0],
-                    epochs=epochs,
+                    epochs=0 if last is None else last.epoch,
                     validation_accuracy=validation,
                     test_accuracy=evaluate(network, data.test, data, recipe, metric=options.metric),
                     macs=spent.macs,
@@ -374,8 +372,3 @@ class Inheritance:
 
 def _in_a_stage(name: str) -> bool:
     return name.startswith("stage")
-
-
-def inherited(recipe: Recipe, *, shared: bool = False) -> Recipe:
-    """Returns the recipe for what begins with trained weights."""
-    return replace(recipe, learning_rate=(SHARED_RATE if shared else RATE) * recipe.learning_rate)

@@ -21,7 +21,7 @@ from nas.methods.protocol.plan import TRAINING_SHARE, Plan, Planned, Workload, w
 from nas.methods.protocol.ranking import RankingSettings, RankingTask
 from nas.methods.protocol.saved_run import SavedRun, check_run_given
 from nas.methods.protocol.search_method import MethodDisk, RankedScorer, SearchMethod
-from nas.methods.supernet.inheriting import LAYERS, PHASE, RATE, Inheritance, inherited
+from nas.methods.supernet.inheriting import LAYERS, PHASE, Inheritance
 from nas.methods.supernet.options import SupernetOptions
 from nas.methods.supernet.parent import Parent, check_member, load_parent, planned_parent
 from nas.methods.supernet.plans import (
@@ -53,6 +53,10 @@ from nas.sampling import BudgetSampler
 from nas.spaces import SearchSpace
 from nas.training.checkpoint import load_checkpoint, newest, size_on_disk
 from nas.training.supernet import watching
+
+RATE, SHARED_RATE = 0.25, 0.5
+"""Learning rates of what begins with trained weights, as a share of those of training from scratch; shared weights have
+half the rate of a network alone to begin with, and most of the supernet's members have to recover."""
 
 
 class SupernetMethod(SearchMethod[SupernetOptions]):
@@ -265,7 +269,8 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
             else:
                 supernet.kept_layers = found.kept_layers(context)
             teacher = found.member(context), found.tune(context, epochs=epochs)
-            train_supernet(context, supernet, self.training, inherited(recipe, shared=True), teacher=teacher)
+            recipe = replace(recipe, learning_rate=SHARED_RATE * recipe.learning_rate)
+            train_supernet(context, supernet, self.training, recipe, teacher=teacher)
         elif self._reused is None:
             train_supernet(context, supernet, self.training, recipe)
         else:
@@ -280,7 +285,7 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
         return self._inheritance.beginnings(context, finalists, supernet, context.run.path / FOLDER, epochs=epochs)
 
     @property
-    def finalist_rate(self) -> float:
+    def inherited_rate(self) -> float:
         return 1.0 if self._inheritance is None else RATE
 
     def scorer(self, context: Context, trained: Supernet) -> ScorerSource:
