@@ -33,7 +33,11 @@ def attention_caution(sampler: BudgetSampler, *, resolution: int, train_resoluti
         return None
     seen = ", ".join(f"{side}x{side} in stage {number}" for number, side in sorted(few.items()))
     wanted = max(math.ceil(LEAST_SIDE * resolution / smallest[number]) for number in few)
-    remedy = f"Use --train-resolution {wanted}" if wanted <= resolution else "Use a larger --resolution"
+    remedy = f"Use --train-resolution {wanted}"
+    if wanted > resolution:
+        wanted = math.ceil(wanted / sampler.costs.total_stride) * sampler.costs.total_stride
+        times = (wanted / resolution) ** 2
+        remedy = f"Use --resolution {wanted}, where networks have about {times:.0f} times the multiply-adds"
     return (
         f"At {train_resolution} pixels attention sees few positions ({seen}; below {LEAST_SIDE}x{LEAST_SIDE}, a "
         f"convolution sees nearly as much), so accuracies hardly show its benefit. {remedy}."

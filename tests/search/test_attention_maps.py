@@ -29,7 +29,8 @@ def test_few_positions_are_said_with_the_stages_and_the_size_that_shows_them() -
 def test_where_the_budget_is_counted_small_the_remedy_is_to_count_larger() -> None:
     said = caution("coatnet-small", 32, 32)
     assert said is not None
-    assert said.endswith("Use a larger --resolution.")
+    assert said.endswith("Use --resolution 56, where networks have about 3 times the multiply-adds.")
+    assert caution("coatnet-small", 56, 56) is None
 
 
 def test_a_space_of_convolutions_needs_no_word() -> None:
