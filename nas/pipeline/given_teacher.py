@@ -31,12 +31,14 @@ class GivenTeacher:
 
     Attributes:
         origin: The `folder` name, and the `sha256` of its weights.
+        change: A line that says so if it sees images of another side than it was trained on, else None.
 
     Raises:
         OptionError: If it cannot be read, is not finite, or is not of the data's channels and classes.
     """
 
     origin: dict[str, Any]
+    change: str | None
 
     def __init__(self, folder: str | Path, info: DataInfo, *, resolution: int) -> None:
         given = Path(folder)
@@ -67,6 +69,12 @@ class GivenTeacher:
                 f"--teacher {folder}: its classes have other names or another order than the data's. Give a network "
                 "that was trained on these classes."
             )
+        own = product.trained_resolution
+        self.change = (
+            None
+            if own == resolution
+            else f"Teacher: trained on {own}x{own} pixels, it teaches at {resolution}x{resolution}"
+        )
         self._mean, self._std, self._facts = product.mean, product.std, product.facts
         self.origin = {"folder": given.resolve().name, "sha256": file_digest(folder / FILES["weights"])}
 

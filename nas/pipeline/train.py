@@ -88,8 +88,8 @@ def train(
     caution = " ".join(filter(None, doubts)) or None
     inputs = TrainingInputs(folder, architecture, data, seed=options.seed, metric=options.metric, weights=given)
     inputs.check()
-    if caution is not None:
-        progress.note(caution)
+    for line in filter(None, (teaching and teaching.change, caution)):
+        progress.note(line)
     spent = cost(architecture)
     recipe = plan.recipe(epochs=plan.finalist_epochs, seed=options.seed, params=spent.params)
     preset = preset.resolved(epochs=recipe.epochs, images=len(data.train))

@@ -279,7 +279,12 @@ def test_images_are_normalized_as_for_the_weights_and_for_the_teacher(tmp_path: 
     product, network = read_exported(found["out"])
     assert (product.mean, product.std) == ((0.5,), (0.25,))
     data = open_data("digits").load(resolution=8, seed=0)
-    teacher = GivenTeacher(found["out"], data.info, resolution=8).network(data).eval()
+    assert "trained on 8x8 pixels, it teaches at 12x12" in str(
+        GivenTeacher(found["out"], data.info, resolution=12).change
+    )
+    given_teacher = GivenTeacher(found["out"], data.info, resolution=8)
+    assert given_teacher.change is None
+    teacher = given_teacher.network(data).eval()
     pixels = torch.rand(4, 1, 8, 8)
     ours = (pixels - data.mean[0]) / data.std[0]
     with torch.no_grad():
