@@ -142,6 +142,7 @@ class _Machine:
 
     Attributes:
         seconds: That a search of so many images is planned to take.
+        macs: Of a typical network at an image side.
         rate: The images a second in training at an image side, on all threads or on so many, by rule of thumb.
     """
 
@@ -151,6 +152,7 @@ class _Machine:
     held_out: int
     seconds: float
     recipe: Recipe
+    macs: Callable[[int], float]
     rate: Callable[..., float]
 
     @property
@@ -164,8 +166,11 @@ class _Machine:
         images, held_out, _ = info.divided()
         batch_size = options.batch_size or (32 if images < 3000 else 64 if images < 20_000 else 128)
 
+        def macs(side: int) -> float:
+            return cost.macs * (side / resolution) ** 2
+
         def rate(side: int, threads: int = threads) -> float:
-            return images_per_second(cost.macs * (side / resolution) ** 2, gpu=gpu, threads=threads)
+            return images_per_second(macs(side), gpu=gpu, threads=threads)
 
         recipe = Recipe(
             epochs=1,
@@ -178,7 +183,14 @@ class _Machine:
         )
         seconds = _SHORT_SECONDS if images < _SMALL_DATA else _LONG_SECONDS
         return cls(
-            device=device, threads=threads, images=images, held_out=held_out, seconds=seconds, recipe=recipe, rate=rate
+            device=device,
+            threads=threads,
+            images=images,
+            held_out=held_out,
+            seconds=seconds,
+            recipe=recipe,
+            macs=macs,
+            rate=rate,
         )
 
     def epochs(self, seconds: float, side: int) -> float:
@@ -207,6 +219,7 @@ class _Machine:
             held_out=self.held_out,
             seconds=seconds,
             training_share=training_share,
+            macs=self.macs(side),
             rate=rate,
             scoring_rate=rate * self.rate(side, options.job_threads) / self.rate(side),
             gpu=self.gpu,

@@ -125,6 +125,20 @@ def test_views_differ_and_follow_from_the_generator() -> None:
 # -- one block --------------------------------------------------------------------------------------------------
 
 
+def test_the_heads_cost_is_what_their_layers_multiply() -> None:
+    net = supernet().net(1)
+    assert isinstance(net, BootstrappedNet)
+
+    def multiplied(*layers: torch.nn.Module) -> int:
+        return sum(
+            each.weight.numel() for layer in layers for each in layer.modules() if isinstance(each, torch.nn.Linear)
+        )
+
+    [(width, first)] = [*net.projector.first.items()][:1]
+    followed = multiplied(first, net.projector.last)
+    assert HEADS.macs(int(width)) == (followed + multiplied(net.predictor), followed)
+
+
 def learnt(net: BootstrappedNet, x: torch.Tensor, cell: Any) -> float:
     whole = supernet()
     paths = blocks().cells[cell][:3]

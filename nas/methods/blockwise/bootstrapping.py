@@ -51,6 +51,15 @@ class Heads:
     hidden: int = 4096
     features: int = 256
 
+    def macs(self, width: float) -> tuple[float, float]:
+        """Returns the multiply-adds for one map: of projector and predictor, which learn, and of the target projector.
+
+        Args:
+            width: Channels of the map.
+        """
+        projector, predictor = self.hidden * (width + self.features), 2 * self.hidden * self.features
+        return projector + predictor, projector
+
     def net(
         self, space: SearchSpace, starts: Sequence[tuple[Shape, Path]], *, block: int, seed: int
     ) -> BootstrappedNet:

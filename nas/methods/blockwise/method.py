@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from statistics import mean
 from typing import Any
 
 from nas.budget import Budget
@@ -33,7 +34,7 @@ from nas.methods.blockwise.cell_scorer import CellScorer, path_scores
 from nas.methods.blockwise.distillation import Projections
 from nas.methods.blockwise.member_scorer import MemberScorer
 from nas.methods.blockwise.network import BlockSupernet
-from nas.methods.blockwise.options import SEQUENTIAL, BlockwiseOptions
+from nas.methods.blockwise.options import BOSSNAS, SEQUENTIAL, BlockwiseOptions
 from nas.methods.blockwise.teacher import TrainedTeacher, planned_teacher
 from nas.methods.protocol.context import Context
 from nas.methods.protocol.manifest import check_data, resolved_data
@@ -83,9 +84,14 @@ class BlockwiseMethod(SearchMethod[BlockwiseOptions]):
         held_out = min(5000, workload.held_out)
         recalibration, validation = (512, min(2048, held_out)) if gpu else (256, min(512, held_out))
         # Two views of every path, forward and backward, and forward only in the target network: 2 x (3 + 1) forward
-        # passes per block; `rate` counts three. A teacher needs one forward pass of one view.
+        # passes per block, and their heads; `rate` counts three. A teacher needs one forward pass of one view.
         distils = own.teacher is not None
-        passes = (3 * _PATHS + 1) / 3 if distils else 2 * 4 * _PATHS / 3
+        # The heads of the original are sized for maps of 2,048 channels on GPUs.
+        heads = Heads(hidden=0, features=0) if distils else Heads(hidden=4096 if gpu else 1024, features=256)
+        passes = (3 * _PATHS + 1) / 3 if distils else 2 * _PATHS * (4 + self._heads_passes(heads, workload.macs)) / 3
+        scored = self.blocks.networks * (recalibration + validation) / 3
+        if own.path_score == BOSSNAS:
+            scored *= 4  # two views, each by the online and the target network
         affordable = workload.affordable / (passes * images)
         epochs = own.epochs or within(round(affordable), 1, 60)
         fewer = min(images, max(_LEAST_IMAGES, round(affordable * images)))
@@ -96,15 +102,14 @@ class BlockwiseMethod(SearchMethod[BlockwiseOptions]):
                 strategy=own.strategy,
                 paths=_PATHS,
                 images=used,
-                # The heads of the original are sized for maps of 2,048 channels on GPUs.
-                hidden=0 if distils else 4096 if gpu else 1024,
-                features=0 if distils else 256,
+                hidden=heads.hidden,
+                features=heads.features,
                 recalibration_images=recalibration,
                 validation_images=validation,
                 path_score=own.path_score,
             ),
             # The cost of scoring all paths, in average networks.
-            training_seconds=(epochs * passes * used + self.blocks.networks * (recalibration + validation) / 3) / rate,
+            training_seconds=(epochs * passes * used + scored) / rate,
             trial_seconds=0.01,
             trials=200,
         )
@@ -233,6 +238,11 @@ class BlockwiseMethod(SearchMethod[BlockwiseOptions]):
         return MemberScorer(blocks, distances, open_cells, path_score=own.path_score)
 
     # -- inside --------------------------------------------------------------------------------------------------
+
+    def _heads_passes(self, heads: Heads, macs: float) -> float:
+        """Returns what the heads of all blocks cost for one path and view, in forward passes of a typical network."""
+        trained, followed = heads.macs(mean(path.width for paths in self.blocks.cells.values() for path in paths))
+        return self.blocks.count * (3 * trained + followed) / macs
 
     def _build(self, sampler: BudgetSampler, plan: Plan, *, seed: int) -> BlockSupernet:
         """Builds the shared weights of all paths, at the training resolution."""

@@ -136,7 +136,8 @@ class Workload:
         held_out: Search-validation images.
         seconds: Time for the whole search, from the method's training to that of the finalists.
         training_share: Share of that time for the method's training before the search.
-        rate: Training speed in images per second, with all threads.
+        macs: Multiply-adds of a typical network, at the image side of training.
+        rate: Training speed in images per second of such a network, with all threads.
         scoring_rate: The same with the threads of one scoring job, whatever the number of workers, which must not
             influence which networks are scored.
         rivals: Of each rival, how long an epoch takes as a share of that of a typical network.
@@ -147,6 +148,7 @@ class Workload:
     held_out: int
     seconds: float
     training_share: float
+    macs: float
     rate: float
     scoring_rate: float
     gpu: bool
