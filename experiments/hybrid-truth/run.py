@@ -69,9 +69,9 @@ def tasks() -> list[Task]:
     return [*found["band"], *(replace(task, seed=1) for task in found["band"]), *found["wide"]]
 
 
-def whole_training_set(path: Path) -> Dataset:
+def whole_training_set(path: Path, *, resolution: int = 32) -> Dataset:
     """CIFAR-10 with all 25,000 images for training: nothing is chosen here, so nothing is held out."""
-    data = open_data(str(path)).load(resolution=32, seed=0)
+    data = open_data(str(path)).load(resolution=resolution, seed=0)
     images = torch.cat([data.train.images, data.search_validation.images]).contiguous(memory_format=torch.channels_last)
     labels = torch.cat([data.train.labels, data.search_validation.labels])
     mean, std = statistics_of(images, name=data.info.name)
