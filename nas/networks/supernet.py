@@ -40,6 +40,8 @@ class Supernet(SharedWeights):
         seed: Of the initial weights; torch's global generator is left as it was.
         choices: For the stem, then every stage, the choices to hold weights for (`BudgetSampler.feasible_choices`);
             None holds them all.
+        any_layers: Whether members may have any layers of a stage, as `kept_layers` says: then every place of a stage
+            holds weights for the choices of shallower members too, which a budget may allow and deeper ones not.
 
     Attributes:
         choices: Those that it holds weights for, in a fixed order.
@@ -47,15 +49,23 @@ class Supernet(SharedWeights):
             depth d has the first d of them, in the order of their places. Elsewhere it has the first d places.
     """
 
-    def __init__(self, space: SearchSpace, *, seed: int = 0, choices: Sequence[Collection[Any]] | None = None) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        *,
+        seed: int = 0,
+        choices: Sequence[Collection[Any]] | None = None,
+        any_layers: bool = False,
+    ) -> None:
         super().__init__(space)
         kept = _all_choices(space) if choices is None else choices
         # Sets of strings are walked in another order by every process, and the initial weights follow the slots' order.
         self.choices: list[list[Any]] = [sorted(some, key=repr) for some in kept]
+        self.any_layers = any_layers
         self.kept_layers: dict[int, list[int]] = {}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            for slot, builders in _slots(space, self.choices):
+            for slot, builders in _slots(space, self.choices, any_layers):
                 self._allocate(slot, builders)
 
     # -- using it -----------------------------------------------------------------------------------------------
@@ -125,6 +135,20 @@ class Supernet(SharedWeights):
         return [i for i, gene in enumerate(self.space.encode(architecture).stages) if gene.depth]
 
 
+def may_choose(space: SearchSpace, stage: int) -> bool:
+    """Returns whether any layers of a stage (from 0) may be left out, and not only its last ones.
+
+    Only where the stage's layers share their choices: else each place has weights for choices of its own.
+    """
+    found = space.stages[stage]
+    return not found.per_layer and not any(op.is_run for op in found.ops) and 0 not in found.depths
+
+
+def opens(space: SearchSpace, stage: int) -> bool:
+    """Returns whether the first layer of a stage differs from the others, so that it always stays."""
+    return any(op.first != op.rest for op in space.stages[stage].ops)
+
+
 def _all_choices(space: SearchSpace) -> list[Collection[Any]]:
     kept: list[set[Any]] = [set(space.stem.combinations)]
     for stage in space.stages:
@@ -138,7 +162,7 @@ def _all_choices(space: SearchSpace) -> list[Collection[Any]]:
     return list(kept)
 
 
-def _slots(space: SearchSpace, kept: Sequence[Collection[Any]]) -> Iterator[tuple[str, list[Any]]]:
+def _slots(space: SearchSpace, kept: Sequence[Collection[Any]], any_layers: bool) -> Iterator[tuple[str, list[Any]]]:
     """Returns every slot with builders of the layers that it may hold, the largest ones first.
 
     A tensor is taken from the first builder that has it at its largest, so that few are built for real.
@@ -175,7 +199,7 @@ def _slots(space: SearchSpace, kept: Sequence[Collection[Any]]) -> Iterator[tupl
             add(f"stage{s + 1}-layer1", config, after)
             if s not in maps:
                 maps[s] = shape_after(config, after)[1:]
-        for layer in [] if walked else _further(space, s, choices):
+        for layer in [] if walked else _further(space, s, choices, any_layers and may_choose(space, s)):
             add(f"stage{s + 1}-layer{layer.place + 1}", space.layer_config(layer)[1], Shape(layer.width, *maps[s]))
         present = {choice.width for choice in choices if choice.op}
         if present:
@@ -239,14 +263,20 @@ def _entered(
             yield from ((layer, width) for width in input_widths(layer))
 
 
-def _further(space: SearchSpace, s: int, choices: Collection[Any]) -> Iterator[LayerChoice]:
-    """Yields layers of a stage after its first that decide the shapes of its weights, the largest ones first."""
+def _further(space: SearchSpace, s: int, choices: Collection[Any], anywhere: bool) -> Iterator[LayerChoice]:
+    """Yields layers of a stage after its first that decide the shapes of its weights, the largest ones first.
+
+    Args:
+        anywhere: Whether the layers of a shallow member may be at any place of the deepest.
+    """
+    deepest = max((choice.depth for choice in choices if anywhere and choice.op), default=0)
+    least = 2 if opens(space, s) else 1
     for place in range(1, space.stages[s].depths[-1]):
         layers: list[LayerChoice] = []
         for choice in choices:
             if isinstance(choice, LayerChoice):
                 layers += [choice] if choice.place == place else []
-            elif choice.op and choice.depth > place:
+            elif choice.op and (choice.depth > place or (place < deepest and choice.depth >= least)):
                 layers.append(LayerChoice(s, place, s, choice.op, choice.width, choice.params))
         yield from _undominated({layer: _kind(space, layer) for layer in _in_order(layers)})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -19,14 +20,16 @@ from nas.costs import cost
 from nas.costs import zoo as zoo_costs
 from nas.data import Dataset, open_data
 from nas.data.dataset import describe_data
-from nas.errors import NasError, OptionError, RunError
+from nas.errors import NasError, OptionError, RunError, SpaceError
 from nas.export import CardFacts, export_winner
 from nas.methods.protocol.parent_line import parent_line
 from nas.methods.supernet.method import RATE
 from nas.methods.supernet.options import SupernetOptions
+from nas.methods.supernet.packing import pack_supernet, unpack_supernet
 from nas.methods.supernet.parent import as_member, load_parent, parent_architecture, space_of_parts
 from nas.methods.supernet.scaled import scaled
 from nas.networks.network import Network, build
+from nas.networks.supernet import Supernet
 from nas.options import SearchOptions
 from nas.pipeline import disk
 from nas.pipeline.search import resume
@@ -43,6 +46,7 @@ from nas.run.events import (
 )
 from nas.sampling import BudgetSampler
 from nas.spaces import catalog
+from nas.spaces.genotype import Genotype
 from nas.strict_yaml import dump_yaml
 from nas.training import Recipe, evaluate, fresh_network, learning_rate_for, train_network
 
@@ -292,6 +296,32 @@ def test_a_budget_above_the_parent_is_a_ceiling(home: Path, tmp_path: Path) -> N
     # The largest by parameters is the parent, and the next best takes its place.
     assert len(trained) == 2 + 1
     assert "It is over" not in parent_line(run)
+
+
+@pytest.mark.parametrize("any_layers", [True, False])
+def test_a_shallow_member_may_have_the_last_of_the_parents_layers(home: Path, any_layers: bool) -> None:
+    space = space_of_parts(str(home / "parent.yaml"))
+    sampler = BudgetSampler(space, [Budget(metric="macs", bound=PARENT_MACS // 3)])
+    choices = sampler.feasible_choices()
+    deepest = max(choice.depth for choice in choices[2])
+    widest = {depth: max(each.width for each in choices[2] if each.depth == depth) for depth in (2, deepest)}
+    assert deepest == 3
+    assert widest[2] > widest[deepest], "within the budget, deep members are narrow"
+    supernet = Supernet(space, choices=choices, any_layers=any_layers)
+    supernet.kept_layers = {1: [0, 2, 1]}
+    wide = next(each for each in choices[2] if each.depth == 2 and each.width == widest[2])
+    pairs = ((stem, first) for stem in choices[0] for first in choices[1] if first.width == space.stem.width(stem))
+    every = (space.decode(Genotype(stem, (first, wide))) for stem, first in pairs)
+    member = next(each for each in every if sampler.cost_within(each) is not None)
+    x = torch.zeros(2, 1, 8, 8)
+    if any_layers:
+        there = unpack_supernet(*pack_supernet(supernet), copied=True)
+        assert torch.equal(supernet(x, member), there(x, member))
+        for seed in range(9):
+            supernet(x, sampler.sample(random.Random(seed)).architecture)
+    else:
+        with pytest.raises(SpaceError, match="stage2-layer3 needs weight of shape"):
+            supernet(x, member)
 
 
 def test_the_scaled_parent_is_the_widest_that_fits() -> None:

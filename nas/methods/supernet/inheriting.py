@@ -112,7 +112,7 @@ class Inheritance:
             return 0
         member = as_member(self.parent.architecture, sampler.space)
         with torch.device("meta"):
-            supernet = Supernet(sampler.space, choices=sampler.feasible_choices())
+            supernet = Supernet(sampler.space, choices=sampler.feasible_choices(), any_layers=True)
             filled = fill(supernet, member, Network(member.to_dict()).state_dict(), {})
         if any(map(_in_a_stage, filled.fresh)):
             return asked or planned

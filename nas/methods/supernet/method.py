@@ -168,7 +168,7 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
                 epochs=own.epochs,
                 strategy=own.strategy,
             )
-        self._supernet = build_supernet(self.training, plan.train_resolution, seed=options.seed)
+        self._supernet = self._built(plan, seed=options.seed)
         return plan
 
     def describe(self, plan: Plan, options: SearchOptions, *, images: int) -> tuple[str, list[str]]:
@@ -280,7 +280,7 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
     def beginnings(self, context: Context, finalists: Sequence[Architecture]) -> Beginnings:
         if self._inheritance is None:
             return Beginnings()
-        supernet = build_supernet(self.training, context.plan.train_resolution, seed=context.options.seed)
+        supernet = self._built(context.plan, seed=context.options.seed)
         epochs = context.plan.of(ParentPlan).parent_epochs
         return self._inheritance.beginnings(context, finalists, supernet, context.run.path / FOLDER, epochs=epochs)
 
@@ -356,13 +356,18 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
     def _take_supernet(self, context: Context) -> Supernet:
         """Returns the supernet and drops this object's reference to it."""
         taken, self._supernet = self._supernet, None
-        return taken or build_supernet(self.training, context.plan.train_resolution, seed=context.options.seed)
+        return taken or self._built(context.plan, seed=context.options.seed)
+
+    def _built(self, plan: Plan, *, seed: int) -> Supernet:
+        """Builds the supernet; parts of a parent may have any of its layers."""
+        any_layers = self._inheritance is not None
+        return build_supernet(self.training, plan.train_resolution, seed=seed, any_layers=any_layers)
 
 
-def build_supernet(training: BudgetSampler, train_resolution: int, *, seed: int) -> Supernet:
+def build_supernet(training: BudgetSampler, train_resolution: int, *, seed: int, any_layers: bool = False) -> Supernet:
     """Builds a supernet for all members of a sampler, at the training resolution."""
     space = training.space.adapted(resolution=train_resolution)
-    return Supernet(space, seed=seed, choices=training.feasible_choices())
+    return Supernet(space, seed=seed, choices=training.feasible_choices(), any_layers=any_layers)
 
 
 def _fill(context: Context, supernet: Supernet, reused: ReusedSupernet) -> None:

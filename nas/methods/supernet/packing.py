@@ -21,6 +21,7 @@ def pack_supernet(supernet: Supernet) -> tuple[dict[str, Any], Arrays]:
         "space": supernet.space.to_dict(),
         "digest": supernet.space.digest,
         "choices": supernet.choices,
+        "any_layers": supernet.any_layers,
         "kept_layers": supernet.kept_layers,
     }
     return facts, {_WEIGHTS + name: to_array(value) for name, value in supernet.state_dict().items()}
@@ -39,7 +40,7 @@ def unpack_supernet(facts: Mapping[str, Any], arrays: Arrays, *, copied: bool) -
     stem, *stages = facts["choices"]
     choices = [[tuple(values) for values in stem], *([_choice(fields) for fields in stage] for stage in stages)]
     with torch.device("meta"):
-        supernet = Supernet(space, choices=choices)
+        supernet = Supernet(space, choices=choices, any_layers=facts["any_layers"])
     supernet.kept_layers = {int(stage): [*places] for stage, places in facts["kept_layers"].items()}
     own = {name for name, _ in supernet.named_buffers()}
     state: dict[str, torch.Tensor] = {}

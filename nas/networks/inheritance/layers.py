@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from nas.networks.network import Network, Stage
+from nas.networks.supernet import may_choose, opens
 from nas.spaces import SearchSpace
 
 
@@ -28,20 +29,6 @@ def changes(network: Network, x: torch.Tensor) -> list[list[float]]:
             found[-1].append(float((y - x).norm() / x.norm().clamp_min(1e-12)) if same else float("inf"))
             x = y
     return found
-
-
-def may_choose(space: SearchSpace, stage: int) -> bool:
-    """Returns whether any layers of a stage (from 0) may be left out, and not only its last ones.
-
-    Only where the stage's layers share their choices: else each place has weights for choices of its own.
-    """
-    found = space.stages[stage]
-    return not found.per_layer and not any(op.is_run for op in found.ops) and 0 not in found.depths
-
-
-def opens(space: SearchSpace, stage: int) -> bool:
-    """Returns whether the first layer of a stage differs from the others, so that it always stays."""
-    return any(op.first != op.rest for op in space.stages[stage].ops)
 
 
 def by_change(space: SearchSpace, depths: Sequence[int], changed: list[list[float]]) -> dict[int, list[int]]:
