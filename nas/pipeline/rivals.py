@@ -93,7 +93,7 @@ def rival_lines(rivals: Mapping[str, Architecture], asked: int, sampler: BudgetS
             said = f" (of the zoo's networks within the budget, the {rank} by published top-1: {top1:.1f})"
             rank = "next best"
         words = chosen_by_words(name)
-        lines.append(f"{words[0].upper()}{words[1:]}{said}, {figures}, trained like the finalists (--rivals)")
+        lines.append(f"{words[0].upper()}{words[1:]}{said}, {figures}, trained beside the finalists (--rivals)")
     if len(rivals) < asked:
         further = "further " * bool(rivals)
         budget = " and ".join(map(str, sampler.budgets)) or "the budget"
