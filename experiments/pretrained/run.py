@@ -217,16 +217,15 @@ def compare(words: argparse.Namespace) -> None:
 def difference(pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, Any]:
     """The mean difference of test accuracy over seeds and its interval, over seeds and images."""
     rng = np.random.default_rng(0)
-    ours = np.array([[int(digit) for digit in mine["right"]] for mine, _ in pairs], dtype=float)
+    ours = np.array([per_image(mine["right"]) for mine, _ in pairs])
+    others = [per_image(other["right"]) for _, other in pairs]
     told = np.array([[float(mine["test"]), float(other["test"])] for mine, other in pairs])
     seeds, images = ours.shape
     drawn = np.empty(SAMPLES)
     for place in range(SAMPLES):
         seed, image = rng.integers(seeds, size=seeds), rng.integers(images, size=images)
         theirs = [
-            np.array([int(digit) for digit in pairs[each][1]["right"]])[image].mean()
-            if pairs[each][1]["right"]
-            else rng.binomial(images, told[each, 1]) / images
+            others[each][image].mean() if len(others[each]) else rng.binomial(images, told[each, 1]) / images
             for each in seed
         ]
         drawn[place] = ours[seed][:, image].mean() - np.mean(theirs)
@@ -236,6 +235,10 @@ def difference(pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, 
         "mean": round(float((told[:, 0] - told[:, 1]).mean()), 4),
         "interval": [round(float(low), 4), round(float(high), 4)],
     }
+
+
+def per_image(right: str) -> np.ndarray:
+    return np.array([*map(int, right)], dtype=float)
 
 
 def given_words() -> str:
