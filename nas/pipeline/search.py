@@ -187,7 +187,7 @@ class SearchPipeline:
             self.sampler,
             at_once=int(self.backend.facts().get("workers", 0)),
             rivals=[cost(each).params for each in self.rivals.values()],
-            averaged=bool(self.recipe.values.get("ema")),
+            averaged=self._keeps_average(source.info),
         )
         self._load(source, folder, needed)
         return {
@@ -222,7 +222,7 @@ class SearchPipeline:
             source: The data, if they are open.
         """
         method, space = self.method, self.space
-        recipe = load_recipe(self.options.recipe)
+        self.recipe = load_recipe(self.options.recipe)
         options = method.open_source(space, self.options, self.progress)
         searcher = options.searcher or default_searcher(free_scores=method.free_scores)
         options = self.options = replace(options, searcher=searcher)
@@ -257,7 +257,6 @@ class SearchPipeline:
         TABLE.save()
         torch.set_num_threads(self.plan.threads)
         self.plan = plan = method.prepare(self.plan, options, self.sampler)
-        self.recipe = _resolved(recipe, plan, source.info)
         if options.compile:
             check_compiler(plan.device)
         caution = attention_caution(self.sampler, resolution=plan.resolution, train_resolution=plan.train_resolution)
@@ -275,7 +274,7 @@ class SearchPipeline:
         self.recipe = (
             recorded_recipe(recorded, str(run.path))
             if recorded
-            else _resolved(load_recipe(options.recipe), self.plan, source.info)  # earlier versions did not record it
+            else load_recipe(options.recipe)  # earlier versions did not record it
         )
         check_data(run, source.info, options.data)
         self.space = replace(self.space, presets=()).adapted(
@@ -379,6 +378,11 @@ class SearchPipeline:
         with threads_set(self.options.threads or available_cores()):
             return measure_images_per_second([each.at_resolution(side) for each in finalists], recipe)
 
+    def _keeps_average(self, info: DataInfo) -> bool:
+        """Returns whether checkpoints of finalists or rivals hold an average of their weights."""
+        epochs, images = {self.plan.finalist_epochs, self.plan.rival_epochs}, info.divided()[0]
+        return any(self.recipe.chosen(epochs=each, images=images).get("ema") for each in epochs)
+
     def _load(self, source: Source, folder: Path, needed_by_phase: dict[str, int]) -> None:
         """Checks the disk's free space, reads the data and announces the plan."""
         needed = max(needed_by_phase.values(), default=0)
@@ -410,8 +414,3 @@ class SearchPipeline:
             budgets=self.budgets,
             rivals=len(self.rivals),
         )
-
-
-def _resolved(recipe: RecipeFile, plan: Plan, info: DataInfo) -> RecipeFile:
-    """Returns a recipe as it is for the finalists of a plan."""
-    return recipe.resolved(epochs=plan.finalist_epochs, images=info.divided()[0])

@@ -92,11 +92,11 @@ def train(
         progress.note(line)
     spent = cost(architecture)
     recipe = plan.recipe(epochs=plan.finalist_epochs, seed=options.seed, params=spent.params)
-    preset = preset.resolved(epochs=recipe.epochs, images=len(data.train))
+    values = preset.chosen(epochs=recipe.epochs, images=len(data.train))
     recipe = preset.applied(replace(recipe, compile=options.compile), images=len(data.train))
     _announce(network, spent, data, plan, recipe, folder, progress, asked=bool(options.train_resolution))
-    if preset.values:
-        progress.note(f"Recipe {preset.name}: {', '.join(f'{name} {value}' for name, value in preset.values.items())}")
+    if values:
+        progress.note(f"Recipe {preset.name}: {', '.join(f'{name} {value}' for name, value in values.items())}")
     inputs.keep(preset)
     validation, test, history = _trained(
         network, data, recipe, folder, options, progress, teaching and teaching.network(data)

@@ -113,7 +113,7 @@ class TrainingInputs:
         """Writes the file when a training begins.
 
         Args:
-            recipe: What the recipe changes in this training.
+            recipe: That of the training, as its file says it.
 
         Raises:
             RunError: If it cannot be written.

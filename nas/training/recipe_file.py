@@ -109,16 +109,13 @@ class RecipeFile:
     sized: tuple[SizedPart, ...] = ()
 
     def applied(self, recipe: Recipe, *, images: int) -> Recipe:
-        """Returns a recipe with the file's values for a training on so many images."""
+        """Returns a recipe with the file's values for a training of its epochs on so many images."""
         return replace(recipe, **self.chosen(epochs=recipe.epochs, images=images))
 
-    def resolved(self, *, epochs: int, images: int) -> RecipeFile:
-        """Returns the recipe for trainings of so many epochs on so many images: values alone, to be recorded."""
-        return RecipeFile(name=self.name, values=self.chosen(epochs=epochs, images=images))
-
     def to_dict(self) -> dict[str, Any]:
-        """Returns name and values as plain JSON, which `recorded_recipe` reads."""
-        return {"name": self.name, "values": dict(self.values)}
+        """Returns what the file says as plain JSON, which `recorded_recipe` reads."""
+        sized = [{"epochs": part.epochs, "images": part.images, "recipe": dict(part.values)} for part in self.sized]
+        return {"name": self.name, "values": dict(self.values), **({"sized": sized} if sized else {})}
 
     def chosen(self, *, epochs: int, images: int) -> dict[str, Any]:
         """Returns the file's values for a training of so many epochs on so many images."""
@@ -150,19 +147,16 @@ def load_recipe(source: str | Path) -> RecipeFile:
     if data.get("format") != FORMAT:
         found = str(data.get("format"))[:40]
         raise OptionError(f"{path}: format is {found!r}, and this version reads {FORMAT}: write format: {FORMAT}.")
-    sized = data.get("sized", [])
-    if not isinstance(sized, list):
-        raise OptionError(f"{path}: sized must be a list of parts, each with epochs and recipe.")
     return RecipeFile(
         name=text,
         about=str(data.get("about", "")),
         values=_values(data.get("recipe", {}), f"{path}: recipe"),
-        sized=tuple(_sized(part, f"{path}: sized part {i}") for i, part in enumerate(cast("list[Any]", sized), 1)),
+        sized=_sized(data.get("sized", []), str(path)),
     )
 
 
 def recorded_recipe(plain: Mapping[str, Any], where: str) -> RecipeFile:
-    """Restores a resolved recipe that `to_dict` wrote.
+    """Restores a recipe that `to_dict` wrote; earlier versions wrote the values for finalists alone.
 
     Args:
         where: The file that it was read from.
@@ -171,7 +165,11 @@ def recorded_recipe(plain: Mapping[str, Any], where: str) -> RecipeFile:
         RunError: If it is damaged.
     """
     try:
-        return RecipeFile(name=str(plain["name"]), values=_values(plain["values"], f"{where}: recipe"))
+        return RecipeFile(
+            name=str(plain["name"]),
+            values=_values(plain["values"], f"{where}: recipe"),
+            sized=_sized(plain.get("sized", []), where),
+        )
     except (KeyError, OptionError) as fault:
         raise RunError(f"{where} is damaged: its recipe cannot be read ({fault}). Restore it from a copy.") from None
 
@@ -180,7 +178,13 @@ def _folder() -> Path:
     return catalog.folder() / "recipes"
 
 
-def _sized(part: object, where: str) -> SizedPart:
+def _sized(parts: object, where: str) -> tuple[SizedPart, ...]:
+    if not isinstance(parts, list):
+        raise OptionError(f"{where}: sized must be a list of parts, each with epochs and recipe.")
+    return tuple(_part(part, f"{where}: sized part {i}") for i, part in enumerate(cast("list[Any]", parts), 1))
+
+
+def _part(part: object, where: str) -> SizedPart:
     if not isinstance(part, dict):
         raise OptionError(f"{where} must be a mapping of epochs, images and recipe.")
     plain = cast("dict[str, Any]", part)

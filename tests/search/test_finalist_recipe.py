@@ -86,8 +86,9 @@ def test_a_stopped_search_goes_on_without_its_recipe_file(tmp_path: Path) -> Non
     search(tmp_path / "whole", recipe=str(mine))
     with pytest.raises(KeyboardInterrupt):
         search(tmp_path / "stopped", progress=Interrupt(3), recipe=str(mine))
-    values = {"learning_rate": 0.003, "ema": 0.8}
-    assert read_run(tmp_path / "stopped").manifest["recipe"] == {"name": str(mine), "values": values}
+    recorded = read_run(tmp_path / "stopped").manifest["recipe"]
+    assert recorded["values"] == {"learning_rate": 0.003}
+    assert recorded["sized"] == [{"epochs": 2, "images": 0, "recipe": {"ema": 0.8}}]
     mine.unlink()
     nas.resume(tmp_path / "stopped")
     expected, found = (read_run(tmp_path / name).last(FinalistTrained) for name in ("whole", "stopped"))

@@ -250,6 +250,18 @@ def test_a_recipe_is_the_parents_too(home: Path, tmp_path: Path) -> None:
     assert best.stat().st_size < said
 
 
+def test_a_recipes_parts_for_longer_trainings_are_chosen_by_the_epochs_of_each(home: Path, tmp_path: Path) -> None:
+    longer = {"epochs": 3, "recipe": {"learning_rate": 1e-2}}
+    plain = {"format": 1, "recipe": {"learning_rate": 1e-9}, "sized": [longer]}
+    (tmp_path / "sized.yaml").write_text(dump_yaml(plain))
+    options = {"recipe": str(tmp_path / "sized.yaml"), "parent_epochs": 2, "finalist_epochs": 3}
+    run = searched(home, tmp_path / "run", **options)
+    before, [file] = load_file(home / "w.safetensors"), (run.path / "parent").glob("step-*")
+    name = "stem.conv.weight"
+    torch.testing.assert_close(load_file(file)[f"model/{name}"], before[name], rtol=0.0, atol=1e-6)
+    assert {event.learning_rate for event in run.events(FinalistTrained)} == {1e-2}
+
+
 def test_a_further_rival_is_of_the_zoo_and_begins_at_random(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -457,7 +469,7 @@ def test_a_parent_that_is_no_member_of_the_space_is_refused(home: Path, tmp_path
         nas.search(nas.load_space("coatnet-small"), budgets=[BUDGET], data=str(home / "few.npz"), options=asked)
 
 
-def test_parents_without_weights_or_that_are_unknown_are_refused(home: Path) -> None:
+def test_parents_without_weights_or_that_are_unknown_are_refused(home: Path, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="give them by --weights"):
         load_parent(str(home / "parent.yaml"), None)
     with pytest.raises(
@@ -466,6 +478,9 @@ def test_parents_without_weights_or_that_are_unknown_are_refused(home: Path) -> 
         load_parent("tf_efficientnet_lite0", None)
     with pytest.raises(OptionError, match="no such file"):
         load_parent(str(home / "parent.yaml"), str(home / "none.safetensors"))
+    (tmp_path / "half" / "checkpoints").mkdir(parents=True)
+    with pytest.raises(OptionError, match=r"half: this folder holds no exported network\. Give a winner's"):
+        load_parent(str(tmp_path / "half"), None)
     with pytest.raises(NasError, match="--parent nowhere"):
         parent_architecture("nowhere")
 

@@ -120,6 +120,11 @@ def parent_architecture(config: str) -> Architecture:
         if config.startswith(TIMM):
             return load_architecture(zoo_name(config.removeprefix(TIMM)))
         folder = _exported(config)
+        if folder is None and config not in catalog.zoo_names() and Path(config).is_dir():
+            raise OptionError(
+                f"--parent {config}: this folder holds no exported network. Give a winner's, such as RUN/winners/1, or "
+                "that of a nas train which has ended."
+            )
         return load_architecture(config if folder is None else folder / FILES["config"])
     except ArchitectureError as fault:
         raise OptionError(f"--parent {config}: {shortened(fault)}") from None
