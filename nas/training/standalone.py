@@ -14,6 +14,7 @@ from torch import nn
 from nas.architecture import Architecture
 from nas.data import Dataset
 from nas.errors import OptionError, RunError
+from nas.formats import count
 from nas.networks.network import Network, build
 from nas.progress import Progress
 from nas.training.compiling import check_compiler, compiled
@@ -131,6 +132,11 @@ def _check_parts(data: Dataset, recipe: Recipe) -> None:
         OptionError: If not.
     """
     batch = min(recipe.batch_size, len(data.train))
+    if batch < 2:
+        raise OptionError(
+            f"batch_size={recipe.batch_size} and {count(len(data.train), 'training image')} leave a batch of 1 image: "
+            "BatchNorm needs 2 in each."
+        )
     if batch < 2 * recipe.accumulation and recipe.accumulation > 1:
         raise OptionError(
             f"accumulation={recipe.accumulation} leaves a part of a batch of {batch} images fewer than 2: give at most "
@@ -182,7 +188,7 @@ def training_step(
 
     Args:
         classes: Needed to mix.
-        class_weights: Factors of the classes' losses, (classes,).
+        class_weights: Factors of the losses of each class's images, (classes,).
         depth: Drops residual branches.
         run: Gives the network's logits (N, classes) for images (N, C, H, W), if not the network itself.
     """
@@ -197,17 +203,17 @@ def training_step(
             depth.begin(number)
         if mixes:
             images, targets = mixed(images, targets, recipe, classes=classes, step=number)
-        # The weights of classes that cross-entropy's mean over a batch divides by; of mixed labels it divides by none.
-        weights = None if class_weights is None or targets.ndim > 1 else class_weights[targets]
+        shares = images.new_ones(len(images))
+        if class_weights is not None:
+            shares = class_weights[targets] if targets.ndim == 1 else targets @ class_weights
         total, parts = 0.0, recipe.accumulation
-        shares = images.new_ones(len(images)) if weights is None else weights
         for x, y, share in zip(*(each.tensor_split(parts) for each in (images, targets, shares)), strict=True):
             if depth is not None:
                 depth.draw(len(x), x.device)
             with recipe.autocast():
                 logits = forward(x)
             logits = logits.float()
-            loss = F.cross_entropy(logits, y, weight=class_weights, label_smoothing=recipe.label_smoothing)
+            loss = cross_entropy(logits, y, share, smoothing=recipe.label_smoothing)
             loss = loss * (share.sum() / shares.sum())
             if teacher is not None:
                 loss = torch.lerp(loss, teacher.loss(logits, x) * (len(x) / len(images)), recipe.distill_weight)
@@ -216,6 +222,23 @@ def training_step(
         return total
 
     return step
+
+
+def cross_entropy(
+    logits: torch.Tensor, targets: torch.Tensor, shares: torch.Tensor, *, smoothing: float
+) -> torch.Tensor:
+    """Returns the mean cross-entropy of images, weighted by their shares.
+
+    Weights are those of images. With torch's `weight`, which are those of the terms of a smoothed target, an image of a
+    class that is 20 times as common as another would be taught the other class.
+
+    Args:
+        logits: (B, classes).
+        targets: (B,), or (B, classes) for mixed labels.
+        shares: (B,).
+    """
+    each = F.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="none")
+    return (each * shares).sum() / shares.sum()
 
 
 def _validated(network: nn.Module, data: Dataset, recipe: Recipe, metric: str) -> dict[str, float]:

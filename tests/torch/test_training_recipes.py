@@ -259,6 +259,8 @@ def test_no_part_of_a_batch_has_one_image_alone(batch: int, parts: int) -> None:
 
 
 def test_parts_that_batch_norm_cannot_use_are_refused() -> None:
+    with pytest.raises(OptionError, match=r"a batch of 1 image: BatchNorm needs 2"):
+        trained(recipe(batch_size=1))
     with pytest.raises(OptionError, match=r"accumulation=7 leaves .* of 12 images fewer than 2: give at most 6"):
         trained(recipe(accumulation=7))
 
@@ -276,6 +278,21 @@ def test_balanced_weights_are_inverse_to_counts_and_average_to_one() -> None:
     images = torch.randn(12, 1, 8, 8)
     each = F.cross_entropy(fixed(images.flatten(1)), labels, reduction="none")
     assert step(images, labels, 0) == pytest.approx(((each * weights[labels]).sum() / 12).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("others", [{}, {"mixup": 0.2}])
+def test_a_class_a_hundred_times_as_common_is_learned_with_smoothed_labels(others: dict[str, Any]) -> None:
+    labels = torch.tensor([0] * 100 + [1])
+    images = F.one_hot(labels, 2).float()[:, :, None, None]
+    one = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2, 2))
+    step = training_step(
+        one, recipe(label_smoothing=0.1, **others), class_weights=torch.tensor([0.505, 50.5]), classes=2
+    )
+    optimizer = torch.optim.SGD(one.parameters(), lr=1.0)
+    for number in range(300):
+        step(images, labels, number)
+        optimizer.step()
+    assert one(torch.eye(2)[:, :, None, None]).argmax(1).tolist() == [0, 1]
 
 
 def test_mixup_blends_images_and_labels_alike() -> None:
