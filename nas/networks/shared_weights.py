@@ -20,6 +20,7 @@ from nas.spaces import SearchSpace
 from nas.strict_yaml import canonical_json
 
 _SKELETONS = 4096
+_DIVIDING = ("concat", "split", "channel_attention")
 
 
 class SharedWeights(nn.Module):
@@ -27,12 +28,14 @@ class SharedWeights(nn.Module):
 
     Attributes:
         no_decay: Parameters that the ops leave out of weight decay.
+        alone: Config and input of each slot that one config has for itself.
     """
 
     def __init__(self, space: SearchSpace) -> None:
         super().__init__()
         self.space = space
         self.no_decay: set[str] = set()
+        self.alone: dict[str, tuple[Any, Shape]] = {}
         self._gradients: dict[str, torch.Tensor] = {}
         self._touched: set[str] = set()
         self._skeletons: OrderedDict[Any, tuple[nn.Module, tuple[str, ...]]] = OrderedDict()
@@ -166,8 +169,7 @@ class SharedWeights(nn.Module):
 def slot_of(place: str, config: BlockConfig | LayerConfig, shape: Shape) -> str:
     """Returns the name of a block's storage: its place and all of its config that is not elastic."""
     data = config.to_dict()
-    # A prefix of a grouped convolution's channels belongs to other groups, so these share nothing.
-    kind = {**data, "channels": shape.channels} if is_grouped(data) else _fixed(data)
+    kind = {**data, "channels": shape.channels} if stands_alone(data) else _fixed(data)
     ops = [branch["mixer"]["op"] for branch in kind["branches"]] if "branches" in kind else [kind["op"]]
     return f"{place}-{'+'.join(ops)}-{hashlib.sha256(canonical_json(kind).encode()).hexdigest()[:8]}"
 
@@ -180,12 +182,18 @@ def _fixed(data: Any) -> Any:
     return [_fixed(item) for item in data] if isinstance(data, list) else data
 
 
-def is_grouped(data: Any) -> bool:
+def stands_alone(data: Any) -> bool:
+    """Returns whether a layer or block shares its weights with none of another width.
+
+    So where a prefix of its channels would play another part: in another group, in another of the maps that are
+    concatenated, in another of a fixed number of heads. Which input channel an output of a depthwise convolution reads
+    depends on both widths where it multiplies channels.
+    """
     if isinstance(data, dict):
-        # Which input channel a depthwise convolution's output reads depends on both widths where it widens.
-        widens = data.get("op") == "depthwise_conv" and "width" in data
-        return widens or "groups" in data or "num_groups" in data or any(map(is_grouped, data.values()))
-    return isinstance(data, list) and any(map(is_grouped, data))
+        widens = "width" in data and (data.get("op") == "depthwise_conv" or data.get("depthwise"))
+        divides = data.get("op") in _DIVIDING or "groups" in data or "num_groups" in data
+        return bool(widens or divides) or any(map(stands_alone, data.values()))
+    return isinstance(data, list) and any(map(stands_alone, data))
 
 
 def stored_name(slot: str, name: str) -> str:

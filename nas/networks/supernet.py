@@ -27,7 +27,7 @@ from torch import nn
 
 from nas.architecture import Architecture, BlockConfig, LayerConfig
 from nas.networks.network import Network, make_part, shape_after
-from nas.networks.shared_weights import SharedWeights, slot_of
+from nas.networks.shared_weights import SharedWeights, slot_of, stands_alone
 from nas.ops import Shape
 from nas.spaces import ABSENT, MANY, LayerChoice, SearchSpace
 
@@ -67,6 +67,9 @@ class Supernet(SharedWeights):
             torch.manual_seed(seed)
             for slot, builders in _slots(space, self.choices, any_layers):
                 self._allocate(slot, builders)
+                config, shape = builders[0].args
+                if stands_alone(config.to_dict()):
+                    self.alone[slot] = config, shape
 
     # -- using it -----------------------------------------------------------------------------------------------
 

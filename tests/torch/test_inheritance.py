@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from nas import ops
 from nas.architecture import Architecture
 from nas.costs.derived_spaces import derive_space
+from nas.errors import ArchitectureError, SpaceError
 from nas.networks.inheritance.couplings import Group, couplings, permute
 from nas.networks.inheritance.filling import cut, fill
 from nas.networks.inheritance.importance import by_magnitude, by_taylor
@@ -23,6 +25,7 @@ from nas.networks.loading import load_architecture, load_space
 from nas.networks.network import Network, build
 from nas.networks.supernet import Supernet
 from nas.networks.timm import FAMILIES as TIMM_FAMILIES
+from nas.ops.basic import LayerNorm
 
 # A family each, at a side that its windows and strides allow.
 FAMILIES = [
@@ -318,3 +321,62 @@ def equally_wide() -> Architecture:
     space, rng = load_space("coatnet-small"), random.Random(0)
     drawn = (space.sample_genotype(rng, "CCCC") for _ in range(100))
     return space.decode(next(each for each in drawn if each.stages[0].width == each.stages[1].width))
+
+
+NARROWED = ["mobilevit_xxs", "fastvit_t8", "pit_ti", "resnet18"]
+
+
+@pytest.mark.parametrize("name", NARROWED)
+def test_a_narrower_network_computes_what_the_wider_one_does_from_its_units_alone(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Layer norms see how many channels there are, silent ones too.
+    monkeypatch.setattr(F, "layer_norm", lambda x, s, w=None, b=None, eps=0.0: x if w is None else x * w + b)
+    monkeypatch.setattr(LayerNorm, "forward", lambda self, x: x * self.weight[:, None, None] + self.bias[:, None, None])
+    wide = load_architecture(name).with_classes(10).at_resolution(64)
+    narrow = narrower(wide)
+    network = trained(wide)
+    state = dict(network.state_dict())
+    numbered = {key: torch.arange(value.numel(), dtype=torch.float64).view(value.shape) for key, value in state.items()}
+    small = build(narrow).eval()
+    small.load_state_dict(cut(state, wide, narrow))
+    for key, kept in cut(numbered, wide, narrow).items():
+        values = state[key].flatten().clone()
+        others = torch.ones(len(values), dtype=torch.bool)
+        others[kept.long().flatten()] = False
+        values[others] = float(key.endswith("running_var"))
+        state[key] = values.view(state[key].shape)
+    network.load_state_dict(state)
+    assert close(output(small, images(wide)), output(network, images(wide)))
+
+
+@pytest.mark.parametrize("name", ["mobilevit_xxs", "fastvit_t8"])
+def test_a_supernet_gives_a_narrower_member_the_same_units(name: str) -> None:
+    wide = load_architecture(name).with_classes(10).at_resolution(64)
+    narrow, space = narrower(wide), derive_space(wide, smaller=True)
+    assert space.decode(space.encode(narrow)) == narrow
+    supernet, state = Supernet(space), trained(wide).state_dict()
+    fill(supernet, wide, state, {})
+    expected, found = cut(state, wide, narrow), supernet.extract(narrow).state_dict()
+    assert found.keys() == expected.keys()
+    assert [key for key in found if not torch.equal(found[key], expected[key])] == []
+
+
+def narrower(wide: Architecture) -> Architecture:
+    """A member of a network's parts with at most three quarters of its widths."""
+    space = derive_space(wide, smaller=True)
+    own = space.encode(wide)
+    stages = tuple(
+        gene._replace(width=max((width for width in stage.widths if width <= 0.75 * gene.width), default=gene.width))
+        for stage, gene in zip(space.stages, own.stages, strict=True)
+    )
+    for first in sorted(space.stem.combinations, reverse=True):
+        try:
+            found = space.decode(own._replace(stem=first, stages=stages))
+            with torch.device("meta"):
+                build(found)
+        except (ArchitectureError, SpaceError):
+            continue
+        if first < own.stem:
+            return found
+    raise AssertionError("no member is narrower")

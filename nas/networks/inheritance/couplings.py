@@ -27,11 +27,12 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nas.architecture import Architecture
-from nas.networks.inheritance.labels import FIXED, Edges, Labels, fixed
+from nas.networks.inheritance.labels import FIXED, Edges, Labels, fixed, zeros
 from nas.networks.inheritance.rules import follow
 from nas.networks.network import Network
 
-_BATCH = 2
+BATCH = 2
+"""Images of an input on the meta device: one alone could be broadcast."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -66,11 +67,27 @@ def couplings(architecture: Architecture) -> tuple[list[Group], list[str]]:
         The groups, and the names of the ops that no rule is known for: what passes through them keeps its place.
     """
     with torch.device("meta"):
-        network = Network(architecture.to_dict()).eval()
+        network = Network(architecture.to_dict())
     size = architecture.input.resolution
+    images = torch.empty(BATCH, architecture.input.channels, size, size, device="meta")
+    return groups_of(network, images, fixed_ends=True)
+
+
+def groups_of(network: nn.Module, x: torch.Tensor, *, fixed_ends: bool = False) -> tuple[list[Group], list[str]]:
+    """As `couplings`, of a network or a part of one.
+
+    Args:
+        network: On the meta device.
+        x: Its input there, with two images.
+        fixed_ends: Whether the channels of its input and output keep their places, as those of images and classes do.
+    """
+    network.eval()
     with torch.no_grad(), _Follower(network) as follower:
-        out = network(torch.empty(_BATCH, architecture.input.channels, size, size, device="meta"))
-    follower.fix(out)
+        if not fixed_ends:
+            follower.label(x)
+        out = network(x)
+    if fixed_ends:
+        follower.fix(out)
     return follower.groups(), sorted(follower.unknown)
 
 
@@ -105,6 +122,13 @@ class _Follower(TorchDispatchMode):
             assert [len(each) for each in labels] == list(tensor.shape), (name, tensor.shape, labels)
             self._labels[id(tensor)] = tensor, labels
         return out
+
+    def label(self, x: torch.Tensor) -> None:
+        """Lets the channels of an input move, which are its second axis."""
+        labels = [zeros(size) for size in x.shape]
+        labels[1] = np.arange(self._next, self._next + x.shape[1])
+        self._next += x.shape[1]
+        self._labels[id(x)] = x, tuple(labels)
 
     def fix(self, tensor: torch.Tensor) -> None:
         """Keeps everything along a tensor's axes in its place."""

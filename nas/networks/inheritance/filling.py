@@ -10,8 +10,10 @@ import torch
 from torch import nn
 
 from nas.architecture import Architecture
+from nas.networks.inheritance.couplings import BATCH
+from nas.networks.inheritance.narrowing import Runs, narrowed, runs_of
 from nas.networks.network import Network, make_part
-from nas.networks.shared_weights import is_grouped, part_of, slot_of, stored_name
+from nas.networks.shared_weights import part_of, slot_of, stands_alone, stored_name
 from nas.networks.supernet import Supernet
 from nas.ops import Shape
 
@@ -52,15 +54,23 @@ def fill(
     def copy(place: str, config: Any, shape: Shape) -> Any:
         with torch.device("meta"):
             module: nn.Module = make_part(config, shape)
-        copies.append((_place_now(place, chosen), slot_of("", config, shape), config, module))
+        copies.append((_place_now(place, chosen), slot_of("", config, shape), config, shape, module))
         return module
 
-    copies: list[tuple[str | None, str, Any, nn.Module]] = []
+    copies: list[tuple[str | None, str, Any, Shape, nn.Module]] = []
     names = [name for name, _ in _walk_all(supernet, network, copy)]
-    for name, (place, kind, config, module) in zip(names, copies, strict=True):
-        if place is not None:
-            own = {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
-            filled |= _copy(supernet, place, kind, config.to_dict(), module, own)
+    for name, (place, kind, config, shape, module) in zip(names, copies, strict=True):
+        if place is None:
+            continue
+        own = {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
+        if stands_alone(config.to_dict()):
+            ops = f"{place}{kind.rpartition('-')[0]}"
+            slots = [slot for slot in supernet.alone if slot.rpartition("-")[0] == ops]
+            runs = runs_of(module, _input(shape))
+            for slot in slots:
+                filled |= _narrow(supernet, slot, own, runs)
+        else:
+            filled |= _copy(supernet, f"{place}{kind}", module, own)
     tensors = supernet.state_dict()
     filled |= _open_shortcuts(tensors, filled)
     return Filled(inherited=len(filled), fresh=tuple(sorted({*tensors} - filled)))
@@ -84,26 +94,31 @@ def _place_now(place: str, chosen: Mapping[int, Sequence[int]]) -> str | None:
     return f"{stage}-layer{own.index(int(layer) - 1) + 1}" if int(layer) - 1 in own else None
 
 
-def _copy(
-    supernet: Supernet, place: str, kind: str, config: Any, module: nn.Module, own: Mapping[str, torch.Tensor]
-) -> set[str]:
-    """Copies one part into its slot, and into the slots of other widths where these are apart; returns the names."""
-    slots = [f"{place}{kind}"]
-    if is_grouped(config):
-        ops = kind.rpartition("-")[0]
-        stored = {name.partition("/")[0] for name in supernet.state_dict()}
-        slots = sorted(slot for slot in stored if slot.rpartition("-")[0] == f"{place}{ops}")
+def _copy(supernet: Supernet, slot: str, module: nn.Module, own: Mapping[str, torch.Tensor]) -> set[str]:
+    """Copies one part into its slot; returns the names."""
     found: set[str] = set()
     for path, part in module.named_modules():
         rules = getattr(type(part), "parts", {})
         for name in (*part._parameters, *part._buffers):
             full = f"{path}.{name}" if path else name
-            for slot in slots:
-                whole = getattr(supernet, stored_name(slot, full), None)
-                if full in own and whole is not None and whole.ndim == own[full].ndim:
-                    _overlay(whole, own[full], rules.get(name))
-                    found.add(stored_name(slot, full))
+            whole = getattr(supernet, stored_name(slot, full), None)
+            if full in own and whole is not None and whole.ndim == own[full].ndim:
+                _overlay(whole, own[full], rules.get(name))
+                found.add(stored_name(slot, full))
     return found
+
+
+@torch.no_grad()
+def _narrow(supernet: Supernet, slot: str, own: Mapping[str, torch.Tensor], runs: Runs) -> set[str]:
+    """Fills the slot of one config, as wide as a network's part or narrower, with that part; returns the names."""
+    config, shape = supernet.alone[slot]
+    with torch.device("meta"):
+        module: nn.Module = make_part(config, shape)
+    found = narrowed(own, runs, module, _input(shape))
+    for name, value in found.items():
+        whole = getattr(supernet, stored_name(slot, name))
+        whole.copy_(value.to(whole))
+    return {stored_name(slot, name) for name in found}
 
 
 @torch.no_grad()
@@ -137,19 +152,21 @@ def _overlay(whole: torch.Tensor, given: torch.Tensor, rule: tuple[str, ...] | N
 
 
 def cut(state: Mapping[str, torch.Tensor], network: Architecture, smaller: Architecture) -> dict[str, torch.Tensor]:
-    """Returns the weights of a narrower network of the same layers: the parts that a supernet would give it.
+    """Returns the weights of a narrower network of the same layers, of its units those that matter most.
 
     Args:
         state: Of `network`, units in the order of their importance.
     """
     assert [len(stage.layers) for stage in network.stages] == [len(stage.layers) for stage in smaller.stages]
     with torch.device("meta"):
-        small = Network(smaller.to_dict())
-    found: dict[str, torch.Tensor] = {}
-    for path, part in small.named_modules():
-        rules = getattr(type(part), "parts", {})
-        for name, tensor in (*part._parameters.items(), *part._buffers.items()):
-            full = f"{path}.{name}" if path else name
-            if tensor is not None and full in state:
-                found[full] = state[full][part_of(state[full].shape, tensor.shape, rules.get(name))].clone()
-    return found
+        wide, narrow = Network(network.to_dict()), Network(smaller.to_dict())
+    return narrowed(state, runs_of(wide, _images(network)), narrow, _images(smaller))
+
+
+def _images(network: Architecture) -> torch.Tensor:
+    side = network.input.resolution
+    return _input(Shape(network.input.channels, side, side))
+
+
+def _input(shape: Shape) -> torch.Tensor:
+    return torch.empty(BATCH, *shape.tensor, device="meta")

@@ -50,7 +50,8 @@ def derive(
         for i, (stage, entered) in enumerate(zip(network.stages, shapes, strict=False), 1)
     ]
     image = (network.input.channels, network.input.resolution, network.input.resolution, 0, ())
-    stem, head = with_width(network.stem.to_dict(), shapes[0][0]), network.head.to_dict()
+    stem = with_width(network.stem.to_dict(), shapes[0][0])
+    head = _multiplying(network.head.to_dict(), shapes[-1][0] if network.stages else 0)
     widths = widths_of(stem, image, shapes[0], stages, head, fitting)
     templates = _Templates()
     written = [_stage(i, stages, widths, network.input.resolution, templates, fitting) for i in range(len(stages))]
@@ -68,6 +69,17 @@ def derive(
         **rules,
         "head": head,
     }
+
+
+def _multiplying(head: dict[str, Any], channels: int) -> dict[str, Any]:
+    """A head whose depthwise convolution multiplies its channels, as a template that multiplies other widths alike."""
+    before: Any = head.get("before")
+    if not isinstance(before, dict) or not before.get("depthwise"):  # pyright: ignore[reportUnknownMemberType]
+        return head
+    width: Any = before.get("width")  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]
+    if type(width) is not int or width <= channels or width % channels:
+        return head
+    return {**head, "before": {**before, "width": f"$width * {width // channels}"}}
 
 
 class _Templates:

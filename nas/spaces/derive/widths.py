@@ -50,7 +50,7 @@ def widths_of(
             if not parts.works(width, width, fitting):
                 return False
         last = stages[-1].shape if stages else first
-        return fitting.block(head, {}, (width, *last[1:])) is not None
+        return fitting.block(head, {"width": width}, (width, *last[1:])) is not None
 
     def stem_works(width: int) -> bool:
         return fitting.block(stem, {"width": width}, image) == (width, *first[1:]) and follows(0, width)
