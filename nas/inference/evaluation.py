@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from nas.errors import DataError
 from nas.export.exported_model import CardFacts
 from nas.inference.classifier import Classifier
 from nas.progress import Progress, Silent
+from nas.training.evaluation import standard_error
 
 BINS = 15
 _NAMED = 5
@@ -83,7 +83,7 @@ def figures_of(logits: torch.Tensor, labels: torch.Tensor, class_names: Sequence
     return Figures(
         images=count,
         accuracy=accuracy,
-        accuracy_error=math.sqrt(accuracy * (1 - accuracy) / count),
+        accuracy_error=standard_error(accuracy, count),
         balanced_accuracy=sum(present) / len(present),
         calibration_error=_calibration_error(confidence, right),
         classes=tuple(

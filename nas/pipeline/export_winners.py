@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Sequence
 from contextlib import closing
@@ -20,7 +19,7 @@ from nas.methods.protocol.context import Context
 from nas.options.objectives import objectives
 from nas.pipeline.finalists import Finalist, on_front
 from nas.run.events import FinalistMeasured, ParentTuned, WinnerExported
-from nas.training.evaluation import images_counted
+from nas.training.evaluation import images_counted, standard_error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +70,12 @@ def export_winners(context: Context, finalists: Sequence[Finalist]) -> list[Winn
     """
     run, progress = context.run, context.progress
     recorded = {event.rank: event for event in run.events(WinnerExported)}
-    fronts = on_front(finalists, objectives(context.options.objective, context.budgets))
     latencies = {event.digest: event for event in run.events(FinalistMeasured)}
+    fronts = on_front(
+        finalists,
+        objectives(context.options.objective, context.budgets),
+        latencies={digest: event.latency_s for digest, event in latencies.items()},
+    )
     progress.start("export", len(finalists), "networks")
     measured = [latencies.get(finalist.trial.architecture.digest) for finalist in finalists]
     ranked = list(zip(range(1, 1 + len(finalists)), finalists, measured, strict=True))
@@ -155,11 +158,6 @@ def _is_of(finalist: Finalist, event: WinnerExported) -> bool:
         finalist.validation_accuracy,
         finalist.test_accuracy,
     )
-
-
-def standard_error(accuracy: float, images: int) -> float:
-    """Returns the binomial standard error of an accuracy measured on `images` images."""
-    return math.sqrt(max(0.0, accuracy * (1 - accuracy)) / max(1, images))
 
 
 def _card(context: Context, finalist: Finalist, rank: int, latency: FinalistMeasured | None) -> CardFacts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import le
 from pathlib import Path
@@ -15,12 +15,13 @@ from nas.errors import TrainingError
 from nas.formats import chosen_by_words, is_rival, score_text
 from nas.jobs.training import Beginnings, TrainingJob, TrainingWork
 from nas.methods.protocol.context import Context
+from nas.methods.protocol.plan import epochs_validated
 from nas.networks.network import Network
 from nas.networks.sealed_file import weights_digest
-from nas.pipeline.plan import epochs_validated
 from nas.pipeline.portfolio import SCORE, Pick
 from nas.run.events import FinalistEpoch, FinalistFailed, FinalistRetried, FinalistStopped, FinalistTrained
 from nas.training import Recipe, evaluate, train_network
+from nas.training.checkpoint import newest, read_facts
 from nas.trial import Trial
 
 
@@ -79,6 +80,8 @@ def train_finalists(context: Context, picks: Sequence[Pick], beginnings: Beginni
         beginnings=record.beginnings,
     )
     _drop_others(work.folder, {trial.architecture.digest for trial in trials})
+    for job in jobs:
+        _drop_shorter(work.folder / job.digest, job.recipe["epochs"])
     for epochs in dict.fromkeys(job.recipe["epochs"] for job in jobs):  # those that train as long compare side by side
         backend.train([job for job in jobs if job.recipe["epochs"] == epochs], work, record)
     placed = list(enumerate(trials, start=1))
@@ -96,6 +99,13 @@ def _drop_others(folder: Path, digests: set[str]) -> None:
     for found in folder.iterdir() if folder.is_dir() else ():
         if found.is_dir() and found.name not in digests:
             shutil.rmtree(found, ignore_errors=True)
+
+
+def _drop_shorter(folder: Path, epochs: int) -> None:
+    """Deletes the checkpoints of a rival that was trained for a calibration, with the schedule of a finalist."""
+    last = newest(folder)
+    if last is not None and read_facts(last)["recipe"]["epochs"] != epochs:
+        shutil.rmtree(folder)
 
 
 class _Record:
@@ -262,9 +272,24 @@ def ranking(finalists: Sequence[Finalist], *, seed: int) -> dict[str, Any]:
     )
 
 
-def on_front(finalists: Sequence[Finalist], objectives: Sequence[str] = ("macs",)) -> list[bool]:
-    """Per finalist, in order of rank, whether no earlier one is as accurate and costs no more by any objective."""
-    costs = [[float(f.trial.cost.value(metric) or 0) for metric in objectives] for f in finalists]
+def on_front(
+    finalists: Sequence[Finalist],
+    objectives: Sequence[str] = ("macs",),
+    *,
+    latencies: Mapping[str, float] | None = None,
+) -> list[bool]:
+    """Per finalist, whether no other is at least as accurate and costs no more by any objective, in one of them less.
+
+    Args:
+        latencies: Those that were measured, by digest; elsewhere they are predicted.
+    """
+
+    def cost(finalist: Finalist, metric: str) -> float:
+        known = (latencies or {}).get(finalist.trial.architecture.digest) if metric == "latency_s" else None
+        return float((finalist.trial.cost.value(metric) if known is None else known) or 0)
+
+    points = [(*(cost(f, metric) for metric in objectives), -f.validation_accuracy) for f in finalists]
     return [
-        not any(all(map(le, costs[earlier], costs[place])) for earlier in range(place)) for place in range(len(costs))
+        not any(all(map(le, other, own)) and (other != own or place < at) for place, other in enumerate(points))
+        for at, own in enumerate(points)
     ]

@@ -23,10 +23,11 @@ from nas.methods.protocol.plan import (
     Plan,
     Planned,
     Workload,
+    epochs_validated,
     images_per_second,
     within,
 )
-from nas.options import SearchOptions
+from nas.options import SearchOptions, flag
 from nas.sampling.budget_sampler import BudgetSampler
 from nas.training import Recipe, learning_rate_for
 from nas.training.device import choose_device, choose_dtype
@@ -43,20 +44,10 @@ _LEAST_S = 20.0
 _TOO_LONG = 1.15
 """Times the time that was asked for, what a plan may come to: its parts are whole networks and epochs."""
 _MUCH_LESS = 0.7
-_CURVE_POINTS = 4
 _UNMEASURED_S = 60.0
 """Searches below this are over before it would pay to measure how long they take."""
 Measure: TypeAlias = Callable[[int, Recipe], float]
 """The images a second that typical networks train at, at an image side and by a recipe."""
-
-
-def epochs_validated(epochs: int) -> set[int]:
-    """Returns the epochs before the last after which a finalist is validated, for its curve in the report.
-
-    They are few, since validating costs up to a third of an epoch: at most four, and none of short trainings.
-    """
-    points = min(_CURVE_POINTS, epochs // _CURVE_POINTS - 1)
-    return {round(epochs * i / (points + 1)) for i in range(1, points + 1)}
 
 
 def make_plan(
@@ -93,22 +84,24 @@ def make_plan(
     machine = _Machine.of(options, info, resolution, cost)
     seconds = machine.seconds
     if options.time is not None:
-        seconds = max(_LEAST_S, options.time - _overhead(options, FINALISTS))
+        seconds = _left(options, FINALISTS)
     size = _training_side(
         options, info, resolution, stride, misfit, affords=lambda side: machine.epochs(seconds, side) >= enough
     )
     measured = None if measure is None or options.time is None else measure(size, machine.recipe)
-    workload = machine.workload(
-        options,
-        size,
-        seconds=seconds,
-        training_share=training_share,
-        measured=measured,
-        # Larger networks use a machine better, as in `images_per_second`.
-        rivals=tuple((max(1, each.macs) / max(1, cost.macs)) ** 0.8 for each in rivals(size)),
-    )
-    planned = plan_method(workload)
-    numbers = _Numbers.of(workload, planned)
+    # Larger networks use a machine better, as in `images_per_second`.
+    beside = tuple((max(1, each.macs) / max(1, cost.macs)) ** 0.8 for each in rivals(size))
+
+    def numbers_in(seconds: float) -> tuple[Workload, Planned, _Numbers]:
+        workload = machine.workload(
+            options, size, seconds=seconds, training_share=training_share, measured=measured, rivals=beside
+        )
+        planned = plan_method(workload)
+        return workload, planned, _Numbers.of(workload, planned)
+
+    workload, planned, numbers = numbers_in(seconds)
+    if options.time is not None and numbers.finalists + len(beside) > FINALISTS:
+        workload, planned, numbers = numbers_in(_left(options, numbers.finalists + len(beside)))
     spent = numbers.seconds(workload, planned, phase)
     if measured is None and measure is not None and sum(spent.values()) > _UNMEASURED_S:
         measured = measure(size, machine.recipe)
@@ -286,8 +279,14 @@ def _check_time(options: SearchOptions, seconds: float) -> None:
         given = f"{options.time}s" if options.time % 60 else f"{options.time // 60}min"
         raise OptionError(
             f"--time {given} is too short: with these options the least search takes about {least}min on this "
-            f"machine. Give --time {least}min, a smaller budget or --train-resolution, or --method params."
+            f"machine. Give --time {least}min{_others(options)}."
         )
+
+
+def _others(options: SearchOptions) -> str:
+    if options.method == "params":
+        return ", or a smaller budget or --train-resolution"
+    return ", a smaller budget or --train-resolution, or --method params"
 
 
 def unused_time(plan: Plan, options: SearchOptions) -> str | None:
@@ -295,10 +294,20 @@ def unused_time(plan: Plan, options: SearchOptions) -> str | None:
     planned = sum(plan.seconds.values())
     if options.time is None or planned > _MUCH_LESS * options.time:
         return None
-    return (
-        f"The plan takes {round(planned / 60)} of {round(options.time / 60)} minutes: it has at most {MOST_FINALISTS} "
-        f"finalists of {MOST_EPOCHS} epochs unless you ask. --finalist-epochs, --finalists and --trials use more"
+    given = [flag(name) for name in ("finalists", "finalist_epochs") if getattr(options, name) is not None]
+    why = (
+        f"{' and '.join(given)} {'say' if given[1:] else 'says'} so. Larger ones"
+        if given
+        else f"it has at most {MOST_FINALISTS} finalists of {MOST_EPOCHS} epochs unless you ask. --finalist-epochs, "
+        "--finalists and --trials"
     )
+    return f"The plan takes {round(planned / 60)} of {round(options.time / 60)} minutes: {why} use more"
+
+
+def _left(options: SearchOptions, finalists: int) -> float:
+    """Seconds of the time asked for that are left for the phases before so many exports."""
+    assert options.time is not None
+    return max(_LEAST_S, options.time - _overhead(options, finalists))
 
 
 def _overhead(options: SearchOptions, finalists: int) -> float:

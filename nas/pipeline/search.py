@@ -329,7 +329,8 @@ class SearchPipeline:
         finalists = do_phase(
             run, "finalists", lambda: train_finalists(context, picks, self.method.beginnings(context, chosen))
         )
-        found = ranking(finalists, seed=self.options.seed)
+        alike = [each for each in finalists if self.plan.trains_alike(each.chosen_by)]
+        found = ranking(alike, seed=self.options.seed)
         recorded = run.last(RankingEvaluated)
         if recorded is None or recorded.statistics() != found:
             run.append(RankingEvaluated(**found))

@@ -204,8 +204,9 @@ class _Pool:
 
 def without_outliers(scores: np.ndarray) -> np.ndarray:
     """Returns scores with very low outliers raised, since these would dominate the standardization."""
-    median = np.median(scores)
-    return np.maximum(scores, median - OUTLIERS * (scores.max() - median))
+    low, median, high = np.quantile(scores, (0.25, 0.5, 0.75))
+    spread = (scores.max() - median) or (high - low)  # where half of them are the best, the first is nothing
+    return np.maximum(scores, median - OUTLIERS * spread) if spread else scores
 
 
 def _upper(posterior: Posterior) -> np.ndarray:

@@ -87,7 +87,7 @@ class Slimming:
             if before is None:  # the start failed, as the largest network may
                 losses = [-score for _, score in known]
             else:
-                losses = [(before - score) / self._gain(current.cost, step.cost) for step, score in known]
+                losses = [_loss(before - score, self._gain(current.cost, step.cost)) for step, score in known]
             current, _ = known[losses.index(min(losses))]
 
     def _smaller(self, member: Member) -> list[Member]:
@@ -109,3 +109,8 @@ class Slimming:
             if old and new:
                 gain += exponent * math.log(old / new)
         return gain
+
+
+def _loss(lost: float, gain: float) -> float:
+    """Returns what a step costs for what it gains; where it raises the score, more gain makes it better too."""
+    return lost / gain if lost > 0 else lost * gain

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -158,3 +159,12 @@ def _batches(split: Split, data: Dataset, recipe: Recipe, batch_size: int, *, dr
     return Batches(
         split, batch_size=batch_size, mean=data.mean, std=data.std, drop_last=drop_last, device=recipe.device
     )
+
+
+def standard_error(accuracy: float, images: int) -> float:
+    """Returns the binomial standard error of an accuracy measured on `images` images.
+
+    One further right and one further wrong image are assumed (Laplace's rule), since all right is not certain.
+    """
+    share = (accuracy * images + 1) / (images + 2)
+    return math.sqrt(share * (1 - share) / max(1, images))

@@ -10,8 +10,8 @@ import pytest
 
 import nas
 from nas.errors import OptionError, RunError
+from nas.methods.protocol.plan import epochs_validated
 from nas.options import SearchOptions
-from nas.pipeline.plan import epochs_validated
 from nas.progress import Progress
 from nas.run import read_run
 from nas.run.events import FinalistEpoch, FinalistTrained

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from nas.pipeline.export_winners import standard_error
+import nas
 from nas.pipeline.finalists import Finalist, on_front, ranking
+from nas.training.evaluation import standard_error
 
 from .trial_cases import trial
 
@@ -36,6 +37,28 @@ def test_a_front_may_be_over_several_costs() -> None:
     assert on_front(ranked, ["macs", "params"]) == [True, True, False]
 
 
+def test_of_two_as_accurate_the_one_that_is_cheaper_by_the_objective_is_on_the_front() -> None:
+    dear, cheap = finalist(0, 0.9, 1), finalist(1, 0.9, 2)
+    dear, cheap = (
+        replace(each, trial=replace(each.trial, cost=replace(each.trial.cost, params=params)))
+        for each, params in ((dear, 5), (cheap, 3))
+    )
+    assert on_front([dear, cheap], ["params"]) == [False, True]
+
+
+def test_a_front_over_latency_is_of_those_measured() -> None:
+    ranked, networks = [finalist(0, 0.9, 1), finalist(1, 0.8, 2)], map(nas.load_architecture, ("resnet18", "resnet26"))
+    ranked = [
+        replace(
+            each, trial=replace(each.trial, architecture=network, cost=replace(each.trial.cost, latency_s=predicted))
+        )
+        for each, network, predicted in zip(ranked, networks, (0.2, 0.1), strict=True)
+    ]
+    assert on_front(ranked, ["latency_s"]) == [True, True]
+    measured = {each.trial.architecture.digest: seconds for each, seconds in zip(ranked, (0.1, 0.3), strict=True)}
+    assert on_front(ranked, ["latency_s"], latencies=measured) == [True, False]
+
+
 def test_a_cheapest_best_network_is_the_front_alone() -> None:
     assert on_front([finalist(0, 0.9, 10), finalist(1, 0.9, 20), finalist(2, 0.8, 30)]) == [True, False, False]
 
@@ -46,7 +69,7 @@ def test_a_finalist_without_a_score_is_left_out_of_the_ranking() -> None:
     assert ranking([*finalists, unscored], seed=0) == ranking(finalists, seed=0)
 
 
-@pytest.mark.parametrize(("accuracy", "images", "error"), [(0.5, 100, 0.05), (0.8, 288, 0.02357), (1.0, 10, 0.0)])
+@pytest.mark.parametrize(("accuracy", "images", "error"), [(0.5, 100, 0.05), (0.8, 288, 0.02366), (1.0, 60, 0.01626)])
 def test_the_standard_error_is_that_of_a_share(accuracy: float, images: int, error: float) -> None:
     assert math.isclose(standard_error(accuracy, images), error, abs_tol=1e-5)
 

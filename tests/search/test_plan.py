@@ -240,6 +240,14 @@ def test_a_planned_time_is_kept_and_used(seconds: int, method: str, rate: float)
     assert spent > 0.7 * seconds or most
 
 
+@pytest.mark.parametrize("train", [600, 3000])
+@pytest.mark.parametrize("rate", [150.0, 300.0])
+def test_a_counted_search_never_plans_more_than_its_time(train: int, rate: float) -> None:
+    for minutes in (10, 20, 60):
+        plan = timed(60 * minutes, rate=rate, train=train, method="params")
+        assert sum(plan.seconds.values()) <= 60 * minutes
+
+
 def test_more_time_never_trains_finalists_for_less_than_a_calibration_of_theirs_is_worth() -> None:
     epochs = {seconds: timed(seconds) for seconds in range(300, 6000, 300)}
     for plan in epochs.values():

@@ -11,6 +11,7 @@ import nas
 from nas.budget import Budget
 from nas.sampling import BudgetSampler
 from nas.searchers.searcher import make_searcher
+from nas.searchers.slimming import _loss
 from nas.spaces.slimming import slimmed
 from nas.trial import Trial
 
@@ -33,6 +34,11 @@ def test_every_action_makes_one_part_smaller(name: str) -> None:
             before, after = (nas.cost(space.decode(each)) for each in (parent, child))
             assert after.params <= before.params
             assert after.macs <= before.macs
+
+
+def test_of_steps_that_raise_the_score_the_better_in_both_is_taken() -> None:
+    worse, better = _loss(0.80 - 0.81, 0.1), _loss(0.80 - 0.82, 0.5)
+    assert better < worse < _loss(0.0, 0.1) < _loss(0.01, 0.5) < _loss(0.01, 0.1)
 
 
 def test_the_smallest_member_has_no_smaller_one() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nas.pipeline.plan import epochs_validated
+from nas.methods.protocol.plan import epochs_validated
 
 
 @pytest.mark.parametrize(

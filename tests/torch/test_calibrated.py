@@ -13,7 +13,7 @@ import pytest
 import nas
 from nas.architecture import Architecture
 from nas.benchmark.rank_statistics import spearman
-from nas.methods.calibrated.calibration import Calibration, LeaveOneOut, leave_one_out
+from nas.methods.calibrated.calibration import Calibration, LeaveOneOut, chosen_rows, leave_one_out
 from nas.methods.calibrated.features import FeatureGroups, FeatureScaler, logit
 from nas.methods.calibrated.gaussian_process import AveragedGP, expected_accuracy, select_by_variance_reduction
 from nas.methods.calibrated.kernels import NOISE, GroupedLinear, prior
@@ -143,6 +143,20 @@ def test_what_is_trained_leaves_the_least_doubt_about_the_rest() -> None:
         left = {row: doubt_left(points, [2, 3], [*before, row]) for row in range(30) if row not in before}
         assert chosen[number - 1] == min(left, key=left.__getitem__)
     assert sorted(select_by_variance_reduction(points, [2, 3], 99)) == list(range(30))
+
+
+def test_what_is_trained_leaves_the_least_doubt_beside_what_is_trained_anyway() -> None:
+    points = np.random.default_rng(3).normal(size=(30, 5))
+    alone = select_by_variance_reduction(points, [2, 3], 6)
+    known = alone[:2]
+    chosen = select_by_variance_reduction(points, [2, 3], 3, known=known)
+    assert chosen == alone[2:5], "the greedy order goes on"
+    assert not {*chosen} & {*known}
+    reference = FeatureGroups.of(members(20), PROXIES)
+    first = FeatureScaler(reference).select(3)
+    rows = chosen_rows(reference, len(first) + 4, first=first)
+    assert rows[: len(first)] == first
+    assert len(rows) == len(set(rows)) >= len(first) + 3, "none of those given is chosen again"
 
 
 def test_what_is_trained_leaves_the_least_doubt_for_what_it_costs() -> None:
@@ -314,14 +328,11 @@ def test_leaving_one_out_predicts_each_training_by_the_others(count: int) -> Non
     if count < 4:
         assert found == LeaveOneOut(predicted=(), spearman=None)
         return
+    scaler, reached = calibration.scaler, [accuracy for _, accuracy in trained]
     for place, predicted in enumerate(found.predicted):
-        others = Calibration(
-            reference=reference,
-            digests=calibration.digests,
-            trained=tuple(each for each in trained if each[0] != place),
-            images=500,
-        )
-        assert others.predict(reference)[place] == pytest.approx(predicted)
+        rows, accuracies = zip(*(each for each in trained if each[0] != place), strict=True)
+        mean, deviation = scaler.fit(rows, accuracies, 500, like=reached).at(scaler.reference, scaler.counts)
+        assert expected_accuracy(mean, deviation)[place] == pytest.approx(predicted)
     assert found.spearman == pytest.approx(spearman(found.predicted, [accuracy for _, accuracy in trained]))
     alike = Calibration(
         reference=reference, digests=calibration.digests, trained=tuple((row, 0.5) for row in range(count))

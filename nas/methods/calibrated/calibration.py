@@ -6,7 +6,7 @@ A search and `nas rank` use the same `calibrate`; where networks, proxies and tr
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -89,14 +89,18 @@ def leave_one_out(calibration: Calibration) -> LeaveOneOut:
 
     It costs no training. The check covers only few networks, chosen to differ, and only trainings of this length.
     """
-    trained = calibration.trained
+    trained, scaler = calibration.trained, calibration.scaler
     if len(trained) < _FEWEST_LEFT_OUT:
         return LeaveOneOut(predicted=(), spearman=None)
+    reached = [accuracy for _, accuracy in trained]
     predicted: list[float] = []
     for row, _ in trained:
-        others = replace(calibration, trained=tuple(each for each in trained if each[0] != row))
-        predicted.append(float(others.predict(calibration.reference.rows([row]))[0]))
-    reached = [accuracy for _, accuracy in trained]
+        rows, accuracies = zip(*(each for each in trained if each[0] != row), strict=True)
+        # Their own mean is the lower, the higher the one left out is: without skill, predictions would be in its order.
+        others = scaler.fit(rows, accuracies, calibration.images, like=reached)
+        left_out = calibration.reference.rows([row])
+        found = expected_accuracy(*others.at(scaler.points(left_out), scaler.standard_counts(left_out)))
+        predicted.append(float(found[0]))
     return LeaveOneOut(predicted=tuple(predicted), spearman=rank_correlation(predicted, reached))
 
 
@@ -111,13 +115,12 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float |
 
 
 def chosen_rows(reference: FeatureGroups, trainings: int, *, first: Sequence[int] = ()) -> list[int]:
-    """Returns the reference networks to train: first those given, then those that reduce variance most.
+    """Returns the reference networks to train: first those given, then those that reduce most what variance they leave.
 
     Args:
         trainings: The compute to spend, in trainings of the average network.
     """
-    others = FeatureScaler(reference).select(max(1, trainings - len(first)))
-    return list(dict.fromkeys([*first, *others]))
+    return [*first, *FeatureScaler(reference).select(max(1, trainings - len(first)), known=first)]
 
 
 def calibrate(

@@ -116,16 +116,28 @@ class FeatureScaler:
         deviation = np.where(self._count_deviation > _STEADY, self._count_deviation, np.inf)
         return (_counts(measured) - self._count_mean) / deviation
 
-    def select(self, count: int) -> list[int]:
-        """Returns the reference rows to train: those that reduce variance most, at the cost of `count` average ones."""
-        return select_by_variance_reduction(self.reference, self.widths, count, self.costs, self.counts)
+    def select(self, count: int, *, known: Sequence[int] = ()) -> list[int]:
+        """Returns the reference rows to train: those that reduce variance most, at the cost of `count` average ones.
 
-    def fit(self, rows: Sequence[int], accuracies: Sequence[float], images: int | None = None) -> AveragedGP:
+        Args:
+            known: Rows that are trained anyway, beside these.
+        """
+        return select_by_variance_reduction(self.reference, self.widths, count, self.costs, self.counts, known)
+
+    def fit(
+        self,
+        rows: Sequence[int],
+        accuracies: Sequence[float],
+        images: int | None = None,
+        *,
+        like: Sequence[float] | None = None,
+    ) -> AveragedGP:
         """Returns a process fitted to the logits of the accuracies (0 to 1) of some reference rows.
 
         Args:
             images: Number n of images that the accuracies were measured on: the sampling variance of the logit of an
                 accuracy p is 1 / (n p (1 - p)). None if unknown.
+            like: Accuracies whose mean and deviation standardize these; None for their own.
         """
         shares = np.array([_clipped(each) for each in accuracies])
         return AveragedGP(
@@ -134,6 +146,7 @@ class FeatureScaler:
             self.widths,
             counts=self.counts[list(rows)],
             variances=None if images is None else 1 / (images * shares * (1 - shares)),
+            like=None if like is None else [logit(each) for each in like],
         )
 
     def _comparable(self, measured: FeatureGroups) -> list[np.ndarray]:

@@ -30,6 +30,7 @@ def select_by_variance_reduction(
     count: float,
     costs: np.ndarray | None = None,
     counts: np.ndarray | None = None,
+    known: Sequence[int] = (),
 ) -> list[int]:
     """Returns the rows to measure so that the variance at all rows is reduced most, in greedy order.
 
@@ -45,6 +46,7 @@ def select_by_variance_reduction(
         costs: (N,), cost of measuring each row, in any unit. Rows are then selected until their total cost is that of
             `count` average ones. None if all cost the same.
         counts: (N, B), as for `AveragedGP`; the prior then has a small slope variance for each.
+        known: Rows that are measured anyway; they cost nothing, and are not returned.
     """
     from nas.methods.calibrated.kernels import NOISE, prior
 
@@ -59,14 +61,19 @@ def select_by_variance_reduction(
     factors = np.zeros((len(points), 0))
     each = np.ones(len(points)) if costs is None else costs / costs.mean()
     chosen: list[int] = []
+    given = list(known)
     affordable = np.ones(len(points), dtype=bool)
+    affordable[given] = False
     left = count + 1e-9  # tolerance, so that rounding excludes no row if all are affordable
-    while (affordable := affordable & (each <= left)).any():
-        gains = np.where(affordable, (between**2).sum(1) / (own + NOISE) / np.sqrt(each), -1.0)
-        row = int(gains.argmax())
-        chosen.append(row)
-        affordable[row] = False
-        left -= each[row]
+    while given or (affordable := affordable & (each <= left)).any():
+        if given:
+            row = given.pop(0)
+        else:
+            gains = np.where(affordable, (between**2).sum(1) / (own + NOISE) / np.sqrt(each), -1.0)
+            row = int(gains.argmax())
+            chosen.append(row)
+            affordable[row] = False
+            left -= each[row]
         # Remaining variance once the row is measured: one step of a Cholesky factorization.
         covariance = kernel(slice(None), [row])[:, 0] - factors @ factors[row]
         factor = covariance / math.sqrt(own[row] + NOISE)
@@ -119,6 +126,7 @@ class AveragedGP:
         widths: Columns of each group, as `FeatureScaler.widths`.
         counts: (N, B) of the same networks, each standardized by the reference; a column of zeros is left out.
         variances: (N,), known noise variances of the values; further noise is fitted. None means zero.
+        like: Values whose mean and deviation standardize them; None for their own.
     """
 
     def __init__(
@@ -129,17 +137,19 @@ class AveragedGP:
         *,
         counts: np.ndarray | None = None,
         variances: np.ndarray | None = None,
+        like: Sequence[float] | None = None,
     ) -> None:
         from nas.methods.calibrated.kernels import prior
 
         given = np.array(numbers, dtype=float)
-        self._mean, self._points = given.mean(), points
+        typical = given if like is None else np.array(like, dtype=float)
+        self._mean, self._points = typical.mean(), points
         self._kernel: Any = prior(widths)
         self._counts = np.zeros((len(points), 0)) if counts is None else counts
         self._processes: list[_Process] = []
         if len(set(given)) < 2:
             return
-        self._scale = given.std()
+        self._scale = typical.std()
         known = np.zeros(len(points)) if variances is None else variances / self._scale**2
         found = [self._at_sizes(None, (given - self._mean) / self._scale, known)]
         for column in np.flatnonzero(self._counts.any(0)):

@@ -15,12 +15,14 @@ from typing import Any, TypeVar
 
 from nas.data import Augment
 from nas.errors import RunError
+from nas.formats import is_rival
 from nas.options import SearchOptions
 from nas.run.schema import check_fields
 from nas.training import Recipe, learning_rate_for
 from nas.training.device import choose_device
 from nas.training.standalone import RECALIBRATION_IMAGES
 
+_CURVE_POINTS = 4
 # Multiply-adds of training (three times the forward's) a second: small layers leave most of a core idle.
 _CPU_RATE, _GPU_RATE, _RATE_AT = 9e9, 2e12, 5e6
 TRAINING_SHARE, SEARCH_SHARE = 0.4, 0.15
@@ -104,6 +106,10 @@ class Plan:
         choose_device(plain["device"], remedy=f"Continue {where} on a machine that has it.")
         return cls(**{**plain, "method": kind(**own)})
 
+    def trains_alike(self, chosen_by: str) -> bool:
+        """Returns whether a network that was chosen so trains for as many epochs as finalists."""
+        return not is_rival(chosen_by) or self.rival_epochs == self.finalist_epochs
+
     @property
     def proxy_device(self) -> str:
         """The device on which zero-cost proxies are computed; some need float64, which MPS lacks."""
@@ -184,7 +190,10 @@ class Workload:
             count = self.options.finalists
         # Without --time there is no promise to keep, and fewer epochs would say little.
         least = LEAST_EPOCHS if self.options.time is None else 1
-        epochs = within(int(affordable / (count + beside) - self.validating), least, MOST_EPOCHS)
+        each = affordable / (count + beside)
+        epochs = within(int(each - self.validating), least, MOST_EPOCHS)
+        while epochs > least and epochs + (1 + len(epochs_validated(epochs))) * self.validating > each:
+            epochs -= 1
         return count, self.options.finalist_epochs or epochs
 
 
@@ -225,6 +234,15 @@ def images_per_second(macs: float, *, gpu: bool, threads: int) -> float:
     """
     rate = _GPU_RATE if gpu else _CPU_RATE * threads
     return rate * (max(macs, 1e5) / _RATE_AT) ** 0.2 / (3 * max(macs, 1e5))
+
+
+def epochs_validated(epochs: int) -> set[int]:
+    """Returns the epochs before the last after which a finalist is validated, for its curve in the report.
+
+    They are few, since validating costs up to a third of an epoch: at most four, and none of short trainings.
+    """
+    points = min(_CURVE_POINTS, epochs // _CURVE_POINTS - 1)
+    return {round(epochs * i / (points + 1)) for i in range(1, points + 1)}
 
 
 def within(value: int, low: int, high: int) -> int:
