@@ -37,9 +37,9 @@ _SETTING = ("setting", "runtime", "device", "threads", "batch", "dtype")
 _USES = {
     "list": (),
     "show": (),
-    "calibrate": ("space", "time", "networks", "blocks", "seed", "recalibrate", *_SETTING),
+    "calibrate": ("space", "resolution", "time", "networks", "blocks", "seed", "recalibrate", *_SETTING),
     "import": ("space", "name", "column", "network_column", "resolution_column", "folded", *_SETTING),
-    "script": ("space", "networks", "seed", *_SETTING),
+    "script": ("space", "resolution", "networks", "seed", *_SETTING),
 }
 
 
@@ -109,7 +109,7 @@ def _calibrate(target: str | None, options: DeviceOptions, console: Console) -> 
     from nas.latency.budgets import calibrate_here, device_here
 
     device = device_here(setting)
-    name = store.model_name(device, space.name if space else "")
+    name = store.model_name(device, store.measured_space(space) if space else "")
     found = None if options.recalibrate or not store.path_of(name).is_file() else store.load(name)
     if found is None:
         console.again = "the same command; what was measured is kept"
@@ -193,13 +193,18 @@ def _setting(options: DeviceOptions) -> Setting:
 
 def _space(options: DeviceOptions) -> SearchSpace | None:
     if options.space is None:
+        if options.resolution is not None:
+            raise OptionError(
+                "--resolution is for networks of a --space; those of the zoo are measured at their own. Leave it out."
+            )
         return None
     from nas.spaces import catalog
 
     catalog.find(options.space)  # an unknown name answers before torch is imported
+    from nas.costs import sized_space
     from nas.networks.loading import load_space
 
-    return load_space(options.space)
+    return sized_space(load_space(options.space), options.resolution)
 
 
 def summary(model: DeviceModel) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def model_here(setting: Setting, space: str | None = None) -> DeviceModel | None
     """Returns this device's model in a setting, of a space or of the zoo; None where it is not calibrated.
 
     Args:
-        space: None takes the zoo's, or else the newest of any space.
+        space: As `store.measured_space` calls it. None takes the zoo's, or else the newest of any space.
 
     Raises:
         LatencyError: If the model is of other versions, with the differences, or its file is damaged.
@@ -133,11 +133,12 @@ def hold(
         setting = budget.setting.resolved()
         # What is held may be another space's, of an earlier search in this process.
         with meter_at(setting) as meter:
-            model = store.find(meter.device(setting), space.name)
+            model = store.find(meter.device(setting), store.measured_space(space))
             if model is None:
                 progress.note(
                     f"{setting} is not calibrated for {space.name} on this device: measuring networks for about "
-                    f"{MINUTES:.0f} minutes first, once (nas device calibrate --space {space.name} --setting {setting})"
+                    f"{MINUTES:.0f} minutes first, once (nas device calibrate --space {space.name} --resolution "
+                    f"{space.input.resolution} --setting {setting})"
                 )
                 model = calibrate_here(
                     setting,

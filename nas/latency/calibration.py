@@ -83,7 +83,7 @@ def calibrate(
         LatencyError: If the machine is too noisy to tell any network of several batches in a row.
     """
     progress = progress or Silent()
-    name = store.model_name(device, "" if space is None else space.name)
+    name = store.model_name(device, "" if space is None else store.measured_space(space))
     measured = _resumed(device, name, progress)
     until = clock() + 60 * minutes
     progress.start("calibrate", max(networks - len(measured), 0), "networks")

@@ -13,6 +13,7 @@ from nas.latency.device_model import Device, DeviceModel
 from nas.latency.latency_table import LatencyTable
 from nas.machine import cache_folder
 from nas.registry import unknown
+from nas.spaces import SearchSpace
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=,+-]{0,119}", re.ASCII)
 
@@ -29,6 +30,11 @@ def model_name(device: Device, space: str) -> str:
     """
     words = [re.sub(r"[^A-Za-z0-9.=,]+", "-", text) for text in (str(device.setting), space) if text]
     return "+".join([*words, hashlib.sha256(device.name.encode()).hexdigest()[:6]])
+
+
+def measured_space(space: SearchSpace) -> str:
+    """Returns what a space is called in a calibration's name: latencies at one resolution say little of another."""
+    return f"{space.name}-{space.input.resolution}px"
 
 
 def path_of(name: str) -> Path:
@@ -64,12 +70,14 @@ def find(device: Device, space: str | None) -> DeviceModel | None:
     """Returns the calibration of a device for a space, else the device's of the zoo; None if there is neither.
 
     Args:
-        space: None takes the zoo's, or else the newest of any space.
+        space: As `measured_space` calls it; a table that was imported for the space, at any resolutions, will do too.
+            None takes the zoo's, or else the newest of any space.
 
     Raises:
         LatencyError: If it is of other versions, with the differences, or its file is damaged.
     """
-    wanted = [model_name(device, each) for each in dict.fromkeys((space or "", ""))]
+    named = space or ""
+    wanted = [model_name(device, each) for each in dict.fromkeys((named, re.sub(r"-\d+px$", "", named), ""))]
     if space is None:
         own = model_name(device, "").rpartition("+")
         wanted += [name for name in reversed(names()) if name.startswith(f"{own[0]}+") and name.endswith(f"+{own[2]}")]

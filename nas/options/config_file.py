@@ -40,6 +40,16 @@ def read_config(path: Path) -> dict[str, Any]:
     return options_of(read_yaml(path, error=OptionError), where=str(path))
 
 
+def imports_in(path: Path) -> list[str]:
+    """Returns the files that a file of options has imported, which may define what its other keys name.
+
+    Raises:
+        OptionError: As `read_config`.
+    """
+    only = {key: value for key, value in read_yaml(path, error=OptionError).items() if key == "import"}
+    return options_of(only, where=str(path)).get("imports", [])
+
+
 def options_of(data: Mapping[str, Any], *, where: str) -> dict[str, Any]:
     """Returns the options in the mapping of a file.
 

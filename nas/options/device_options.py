@@ -40,6 +40,12 @@ class DeviceOptions:
         default_help="networks of the zoo",
         group=_MEASURING,
     )
+    resolution: int | None = option(
+        kind=Whole(8, 4096, 224, "R"),
+        help="image side in pixels at which networks of the space are measured",
+        default_help="the space's",
+        group=_MEASURING,
+    )
     networks: int = option(160, kind=Whole(8, 5000, 160), help="the most networks to measure", group=_MEASURING)
     time: int = option(
         600,
