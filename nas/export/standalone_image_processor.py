@@ -46,5 +46,8 @@ class HybridNasImageProcessor(BaseImageProcessor):
 
     def prepared(self, image: Any) -> torch.Tensor:
         """One image as the network reads it."""
-        opened = image if isinstance(image, Image.Image) else Image.fromarray(np.asarray(image))
+        opened = image
+        if not isinstance(image, Image.Image):
+            array = np.asarray(image)
+            opened = Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array)
         return prepared(opened, self.resolution, self.channels, self.image_mean, self.image_std, self.levels)

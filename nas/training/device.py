@@ -6,6 +6,8 @@ import torch
 
 from nas.errors import OptionError
 
+_MOST_OF_FREE = 0.25
+
 
 def choose_device(wanted: str, *, remedy: str = "Use --device cpu.") -> str:
     """The device that "auto" or a name stands for.
@@ -31,6 +33,14 @@ def has_device(name: str) -> bool:
     if kind == "cuda":
         return torch.cuda.is_available() and int(index or 0) < torch.cuda.device_count()
     return kind == "cpu" or (kind == "mps" and torch.backends.mps.is_available())
+
+
+def has_room(device: str, size: int) -> bool:
+    """Whether so many bytes of images take at most a quarter of what is free on a GPU; a CPU has them already."""
+    if not device.startswith("cuda"):
+        return device != "cpu"
+    free, _ = torch.cuda.mem_get_info(device)
+    return size <= _MOST_OF_FREE * free
 
 
 def choose_dtype(wanted: str, device: str) -> str:

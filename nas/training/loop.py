@@ -24,6 +24,7 @@ from nas.progress import Progress, Silent
 from nas.run import link_or_copy
 from nas.run.signals import seconds_left, uninterrupted
 from nas.training.checkpoint import BEST, load_checkpoint, newest_readable, prune, read_facts, save_checkpoint
+from nas.training.device import has_room
 from nas.training.freed_memory import give_back_what_grew
 from nas.training.recipe import Recipe, make_optimizer
 from nas.training.weight_average import WeightAverage
@@ -68,7 +69,9 @@ class TrainingLoop:
         self._step, self._after_step, self._after_save = step, after_step, after_save
         self.optimizer = optimizer or make_optimizer(module, recipe)
         self._generator = torch.Generator()
-        train = data.train if recipe.device == "cpu" else data.train.to(recipe.device)
+        # Images that would leave a GPU little room go there batch by batch.
+        there = has_room(recipe.device, data.train.images.nbytes)
+        train = data.train.to(recipe.device) if there else data.train
         self._images = len(train)
         self._batches = Batches(
             train,

@@ -20,6 +20,7 @@ from nas.progress import Silent
 from nas.training import SupernetTraining, fresh_network, layout_weights, train_network
 from nas.training import loop as loops
 from nas.training.checkpoint import newest, read_facts, save_checkpoint
+from nas.training.device import has_room
 from nas.training.loop import TrainingLoop
 
 from ..notes import Notes
@@ -319,3 +320,9 @@ def test_the_curve_may_be_taken_less_often_but_has_its_end() -> None:
     training = SupernetTraining(Supernet(SPACE, seed=1), Members(SPACE), DATA, recipe(), strategy="single-path")
     training.run(Silent(), rows.append, watch_every=2)
     assert [row["epoch"] for row in rows] == [2, 3]
+
+
+def test_images_go_to_a_gpu_at_once_only_if_they_leave_it_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 4000))
+    assert [has_room("cuda:1", size) for size in (250, 251)] == [True, False]
+    assert [has_room(device, 1) for device in ("cpu", "mps")] == [False, True]

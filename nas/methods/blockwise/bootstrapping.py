@@ -203,7 +203,7 @@ class Bootstrapping:
 
         def read(known: Maps, asked: Maps, _: Maps) -> torch.Tensor:
             projected = recalibrated(learnt.target_projector, known, asked)[1]
-            return F.normalize(torch.cat(projected).double(), dim=1).cpu()
+            return F.normalize(torch.cat(projected).cpu().double(), dim=1)
 
         return [Reader(learnt.target, read)]
 
@@ -247,7 +247,7 @@ class PublishedBootstrapping(Bootstrapping):
 
 def _by_view(batches: Maps) -> torch.Tensor:
     """Stacks the vectors of batches, in which the two views alternate: (2, images, features) in float64."""
-    return torch.stack([torch.cat(batches[0::2]), torch.cat(batches[1::2])]).double().cpu()
+    return torch.stack([torch.cat(batches[0::2]), torch.cat(batches[1::2])]).cpu().double()
 
 
 def _bootstrapped(net: BlockNet) -> BootstrappedNet:

@@ -120,15 +120,15 @@ class Teacher:
         split = data.train.first(_STATISTICS_IMAGES)
         sums: list[torch.Tensor] = []
         for images, _ in Batches(split, batch_size=_BATCH, mean=data.mean, std=data.std, device=device):
-            raw = [x.double() for x in self._raw(images)]
+            raw = [x.cpu().double() for x in self._raw(images)]  # not every device has float64
             share = len(images) / len(split)
             now = [torch.stack([x.mean((0, 2, 3)), (x**2).mean((0, 2, 3))]) * share for x in raw]
             sums = [a + b for a, b in zip(sums, now, strict=True)] if sums else now
         mean = [first for first, _ in sums]
         variance = [(second - first**2).clamp_min(0) for first, second in sums]
         return (
-            [each.float().view(1, -1, 1, 1) for each in mean],
-            [(each + _LEAST_VARIANCE).sqrt().float().view(1, -1, 1, 1) for each in variance],
+            [each.float().view(1, -1, 1, 1).to(device) for each in mean],
+            [(each + _LEAST_VARIANCE).sqrt().float().view(1, -1, 1, 1).to(device) for each in variance],
         )
 
 
@@ -212,7 +212,7 @@ class Distillation:
 
         def read(_: Maps, asked: Maps, goals: Maps) -> torch.Tensor:
             errors = [_distilled(net).errors(x, goal) for x, goal in zip(asked, goals, strict=True)]
-            return torch.cat(errors).double().mean().cpu()
+            return torch.cat(errors).cpu().double().mean()
 
         return [Reader(net.online, read)]
 

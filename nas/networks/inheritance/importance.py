@@ -61,8 +61,8 @@ def _magnitudes(group: Group, parameters: Mapping[str, torch.Tensor]) -> NDArray
 def _along(tensor: torch.Tensor, axis: int) -> NDArray[np.float64]:
     """Sums over all axes but one."""
     others = [each for each in range(tensor.ndim) if each != axis]
-    tensor = tensor.double()
-    return (tensor.sum(others) if others else tensor).cpu().numpy()
+    tensor = tensor.cpu().double()  # which not every device has
+    return (tensor.sum(others) if others else tensor).numpy()
 
 
 def _falling(values: NDArray[np.float64]) -> NDArray[np.int64]:
