@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import random
 import shlex
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from nas.errors import OptionError, RunError
 from nas.executors import check_cluster, check_workers
 from nas.formats import listing
 from nas.options import SearchOptions, flag, method_of
-from nas.options.config_file import read_config
+from nas.options.config_file import imports_in, read_config
 from nas.options.kinds import Text
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
         return
     config = given.pop("config", None)
     if config is not None:
+        _import_ops(given.get("imports") or imports_in(Path(config)))
         given = {**read_config(Path(config)), **given}
     source = method_of(given)[1].data_run
     if source is not None and "data" not in given:
@@ -119,6 +120,15 @@ def read_options(given: dict[str, Any], *, needs_budget: bool) -> tuple[SearchOp
     return options, budgets
 
 
+def _import_ops(paths: Sequence[str]) -> None:
+    """Imports the files that a config names before its other keys are read: they may define methods."""
+    if paths:
+        from nas.networks.imported_ops import import_ops
+
+        for path in paths:
+            import_ops(path)
+
+
 def _load_space(options: SearchOptions) -> SearchSpace:
     parent = options.of_method().derives_from
     if options.space is None and parent is not None:
@@ -149,7 +159,8 @@ def _resume(path: str, workers: dict[str, Any], others: list[str], console: Cons
 def _resumed(folder: Path, url: str | None, workers: dict[str, Any], console: Console) -> SearchResult:
     from nas.run import read_run
 
-    kept = read_run(folder).manifest.get("options", {})  # checks the run before torch is imported
+    manifest = read_run(folder).manifest  # checks the run before torch is imported
+    kept = manifest.get("options", {})
     if _is_address(kept.get("ray")) and not workers:
         # Whoever wrote the run may not be trusted, and a cluster's head can run programs on all who join.
         named = shlex.quote(str(kept["ray"]))
@@ -157,6 +168,10 @@ def _resumed(folder: Path, url: str | None, workers: dict[str, Any], console: Co
             f"{url or folder} used the Ray cluster at {named}: give --ray {named} to use it again, or --workers 0 to "
             "go on in this process."
         )
+    if manifest.get("imports"):  # methods and searchers of one's own have options too
+        from nas.networks.imported_ops import recorded_imports
+
+        recorded_imports(manifest)
     try:
         options = SearchOptions.from_dict(elsewhere(kept, workers))
     except OptionError as fault:

@@ -47,6 +47,14 @@ class Candidate:
     setting: str
     peak_memory_bytes: int | None
 
+    def cost(self, metric: str) -> Any:
+        """Returns its figure in a metric of budgets; None where it is not known."""
+        if metric in ("macs", "params", "latency_s"):
+            return getattr(self, metric)
+        if metric == "memory_bytes":
+            return self.peak_memory_bytes
+        return None if self.trial is None else self.trial.cost.value(metric)
+
 
 def candidates_of(record: RunRecord, trials: list[Trial]) -> list[Candidate]:
     """Returns the finalists of a run, winners first, then by validation accuracy.

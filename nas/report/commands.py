@@ -10,7 +10,7 @@ from nas.budget import Budget
 from nas.errors import NasError
 from nas.formats import further_training
 from nas.methods.protocol.report import Command
-from nas.options import SearchOptions
+from nas.options import SearchOptions, flag
 from nas.report.summary import Summary
 from nas.report.tally import MOST_TRIALS
 
@@ -20,6 +20,7 @@ _FILES = ("trials.csv", "study.journal", "events.jsonl", "run.yaml", "pareto.png
 def next_commands(summary: Summary) -> list[Command]:
     """Returns the commands that a reader may run next, each with its purpose."""
     run = str(summary.path)
+    needed = import_words(summary)
     found: list[Command] = []
 
     def add(purpose: str, *words: str) -> None:
@@ -32,11 +33,11 @@ def next_commands(summary: Summary) -> list[Command]:
         folder = best if best.startswith("/") else f"{run}/{best}"
         config = f"{folder}/architecture.yaml"
         data = summary.record.data
-        add("Classify images with the best network:", "nas", "predict", folder, "photo.jpg")
-        add("Evaluate it on images with known classes:", "nas", "evaluate", folder, "--data", data)
+        add("Classify images with the best network:", "nas", "predict", folder, "photo.jpg", *needed)
+        add("Evaluate it on images with known classes:", "nas", "evaluate", folder, "--data", data, *needed)
         further = further_training(folder, summary.options.get("seed", 0)) if summary.options.get("parent") else []
-        add("Train it for longer:", "nas", "train", config, "--data", data, *further)
-        add("Profile it stage by stage:", "nas", "profile", config)
+        add("Train it for longer:", "nas", "train", config, "--data", data, *further, *needed)
+        add("Profile it stage by stage:", "nas", "profile", config, *needed)
     if summary.winners:
         add("Export a network again, by its rank:", "nas", "export", run, "--rank", "1")
     if summary.finished:
@@ -52,12 +53,24 @@ def next_commands(summary: Summary) -> list[Command]:
     return found
 
 
+def import_words(summary: Summary) -> list[str]:
+    """Returns the options that import the files that a run's networks need."""
+    return [word for path in summary.record.part("imports") for word in (flag("imports"), path)]
+
+
 def repeat_command(summary: Summary) -> Command | None:
     """Returns the command of the same search, with its seed; None if there is none, or this version cannot read it."""
     options = _readable_options(summary)
     if options is None:
         return None
     return Command(purpose="Repeat this search:", words=tuple(options.command()))
+
+
+def gives_the_same(summary: Summary) -> bool:
+    """Returns whether that command finds the same networks: neither the plan nor the trials depend on timing."""
+    options = _readable_options(summary)
+    timed = options is None or options.time is not None or options.asynchronous or bool(options.cpu_workers)
+    return not timed and str(summary.record.part("plan").get("device")) == "cpu"
 
 
 def files_beside(folder: Path) -> list[str]:

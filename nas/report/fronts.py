@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
@@ -15,7 +14,6 @@ from nas.budget_metrics import METRICS
 from nas.errors import RunError
 from nas.formats import listing
 from nas.options.objectives import front_name
-from nas.report.candidates import Candidate
 from nas.report.drawing import MARKERS, Look, add_legend, label_axes, new_figure, to_png
 from nas.report.hypervolume import hypervolume
 from nas.report.pareto import cost_scale
@@ -197,7 +195,7 @@ def _trained(summary: Summary, objectives: Sequence[str]) -> list[FrontNetwork]:
     for each in summary.candidates:
         if each.test_accuracy is None or each.validation_accuracy is None:
             continue
-        costs = {name: _cost(each, name) for name in objectives}
+        costs = {name: each.cost(name) for name in objectives}
         lacking = [name for name, cost in costs.items() if cost is None]
         if lacking:
             raise RunError(
@@ -216,10 +214,6 @@ def _trained(summary: Summary, objectives: Sequence[str]) -> list[FrontNetwork]:
     if not found:
         raise RunError(f"{summary.path} has no trained network yet: continue it with --resume {summary.path}.")
     return found
-
-
-def _cost(candidate: Candidate, metric: str) -> Any:
-    return getattr(candidate, "peak_memory_bytes" if metric == "memory_bytes" else metric, None)
 
 
 def _front(trained: Sequence[FrontNetwork], objectives: Sequence[str]) -> tuple[FrontNetwork, ...]:

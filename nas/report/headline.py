@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from nas.budget import Cost, format_quantity
 from nas.formats import chosen_by_words, compare_choices, count, is_rival, listing, percent, rival_line, rival_name
@@ -74,9 +74,13 @@ class Headline:
     drawn: list[NetworkRow]
 
 
-def headline(summary: Summary) -> Headline:
-    """Returns the content of the first section."""
-    networks = [_row(summary, candidate) for candidate in summary.candidates]
+def headline(summary: Summary, folder: Path) -> Headline:
+    """Returns the content of the first section.
+
+    Args:
+        folder: The page's.
+    """
+    networks = [_row(summary, candidate, folder) for candidate in summary.candidates]
     best = {network.chosen_by: network for network in reversed(networks) if network.trial is not None or network.rival}
     return Headline(
         answer=_answer(summary),
@@ -87,7 +91,7 @@ def headline(summary: Summary) -> Headline:
         state=None if summary.finished else _state(summary),
         accuracy=summary.accuracy,
         score_name=summary.score_name,
-        front=front_name(summary.objectives),
+        front=front_name(summary.objectives, summary.accuracy),
         networks=networks,
         drawn=[network for network in networks if network in best.values()],
     )
@@ -197,7 +201,7 @@ def _outside(candidate: Candidate) -> str:
     return rival_name(candidate.chosen_by) if is_rival(candidate.chosen_by) else candidate.digest
 
 
-def _row(summary: Summary, candidate: Candidate) -> NetworkRow:
+def _row(summary: Summary, candidate: Candidate, folder: Path) -> NetworkRow:
     trial, path = candidate.trial, candidate.path
     return NetworkRow(
         rank=candidate.rank,
@@ -213,8 +217,8 @@ def _row(summary: Summary, candidate: Candidate) -> NetworkRow:
         validation=_validation(candidate),
         test_accuracy=candidate.test_accuracy,
         folder=path,
-        # Only folders inside the run can be linked: the page moves with the run.
-        linked=path is not None and not PurePosixPath(path).is_absolute(),
+        # Only folders inside the run can be linked, from a page there: it moves with the run.
+        linked=path is not None and not PurePosixPath(path).is_absolute() and (folder / path).is_dir(),
         latency_s=candidate.latency_s,
         setting=candidate.setting,
         peak_memory_bytes=candidate.peak_memory_bytes,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nas.formats import moment
-from nas.report.commands import files_beside, next_commands, repeat_command
+from nas.report.commands import files_beside, gives_the_same, next_commands, repeat_command
 from nas.report.confusion import confusion_of
 from nas.report.effects import marginal_effects
 from nas.report.headline import headline
@@ -49,7 +49,7 @@ def render(summary: Summary, folder: Path) -> str:
         subtitle=_subtitle(summary),
         parts=page_parts(_SCRIPTS),
         data=page_data(summary, effects),
-        headline=headline(summary),
+        headline=headline(summary, folder),
         score_caption=summary.score_meaning.caption,
         effects=sorted(effects, key=lambda each: -each.share),
         score=summary.score,
@@ -60,6 +60,7 @@ def render(summary: Summary, folder: Path) -> str:
         confusion=confusion_of(summary),
         provenance=provenance(summary),
         repeat=repeat_command(summary),
+        same=gives_the_same(summary),
         commands=next_commands(summary),
         files=files_beside(folder),
     )  # fmt: skip

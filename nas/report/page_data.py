@@ -8,6 +8,7 @@ from typing import Any
 
 from nas.formats import chosen_by_words
 from nas.report.candidates import Candidate
+from nas.report.commands import import_words
 from nas.report.curves import finalist_charts, method_chart, series_name
 from nas.report.effects import Decision
 from nas.report.summary import Summary
@@ -28,7 +29,7 @@ def page_data(summary: Summary, effects: list[Decision]) -> dict[str, Any]:
         "curves": [chart.to_dict() for chart in finalist_charts(summary)],
         "methodCurves": method_chart(section.curves).to_dict() if section and section.curves else None,
         # The words of `nas train` after the file.
-        "trainOn": shlex.join(("--data", summary.record.data)),
+        "trainOn": shlex.join(("--data", summary.record.data, *import_words(summary))),
     }
 
 

@@ -141,7 +141,7 @@ def _draw_candidates(axes: Axes, summary: Summary, factor: float, look: Look) ->
     placed = [
         (candidate, cost / factor, candidate.score)
         for candidate in summary.candidates
-        if candidate.score is not None and (cost := getattr(candidate, summary.objective, None)) is not None
+        if candidate.score is not None and (cost := candidate.cost(summary.objective)) is not None
     ]
     if not placed:
         return []

@@ -73,10 +73,10 @@ def derive(
 
 def _multiplying(head: dict[str, Any], channels: int) -> dict[str, Any]:
     """A head whose depthwise convolution multiplies its channels, as a template that multiplies other widths alike."""
-    before: Any = head.get("before")
-    if not isinstance(before, dict) or not before.get("depthwise"):  # pyright: ignore[reportUnknownMemberType]
+    before: dict[str, Any] = head.get("before") or {}
+    width = before.get("width")
+    if not before.get("depthwise"):
         return head
-    width: Any = before.get("width")  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]
     if type(width) is not int or width <= channels or width % channels:
         return head
     return {**head, "before": {**before, "width": f"$width * {width // channels}"}}
