@@ -98,6 +98,8 @@ def rival_lines(rivals: Mapping[str, Architecture], asked: int, sampler: BudgetS
         further = "further " * bool(rivals)
         budget = " and ".join(map(str, sampler.budgets)) or "the budget"
         side = sampler.space.input.resolution
+        # Where a budget is measured, larger ones than the space's are not.
+        small = " as small as the space's networks" if sampler.measures else ""
         left = f"there are {len(rivals)} instead of {asked}" if rivals else "there is none"
-        lines.append(f"Rivals: no {further}zoo network fits {budget} at {side} pixels, so {left}")
+        lines.append(f"Rivals: no {further}zoo network{small} fits {budget} at {side} pixels, so {left}")
     return lines

@@ -32,10 +32,13 @@ SEARCH = shlex.split(
 )
 
 
-def run(home: Path, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
+OWN = "import sys, lucky; sys.exit(lucky.main_search())"
+
+
+def run(home: Path, *words: str, program: str = OWN, **more: str) -> subprocess.CompletedProcess[str]:
     (home / "lucky.py").write_text(MODULE)
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{home}", "OMP_NUM_THREADS": "1", **more}
-    command = [sys.executable, "-c", "import sys, lucky; sys.exit(lucky.main_search())", *words]
+    command = [sys.executable, "-c", program, *words]
     return subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -71,6 +74,28 @@ def test_a_stopped_run_of_it_goes_on_to_the_same_result(home: Path) -> None:
     assert len(scores(home / "stopped")) < 8
     assert run(home, "--resume", "stopped").returncode == 0
     assert scores(home / "stopped") == scores(home / "undisturbed")
+
+
+IMPORTED = "import sys; from nas.cli.main import main_search; sys.exit(main_search())"
+
+
+@pytest.mark.usefixtures("undisturbed")
+def test_a_run_whose_method_was_imported_goes_on_by_its_folder_alone(home: Path) -> None:
+    stopped = run(home, *SEARCH, "--import", "lucky.py", "--out", "imported", program=IMPORTED, STOP_AFTER="5")
+    assert stopped.returncode == 130, stopped.stderr
+    assert "--resume imported" in stopped.stderr
+    went_on = run(home, "--resume", "imported", program=IMPORTED)
+    assert went_on.returncode == 0, went_on.stderr
+    assert scores(home / "imported") == scores(home / "undisturbed")
+    page = (home / "imported" / "report.html").read_text()
+    assert page.count(f"--import {home / 'lucky.py'}") >= 5, "predict, evaluate, train, profile, repeat"
+
+
+def test_a_config_may_import_the_method_that_it_names(home: Path) -> None:
+    given = "import: [lucky.py]\nmethod: lucky\nluck: 5\nspace: coatnet-small\nbudget: [5MFLOPs]\n"
+    (home / "lucky.yaml").write_text(given)
+    planned = run(home, "--config", "lucky.yaml", "--dry-run", program=IMPORTED)
+    assert planned.returncode == 0, planned.stderr
 
 
 @pytest.mark.ray

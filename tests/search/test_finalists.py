@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import nas
-from nas.pipeline.finalists import Finalist, on_front, ranking
+from nas.data import open_data
+from nas.pipeline.finalists import Finalist, _drop_shorter, on_front, ranking
+from nas.progress import Silent
+from nas.training import Recipe, fresh_network, train_network
+from nas.training.checkpoint import newest
 from nas.training.evaluation import standard_error
 
+from .block_cases import few_images
 from .trial_cases import trial
 
 
@@ -86,3 +92,15 @@ def test_the_ranking_holds_scores_and_baselines_against_test_accuracies() -> Non
 def test_few_finalists_are_too_few_to_judge() -> None:
     few = [finalist(i, 0.0, macs=100 + i, test=0.1 * i) for i in range(7)]
     assert ranking(few, seed=0)["verdict"] == "too few to judge"
+
+
+def test_a_rival_does_not_go_on_from_a_calibration_with_another_schedule(tmp_path: Path) -> None:
+    data = open_data(few_images(tmp_path / "few.npz")).load(resolution=8, seed=0)
+    network = fresh_network(nas.load_architecture("resnet18").with_channels(1).with_classes(3).at_resolution(8), seed=0)
+    train_network(network, data, Recipe(epochs=2), progress=Silent(), folder=tmp_path / "kept")
+    assert newest(tmp_path / "kept") is not None
+    _drop_shorter(tmp_path / "kept", 2)
+    assert newest(tmp_path / "kept") is not None
+    _drop_shorter(tmp_path / "kept", 5)
+    assert not (tmp_path / "kept").exists()
+    _drop_shorter(tmp_path / "none", 5)

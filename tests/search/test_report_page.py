@@ -12,7 +12,9 @@ import nas
 from nas.errors import RunError
 from nas.formats import count, duration, listing, moment, number, percent, points, score_text
 from nas.report import rebuild, write_report
+from nas.report.page import save_report
 from nas.report.rendering import asset, environment
+from nas.report.summary import summarise
 from nas.run import Run, read_run
 from nas.run.events import RankingEvaluated
 
@@ -267,3 +269,41 @@ def test_the_bundled_library_is_the_one_that_its_readme_names() -> None:
     assert f"sha256 `{digest}`" in text
     assert "@observablehq/plot 0.6.17\n" in asset("plot.licenses.txt")
     assert json.loads(asset("bundle/package.json"))["dependencies"] == {"@observablehq/plot": "0.6.17"}
+
+
+SAME = "proposes the same networks"
+
+
+@pytest.mark.parametrize(
+    ("options", "plan", "said"),
+    [
+        ({}, {"device": "cpu"}, True),
+        ({"time": 1200}, {"device": "cpu"}, False),
+        ({"asynchronous": True, "workers": 2}, {"device": "cpu"}, False),
+        ({}, {"device": "cuda"}, False),
+    ],
+)
+def test_the_page_says_that_a_search_repeats_only_where_it_does(
+    tmp_path: Path, options: dict[str, object], plan: dict[str, object], said: bool
+) -> None:
+    text = read(make_run(tmp_path / "run", trials=20, options=options, plan=plan)).text
+    assert "Repeat this search" in text
+    assert (SAME in text) == said
+
+
+def test_the_front_is_of_the_metric_that_ranks(tmp_path: Path) -> None:
+    text = read(make_run(tmp_path / "run", trials=20, options={"metric": "balanced-accuracy"})).text
+    assert "* marks the front of balanced accuracy and MACs" in text
+
+
+def test_winners_are_linked_only_from_the_folder_that_they_are_in(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", trials=20)
+    for rank in range(1, 7):
+        (run / "winners" / str(rank)).mkdir(parents=True, exist_ok=True)
+    (tmp_path / "elsewhere").mkdir()
+    beside, apart = (
+        save_report(summarise(read_run(run)), folder).read_text() for folder in (run, tmp_path / "elsewhere")
+    )
+    assert 'href="winners/1/"' in beside
+    assert 'href="winners/1/"' not in apart
+    assert "winners/1" in apart
