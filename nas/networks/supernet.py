@@ -9,7 +9,8 @@ prefix along channels, the center along kernels and position tables (weight enta
 transforms: a smaller kernel is the center of the larger one as it is).
 
 Layers share weights only where they differ in nothing but their ops' `elastic` parameters, so convolution and
-attention, or strides one and two, have weights of their own.
+attention, or strides one and two, have weights of their own. Where a prefix of the channels would play another part, as
+in groups or behind a concatenation, layers of different widths share nothing either (`stands_alone`).
 
 Gradients and the optimizer: weights that took no part in a step keep `grad = None`, so AdamW leaves them (and its
 moments of them) alone. Inside a parameter that took part, the elements outside the part have a zero gradient; AdamW
