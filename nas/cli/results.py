@@ -8,7 +8,7 @@ from typing import Any
 
 from nas.budget import format_quantity
 from nas.cli.console import table
-from nas.formats import chosen_by_words, compare_choices, from_here, further_training, rival_line, score_text
+from nas.formats import chosen_by_words, compare_choices, count, from_here, further_training, rival_line, score_text
 from nas.options.kinds import flag
 from nas.options.objectives import front_name
 
@@ -89,7 +89,7 @@ def ranking_lines(ranking: dict[str, Any]) -> list[str]:
         if (row := ranking.get(name)) and row.get("spearman") is not None
     )
     spearman = f"Spearman with trained accuracy: {correlations}; " if correlations else ""
-    return [f"Ranking of {ranking.get('n', 0)} trained networks: {spearman}{ranking.get('verdict', '')}"]
+    return [f"Ranking of {count(ranking.get('n', 0), 'trained network')}: {spearman}{ranking.get('verdict', '')}"]
 
 
 def with_error(value: float | None, error: float | None) -> str:
