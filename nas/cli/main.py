@@ -18,7 +18,7 @@ from typing import Protocol
 
 from nas.cli.console import Console
 from nas.cli.interrupts import INTERRUPTED, interruptible
-from nas.cli.parsing import Parser, add_import_option, add_output_options, words_of_flag
+from nas.cli.parsing import Parser, add_import_option, add_output_options, import_files, words_of_flag
 from nas.cli.streams import open_standard_streams
 from nas.errors import NasError, OptionError
 from nas.registry import unknown
@@ -97,7 +97,7 @@ def run_command(name: str, argv: Sequence[str], *, prog: str) -> int:
     with interruptible(lambda: _how_to_go_on(consoles[-1])):
         try:
             command = _command(name)
-            _import_ops(words_of_flag(argv, "--import"))
+            import_files(words_of_flag(argv, "--import"))
             parser = Parser(prog, command.DESCRIPTION)
             command.add_options(parser)
             add_import_option(parser)
@@ -176,15 +176,6 @@ def _ended(status: int, argv: Sequence[str] | None) -> int:
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
     return status
-
-
-def _import_ops(paths: Sequence[str]) -> None:
-    """Imports files of ops before anything else is read: they may define methods too, whose options are then known."""
-    if paths:
-        from nas.networks.imported_ops import import_ops
-
-        for path in paths:
-            import_ops(path)
 
 
 def _command(name: str) -> Command:

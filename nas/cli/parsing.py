@@ -204,6 +204,15 @@ def _help(each: Option, default: Any, help: str) -> str:
     return (f"{help} (default: {said})" if said else help).replace("%", "%%")
 
 
+def import_files(paths: Sequence[str]) -> None:
+    """Imports files of ops before anything else is read: they may define methods too, whose options are then known."""
+    if paths:
+        from nas.networks.imported_ops import import_ops
+
+        for path in paths:
+            import_ops(path)
+
+
 def add_import_option(parser: argparse.ArgumentParser) -> None:
     """Adds --import, of every command that may load a config; of a search, it is declared with the other options."""
     if "--import" not in parser._option_string_actions:

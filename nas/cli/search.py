@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import random
 import shlex
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from nas.budget import Budget, check_budgets, format_quantity
 from nas.budget_metrics import METRICS
 from nas.cli.console import Console, plain, table
 from nas.cli.interrupts import end_at_once
-from nas.cli.parsing import add_declared, add_method_options, methods_text, reader, searchers_text
+from nas.cli.parsing import add_declared, add_method_options, import_files, methods_text, reader, searchers_text
 from nas.cli.results import FINAL, result_lines
 from nas.errors import OptionError, RunError
 from nas.executors import check_cluster, check_workers
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
         return
     config = given.pop("config", None)
     if config is not None:
-        _import_ops(given.get("imports") or imports_in(Path(config)))
+        import_files(given.get("imports") or imports_in(Path(config)))
         given = {**read_config(Path(config)), **given}
     source = method_of(given)[1].data_run
     if source is not None and "data" not in given:
@@ -118,15 +118,6 @@ def read_options(given: dict[str, Any], *, needs_budget: bool) -> tuple[SearchOp
     options = SearchOptions.of(**given)
     options.validate()
     return options, budgets
-
-
-def _import_ops(paths: Sequence[str]) -> None:
-    """Imports the files that a config names before its other keys are read: they may define methods."""
-    if paths:
-        from nas.networks.imported_ops import import_ops
-
-        for path in paths:
-            import_ops(path)
 
 
 def _load_space(options: SearchOptions) -> SearchSpace:

@@ -43,6 +43,11 @@ def has_room(device: str, size: int) -> bool:
     return size <= _MOST_OF_FREE * free
 
 
+def in_float64(x: torch.Tensor) -> torch.Tensor:
+    """Returns a tensor in float64: where it is, or on the CPU if its device has no such type, as MPS."""
+    return (x.cpu() if x.device.type == "mps" else x).double()
+
+
 def choose_dtype(wanted: str, device: str) -> str:
     """The data type of forward passes: bfloat16 on GPUs, float32 on CPUs, where it gains little on small layers."""
     if wanted != "auto":

@@ -26,6 +26,7 @@ from nas.networks.weight_decay import decay_groups
 from nas.ops import Shape
 from nas.spaces import SearchSpace
 from nas.training import Recipe
+from nas.training.device import in_float64
 from nas.training.lars import Lars
 
 _DECAY, _TRUST = 1e-6, 0.02
@@ -203,7 +204,7 @@ class Bootstrapping:
 
         def read(known: Maps, asked: Maps, _: Maps) -> torch.Tensor:
             projected = recalibrated(learnt.target_projector, known, asked)[1]
-            return F.normalize(torch.cat(projected).cpu().double(), dim=1)
+            return F.normalize(in_float64(torch.cat(projected)), dim=1).cpu()
 
         return [Reader(learnt.target, read)]
 
@@ -247,7 +248,7 @@ class PublishedBootstrapping(Bootstrapping):
 
 def _by_view(batches: Maps) -> torch.Tensor:
     """Stacks the vectors of batches, in which the two views alternate: (2, images, features) in float64."""
-    return torch.stack([torch.cat(batches[0::2]), torch.cat(batches[1::2])]).cpu().double()
+    return in_float64(torch.stack([torch.cat(batches[0::2]), torch.cat(batches[1::2])])).cpu()
 
 
 def _bootstrapped(net: BlockNet) -> BootstrappedNet:

@@ -29,6 +29,7 @@ from nas.networks.network import Network, Stage
 from nas.ops import Shape
 from nas.spaces import SearchSpace
 from nas.training import Recipe
+from nas.training.device import in_float64
 
 _STATISTICS_IMAGES, _BATCH, _LEAST_VARIANCE = 512, 64, 1e-6
 
@@ -120,7 +121,7 @@ class Teacher:
         split = data.train.first(_STATISTICS_IMAGES)
         sums: list[torch.Tensor] = []
         for images, _ in Batches(split, batch_size=_BATCH, mean=data.mean, std=data.std, device=device):
-            raw = [x.cpu().double() for x in self._raw(images)]  # not every device has float64
+            raw = [in_float64(x) for x in self._raw(images)]
             share = len(images) / len(split)
             now = [torch.stack([x.mean((0, 2, 3)), (x**2).mean((0, 2, 3))]) * share for x in raw]
             sums = [a + b for a, b in zip(sums, now, strict=True)] if sums else now
@@ -212,7 +213,7 @@ class Distillation:
 
         def read(_: Maps, asked: Maps, goals: Maps) -> torch.Tensor:
             errors = [_distilled(net).errors(x, goal) for x, goal in zip(asked, goals, strict=True)]
-            return torch.cat(errors).cpu().double().mean()
+            return in_float64(torch.cat(errors)).mean().cpu()
 
         return [Reader(net.online, read)]
 

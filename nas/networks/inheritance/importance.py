@@ -61,7 +61,7 @@ def _magnitudes(group: Group, parameters: Mapping[str, torch.Tensor]) -> NDArray
 def _along(tensor: torch.Tensor, axis: int) -> NDArray[np.float64]:
     """Sums over all axes but one."""
     others = [each for each in range(tensor.ndim) if each != axis]
-    tensor = tensor.cpu().double()  # which not every device has
+    tensor = tensor.cpu().double()  # not every device has float64
     return (tensor.sum(others) if others else tensor).numpy()
 
 
