@@ -73,17 +73,14 @@ def held_device(setting: Setting) -> str | None:
     return None if held is None else held.device.name
 
 
-def model_here(setting: Setting, space: str | None = None) -> DeviceModel | None:
-    """Returns this device's model in a setting, of a space or of the zoo; None where it is not calibrated.
-
-    Args:
-        space: As `store.measured_space` calls it. None takes the zoo's, or else the newest of any space.
+def model_here(setting: Setting) -> DeviceModel | None:
+    """Returns this device's model in a setting, the zoo's or else the newest; None where it is not calibrated.
 
     Raises:
         LatencyError: If the model is of other versions, with the differences, or its file is damaged.
     """
     held = _held.get(setting.resolved())
-    return held if held is not None else store.find(device_here(setting), space)
+    return held if held is not None else store.find(device_here(setting))
 
 
 def calibrate_here(
@@ -133,7 +130,7 @@ def hold(
         setting = budget.setting.resolved()
         # What is held may be another space's, of an earlier search in this process.
         with meter_at(setting) as meter:
-            model = store.find(meter.device(setting), store.measured_space(space))
+            model = store.find(meter.device(setting), space)
             if model is None:
                 progress.note(
                     f"{setting} is not calibrated for {space.name} on this device: measuring networks for about "

@@ -66,18 +66,19 @@ def load(name: str) -> DeviceModel:
     return DeviceModel.from_json(path.read_text(encoding="utf-8", errors="replace"), str(path))
 
 
-def find(device: Device, space: str | None) -> DeviceModel | None:
+def find(device: Device, space: SearchSpace | None = None) -> DeviceModel | None:
     """Returns the calibration of a device for a space, else the device's of the zoo; None if there is neither.
 
     Args:
-        space: As `measured_space` calls it; a table that was imported for the space, at any resolutions, will do too.
-            None takes the zoo's, or else the newest of any space.
+        space: A table that was imported for it, at any resolutions, will do too. None takes the zoo's, or else the
+            newest of any space.
 
     Raises:
         LatencyError: If it is of other versions, with the differences, or its file is damaged.
     """
-    named = space or ""
-    wanted = [model_name(device, each) for each in dict.fromkeys((named, re.sub(r"-\d+px$", "", named), ""))]
+    wanted = [
+        model_name(device, each) for each in (*([] if space is None else [measured_space(space), space.name]), "")
+    ]
     if space is None:
         own = model_name(device, "").rpartition("+")
         wanted += [name for name in reversed(names()) if name.startswith(f"{own[0]}+") and name.endswith(f"+{own[2]}")]

@@ -6,7 +6,6 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from operator import le
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from nas.pipeline.portfolio import SCORE, Pick
 from nas.run.events import FinalistEpoch, FinalistFailed, FinalistRetried, FinalistStopped, FinalistTrained
 from nas.training import Recipe, evaluate, train_network
 from nas.training.checkpoint import newest, read_facts
-from nas.trial import Trial
+from nas.trial import Trial, non_dominated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,7 +288,6 @@ def on_front(
         return float((finalist.trial.cost.value(metric) if known is None else known) or 0)
 
     points = [(*(cost(f, metric) for metric in objectives), -f.validation_accuracy) for f in finalists]
-    return [
-        not any(all(map(le, other, own)) and (other != own or place < at) for place, other in enumerate(points))
-        for at, own in enumerate(points)
-    ]
+    order = sorted(range(len(points)), key=points.__getitem__)
+    front = {order[place] for place in non_dominated([points[each] for each in order])}
+    return [place in front for place in range(len(points))]

@@ -207,14 +207,16 @@ def training_step(
         if class_weights is not None:
             shares = class_weights[targets] if targets.ndim == 1 else targets @ class_weights
         total, parts = 0.0, recipe.accumulation
-        for x, y, share in zip(*(each.tensor_split(parts) for each in (images, targets, shares)), strict=True):
+        for x, y, share in zip(*(whole.tensor_split(parts) for whole in (images, targets, shares)), strict=True):
             if depth is not None:
                 depth.draw(len(x), x.device)
             with recipe.autocast():
                 logits = forward(x)
             logits = logits.float()
-            loss = cross_entropy(logits, y, share, smoothing=recipe.label_smoothing)
-            loss = loss * (share.sum() / shares.sum())
+            # Weights are of images: torch's, of the terms of a smoothed target, would teach an image of a class that is
+            # 20 times as common as another the other one.
+            each = F.cross_entropy(logits, y, label_smoothing=recipe.label_smoothing, reduction="none")
+            loss = (each * share).sum() / shares.sum()
             if teacher is not None:
                 loss = torch.lerp(loss, teacher.loss(logits, x) * (len(x) / len(images)), recipe.distill_weight)
             loss.backward()
@@ -222,23 +224,6 @@ def training_step(
         return total
 
     return step
-
-
-def cross_entropy(
-    logits: torch.Tensor, targets: torch.Tensor, shares: torch.Tensor, *, smoothing: float
-) -> torch.Tensor:
-    """Returns the mean cross-entropy of images, weighted by their shares.
-
-    Weights are those of images. With torch's `weight`, which are those of the terms of a smoothed target, an image of a
-    class that is 20 times as common as another would be taught the other class.
-
-    Args:
-        logits: (B, classes).
-        targets: (B,), or (B, classes) for mixed labels.
-        shares: (B,).
-    """
-    each = F.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="none")
-    return (each * shares).sum() / shares.sum()
 
 
 def _validated(network: nn.Module, data: Dataset, recipe: Recipe, metric: str) -> dict[str, float]:

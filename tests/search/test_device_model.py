@@ -138,11 +138,10 @@ def test_a_calibration_goes_on_where_it_was_stopped(space):
     assert calls == [BATCH] * 5
     assert (model.networks, model.error.n) == (4 * BATCH, 2 * BATCH)
     assert model.error.mape < 0.05
-    words = store.measured_space(space)
-    name = store.model_name(DEVICE, words)
+    name = store.model_name(DEVICE, store.measured_space(space))
     assert store.names() == [name]
-    assert store.find(DEVICE, words).networks == model.networks
-    assert store.find(DEVICE, store.measured_space(space.adapted(resolution=2 * space.input.resolution))) is None
+    assert store.find(DEVICE, space).networks == model.networks
+    assert store.find(DEVICE, space.adapted(resolution=2 * space.input.resolution)) is None
     assert not store.unfinished(name).exists()
 
 
