@@ -91,31 +91,9 @@ class PartSource:
     ) -> Dataset:
         """Reads all images; see `Source.load`."""
         _check_options(resolution, validation_share, test_share)
-        parts = [part for part in (self.train, self.search_validation, self.test) if part is not None]
-        total = sum(len(part.labels) for part in parts)
-        allocate, mapped = choose_storage(
-            images=total,
-            channels=self.info.channels,
-            resolution=resolution,
-            transient_bytes=max(part.transient_bytes for part in parts),
-            name=self.info.name,
-            progress=progress,
-        )
-        pixel_range = PixelRange.union(part.pixel_range() for part in parts)
-        if pixel_range is not None and not pixel_range.is_eight_bit:
-            progress.note(pixel_range.described(self.info.name))
-        reading = _Reading(progress, total)
-        splits: dict[str, Split] = {}
-        skipped: list[str] = []
-        for part, wanted in self._division(seed, validation_share, test_share):
-            read = self._read(part, wanted, resolution, pixel_range, reading, skipped, allocate)
-            splits |= {name: replace(split, mapped=mapped) for name, split in read.items()}
-        self._check_readable(splits, skipped)
+        division = self._division(seed, validation_share, test_share)
+        splits, skipped, pixel_range = self._read_parts(division, resolution, progress)
         mean, std = statistics_of(splits["train"].images, name=self.info.name)
-        reading.finish()
-        if skipped:
-            named = "; ".join(skipped[:NAMED]) + (f" and {len(skipped) - NAMED} more" if len(skipped) > NAMED else "")
-            progress.note(f"{len(skipped)} of {total:,} images cannot be read and are left out: {named}")
         duplicates = describe_duplicates(splits)
         if duplicates is not None:
             progress.note(duplicates)
@@ -128,8 +106,17 @@ class PartSource:
             mean=mean,
             std=std,
             skipped=tuple(skipped),
-            levels=None if pixel_range is None else (pixel_range.black, pixel_range.white),
+            levels=_levels(pixel_range),
         )
+
+    def load_test(self, *, resolution: int, progress: Progress = SILENT) -> tuple[Split, tuple[int, int] | None]:
+        """Reads the images of the test part alone; see `Source.load_test`."""
+        _check_options(resolution, VALIDATION_SHARE, TEST_SHARE)
+        if self.test is None:
+            raise DataError(f"{self.info.name} has no test images of its own: add a test/ folder.")
+        division = [(self.test, {"test": torch.arange(len(self.test.labels))})]
+        splits, _, pixel_range = self._read_parts(division, resolution, progress)
+        return splits["test"], _levels(pixel_range)
 
     def _check_counts(self) -> None:
         needed = 1 + (self.search_validation is None) + (self.test is None)
@@ -161,6 +148,44 @@ class PartSource:
             order = torch.randperm(len(self.search_validation.labels), generator=generator)
             feeds.append((self.search_validation, {"search_validation": order}))
         return [(self.train, {"train": rest, **from_train}), *feeds]
+
+    def _read_parts(
+        self, division: list[tuple[Part, dict[str, Tensor]]], resolution: int, progress: Progress
+    ) -> tuple[dict[str, Split], list[str], PixelRange | None]:
+        """The splits of the parts in `division`, what could not be read, and the pixel range of all parts."""
+        parts = [part for part, _ in division]
+        total = sum(len(part.labels) for part in parts)
+        allocate, mapped = choose_storage(
+            images=total,
+            channels=self.info.channels,
+            resolution=resolution,
+            transient_bytes=max(part.transient_bytes for part in parts),
+            name=self.info.name,
+            progress=progress,
+        )
+        every = (self.train, self.search_validation, self.test)
+        pixel_range = PixelRange.union(part.pixel_range() for part in every if part is not None)
+        if pixel_range is not None and not pixel_range.is_eight_bit:
+            progress.note(pixel_range.described(self.info.name))
+        reading = _Reading(progress, total)
+        splits: dict[str, Split] = {}
+        skipped: list[str] = []
+        for part, wanted in division:
+            read = self._read(part, wanted, resolution, pixel_range, reading, skipped, allocate)
+            splits |= {name: replace(split, mapped=mapped) for name, split in read.items()}
+        for name, split in splits.items():
+            if not len(split):
+                raise DataError(
+                    f"No image of the {name} split of {self.info.name} can be read, starting with"
+                    f" {skipped[0]}: replace them."
+                )
+        if "train" in splits:
+            self._check_classes(splits["train"], skipped)
+        reading.finish()
+        if skipped:
+            named = "; ".join(skipped[:NAMED]) + (f" and {len(skipped) - NAMED} more" if len(skipped) > NAMED else "")
+            progress.note(f"{len(skipped)} of {total:,} images cannot be read and are left out: {named}")
+        return splits, skipped, pixel_range
 
     def _read(
         self,
@@ -201,15 +226,9 @@ class PartSource:
             splits[name] = Split(images=pixels.permute(0, 3, 1, 2), labels=part.labels[indices[readable[k]]])
         return splits
 
-    def _check_readable(self, splits: Mapping[str, Split], skipped: list[str]) -> None:
-        """Skipping must not leave a class that cannot be learnt, nor an empty split."""
-        for name, split in splits.items():
-            if not len(split):
-                raise DataError(
-                    f"No image of the {name} split of {self.info.name} can be read, starting with"
-                    f" {skipped[0]}: replace them."
-                )
-        counts = torch.bincount(splits["train"].labels, minlength=self.info.num_classes)
+    def _check_classes(self, train: Split, skipped: list[str]) -> None:
+        """Skipping must not leave a class that cannot be learnt."""
+        counts = torch.bincount(train.labels, minlength=self.info.num_classes)
         if not counts.all():
             lacking = self.info.class_names[int((counts == 0).nonzero()[0, 0])]
             raise DataError(
@@ -244,6 +263,10 @@ class _Reading:
             self._started = True
         self._progress.advance(self._waiting, skipped=self._skipped)
         self._waiting = 0
+
+
+def _levels(pixel_range: PixelRange | None) -> tuple[int, int] | None:
+    return None if pixel_range is None else (pixel_range.black, pixel_range.white)
 
 
 def statistics_of(images: Tensor, *, name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -59,8 +59,9 @@ class DataInfo:
 
 
 _HASHED = 1024
-_LIKENED, _LEVELS = 32, 2
 """Images that are copied at a time for hashing."""
+_LIKENED, _LEVELS = 32, 2
+"""Images that a likeness is of, and by how many levels of 255 two may differ."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -159,6 +160,18 @@ class Source(Protocol):
         Raises:
             DataError: If images or labels are unsuitable for training, or do not fit in memory.
             OptionError: If a resolution or share is invalid.
+        """
+        ...
+
+    def load_test(self, *, resolution: int, progress: Progress = SILENT) -> tuple[Split, tuple[int, int] | None]:
+        """Reads the images of the test set alone, as `load` does.
+
+        Returns:
+            The test split, and `levels` as in `Dataset`.
+
+        Raises:
+            DataError: If there is no test set, or as for `load`.
+            OptionError: If the resolution is invalid.
         """
         ...
 

@@ -126,13 +126,17 @@ def evaluate_exported(
     source = open_data(data, on_corrupt=on_corrupt)
     columns = _columns(source.info, classifier.class_names)
     facts = classifier.product.facts
-    loaded = source.load(
-        resolution=classifier.preprocessing.resolution, seed=0 if facts.seed is None else facts.seed, progress=progress
-    )
-    split, which = _chosen(loaded, facts, progress)
-    if loaded.levels is not None and loaded.levels != classifier.preprocessing.levels:
+    resolution = classifier.preprocessing.resolution
+    if source.info.test_count:
+        split, levels = source.load_test(resolution=resolution, progress=progress)
+        which = f"test split of {source.info.name}, {source.info.origins.get('test', source.info.name)}"
+    else:
+        loaded = source.load(resolution=resolution, seed=0 if facts.seed is None else facts.seed, progress=progress)
+        split, which = _chosen(loaded, facts, progress)
+        levels = loaded.levels
+    if levels is not None and levels != classifier.preprocessing.levels:
         progress.note(
-            f"{loaded.info.name}: black and white of its deep pixels are not those of the network's training."
+            f"{source.info.name}: black and white of its deep pixels are not those of the network's training."
         )
     images = _with_channels(split.images, classifier.preprocessing.channels, progress)
     progress.start("evaluate", len(images), "images")
@@ -142,7 +146,7 @@ def evaluate_exported(
         progress.advance(len(logits[-1]))
     progress.finish()
     figures = figures_of(torch.cat(logits), columns[split.labels], classifier.class_names)
-    return Evaluation(data=loaded.info.name, split=which, figures=figures)
+    return Evaluation(data=source.info.name, split=which, figures=figures)
 
 
 def _columns(info: DataInfo, class_names: Sequence[str]) -> torch.Tensor:
@@ -164,10 +168,8 @@ def _columns(info: DataInfo, class_names: Sequence[str]) -> torch.Tensor:
 
 
 def _chosen(data: Dataset, facts: CardFacts, progress: Progress) -> tuple[Split, str]:
-    """The images to evaluate on, and which they are."""
+    """The images of data without a test set to evaluate on, and which they are."""
     info, seed = data.info, facts.seed
-    if info.test_count:
-        return data.test, f"test split of {info.name}, {info.origins.get('test', info.name)}"
     counts = f" ({len(data.train):,} training images, {info.num_classes} classes)"
     alike = not facts.likeness or is_alike(facts.likeness, likeness(data))  # earlier versions did not keep it
     if seed is not None and facts.data.endswith(counts) and alike:

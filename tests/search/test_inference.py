@@ -272,6 +272,11 @@ def test_the_data_s_own_test_split_is_used(color: Classifier, tmp_path: Path) ->
     for each in predictions:
         counts[NAMES.index(Path(each.path).parent.name), each.classes[0].index] += 1
     np.testing.assert_array_equal(found.figures.confusion, counts)
+    for path in Path(data, "train", "ant").iterdir():
+        path.write_bytes(b"not an image")
+    notes = Notes()
+    assert evaluate_exported(color, data, on_corrupt="refuse", progress=notes) == found, "training images are not read"
+    assert notes.notes == []
 
 
 def test_without_one_the_test_split_of_the_training_is_made_again_and_other_data_is_used_whole(

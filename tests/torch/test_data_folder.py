@@ -74,8 +74,19 @@ def test_a_validation_folder_becomes_search_validation_and_a_test_split_is_made(
 def test_a_test_folder_stays_the_test_split_and_search_validation_is_made(tmp_path):
     write_classes(tmp_path / "train", 10)
     write_classes(tmp_path / "test", 3)
-    data = open_data(tmp_path).load(resolution=8, seed=0)
+    source = open_data(tmp_path)
+    data = source.load(resolution=8, seed=0)
     assert (len(data.train), len(data.search_validation), len(data.test)) == (24, 6, 9)
+    alone, levels = source.load_test(resolution=8)
+    assert torch.equal(alone.images, data.test.images)
+    assert torch.equal(alone.labels, data.test.labels)
+    assert levels is None
+
+
+def test_data_without_a_test_set_have_no_test_images_to_read_alone(tmp_path):
+    source = open_data(write_classes(tmp_path / "fruit"))
+    with pytest.raises(DataError, match="fruit has no test images of its own: add a test/ folder"):
+        source.load_test(resolution=8)
 
 
 @pytest.mark.parametrize(
