@@ -10,9 +10,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import nas
 from nas.data import Dataset
 from nas.errors import OptionError, RunError
 from nas.networks.network import Network
+from nas.networks.residual_branches import residual_branches
 from nas.progress import Silent
 from nas.training import Recipe, evaluate, fresh_network, recalibrate, train_network
 from nas.training import loop as loops
@@ -349,6 +351,19 @@ def test_stochastic_depth_drops_branches_in_training_alone_and_leaves_nothing_be
     assert torch.equal(one(images), one(images))
     assert not any(module._forward_hooks for module in one.modules())
     assert before.keys() == one.state_dict().keys()
+
+
+@pytest.mark.parametrize(("name", "branches"), [("mobilevit_xxs", 21), ("sbcformer_xs", 25), ("nextvit_small", 44)])
+def test_branches_within_other_containers_are_dropped_too(name: str, branches: int) -> None:
+    one = nas.build(nas.load_architecture(name).at_resolution(64)).train()
+    found = [depth for depth, _ in residual_branches(one.stages)]
+    assert len(found) == branches
+    assert found == sorted(found)
+    images = torch.randn(2, 3, 64, 64)
+    depth = StochasticDepth(one, 0.5, seed=0)
+    depth.begin(0)
+    depth.draw(2, images.device)
+    one(images).sum().backward()
 
 
 def test_the_mean_over_drops_is_the_branch_itself() -> None:
