@@ -101,7 +101,7 @@ def _propose(data: str, console: Console) -> None:
     from nas.sampling.proposing import propose
 
     info = open_data(data).info
-    found = propose(info.width, info.height, channels=info.channels, num_classes=info.num_classes)
+    found = propose(info.side, channels=info.channels, num_classes=info.num_classes)
     words = ["--space", found.space, "--resolution", str(found.resolution), "--budget", found.budget, "--data", data]
     command = " ".join(["nas-search", *map(shlex.quote, words)])
     console.document({"data": info, **plain(found), "command": command})
@@ -111,7 +111,7 @@ def _propose(data: str, console: Console) -> None:
     side = found.resolution
     costs = " and ".join(_range(metric, found.costs[metric]) for metric in ("macs", "params"))
     console.say(f"Images of {info.width}x{info.height} pixels: {found.space} at {side}x{side}, {costs}.")
-    if max(info.width, info.height) > side:
+    if info.side > side:
         console.say(f"The images are larger: they are reduced to {side}x{side}.")
     console.say()
     console.say(f"See what fits   {command} --dry-run")

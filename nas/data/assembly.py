@@ -12,6 +12,7 @@ from torch import Tensor
 from nas.data.dataset import SILENT, DataInfo, Dataset, OnCorrupt, Part, Split
 from nas.data.duplicates import describe_duplicates
 from nas.data.labels import Classes
+from nas.data.messages import shown
 from nas.data.pixel_range import PixelRange
 from nas.data.split_names import ROLES, Role
 from nas.data.splitting import TEST_SHARE, VALIDATION_SHARE, hold_out, purpose_generator
@@ -21,6 +22,8 @@ from nas.progress import Progress
 
 SMALLEST = 4
 COMPACTED = 1024
+DARK = 64
+"""Images without a pixel of this value, a quarter of white, are likely of another scale."""
 NAMED = 5
 """So many of the images that cannot be read are named to the user; `Dataset.skipped` has them all."""
 PATIENCE_S = 2.0
@@ -35,9 +38,6 @@ class PartSource:
     search_validation: Part | None
     test: Part | None
     on_corrupt: OnCorrupt
-
-    def __post_init__(self) -> None:
-        self._check_counts()
 
     @classmethod
     def of(
@@ -55,11 +55,7 @@ class PartSource:
         left_out: tuple[str, ...] = (),
         on_corrupt: OnCorrupt,
     ) -> PartSource:
-        """A source with its `DataInfo` counted from the parts, of which "train" is always there.
-
-        Raises:
-            DataError: If a class has too few training images to be divided.
-        """
+        """A source with its `DataInfo` counted from the parts, of which "train" is always there."""
         train, search_validation, test = (parts.get(role) for role in ROLES)
         assert train is not None
         info = DataInfo(
@@ -87,16 +83,19 @@ class PartSource:
         seed: int,
         validation_share: float = VALIDATION_SHARE,
         test_share: float = TEST_SHARE,
+        levels: tuple[int, int] | None = None,
         progress: Progress = SILENT,
     ) -> Dataset:
         """Reads all images; see `Source.load`."""
+        self.check_trainable()
         _check_options(resolution, validation_share, test_share)
         division = self._division(seed, validation_share, test_share)
-        splits, skipped, pixel_range = self._read_parts(division, resolution, progress)
+        splits, skipped, pixel_range = self._read_parts(division, resolution, levels, progress)
+        self._check_classes(splits["train"], skipped)
         mean, std = statistics_of(splits["train"].images, name=self.info.name)
-        duplicates = describe_duplicates(splits)
-        if duplicates is not None:
-            progress.note(duplicates)
+        for note in (_dark_note(splits["train"], self.info.name), describe_duplicates(splits)):
+            if note is not None:
+                progress.note(note)
         return Dataset(
             info=self.info,
             resolution=resolution,
@@ -106,19 +105,27 @@ class PartSource:
             mean=mean,
             std=std,
             skipped=tuple(skipped),
-            levels=_levels(pixel_range),
+            levels=None if pixel_range is None else (pixel_range.black, pixel_range.white),
         )
 
-    def load_test(self, *, resolution: int, progress: Progress = SILENT) -> tuple[Split, tuple[int, int] | None]:
-        """Reads the images of the test part alone; see `Source.load_test`."""
+    def load_to_evaluate(
+        self, *, resolution: int, levels: tuple[int, int] | None = None, progress: Progress = SILENT
+    ) -> tuple[Split, ...]:
+        """Reads the images of the test part, or of all parts if there is none; see `Source.load_to_evaluate`."""
         _check_options(resolution, VALIDATION_SHARE, TEST_SHARE)
-        if self.test is None:
-            raise DataError(f"{self.info.name} has no test images of its own: add a test/ folder.")
-        division = [(self.test, {"test": torch.arange(len(self.test.labels))})]
-        splits, _, pixel_range = self._read_parts(division, resolution, progress)
-        return splits["test"], _levels(pixel_range)
+        parts = {"train": self.train, "search_validation": self.search_validation}
+        wanted = parts if self.test is None else {"test": self.test}
+        division = [(part, {name: torch.arange(len(part.labels))}) for name, part in wanted.items() if part is not None]
+        splits, _, _ = self._read_parts(division, resolution, levels, progress)
+        return tuple(splits.values())
 
-    def _check_counts(self) -> None:
+    def check_trainable(self) -> None:
+        """Refuses classes that cannot be learnt; see `Source.check_trainable`."""
+        if self.info.num_classes < 2:
+            raise DataError(
+                f"A data set needs at least 2 classes, but {self.info.name} has only"
+                f" {shown(self.info.class_names)}: add images of another class."
+            )
         needed = 1 + (self.search_validation is None) + (self.test is None)
         for name, count in zip(self.info.class_names, self.info.class_counts, strict=True):
             if count < needed:
@@ -150,9 +157,13 @@ class PartSource:
         return [(self.train, {"train": rest, **from_train}), *feeds]
 
     def _read_parts(
-        self, division: list[tuple[Part, dict[str, Tensor]]], resolution: int, progress: Progress
+        self,
+        division: list[tuple[Part, dict[str, Tensor]]],
+        resolution: int,
+        levels: tuple[int, int] | None,
+        progress: Progress,
     ) -> tuple[dict[str, Split], list[str], PixelRange | None]:
-        """The splits of the parts in `division`, what could not be read, and the pixel range of all parts."""
+        """The splits of the parts in `division`, what could not be read, and the pixel range: of all parts, or given"""
         parts = [part for part, _ in division]
         total = sum(len(part.labels) for part in parts)
         allocate, mapped = choose_storage(
@@ -164,8 +175,9 @@ class PartSource:
             progress=progress,
         )
         every = (self.train, self.search_validation, self.test)
-        pixel_range = PixelRange.union(part.pixel_range() for part in every if part is not None)
-        if pixel_range is not None and not pixel_range.is_eight_bit:
+        ranges = (part.pixel_range() for part in every if part is not None)
+        pixel_range = PixelRange.union(ranges) if levels is None else PixelRange(*levels)
+        if levels is None and pixel_range is not None and not pixel_range.is_eight_bit:
             progress.note(pixel_range.described(self.info.name))
         reading = _Reading(progress, total)
         splits: dict[str, Split] = {}
@@ -179,8 +191,6 @@ class PartSource:
                     f"No image of the {name} split of {self.info.name} can be read, starting with"
                     f" {skipped[0]}: replace them."
                 )
-        if "train" in splits:
-            self._check_classes(splits["train"], skipped)
         reading.finish()
         if skipped:
             named = "; ".join(skipped[:NAMED]) + (f" and {len(skipped) - NAMED} more" if len(skipped) > NAMED else "")
@@ -265,8 +275,15 @@ class _Reading:
         self._waiting = 0
 
 
-def _levels(pixel_range: PixelRange | None) -> tuple[int, int] | None:
-    return None if pixel_range is None else (pixel_range.black, pixel_range.white)
+def _dark_note(train: Split, name: str) -> str | None:
+    """A note where pixels look as if they were of another scale, such as masks of 0 and 1."""
+    highest = max(int(part.max()) for part in train.images.split(COMPACTED))
+    if highest >= DARK:
+        return None
+    return (
+        f"Pixels of {name} are whole numbers up to {highest} and are read as of 0 to 255: resizing and RandAugment lose"
+        f" much of so few levels. Where {highest} is white, save pixels * {255 // highest}"
+    )
 
 
 def statistics_of(images: Tensor, *, name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:

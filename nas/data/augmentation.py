@@ -33,8 +33,8 @@ class ImageAugmentation:
             resized to the whole (Szegedy et al. 2015, arXiv:1409.4842); it takes the place of the shift.
         randaugment: Magnitude, up to 10, of two operations per image of the fourteen of RandAugment (Cubuk et al. 2020,
             arXiv:1909.13719), with random signs. What comes into the image is reflected at its borders.
-        erasing: Probability that a rectangle of 2 % to 33 % of an image becomes its mean color (Zhong et al. 2020,
-            arXiv:1708.04896).
+        erasing: Probability that a rectangle of 2 % to 33 % of an image becomes the mean color that images are
+            normalized by (Zhong et al. 2020, arXiv:1708.04896).
     """
 
     resized_crop: float = 0.0

@@ -17,7 +17,7 @@ from nas.progress import Progress, Silent
 
 SILENT: Progress = Silent()
 _MUCH = 1.5
-"""How many times larger images are than networks see them, for that to be said."""
+"""How many times larger images are than networks see them, or longer than wide, for that to be said."""
 OnCorrupt = Literal["skip", "refuse"]
 
 
@@ -46,6 +46,11 @@ class DataInfo:
     class_counts: tuple[int, ...]
     origins: Mapping[str, str] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
+
+    @property
+    def side(self) -> int:
+        """Side of the square that is read of an image: the central one, as high or as wide as the image."""
+        return min(self.width, self.height)
 
     @property
     def split_off(self) -> str:
@@ -150,12 +155,14 @@ class Source(Protocol):
         seed: int,
         validation_share: float = VALIDATION_SHARE,
         test_share: float = TEST_SHARE,
+        levels: tuple[int, int] | None = None,
         progress: Progress = SILENT,
     ) -> Dataset:
         """Reads all images at `resolution` and splits them; the same seed gives the same splits.
 
         If the source has no test set, `test_share` of the training images becomes `test`; then, if it has no
-        validation set, `validation_share` of the rest becomes `search_validation`. Both are stratified.
+        validation set, `validation_share` of the rest becomes `search_validation`. Both are stratified. Deep pixels are
+        scaled by `levels`, those that are read as black and as white, or by their own where these are None.
 
         Raises:
             DataError: If images or labels are unsuitable for training, or do not fit in memory.
@@ -163,15 +170,22 @@ class Source(Protocol):
         """
         ...
 
-    def load_test(self, *, resolution: int, progress: Progress = SILENT) -> tuple[Split, tuple[int, int] | None]:
-        """Reads the images of the test set alone, as `load` does.
-
-        Returns:
-            The test split, and `levels` as in `Dataset`.
+    def load_to_evaluate(
+        self, *, resolution: int, levels: tuple[int, int] | None = None, progress: Progress = SILENT
+    ) -> tuple[Split, ...]:
+        """Reads the images of the test set as `load` does, and no others; all images where there is no test set.
 
         Raises:
-            DataError: If there is no test set, or as for `load`.
+            DataError: If images are unsuitable, or do not fit in memory.
             OptionError: If the resolution is invalid.
+        """
+        ...
+
+    def check_trainable(self) -> None:
+        """Checks that there are two classes, each with an image for every split that is made of the training images.
+
+        Raises:
+            DataError: If not.
         """
         ...
 
@@ -209,15 +223,11 @@ class Part(Protocol):
 
 def describe_data(data: Dataset) -> str:
     """Describes a data set in a few words: name, number of training images, number of classes."""
-    return _described(data.info, len(data.train))
+    return described(data.info, len(data.train))
 
 
-def describe_unread(info: DataInfo) -> str:
-    """Describes a data set as `describe_data` does once it is read."""
-    return _described(info, info.divided()[0])
-
-
-def _described(info: DataInfo, images: int) -> str:
+def described(info: DataInfo, images: int) -> str:
+    """Describes a data set of so many training images as `describe_data` does."""
     return f"{info.name} ({images:,} training images, {info.num_classes} classes)"
 
 
@@ -230,11 +240,10 @@ def size_lines(info: DataInfo, side: int, data: str, *, resolution: int | None =
     Args:
         resolution: The side at which costs are counted; `side` if None.
     """
-    longest = max(info.width, info.height)
-    if longest < _MUCH * side:
+    if info.side < _MUCH * side:
         return []
     reduced = f"Images of {info.width}x{info.height} pixels are reduced to {side}x{side}"
-    if resolution is not None and longest < _MUCH * resolution:
+    if resolution is not None and info.side < _MUCH * resolution:
         return [f"{reduced} to train; a longer --time, or --train-resolution, keeps more of them."]
     asked = f"nas spaces --for {shlex.quote(from_here(data))}"
     return [f"{reduced}; `{asked}` proposes space, resolution and budget for their size."]
@@ -253,7 +262,19 @@ def data_lines(info: DataInfo) -> list[str]:
     ]
     return [
         f"Data: {info.name}, images of {size}{info.width}x{info.height} pixels, {color}",
+        *_cropped(info),
         f"{info.num_classes:,} classes, training images of each: {', '.join(classes[:_MOST_CLASSES])}{more}",
         f"Splits: {', '.join(splits)}",
         *(f"Left out: {line}" for line in info.left_out),
+    ]
+
+
+def _cropped(info: DataInfo) -> list[str]:
+    """A line where much of an image lies beside its central square."""
+    longest = max(info.width, info.height)
+    if longest <= _MUCH * info.side:
+        return []
+    return [
+        f"The central square of each image is used, {info.side / longest:.0%} of it: where the rest matters, resize the"
+        " images to squares before"
     ]

@@ -37,14 +37,9 @@ class Classes:
                 them and sorted in their order. Names without an image are left out.
 
         Raises:
-            DataError: If there are fewer than two classes, or labels that have no name.
+            DataError: If there are labels that have no name.
         """
         values: list[int | str] = np.unique(labels).tolist()
-        if len(values) < 2:
-            raise DataError(
-                f"A data set needs at least 2 classes, but {what} has only {shown(values)}:"
-                " add images of another class."
-            )
         names = [unicodedata.normalize("NFC", name) for name in names]
         if not names:
             return cls(values=tuple(values), names=_named(values))
@@ -144,5 +139,8 @@ def _named(values: Sequence[int | str]) -> tuple[str, ...]:
 
 
 def names_look_like_glyphs(names: Iterable[str]) -> bool:
-    """Returns whether class names are single characters, such as folders '0' to '9' or 'A' to 'Z'."""
-    return all(len(name) == 1 or name.isdigit() for name in names)
+    """Returns whether class names are single characters, such as folders '0' to '9' or 'A' to 'Z', or up to '10'.
+
+    Numbers beyond are those of a list of classes, such as the 102 of flowers.
+    """
+    return all(len(name) == 1 or name == "10" for name in names)

@@ -6,13 +6,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-Reason: TypeAlias = Literal["hidden", "extension", "link", "outside", "beside"]
+Reason: TypeAlias = Literal["hidden", "extension", "link", "outside", "beside", "unlabeled"]
 
 _TEXTS: dict[Reason, tuple[str, str]] = {
     "hidden": ("hidden file or folder (named .* or __*)", "hidden files or folders (named .* or __*)"),
     "extension": ("file that is no image by its extension", "files that are no images by their extensions"),
-    "link": ("linked folder inside a class", "linked folders inside classes"),
+    "link": ("linked folder", "linked folders"),
     "outside": ("image outside of the class folders", "images outside of the class folders"),
+    "unlabeled": ("test image without a class folder", "test images without class folders"),
     "beside": ("image in a folder beside the splits", "images in folders beside the splits"),
 }
 _HEIF = frozenset({".heic", ".heif"})

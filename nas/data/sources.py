@@ -18,7 +18,7 @@ from nas.registry import closest, unknown
 FORMS = "'digits', a folder of class folders, an .npz file, a folder of IDX files or 'hf:NAME'"
 
 
-def open_data(spec: str | os.PathLike[str], *, on_corrupt: OnCorrupt = "skip") -> Source:
+def open_data(spec: str | os.PathLike[str], *, on_corrupt: OnCorrupt = "skip", to_train: bool = True) -> Source:
     """Finds a data set and reads its metadata, but not its images.
 
     Args:
@@ -27,11 +27,19 @@ def open_data(spec: str | os.PathLike[str], *, on_corrupt: OnCorrupt = "skip") -
             IDX files; `hf:NAME`. For a folder named digits, write `./digits`.
         on_corrupt: Whether an image that cannot be read is left out and listed in `Dataset.skipped`, or an
             error.
+        to_train: Whether it has to be suitable for training: one class, or classes of one image, can be evaluated.
 
     Raises:
-        DataError: If there is no such data set, or it is unsuitable for training.
+        DataError: If there is no such data set, or it is unsuitable.
         OptionError: If `on_corrupt` is neither.
     """
+    source = _opened(spec, on_corrupt)
+    if to_train:
+        source.check_trainable()
+    return source
+
+
+def _opened(spec: str | os.PathLike[str], on_corrupt: OnCorrupt) -> Source:
     if on_corrupt not in get_args(OnCorrupt):
         raise OptionError(unknown("value of --on-corrupt", on_corrupt, get_args(OnCorrupt)))
     text = os.fspath(spec)

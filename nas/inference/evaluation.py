@@ -8,10 +8,9 @@ from typing import Any
 
 import torch
 
-from nas.data import Dataset, Split, open_data
+from nas.data import Source, Split, open_data
 from nas.data.dataset import DataInfo, OnCorrupt, is_alike, likeness
 from nas.errors import DataError
-from nas.export.exported_model import CardFacts
 from nas.inference.classifier import Classifier
 from nas.progress import Progress, Silent
 from nas.training.evaluation import standard_error
@@ -123,29 +122,20 @@ def evaluate_exported(
         DataError: If the data cannot be read, or have classes that the network does not know.
     """
     progress = progress or Silent()
-    source = open_data(data, on_corrupt=on_corrupt)
+    source = open_data(data, on_corrupt=on_corrupt, to_train=False)
     columns = _columns(source.info, classifier.class_names)
-    facts = classifier.product.facts
-    resolution = classifier.preprocessing.resolution
-    if source.info.test_count:
-        split, levels = source.load_test(resolution=resolution, progress=progress)
-        which = f"test split of {source.info.name}, {source.info.origins.get('test', source.info.name)}"
-    else:
-        loaded = source.load(resolution=resolution, seed=0 if facts.seed is None else facts.seed, progress=progress)
-        split, which = _chosen(loaded, facts, progress)
-        levels = loaded.levels
-    if levels is not None and levels != classifier.preprocessing.levels:
-        progress.note(
-            f"{source.info.name}: black and white of its deep pixels are not those of the network's training."
-        )
-    images = _with_channels(split.images, classifier.preprocessing.channels, progress)
-    progress.start("evaluate", len(images), "images")
+    splits, which = _chosen(source, classifier, progress)
+    channels = classifier.preprocessing.channels
+    if source.info.channels > channels:
+        progress.note("The network takes grey images: those of the data are converted.")
+    progress.start("evaluate", sum(map(len, splits)), "images")
     logits: list[torch.Tensor] = []
-    for start in range(0, len(images), batch_size):
-        logits.append(classifier.logits(images[start : start + batch_size], batch_size=batch_size))
-        progress.advance(len(logits[-1]))
+    for images in (part for split in splits for part in split.images.split(batch_size)):
+        logits.append(classifier.logits(_with_channels(images, channels), batch_size=batch_size))
+        progress.advance(len(images))
     progress.finish()
-    figures = figures_of(torch.cat(logits), columns[split.labels], classifier.class_names)
+    labels = columns[torch.cat([split.labels for split in splits])]
+    figures = figures_of(torch.cat(logits), labels, classifier.class_names)
     return Evaluation(data=source.info.name, split=which, figures=figures)
 
 
@@ -167,34 +157,45 @@ def _columns(info: DataInfo, class_names: Sequence[str]) -> torch.Tensor:
     return torch.tensor([known[name] for name in info.class_names])
 
 
-def _chosen(data: Dataset, facts: CardFacts, progress: Progress) -> tuple[Split, str]:
-    """The images of data without a test set to evaluate on, and which they are."""
-    info, seed = data.info, facts.seed
+def _chosen(source: Source, classifier: Classifier, progress: Progress) -> tuple[tuple[Split, ...], str]:
+    """The images to evaluate on, and which they are."""
+    info, facts, prepared = source.info, classifier.product.facts, classifier.preprocessing
+    read: dict[str, Any] = {"resolution": prepared.resolution, "levels": prepared.levels, "progress": progress}
+    if info.test_count:
+        splits, which = source.load_to_evaluate(**read), info.origins.get("test", info.name)
+        return splits, f"test split of {info.name}, {which}"
+    every = f"all images of {info.name}, which has no test split and"
+    if facts.seed is None or not _is_trainable(source):
+        return source.load_to_evaluate(**read), f"{every} is not what the network was trained on"
+    data = source.load(seed=facts.seed, **read)
     counts = f" ({len(data.train):,} training images, {info.num_classes} classes)"
     alike = not facts.likeness or is_alike(facts.likeness, likeness(data))  # earlier versions did not keep it
-    if seed is not None and facts.data.endswith(counts) and alike:
-        return data.test, f"test split of {info.name}, split off its training images by seed {seed} as in training"
-    parts = (data.train, data.search_validation, data.test)
-    every = Split(
-        images=torch.cat([part.images for part in parts]).contiguous(memory_format=torch.channels_last),
-        labels=torch.cat([part.labels for part in parts]),
-    )
+    if facts.data.endswith(counts) and alike:
+        which = f"split off its training images by seed {facts.seed} as in training"
+        return (data.test,), f"test split of {info.name}, {which}"
+    splits = (data.train, data.search_validation, data.test)
     if facts.data.startswith(f"{info.name} ("):
         progress.note(
             f"The network was trained on {facts.data}. These are not the same any more, but it may have seen most of "
             "them, and the figures may be too high: give a test/ folder of images that it has not seen."
         )
-        return every, f"all images of {info.name}, which has no test split and has changed since the training"
-    return every, f"all images of {info.name}, which has no test split and is not what the network was trained on"
+        return splits, f"{every} has changed since the training"
+    return splits, f"{every} is not what the network was trained on"
 
 
-def _with_channels(images: torch.Tensor, channels: int, progress: Progress) -> torch.Tensor:
+def _is_trainable(source: Source) -> bool:
+    try:
+        source.check_trainable()
+    except DataError:
+        return False
+    return True
+
+
+def _with_channels(images: torch.Tensor, channels: int) -> torch.Tensor:
     """The images as the network wants them: grey ones repeated, colors as their luma (ITU-R 601, as Pillow has it)."""
     if images.shape[1] == channels:
         return images
     if channels == 3:
         return images.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
-    progress.note("The network takes grey images: those of the data are converted.")
     weights = torch.tensor([19595, 38470, 7471], dtype=torch.int32).view(1, 3, 1, 1)
-    grey = [((part.int() * weights).sum(1, keepdim=True) + 0x8000) >> 16 for part in images.split(256)]
-    return torch.cat(grey).to(torch.uint8)
+    return (((images.int() * weights).sum(1, keepdim=True) + 0x8000) >> 16).to(torch.uint8)

@@ -60,6 +60,8 @@ def _images(places: Iterable[str], left_out: LeftOut) -> list[str]:
                 for name in [name for name in folders if name.startswith((".", "__"))]:
                     left_out.add("hidden", os.path.join(parent, name))
                     folders.remove(name)
+                for name in [name for name in folders if os.path.islink(os.path.join(parent, name))]:
+                    left_out.add("link", os.path.join(parent, name))
                 folders.sort()
                 found += [path for name in sorted(names) if _is_image(path := os.path.join(parent, name), left_out)]
         elif _is_image(place, left_out):

@@ -91,7 +91,7 @@ class GivenWeights:
         Raises:
             RunError: If they were trained on the same data, split by another seed.
         """
-        return seen_caution(self.path, data.info, seed, given=str(self.path))
+        return seen_caution(self.path, data.info, seed, given=str(self.path), read=len(data.train))
 
 
 def origin_note(origin: dict[str, Any]) -> str:

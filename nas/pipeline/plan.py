@@ -349,7 +349,7 @@ def _train_resolution(info: DataInfo, counted: int, stride: int, *, affords: Cal
     Args:
         affords: Whether the whole time is enough for a training at an image side.
     """
-    size = min(counted, max(stride, 32, math.ceil(max(info.height, info.width) / stride) * stride))
+    size = min(counted, max(stride, 32, math.ceil(info.side / stride) * stride))
     least = min(size, max(2 * stride, 64))
     while size > least and not affords(size):
         size = max(least, size - stride)

@@ -26,7 +26,7 @@ from nas.pipeline.given_teacher import GivenTeacher, teacher_note
 from nas.pipeline.given_weights import GivenWeights, origin_note
 from nas.pipeline.plan import ENOUGH, make_plan
 from nas.pipeline.training_curve import HISTORY, METRICS, PAGE, SCALARS, TrainingCurve
-from nas.pipeline.training_inputs import INPUTS, TrainingInputs, recipe_of
+from nas.pipeline.training_inputs import INPUTS, TrainingInputs, as_planned, recipe_of
 from nas.progress import Progress, Silent
 from nas.run import atomic_write
 from nas.run.files import check_writable, expanded, is_leftover
@@ -72,6 +72,7 @@ def train(
     _check_folder(folder)
     given = None if weights is None else GivenWeights(weights, network=str(options.space))
     preset = recipe_of(folder, options.recipe, progress.note)
+    options = as_planned(folder, options)
     source = open_data(options.data, on_corrupt=options.on_corrupt)  # type: ignore[arg-type]
     for line in data_lines(source.info):
         progress.note(line)
@@ -97,7 +98,7 @@ def train(
     _announce(network, spent, data, plan, recipe, folder, progress, asked=bool(options.train_resolution))
     if values:
         progress.note(f"Recipe {preset.name}: {', '.join(f'{name} {value}' for name, value in values.items())}")
-    inputs.keep(preset)
+    inputs.keep(preset, plan)
     validation, test, history = _trained(
         network, data, recipe, folder, options, progress, teaching and teaching.network(data)
     )
@@ -146,7 +147,7 @@ def _announce(
     progress.note(
         f"{spent.macs / 1e6:,.1f} MMACs at {plan.resolution} pixels, trained at {plan.train_resolution} pixels for "
         f"{count(plan.finalist_epochs, 'epoch')} of {len(data.train):,} images; {plan.device}, "
-        f"{count(plan.threads, 'thread')}, {plan.dtype}"
+        f"{count(plan.threads, 'thread')}, {plan.dtype}, augmentation {recipe.augment}"
     )
     if not asked and (reduced := reduced_note(data.info, plan)):
         progress.note(reduced)
@@ -156,7 +157,7 @@ def _announce(
 
 def reduced_note(info: DataInfo, plan: Plan) -> str | None:
     """Returns a line on images that are planned to be reduced to save time; None if they are not."""
-    largest = min(max(info.width, info.height), plan.resolution)
+    largest = min(info.side, plan.resolution)
     if plan.train_resolution >= largest:
         return None
     return (

@@ -13,7 +13,9 @@ from nas.architecture import Architecture
 from nas.data import Dataset
 from nas.data.dataset import describe_data
 from nas.errors import OptionError, RunError
+from nas.methods.protocol.plan import Plan
 from nas.networks.imported_ops import imported_files, recorded_imports
+from nas.options import SearchOptions
 from nas.pipeline.given_weights import GivenWeights
 from nas.run import atomic_write, training_inputs
 from nas.run.files import make_folder
@@ -22,6 +24,8 @@ from nas.training.checkpoint import newest
 from nas.training.recipe_file import RecipeFile, load_recipe, recorded_recipe
 
 INPUTS = "inputs.json"
+_PLANNED = ("finalist_epochs", "train_resolution", "batch_size", "dtype")
+"""Options that a plan decides where they are not given, by their names in both."""
 
 
 def is_begun(folder: Path) -> bool:
@@ -58,6 +62,18 @@ def recipe_of(folder: Path, name: str, note: Callable[[str], None]) -> RecipeFil
             raise
         note(f"{fault} The training goes on with what it said when it began.")
         return recorded_recipe(kept, str(folder / INPUTS))
+
+
+def as_planned(folder: Path, options: SearchOptions) -> SearchOptions:
+    """Returns the options with the numbers that the training that goes on in a folder was planned with.
+
+    Those that are given stay; a machine with more cores would plan others for the rest.
+    """
+    kept = training_inputs(folder).get("planned") if is_begun(folder) else None
+    if not isinstance(kept, dict):  # earlier versions did not store them
+        return options
+    left = {name: kept[name] for name in _PLANNED if name in kept and getattr(options, name) in (None, "auto")}
+    return options.replaced(**left)
 
 
 class TrainingInputs:
@@ -109,11 +125,12 @@ class TrainingInputs:
         if difference is not None:
             raise RunError(f"{self._path.parent} was trained {difference}. Give another --out.")
 
-    def keep(self, recipe: RecipeFile) -> None:
+    def keep(self, recipe: RecipeFile, plan: Plan) -> None:
         """Writes the file when a training begins.
 
         Args:
             recipe: That of the training, as its file says it.
+            plan: Its numbers.
 
         Raises:
             RunError: If it cannot be written.
@@ -122,6 +139,7 @@ class TrainingInputs:
             return
         make_folder(self._path.parent)
         told = {} if self._weights is None else {"weights_file": self._weights.path.name}
+        told |= {"planned": {name: getattr(plan, name) for name in _PLANNED}}
         told |= {"recipe": recipe.to_dict(), "imports": {file.path: file.digest for file in imported_files()}}
         atomic_write(self._path, json.dumps({"format": 1, **self._now, **told}, indent=1) + "\n")
 

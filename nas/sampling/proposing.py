@@ -29,13 +29,12 @@ class Proposal:
     costs: dict[str, Any]
 
 
-def propose(width: int, height: int, *, channels: int, num_classes: int) -> Proposal:
-    """Returns the space made for images of that size, at their longer side, rounded up to what its networks divide by.
+def propose(side: int, *, channels: int, num_classes: int) -> Proposal:
+    """Returns the space made for square images of that side, rounded up to what its networks divide by.
 
     Images between two spaces go to the one whose range is nearer by ratio; what is smaller or larger than all ranges is
     resized to the nearest.
     """
-    side = max(width, height)
     name = min(_MADE_FOR, key=lambda each: _outside(side, *_MADE_FOR[each]))
     least, most = _MADE_FOR[name]
     space = load_space(name).adapted(channels=channels, num_classes=num_classes)

@@ -107,8 +107,8 @@ class TrainingLoop:
             progress: Receives a message for later checkpoints that cannot be read.
 
         Raises:
-            RunError: If it belongs to another network, recipe or number of training images. That can be fixed, and is
-                no failure of the training.
+            RunError: If it belongs to another network, recipe or number of training images, or the weights of its best
+                epoch are gone. That can be fixed, and is no failure of the training.
         """
         if self.folder is None:
             return False
@@ -131,6 +131,8 @@ class TrainingLoop:
         self.done, self.facts = stored["step"], stored["facts"]
         self._loss, self._told, self.ended = tuple(stored["loss"]), stored["told"], stored["ended"]
         self._stopped = stored.get("stopped", False)  # earlier versions did not store it
+        if self.recipe.checkpoint == "best" and self.facts.get("kept") and _fact(self.folder / BEST, "value") is None:
+            raise self._best_is_gone()
         self._clock.earlier, self._clock.saved_step = stored["seconds"], self.done
         return True
 
@@ -232,12 +234,16 @@ class TrainingLoop:
             try:
                 load_checkpoint(self.folder / BEST, self.module)
             except RunError:
-                raise RunError(
-                    f"{self.folder / BEST}, the weights of the best epoch, is gone or damaged. Delete {self.folder} to "
-                    "train again."
-                ) from None
+                raise self._best_is_gone() from None
         elif self._best is not None:
             self.module.load_state_dict(self._best[1])
+
+    def _best_is_gone(self) -> RunError:
+        assert self.folder is not None
+        return RunError(
+            f"{self.folder / BEST}, the weights of the best epoch, is gone or damaged. Delete {self.folder} to train "
+            "again."
+        )
 
     def keep_best(self, value: float) -> None:
         """Keeps the weights as they are now if `value` is higher than that of those kept: as `best.safetensors`, or
@@ -254,6 +260,7 @@ class TrainingLoop:
             facts = {"step": self.done, "value": value, "recipe": self.recipe.to_dict()}
             with uninterrupted():
                 save_checkpoint(path, self.evaluated, None, facts)
+        self.facts["kept"] = True
 
     def save(self) -> None:
         """Writes a checkpoint, then deletes those before the last two; at the end, all but the trained weights."""

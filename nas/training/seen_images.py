@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from nas.data import DataInfo
-from nas.data.dataset import describe_unread
+from nas.data.dataset import described
 from nas.errors import RunError
 from nas.networks.sealed_file import metadata_of
 
+_READABLE = 0.95
+"""At least this share of the images that are listed could be read, where it is not known how many."""
 _SEEN = "may have trained the weights that this training began with"
 
 
-def seen_caution(path: Path, info: DataInfo, seed: int, *, given: str) -> str | None:
+def seen_caution(path: Path, info: DataInfo, seed: int, *, given: str, read: int | None = None) -> str | None:
     """Returns a caution if weights may have been trained on validation or test images, else None.
 
     If the data have no validation or test set of their own, the seed splits these off the training images. The
@@ -25,6 +28,7 @@ def seen_caution(path: Path, info: DataInfo, seed: int, *, given: str) -> str | 
         path: A .safetensors file.
         seed: That splits them.
         given: What the weights are called in messages.
+        read: How many training images could be read; None before they are.
 
     Raises:
         RunError: If they were trained on the same data, split by another seed.
@@ -34,15 +38,26 @@ def seen_caution(path: Path, info: DataInfo, seed: int, *, given: str) -> str | 
         return None
     card, class_names = trained_on(path)
     theirs = card.get("seed")
-    if card.get("data") == describe_unread(info) and class_names == [*info.class_names]:
+    if class_names == [*info.class_names] and _is_of(str(card.get("data")), info, read):
         if isinstance(theirs, int) and theirs != seed:
             raise RunError(
                 f"{given} was trained with --seed {theirs}, which puts {cut} images of --seed {seed} into its "
                 f"training images. Give --seed {theirs}."
             )
-        if theirs == seed and _SEEN not in str(card.get("notes")):
+        same = card.get("data") == described(info, info.divided()[0] if read is None else read)
+        if theirs == seed and same and _SEEN not in str(card.get("notes")):
             return None
     return f"The {cut} images are split off the training images and {_SEEN}: {cut} accuracy may be too high."
+
+
+def _is_of(told: str, info: DataInfo, read: int | None) -> bool:
+    """Whether a card's description is of these data; of their images some may be unreadable."""
+    found = re.search(r" \(([\d,]+) training image", told)
+    images = int(found[1].replace(",", "")) if found else 0
+    if told != described(info, images):
+        return False
+    listed = info.divided()[0]
+    return images == read if read is not None else _READABLE * listed <= images <= listed
 
 
 def trained_on(path: Path) -> tuple[dict[str, Any], Any]:

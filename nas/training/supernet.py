@@ -177,7 +177,7 @@ class SupernetTraining:
                 {
                     "epoch": epoch,
                     "step": self.loop.done,
-                    "images": self.loop.done * self.loop.recipe.batch_size,
+                    "images": self.loop.done * self._batch,
                     "seconds": seconds,
                     "loss": loss,
                     "accuracies": {name: accuracies[name] for name in self.watched},

@@ -297,6 +297,16 @@ def test_without_one_the_test_split_of_the_training_is_made_again_and_other_data
     assert whole.figures.images == 40
 
 
+def test_data_that_could_not_be_trained_on_are_evaluated(color: Classifier, tmp_path: Path) -> None:
+    few = evaluate_exported(color, class_folders(tmp_path / "few", {"": {"cat": 1, "bee": 2}}))
+    assert (few.split, few.figures.images) == (
+        "all images of few, which has no test split and is not what the network was trained on",
+        3,
+    )
+    one = evaluate_exported(color, class_folders(tmp_path / "one", {"": {"dog": 4}}))
+    assert [each.images for each in one.figures.classes] == [0, 0, 0, 4]
+
+
 def test_other_images_in_the_same_numbers_are_not_those_of_the_training(tmp_path: Path, quick: None) -> None:
     mine, other = (class_folders(tmp_path / name, {"": dict.fromkeys(NAMES, 10)}) for name in ("d", "e"))
     for number, path in enumerate(sorted(Path(other).rglob("*.png"))):

@@ -188,6 +188,20 @@ def test_a_folder_of_an_earlier_version_goes_on_and_a_damaged_one_does_not(tmp_p
     assert not inputs.exists()
 
 
+def test_what_was_planned_stays_on_another_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = SHORT.replaced(finalist_epochs=None, batch_size=None)
+    monkeypatch.setattr(plans, "images_per_second", lambda macs, **_: 2.0)
+    half_done(tmp_path, options)
+    monkeypatch.setattr(plans, "images_per_second", lambda macs, **_: 400.0)
+    first = json.loads((tmp_path / "inputs.json").read_text())["planned"]
+    assert plan_training(SMALLEST, open_data("digits").info, options)[1].finalist_epochs > first["finalist_epochs"]
+    found = train(SMALLEST, out=tmp_path, options=options)
+    assert (found["epochs"], found["train_resolution"]) == (first["finalist_epochs"], first["train_resolution"])
+    half_done(tmp_path / "other", options)
+    with pytest.raises(RunError, match="was trained by another recipe: epochs"):
+        train(SMALLEST, out=tmp_path / "other", options=options.replaced(finalist_epochs=1))
+
+
 def test_a_folder_without_checkpoints_takes_another_training(tmp_path: Path) -> None:
     half_done(tmp_path, SHORT)
     shutil.rmtree(tmp_path / "checkpoints")

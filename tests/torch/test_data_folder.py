@@ -12,6 +12,7 @@ from PIL import Image
 
 from nas.data import data_lines, open_data
 from nas.data.encoded import survey
+from nas.data.labels import names_look_like_glyphs
 from nas.errors import DataError
 from nas.progress import Silent
 
@@ -77,16 +78,20 @@ def test_a_test_folder_stays_the_test_split_and_search_validation_is_made(tmp_pa
     source = open_data(tmp_path)
     data = source.load(resolution=8, seed=0)
     assert (len(data.train), len(data.search_validation), len(data.test)) == (24, 6, 9)
-    alone, levels = source.load_test(resolution=8)
+    (alone,) = source.load_to_evaluate(resolution=8)
     assert torch.equal(alone.images, data.test.images)
     assert torch.equal(alone.labels, data.test.labels)
-    assert levels is None
 
 
-def test_data_without_a_test_set_have_no_test_images_to_read_alone(tmp_path):
-    source = open_data(write_classes(tmp_path / "fruit"))
-    with pytest.raises(DataError, match="fruit has no test images of its own: add a test/ folder"):
-        source.load_test(resolution=8)
+def test_all_parts_are_read_to_evaluate_where_none_is_the_test(tmp_path):
+    write_classes(tmp_path / "train", 1)
+    write_classes(tmp_path / "val", 2)
+    with pytest.raises(DataError, match="needs at least 2 training images to be divided, but 'apple' of"):
+        open_data(tmp_path)
+    source = open_data(tmp_path, to_train=False)
+    assert [split.labels.tolist() for split in source.load_to_evaluate(resolution=8)] == [[0, 1, 2], [0, 0, 1, 1, 2, 2]]
+    with pytest.raises(DataError, match="needs at least 2 training images"):
+        source.load(resolution=8, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -106,6 +111,24 @@ def test_folders_beside_splits_are_said(tmp_path):
     write_classes(tmp_path / "train", 4)
     write_class(tmp_path / "unsorted", (1, 2, 3), 5)
     assert open_data(tmp_path).info.left_out == ("5 images in folders beside the splits, such as unsorted/00.png",)
+
+
+def test_test_images_without_classes_are_left_out(tmp_path):
+    write_classes(tmp_path / "train", 10)
+    write_class(tmp_path / "test", (1, 2, 3), 4)
+    info = open_data(tmp_path).info
+    assert (info.train_count, info.test_count) == (30, 0)
+    assert info.left_out == ("4 test images without class folders, such as test/00.png",)
+
+
+def test_long_images_say_how_much_of_them_is_used(tmp_path):
+    square, long = (open_data(write_classes(tmp_path / str(w), 4, size=(w, 10))).info for w in (15, 40))
+    assert not any("central square" in line for line in data_lines(square))
+    assert data_lines(long)[1] == (
+        "The central square of each image is used, 25% of it: where the rest matters, resize the images to squares"
+        " before"
+    )
+    assert (square.side, long.side) == (10, 10)
 
 
 def test_a_class_may_be_called_train_or_test(tmp_path):
@@ -162,7 +185,7 @@ def test_what_is_left_out_is_said_with_a_count_and_an_example(tmp_path, monkeypa
         "5 files that are no images by their extensions (4 .heic, 1 without one), such as apple/IMG_0.HEIC;"
         " HEIC needs an extra: pip install 'hybrid-nas[heif]'",
         "1 hidden file or folder (named .* or __*), such as .elsewhere",
-        "2 linked folders inside classes, such as leaf/more",
+        "2 linked folders, such as leaf/more",
         "2 images outside of the class folders, such as 00.png",
     )
 
@@ -298,6 +321,11 @@ def test_one_colour_image_in_the_sample_makes_the_data_colour(tmp_path):
             Image.new("L", (9, 9), i).save(tmp_path / name / f"{i}.png")
     Image.new("RGB", (9, 9), (1, 2, 3)).save(tmp_path / "b" / "9.png")
     assert open_data(tmp_path).info.channels == 3
+
+
+@pytest.mark.parametrize(("last", "glyphs"), [(9, True), (10, True), (11, False)])
+def test_numbers_beyond_ten_are_those_of_a_list(last, glyphs):
+    assert names_look_like_glyphs(map(str, range(1, last + 1))) is glyphs
 
 
 def test_folders_of_digits_are_glyphs(tmp_path):
@@ -457,11 +485,6 @@ def another_split(root: Path) -> None:
         write_classes(root / name, 3)
 
 
-def loose_test(root: Path) -> None:
-    write_classes(root / "train")
-    write_class(root / "test", (1, 2, 3), 3)
-
-
 def strange_class(root: Path) -> None:
     write_classes(root / "train")
     write_class(root / "test" / "pear", (1, 2, 3), 3)
@@ -484,7 +507,6 @@ def strange_class(root: Path) -> None:
         (versions, "has 'color', 'segmented' with the same folders in each"),
         (no_classes, r"has splits \('Test', 'Train'\), but no class folders in them"),
         (another_split, "has Train/ and beside it holdout/, which holds classes and is no split by its name"),
-        (loose_test, "test has no images .* in class folders"),
         (strange_class, "test has classes that the training set lacks: 'pear'; add training images of them"),
     ],
 )

@@ -79,7 +79,10 @@ def test_colour_images_are_read(tmp_path):
         ({"train_labels": idx(LABELS[:29])}, "has 30 images, but .* has 29 labels: use a matching pair"),
         ({"train_labels": idx(PIXELS)}, "must hold one label per image, but has shape"),
         ({"train_images": idx(LABELS)}, "must have shape"),
-        ({"train_labels": idx(LABELS * 0)}, "at least 2 classes, but .* has only 0"),
+        (
+            {"train_labels": idx(LABELS * 0), "t10k_labels": idx(LABELS[:6] * 0)},
+            "at least 2 classes, but .* has only '0'",
+        ),
         ({"t10k_labels": idx(LABELS[:6] + 5)}, "classes that the training set lacks: 5, 6, 7; add"),
         ({"t10k_images": idx(np.repeat(PIXELS[:6, ..., None], 3, axis=3))}, "have different channels"),
     ],

@@ -128,7 +128,7 @@ OBJECTS[:] = [[1]] * 20
         ({"y_train": LABELS + 0.5}, "whole numbers or strings, but has 0.5: save class indices"),
         ({"y_train": np.where(LABELS, np.nan, 1)}, "whole numbers or strings, but has nan"),
         ({"y_train": LABELS.astype(complex)}, "whole numbers or strings, but holds complex128"),
-        ({"y_train": np.zeros(20, int)}, "at least 2 classes, but y_train has only 0: add images of another"),
+        ({"y_train": np.zeros(20, int)}, "at least 2 classes, but .* has only '0': add images of another"),
         ({"y_train": LABELS + 1, "classes": np.array(["a", "b"])}, "lie in 0..1 .* but y_train has 2: fix"),
         ({"y_train": LABELS - 1, "classes": np.array(["a", "b"])}, "lie in 0..1 .* but y_train has -1"),
         (

@@ -14,6 +14,8 @@ from nas.data import memory as memory_module
 from nas.data import storage as storage_module
 from nas.errors import DataError, OptionError
 
+from ..notes import Notes
+
 
 @pytest.fixture(scope="module")
 def digits() -> Source:
@@ -42,6 +44,16 @@ def write_npz(path, *, per_class=10, classes=2, **arrays) -> str:
 
 def numbers_in(split: Split) -> list[int]:
     return (split.images[:, 0, 0, 0].long() + 256 * split.images[:, 0, 0, 1].long()).tolist()
+
+
+def test_pixels_of_another_scale_are_said(tmp_path):
+    notes = Notes()
+    masks = np.random.default_rng(0).integers(0, 2, (20, 8, 8))
+    open_data(write_npz(tmp_path / "a.npz", x_train=masks)).load(resolution=8, seed=0, progress=notes)
+    assert notes.notes[0] == (
+        "Pixels of a are whole numbers up to 1 and are read as of 0 to 255: resizing and RandAugment lose much of so"
+        " few levels. Where 1 is white, save pixels * 255"
+    )
 
 
 def test_the_digits_are_there(digits, loaded):

@@ -187,6 +187,14 @@ def test_the_best_of_a_training_whose_checkpoints_were_deleted_is_not_taken(tmp_
     assert same_tensors(found.state_dict(), expected.state_dict())
 
 
+def test_a_best_epoch_whose_weights_are_lost_is_not_replaced_by_a_worse_one(tmp_path: Path) -> None:
+    how = recipe(checkpoint="best")
+    trained(how, folder=tmp_path, until=2)
+    (tmp_path / BEST).unlink()
+    with pytest.raises(RunError, match=r"best\.safetensors, the weights of the best epoch, is gone or damaged"):
+        trained(how, folder=tmp_path)
+
+
 def test_chosen_epochs_alone_are_validated_and_by_the_average(tmp_path: Path) -> None:
     how = recipe(ema=0.9)
     _, whole = trained(how, validate=True)
