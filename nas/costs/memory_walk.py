@@ -3,6 +3,8 @@
 Every storage that an op of aten gives is counted from that op on until Python lets go of it, which is when eager
 torch frees it: views share their storage, in-place ops make none, and what a frame still holds (the input of a
 shortcut, of a module that is being called) is live. What a kernel takes for itself while it runs is not a tensor.
+
+Attention is that of the CPU, whose kernel makes no table of weights; the meta device has none, and would make two.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ import weakref
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -88,6 +92,39 @@ class LiveTensors(MetaOutputs, TorchDispatchMode):
         self.live -= size
 
 
+class FusedAttention(TorchFunctionMode):
+    """Makes the tensors of torch's attention on a CPU, where its kernel takes what it is given."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is not F.scaled_dot_product_attention or not _fuses(*args, **kwargs):
+            return func(*args, **kwargs)
+        q = args[0]
+        batch, heads, positions, channels = q.shape
+        # Beside the output, with channels innermost, the logarithm of each row's sum of exponentials.
+        out = torch.empty(batch, positions, heads, channels, dtype=q.dtype, device=q.device).transpose(1, 2)
+        wide = q.dtype if q.dtype == torch.float64 else torch.float32
+        sums = torch.empty(batch, positions, heads, dtype=wide, device=q.device)
+        del sums
+        return out
+
+
+def _fuses(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, attn_mask: torch.Tensor | None = None, **others: Any
+) -> bool:
+    """Whether the CPU's kernel takes this: torch's own rule (`use_flash_attention_cpp`), but for empty tensors."""
+    if set(others) - {"scale"} or not all(each.ndim == 4 and each.stride(3) == 1 for each in (q, k, v)):
+        return False
+    if not q.shape[3] == k.shape[3] == v.shape[3] or not q.shape[:2] == k.shape[:2] == v.shape[:2]:
+        return False
+    if attn_mask is None:
+        return True
+    full = (*q.shape[:3], k.shape[2])
+    return attn_mask.ndim in (2, 4) and all(
+        size in (1, whole) for size, whole in zip(attn_mask.shape, full[-attn_mask.ndim :], strict=True)
+    )
+
+
 def walk(module: Any, entering: Form, dtype: str) -> Walk:
     """Returns the memory of one call in inference.
 
@@ -99,7 +136,7 @@ def walk(module: Any, entering: Form, dtype: str) -> Walk:
     x = torch.empty(entering.numbers, dtype=entering.dtype, device="meta")
     x = x.as_strided(entering.shape, entering.strides, entering.offset)
     weights = [*module.parameters(), *module.buffers()]
-    with torch.no_grad(), LiveTensors(dtype, [x, *weights]) as tensors:
+    with torch.no_grad(), FusedAttention(), LiveTensors(dtype, [x, *weights]) as tensors:
         out = module(x)
     stored = {_key(tensor): storage_bytes(tensor, dtype) for tensor in weights}
     fresh = _key(out) != _key(x)

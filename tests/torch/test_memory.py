@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
+from torch.nn.attention import SDPBackend
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -18,7 +20,7 @@ import nas
 from nas.architecture import Architecture
 from nas.costs import memory_use, peak_memory
 from nas.costs.memory import WALKS, WalkTable, images
-from nas.costs.memory_walk import form_bytes, form_of, image_form, walk
+from nas.costs.memory_walk import FusedAttention, form_bytes, form_of, image_form, walk
 from nas.errors import ArchitectureError, OptionError
 from nas.networks.network import Network
 from nas.ops import Shape, normalize
@@ -125,6 +127,57 @@ def test_attention_by_hand() -> None:
     assert (found.fresh, found.output.shape) == (True, (1, 64, 16))
 
 
+class Fused(Attention):
+    """The same by torch's attention."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        q, k, v = self.qkv(x).reshape(len(x), 64, 3, 2, 8).permute(2, 0, 3, 1, 4)
+        return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+
+
+def test_attention_of_torch_makes_no_table_of_weights() -> None:
+    with torch.device("meta"):
+        module = Fused()
+        x = torch.empty(1, 64, 16)
+    found = walk(module, form_of(x), "float32")
+    qkv, output, sums = 3 * 64 * 16, 64 * 16, 2 * 64
+    assert found.peak == 4 * (qkv + output + sums)
+    assert (found.fresh, found.output.shape) == (True, (1, 64, 16))
+
+
+def heads(positions: int, channels: int, *, channels_last: bool) -> torch.Tensor:
+    if channels_last:
+        return torch.zeros(2, positions, 3, channels).transpose(1, 2)
+    return torch.zeros(2, 3, channels, positions).transpose(2, 3)
+
+
+@pytest.mark.parametrize("mask", [None, (9, 5), (1, 1, 9, 5), (2, 1, 9, 5), (1, 3, 1, 5), (3, 9, 5), (1, 5)])
+@pytest.mark.parametrize(("value", "channels_last"), [(8, True), (16, True), (8, False)])
+def test_attention_is_fused_where_torch_fuses_it_on_a_cpu(
+    mask: tuple[int, ...] | None, value: int, channels_last: bool
+) -> None:
+    sizes = ((9, 8), (5, 8), (5, value))
+    q, k, v = (heads(*size, channels_last=channels_last) for size in sizes)
+    bias = None if mask is None else torch.zeros(mask)
+    chosen = torch._fused_sdp_choice(q, k, v, bias) == SDPBackend.FLASH_ATTENTION.value
+    assert chosen == (value == 8 and channels_last and mask != (3, 9, 5))
+    made: list[str] = []
+
+    class Ops(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            made.append(func._overloadpacket.__name__)
+            return func(*args, **(kwargs or {}))
+
+    if mask == (3, 9, 5):
+        return  # torch refuses it later
+    there = [each.to("meta") for each in (q, k, v)]
+    with torch.no_grad(), FusedAttention(), Ops():
+        found = F.scaled_dot_product_attention(*there, attn_mask=None if bias is None else bias.to("meta"))
+    expected = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+    assert ("bmm" not in made) == chosen
+    assert (found.shape, found.stride()) == (expected.shape, expected.stride())
+
+
 class InPlace(nn.Module):
     shape = Shape(4, 2, 2)
 
@@ -186,7 +239,7 @@ def brute_force(architecture: Architecture, batch: int = 1, dtype: torch.dtype =
         with torch.device("meta"):
             network = nas.build(architecture).eval().to(dtype)
             image = torch.zeros(batch, 3, size, size, dtype=dtype).to(memory_format=torch.channels_last)
-        with torch.no_grad(), Living() as living:
+        with torch.no_grad(), FusedAttention(), Living() as living:
             network(image)
         return living.peak
     finally:
