@@ -11,7 +11,7 @@ from nas.budget import format_quantity
 from nas.cli.console import Console, plain
 from nas.cli.drawing import has_blocks, stage_lines
 from nas.cli.parsing import reader
-from nas.errors import OptionError
+from nas.errors import LatencyError, OptionError
 from nas.options import SearchOptions, declared, flag
 from nas.options.device_options import DeviceOptions
 from nas.options.kinds import Text
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
 
         latency = measure(architecture, setting, stages=True)
         found |= {**latency.to_dict(), "peak_memory_bytes": found["peak_memory_bytes"]}
-        found["latency_predicted_s"] = _predicted(architecture, latency.setting)
+        found["latency_predicted_s"] = _predicted(architecture, latency.setting, console)
         found["peak_memory_measured_bytes"] = latency.peak_memory_bytes
         for stage in found["stages"]:
             stage["latency_s"] = dict(latency.stages).get(stage["name"])
@@ -118,12 +118,20 @@ def read_setting(given: Mapping[str, Any]) -> Setting | None:
     return Setting(**parts)
 
 
-def _predicted(architecture: Architecture, setting: Setting) -> float | None:
-    """Returns the latency that this device's model predicts, in seconds; None where the device is not calibrated."""
+def _predicted(architecture: Architecture, setting: Setting, console: Console) -> float | None:
+    """Returns the latency that this device's model predicts, in seconds; None where there is none that can be used."""
     from nas.latency.budgets import model_here
 
-    model = model_here(setting)
-    return None if model is None else model.predict(architecture)
+    try:
+        model = model_here(setting)
+    except LatencyError as fault:  # what was measured stands without it
+        console.note(f"No prediction: {fault}")
+        return None
+    if model is None:
+        return None
+    if model.space:
+        console.note(f"The prediction is by a model of {model.space}'s networks; nas device calibrate makes the zoo's")
+    return model.predict(architecture)
 
 
 def profile_lines(network: dict[str, Any], found: dict[str, Any], *, blocks: bool = False) -> list[str]:

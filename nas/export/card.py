@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Container, Mapping
 from typing import Any
 
 from nas.budget import format_quantity
@@ -37,9 +37,9 @@ def card_text(product: ExportedModel, checks: Mapping[str, Any], *, files: Mappi
         *(each.section(checks) for each in _formats() if set(each.files) <= set(files)),
         _latencies(checks.get("latencies", {})),
         _files(files),
-        _retraining(product, place) if FILES["config"] in files else "",
+        _retraining(product, place, files) if FILES["config"] in files else "",
         _licence(product.facts),
-        _agreement(checks),
+        _agreement(checks, files),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -190,16 +190,16 @@ def _usage(product: ExportedModel, files: Collection[str]) -> str:
     return "\n\n".join(parts) if len(parts) > 1 else ""
 
 
-def _retraining(product: ExportedModel, place: str) -> str:
+def _retraining(product: ExportedModel, place: str, files: Container[str]) -> str:
     size, trained_resolution = product.architecture.input.resolution, product.trained_resolution
-    others = size != trained_resolution
+    others, has_weights = size != trained_resolution, FILES["weights"] in files
     why = f"`architecture.yaml` is the network at {side(size)}"
-    why += f", the weights are for {side(trained_resolution)}" if others else ""
+    why += f", the weights are for {side(trained_resolution)}" if others and has_weights else ""
     config, weights = (shlex.quote(f"{place}/{name}") for name in ("architecture.yaml", "weights.safetensors"))
     command = f"nas train {config} --data {shlex.quote(product.facts.data_option or 'path/to/images')}"
     command += f" --seed {product.facts.seed}" if product.facts.seed else ""
     command += f" --train-resolution {size}" if others else ""
-    trained = product.facts.epochs is not None
+    trained = product.facts.epochs is not None and has_weights
     lines = [command, f"{command} --weights {weights} --recipe finetune"] if trained else [command]
     why += f". To train it at {side(size)}, from scratch{' or from these weights on' * trained}:"
     return "\n\n".join(("## Train it at full size", why, "\n".join(f"    {line}" for line in lines)))
@@ -242,11 +242,11 @@ def _files(files: Mapping[str, int]) -> str:
     return "\n".join(["## Files\n", "| | | |", "|---|---|---:|", *rows])
 
 
-def _agreement(checks: Mapping[str, Any]) -> str:
+def _agreement(checks: Mapping[str, Any], files: Container[str]) -> str:
     lines = ["## Checked before this folder was written\n"]
     for each in _formats():
         error = checks.get(each.key)
-        if error is not None:
+        if error is not None and all(name in files for name in each.files):
             how = "bit for bit" if error == 0 else f"to a relative error of {error:.1e}"
             lines.append(f"- {each.agrees} gives the same output {how}.")
     if checks.get("onnx_skipped"):

@@ -135,7 +135,7 @@ class DeviceModel:
         if different:
             raise LatencyError(
                 f"The calibration {name} is of another device or setting: {'; '.join(different)}. "
-                "Use --recalibrate, or nas device calibrate."
+                "Make a new one: nas device calibrate --recalibrate."
             )
 
     def to_json(self) -> str:

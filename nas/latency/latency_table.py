@@ -146,7 +146,7 @@ def measured_rows(
         DataError: If a figure is missing, not finite or not positive, a network or the column's unit is unknown,
             a network stands there twice, or there are too few.
     """
-    unit = next((unit for unit in (*_UNITS, *_RATES) if column.lower().startswith(unit)), None)
+    unit = _unit(column)
     if unit is None:
         raise DataError(
             f"{where}: the name of column {column!r} does not say its unit: call it {', '.join(_UNITS)} or {_RATES[0]}."
@@ -172,13 +172,19 @@ def measured_rows(
     return list(found.values())
 
 
+def _unit(column: str) -> str | None:
+    """The unit that a column's name begins with, as a word: latency_std_ms is no latency in seconds."""
+    words = column.lower() + "_"
+    return next((unit for unit in (*_UNITS, *_RATES) if words.startswith(f"{unit}_")), None)
+
+
 def latency_column(columns: Sequence[str], asked: str | None, where: str) -> str:
     """Returns the column of latencies: the one asked for, or the only one whose name says a unit.
 
     Raises:
         DataError: If there is none, or more than one.
     """
-    known = [name for name in columns if name.lower().startswith((*_UNITS, *_RATES))]
+    known = [name for name in columns if _unit(name) is not None]
     if asked is not None or len(known) == 1:
         return asked or known[0]
     said = f"more than one column of latencies: {', '.join(known)[:200]}" if known else "no column of latencies"

@@ -224,7 +224,10 @@ def _measure(
     first = latencies[0]
     if not parts or isinstance(first, LatencyError):
         return latencies
-    staged = summarize(record, len(runs), f"the stages' latencies at {setting}", most_spread=most_spread)
+    try:
+        staged = summarize(record, len(runs), f"the stages' latencies at {setting}", most_spread=most_spread)
+    except LatencyError:  # the whole network's stands without them
+        return latencies
     named = tuple(zip((name for name, _ in parts), staged.parts_s, strict=True))
     return [replace(first, stages=named)]
 

@@ -16,7 +16,7 @@ from torch import nn
 from nas.ops.basic import FeedForward
 from nas.ops.combine import Residual
 from nas.ops.conv_feed_forward import ConvFeedForward
-from nas.ops.folding import identity_kernel, scale_and_shift, with_norm
+from nas.ops.folding import identity_kernel, scale_and_shift, takes_scales, with_norm
 from nas.ops.head import Classifier
 
 Deployed = TypeVar("Deployed", bound=nn.Module)
@@ -73,7 +73,7 @@ def _fold_residual(module: Residual) -> nn.Module:
     """Returns a branch that is a convolution alone as that convolution, with its scale and the identity in it."""
     conv: Any = module.mixer
     plain = type(module.norm) is nn.Identity and type(module.shortcut) is nn.Identity
-    if not (plain and keeps_shape(conv)):
+    if not (plain and keeps_shape(conv) and takes_scales(conv)):
         return module
     if module.scale is not None:
         conv.weight *= module.scale[:, None, None, None]
@@ -97,7 +97,7 @@ def _fold_norms(module: nn.Module) -> None:
         pairs += list(pairwise(names))
     for first, second in pairs:
         layer, norm = getattr(module, first, None), getattr(module, second, None)
-        if isinstance(layer, nn.Conv2d | nn.Linear) and isinstance(norm, nn.BatchNorm2d):
+        if takes_scales(layer) and isinstance(norm, nn.BatchNorm2d):
             setattr(module, first, with_norm(layer, norm))
             setattr(module, second, nn.Identity())
 

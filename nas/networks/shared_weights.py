@@ -20,7 +20,7 @@ from nas.spaces import SearchSpace
 from nas.strict_yaml import canonical_json
 
 _SKELETONS = 4096
-_DIVIDING = ("concat", "split", "channel_attention")
+_DIVIDING = ("concat", "split", "channel_attention", "gated_fusion")
 
 
 class SharedWeights(nn.Module):

@@ -287,13 +287,19 @@ class Pool(nn.Module):
         else:
             self.pool = nn.AvgPool2d(k, s, pad, ceil_mode=config.ceil_mode, count_include_pad=config.count_include_pad)
         self.subtract_input = config.subtract_input
-        height, width = ((size + 2 * pad - k + config.ceil_mode * (s - 1)) // s + 1 for size in shape[1:3])
+        height, width = (_windows(size, k, s, pad, ceil=config.ceil_mode) for size in shape[1:3])
         require(min(height, width) >= 1, f"pool: a {k}x{k} window does not fit a {shape.height}x{shape.width} map.")
         self.shape = Shape(shape.channels, height, width)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         pooled = self.pool(x)
         return pooled - x if self.subtract_input else pooled
+
+
+def _windows(size: int, kernel: int, stride: int, pad: int, *, ceil: bool) -> int:
+    """Windows along a side; the last of ceil_mode may lie over the edge, but begins on the map or padding before it."""
+    count = (size + 2 * pad - kernel + ceil * (stride - 1)) // stride + 1
+    return count - (ceil and (count - 1) * stride >= size + pad)
 
 
 @op("upsample")

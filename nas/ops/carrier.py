@@ -116,7 +116,8 @@ class CarrierPropagation(nn.Module):
                 block.shape.channels == shape.channels,
                 f"carrier_propagation: blocks must keep {shape.channels} channels, not make {block.shape.channels}.",
             )
-        self.scale = nn.Parameter(torch.full((shape.channels,), float(config.scale))) if config.scale else None
+        scale = None if config.scale is None else torch.full((shape.channels,), float(config.scale))
+        self.scale = None if scale is None else nn.Parameter(scale)
         self.shape = shape
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -106,7 +106,8 @@ class Residual(nn.Module):
             f"{config.mixer['op']} gives {self.shape[:3]} (channels, height, width) but its shortcut gives "
             f"{joined[:3]}: give the branch a shortcut that changes both alike, such as pool_project.",
         )
-        self.scale = nn.Parameter(torch.full((self.shape.channels,), float(config.scale))) if config.scale else None
+        scale = None if config.scale is None else torch.full((self.shape.channels,), float(config.scale))
+        self.scale = None if scale is None else nn.Parameter(scale)
         if not plain and self.scale is None:
             zero_gamma(self.mixer)
 

@@ -14,6 +14,14 @@ import torch.nn.functional as F
 from torch import nn
 
 
+def takes_scales(layer: Any) -> bool:
+    """Whether a factor per output channel can be folded into a layer's weight.
+
+    Not where the layer standardizes it, which would undo that: such a layer's class says `foldable = False`.
+    """
+    return isinstance(layer, nn.Conv2d | nn.Linear) and getattr(layer, "foldable", True)
+
+
 def with_norm(layer: Any, norm: nn.BatchNorm2d) -> Any:
     """Returns a convolution or linear map and the BatchNorm after it as one layer with a bias."""
     scale, shift = scale_and_shift(norm)

@@ -26,6 +26,8 @@ class StandardConv(SameConv):
 
     elastic: tuple[str, ...] = ()
 
+    foldable = False
+
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__(shape.channels, config.width, config.kernel_size, config.stride, bias=False)
         self.eps = config.eps

@@ -213,6 +213,7 @@ def test_a_bad_table_is_refused_with_the_line(figures, names, said):
 
 def test_the_column_of_latencies_must_say_its_unit():
     assert latency_column(["name", "latency_ms"], None, "t") == "latency_ms"
+    assert latency_column(["name", "latency_std_ms", "latency_s_p50"], None, "t") == "latency_s_p50"
     with pytest.raises(DataError, match="no column of latencies"):
         latency_column(["name", "speed"], None, "t")
     with pytest.raises(DataError, match="more than one"):

@@ -114,6 +114,8 @@ def test_each_kind_of_block_folds_to_one_convolution(node: dict[str, Any]) -> No
         {"op": "residual", "mixer": {"op": "conv"}, "shortcut": {"op": "conv"}},
         {"op": "serial", "ops": ({"op": "batch_norm"}, {"op": "conv"})},
         {"op": "serial", "ops": ({"op": "conv"}, {"op": "layer_norm"})},
+        {"op": "serial", "ops": ({"op": "standard_conv", "width": 4}, {"op": "batch_norm"})},
+        {"op": "residual", "mixer": {"op": "standard_conv", "width": 8, "kernel_size": 1}},
     ],
 )
 def test_what_cannot_be_folded_stays(node: dict[str, Any]) -> None:

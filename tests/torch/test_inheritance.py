@@ -350,7 +350,7 @@ def test_a_narrower_network_computes_what_the_wider_one_does_from_its_units_alon
     assert close(output(small, images(wide)), output(network, images(wide)))
 
 
-@pytest.mark.parametrize("name", ["mobilevit_xxs", "fastvit_t8"])
+@pytest.mark.parametrize("name", ["mobilevit_xxs", "fastvit_t8", "sbcformer_xs"])
 def test_a_supernet_gives_a_narrower_member_the_same_units(name: str) -> None:
     wide = load_architecture(name).with_classes(10).at_resolution(64)
     narrow, space = narrower(wide), derive_space(wide, smaller=True)

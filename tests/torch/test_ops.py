@@ -267,6 +267,14 @@ def test_attention_is_softmax_of_scaled_products_and_offsets() -> None:
     torch.testing.assert_close(module(x), expected)
 
 
+@pytest.mark.parametrize("size", range(4, 10))
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(1, 2, 0), (2, 3, 0), (3, 2, 1), (3, 2, 0)])
+def test_windows_over_the_edge_are_counted_as_torch_does(size: int, kernel: int, stride: int, padding: int) -> None:
+    options = {"kernel_size": kernel, "stride": stride, "padding": padding, "ceil_mode": True}
+    module = built("pool", options, Shape(2, size, size + 1))
+    assert module(torch.zeros(1, 2, size, size + 1)).shape[1:] == module.shape.tensor
+
+
 def test_a_window_cut_off_by_the_edge_pools_what_it_has() -> None:
     module = built("pool_project", {"width": 1}, Shape(1, 3, 3))
     assert module(torch.ones(1, 1, 3, 3)).equal(torch.ones(1, 1, 2, 2))

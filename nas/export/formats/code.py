@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Any
 
+from nas.costs import cost
+from nas.errors import ArchitectureError
 from nas.export.checks import Run, check_code
 from nas.export.exported_model import ExportedModel
 from nas.export.folder import FILES
@@ -51,13 +53,13 @@ class Code(Format):
 
 
 def _image_file(product: ExportedModel) -> str:
-    double = 2 * product.trained_resolution
+    double = _at_double(product)
     named = "model.CLASS_NAMES[index]" if product.class_names else "index"
     return (
         "With torch and Pillow, `python model.py photo.jpg` prints the most probable classes. The same from Python:\n\n"
         "```python\nimport torch\nimport model\n\n"
-        f'network = model.load("weights.safetensors")  # at {side(double)}: resolution={double}\n'
-        f'image = model.read_image("photo.jpg")  # at {side(double)}: resolution={double}\n'
+        f'network = model.load("weights.safetensors"){double}\n'
+        f'image = model.read_image("photo.jpg"){double}\n'
         "with torch.inference_mode():\n    index = int(network(image[None]).argmax(1))\n"
         f"print({named})\n```"
     )
@@ -67,7 +69,17 @@ def _random_image(product: ExportedModel) -> str:
     channels, size = product.architecture.input.channels, product.trained_resolution
     return (
         f"With torch and nothing else:\n\n```python\nimport torch\nimport model\n\n"
-        f'network = model.load("weights.safetensors")  # at {side(2 * size)}: resolution={2 * size}\n'
+        f'network = model.load("weights.safetensors"){_at_double(product)}\n'
         f"images = torch.rand(1, {channels}, {size}, {size})  # yours, prepared as in its training\n"
         f"with torch.inference_mode():\n    classes = network(images).argmax(1)\n```"
     )
+
+
+def _at_double(product: ExportedModel) -> str:
+    """A comment on how to run it on images of twice the side; "" where its windows do not divide maps of those."""
+    double = 2 * product.trained_resolution
+    try:
+        cost(product.architecture.at_resolution(double))
+    except ArchitectureError:
+        return ""
+    return f"  # at {side(double)}: resolution={double}"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from nas.architecture import Architecture
 from nas.budget import Cost
 from nas.errors import ArchitectureError, SpaceError
+from nas.networks.inheritance.filling import is_cut
 from nas.sampling import BudgetSampler
 from nas.spaces import Genotype, SearchSpace
 
@@ -21,13 +22,15 @@ def scaled(parent: Architecture, sampler: BudgetSampler) -> Architecture | None:
     """Returns the uniform scaling of a network that costs most within the budgets; None if none fits.
 
     All widths are multiplied by one factor and rounded to multiples of 8 (MobileNetV2's `make_divisible`), 16, 32 or
-    64, or to the nearest widths that the space has. Depths, kernels and expansions stay.
+    64, or to the nearest widths that the space has. Depths, kernels and expansions stay. Only scalings count that can
+    begin with the network's weights, each tensor with a part of that of the same name (`cut`).
 
     Args:
         parent: A member of the sampler's space.
     """
     fitting = [found for rounding in _roundings() if (found := _widest(parent, sampler, rounding)) is not None]
-    return max(fitting, key=lambda each: (each[1].macs, each[1].params))[0] if fitting else None
+    fitting.sort(key=lambda each: (each[1].macs, each[1].params), reverse=True)
+    return next((found for found, _ in fitting if is_cut(parent, found)), None)
 
 
 def _roundings() -> Iterator[Rounding]:

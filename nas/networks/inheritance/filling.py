@@ -134,11 +134,14 @@ def _open_shortcuts(tensors: Mapping[str, torch.Tensor], filled: set[str]) -> se
         if name not in filled and "/shortcut/project/" in name and name.partition("/")[0] in inherited
     }
     for name in found:
-        if tensors[name].ndim > 1:
-            nn.init.dirac_(tensors[name])
-        else:
-            tensors[name].zero_()
+        _identity(tensors[name])
     return found
+
+
+@torch.no_grad()
+def _identity(tensor: torch.Tensor) -> torch.Tensor:
+    """Makes the weight of a projection the identity, its bias nothing."""
+    return nn.init.dirac_(tensor) if tensor.ndim > 1 else tensor.zero_()
 
 
 @torch.no_grad()
@@ -160,7 +163,22 @@ def cut(state: Mapping[str, torch.Tensor], network: Architecture, smaller: Archi
     assert [len(stage.layers) for stage in network.stages] == [len(stage.layers) for stage in smaller.stages]
     with torch.device("meta"):
         wide, narrow = Network(network.to_dict()), Network(smaller.to_dict())
-    return narrowed(state, runs_of(wide, _images(network)), narrow, _images(smaller))
+    found = narrowed(state, runs_of(wide, _images(network)), narrow, _images(smaller))
+    for name, tensor in narrow.state_dict().items():
+        if name not in found and ".shortcut.project." in name:
+            found[name] = _identity(torch.empty_like(tensor, device="cpu"))
+    return found
+
+
+def is_cut(network: Architecture, smaller: Architecture) -> bool:
+    """Returns whether `cut` gives all weights of a narrower network of the same layers.
+
+    It does not where their ratios of widths differ between layers that one tensor ties, such as a depthwise convolution
+    that multiplies channels by two in one and by four in the other.
+    """
+    with torch.device("meta"):
+        wide, narrow = Network(network.to_dict()), Network(smaller.to_dict())
+    return narrow.state_dict().keys() <= cut(wide.state_dict(), network, smaller).keys()
 
 
 def _images(network: Architecture) -> torch.Tensor:

@@ -96,7 +96,6 @@ def _group_norm(args: Any, kwargs: Any, out: Any, of: Find, edges: Edges) -> lis
 
 
 def _reduced(x: Labels, args: Any, kwargs: Any, out: torch.Tensor) -> Labels:
-    kept = [labels for labels, size in zip(x, out.shape, strict=False) if len(labels) == size]
     if len(x) == out.ndim:
         return tuple(own if len(own) == size else zeros(size) for own, size in zip(x, out.shape, strict=True))
     axes = next((each for each in (*args[1:], *kwargs.values()) if isinstance(each, list | tuple)), None)
