@@ -167,6 +167,7 @@ def _figures(
 
     low, high = resampled()
     by_macs, by_params = costs["macs"], costs["params"]
+    parts = min(band_count, len(values) // 4)  # bands of fewer than four networks say nothing
     return {
         "spearman": spearman(values, truths),
         "low": low,
@@ -176,8 +177,7 @@ def _figures(
         "partial_spearman_given_macs": partial(by_macs),
         "partial_spearman_given_params": partial(by_params),
         "partial_spearman_given_both": partial(by_macs, by_params),
-        # Bands of fewer than four networks say nothing.
-        **within("band", [] if by_macs is None else bands(by_macs, max(1, min(band_count, len(values) // 4)))),
+        **within("band", bands(by_macs, parts) if by_macs is not None and parts else []),
         **{key: value for name, of in parts_of.items() for key, value in within(name, groups(of or ())).items()},
     }
 

@@ -47,8 +47,8 @@ def none_found(
                 f"{format_quantity(budget.metric, smallest)}. Raise --budget."
             )
     return BudgetError(
-        f"No {space} network was found in {tries:,} tries that uses at least {min_share:.0%} of {joined(budgets)}. "
-        "Lower --min-share."
+        f"No {space} network was found in {tries:,} tries that uses at least {100 * min_share:g} % of "
+        f"{joined(budgets)}. Lower --min-share."
     )
 
 

@@ -110,6 +110,8 @@ def _best_first(graph: CostGraph, found: dict[Node, _Ways], least: np.ndarray) -
         return
     order = np.lexsort((*ends.spent.T, -ends.worth))
     order = order[(ends.spent[order] >= least).any(axis=1)]
+    if not len(order):
+        return
     # Where measured budgets refuse the first, all the way down, in steps.
     tried = np.unique([*range(_TRIES // 2), *np.linspace(0, len(order) - 1, _TRIES // 2).astype(int)])
     for number in order[tried[tried < len(order)]]:

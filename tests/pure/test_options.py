@@ -180,7 +180,7 @@ OPTIONS = [(owner, name, each) for owner in OWNERS for name, each in declared(ow
 def given(owner: Any, name: str, value: object) -> SearchOptions:
     """A search with one option, by the method that has it."""
     method = {} if owner is SearchOptions else {"method": methods_with_options()[owner][0]}
-    beside = {"parent": "a"} if name in ("parent_epochs", "layer_epochs", "parent_is_tuned") else {}
+    beside = {"parent": "a"} if name in ("parent_epochs", "layer_epochs", "parent_is_tuned", "importance") else {}
     return SearchOptions.of(**{**GIVEN, **method, **beside, name: value})
 
 

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 import nas
+from nas.architecture import Architecture
 from nas.errors import OptionError, RunError
-from nas.methods.blockwise.method import ORIGIN, budget_blocks
+from nas.methods.blockwise.method import ORIGIN, PRESET, budget_blocks
 from nas.methods.blockwise.options import SEQUENTIAL, SIDE_BY_SIDE
 from nas.options import SearchOptions
 from nas.run import RunRecord, read_run
-from nas.run.events import CellScored, WinnerExported
+from nas.run.events import CellScored, FinalistTrained, WinnerExported
 from nas.sampling.budget_sampler import BudgetSampler
 
 from .block_cases import BUDGET, OPTIONS, StopAt, Stopped, cells, facts, few_images, run_search, space
@@ -43,15 +44,30 @@ def test_the_best_sums_are_proposed_in_order_within_the_budget(done: tuple[str, 
     trials = run.trials()
     assert 1 <= len(trials) <= 8
     assert len({trial.architecture for trial in trials}) == len(trials)
-    scores = [trial.score or 0.0 for trial in trials]
+    scores = [trial.score or 0.0 for trial in trials if trial.origin == ORIGIN]
+    assert scores
     assert scores == sorted(scores, reverse=True)
+    given = {Architecture.from_dict(each) for each in run.manifest["portfolio"].values()}
+    presets = {trial.architecture for trial in trials if trial.origin == PRESET}
+    assert presets == given
     for trial in trials:
-        assert trial.origin == ORIGIN
-        assert trial.complete
+        assert trial.origin == ORIGIN or trial.number < len(given)
+        assert trial.complete or (strategy == SEQUENTIAL and trial.origin == PRESET)
         assert OPTIONS.min_share * BUDGET.bound <= trial.cost.macs <= BUDGET.bound
         assert trial.cost == nas.cost(trial.architecture)
     assert run.manifest["options"]["method"] == "blockwise"
     assert run.manifest["plan"]["method"]["strategy"] == strategy
+
+
+@pytest.mark.usefixtures("unexported")
+def test_the_largest_by_counts_are_trained_beside_the_best_by_score(tmp_path: Path, images: str) -> None:
+    run = run_search(tmp_path / "run", images, finalists=4)
+    given = {Architecture.from_dict(each).digest for each in run.manifest["portfolio"].values()}
+    assert given
+    presets = [trial for trial in run.trials() if trial.origin == PRESET]
+    assert {trial.architecture.digest for trial in presets} == given
+    assert [trial.number for trial in presets] == [*range(len(given))]
+    assert given <= {event.digest for event in run.events(FinalistTrained)}
 
 
 def test_every_cell_is_scored_once_or_those_on_the_way_alone(done: tuple[str, RunRecord]) -> None:

@@ -42,6 +42,14 @@ def test_it_is_the_largest_of_all_feasible_members(budgets: tuple[str, ...], min
     assert COUNTS[count](found.architecture) == pytest.approx(max(map(COUNTS[count], feasible)))
 
 
+def test_there_may_be_none_that_uses_the_least_share() -> None:
+    # Only members whose ways were dropped spend so nearly all.
+    space = nas.load_space("coatnet-small")
+    within = sampler(space, "8MFLOPs", min_share=0.9999)
+    found = largest(within, "params")
+    assert found is None or within.contains(found.cost)
+
+
 @pytest.mark.parametrize("count", BASELINES)
 @pytest.mark.parametrize("name", CHANGES)
 def test_it_is_so_where_every_layer_has_a_choice_of_its_own(name: str, count: str) -> None:

@@ -28,6 +28,7 @@ from nas.methods.supernet.options import SupernetOptions
 from nas.methods.supernet.packing import pack_supernet, unpack_supernet
 from nas.methods.supernet.parent import as_member, load_parent, parent_architecture, space_of_parts
 from nas.methods.supernet.scaled import scaled
+from nas.networks.inheritance.filling import cut
 from nas.networks.network import Network, build
 from nas.networks.supernet import Supernet
 from nas.options import SearchOptions
@@ -362,6 +363,17 @@ def test_the_scaled_parent_comes_near_the_budget_where_widths_are_few(share: flo
     assert 0.8 * bound < cost(found).macs <= bound
 
 
+def test_the_scaled_parent_is_one_that_its_weights_can_be_cut_to() -> None:
+    # The widest within this budget has a depthwise convolution that multiplies channels by another factor.
+    wide = nas.load_architecture("fastvit_sa12").with_classes(10).at_resolution(64)
+    space = nas.derive_space(wide, smaller=True)
+    parent = as_member(wide, space)
+    found = scaled(parent, BudgetSampler(space, [Budget.parse("29.058MFLOPs")]))
+    assert found is not None
+    weights = cut(build(parent).state_dict(), parent, found)
+    build(found).load_state_dict(weights)
+
+
 def test_a_search_by_first_order_importance_goes_on_from_its_supernet(home: Path, tmp_path: Path) -> None:
     whole = searched(home, tmp_path / "whole", importance="taylor")
     with pytest.raises(Stopped):
@@ -489,6 +501,7 @@ def test_parents_without_weights_or_that_are_unknown_are_refused(home: Path, tmp
     ("given", "said"),
     [
         ({"weights": "w.safetensors"}, "--weights is an option of --parent"),
+        ({"importance": "taylor"}, "--importance is an option of --parent"),
         ({"parent": "a", "supernet": "b"}, "--supernet b is trained already"),
         ({"parent": "a", "strategy": "single-path"}, "single-path does not learn"),
         ({"parent": "a", "parent_is_tuned": True, "parent_epochs": 3}, "leave out one of the two"),

@@ -67,6 +67,14 @@ class MemberScorer:
                 self._measure(cell, now)
         return sum(map(len, missing.values()))
 
+    def known_score(self, architecture: Architecture) -> float | None:
+        """Returns the sum; None if a path is not on record, or the search's budget excluded a choice."""
+        try:
+            route = self._route(architecture)
+        except SpaceError:
+            return None
+        return sum(self._scores[step] for step in route) if all(step in self._scores for step in route) else None
+
     def score(self, architecture: Architecture) -> float:
         """Returns the sum; higher is better.
 

@@ -45,13 +45,15 @@ from nas.methods.protocol.search_method import MethodDisk, RankedScorer, SearchM
 from nas.options import SearchOptions
 from nas.run import RunRecord
 from nas.run.events import TrialScored
-from nas.sampling import BudgetSampler
-from nas.sampling.enumeration import MOST_REJECTED
+from nas.sampling import BudgetSampler, Member
 from nas.spaces import END, SearchSpace
 from nas.training.checkpoint import load_checkpoint, newest, size_on_disk
 from nas.trial import Trial, trial_seed
 
-ORIGIN = "dynamic-programme"
+ORIGIN, PRESET = "dynamic-programme", "preset"
+MOST_REJECTED = 20_000
+"""So many of the next best networks may be refused one after the other, by measured budgets or as too small."""
+_NOT_SCORED = "One of its paths was not among those that its block scored."
 _PATHS, _LEAST_IMAGES = 4, 2000
 """Paths per cell and step, as in BossNAS for HyTra; the least number of training images."""
 
@@ -273,49 +275,86 @@ def budget_blocks(sampler: BudgetSampler, *, seed: int) -> Blocks:
 
 
 def propose_best(context: Context, blocks: Blocks, distances: Mapping[Cell, Sequence[float]]) -> list[Trial]:
-    """Records the feasible architectures with the best sums of path scores, best first; returns all trials, in order.
+    """Records the presets, then the feasible architectures with the best sums of path scores, best first.
+
+    A preset whose paths were not all scored is recorded without a score.
+
+    Returns:
+        All trials, in order.
 
     Raises:
         BudgetError: If no feasible member consists of scored paths.
     """
-    run, plan, sampler, progress = context.run, context.plan, context.sampler, context.progress
-    kind = plan.of(BlockwisePlan).path_score
-    scores = {cell: path_scores(kind, found) for cell, found in distances.items()}
-    trials = run.trials()
-    seen: set[Any] = set()
+    plan, progress = context.plan, context.progress
+    found = _Found(context)
     progress.start("search", plan.trials, "networks")
-    progress.advance(len(trials), restored=True)
-    began, rejected = time.monotonic(), 0
-    for found in best_first(blocks, scores, sampler.counted):
-        if len(trials) >= plan.trials or rejected >= MOST_REJECTED:
+    progress.advance(len(found.trials), restored=True)
+    scorer = MemberScorer(blocks, distances, _no_cells, path_score=plan.of(BlockwisePlan).path_score)
+    for preset in context.presets[: plan.trials - 1]:
+        member = context.sampler.member(context.space.encode(preset))
+        if member is not None:
+            found.record(member, scorer.known_score(preset), PRESET)
+    rejected = 0
+    scores = {cell: path_scores(plan.of(BlockwisePlan).path_score, each) for cell, each in distances.items()}
+    for best in best_first(blocks, scores, context.sampler.counted):
+        if len(found.trials) >= plan.trials or rejected >= MOST_REJECTED:
             break
-        member = sampler.member_of(found.options)
-        rejected += member is None
-        if member is None or member.architecture in seen:
-            continue
-        seen.add(member.architecture)
-        if len(seen) <= len(trials):
-            continue  # on record
-        number = len(trials)
+        member = context.sampler.member_of(best.options)
+        rejected = rejected + 1 if member is None else 0
+        if member is not None:
+            found.record(member, best.score, ORIGIN)
+    if len(found.trials) < plan.trials:
+        refused = f"the next best {MOST_REJECTED:,} exceed a measured budget, or use too little of it (--min-share)"
+        why = refused if rejected >= MOST_REJECTED else "no more are feasible"
+        progress.note(f"{count(len(found.trials), 'network')} scored: {why}.")
+    progress.finish()
+    if not any(trial.complete for trial in found.trials):
+        raise BudgetError(
+            f"The best {MOST_REJECTED:,} networks of scored paths are infeasible. Raise --budget or lower --min-share."
+            if rejected >= MOST_REJECTED
+            else "No feasible network consists of scored paths. Lower --min-share."
+        )
+    return found.trials
+
+
+class _Found:
+    """The trials of a search, those on record first.
+
+    Attributes:
+        trials: All, in order.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.trials = context.run.trials()
+        self._known = {trial.architecture for trial in self.trials}
+        self._began = time.monotonic()
+
+    def record(self, member: Member, score: float | None, origin: str) -> None:
+        """Records a member as a trial, unless it is one."""
+        if member.architecture in self._known:
+            return
+        self._known.add(member.architecture)
+        context, number = self._context, len(self.trials)
         trial = Trial(
             number=number,
             architecture=member.architecture,
             cost=member.cost,
-            status="complete",
-            score=found.score,
+            status="failed" if score is None else "complete",
+            score=score,
             seed=trial_seed(context.options.seed, number),
-            seconds=time.monotonic() - began,
+            seconds=time.monotonic() - self._began,
+            error=_NOT_SCORED if score is None else None,
             layout=member.layout,
-            origin=ORIGIN,
-            batch=number // plan.population,
+            origin=origin,
+            batch=number // context.plan.population,
         )
-        run.append(TrialScored(trial=trial.to_dict()))
-        trials.append(trial)
-        began = time.monotonic()
-        progress.advance(best=f"{trials[0].score or 0.0:.4f}", last=trial.layout)
-    else:
-        progress.note(f"No more networks are feasible: {len(trials)} were scored.")
-    progress.finish()
-    if not trials:
-        raise BudgetError("No feasible network consists of scored paths. Lower --min-share.")
-    return trials
+        context.run.append(TrialScored(trial=trial.to_dict()))
+        self.trials.append(trial)
+        self._began = time.monotonic()
+        best = max((each.score for each in self.trials if each.score is not None), default=0.0)
+        context.progress.advance(best=f"{best:.4f}", last=trial.layout)
+
+
+def _no_cells() -> CellScorer:
+    raise AssertionError("scores on record alone are asked for")

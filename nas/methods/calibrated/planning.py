@@ -74,7 +74,7 @@ def plan_calibration(workload: Workload, asked: CalibratedOptions) -> Planned:
     Raises:
         OptionError: If the given calibration epochs are fewer than a sixth of the finalists', or more than these.
     """
-    reference = reference_count(workload, _MEASURING_SHARE, _FEWEST_REFERENCES)
+    reference = reference_count(workload, _MEASURING_SHARE, max(_FEWEST_REFERENCES, asked.calibrations or 0))
     each = proxy_seconds(workload)
     further = within(round(_MEASURING_SHARE * workload.seconds / each), _FEWEST_FURTHER, 112)
     left = workload.seconds - (reference + further) * each

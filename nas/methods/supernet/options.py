@@ -15,6 +15,8 @@ from nas.spaces import catalog
 if TYPE_CHECKING:
     from nas.options.search_options import SearchOptions
 
+_MAGNITUDE = "magnitude"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SupernetOptions(MethodOptions):
@@ -68,16 +70,16 @@ class SupernetOptions(MethodOptions):
         default_help="planned",
     )
     importance: str = option(
-        "magnitude",
-        kind=Choice(("magnitude", "taylor")),
+        _MAGNITUDE,
+        kind=Choice((_MAGNITUDE, "taylor")),
         help="which of the --parent's channels smaller networks keep: those of the largest weights (magnitude), or of "
         "the largest weights times gradients (taylor)",
     )
 
     def validate(self, search: SearchOptions) -> None:
         check_values(self)
-        for name in ("weights", "parent_epochs", "layer_epochs", "parent_is_tuned"):
-            if self.parent is None and getattr(self, name) not in (None, False):
+        for name in ("weights", "parent_epochs", "layer_epochs", "parent_is_tuned", "importance"):
+            if self.parent is None and getattr(self, name) not in (None, False, _MAGNITUDE):
                 raise OptionError(f"{flag(name)} is an option of --parent, which is missing: give it, or leave it out.")
         if self.parent is not None and self.supernet is not None:
             raise OptionError(
