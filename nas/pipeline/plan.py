@@ -105,7 +105,7 @@ def make_plan(
         enough=enough,
     )
     plan = plan_in(options)
-    if not _is_too_long(plan, options):
+    if options.time is None or not _is_too_long(plan, options):
         return plan
     # In more time there may be more to train, which takes still more.
     longer = plan

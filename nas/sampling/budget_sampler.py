@@ -265,7 +265,10 @@ class BudgetSampler:
         return none_found(self.space.name, self.budgets, self.min_share, tried, self._smallest_seen)
 
     def _measure_small(self) -> None:
-        """Measures members of few parameters, for the smallest that a refusal names."""
+        """Measures each layout's cheapest members, and some of few parameters: the smallest is named in a refusal."""
+        for metric in ADDITIVE:
+            for architecture in extreme_members(self.costs, metric, smallest=True):
+                self._measure(architecture, Cost(macs=0, params=0))
         lowest, highest = self._lowest["params"], self._highest["params"]
         bound = lowest + (highest - lowest) // 10
         rng = random.Random(0)
