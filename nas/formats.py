@@ -157,10 +157,17 @@ def rival_line(
             f"A rival is as good with no more multiply-adds, so the search was not needed here: {rival_name(rival)} "
             f"and the best network of the search have validation {accuracy} {_accuracy(best, in_percent)}."
         )
+    gap = math.hypot(error, other)
+    if best - reached < gap:
+        return (
+            f"A rival ranks first, within the standard error: {rival_name(rival)} has validation {accuracy} "
+            f"{_accuracy(best, in_percent)}, and the best network of the search {_accuracy(reached, in_percent)} "
+            f"({_gap(reached - best, gap, in_percent)})."
+        )
     return (
         f"A rival is best, so the search was not needed here: {rival_name(rival)} has "
         f"validation {accuracy} {_accuracy(best, in_percent)}, and the best network of the search "
-        f"{_accuracy(reached, in_percent)} ({_gap(reached - best, math.hypot(error, other), in_percent)})."
+        f"{_accuracy(reached, in_percent)} ({_gap(reached - best, gap, in_percent)})."
     )
 
 

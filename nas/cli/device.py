@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nas.cli.console import Console, table
 from nas.cli.parsing import add_declared, reader
 from nas.errors import OptionError
+from nas.formats import duration
 from nas.options import declared, flag
 from nas.options.device_options import DeviceOptions
 from nas.options.kinds import Text
@@ -115,7 +116,7 @@ def _calibrate(target: str | None, options: DeviceOptions, console: Console) -> 
         console.again = "the same command; what was measured is kept"
         console.note(
             f"Measures up to {options.networks} networks at {device.setting} on {device.name}, "
-            f"for {options.time / 60:g} minutes at most."
+            f"for {duration(options.time)} or a little more."
         )
         found = calibrate_here(
             setting,

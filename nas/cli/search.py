@@ -20,7 +20,7 @@ from nas.cli.results import FINAL, result_lines
 from nas.errors import OptionError, RunError
 from nas.executors import check_cluster, check_workers
 from nas.formats import listing
-from nas.options import SearchOptions, flag, method_of
+from nas.options import METHODS, SearchOptions, flag, method_of
 from nas.options.config_file import imports_in, read_config
 from nas.options.kinds import Text
 
@@ -163,6 +163,11 @@ def _resumed(folder: Path, url: str | None, workers: dict[str, Any], console: Co
         from nas.networks.imported_ops import recorded_imports
 
         recorded_imports(manifest)
+    if kept.get("method") not in METHODS:
+        raise OptionError(
+            f"{url or folder} cannot be resumed: its method {str(kept.get('method'))!r} is not known here. Run the "
+            "program that registers it, with nas.resume, or give its file by --import."
+        )
     try:
         options = SearchOptions.from_dict(elsewhere(kept, workers))
     except OptionError as fault:
@@ -228,6 +233,7 @@ def _dry_run(
     from nas.sampling.dry_run import dry_run
     from nas.sampling.infeasible import infeasible, joined
 
+    loaded = space
     if source is not None:  # with the channels and classes of the data, as a search has it
         from nas.data import data_lines, size_lines
 
@@ -240,7 +246,7 @@ def _dry_run(
 
         hold(budgets, sized_space(space, options.resolution), seed=options.seed, progress=console.progress)
     found = plain(dry_run(space, budgets, options, random.Random(options.seed)))
-    outline = _outline(space, budgets, options, source) if source is not None and budgets and found["fits"] else None
+    outline = _outline(loaded, budgets, options, source) if source is not None and budgets and found["fits"] else None
     console.document(
         {
             "space": {key: found[key] for key in ("name", "digest", "size")},

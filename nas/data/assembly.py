@@ -73,6 +73,11 @@ class PartSource:
             class_counts=classes.counts(train.labels),
             origins={str(role): text for role, text in origins.items()},
             left_out=left_out,
+            absent={
+                str(role): lacking
+                for role, part in parts.items()
+                if role != "train" and (lacking := classes.without_images(part.labels))
+            },
         )
         return cls(info=info, train=train, search_validation=search_validation, test=test, on_corrupt=on_corrupt)
 

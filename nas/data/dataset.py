@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nas.data.pixel_range import PixelRange
 from nas.data.splitting import TEST_SHARE, VALIDATION_SHARE, divided
-from nas.formats import from_here
+from nas.formats import from_here, listing
 from nas.progress import Progress, Silent
 
 SILENT: Progress = Silent()
@@ -29,7 +29,8 @@ class DataInfo:
     `class_counts` are of the images given for training, before search-validation is split off; `validation_count` and
     `test_count` are 0 if these splits have to be made from the training images. `glyphs` is true if the classes are
     characters or digits, which flipping would change. `origins` gives by split ("train", "search_validation", "test")
-    the folder or array it comes from, `left_out` what was found and is not read, a line each.
+    the folder or array it comes from, `left_out` what was found and is not read, a line each, `absent` the classes that
+    a given validation or test set has no images of.
     """
 
     name: str
@@ -46,6 +47,7 @@ class DataInfo:
     class_counts: tuple[int, ...]
     origins: Mapping[str, str] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
+    absent: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def side(self) -> int:
@@ -231,7 +233,7 @@ def described(info: DataInfo, images: int) -> str:
     return f"{info.name} ({images:,} training images, {info.num_classes} classes)"
 
 
-_MOST_CLASSES = 20
+_MOST_CLASSES, _NAMED = 20, 5
 
 
 def size_lines(info: DataInfo, side: int, data: str, *, resolution: int | None = None) -> list[str]:
@@ -265,8 +267,13 @@ def data_lines(info: DataInfo) -> list[str]:
         *_cropped(info),
         f"{info.num_classes:,} classes, training images of each: {', '.join(classes[:_MOST_CLASSES])}{more}",
         f"Splits: {', '.join(splits)}",
+        *(f"No {name.removeprefix('search_')} images of {_some(lacking)}" for name, lacking in info.absent.items()),
         *(f"Left out: {line}" for line in info.left_out),
     ]
+
+
+def _some(names: Sequence[str]) -> str:
+    return listing(names) if len(names) <= _NAMED else f"{', '.join(names[:_NAMED])} and {len(names) - _NAMED} more"
 
 
 def _cropped(info: DataInfo) -> list[str]:

@@ -67,6 +67,7 @@ def open_folder(root: Path, *, on_corrupt: OnCorrupt) -> Source:
     else:
         listed: dict[Role, dict[str, list[str]]] = {"train": _listed_here(root, trees, left_out)}
         folders: dict[Role, Path] = {"train": root}
+    _refuse_one_too_deep(root, trees, splits)
     classes = _classes(root, listed["train"], left_out)
     parts: dict[Role, EncodedPart] = {
         role: _part(files, classes, folders[role], root) for role, files in listed.items()
@@ -85,6 +86,15 @@ def open_folder(root: Path, *, on_corrupt: OnCorrupt) -> Source:
         left_out=tuple(printable(line) for line in left_out.described()),
         on_corrupt=on_corrupt,
     )
+
+
+def _refuse_one_too_deep(root: Path, trees: Mapping[str, _Tree], splits: Mapping[Role, str]) -> None:
+    """Refuses what archives unpack to: one folder, with the folders of the classes in it."""
+    if splits or len(trees) != 1:
+        return
+    ((name, tree),) = trees.items()
+    if not tree.images and sum(map(bool, tree.below.values())) > 1:
+        raise DataError(f"{root} has one folder, whose folders are the classes: give {root / name} as --data.")
 
 
 def _trees(root: Path, left_out: LeftOut) -> dict[str, _Tree]:

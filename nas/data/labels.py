@@ -81,6 +81,10 @@ class Classes:
         table = np.array([place[value] for value in present.tolist()], dtype=np.int64)
         return torch.from_numpy(table[inverse.reshape(-1)] if len(table) else np.zeros(0, dtype=np.int64))
 
+    def without_images(self, indices: Tensor) -> tuple[str, ...]:
+        """The names of the classes that none of the indices is of."""
+        return tuple(name for name, count in zip(self.names, self.counts(indices), strict=True) if not count)
+
     def counts(self, indices: Tensor) -> tuple[int, ...]:
         return tuple(torch.bincount(indices, minlength=len(self.names)).tolist())
 

@@ -19,13 +19,12 @@ from nas.version import __version__
 MOST_CLASSES = 100
 
 
-def card_text(product: ExportedModel, checks: Mapping[str, Any], *, files: Mapping[str, int], place: str) -> str:
+def card_text(product: ExportedModel, checks: Mapping[str, Any], *, files: Mapping[str, int]) -> str:
     """The card as Markdown.
 
     Args:
         checks: As `export_winner` returns them.
         files: The files beside the card, by name, with their bytes.
-        place: The folder as a person would write it, such as "winners/1".
     """
     whole, small = profile(product.architecture), profile(product.trained)
     sections = [
@@ -37,7 +36,7 @@ def card_text(product: ExportedModel, checks: Mapping[str, Any], *, files: Mappi
         *(each.section(checks) for each in _formats() if set(each.files) <= set(files)),
         _latencies(checks.get("latencies", {})),
         _files(files),
-        _retraining(product, place, files) if FILES["config"] in files else "",
+        _retraining(product, files) if FILES["config"] in files else "",
         _licence(product.facts),
         _agreement(checks, files),
     ]
@@ -190,19 +189,19 @@ def _usage(product: ExportedModel, files: Collection[str]) -> str:
     return "\n\n".join(parts) if len(parts) > 1 else ""
 
 
-def _retraining(product: ExportedModel, place: str, files: Container[str]) -> str:
+def _retraining(product: ExportedModel, files: Container[str]) -> str:
     size, trained_resolution = product.architecture.input.resolution, product.trained_resolution
     others, has_weights = size != trained_resolution, FILES["weights"] in files
     why = f"`architecture.yaml` is the network at {side(size)}"
     why += f", the weights are for {side(trained_resolution)}" if others and has_weights else ""
-    config, weights = (shlex.quote(f"{place}/{name}") for name in ("architecture.yaml", "weights.safetensors"))
-    command = f"nas train {config} --data {shlex.quote(product.facts.data_option or 'path/to/images')}"
+    command = f"nas train {FILES['config']} --data {shlex.quote(product.facts.data_option or 'path/to/images')}"
     command += f" --seed {product.facts.seed}" if product.facts.seed else ""
     command += f" --train-resolution {size}" if others else ""
     trained = product.facts.epochs is not None and has_weights
-    lines = [command, f"{command} --weights {weights} --recipe finetune"] if trained else [command]
+    lines = [command, f"{command} --weights {FILES['weights']} --recipe finetune"] if trained else [command]
     why += f". To train it at {side(size)}, from scratch{' or from these weights on' * trained}:"
-    return "\n\n".join(("## Train it at full size", why, "\n".join(f"    {line}" for line in lines)))
+    title = "## Train it at full size" if others else "## Train it again"
+    return "\n\n".join((title, why, "\n".join(f"    {line}" for line in lines)))
 
 
 def _licence(facts: CardFacts) -> str:

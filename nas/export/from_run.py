@@ -62,6 +62,8 @@ def _winner(folder: Path, rank: int) -> tuple[ExportedModel, Network]:
     ranks = sorted(winners)
     if not ranks:
         raise RunError(f"{folder} has no winners yet. Finish it with nas-search --resume {folder}.")
+    if rank in ranks and not (folder / winners[rank].path).is_dir():
+        raise RunError(f"{folder / winners[rank].path} is missing. Write it again with nas-search --resume {folder}.")
     if rank not in ranks:
         has = "one winner. Give --rank 1" if len(ranks) == 1 else f"{len(ranks)} winners. Give --rank 1 to {ranks[-1]}"
         raise ExportError(f"--rank {rank}: {folder} has {has}.")

@@ -146,8 +146,7 @@ def export_product(
         if prepared is not None:
             atomic_write(temporary / PREPROCESSING, prepared.to_json())
         sizes = {file: (temporary / file).stat().st_size for file in files}
-        place = f"{folder.absolute().parent.name}/{folder.name}"
-        atomic_write(temporary / CARD, card_text(product, checks, files=sizes, place=place))
+        atomic_write(temporary / CARD, card_text(product, checks, files=sizes))
     cautions = [caution for each in chosen if (caution := each.caution(checks))]
     return {**checks, "cautions": cautions, "sizes": sizes, "files": [*files, CARD]}
 

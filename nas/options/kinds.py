@@ -165,7 +165,7 @@ class Size(Kind):
     def read(self, name: str, word: str) -> int:
         found = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)(B|MB|GB|TB)", f"{word}B" if word.isdigit() else word)
         if found is None:
-            raise OptionError(f"{flag(name)} {word}: give a size with its unit, such as 500MB or 2GB.")
+            raise OptionError(f"{flag(name)} {word}: give a size in B, MB, GB or TB, such as 500MB or 2GB.")
         size = round(float(found[1]) * _SIZES[found[2]])
         self.check(name, size)
         return size

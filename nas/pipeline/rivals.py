@@ -100,6 +100,7 @@ def rival_lines(rivals: Mapping[str, Architecture], asked: int, sampler: BudgetS
         side = sampler.space.input.resolution
         # Where a budget is measured, larger ones than the space's are not.
         small = " as small as the space's networks" if sampler.measures else ""
-        left = f"there are {len(rivals)} instead of {asked}" if rivals else "there is none"
+        there = "is" if len(rivals) == 1 else "are"
+        left = f"there {there} {len(rivals)} instead of {asked}" if rivals else "there is none"
         lines.append(f"Rivals: no {further}zoo network{small} fits {budget} at {side} pixels, so {left}")
     return lines

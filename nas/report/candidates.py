@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.architecture import Architecture
+from nas.formats import is_rival, rival_name
 from nas.run import RunRecord
 from nas.run.events import Event, FinalistEpoch, FinalistTrained, WinnerExported
 from nas.trial import Trial
@@ -46,6 +47,13 @@ class Candidate:
     latency_s: float | None
     setting: str
     peak_memory_bytes: int | None
+
+    @property
+    def name(self) -> str:
+        """What it is called in a line: a rival's name, a layout, or else its digest."""
+        if is_rival(self.chosen_by):
+            return rival_name(self.chosen_by)
+        return (self.trial and self.trial.layout) or self.digest
 
     def cost(self, metric: str) -> Any:
         """Returns its figure in a metric of budgets; None where it is not known."""

@@ -204,7 +204,7 @@ def _trained(summary: Summary, objectives: Sequence[str]) -> list[FrontNetwork]:
             )
         found.append(
             FrontNetwork(
-                name=(each.trial and each.trial.layout) or each.digest,
+                name=each.name,
                 test_accuracy=each.test_accuracy,
                 validation_accuracy=each.validation_accuracy,
                 costs={name: float(cost) for name, cost in costs.items() if cost is not None},

@@ -169,7 +169,8 @@ def _costs(macs: int | None, params: int | None) -> str:
 
 def _cost(candidate: Candidate) -> Cost | None:
     if candidate.trial is not None:
-        return candidate.trial.cost
+        cost, measured = candidate.trial.cost, candidate.latency_s
+        return cost if measured is None else cost.measured("latency_s", measured)
     if candidate.macs is None or candidate.params is None:
         return None
     return Cost(macs=candidate.macs, params=candidate.params)

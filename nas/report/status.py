@@ -227,14 +227,18 @@ def _seconds_left(summary: Summary, phase: PhaseStatus | None) -> float | None:
     if phase is not None and phase.seconds_left is not None:
         left = phase.seconds_left
         took[phase.name] = phase.seconds + left
-    known = sum(planned.get(name, 0.0) for name in took)
+    # Exports train nothing: a slow machine is hardly slower there.
+    trains = {name for name in planned if name != "export"}
+    known = sum(planned[name] for name in took if name in trains)
     # A phase of seconds says nothing of one of minutes.
     tells = known > _TELLING * sum(planned.values())
-    ratio = sum(seconds for name, seconds in took.items() if name in planned) / known if tells else 1.0
+    ratio = sum(seconds for name, seconds in took.items() if name in trains) / known if tells else 1.0
     # A machine that is slow for one phase is slow for all; one that was planned too long says nothing of the others.
     ratio = max(1.0, ratio)
     begun = {each.name for each in summary.phases}
-    return left + ratio * sum(seconds for name, seconds in planned.items() if name not in begun)
+    return left + sum(
+        seconds * (ratio if name in trains else 1.0) for name, seconds in planned.items() if name not in begun
+    )
 
 
 # -- the best network, and what to do ------------------------------------------------------------------------
@@ -272,8 +276,7 @@ def _best_trained(summary: Summary, best: Candidate) -> Best | None:
         kind, value = ("validation", best.validation_accuracy)
     if value is None:
         return None
-    name = (best.trial and best.trial.layout) or best.digest
-    return Best(figure=f"{kind} {summary.accuracy}", value=value, name=name, macs=best.macs, params=best.params)
+    return Best(figure=f"{kind} {summary.accuracy}", value=value, name=best.name, macs=best.macs, params=best.params)
 
 
 def _next(summary: Summary, state: State) -> tuple[str, str]:

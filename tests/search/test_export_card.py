@@ -24,7 +24,7 @@ CHECKS = {
 
 
 def card(of: ExportedModel, **changes: object) -> str:
-    return card_text(of, {**CHECKS, **changes}, files=dict.fromkeys(FILES.values(), 2_500_000), place="winners/1")
+    return card_text(of, {**CHECKS, **changes}, files=dict.fromkeys(FILES.values(), 2_500_000))
 
 
 def test_costs_are_given_at_both_resolutions_with_units() -> None:
@@ -67,8 +67,8 @@ def test_accuracy_layout_training_and_origin_are_stated() -> None:
         "`nas-search --space coatnet-small --budget 42MFLOPs`",
         "mean = [0.5, 0.4, 0.3]",
         "std = [0.2, 0.25, 0.3]",
-        "    nas train winners/1/architecture.yaml --data 'my images/cifar' --seed 7 --train-resolution 32\n",
-        "'my images/cifar' --seed 7 --train-resolution 32 --weights winners/1/weights.safetensors --recipe finetune\n",
+        "    nas train architecture.yaml --data 'my images/cifar' --seed 7 --train-resolution 32\n",
+        "'my images/cifar' --seed 7 --train-resolution 32 --weights weights.safetensors --recipe finetune\n",
         "Apache-2.0",
         "does not know the licence of the images",
     ):
@@ -107,9 +107,9 @@ def test_checks_are_reported_as_they_came_out() -> None:
 
 
 def test_only_files_that_are_there_are_explained() -> None:
-    text = card_text(product(coatnet()), CHECKS, files={"architecture.yaml": 800}, place="x")
+    text = card_text(product(coatnet()), CHECKS, files={"architecture.yaml": 800})
     assert "```" not in text
-    assert "nas train x/architecture.yaml" in text
+    assert "nas train architecture.yaml" in text
 
 
 def test_how_images_are_prepared_is_stated() -> None:

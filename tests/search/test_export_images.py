@@ -163,7 +163,7 @@ def test_the_code_for_onnx_on_the_card_reads_files_as_in_training(
         class_names=NAMES,
         facts=FACTS,
     )
-    text = card_text(product, {}, files={"model.onnx": 1000}, place="winners/1")
+    text = card_text(product, {}, files={"model.onnx": 1000})
     (snippet,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     IMAGES[name](tmp_path / name)
     seen = []

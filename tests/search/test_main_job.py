@@ -356,3 +356,7 @@ def test_ranks_that_are_not_there_are_refused(done: Done, tmp_path: Path) -> Non
     path = copy(done, tmp_path / "b", trials_kept=3)
     with pytest.raises(RunError, match="has no winners yet"):
         export_run(path)
+    path = copy(done, tmp_path / "c")
+    shutil.rmtree(path / "winners" / "1")
+    with pytest.raises(RunError, match=r"winners/1 is missing\. Write it again with nas-search --resume"):
+        export_run(path)

@@ -242,6 +242,12 @@ def test_where_a_rival_wins_it_is_said_first() -> None:
     assert rival_line(found[:1]) == "", "there is nothing to compare it with"
 
 
+def test_a_rival_ahead_by_less_than_the_error_does_not_make_a_search_needless() -> None:
+    said = rival_line([("zoo:resnet18", 0.88, 0.03), ("score", 0.85, 0.04)])
+    assert said.startswith("A rival ranks first, within the standard error: resnet18, from scratch has")
+    assert "0.8500 (-0.0300 ± 0.0500)" in said
+
+
 def test_a_rival_that_only_ties_is_not_called_best() -> None:
     said = rival_line([("zoo:resnet18", 0.9, 0.03), ("score", 0.9, 0.03)])
     assert said.startswith("A rival is as good with no more multiply-adds")

@@ -113,6 +113,20 @@ def test_folders_beside_splits_are_said(tmp_path):
     assert open_data(tmp_path).info.left_out == ("5 images in folders beside the splits, such as unsorted/00.png",)
 
 
+def test_a_folder_around_the_classes_is_named(tmp_path):
+    write_classes(tmp_path / "photos", 4)
+    with pytest.raises(DataError, match=r"has one folder, whose folders are the classes: give .*photos as --data\."):
+        open_data(tmp_path)
+
+
+def test_classes_that_a_test_set_lacks_are_said(tmp_path):
+    write_classes(tmp_path / "train", 4)
+    write_class(tmp_path / "test" / "leaf", COLOURS["leaf"], 2)
+    info = open_data(tmp_path).info
+    assert info.absent == {"test": ("apple", "sky")}
+    assert "No test images of apple and sky" in data_lines(info)
+
+
 def test_test_images_without_classes_are_left_out(tmp_path):
     write_classes(tmp_path / "train", 10)
     write_class(tmp_path / "test", (1, 2, 3), 4)

@@ -90,11 +90,11 @@ class Int8(Format):
         return f"`{_FILE}` is used as `model.onnx` is, by its name." if _FILE in files else ""
 
     def caution(self, checks: Mapping[str, Any]) -> str:
-        """Returns that int8 loses more than `MOST_LOST` of the accuracy, if it does."""
+        """Returns that int8 loses more than `MOST_LOST` of the accuracy, and more than chance does, if so."""
         found = checks["int8"]
         lost = found["accuracy_float32"] - found["accuracy"]
-        if lost <= MOST_LOST:
-            return ""
+        if lost <= max(MOST_LOST, math.sqrt(found["changed"] / max(1, found["validation_images"]))):
+            return ""  # or no more than the standard error of such a difference
         return (
             f"int8 loses {100 * lost:.1f} points of accuracy on search-validation: {found['accuracy']:.2%} instead of "
             f"{found['accuracy_float32']:.2%} on {found['validation_images']:,} images. Use the float32 network where "

@@ -37,6 +37,10 @@ class SavedRun:
             RunError: If it is not a run directory, or a run of another space or method.
         """
         run = read_run(path)
+        if run.manifest.get("options", {}).get("space") is None:
+            raise RunError(
+                f"--supernet {path} was trained on the parts of its --parent, for that search alone. Leave it out."
+            )
         digest = run.manifest.get("space_digest")
         if digest != space.digest:
             name = run.manifest.get("options", {}).get("space", "?")

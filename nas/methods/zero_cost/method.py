@@ -40,7 +40,7 @@ class ZeroCostMethod(SearchMethod[ZeroCostOptions]):
     training_share = REFERENCE_SHARE
 
     def plan(self, workload: Workload) -> Planned:
-        reference, each = reference_count(workload), proxy_seconds(workload)
+        reference, each = reference_count(workload) if self.name in PARTS else 0, proxy_seconds(workload)
         return Planned(own=ZeroCostPlan(reference=reference), setup_seconds=reference * each, trial_seconds=each)
 
     def scorer(self, context: Context, trained: Any) -> ScorerSource:
