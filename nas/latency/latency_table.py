@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -174,8 +175,7 @@ def measured_rows(
 
 def _unit(column: str) -> str | None:
     """The unit that a column's name begins with, as a word: latency_std_ms is no latency in seconds."""
-    words = column.lower() + "_"
-    return next((unit for unit in (*_UNITS, *_RATES) if words.startswith(f"{unit}_")), None)
+    return next((unit for unit in (*_UNITS, *_RATES) if re.match(rf"{unit}(?![a-z0-9])", column.lower())), None)
 
 
 def latency_column(columns: Sequence[str], asked: str | None, where: str) -> str:

@@ -49,7 +49,7 @@ ARRAYS: dict[str, tuple[Any, ...]] = {
     "dark": ({"x_train": X * 0, "y_train": Y}, "All training pixels", "the same value, 0"),
     "none": ({"x_train": X[:0], "y_train": Y[:0]}, "x_train holds no pixels", "(0, 8, 8, 3)"),
     "few": ({"x_train": X[:2], "y_train": Y[:2]}, "at least 3 training images", "'0' of few has 1", "add images"),
-    "alike": ({"x_train": X, "y_train": Y * 0}, "at least 2 classes", "only 0", "add images of another class"),
+    "alike": ({"x_train": X, "y_train": Y * 0}, "at least 2 classes", "only '0'", "add images of another class"),
     "broken": ({"x_train": X, "y_train": Y + 0.5}, "whole numbers or strings", "has 0.5", "save class indices"),
     "missing": ({"x_train": X, "y_train": np.where(Y, np.nan, 0)}, "has nan", "save class indices"),
     "vast": ({"x_train": X, "y_train": np.where(Y, 1e30, 0)}, "has 1e+30", "save class indices"),

@@ -212,7 +212,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, latency: Latency) -> list[tuple[An
         sized_architecture=lambda architecture, side: architecture.at_resolution(side),
     )
     put(monkeypatch, "nas.latency", measure=measure)
-    model = SimpleNamespace(predict=lambda architecture: 0.0119)
+    model = SimpleNamespace(space="", predict=lambda architecture: 0.0119)
     put(monkeypatch, "nas.latency.budgets", model_here=lambda setting: model)
     return calls
 
