@@ -163,9 +163,9 @@ def _resumed(folder: Path, url: str | None, workers: dict[str, Any], console: Co
         from nas.networks.imported_ops import recorded_imports
 
         recorded_imports(manifest)
-    if kept.get("method") not in METHODS:
+    if "method" in kept and kept["method"] not in METHODS:
         raise OptionError(
-            f"{url or folder} cannot be resumed: its method {str(kept.get('method'))!r} is not known here. Run the "
+            f"{url or folder} cannot be resumed: its method {str(kept['method'])!r} is not known here. Run the "
             "program that registers it, with nas.resume, or give its file by --import."
         )
     try:

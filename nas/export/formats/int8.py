@@ -93,7 +93,7 @@ class Int8(Format):
         """Returns that int8 loses more than `MOST_LOST` of the accuracy, and more than chance does, if so."""
         found = checks["int8"]
         lost = found["accuracy_float32"] - found["accuracy"]
-        if lost <= max(MOST_LOST, math.sqrt(found["changed"] / max(1, found["validation_images"]))):
+        if lost <= max(MOST_LOST, math.sqrt(found.get("changed", 0.0) / max(1, found["validation_images"]))):
             return ""  # or no more than the standard error of such a difference
         return (
             f"int8 loses {100 * lost:.1f} points of accuracy on search-validation: {found['accuracy']:.2%} instead of "
