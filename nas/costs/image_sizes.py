@@ -19,6 +19,15 @@ def misfit(space: SearchSpace) -> str | None:
     return None
 
 
+def network_misfit(architecture: Architecture) -> str | None:
+    """Returns why a network cannot be built at its resolution; None if it can."""
+    try:
+        cost(architecture)
+    except ArchitectureError as fault:
+        return str(fault)
+    return None
+
+
 def sized_space(space: SearchSpace, side: int | None = None) -> SearchSpace:
     """Returns the space for images of `side` x `side`; None is its own side, which is checked alike.
 
@@ -39,15 +48,9 @@ def sized_architecture(architecture: Architecture, side: int) -> Architecture:
     Raises:
         ArchitectureError: If it cannot be built for that; names the nearest sides for which it can.
     """
-
-    def fault(side: int) -> str | None:
-        try:
-            cost(architecture.at_resolution(side))
-        except ArchitectureError as found:
-            return str(found)
-        return None
-
-    why = fault(side)
-    if why is not None:
-        raise ArchitectureError(size_refusal(why, side, nearest_sides(side, lambda each: fault(each) is None)))
-    return architecture.at_resolution(side)
+    found = architecture.at_resolution(side)
+    fault = network_misfit(found)
+    if fault is not None:
+        sides = nearest_sides(side, lambda each: network_misfit(architecture.at_resolution(each)) is None)
+        raise ArchitectureError(size_refusal(fault, side, sides))
+    return found

@@ -54,15 +54,10 @@ def open_folder(root: Path, *, on_corrupt: OnCorrupt) -> Source:
     left_out = LeftOut()
     trees = _trees(root, left_out)
     splits = _splits(root, trees)
-    unlabeled = splits.get("test")
-    if unlabeled is not None and trees[unlabeled].images and not any(trees[unlabeled].below.values()):
-        # Competitions publish test images without their classes: such a set tests nothing.
-        del splits["test"]
-        first, count = trees[unlabeled].images[0], len(trees[unlabeled].images)
-        left_out.add("unlabeled", os.path.relpath(first, root), count)
     if splits:
-        listed = {role: _listed_below(trees[name], left_out) for role, name in splits.items()}
         _leave_out_others(root, trees, splits, left_out)
+        _leave_out_unlabeled(root, trees, splits, left_out)
+        listed = {role: _listed_below(trees[name], left_out) for role, name in splits.items()}
         folders = {role: trees[name].path for role, name in splits.items()}
     else:
         listed: dict[Role, dict[str, list[str]]] = {"train": _listed_here(root, trees, left_out)}
@@ -236,9 +231,17 @@ def _by_class(folder: Path, below: Mapping[str, list[str]]) -> dict[str, list[st
 
 def _leave_out_others(root: Path, trees: Mapping[str, _Tree], splits: Mapping[Role, str], left_out: LeftOut) -> None:
     for name, tree in trees.items():
-        images = [] if name in splits.values() or role_of(name) is not None else tree.every
+        images = [] if name in splits.values() else tree.every
         if images:
             left_out.add("beside", os.path.relpath(images[0], root), len(images))
+
+
+def _leave_out_unlabeled(root: Path, trees: Mapping[str, _Tree], splits: dict[Role, str], left_out: LeftOut) -> None:
+    """Takes a test set without class folders from the splits, as competitions publish it: it tests nothing."""
+    tree = trees.get(splits.get("test", ""))
+    if tree is not None and tree.images and not any(tree.below.values()):
+        del splits["test"]
+        left_out.add("unlabeled", os.path.relpath(tree.images[0], root), len(tree.images))
 
 
 def _classes(root: Path, listed: Mapping[str, list[str]], left_out: LeftOut) -> Classes:

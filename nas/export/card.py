@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Container, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from typing import Any
 
 from nas.budget import format_quantity
@@ -27,18 +27,19 @@ def card_text(product: ExportedModel, checks: Mapping[str, Any], *, files: Mappi
         files: The files beside the card, by name, with their bytes.
     """
     whole, small = profile(product.architecture), profile(product.trained)
+    there = [each for each in _formats() if set(each.files) <= set(files)]
     sections = [
         _opening(product, whole),
         _figures(product, whole, small),
         _stages(whole),
         _input(product, files),
         _usage(product, files),
-        *(each.section(checks) for each in _formats() if set(each.files) <= set(files)),
+        *(each.section(checks) for each in there),
         _latencies(checks.get("latencies", {})),
         _files(files),
         _retraining(product, files) if FILES["config"] in files else "",
         _licence(product.facts),
-        _agreement(checks, files),
+        _agreement(checks, there),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -241,11 +242,11 @@ def _files(files: Mapping[str, int]) -> str:
     return "\n".join(["## Files\n", "| | | |", "|---|---|---:|", *rows])
 
 
-def _agreement(checks: Mapping[str, Any], files: Container[str]) -> str:
+def _agreement(checks: Mapping[str, Any], there: Iterable[Format]) -> str:
     lines = ["## Checked before this folder was written\n"]
-    for each in _formats():
+    for each in there:
         error = checks.get(each.key)
-        if error is not None and all(name in files for name in each.files):
+        if error is not None:
             how = "bit for bit" if error == 0 else f"to a relative error of {error:.1e}"
             lines.append(f"- {each.agrees} gives the same output {how}.")
     if checks.get("onnx_skipped"):

@@ -13,9 +13,10 @@ from torch import nn
 from nas.architecture import Architecture
 from nas.budget import Cost
 from nas.costs import TABLE, cost
+from nas.costs.image_sizes import network_misfit
 from nas.data import DataInfo, Dataset, data_lines, open_data
 from nas.data.dataset import describe_data, likeness
-from nas.errors import ArchitectureError, RunError
+from nas.errors import RunError
 from nas.export import CardFacts, export_winner
 from nas.formats import count
 from nas.methods.protocol.plan import Plan
@@ -178,7 +179,7 @@ def plan_training(architecture: Architecture, info: DataInfo, options: SearchOpt
         resolution=architecture.input.resolution,
         stride=max(1, round(architecture.input.resolution / rows[-2][1].shape[1])),
         cost=cost(architecture),
-        misfit=lambda size: _misfit(architecture.at_resolution(size)),
+        misfit=lambda size: network_misfit(architecture.at_resolution(size)),
         enough=min(ENOUGH, options.finalist_epochs or ENOUGH),
     )
     return architecture, plan
@@ -258,14 +259,6 @@ def _kept_epoch(history: list[dict[str, Any]]) -> int | None:
     """Returns the first epoch with the highest validation accuracy, whose weights a training keeps."""
     known = [row for row in history if row.get("validation_accuracy") is not None]
     return max(known, key=lambda row: row["validation_accuracy"])["epoch"] if known else None
-
-
-def _misfit(architecture: Architecture) -> str | None:
-    try:
-        cost(architecture)
-    except ArchitectureError as fault:
-        return str(fault)
-    return None
 
 
 def _check_folder(folder: Path) -> None:

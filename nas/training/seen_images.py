@@ -37,27 +37,25 @@ def seen_caution(path: Path, info: DataInfo, seed: int, *, given: str, read: int
     if not cut:
         return None
     card, class_names = trained_on(path)
-    theirs = card.get("seed")
-    if class_names == [*info.class_names] and _is_of(str(card.get("data")), info, read):
+    theirs, images = card.get("seed"), _images_of(str(card.get("data")), info)
+    known = info.divided()[0] if read is None else read
+    least = known if read is not None else _READABLE * known
+    if class_names == [*info.class_names] and least <= images <= known:
         if isinstance(theirs, int) and theirs != seed:
             raise RunError(
                 f"{given} was trained with --seed {theirs}, which puts {cut} images of --seed {seed} into its "
                 f"training images. Give --seed {theirs}."
             )
-        same = card.get("data") == described(info, info.divided()[0] if read is None else read)
-        if theirs == seed and same and _SEEN not in str(card.get("notes")):
+        if theirs == seed and images == known and _SEEN not in str(card.get("notes")):
             return None
     return f"The {cut} images are split off the training images and {_SEEN}: {cut} accuracy may be too high."
 
 
-def _is_of(told: str, info: DataInfo, read: int | None) -> bool:
-    """Whether a card's description is of these data; of their images some may be unreadable."""
+def _images_of(told: str, info: DataInfo) -> int:
+    """The training images that a card's description names; -1 if it is of other data."""
     found = re.search(r" \(([\d,]+) training image", told)
-    images = int(found[1].replace(",", "")) if found else 0
-    if told != described(info, images):
-        return False
-    listed = info.divided()[0]
-    return images == read if read is not None else _READABLE * listed <= images <= listed
+    images = int(found[1].replace(",", "")) if found else -1
+    return images if told == described(info, images) else -1
 
 
 def trained_on(path: Path) -> tuple[dict[str, Any], Any]:

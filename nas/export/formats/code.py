@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Any
 
-from nas.costs import cost
-from nas.errors import ArchitectureError
+from nas.costs.image_sizes import network_misfit
 from nas.export.checks import Run, check_code
 from nas.export.exported_model import ExportedModel
 from nas.export.folder import FILES
@@ -78,8 +77,6 @@ def _random_image(product: ExportedModel) -> str:
 def _at_double(product: ExportedModel) -> str:
     """A comment on how to run it on images of twice the side; "" where its windows do not divide maps of those."""
     double = 2 * product.trained_resolution
-    try:
-        cost(product.architecture.at_resolution(double))
-    except ArchitectureError:
+    if network_misfit(product.architecture.at_resolution(double)) is not None:
         return ""
     return f"  # at {side(double)}: resolution={double}"

@@ -73,7 +73,7 @@ class MemberScorer:
             route = self._route(architecture)
         except SpaceError:
             return None
-        return sum(self._scores[step] for step in route) if all(step in self._scores for step in route) else None
+        return self._sum(route) if all(step in self._scores for step in route) else None
 
     def score(self, architecture: Architecture) -> float:
         """Returns the sum; higher is better.
@@ -90,7 +90,10 @@ class MemberScorer:
                     raise SpaceError(lacking)
         if any(step not in self._scores for step in route):
             self.prepare([architecture])
-        # Summed from the first block to the last, in the same order as in the search.
+        return self._sum(route)
+
+    def _sum(self, route: Sequence[tuple[Cell, Path]]) -> float:
+        """The sum from the first block to the last, in the same order as in the search."""
         total = 0.0
         for step in route:
             total += self._scores[step]
