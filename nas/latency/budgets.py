@@ -109,28 +109,46 @@ def calibrate_here(
 
 
 def hold(
-    budgets: Sequence[Budget], space: SearchSpace, *, seed: int, progress: Progress, meter_at: MeterAt = _meter_here
+    budgets: Sequence[Budget],
+    space: SearchSpace,
+    *,
+    seed: int,
+    progress: Progress,
+    meter_at: MeterAt = _meter_here,
+    given: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Finds or makes the model of the budget on latency, if there is one, and holds this process to it.
 
     Args:
         meter_at: Where it is measured; by default here.
+        given: Texts of the models of the run whose supernet is searched, by setting. It has weights for what was fast
+            enough by these, so that they are held too, and no other model takes the place of one.
 
     Returns:
-        Its text by its setting, to be kept with a run; empty without such a budget.
+        Their texts by their settings, to be kept with a run; empty without such a budget and without `given`.
 
     Raises:
-        LatencyError: If the machine is too noisy to calibrate, or the model there is of other versions.
+        LatencyError: If the machine is too noisy to calibrate, or a model is of another device or of other versions.
         OptionError: If the device or runtime is not there.
     """
-    texts: dict[str, str] = {}
+    texts = dict(given or {})
+    restore(texts, "the run of --supernet")
     for budget in budgets:
         if budget.metric != METRIC or budget.setting is None:
             continue
         setting = budget.setting.resolved()
         # What is held may be another space's, of an earlier search in this process.
         with meter_at(setting) as meter:
-            model = store.find(meter.device(setting), space)
+            if str(setting) in texts:
+                model = _held[setting]
+                different = model.device.differences(meter.device(setting))
+                if different:
+                    raise LatencyError(
+                        f"--budget {budget}: the supernet was trained for latencies of another device or setting: "
+                        f"{'; '.join(different)}. Leave out --supernet."
+                    )
+            else:
+                model = store.find(meter.device(setting), space)
             if model is None:
                 progress.note(
                     f"{setting} is not calibrated for {space.name} on this device: measuring networks for about "

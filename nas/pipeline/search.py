@@ -239,6 +239,7 @@ class SearchPipeline:
             seed=options.seed,
             progress=self.progress,
             meter_at=lambda setting: self.backend.at_device(setting.device, Meter),
+            given=method.device_models,
         )
         self.sampler = method.set_up(self.space, self.budgets, options)
         self.plan = make_plan(

@@ -79,10 +79,10 @@ def bound() -> Budget:
     return Budget.parse(f"{latencies[30] * 1e6:.1f}us@{SETTING}")
 
 
-def options(out: Path, **more: Any) -> nas.SearchOptions:
+def options(out: Path, *, method: str = "params", **more: Any) -> nas.SearchOptions:
     return nas.SearchOptions.of(
         space="small",
-        method="params",
+        method=method,
         trials=24,
         finalists=3,
         finalist_epochs=1,
@@ -195,6 +195,33 @@ def test_searches_of_two_spaces_in_one_process_have_a_model_each(machine: MadeUp
         latency_budgets.hold([bound()], space, seed=0, progress=Silent())
     assert {store.load(name).space for name in store.names()} == {"small", "other"}
     assert latency_budgets.model_here(Setting.parse(SETTING)).space == "other"
+
+
+@pytest.mark.usefixtures("own_threads")
+def test_a_reused_supernet_keeps_the_latency_model_that_it_was_trained_by(
+    tmp_path: Path, machine: MadeUpMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its weights are those of what was fast enough by that model; one made since may call other networks so."""
+    budget, run = bound(), tmp_path / "first"
+    nas.search(
+        SPACE,
+        budgets=[budget],
+        data="digits",
+        options=options(run, method="supernet", epochs=1, strategy="single-path"),
+    )
+    kept = read_run(run).manifest["device_models"]
+    [name] = store.names()
+    store.path_of(name).unlink()
+    monkeypatch.setattr(latency_budgets, "_held", {})
+    reused = options(tmp_path / "second", method="supernet", supernet=str(run))
+    nas.search(SPACE, budgets=[budget], data="digits", options=reused)
+    assert read_run(tmp_path / "second").manifest["device_models"] == kept
+    assert not store.names(), "nothing is calibrated anew"
+
+    monkeypatch.setattr(latency_budgets, "_held", {})
+    monkeypatch.setattr(latency_budgets, "device_name", lambda _: "another CPU")
+    with pytest.raises(LatencyError, match="trained for latencies of another device .* not another CPU"):
+        nas.search(SPACE, budgets=[budget], data="digits", options=replace(reused, out=str(tmp_path / "third")))
 
 
 def test_a_rival_that_is_measured_above_the_latency_is_left_out(machine: MadeUpMachine) -> None:

@@ -65,6 +65,11 @@ class SavedRun:
         """
         return Plan.from_dict(self.run.manifest.get("plan", {}), kind, self.run.path)
 
+    @property
+    def device_models(self) -> dict[str, str]:
+        """Texts of the latency models that its budgets were kept by, by setting."""
+        return self.run.manifest.get("device_models", {})
+
     def source(self, data: str | None = None) -> Source:
         """Returns the source of its data, or of other data."""
         options = self.options

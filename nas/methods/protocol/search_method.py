@@ -103,6 +103,11 @@ class SearchMethod(ABC, Generic[O]):
         """
         return options
 
+    @property
+    def device_models(self) -> Mapping[str, str]:
+        """Texts of the latency models, by setting, that the reused run kept its budgets by."""
+        return {}
+
     def check_data(self, info: DataInfo, data: str) -> None:
         """Raises `RunError` if the data do not match the reused run."""
 

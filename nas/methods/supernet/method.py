@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from nas.errors import RunError
 from nas.formats import count
 from nas.jobs.backend import ScorerSource
 from nas.jobs.training import Beginnings
+from nas.latency.budgets import restore
 from nas.methods.protocol.context import Context
 from nas.methods.protocol.manifest import check_program
 from nas.methods.protocol.phases import do_phase, is_finished
@@ -91,6 +92,10 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
         self._source, self._reused = ReusedSupernet.find(source, space)
         check_program(self._source.run, progress)
         return fixed_options(options, source, self._reused.coverage)
+
+    @property
+    def device_models(self) -> Mapping[str, str]:
+        return {} if self._source is None else self._source.device_models
 
     def check_data(self, info: DataInfo, data: str) -> None:
         if self._source is not None:
@@ -322,6 +327,7 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
         saved, reused = ReusedSupernet.find(path, space)
         plan, coverage = saved.plan(SupernetPlan), reused.coverage
         source = saved.source(data)
+        restore(saved.device_models, str(path))
         check_same_classes(saved.run, source.info, data or saved.options.data)
         info = source.info
         space = saved.adapted(
