@@ -293,9 +293,20 @@ class _Numbers:
 
     @classmethod
     def of(cls, workload: Workload, planned: Planned) -> _Numbers:
-        """What the options leave open: trials by their share of the time, finalists by what the rest allows."""
+        """What the options leave open: trials by their share of the time, finalists by what the rest allows.
+
+        Raises:
+            OptionError: If more finalists than trials are asked for.
+        """
         options, seconds, each = workload.options, workload.seconds, planned.trial_seconds
+        least = options.finalists or 1
+        if options.trials is not None and options.trials < least:
+            raise OptionError(
+                f"--finalists {least} of --trials {options.trials}: finalists are chosen among the trials. Give "
+                f"--trials {least} or --finalists {options.trials}."
+            )
         trials = options.trials or planned.trials or within(round(seconds * SEARCH_SHARE / max(each, 1e-9)), 24, 240)
+        trials = max(trials, least)
         searching = planned.setup_seconds + max(1, trials - planned.known) * each / (options.fixed_workers() or 1)
         rest = max(0.0, seconds - sum(planned.before.values()) - planned.training_seconds - searching)
         finalists, epochs = planned.finalists or workload.finalists(rest * workload.rate / workload.images)

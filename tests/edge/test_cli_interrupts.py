@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import nas
+from nas.cli import entry
 
 ROOT = Path(nas.__file__).resolve().parents[1]
 # A command that computes for minutes in one call that knows of no signals, as a large matrix product may. It says that
@@ -117,3 +118,21 @@ sys.exit(main.main())
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert (done.returncode, done.stderr) == (130, "Interrupted.\n")
+
+
+def test_an_interrupt_while_the_program_loads_shows_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(entry, "import_module", interrupted)
+    assert (entry.main(), entry.main_search()) == (130, 130)
+    assert capsys.readouterr().err == "Interrupted.\n" * 2
+
+
+def test_the_installed_commands_are_those_of_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["nas", "--version"])
+    assert entry.main() == 0
+    monkeypatch.setattr("sys.argv", ["nas-search", "--version"])
+    assert entry.main_search() == 0

@@ -92,7 +92,10 @@ def test_what_a_person_gives_is_what_is_planned(name: str, value: Any) -> None:
 
 
 def test_no_more_finalists_than_trials() -> None:
-    assert planned(OPTIONS.replaced(trials=2, finalists=8)).finalists == 2
+    assert planned(OPTIONS.replaced(trials=2)).finalists == 2
+    with pytest.raises(OptionError, match="--finalists 8 of --trials 2: .* --trials 8 or --finalists 2"):
+        planned(OPTIONS.replaced(trials=2, finalists=8))
+    assert planned(OPTIONS.replaced(finalists=300)).trials >= 300
 
 
 def test_small_images_train_at_a_lower_resolution_than_the_budget_counts() -> None:
