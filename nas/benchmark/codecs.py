@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from nas.architecture import Architecture
@@ -67,15 +67,21 @@ CODECS: dict[str, Decoder] = {
 }
 
 
-def decode(space: SearchSpace, texts: tuple[str, ...], where: str) -> list[Architecture]:
+def decode(
+    space: SearchSpace, texts: tuple[str, ...], where: str, lines: Sequence[int] | None = None
+) -> list[Architecture]:
     """The architectures of a table's column.
+
+    Args:
+        where: The file, for the message.
+        lines: Of the file, that the texts are on; None counts from below a header.
 
     Raises:
         DataError: If one cannot be read or is no member of the space, naming its line.
     """
     decoder = CODECS.get(space.name, plain)
     found: list[Architecture] = []
-    for line, text in enumerate(texts, start=2):
+    for line, text in zip(lines or range(2, len(texts) + 2), texts, strict=True):
         try:
             found.append(decoder(space, text))
         except (NasError, ValueError, TypeError, RecursionError) as fault:  # the last: JSON nested too deep

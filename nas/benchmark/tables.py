@@ -19,10 +19,15 @@ MOST_BYTES = 512 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TruthTable:
-    """A CSV file's columns as text, all of one length."""
+    """A CSV file's columns as text, all of one length.
+
+    Attributes:
+        lines: Of the file, on which the rows end.
+    """
 
     path: Path
     columns: dict[str, tuple[str, ...]]
+    lines: tuple[int, ...]
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
@@ -35,12 +40,12 @@ class TruthTable:
             DataError: If a cell is no number, naming its row.
         """
         found: list[float] = []
-        for row, text in enumerate(self.column(column, option), start=2):
+        for line, text in zip(self.lines, self.column(column, option), strict=True):
             try:
                 found.append(float(text) if text.strip() else math.nan)
             except ValueError:
                 raise DataError(
-                    f"{self.path}, line {row}: {column} must be a number, but is {text[:40]!r}. Fix the table or name "
+                    f"{self.path}, line {line}: {column} must be a number, but is {text[:40]!r}. Fix the table or name "
                     f"another column by {option}."
                 ) from None
         return found
@@ -52,10 +57,10 @@ class TruthTable:
             OptionError, DataError: As `numbers` does, and if a cell is infinite, naming its row.
         """
         found = self.numbers(column, "--truth-column")
-        for row, value in enumerate(found, start=2):
+        for line, value, text in zip(self.lines, found, self.columns[column], strict=True):
             if math.isinf(value):
                 raise DataError(
-                    f"{self.path}, line {row}: {column} must be finite, but is {self.columns[column][row - 2][:40]!r}. "
+                    f"{self.path}, line {line}: {column} must be finite, but is {text[:40]!r}. "
                     "Empty the cell if it is unknown, or name another column by --truth-column."
                 )
         return found
@@ -111,20 +116,20 @@ def read_table(path: str | Path) -> TruthTable:
         if path.stat().st_size > MOST_BYTES:
             raise DataError(f"{path} is larger than {MOST_BYTES >> 20} MiB, too large for a truth table.")
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.reader(file))
+            reader = csv.reader(file)
+            numbered = [(reader.line_num, row) for row in reader if row]
     except OSError as fault:
         raise DataError(f"Cannot read {path}: {(fault.strerror or str(fault)).lower()}. Give a CSV file.") from None
     except (UnicodeDecodeError, csv.Error) as fault:
         raise DataError(f"{path} is not a CSV file: {str(fault)[:80]}. Give one with a header line.") from None
-    rows = [row for row in rows if row]
-    if len(rows) < 2:
-        raise DataError(f"{path} has {max(0, len(rows) - 1)} rows below its header; a truth table needs some.")
-    header = rows[0]
+    if len(numbered) < 2:
+        raise DataError(f"{path} has 0 rows below its header; a truth table needs some.")
+    header = numbered[0][1]
+    lines, rows = zip(*numbered[1:], strict=True)
     if len(set(header)) < len(header):
         raise DataError(f"{path}: two columns have the same name. Rename one.")
-    for number, row in enumerate(rows[1:], start=2):
+    for line, row in zip(lines, rows, strict=True):
         if len(row) != len(header):
-            raise DataError(
-                f"{path}, line {number}: {len(row)} cells where the header has {len(header)}. Fix the line."
-            )
-    return TruthTable(path=path, columns={name: tuple(row[i] for row in rows[1:]) for i, name in enumerate(header)})
+            raise DataError(f"{path}, line {line}: {len(row)} cells where the header has {len(header)}. Fix the line.")
+    columns = {name: tuple(row[i] for row in rows) for i, name in enumerate(header)}
+    return TruthTable(path=path, columns=columns, lines=lines)

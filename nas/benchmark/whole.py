@@ -35,9 +35,9 @@ def read_whole(table: TruthTable, column: str, rows: Sequence[int]) -> list[Arch
         except (NasError, ValueError, TypeError, OSError, RecursionError) as fault:  # the last: JSON nested too deep
             reason = " ".join(str(fault).split())[:160].rstrip(".")
             raise DataError(
-                f"{table.path}, line {row + 2}: {column} {text[:60]!r} is no architecture: {reason}. Write a name of "
-                "`nas zoo`, a path to an architecture.yaml from the table's folder on, or JSON; or name another column "
-                "by --arch-column."
+                f"{table.path}, line {table.lines[row]}: {column} {text[:60]!r} is no architecture: {reason}. Write a "
+                "name of `nas zoo`, a path to an architecture.yaml from the table's folder on, or JSON; or name another "
+                "column by --arch-column."
             ) from None
     return found
 

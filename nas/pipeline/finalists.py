@@ -79,6 +79,7 @@ def train_finalists(context: Context, picks: Sequence[Pick], beginnings: Beginni
         beginnings=record.beginnings,
     )
     _drop_others(work.folder, {trial.architecture.digest for trial in trials})
+    record.tell_lost()
     for job in jobs:
         _drop_shorter(work.folder / job.digest, job.recipe["epochs"])
     for epochs in dict.fromkeys(job.recipe["epochs"] for job in jobs):  # those that train as long compare side by side
@@ -176,6 +177,15 @@ class _Record:
     def retried(self, digest: str, reason: str) -> None:
         self._run.append(FinalistRetried(digest=digest, number=self._numbers[digest], reason=reason))
         self.context.progress.note(f"{self.name(digest)} goes on from its last checkpoint: {reason}")
+
+    def tell_lost(self) -> None:
+        """Says which trainings begin again, since their checkpoints are gone."""
+        for digest in dict.fromkeys(digest for digest, _ in sorted(self._known) if digest not in self.ended):
+            if digest in self._numbers and newest(self.context.finalists_folder / digest) is None:
+                done = max(epoch for known, epoch in self._known if known == digest)
+                self.context.progress.note(
+                    f"{self.name(digest)} trains again from the start: its checkpoint after epoch {done} is gone"
+                )
 
     def name(self, digest: str) -> str:
         place = [trial.architecture.digest for trial in self.trials].index(digest) + 1

@@ -166,6 +166,7 @@ def test_with_a_space_the_baselines_stand_beside(tmp_path: Path) -> None:
         ("accuracy,accuracy\n1,2\n", "same name"),
         ("accuracy,s\n1,2\n3\n", "line 3: 1 cells"),
         ("accuracy,s\n1,x\n3,4\n", "line 2: s must be a number"),
+        ("accuracy,s\n\n1,x\n3,4\n", "line 3: s must be a number"),
     ],
 )
 def test_tables_that_cannot_be_used_are_refused_by_line(text: str, words: str, tmp_path: Path) -> None:

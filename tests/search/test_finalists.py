@@ -5,14 +5,19 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import nas
 from nas.data import open_data
-from nas.pipeline.finalists import Finalist, _drop_shorter, on_front, ranking
+from nas.jobs.training import Beginnings
+from nas.pipeline import finalists
+from nas.pipeline.finalists import Finalist, _drop_shorter, _Record, on_front, ranking
+from nas.pipeline.portfolio import Pick
 from nas.progress import Silent
+from nas.run.events import FinalistEpoch
 from nas.training import Recipe, fresh_network, train_network
 from nas.training.checkpoint import newest
 from nas.training.evaluation import standard_error
@@ -104,3 +109,21 @@ def test_a_rival_does_not_go_on_from_a_calibration_with_another_schedule(tmp_pat
     _drop_shorter(tmp_path / "kept", 5)
     assert not (tmp_path / "kept").exists()
     _drop_shorter(tmp_path / "none", 5)
+
+
+def test_a_training_whose_checkpoint_is_gone_says_that_it_begins_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = trial(1, 0.5, 100), trial(2, 0.5, 200, nas.load_architecture("resnet18"))
+    notes: list[str] = []
+    kinds = {FinalistEpoch: [SimpleNamespace(digest=each.architecture.digest, epoch=3) for each in (first, second)]}
+    run: Any = SimpleNamespace(events=lambda kind: kinds.get(kind, []))
+    context: Any = SimpleNamespace(run=run, finalists_folder=tmp_path, progress=SimpleNamespace(note=notes.append))
+    monkeypatch.setattr(
+        finalists, "newest", lambda folder: folder if folder.name == first.architecture.digest else None
+    )
+    record = _Record(
+        context, [Pick(trial=first, chosen_by="score"), Pick(trial=second, chosen_by="params")], Beginnings()
+    )
+    record.tell_lost()
+    assert notes == ["Finalist 2 of 2 (trial 2) trains again from the start: its checkpoint after epoch 3 is gone"]
