@@ -36,8 +36,8 @@ def read_whole(table: TruthTable, column: str, rows: Sequence[int]) -> list[Arch
             reason = " ".join(str(fault).split())[:160].rstrip(".")
             raise DataError(
                 f"{table.path}, line {table.lines[row]}: {column} {text[:60]!r} is no architecture: {reason}. Write a "
-                "name of `nas zoo`, a path to an architecture.yaml from the table's folder on, or JSON; or name another "
-                "column by --arch-column."
+                "name of `nas zoo`, a path to an architecture.yaml from the table's folder on, or JSON; or name "
+                "another column by --arch-column."
             ) from None
     return found
 
