@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import product
 from typing import Any, TypeAlias
 
-from nas.spaces.genotype import LayerChoice, StageChoice
+from nas.spaces.genotype import StageChoice
 from nas.spaces.templates import names_in
 
 Choices: TypeAlias = "tuple[tuple[str, tuple[Any, ...]], ...]"
@@ -100,26 +99,6 @@ class StageSpace:
         every, depths = self.op(letter).combinations, [depth for depth in self.depths if depth]
         return [StageChoice(letter, w, d, p) for w in self.widths for d in depths for p in every]
 
-    def restricted(self, kept: set[Any]) -> StageSpace:
-        """The same with only the values that occur in some `StageChoice`s and `LayerChoice`s."""
-        layers: list[Any] = [each for each in kept if each.op]
-        ops: list[OpChoice] = []
-        for op in self.ops:
-            found: list[dict[str, Any]] = []
-            for each in layers:
-                if each.op == op.letter:
-                    choices = op.choices_at(each.place) if isinstance(each, LayerChoice) else op.choices
-                    found.append({name: value for (name, _), value in zip(choices, each.params, strict=True)})
-            if found:
-                ops.append(replace(op, choices=narrowed(op.choices, found)))
-        depths = {each.depth for each in kept if isinstance(each, StageChoice)} or set(self.depths)
-        return replace(
-            self,
-            ops=tuple(ops),
-            widths=tuple(w for w in self.widths if any(each.width == w for each in layers)),
-            depths=tuple(d for d in self.depths if d in depths),
-        )
-
     def to_dict(self) -> dict[str, Any]:
         """All that decides what the stage may be, as plain data; what it does not use is not there."""
         return {
@@ -152,24 +131,10 @@ class StemSpace:
         names = [name for name, _ in self.choices]
         return values[names.index("width")]
 
-    def restricted(self, kept: set[tuple[Any, ...]]) -> StemSpace:
-        """The same with only the values that occur in some choices."""
-        names = [name for name, _ in self.choices]
-        return replace(self, choices=narrowed(self.choices, [dict(zip(names, v, strict=True)) for v in kept]))
-
 
 def combinations(choices: Choices) -> list[tuple[Any, ...]]:
     """Every way to take one value of each choice."""
     return list(product(*(values for _, values in choices)))
-
-
-def narrowed(choices: Choices, kept: Iterable[dict[str, Any]]) -> Choices:
-    """The choices with only the values that occur in `kept`."""
-    seen: dict[str, set[Any]] = {name: set() for name, _ in choices}
-    for values in kept:
-        for name, value in values.items():
-            seen[name].add(value)
-    return tuple((name, tuple(value for value in values if value in seen[name])) for name, values in choices)
 
 
 @lru_cache(maxsize=4096)

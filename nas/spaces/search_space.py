@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
@@ -330,20 +330,6 @@ class SearchSpace:
         changed = InputConfig(channels=channels or self.input.channels, resolution=resolution or self.input.resolution)
         head = self.head.having({"num_classes": num_classes}) if num_classes else self.head
         return replace(self, input=changed, head=head)
-
-    def restricted(self, genotypes_of: Sequence[set[Any]]) -> SearchSpace:
-        """The sub-space of the values that occur in the given choices.
-
-        Args:
-            genotypes_of: For the stem, then every stage, the set of choices to keep: stem values, `StageChoice`s and
-                `LayerChoice`s, as `BudgetSampler.feasible_choices` gives them.
-        """
-        pairs = zip(self.stages, genotypes_of[1:], strict=True)
-        return replace(
-            self,
-            stem=self.stem.restricted(genotypes_of[0]),
-            stages=tuple(stage.restricted(kept) for stage, kept in pairs),
-        )
 
     def to_dict(self) -> dict[str, Any]:
         """All that decides the members, as plain data (the digest's input; not the format of space files)."""

@@ -145,17 +145,6 @@ def test_children_take_layers_of_both_parents() -> None:
     assert children("CCC--", "--AAA") == {"CCC--", "--AAA"}  # whatever joins them leaves a gap
 
 
-def test_restricting_to_the_choices_of_some_members_keeps_them(name: str) -> None:
-    space = SPACES[name]
-    some = [point for point in ALL[name] if point.stages[-1].depth < 2] or ALL[name][:5]
-    smaller = space.restricted(space.choices_of(some))
-    assert len(some) <= smaller.size() < space.size()
-    assert all(smaller.contains(space.decode(point)) for point in some)
-    rng = random.Random(0)
-    assert all(space.contains(smaller.sample(rng)) for _ in range(50))
-    assert space.restricted(space.choices_of(ALL[name])).size() == space.size()
-
-
 def test_digests_and_draws_are_equal_in_every_process() -> None:
     def digests() -> str:
         lines = []

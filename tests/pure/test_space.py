@@ -170,10 +170,3 @@ def test_adapting_changes_the_input_and_the_classes_alone() -> None:
     assert (architecture.input.resolution, architecture.input.channels, architecture.num_classes) == (16, 1, 7)
     assert changed.size() == SMALL.size()
     assert SMALL.contains(architecture)
-
-
-def test_restricting_keeps_what_is_asked_for() -> None:
-    kept = [{point.stem for point in ALL}, *({p.stages[i] for p in ALL if p.stages[i].width < 12} for i in range(2))]
-    smaller = SMALL.restricted(kept)
-    assert smaller.size() == len([p for p in ALL if p.stages[1].width < 12])
-    assert all(SMALL.contains(smaller.sample(random.Random(seed))) for seed in range(20))

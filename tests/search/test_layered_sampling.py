@@ -125,7 +125,6 @@ def test_feasible_choices_equal_brute_force(name: str, share: float) -> None:
     expected = SPACES[name].choices_of(within(name, budgets, 0.0))
     found = BudgetSampler(SPACES[name], budgets).feasible_choices()
     assert found == expected
-    assert SPACES[name].restricted(found).size() >= len(within(name, budgets, 0.0))
 
 
 def test_listing_gives_every_member_in_range_once(name: str) -> None:

@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -24,7 +25,7 @@ from nas.sampling.enumeration import members
 from nas.searchers import bayesian, evolution
 from nas.searchers.evolution import fitnesses, fitnesses_of_several
 from nas.searchers.searcher import START, Proposal, Searcher, make_searcher
-from nas.spaces import Genotype
+from nas.spaces import Genotype, SearchSpace
 from nas.trial import Trial
 
 SPACE = nas.load_space("coatnet-small")
@@ -263,18 +264,31 @@ def test_without_an_aim_small_good_networks_are_found(name: str) -> None:
     assert front(learnt) > front(blind)
 
 
+def _narrow() -> SearchSpace:
+    """The space at depth 1 and at most 64 channels, of whose kernels only the smallest are left."""
+    stages = [
+        replace(
+            stage,
+            depths=(1,),
+            widths=tuple(width for width in stage.widths if width <= 64),
+            ops=tuple(
+                replace(op, choices=tuple((n, v[:1] if n == "kernel_size" else v) for n, v in op.choices))
+                for op in stage.ops
+            ),
+        )
+        for stage in SPACE.stages
+    ]
+    stem = replace(SPACE.stem, choices=tuple((name, (8, 16)) for name, _ in SPACE.stem.choices))
+    return replace(SPACE, stem=stem, stages=tuple(stages))
+
+
 # -- listing ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("min_share", [0.0, 0.8])
 @pytest.mark.parametrize("budgets", [["2MFLOPs"], ["2MFLOPs", "40Kparams"]])
 def test_listing_gives_every_member_in_range_once(budgets: list[str], min_share: float) -> None:
-    few = {(1, ()), (1, (3,))}  # depth 1, and of kernels only the smallest
-    kept = [{(8,), (16,)}] + [
-        {c for op in stage.ops for c in stage.choices(op.letter) if (c.depth, c.params[1:]) in few and c.width <= 64}
-        for stage in SPACE.stages
-    ]
-    narrow = SPACE.restricted(kept)
+    narrow = _narrow()
     sampler = BudgetSampler(narrow, [Budget.parse(text) for text in budgets], min_share=min_share)
     listed = [draw.architecture for layout in sampler.layouts for draw in members(sampler, layout)]
     choices = [[c for op in stage.ops for c in stage.choices(op.letter)] for stage in narrow.stages]

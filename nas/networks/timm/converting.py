@@ -115,16 +115,6 @@ def divided(
     return found
 
 
-def as_linear(tensor: torch.Tensor) -> torch.Tensor:
-    """Returns a 1x1 convolution's weight (out, in, 1, 1) as a linear map's (out, in); others unchanged."""
-    return tensor.flatten(1) if tensor.ndim == 4 else tensor
-
-
-def as_conv(tensor: torch.Tensor) -> torch.Tensor:
-    """Returns a linear map's weight (out, in) as a 1x1 convolution's (out, in, 1, 1); others unchanged."""
-    return tensor[:, :, None, None] if tensor.ndim == 2 else tensor
-
-
 def unflattened(converted: State, ending: str) -> State:
     """Returns tensors whose names end so, square tables that are flat in timm: (heads, H * W) as (heads, H, W)."""
     return {
