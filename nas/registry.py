@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any, Generic, TypeVar
 
 from nas.errors import NasError
+from nas.formats import first_few
 
 T = TypeVar("T")
 
@@ -28,9 +29,8 @@ def unknown(kind: str, name: object, known: Iterable[str], *, most: int = 12) ->
     names = sorted(known)
     near = closest(str(name), names)
     hint = f" did you mean {near!r}?" if near else ""
-    listed = ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
     shown = repr(str(name)[:60])
-    return f"Unknown {kind} {shown}:{hint} Known: {listed or 'none'}."
+    return f"Unknown {kind} {shown}:{hint} Known: {first_few(names, most) or 'none'}."
 
 
 def is_same_definition(one: Any, other: Any) -> bool:

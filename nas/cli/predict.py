@@ -9,6 +9,7 @@ from typing import Any
 from nas.cli.console import Console, plain
 from nas.cli.parsing import add_declared, reader
 from nas.errors import DataError
+from nas.formats import first_few
 from nas.options import check_values
 from nas.options.inference_options import PredictOptions
 from nas.options.kinds import Text
@@ -66,9 +67,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
     for line in prediction_lines(predictions):
         console.say(line)
     if unreadable:
-        named = "; ".join(f"{each['path']} ({each['error']})" for each in unreadable[:_NAMED])
-        more = f" and {len(unreadable) - _NAMED} more" if len(unreadable) > _NAMED else ""
-        raise DataError(f"{len(unreadable)} of {len(found):,} images cannot be read: {named}{more}.")
+        named = first_few([f"{each['path']} ({each['error']})" for each in unreadable], _NAMED, "; ")
+        raise DataError(f"{len(unreadable)} of {len(found):,} images cannot be read: {named}.")
 
 
 def prediction_lines(predictions: Sequence[dict[str, Any]]) -> list[str]:

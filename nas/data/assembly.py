@@ -18,6 +18,7 @@ from nas.data.split_names import ROLES, Role
 from nas.data.splitting import TEST_SHARE, VALIDATION_SHARE, hold_out, purpose_generator
 from nas.data.storage import Allocate, choose_storage
 from nas.errors import DataError, OptionError
+from nas.formats import first_few
 from nas.progress import Progress
 
 SMALLEST = 4
@@ -198,7 +199,7 @@ class PartSource:
                 )
         reading.finish()
         if skipped:
-            named = "; ".join(skipped[:NAMED]) + (f" and {len(skipped) - NAMED} more" if len(skipped) > NAMED else "")
+            named = first_few(skipped, NAMED, "; ")
             progress.note(f"{len(skipped)} of {total:,} images cannot be read and are left out: {named}")
         return splits, skipped, pixel_range
 

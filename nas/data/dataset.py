@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nas.data.pixel_range import PixelRange
 from nas.data.splitting import TEST_SHARE, VALIDATION_SHARE, divided
-from nas.formats import from_here, listing
+from nas.formats import first_few, from_here, listing
 from nas.progress import Progress, Silent
 
 SILENT: Progress = Silent()
@@ -256,7 +256,6 @@ def data_lines(info: DataInfo) -> list[str]:
     size = "typically " if info.kind in ("folder", "hf") else ""
     color = "grey" if info.channels == 1 else "color"
     classes = [f"{name} {count:,}" for name, count in zip(info.class_names, info.class_counts, strict=True)]
-    more = f" and {len(classes) - _MOST_CLASSES:,} more" if len(classes) > _MOST_CLASSES else ""
     counts = {"train": info.train_count, "search_validation": info.validation_count, "test": info.test_count}
     splits = [
         f"{name} from {info.origins.get(name, info.name)} ({count:,})" if count else f"{name} made from train"
@@ -265,7 +264,7 @@ def data_lines(info: DataInfo) -> list[str]:
     return [
         f"Data: {info.name}, images of {size}{info.width}x{info.height} pixels, {color}",
         *_cropped(info),
-        f"{info.num_classes:,} classes, training images of each: {', '.join(classes[:_MOST_CLASSES])}{more}",
+        f"{info.num_classes:,} classes, training images of each: {first_few(classes, _MOST_CLASSES)}",
         f"Splits: {', '.join(splits)}",
         *(f"No {name.removeprefix('search_')} images of {_some(lacking)}" for name, lacking in info.absent.items()),
         *(f"Left out: {line}" for line in info.left_out),
@@ -273,7 +272,7 @@ def data_lines(info: DataInfo) -> list[str]:
 
 
 def _some(names: Sequence[str]) -> str:
-    return listing(names) if len(names) <= _NAMED else f"{', '.join(names[:_NAMED])} and {len(names) - _NAMED} more"
+    return listing(names) if len(names) <= _NAMED else first_few(names, _NAMED)
 
 
 def _cropped(info: DataInfo) -> list[str]:

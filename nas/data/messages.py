@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from nas.formats import first_few
+
 
 def shown(values: Sequence[object], most: int = 5) -> str:
     """Formats a few values: "'a', 'b' and 3 more"."""
-    listed = ", ".join(repr(value[:60] if isinstance(value, str) else value) for value in values[:most])
-    return (listed or "none") + (f" and {len(values) - most} more" if len(values) > most else "")
+    return first_few([repr(value[:60] if isinstance(value, str) else value) for value in values], most) or "none"
 
 
 def in_one_line(error: BaseException) -> str:

@@ -11,6 +11,7 @@ import torch
 from nas.data import Source, Split, open_data
 from nas.data.dataset import DataInfo, OnCorrupt, is_alike, likeness
 from nas.errors import DataError
+from nas.formats import first_few
 from nas.inference.classifier import Classifier
 from nas.progress import Progress, Silent
 from nas.training.evaluation import standard_error
@@ -148,10 +149,9 @@ def _columns(info: DataInfo, class_names: Sequence[str]) -> torch.Tensor:
     known = {name: i for i, name in enumerate(class_names)}
     foreign = [name for name in info.class_names if name not in known]
     if foreign:
-        more = f" and {len(foreign) - _NAMED} more" if len(foreign) > _NAMED else ""
         raise DataError(
             f"The network does not know {len(foreign)} of the {info.num_classes} classes of {info.name}: "
-            f"{', '.join(map(repr, foreign[:_NAMED]))}{more}. It knows {', '.join(map(repr, class_names[:_NAMED]))}"
+            f"{first_few([*map(repr, foreign)], _NAMED)}. It knows {', '.join(map(repr, class_names[:_NAMED]))}"
             f"{', …' if len(class_names) > _NAMED else ''}: name the folders like these."
         )
     return torch.tensor([known[name] for name in info.class_names])

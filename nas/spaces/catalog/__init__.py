@@ -1,6 +1,6 @@
 """The catalog: shipped spaces and networks by name, and the format of space files (`parsing.py`)."""
 
-from nas.spaces.catalog.files import find, folder, read_architecture, read_space, some_of, space_names, zoo_names
+from nas.spaces.catalog.files import find, folder, read_architecture, read_space, space_names, zoo_names
 from nas.spaces.catalog.parsing import parse_space
 
 __all__ = [
@@ -9,7 +9,6 @@ __all__ = [
     "parse_space",
     "read_architecture",
     "read_space",
-    "some_of",
     "space_names",
     "zoo_names",
 ]

@@ -8,10 +8,13 @@ from typing import Any, cast
 
 from nas.architecture import Architecture
 from nas.errors import ArchitectureError, SpaceError, shortened
+from nas.formats import first_few
 from nas.registry import unknown
 from nas.spaces import OpRules, SearchSpace
 from nas.spaces.catalog.parsing import parse_space
 from nas.strict_yaml import read_yaml
+
+_LISTED = 6
 
 
 def folder() -> Path:
@@ -31,12 +34,6 @@ def zoo_names() -> list[str]:
     return sorted(path.stem for path in (folder() / "zoo").glob("*.yaml"))
 
 
-def some_of(names: list[str], most: int = 6) -> str:
-    """The first few names, and how many more there are."""
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
-
-
 def find(source: str | Path, *, zoo: bool = False) -> Path:
     """The file of a shipped space (or zoo network), or the user's own file.
 
@@ -50,19 +47,18 @@ def find(source: str | Path, *, zoo: bool = False) -> Path:
         return folder() / ("zoo" if zoo else "") / f"{text}.yaml"
     path = Path(text)
     exists = "\0" not in text and os.path.exists(path)  # and not Path.exists, which raises for names that are too long
+    known = first_few(names, _LISTED)
     if exists or path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
         if not exists:
-            raise error(f"No file {text[:200]!r}. Give a path to a YAML file or a name: {some_of(names)}.")
+            raise error(f"No file {text[:200]!r}. Give a path to a YAML file or a name: {known}.")
         return path
     if text in (space_names() if zoo else zoo_names()):
         if not zoo:
             raise error(
                 f"{text} is a network, not a space: give it to nas train or nas profile, make a space around it with "
-                f"`nas spaces derive {text}`, or give one of {some_of(names)} here."
+                f"`nas spaces derive {text}`, or give one of {known} here."
             )
-        raise error(
-            f"{text} is a search space, not a network: give it to nas-search --space, or one of {some_of(names)} here."
-        )
+        raise error(f"{text} is a search space, not a network: give it to nas-search --space, or one of {known} here.")
     raise error(unknown(kind, text, names) + " A path to a YAML file works too.")
 
 
