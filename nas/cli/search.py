@@ -20,7 +20,7 @@ from nas.cli.results import FINAL, result_lines
 from nas.errors import OptionError, RunError
 from nas.executors import check_cluster, check_workers
 from nas.formats import listing
-from nas.options import METHODS, SearchOptions, flag, method_of
+from nas.options import SearchOptions, flag, method_of
 from nas.options.config_file import imports_in, read_config
 from nas.options.kinds import Text
 
@@ -163,11 +163,6 @@ def _resumed(folder: Path, url: str | None, workers: dict[str, Any], console: Co
         from nas.networks.imported_ops import recorded_imports
 
         recorded_imports(manifest)
-    if "method" in kept and kept["method"] not in METHODS:
-        raise OptionError(
-            f"{url or folder} cannot be resumed: its method {str(kept['method'])!r} is not known here. Run the "
-            "program that registers it, with nas.resume, or give its file by --import."
-        )
     try:
         options = SearchOptions.from_dict(elsewhere(kept, workers))
     except OptionError as fault:

@@ -343,6 +343,11 @@ class SearchOptions:
         if not isinstance(own, Mapping):
             raise OptionError(f"method_options must be a mapping, but got {str(own)[:40]!r}.")
         common = {name: value for name, value in plain.items() if name != "method_options"}
+        if str(common.get("method", DEFAULT_METHOD)) not in METHODS:
+            raise OptionError(
+                f"Method {str(common['method'])[:60]!r} is not known here. Run the program that registers it, or give "
+                "its file by --import."
+            )
         options = cls.of(**{"method": DEFAULT_METHOD, **common, **cast("Mapping[str, Any]", own)})
         options.validate()
         return options

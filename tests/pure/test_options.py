@@ -168,6 +168,8 @@ def test_written_options_are_checked_on_reading() -> None:
         SearchOptions.from_dict({"trials": 3})
     with pytest.raises(OptionError, match="--trials must be"):
         SearchOptions.from_dict({"space": "coatnet", "trials": 0})
+    with pytest.raises(OptionError, match="Method 'mine' is not known here"):
+        SearchOptions.from_dict({"space": "coatnet", "method": "mine", "method_options": {"own": 1}})
 
 
 # -- what follows from the declarations -----------------------------------------------------------------------------
