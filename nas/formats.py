@@ -102,6 +102,12 @@ def listing(values: Iterable[object]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
+def first_few(values: Sequence[str], most: int, separator: str = ", ") -> str:
+    """Returns the first `most` of the values, and how many more there are: "a, b and 3 more"."""
+    shown = separator.join(values[:most])
+    return shown if len(values) <= most else f"{shown} and {len(values) - most:,} more"
+
+
 _CHOSEN_BY = {
     "score": "score",
     "params": "most params",
@@ -111,12 +117,6 @@ _CHOSEN_BY = {
 _RIVALS = {"parent": "the parent itself", "scaled": "the parent scaled to the budget"}
 FROM_ZOO = "zoo:"
 """What the name of a rival of the zoo begins with; the network's own name follows."""
-
-
-def first_few(values: Sequence[str], most: int, separator: str = ", ") -> str:
-    """Returns the first `most` of the values, and how many more there are: "a, b and 3 more"."""
-    shown = separator.join(values[:most])
-    return shown if len(values) <= most else f"{shown} and {len(values) - most:,} more"
 
 
 def chosen_by_words(chosen_by: str) -> str:
