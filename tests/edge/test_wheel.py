@@ -84,8 +84,8 @@ def test_wheel_has_both_commands(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         [name] = [name for name in archive.namelist() if name.endswith("entry_points.txt")]
         scripts = archive.read(name).decode()
-    assert "nas = nas.cli.main:main\n" in scripts
-    assert "nas-search = nas.cli.main:main_search" in scripts
+    assert "nas = nas.cli.entry:main\n" in scripts
+    assert "nas-search = nas.cli.entry:main_search" in scripts
 
 
 @pytest.fixture(scope="module")
