@@ -24,10 +24,11 @@ from nas.methods.calibrated.features import FeatureGroups, Proxies
 from nas.methods.zero_cost.proxy_cache import ProxyValues
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from studies import script
 from tables import read_rows, write_rows
 
-RESULTS = Path(__file__).resolve().parents[2] / "results" / "long-trainings"
-SIDE, WATCHED = 32, 5000
+trainings = script("long-trainings")
+RESULTS, SIDE = trainings.RESULTS, trainings.SIDE
 EPOCHS, TRAINED = (1, 2, 3, 6), (4, 6)
 DRAWS = 50  # subsets at random, beside the one that the method chooses
 
@@ -39,11 +40,7 @@ def main() -> None:
     members = read_rows(RESULTS / "members.csv")
     networks = [Architecture.from_dict(json.loads(row["architecture"])) for row in members]
     final = [float(row["test_accuracy"]) for row in members]
-    after = {
-        (row["digest"], int(row["epoch"])): float(row["accuracy"])
-        for row in read_rows(RESULTS / "curves.csv")
-        if int(row["resolution"]) == SIDE
-    }
+    curves = trainings.kept_curves()
     data = open_data(str(args.data)).load(resolution=SIDE, seed=0)
     reference = FeatureGroups.of(networks, Proxies(ProxyValues(data, seed=0)))
 
@@ -52,8 +49,8 @@ def main() -> None:
         calibration = Calibration(
             reference=reference,
             digests=tuple(network.digest for network in networks),
-            trained=tuple((row, after[networks[row].digest, epochs]) for row in trained),
-            images=WATCHED,
+            trained=tuple((row, curves[networks[row].digest, SIDE][epochs]) for row in trained),
+            images=trainings.WATCHED,
         )
         predicted = [float(value) for value in calibration.predict(reference)]
         others = [row for row in range(len(networks)) if row not in set(trained)]
@@ -64,9 +61,9 @@ def main() -> None:
         )
 
     rows: list[dict[str, object]] = []
-    for trainings in TRAINED:
+    for compute in TRAINED:
         draw = random.Random(0)
-        chosen = chosen_rows(reference, trainings)
+        chosen = chosen_rows(reference, compute)
         drawn = [sorted(draw.sample(range(len(networks)), len(chosen))) for _ in range(DRAWS)]
         for epochs in EPOCHS:
             measured = [judge(subset, epochs) for subset in drawn]
