@@ -237,9 +237,14 @@ def _dry_run(
         for line in [*data_lines(source.info), *size_lines(source.info, side, options.data), ""]:
             console.say(line)
     if any(budget.metric == "latency_s" for budget in budgets):
-        from nas.latency.budgets import hold
+        from nas.latency.budgets import hold, restore
+        from nas.run import read_run
 
-        hold(budgets, sized_space(space, options.resolution), seed=options.seed, progress=console.progress)
+        saved = options.of_method().data_run
+        models = {} if saved is None else read_run(saved).part("device_models")
+        restore(models, str(saved))
+        sized = sized_space(space, options.resolution)
+        hold(budgets, sized, seed=options.seed, progress=console.progress, given=models)
     found = plain(dry_run(space, budgets, options, random.Random(options.seed)))
     outline = _outline(loaded, budgets, options, source) if source is not None and budgets and found["fits"] else None
     console.document(

@@ -121,8 +121,8 @@ def hold(
 
     Args:
         meter_at: Where it is measured; by default here.
-        given: Texts of the models of the run whose supernet is searched, by setting. It has weights for what was fast
-            enough by these, so that they are held too, and no other model takes the place of one.
+        given: Texts of the models of the run whose supernet is searched, by setting, which this process holds
+            already. It has weights for what was fast enough by these, so that no other model takes the place of one.
 
     Returns:
         Their texts by their settings, to be kept with a run; empty without such a budget and without `given`.
@@ -132,7 +132,6 @@ def hold(
         OptionError: If the device or runtime is not there.
     """
     texts = dict(given or {})
-    restore(texts, "the run of --supernet")
     for budget in budgets:
         if budget.metric != METRIC or budget.setting is None:
             continue

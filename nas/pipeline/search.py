@@ -281,7 +281,7 @@ class SearchPipeline:
         self.space = replace(self.space, presets=()).adapted(
             resolution=self.plan.resolution, channels=source.info.channels, num_classes=source.info.num_classes
         )
-        restore(manifest.get("device_models", {}), str(run.path))
+        restore(run.part("device_models"), str(run.path))
         trained = method.phase is None or is_finished(run, method.phase)
         self.sampler = method.restore(run, self.plan, options, self.space, self.budgets, trained=trained)
         check_costs(run, self.sampler)

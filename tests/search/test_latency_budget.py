@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -15,6 +16,7 @@ import pytest
 import nas
 from nas.architecture import Architecture
 from nas.budget import Budget
+from nas.cli.main import main_search
 from nas.errors import LatencyError
 from nas.jobs.backend import InThisProcess
 from nas.latency import budgets as latency_budgets
@@ -30,7 +32,7 @@ from nas.run.events import FinalistMeasured, WinnerExported
 from nas.sampling import BudgetSampler
 from nas.setting import Setting
 
-from ..small_space import small_space
+from ..small_space import small_data, small_space
 
 SPACE = small_space()
 SETTING = "cpu:threads=1"
@@ -217,6 +219,12 @@ def test_a_reused_supernet_keeps_the_latency_model_that_it_was_trained_by(
     nas.search(SPACE, budgets=[budget], data="digits", options=reused)
     assert read_run(tmp_path / "second").manifest["device_models"] == kept
     assert not store.names(), "nothing is calibrated anew"
+
+    monkeypatch.setattr(latency_budgets, "_held", {})
+    (tmp_path / "small.yaml").write_text(json.dumps(small_data()))
+    words = ["--space", str(tmp_path / "small.yaml"), "--budget", str(budget), "--method", "supernet"]
+    assert main_search([*words, "--supernet", str(run), "--dry-run"]) == 0
+    assert not store.names(), "nor by a dry run"
 
     monkeypatch.setattr(latency_budgets, "_held", {})
     monkeypatch.setattr(latency_budgets, "device_name", lambda _: "another CPU")

@@ -16,7 +16,6 @@ from nas.budget import Budget
 from nas.errors import BudgetError, OptionError, RunError
 from nas.formats import count
 from nas.jobs.backend import ScorerSource
-from nas.latency.budgets import restore
 from nas.methods.blockwise.best_first import best_first
 from nas.methods.blockwise.block_training import (
     FOLDER,
@@ -210,7 +209,6 @@ class BlockwiseMethod(SearchMethod[BlockwiseOptions]):
                 f"--data {data}: the blocks of {path} were scored on {options.data}, and their scores hold only for "
                 "those images. Leave out --data, or rank the other methods separately."
             )
-        restore(saved.device_models, str(path))
         described = run.manifest.get("data", {})
         space = saved.adapted(
             space,

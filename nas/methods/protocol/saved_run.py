@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nas.data import Source, open_data
 from nas.errors import OptionError, RunError
+from nas.latency.budgets import restore
 from nas.methods.protocol.plan import MethodPlan, Plan
 from nas.methods.protocol.ranking import RankingSettings
 from nas.options import SearchOptions
@@ -28,13 +29,14 @@ class SavedRun:
 
     @classmethod
     def open(cls, path: str | Path, space: SearchSpace, method: str) -> SavedRun:
-        """Opens a run of a method.
+        """Opens a run of a method, and holds this process to the latency models that its budgets were kept by.
 
         Args:
             space: The loaded space, which must be the run's.
 
         Raises:
             RunError: If it is not a run directory, or a run of another space or method.
+            LatencyError: If one of its latency models is damaged.
         """
         run = read_run(path)
         if run.manifest.get("options", {}).get("space") is None:
@@ -55,6 +57,7 @@ class SavedRun:
                 f"run of --method {method}, or leave out --supernet."
             )
         options = SearchOptions.from_dict(run.manifest["options"])
+        restore(run.part("device_models"), str(path))
         return cls(path=str(path), run=run, options=options)
 
     def plan(self, kind: type[MethodPlan]) -> Plan:
@@ -64,11 +67,6 @@ class SavedRun:
             RunError: If another version wrote it.
         """
         return Plan.from_dict(self.run.manifest.get("plan", {}), kind, self.run.path)
-
-    @property
-    def device_models(self) -> dict[str, str]:
-        """Texts of the latency models that its budgets were kept by, by setting."""
-        return self.run.manifest.get("device_models", {})
 
     def source(self, data: str | None = None) -> Source:
         """Returns the source of its data, or of other data."""

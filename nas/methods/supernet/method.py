@@ -14,7 +14,6 @@ from nas.errors import RunError
 from nas.formats import count
 from nas.jobs.backend import ScorerSource
 from nas.jobs.training import Beginnings
-from nas.latency.budgets import restore
 from nas.methods.protocol.context import Context
 from nas.methods.protocol.manifest import check_program
 from nas.methods.protocol.phases import do_phase, is_finished
@@ -95,7 +94,7 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
 
     @property
     def device_models(self) -> Mapping[str, str]:
-        return {} if self._source is None else self._source.device_models
+        return {} if self._source is None else self._source.run.part("device_models")
 
     def check_data(self, info: DataInfo, data: str) -> None:
         if self._source is not None:
@@ -327,7 +326,6 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
         saved, reused = ReusedSupernet.find(path, space)
         plan, coverage = saved.plan(SupernetPlan), reused.coverage
         source = saved.source(data)
-        restore(saved.device_models, str(path))
         check_same_classes(saved.run, source.info, data or saved.options.data)
         info = source.info
         space = saved.adapted(

@@ -17,6 +17,7 @@ from nas.costs.derived_spaces import derive_space
 from nas.data import DataInfo
 from nas.errors import ArchitectureError, ExportError, NasError, OptionError, SpaceError, shortened
 from nas.export.folder import FILES, read_exported
+from nas.formats import first_few
 from nas.networks.channels import for_channels
 from nas.networks.classes import per_class
 from nas.networks.loading import load_architecture
@@ -336,13 +337,10 @@ def _fitted(
             shapes = {name: value.shape for name, value in Network(other.to_dict()).state_dict().items()}
         if not missing and not extra and all(state[name].shape == shapes[name] for name in shapes):
             return other
-    said = [
-        f"{names[0]} {words}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
-        for names, words in ((missing, "is missing"), (extra, "is not in the network"))
-        if names
-    ]
-    if differing:
-        name = differing[0]
-        more = f" and {len(differing) - 1} more" if len(differing) > 1 else ""
-        said.insert(0, f"{name} is {shape_text(state[name])}, not {shape_text(own[name])},{more}".rstrip(","))
+    faults = (
+        [f"{name} is {shape_text(state[name])}, not {shape_text(own[name])}" for name in differing],
+        [f"{name} is missing" for name in missing],
+        [f"{name} is not in the network" for name in extra],
+    )
+    said = [first_few(each, 1) for each in faults if each]
     raise OptionError(f"--weights {weights} is of another network: {'; '.join(said)}. Give this network's weights.")

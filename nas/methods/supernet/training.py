@@ -170,7 +170,7 @@ class _Work:
                 "budgets": [str(budget) for budget in members.budgets],
                 "min_share": members.min_share,
             },
-            "device_models": context.run.manifest.get("device_models", {}),
+            "device_models": context.run.part("device_models"),
             "data": data,
             "recipe": self.recipe.to_dict(),
             "strategy": own.strategy,
