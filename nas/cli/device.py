@@ -128,7 +128,7 @@ def _calibrate(target: str | None, options: DeviceOptions, console: Console) -> 
             progress=console.progress,
         )
     else:
-        found.check(device, name)
+        found.check(device, name, f"{store.calibrating(device.setting, space)} --recalibrate")
         console.note(f"Calibrated on {found.created[:10]} already; --recalibrate measures again.")
     _answer(name, found, console)
 
@@ -146,6 +146,9 @@ def _import(target: str | None, options: DeviceOptions, console: Console) -> Non
         device, space, networks, folded = found.device, found.space, found.networks, True
         if any(getattr(options, name) is not None for name in _SETTING):
             raise OptionError(f"{path} says its setting itself ({device.setting}): leave out --setting.")
+        for name in ("space", "column", "network_column", "resolution_column", "folded"):
+            if getattr(options, name) != getattr(DeviceOptions(), name):
+                raise OptionError(f"{path} is not a CSV table, and says that itself: leave out {flag(name)}.")
     else:
         setting = _setting(options)
         networks, folded, space = _csv_rows(path, options, setting), options.folded, options.space or ""

@@ -152,7 +152,8 @@ def _resumed(folder: Path, url: str | None, workers: dict[str, Any], console: Co
 
     manifest = read_run(folder).manifest  # checks the run before torch is imported
     kept = manifest.get("options", {})
-    if _is_address(kept.get("ray")) and not workers:
+    chosen = elsewhere(kept, workers)
+    if _is_address(chosen.get("ray")) and "ray" not in workers:
         # Whoever wrote the run may not be trusted, and a cluster's head can run programs on all who join.
         named = shlex.quote(str(kept["ray"]))
         raise OptionError(
@@ -164,7 +165,7 @@ def _resumed(folder: Path, url: str | None, workers: dict[str, Any], console: Co
 
         recorded_imports(manifest)
     try:
-        options = SearchOptions.from_dict(elsewhere(kept, workers))
+        options = SearchOptions.from_dict(chosen)
     except OptionError as fault:
         raise OptionError(f"{url or folder} cannot be resumed: {fault}") from None
     from nas.pipeline.search import resume
@@ -202,8 +203,12 @@ def elsewhere(kept: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """Returns a run's options for resuming: `--workers 2` without `--ray` means this machine, even after a cluster."""
     if "workers" in given:
         alone = {} if given["workers"] else {"asynchronous": False}  # of what opens workers; the search stays so
-        return {**kept, "ray": None, "cpu_workers": 0, **alone, **given}
-    return {**kept, "workers": None, **given} if "ray" in given else {**kept, **given}
+        chosen = {**kept, "ray": None, "cpu_workers": 0, **alone, **given}
+    else:
+        chosen = {**kept, "workers": None, **given} if "ray" in given else {**kept, **given}
+    if not chosen.get("workers") and chosen.get("ray") is None:
+        chosen |= {name: None for name in ("job_timeout", "gpus_per_worker") if name in kept and name not in given}
+    return chosen
 
 
 # -- the dry run ---------------------------------------------------------------------------------------------

@@ -46,6 +46,14 @@ def check_workers(options: SearchOptions) -> None:
             raise OptionError(f"--cpu-workers {options.cpu_workers} only help other workers: give --workers or --ray.")
         if options.asynchronous:
             raise OptionError("--asynchronous: without workers nothing waits. Give --workers, or leave it out.")
+        if options.job_timeout is not None:
+            raise OptionError(
+                f"--job-timeout {options.job_timeout}: only a worker can be stopped. Give --workers, or leave it out."
+            )
+        if options.gpus_per_worker is not None:
+            raise OptionError(
+                f"--gpus-per-worker {options.gpus_per_worker}: there are no workers. Give --workers, or leave it out."
+            )
         return
     given = f"--workers {options.workers}" if options.workers else f"--ray {options.ray}"
     if find_spec("ray") is None:

@@ -151,7 +151,7 @@ def run_job(doer: Scorer | Task, job: Job) -> Result:
     except Exception as fault:  # a fault of one candidate must not end the search
         name, reason = type(fault).__name__, " ".join(str(fault).split())[:300]
         score, error = math.nan, f"{name}: {reason}" if reason else name
-        transient = _is_lack_of_memory(fault)
+        transient = is_lack_of_memory(fault)
     seconds = time.monotonic() - began
     give_back_what_grew()
     if error is not None:
@@ -159,6 +159,11 @@ def run_job(doer: Scorer | Task, job: Job) -> Result:
     return Result(status="complete", value=score, seconds=seconds)
 
 
-def _is_lack_of_memory(fault: Exception) -> bool:
-    """Whether memory ran out; torch says so of the CPU's by a plain `RuntimeError`."""
+def is_lack_of_memory(fault: Exception) -> bool:
+    """Returns whether memory ran out; torch says so of the CPU's by a plain `RuntimeError`."""
     return isinstance(fault, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(fault)
+
+
+def lack_of_memory(fault: Exception) -> str:
+    """Returns the reason of a training that failed for lack of memory, in one line."""
+    return f"Out of memory ({' '.join(str(fault).split())[-200:] or type(fault).__name__})."

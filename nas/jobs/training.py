@@ -13,7 +13,7 @@ import torch
 from nas.architecture import Architecture
 from nas.data import Dataset
 from nas.errors import TrainingError
-from nas.jobs.executor import Job, Result
+from nas.jobs.executor import Job, Result, is_lack_of_memory, lack_of_memory
 from nas.networks.network import Network, build
 from nas.progress import Progress
 from nas.training import Recipe, fresh_network, train_network
@@ -125,9 +125,18 @@ class TrainingTask:
         self._work, self._progress = work, progress
 
     def run(self, job: Job) -> Result:
-        """The metric on search-validation after the job's last epoch, as for `train_until`."""
+        """The metric on search-validation after the job's last epoch, as for `train_until`.
+
+        A network for which memory does not suffice has failed, as it has on workers: others may be smaller.
+        """
         assert isinstance(job, TrainingJob)
-        return train_until(job, self._work, folder=self._work.folder / job.digest, progress=self._progress)
+        began = time.monotonic()
+        try:
+            return train_until(job, self._work, folder=self._work.folder / job.digest, progress=self._progress)
+        except (MemoryError, RuntimeError) as fault:
+            if not is_lack_of_memory(fault):
+                raise
+            return Result(status="failed", value=None, seconds=time.monotonic() - began, error=lack_of_memory(fault))
 
 
 def train_until(

@@ -16,7 +16,7 @@ import zipfile
 from collections.abc import Sequence
 from typing import Any
 
-from nas.latency.blocks import Clock, Timed, interleave, quartiles
+from nas.latency.blocks import LEAST_BLOCKS, Clock, Timed, interleave, quartiles
 from nas.machine import cpu_name
 
 TOGETHER, BLOCKS = 8, 5
@@ -50,19 +50,21 @@ def bench() -> None:
     import onnxruntime
 
     archive = zipfile.ZipFile(io.BytesIO(base64.b64decode(NETWORKS)))
-    architectures = json.loads(archive.read("architectures.json"))
+    networks = json.loads(archive.read("networks.json"))
+    inputs = [each["architecture"]["input"] for each in networks]
     runs = [
-        open_session(archive.read(f"{i}.onnx"), each["input"]["channels"], each["input"]["resolution"])
-        for i, each in enumerate(architectures)
+        open_session(archive.read(f"{i}.onnx"), each["channels"], each["resolution"]) for i, each in enumerate(inputs)
     ]
     rows = []
     for first in range(0, len(runs), TOGETHER):
         chosen = runs[first : first + TOGETHER]
         record = interleave(chosen, runs[0], blocks=BLOCKS, clock=time.perf_counter, rng=random.Random(first))
         for i in range(len(chosen)):
-            kept = record.undisturbed(i) or record.blocks[i]
-            middle = quartiles([block.total for block in kept])[1]
-            rows.append({"architecture": architectures[first + i], "latency_s": middle})
+            kept = record.undisturbed(i)
+            if len(kept) < LEAST_BLOCKS:
+                sys.stderr.write(f"Network {first + i + 1} is left out: other work disturbed its measurement\n")
+                continue
+            rows.append({**networks[first + i], "latency_s": quartiles([block.total for block in kept])[1]})
         sys.stderr.write(f"{len(rows)} of {len(runs)} networks measured\n")
     found = {
         "format": 1,

@@ -74,32 +74,35 @@ def bench_script(
         raise OptionError(f"nas device script needs {', '.join(missing_packages())}: pip install 'hybrid-nas[onnx]'.")
     progress = progress or Silent()
     chosen: list[Architecture] = []
+    at_random: list[bool] = []
     while len(chosen) < networks:
-        more, _ = choose(space, chosen, PRIOR, random.Random(f"{seed}/{len(chosen)}"))
+        more, sampled = choose(space, chosen, PRIOR, random.Random(f"{seed}/{len(chosen)}"))
         chosen += more
+        at_random += [place < sampled for place in range(len(more))]
         if len(more) < BATCH:
             break
-    chosen = chosen[:networks]
+    packed_networks = _archive(list(zip(chosen, at_random, strict=True))[:networks], progress)
     values: dict[str, Any] = {
         "SETTING": {"text": str(setting), "threads": setting.threads, "batch": setting.batch, "dtype": setting.dtype},
         "SPACE": space.name if space else "",
         "VERSION": __version__,
     }
     constants = "\n".join(f"{name} = {value!r}" for name, value in values.items())
-    packed = "\n".join(textwrap.wrap(base64.b64encode(_archive(chosen, progress)).decode(), 118))
+    packed = "\n".join(textwrap.wrap(base64.b64encode(packed_networks).decode(), 118))
     constants += f'\nNETWORKS = """\n{packed}\n"""'
     gathered = gather([bench.bench], leave=_CONSTANTS)
     return module_source(_HEADER.format(version=__version__), constants, gathered, _RUN, what="the script")
 
 
-def _archive(architectures: list[Architecture], progress: Progress) -> bytes:
-    """Returns a zip archive of the architectures and their ONNX models."""
+def _archive(networks: list[tuple[Architecture, bool]], progress: Progress) -> bytes:
+    """Returns a zip archive of architectures, each with whether it was chosen at random, and of their ONNX models."""
     memory = io.BytesIO()
-    progress.start("write ONNX", len(architectures), "networks")
+    progress.start("write ONNX", len(networks), "networks")
     deflated = zipfile.ZipFile(memory, "w", zipfile.ZIP_DEFLATED, compresslevel=9)
     with deflated as archive, tempfile.TemporaryDirectory() as folder:
-        archive.writestr("architectures.json", json.dumps([each.to_dict() for each in architectures]))
-        for i, architecture in enumerate(architectures):
+        told = [{"architecture": each.to_dict(), "sampled": sampled} for each, sampled in networks]
+        archive.writestr("networks.json", json.dumps(told))
+        for i, (architecture, _) in enumerate(networks):
             network, path = fold(build(architecture)), Path(folder) / "model.onnx"
             _fill(network)
             side = architecture.input.resolution

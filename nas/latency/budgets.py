@@ -151,8 +151,7 @@ def hold(
             if model is None:
                 progress.note(
                     f"{setting} is not calibrated for {space.name} on this device: measuring networks for about "
-                    f"{MINUTES:.0f} minutes first, once (nas device calibrate --space {space.name} --resolution "
-                    f"{space.input.resolution} --setting {setting})"
+                    f"{MINUTES:.0f} minutes first, once ({store.calibrating(setting, space)})"
                 )
                 model = calibrate_here(
                     setting,

@@ -17,7 +17,7 @@ import numpy as np
 
 from nas.architecture import Architecture
 from nas.costs import cost
-from nas.errors import LatencyError
+from nas.errors import DataError, LatencyError
 from nas.latency import store
 from nas.latency.correction import PRIOR_SCALES, Networks, network_covariance
 from nas.latency.device_model import FEWEST, Device, DeviceModel, fit, held_out_errors
@@ -120,7 +120,6 @@ def calibrate(
         space=space.name if space else "",
         source="measured",
         folded=True,
-        judged=[i for i, each in enumerate(measured) if each.sampled],
     )
     store.save(model, name)
     store.unfinished(name).unlink(missing_ok=True)
@@ -134,12 +133,9 @@ def model_of(
     space: str,
     source: str,
     folded: bool,
-    judged: Sequence[int] | None = None,
 ) -> DeviceModel:
-    """Returns the model fitted to measured networks, with its error on those left out of the fit in turn.
-
-    Args:
-        judged: Networks that the error is of; None for all.
+    """Returns the model fitted to measured networks, with its error on those sampled at random, each left out of the
+    fit in turn.
     """
     blocks = [blocks_of(each.architecture, folded=folded) for each in measured]
     seconds = np.array([each.latency_s for each in measured])
@@ -151,7 +147,7 @@ def model_of(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         folded=folded,
         networks=len(measured),
-        errors=held_out_errors(blocks, seconds, judged),
+        errors=held_out_errors(blocks, seconds, [i for i, each in enumerate(measured) if each.sampled]),
         rates=rates,
         correction=correction,
     )
@@ -233,7 +229,11 @@ def _resumed(device: Device, name: str, progress: Progress) -> list[Measured]:
     path = store.unfinished(name)
     if not path.is_file():
         return []
-    table = read_json(path)
+    try:
+        table = read_json(path, least=0)
+    except DataError as fault:
+        progress.note(f"What was measured before cannot be read, and is measured again: {fault}")
+        return []
     if table.device.differences(device):
         return []
     progress.note(f"{len(table.networks)} networks were measured before; going on from there.")

@@ -122,11 +122,12 @@ class DeviceModel:
         found = Networks([part_blocks(config, shape, folded=self.folded)], self.rates)
         return float(found.seconds[0] * (found.shares[0] @ np.exp(self.correction.blocks(found))))
 
-    def check(self, device: Device, name: str) -> None:
+    def check(self, device: Device, name: str, command: str) -> None:
         """Checks that the model holds for a device.
 
         Args:
             name: Of the model, for the message.
+            command: What makes another, for the message.
 
         Raises:
             LatencyError: If it does not, naming each difference.
@@ -134,8 +135,8 @@ class DeviceModel:
         different = self.device.differences(device)
         if different:
             raise LatencyError(
-                f"The calibration {name} is of another device or setting: {'; '.join(different)}. "
-                "Make a new one: nas device calibrate --recalibrate."
+                f"The calibration {name} is of another device, setting or version: {'; '.join(different)}. "
+                f"Make a new one: {command}."
             )
 
     def to_json(self) -> str:
@@ -176,7 +177,7 @@ class DeviceModel:
         except (msgspec.DecodeError, ValueError, NasError) as fault:
             raise LatencyError(
                 f"{where} is not a calibration that this version reads: {str(fault)[:160]}. "
-                "Make it again by nas device calibrate or nas device import."
+                "Make it again by nas device calibrate --recalibrate or nas device import."
             ) from None
 
 
@@ -207,9 +208,10 @@ def held_out_errors(
     """Returns the errors of the model and of the baselines on networks left out of the fit, by five folds.
 
     Args:
-        judged: The networks to judge by, which are split into the folds; the others are always fitted to. None: all.
+        judged: The networks to judge by, which are split into the folds; the others are always fitted to. None, or
+            none of them: all.
     """
-    order = list(range(len(networks)) if judged is None else judged)
+    order = list(judged or range(len(networks)))
     folds = min(_FOLDS, len(order))
     predicted: dict[str, np.ndarray] = {}
     for fold in range(folds):

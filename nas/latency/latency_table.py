@@ -91,8 +91,11 @@ class _Table(msgspec.Struct, forbid_unknown_fields=True):
     networks: list[_Row]
 
 
-def read_json(path: Path) -> LatencyTable:
+def read_json(path: Path, *, least: int = FEWEST) -> LatencyTable:
     """Reads the JSON that a script of `nas device script` printed.
+
+    Args:
+        least: The fewest networks that will do.
 
     Raises:
         DataError: If it cannot be read, is not such a table, or a latency is missing, not finite or not positive.
@@ -120,7 +123,7 @@ def read_json(path: Path) -> LatencyTable:
         ) from None
     except NasError as fault:
         raise DataError(str(fault) if str(path) in str(fault) else f"{path}: {fault}") from None
-    _check_count(rows, str(path))
+    _check_count(rows, str(path), least)
     device = Device(name=plain.device, runtime=plain.runtime, setting=setting, version=plain.version)
     return LatencyTable(device=device, space=plain.space, networks=tuple(rows))
 
@@ -169,7 +172,7 @@ def measured_rows(
             raise DataError(f"{line}: {name} stands there twice. Keep one of the lines.")
         seconds = setting.batch / value if unit in _RATES else value * _UNITS[unit]
         found[network] = Measured(architecture=network, latency_s=seconds)
-    _check_count(list(found.values()), where)
+    _check_count(list(found.values()), where, FEWEST)
     return list(found.values())
 
 
@@ -199,6 +202,6 @@ def _positive(value: float | None, line: str, column: str) -> float:
     return value
 
 
-def _check_count(rows: Sequence[Measured], where: str) -> None:
-    if len(rows) < FEWEST:
-        raise LatencyError(f"{where} has {len(rows)} networks, too few to calibrate by: measure {FEWEST} or more.")
+def _check_count(rows: Sequence[Measured], where: str, least: int) -> None:
+    if len(rows) < least:
+        raise LatencyError(f"{where} has {len(rows)} networks, too few to calibrate by: measure {least} or more.")

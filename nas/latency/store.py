@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import tempfile
 from pathlib import Path
 
-from nas.errors import LatencyError
+from nas.errors import LatencyError, RunError
 from nas.latency.device_model import Device, DeviceModel
 from nas.latency.latency_table import LatencyTable
 from nas.machine import cache_folder
 from nas.registry import unknown
+from nas.run.files import atomic_write, make_folder, remove_leftovers
+from nas.setting import Setting
 from nas.spaces import SearchSpace
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=,+-]{0,119}", re.ASCII)
@@ -35,6 +35,12 @@ def model_name(device: Device, space: str) -> str:
 def measured_space(space: SearchSpace) -> str:
     """Returns what a space is called in a calibration's name: latencies at one resolution say little of another."""
     return f"{space.name}-{space.input.resolution}px"
+
+
+def calibrating(setting: Setting, space: SearchSpace | None) -> str:
+    """Returns the command that calibrates a setting for a space, the zoo where it is None."""
+    of = f" --space {space.name} --resolution {space.input.resolution}" if space else ""
+    return f"nas device calibrate{of} --setting {setting}"
 
 
 def path_of(name: str) -> Path:
@@ -85,7 +91,7 @@ def find(device: Device, space: SearchSpace | None = None) -> DeviceModel | None
     for name in wanted:
         if path_of(name).is_file():
             model = load(name)
-            model.check(device, name)
+            model.check(device, name, f"{calibrating(device.setting, space)} --recalibrate")
             return model
     return None
 
@@ -106,10 +112,15 @@ def save_unfinished(table: LatencyTable, name: str) -> None:
 
 
 def _write(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, prefix=f".{path.stem}-", suffix=".tmp", delete=False, encoding="utf-8"
-    ) as file:
-        file.write(text)
-    os.replace(file.name, path)
+    try:
+        make_folder(path.parent)
+        remove_leftovers(path.parent.glob(".*.tmp*"))
+        atomic_write(path, text)
+    except RunError as fault:
+        cause = fault.__cause__
+        reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
+        raise LatencyError(  # the remedies for a run's folder would not help
+            f"Cannot keep the calibration {path}: {reason.lower()}. Free some space there, or set NAS_CACHE to another "
+            "folder."
+        ) from None
     return path

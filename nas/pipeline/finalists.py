@@ -12,6 +12,7 @@ from typing import Any
 from nas.benchmark.rank_statistics import rank_statistics
 from nas.errors import TrainingError
 from nas.formats import chosen_by_words, is_rival, score_text
+from nas.jobs.executor import is_lack_of_memory, lack_of_memory
 from nas.jobs.training import Beginnings, TrainingJob, TrainingWork
 from nas.methods.protocol.context import Context
 from nas.methods.protocol.plan import epochs_validated
@@ -90,7 +91,10 @@ def train_finalists(context: Context, picks: Sequence[Pick], beginnings: Beginni
         # The finalists that were ahead of it failed later.
         finished = [f for place, t in placed if t.architecture.digest == best and (f := _finish(record, place))]
     if not finished:
-        raise TrainingError("No finalist could be trained; events.jsonl has the reasons. Try --dtype float32.")
+        raise TrainingError(
+            "No finalist could be trained; events.jsonl has the reasons. Try --dtype float32, or where memory ran out "
+            "a smaller --batch-size."
+        )
     return sorted(finished, key=lambda f: (-f.validation_accuracy, f.trial.cost.macs, f.trial.number))
 
 
@@ -217,6 +221,11 @@ def _finish(record: _Record, place: int) -> Finalist | None:
         )
     except TrainingError as fault:
         record.failed(digest, str(fault))
+        return None
+    except (MemoryError, RuntimeError) as fault:
+        if not is_lack_of_memory(fault):
+            raise
+        record.failed(digest, lack_of_memory(fault))
         return None
     weights = weights_digest(network)
     event = next((event for event in reversed(run.events(FinalistTrained)) if event.digest == digest), None)

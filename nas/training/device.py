@@ -17,12 +17,7 @@ def choose_device(wanted: str, *, remedy: str = "Use --device cpu.") -> str:
     """
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    there = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-    }.get(wanted.split(":")[0], False)
-    if not there:
+    if not has_device(wanted):
         raise OptionError(f"--device {wanted}: this machine's torch {torch.__version__} has none. {remedy}")
     return wanted
 

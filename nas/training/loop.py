@@ -131,7 +131,7 @@ class TrainingLoop:
         self.done, self.facts = stored["step"], stored["facts"]
         self._loss, self._told, self.ended = tuple(stored["loss"]), stored["told"], stored["ended"]
         self._stopped = stored.get("stopped", False)  # earlier versions did not store it
-        if self.recipe.checkpoint == "best" and self.facts.get("kept") and _fact(self.folder / BEST, "value") is None:
+        if self.recipe.checkpoint == "best" and self.facts.get("kept") and _fact(self.folder / BEST, "step") is None:
             raise self._best_is_gone()
         self._clock.earlier, self._clock.saved_step = stored["seconds"], self.done
         return True

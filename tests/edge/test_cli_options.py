@@ -54,6 +54,8 @@ COMPLAINTS = [
     ("search --ray ray://head:10001", "Ray Client addresses are not supported"),
     ("search --space coatnet --budget 4GFLOPs --ray auto --workers 0", "Leave out one of the two"),
     ("search --space coatnet --budget 4GFLOPs --asynchronous", "Give --workers, or leave it out"),
+    ("search --space coatnet --budget 4GFLOPs --job-timeout 60", "only a worker can be stopped. Give --workers"),
+    ("search --space coatnet --budget 4GFLOPs --gpus-per-worker 0.5", "there are no workers. Give --workers"),
     ("search --space coatnet --budget 4GFLOPs --ray 127.0.0.1:1", "no cluster there (connection refused)"),
     ("search --space coatnet --budget 4GFLOPs --workers 9999", "CPUs for workers. Give at most --workers"),
     ("search --space coatnet --budget 4GFLOPs --workers 1 --job-threads 1024", "Give at most --job-threads"),

@@ -181,8 +181,9 @@ def test_a_cluster_that_a_run_names_is_joined_only_if_it_is_given_again(
         raise AssertionError("joined")
 
     monkeypatch.setattr(command, "_backend", joined)
-    with pytest.raises(OptionError, match=f"used the Ray cluster at {recorded}: give --ray {recorded} to use it again"):
-        command._resume(tmp_path / "run", {}, [], Console(quiet=True))
+    for given in ({}, {"job_timeout": 60}, {"cpu_workers": 1}):
+        with pytest.raises(OptionError, match=f"used the Ray cluster at {recorded}: give --ray {recorded} to use it"):
+            command._resume(tmp_path / "run", given, [], Console(quiet=True))
     for given in ({"ray": recorded}, {"workers": 0}):
         with pytest.raises(AssertionError, match="joined"):
             command._resume(tmp_path / "run", given, [], Console(quiet=True))

@@ -40,6 +40,7 @@ def test_a_part_of_a_gpu_that_is_given_is_kept_to(monkeypatch: pytest.MonkeyPatc
     assert session.gpu_share("cpu", 8, 0.25) == 0.0
     assert session.gpu_share("cuda", 8, 0.25) == 0.25
     assert session.gpu_share("cuda:0", 4) == 0.5
+    assert session.gpu_share("cuda", 3) == 0.5, "two share a GPU, since none spans two"
     assert session.gpu_share("cuda", 1) == 1.0
     with pytest.raises(OptionError, match=r"--gpus-per-worker 0.6: 2 GPUs are too few for 3 workers. Give a smaller"):
         session.gpu_share("cuda", 3, 0.6)
@@ -93,6 +94,12 @@ def test_further_workers_take_room_too_and_end_with_the_others() -> None:
     with pytest.raises(OptionError, match=r"--workers 2 --cpu-workers 3: here has 4 CPUs .* Give at most 4 of both"):
         check_room(options, 4, "here")
     assert elsewhere({"workers": 2, "ray": "h:1", "cpu_workers": 3}, {"workers": 0})["cpu_workers"] == 0
+
+
+def test_what_only_workers_can_do_is_dropped_without_them() -> None:
+    kept = SearchOptions.of(space="tiny", workers=2, job_timeout=60, gpus_per_worker=0.5).to_dict()
+    check_workers(SearchOptions.from_dict(elsewhere(kept, {"workers": 0})))
+    assert elsewhere(kept, {"workers": 1})["job_timeout"] == elsewhere(kept, {})["job_timeout"] == 60
 
 
 def test_only_workers_are_asynchronous_and_a_run_that_was_goes_on_without_them() -> None:

@@ -32,8 +32,11 @@ def test_it_runs_without_torch_and_this_package(tmp_path):
     assert (found["format"], found["setting"], found["space"]) == (
         TABLE_FORMAT, "onnxruntime:threads=1", "coatnet-small",
     )  # fmt: skip
-    assert len(found["networks"]) == 1
-    assert found["networks"][0]["latency_s"] > 0
+    if not found["networks"]:  # on a busy machine
+        assert "Network 1 is left out: other work disturbed its measurement" in done.stderr
+    for network in found["networks"]:
+        assert network["sampled"]
+        assert network["latency_s"] > 0
 
 
 @pytest.mark.parametrize(

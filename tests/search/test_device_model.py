@@ -118,9 +118,11 @@ def test_a_damaged_file_is_refused(networks):
 def test_another_device_version_or_setting_is_refused_with_the_differences(networks):
     model = made_up(networks[:20])
     other = Device(name="made up", runtime="torch 1", setting=Setting(threads=2))
-    with pytest.raises(LatencyError, match=r"torch 0, not torch 1; setting cpu:threads=1, not cpu:threads=2.*recalib"):
-        model.check(other, "x")
-    model.check(DEVICE, "x")
+    with pytest.raises(
+        LatencyError, match=r"torch 0, not torch 1; setting cpu:threads=1, not cpu:threads=2.*: nas device calibrate"
+    ):
+        model.check(other, "x", "nas device calibrate")
+    model.check(DEVICE, "x", "nas device calibrate")
 
 
 def test_a_calibration_goes_on_where_it_was_stopped(space):
@@ -143,6 +145,27 @@ def test_a_calibration_goes_on_where_it_was_stopped(space):
     assert store.find(DEVICE, space).networks == model.networks
     assert store.find(DEVICE, space.adapted(resolution=2 * space.input.resolution)) is None
     assert not store.unfinished(name).exists()
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_calibration_goes_on_from_fewer_networks_than_a_model_needs(space, damaged):
+    def measure(architectures, setting):
+        nonlocal told
+        told += 1
+        if told == 2:
+            raise KeyboardInterrupt
+        kept = 3 if told == 1 else BATCH
+        latencies = [SimpleNamespace(median_s=law(each)) for each in architectures[:kept]]
+        return [*latencies, *[LatencyError("too noisy")] * (BATCH - kept)]
+
+    told = 0
+    with pytest.raises(KeyboardInterrupt):
+        calibrate(space, DEVICE, measure, networks=2 * BATCH)
+    if damaged:
+        part = store.unfinished(store.model_name(DEVICE, store.measured_space(space)))
+        part.write_text(part.read_text()[:-50])
+    model = calibrate(space, DEVICE, measure, networks=2 * BATCH)
+    assert model.networks == (2 * BATCH if damaged else 2 * BATCH + 3)
 
 
 def test_a_noisy_network_is_left_out_alone(space):

@@ -11,25 +11,31 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import nas
 from nas.executors.pool import Answer, TimeLimit, WorkerPool
+from nas.jobs import training as jobs_training
 from nas.jobs.backend import Backend, FinalistRecord, InThisProcess, ScorerSource
 from nas.jobs.executor import Executor, Job, Scorer, Task, run_job
 from nas.jobs.setup import make_scorer
 from nas.jobs.training import TrainingJob, TrainingTask, TrainingWork
 from nas.methods.zero_cost import planning
 from nas.options import SearchOptions
+from nas.pipeline import finalists
 from nas.progress import Progress, Silent
 from nas.run import RunRecord, read_run
 from nas.run.events import (
+    CalibrationFailed,
     CalibrationOrder,
     CalibrationRetried,
     CalibrationTrained,
+    FinalistFailed,
     FinalistTrained,
     ProxiesMeasured,
     TrialScored,
 )
+from nas.training import train_network
 from nas.training.threads import threads_set
 
 from ..event_cases import timeless
@@ -156,6 +162,29 @@ def test_events_are_the_same_and_in_the_same_order(tmp_path: Path) -> None:
     answered = [(job.digest, job.until) for job in trainings if isinstance(job, TrainingJob)]
     assert sorted(answered) == sorted(recorded)
     assert answered != recorded, "results came out of order"
+
+
+@pytest.mark.usefixtures("unexported")
+def test_a_network_for_which_memory_does_not_suffice_fails_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In this process too, where nothing but the network is lost with it."""
+    trained: list[str] = []
+
+    def scarce(network: Any, *given: Any, phase: str = "train", **more: Any) -> float:
+        trained.append(phase)
+        if trained.count(phase) == 1 and phase in ("calibration 2 of 6", "finalist 1 of 2"):
+            raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 9 TiB.")
+        return train_network(network, *given, phase=phase, **more)
+
+    for module in (jobs_training, finalists):
+        monkeypatch.setattr(module, "train_network", scarce)
+    record = search(tmp_path / "run", InThisProcess(), **CALIBRATED | {"finalists": 2, "rivals": 0})
+    [failed], [lost] = record.events(FinalistFailed), record.events(CalibrationFailed)
+    assert failed.error == "Out of memory (CUDA out of memory. Tried to allocate 9 TiB.)."
+    assert lost.error == failed.error
+    assert len(record.events(CalibrationTrained)) > 2
+    assert len(record.events(FinalistTrained)) == 1
 
 
 @pytest.mark.usefixtures("unexported")

@@ -161,8 +161,11 @@ def test_the_best_weights_are_kept_beside_the_last(tmp_path: Path) -> None:
 
 
 def test_the_last_weights_are_the_best_without_taking_room_twice(tmp_path: Path) -> None:
-    loop = plain_loop(tmp_path)
+    loop = plain_loop(tmp_path, checkpoint="best")
     loop.run(Silent(), lambda epoch, *_: loop.keep_best(float(epoch)))
     best, last = sorted(tmp_path.iterdir())
     assert best.stat().st_ino == last.stat().st_ino
-    assert loop.resume()
+    again = plain_loop(tmp_path, checkpoint="best")
+    assert again.resume(), "as a search does with every finalist that workers trained"
+    again.restore_best()
+    assert again.module.weight.equal(loop.module.weight)

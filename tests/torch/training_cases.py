@@ -149,7 +149,9 @@ def same_tensors(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool
     return a.keys() == b.keys() and all(torch.equal(value, b[name]) for name, value in a.items())
 
 
-def plain_loop(folder: Path, step: Callable[[int], float] = lambda _: 0.0, data: Dataset | None = None) -> TrainingLoop:
+def plain_loop(
+    folder: Path, step: Callable[[int], float] = lambda _: 0.0, data: Dataset | None = None, **fields: Any
+) -> TrainingLoop:
     """Twelve steps, in three epochs, that teach nothing; `step` is called with the number of those done."""
     network = torch.nn.Linear(1, 1)
 
@@ -158,4 +160,4 @@ def plain_loop(folder: Path, step: Callable[[int], float] = lambda _: 0.0, data:
             parameter.grad = torch.zeros_like(parameter)
         return step(done)
 
-    return TrainingLoop(network, data or tiny_data(), recipe(), graded, folder=folder)
+    return TrainingLoop(network, data or tiny_data(), recipe(**fields), graded, folder=folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import warnings
 from collections.abc import Generator
@@ -129,7 +130,8 @@ def gpu_share(device: str, side: int, given: float | None = None) -> float:
         return 0.0
     gpus = ray.cluster_resources().get("GPU", 0.0)
     if given is None:
-        return min(1.0, int(1000 * gpus / side) / 1000)
+        each = math.ceil(side / gpus) if gpus else 0  # on one GPU at most
+        return int(1000 / each) / 1000 if each else 0.0
     # A share is of one GPU: what is left of each cannot be put together.
     if side > int(gpus) * int(1 / given + 1e-9):
         few = "Give a smaller part or fewer --workers." if gpus >= 1 else "Leave it out, or give --device cpu."
