@@ -21,6 +21,7 @@ import nas
 from nas.data import Batches, Dataset, Split, open_data
 from nas.formats import is_rival
 from nas.inference.classifier import Classifier
+from nas.methods.protocol.parent_line import parent_accuracies
 from nas.methods.supernet.inheriting import PHASE, Inheritance
 from nas.methods.supernet.parent import load_parent
 from nas.run import atomic_write, read_run
@@ -143,8 +144,10 @@ def rows_of(words: argparse.Namespace, run: Path, share: float, seed: int, arm: 
     ]
     if parent is not None:
         told = {"macs": parent.macs, "params": parent.params, "epochs": parent.epochs}
-        right = right_of_parent(words, run, data, parent.test_accuracy, seed=seed)
-        reached = {"validation": parent.validation_accuracy, "test": parent.test_accuracy, "right": right}
+        validation, test = parent_accuracies(record)
+        assert test is not None
+        right = right_of_parent(words, run, data, test, seed=seed)
+        reached = {"validation": validation, "test": test, "right": right}
         rows.append({**shared, "chosen_by": "fine-tuned", "rank": "", "digest": "", **told, **reached})
     return rows
 

@@ -121,12 +121,10 @@ def read_options(given: dict[str, Any], *, needs_budget: bool) -> tuple[SearchOp
 
 
 def _load_space(options: SearchOptions) -> SearchSpace:
-    parent = options.of_method().derives_from
-    if options.space is None and parent is not None:
-        from nas.methods.supernet.parent import space_of_parts
-
-        return space_of_parts(parent)
-    assert options.space is not None, "checked before"
+    if options.space is None:
+        derived = options.of_method().derived_space()
+        assert derived is not None, "checked before"
+        return derived
     from nas.spaces import catalog
 
     catalog.find(options.space)  # checks the name before torch is imported

@@ -13,6 +13,7 @@ from nas.registry import PlugIns, is_same_definition, loaded
 
 if TYPE_CHECKING:
     from nas.options.search_options import SearchOptions
+    from nas.spaces import SearchSpace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,10 @@ class MethodOptions:
     @property
     def derives_from(self) -> str | None:
         """Returns the network around which the space is derived if no `--space` is given."""
+        return None
+
+    def derived_space(self) -> SearchSpace | None:
+        """Returns that space; None where none is derived."""
         return None
 
     @property

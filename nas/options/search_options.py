@@ -115,7 +115,10 @@ class SearchOptions:
         group=_HOW,
     )
     finalists: int | None = option(
-        kind=Whole(1, 1_000, 8), help="architectures to train from scratch", default_help="planned", group=_HOW
+        kind=Whole(1, 1_000, 8),
+        help="architectures to train, from scratch or from a --parent's weights",
+        default_help="planned",
+        group=_HOW,
     )
     finalist_epochs: int | None = option(
         kind=Whole(1, 1_000_000, 30), help="training epochs of each finalist", default_help="planned", group=_HOW

@@ -16,6 +16,7 @@ from nas.export import CardFacts, Exporting, ExportJob, files_of, is_whole
 from nas.formats import chosen_by_words, is_rival
 from nas.jobs.executor import Result
 from nas.methods.protocol.context import Context
+from nas.methods.protocol.parent_line import parent_accuracies
 from nas.options.objectives import objectives
 from nas.pipeline.finalists import Finalist, on_front
 from nas.run.events import FinalistMeasured, ParentTuned, WinnerExported
@@ -188,7 +189,9 @@ def _of_parent(context: Context, finalist: Finalist) -> list[str]:
     parent = context.run.last(ParentTuned)
     if parent is None:
         return []
-    named = f"{parent.config} ({parent.macs / 1e6:,.1f} MMACs, test accuracy {parent.test_accuracy:.2%} on these data)"
+    test = parent_accuracies(context.run)[1]
+    assert test is not None, "recorded before the first finalist is trained"
+    named = f"{parent.config} ({parent.macs / 1e6:,.1f} MMACs, test accuracy {test:.2%} on these data)"
     if not finalist.inherits:
         return [f"Its training began at random, and it learned from the soft labels of {named} too."]
     return [f"Its training began with weights inherited from {named}, and it learned from its soft labels too."]

@@ -1,4 +1,4 @@
-"""Finalists: trained from scratch, ranked by validation accuracy, tested once."""
+"""Finalists: trained from scratch or from a parent's weights, ranked by validation accuracy, tested once."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from nas.methods.protocol.plan import (
     images_per_second,
     within,
 )
-from nas.options import SearchOptions, flag
+from nas.options import SearchOptions, flag, not_default
 from nas.sampling.budget_sampler import BudgetSampler
 from nas.training import Recipe, learning_rate_for
 from nas.training.device import choose_device, choose_dtype
@@ -63,6 +63,7 @@ def make_plan(
     misfit: Callable[[int], str | None] = lambda _: None,
     phase: str | None = None,
     training_share: float = TRAINING_SHARE,
+    least_seconds: float = 0.0,
     plan_method: Callable[[Workload], Planned] = lambda _: Planned(own=MethodPlan(), trial_seconds=0.0, trials=1),
     rivals: Callable[[int], Sequence[Cost]] = lambda _: (),
     measure: Measure | None = None,
@@ -76,6 +77,7 @@ def make_plan(
         cost: Of a typical feasible network, at that resolution.
         misfit: Says of an image side why networks cannot be built for it, such as windows that do not divide a map.
         phase: What the method trains first; `training_share` of the time is for it.
+        least_seconds: What the method plans for at least where no time is asked for.
         plan_method: The method's part of the plan.
         rivals: Returns the costs of the networks that train beside the finalists, at an image side of training.
         measure: Measures how fast this machine trains; for `--time`, and for what long searches say they take.
@@ -99,6 +101,7 @@ def make_plan(
         misfit=misfit,
         phase=phase,
         training_share=training_share,
+        least_seconds=least_seconds,
         plan_method=plan_method,
         rivals=rivals,
         measure=None if measure is None else measured,
@@ -133,6 +136,7 @@ def _plan_in(
     misfit: Callable[[int], str | None],
     phase: str | None,
     training_share: float,
+    least_seconds: float,
     plan_method: Callable[[Workload], Planned],
     rivals: Callable[[int], Sequence[Cost]],
     measure: Measure | None,
@@ -140,7 +144,7 @@ def _plan_in(
 ) -> Plan:
     """Makes a plan, however long it takes."""
     machine = _Machine.of(options, info, resolution, cost)
-    seconds = machine.seconds
+    seconds = max(machine.seconds, least_seconds)
     if options.time is not None:
         seconds = _left(options, FINALISTS)
     size = _training_side(
@@ -346,7 +350,7 @@ def _is_too_long(plan: Plan, options: SearchOptions) -> bool:
 
 
 def _others(options: SearchOptions) -> str:
-    if options.method == "params":
+    if options.method == "params" or not_default(options.of_method()):
         return ", or a smaller budget or --train-resolution"
     return ", a smaller budget or --train-resolution, or --method params"
 
@@ -357,12 +361,15 @@ def unused_time(plan: Plan, options: SearchOptions) -> str | None:
     if options.time is None or planned > _MUCH_LESS * options.time:
         return None
     given = [flag(name) for name in ("finalists", "finalist_epochs") if getattr(options, name) is not None]
-    why = (
-        f"{' and '.join(given)} {'say' if given[1:] else 'says'} so. Larger ones"
-        if given
-        else f"it has at most {MOST_FINALISTS} finalists of {MOST_EPOCHS} epochs unless you ask. --finalist-epochs, "
-        "--finalists and --trials"
-    )
+    if given:
+        why = f"{' and '.join(given)} {'say' if given[1:] else 'says'} so. Larger ones"
+    elif options.of_method().derives_from is not None:
+        why = "none of its trainings is longer unless you ask. --epochs, --parent-epochs and --finalist-epochs"
+    else:
+        why = (
+            f"it has at most {MOST_FINALISTS} finalists of {MOST_EPOCHS} epochs unless you ask. --finalist-epochs, "
+            "--finalists and --trials"
+        )
     return f"The plan takes {round(planned / 60)} of {round(options.time / 60)} minutes: {why} use more"
 
 

@@ -251,6 +251,7 @@ class SearchPipeline:
             misfit=lambda size: misfit(self.space.adapted(resolution=size)),
             phase=method.phase,
             training_share=method.training_share,
+            least_seconds=method.least_seconds,
             plan_method=method.plan,
             rivals=self._choose_rivals,
             measure=self._measured_rate,

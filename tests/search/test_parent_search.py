@@ -26,7 +26,7 @@ from nas.methods.protocol.parent_line import parent_line
 from nas.methods.supernet.method import RATE
 from nas.methods.supernet.options import SupernetOptions
 from nas.methods.supernet.packing import pack_supernet, unpack_supernet
-from nas.methods.supernet.parent import as_member, load_parent, parent_architecture, space_of_parts
+from nas.methods.supernet.parent import Parent, as_member, load_parent, parent_architecture, space_of_parts
 from nas.methods.supernet.scaled import scaled
 from nas.networks.inheritance.filling import cut
 from nas.networks.network import Network, build
@@ -40,6 +40,7 @@ from nas.run.events import (
     FinalistTrained,
     ParentEpoch,
     ParentInherited,
+    ParentTested,
     ParentTuned,
     PhaseFinished,
     SupernetEpoch,
@@ -159,6 +160,10 @@ def test_the_parent_is_tuned_then_inherited_then_scaled_as_a_rival(done: RunReco
     assert inherited is not None
     assert (tuned.macs, tuned.epochs, len(done.events(ParentEpoch))) == (PARENT_MACS, 2, 2)
     assert tuned.validation_accuracy > 0.6
+    places = [place for place, event in enumerate(done.events()) if isinstance(event, (PhaseFinished, ParentTested))]
+    in_turn = [done.events()[place] for place in places]
+    assert isinstance(in_turn[3], ParentTested), "only once the search is over"
+    assert in_turn[3].test_accuracy > 0.6
     assert inherited.fresh == 0
     # Of the deepest that fits, any layers may be kept.
     assert sorted(inherited.kept_layers["0"]) == list(range(len(inherited.kept_layers["0"])))
@@ -198,11 +203,14 @@ def test_a_stopped_run_ends_as_one_that_was_not(
     done: RunRecord, home: Path, tmp_path: Path, phase: str, after: int
 ) -> None:
     out = tmp_path / "run"
+    weights = shutil.copy(home / "w.safetensors", tmp_path / "w.safetensors")
     with pytest.raises(Stopped):
-        searched(home, out, progress=StopAt(phase, after))
+        searched(home, out, progress=StopAt(phase, after), weights=str(weights))
+    if phase != "parent":
+        weights.unlink()  # the run has what these became
     resume(out)
     run = read_run(out)
-    for kind in (ParentEpoch, ParentTuned, ParentInherited, SupernetEpoch, FinalistTrained):
+    for kind in (ParentEpoch, ParentTuned, ParentTested, ParentInherited, SupernetEpoch, FinalistTrained):
         mine, theirs = ([timeless(event) for event in each.events(kind)] for each in (run, done))
         assert mine == theirs, kind
     assert [replace(trial, seconds=0.0) for trial in run.trials()] == [
@@ -434,6 +442,40 @@ def test_weights_of_another_network_are_refused_with_what_differs(home: Path, tm
         load_parent(config, lacking)
 
 
+def test_counters_of_batches_may_be_missing(tmp_path: Path) -> None:
+    """Other frameworks have none; images of one channel are found out all the same."""
+    gray = nas.load_architecture("resnet18").with_channels(1)
+    state = build(gray).state_dict()
+    kept = {name: value.contiguous() for name, value in state.items() if not name.endswith("num_batches_tracked")}
+    save_file(kept, tmp_path / "w.safetensors")
+    assert load_parent("resnet18", str(tmp_path / "w.safetensors")).architecture.input.channels == 1
+    name = "head.linear.weight"
+    save_file({**kept, name: torch.ones(1000, 3)}, tmp_path / "w.safetensors")
+    with pytest.raises(
+        OptionError, match=r"is of another network: stem\.0\.conv\.weight is 64x1x7x7, not 64x3x7x7 and 1 more"
+    ):
+        load_parent("resnet18", str(tmp_path / "w.safetensors"))
+
+
+def test_a_stem_that_cannot_be_made_for_other_channels_is_refused() -> None:
+    """T2T-ViT's unfolds patches: its first weights have no axis of channels."""
+    config = nas.load_architecture("t2t_vit_10")
+    parent = Parent(given=("t2t_vit_10", None), architecture=config, state=build(config).state_dict())
+    parent.check_channels(3)
+    with pytest.raises(OptionError, match="t2t_vit_10 cannot be made for images of 1 channels: its stem.*Give images"):
+        parent.check_channels(1)
+
+
+def test_classes_in_another_order_keep_their_rows(home: Path) -> None:
+    parent = load_parent(str(home / "winner"), None)
+    info = open_data(str(home / "few.npz")).info
+    turned = replace(info, class_names=info.class_names[::-1])
+    assert not parent.changes(turned)
+    own, other = (parent.network(each, resolution=8, seed=0).eval() for each in (info, turned))
+    x = torch.rand(2, 1, 8, 8)
+    torch.testing.assert_close(other(x), own(x).flip(1))
+
+
 def test_weights_that_are_not_finite_are_refused(home: Path, tmp_path: Path) -> None:
     broken = torch.full((16,), float("nan"))
     path = changed_weights(home, tmp_path / "a.safetensors", **{"stages/0/layers/0/0/mixer/norm3/bias": broken})
@@ -475,6 +517,18 @@ def test_a_tuned_parent_of_other_classes_is_refused(home: Path, tmp_path: Path) 
         searched(home, tmp_path / "run", parent_is_tuned=True, parent_epochs=None, **changes)
 
 
+def test_a_space_that_the_python_gives_is_the_runs_own(home: Path, tmp_path: Path) -> None:
+    """And is no space of the parent's parts, although the options name none."""
+    notes = Notes()
+    asked = options(home, tmp_path / "run", trials=4)
+    wide = nas.derive_space(str(home / "parent.yaml"), name="mine")
+    nas.search(wide, budgets=[BUDGET], data=str(home / "few.npz"), options=asked, progress=notes)
+    run = read_run(tmp_path / "run")
+    assert run.manifest["options"]["space"] == "mine"
+    assert not run.is_repeatable
+    assert not any("parts of the parent" in line for line in notes.lines)
+
+
 def test_a_parent_that_is_no_member_of_the_space_is_refused(home: Path, tmp_path: Path) -> None:
     asked = options(home, tmp_path / "run", space="coatnet-small")
     with pytest.raises(OptionError, match="no member of --space coatnet-small"):
@@ -502,6 +556,7 @@ def test_parents_without_weights_or_that_are_unknown_are_refused(home: Path, tmp
     [
         ({"weights": "w.safetensors"}, "--weights is an option of --parent"),
         ({"importance": "taylor"}, "--importance is an option of --parent"),
+        ({"layer_epochs": 0}, "--layer-epochs is an option of --parent"),
         ({"parent": "a", "supernet": "b"}, "--supernet b is trained already"),
         ({"parent": "a", "strategy": "single-path"}, "single-path does not learn"),
         ({"parent": "a", "parent_is_tuned": True, "parent_epochs": 3}, "leave out one of the two"),

@@ -18,7 +18,7 @@ from nas.methods.prefix_tree import PrefixTree
 from nas.ops import Shape
 from nas.training import Recipe
 
-_BATCH = 64
+BATCH = 64
 
 
 class CellScorer:
@@ -98,7 +98,7 @@ class CellScorer:
         data = self.data
         batches = Batches(
             split,
-            batch_size=_BATCH,
+            batch_size=BATCH,
             mean=data.mean,
             std=data.std,
             drop_last=True,  # batch statistics are meaningless for a last batch of one image

@@ -30,7 +30,7 @@ from nas.methods.blockwise.block_training import (
 )
 from nas.methods.blockwise.blocks import Blocks, Cell, partition
 from nas.methods.blockwise.bootstrapping import Heads
-from nas.methods.blockwise.cell_scorer import CellScorer, path_scores
+from nas.methods.blockwise.cell_scorer import BATCH, CellScorer, path_scores
 from nas.methods.blockwise.distillation import Projections
 from nas.methods.blockwise.member_scorer import MemberScorer
 from nas.methods.blockwise.network import BlockSupernet
@@ -85,6 +85,7 @@ class BlockwiseMethod(SearchMethod[BlockwiseOptions]):
         gpu, images, rate = workload.gpu, workload.images, workload.rate
         held_out = min(5000, workload.held_out)
         recalibration, validation = (512, min(2048, held_out)) if gpu else (256, min(512, held_out))
+        validation = validation // BATCH * BATCH or validation  # whole batches alone are scored
         # Two views of every path, forward and backward, and forward only in the target network: 2 x (3 + 1) forward
         # passes per block, and their heads; `rate` counts three. A teacher needs one forward pass of one view.
         distils = own.teacher is not None

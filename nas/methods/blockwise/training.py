@@ -45,6 +45,7 @@ class _Training:
         stream: str,
     ) -> None:
         self.supernet, self.recipe, self.target, self._paths, self._stream = supernet, recipe, target, paths, stream
+        self._images = min(recipe.batch_size, len(data.train))
         self.loop = TrainingLoop(
             trained,
             data,
@@ -67,7 +68,7 @@ class _Training:
         progress.advance(self.loop.done, restored=True)
 
         def on_epoch(epoch: int, loss: float, seconds: float) -> None:
-            images = self.loop.done * self.recipe.batch_size
+            images = self.loop.done * self._images
             on_curve({"epoch": epoch, "step": self.loop.done, "images": images, "seconds": seconds, "loss": loss})
 
         self.loop.run(progress, on_epoch)

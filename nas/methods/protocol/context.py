@@ -53,7 +53,7 @@ class Context:
 
     @property
     def finalists_folder(self) -> Path:
-        """The folder of checkpoints of networks trained from scratch, each in a folder named by its digest."""
+        """The folder of checkpoints of finalists, each in a folder named by its digest."""
         return self.run.path / "finalists"
 
     def network_recipe(self, params: int, *, inherits: bool = False, epochs: int | None = None) -> Recipe:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,8 @@ def spelled(space: SearchSpace, options: SearchOptions) -> str | None:
 
     None where the space is derived from what the options of the method name.
     """
-    if options.space is None and options.of_method().derives_from is not None:
+    derived = None if options.space is not None else options.of_method().derived_space()
+    if derived is not None and replace(derived, name=space.name).digest == space.digest:
         return None
     if options.space is not None and _source_of(space, options.space) is not None:
         return options.space

@@ -6,7 +6,7 @@ from nas.budget import Budget, Cost
 from nas.budget_metrics import ADDITIVE
 from nas.formats import from_here, percent
 from nas.run import RunRecord
-from nas.run.events import ParentTuned
+from nas.run.events import ParentTested, ParentTuned
 
 
 def parent_line(run: RunRecord, *, in_percent: bool = False) -> str:
@@ -22,11 +22,20 @@ def parent_line(run: RunRecord, *, in_percent: bool = False) -> str:
     budgets = [Budget.parse(text) for text in run.manifest["budgets"]]
     over = [each for each in budgets if each.metric in ADDITIVE and not each.allows(spent)]
     said = f" It is over {over[0]}: a reference, and not exported." if over else ""
-    validation, test = (
-        percent(accuracy) if in_percent else f"{accuracy:.4f}"
-        for accuracy in (parent.validation_accuracy, parent.test_accuracy)
-    )
+    reached = [
+        f"{percent(accuracy) if in_percent else f'{accuracy:.4f}'} on {split}"
+        for accuracy, split in zip(parent_accuracies(run), ("search-validation", "test"), strict=True)
+        if accuracy is not None
+    ]
     return (
-        f"The parent {from_here(parent.config)} reaches {validation} on search-validation and {test} on test at "
-        f"{parent.macs / 1e6:,.1f} MMACs and {parent.params / 1e6:,.2f} M parameters.{said}"
+        f"The parent {from_here(parent.config)} reaches {' and '.join(reached)} at {parent.macs / 1e6:,.1f} MMACs and "
+        f"{parent.params / 1e6:,.2f} M parameters.{said}"
     )
+
+
+def parent_accuracies(run: RunRecord) -> tuple[float | None, float | None]:
+    """Returns the accuracies of a run's parent on search-validation and on test, None where not measured yet."""
+    parent, tested = run.last(ParentTuned), run.last(ParentTested)
+    if parent is None:
+        return None, None
+    return parent.validation_accuracy, parent.test_accuracy if tested is None else tested.test_accuracy

@@ -73,6 +73,7 @@ class SearchMethod(ABC, Generic[O]):
     Attributes:
         phase: Name of its training phase before the search; None if it trains nothing.
         training_share: Share of a search's time planned for that phase.
+        least_seconds: Least time that a search is planned for where none is asked for.
         plan_type: Class of its own part of a plan.
         free_scores: Whether scoring takes no longer than proposing, so that thousands of trials cost nothing; searches
             then use evolution by default, else Bayesian optimization, which needs fewer trials.
@@ -82,6 +83,7 @@ class SearchMethod(ABC, Generic[O]):
 
     phase: ClassVar[str | None] = None
     training_share: ClassVar[float] = 0.0
+    least_seconds: float = 0.0
     plan_type: type[MethodPlan] = MethodPlan
     free_scores: ClassVar[bool] = False
     name: str

@@ -18,6 +18,7 @@ from nas.errors import OptionError, RunError
 from nas.formats import count
 from nas.jobs.training import Beginnings
 from nas.methods.protocol.context import Context
+from nas.methods.protocol.parent_line import parent_accuracies
 from nas.methods.protocol.plan import FINALISTS, Planned, Workload, within
 from nas.methods.supernet.distillation import MEMBERS, StageDistillation
 from nas.methods.supernet.parent import Parent, as_member
@@ -29,7 +30,7 @@ from nas.networks.inheritance.importance import Orders, by_magnitude, by_taylor
 from nas.networks.inheritance.layers import by_change, changes
 from nas.networks.network import Network, build
 from nas.networks.supernet import Supernet
-from nas.run.events import DistillationEpoch, ParentEpoch, ParentInherited, ParentTuned
+from nas.run.events import DistillationEpoch, ParentEpoch, ParentInherited, ParentTested, ParentTuned
 from nas.sampling import BudgetSampler
 from nas.training import evaluate, train_network
 from nas.training.checkpoint import load_checkpoint, newest, size_on_disk
@@ -68,7 +69,7 @@ class Inheritance:
         """Plans epochs and trials for the time that the search may take: an hour, or more where the data are many."""
         options = workload.options
         asked: Any = options.of_method()
-        seconds = workload.seconds if options.time is not None else max(SECONDS, workload.seconds)
+        seconds = workload.seconds
         trial_seconds = (own.recalibration_images + own.validation_images) / (3 * workload.scoring_rate)
         rng = random.Random(0)
         typical = median(sampler.sample(rng).cost.macs for _ in range(9))
@@ -76,8 +77,12 @@ class Inheritance:
         ratio = (cost(as_member(self.parent.architecture, sampler.space)).macs / typical) ** 0.8
         taught = 1 + ratio / 3  # the teacher's forward pass, beside a network's forward and backward passes
 
+        learns = self._learns_layers(asked.layer_epochs, sampler)
+        whole = sum(share for part, share in _SHARES.items() if learns or part != "layers")
+
         def epochs(part: str, each: float, least: int, most: int) -> int:
-            return within(int(_SHARES[part] * seconds * workload.rate / (workload.images * each)), least, most)
+            share = _SHARES[part] / whole
+            return within(int(share * seconds * workload.rate / (workload.images * each)), least, most)
 
         finalists = options.finalists or FINALISTS
         networks = finalists + workload.rivals_beside
@@ -85,7 +90,7 @@ class Inheritance:
         training = asked.epochs or epochs("training", 3 + taught, 2, 60)
         finalist_epochs = options.finalist_epochs or epochs("finalists", taught * networks, 3, 30)
         learning = ratio / 3 + MEMBERS  # at most: the parent's forward pass, and stages of members
-        layers = self._layer_epochs(asked.layer_epochs, sampler, planned=epochs("layers", learning, 2, 30))
+        layers = (asked.layer_epochs or epochs("layers", learning, 2, 30)) if learns else 0
         spent = workload.images / workload.rate
         tuning_seconds = (tuning + 2 * workload.validating) * ratio * spent
         every = max(1, training // 8)
@@ -96,32 +101,35 @@ class Inheritance:
             before={PHASE: tuning_seconds, **({LAYERS: layers * learning * spent} if layers else {})},
             training_seconds=training * (3 + taught) * spent + watched / workload.rate,
             trial_seconds=trial_seconds,
-            trials=within(round(_SHARES["search"] * seconds / trial_seconds), 24, 240),
+            trials=within(round(_SHARES["search"] / whole * seconds / trial_seconds), 24, 240),
             finalists=(finalists, finalist_epochs),
             epoch_cost=taught,
             shared_seconds=tuning_seconds,
         )
 
-    def _layer_epochs(self, asked: int | None, sampler: BudgetSampler, *, planned: int) -> int:
-        """Returns the epochs in which layers that the parent does not have learn its stages; 0 where there are none.
+    def _learns_layers(self, asked: int | None, sampler: BudgetSampler) -> bool:
+        """Returns whether layers that the parent does not have learn its stages: where there are some.
+
+        Args:
+            asked: Epochs in which they are to; 0 for not at all.
 
         Raises:
-            OptionError: If some are asked for and there are none.
+            OptionError: If epochs are asked for and there are none.
         """
         if asked == 0:
-            return 0
+            return False
         member = as_member(self.parent.architecture, sampler.space)
         with torch.device("meta"):
             supernet = Supernet(sampler.space, choices=sampler.feasible_choices(), any_layers=True)
             filled = fill(supernet, member, Network(member.to_dict()).state_dict(), {})
         if any(map(_in_a_stage, filled.fresh)):
-            return asked or planned
+            return True
         if asked:
             raise OptionError(
                 f"--layer-epochs {asked}: within the budget, {sampler.space.name} has no layers that "
                 f"{self.parent.named} lacks. Leave it out."
             )
-        return 0
+        return False
 
     def check_data(self, info: DataInfo) -> None:
         """Refuses data of other classes where the parent is said to be trained on them.
@@ -136,6 +144,7 @@ class Inheritance:
                 f"{architecture.num_classes:,} classes, and the data has {info.channels} and {info.num_classes:,}, or "
                 "other names for them. Leave out --parent-is-tuned."
             )
+        self.parent.check_channels(info.channels)
         self._changes = self.parent.changes(info)
 
     def describe(self, plan: ParentPlan, sampler: BudgetSampler) -> list[str]:
@@ -155,6 +164,7 @@ class Inheritance:
     def adapted(self, data: Dataset) -> Dataset:
         """Returns the data with the parent's normalization, as far as known."""
         parent = self.parent
+        self._changes = parent.changes(data.info)
         if len(parent.mean) != data.info.channels or len(parent.std) != data.info.channels:
             return data
         return replace(data, mean=parent.mean, std=parent.std)
@@ -252,6 +262,7 @@ class Inheritance:
             folder: Where its checkpoints are.
         """
         network = self.tune(context, epochs=epochs)
+        self._test(context, network)
         supernet.kept_layers = self.kept_layers(context)
         file = newest(folder)
         if file is None:
@@ -307,13 +318,19 @@ class Inheritance:
                     config=self.parent.given[0],
                     epochs=0 if last is None else last.epoch,
                     validation_accuracy=validation,
-                    test_accuracy=evaluate(network, data.test, data, recipe, metric=options.metric),
                     macs=spent.macs,
                     params=spent.params,
                 )
             )
         context.progress.note(f"Parent: search-validation {validation:.4f}; it is the teacher from now on")
         return network
+
+    def _test(self, context: Context, network: Network) -> None:
+        """Records the parent's accuracy on the test split, once: the finalists are chosen by now."""
+        run, data, metric = context.run, context.data, context.options.metric
+        if parent_accuracies(run)[1] is None:
+            recipe = context.plan.recipe(epochs=1, seed=context.options.seed)
+            run.append(ParentTested(test_accuracy=evaluate(network, data.test, data, recipe, metric=metric)))
 
     def _in_order(self, context: Context, epochs: int) -> dict[str, torch.Tensor]:
         """The parent's weights with the most important units first, checked to give the same output."""

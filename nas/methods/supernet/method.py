@@ -21,7 +21,7 @@ from nas.methods.protocol.plan import TRAINING_SHARE, Plan, Planned, Workload, w
 from nas.methods.protocol.ranking import RankingSettings, RankingTask
 from nas.methods.protocol.saved_run import SavedRun, check_run_given
 from nas.methods.protocol.search_method import MethodDisk, RankedScorer, SearchMethod
-from nas.methods.supernet.inheriting import LAYERS, PHASE, Inheritance
+from nas.methods.supernet.inheriting import LAYERS, PHASE, SECONDS, Inheritance
 from nas.methods.supernet.options import SupernetOptions
 from nas.methods.supernet.parent import Parent, check_member, load_parent, planned_parent
 from nas.methods.supernet.plans import (
@@ -76,7 +76,7 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
         self._supernet: Supernet | None = None
         self._inheritance: Inheritance | None = None
         if self.options.parent is not None:
-            self.plan_type = ParentPlan
+            self.plan_type, self.least_seconds = ParentPlan, SECONDS
 
     # -- before the search ---------------------------------------------------------------------------------------
 
@@ -234,7 +234,9 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
         if reused:
             self._reused = ReusedSupernet.from_dict(reused, self.coverage, run.path)
         if self.options.parent is not None:
-            self._inheritance = self._begin_with(planned_parent(run.part("method", "parent"), run.path))
+            tuned = is_finished(run, PHASE) and newest(run.path / PHASE) is not None
+            parent = planned_parent(run.part("method", "parent"), run.path, tuned=tuned)
+            self._inheritance = self._begin_with(parent)
         self.training = self.coverage.sampler(space)
         self._sampler = CoveredSampler(space, budgets, min_share=options.min_share, coverage=self.coverage)
         return self._sampler

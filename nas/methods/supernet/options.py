@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from nas.errors import OptionError
-from nas.options.declaration import check_values, option
+from nas.options.declaration import check_values, not_default, option
 from nas.options.kinds import Choice, Switch, Text, Whole, flag
 from nas.options.methods import MethodOptions
-from nas.spaces import catalog
+from nas.spaces import SearchSpace, catalog
 
 if TYPE_CHECKING:
     from nas.options.search_options import SearchOptions
@@ -79,7 +79,7 @@ class SupernetOptions(MethodOptions):
     def validate(self, search: SearchOptions) -> None:
         check_values(self)
         for name in ("weights", "parent_epochs", "layer_epochs", "parent_is_tuned", "importance"):
-            if self.parent is None and getattr(self, name) not in (None, False, _MAGNITUDE):
+            if self.parent is None and name in not_default(self):
                 raise OptionError(f"{flag(name)} is an option of --parent, which is missing: give it, or leave it out.")
         if self.parent is not None and self.supernet is not None:
             raise OptionError(
@@ -105,6 +105,13 @@ class SupernetOptions(MethodOptions):
     @property
     def derives_from(self) -> str | None:
         return self.parent
+
+    def derived_space(self) -> SearchSpace | None:
+        if self.parent is None:
+            return None
+        from nas.methods.supernet.parent import space_of_parts
+
+        return space_of_parts(self.parent)
 
     @property
     def data_run(self) -> str | None:

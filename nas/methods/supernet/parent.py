@@ -18,8 +18,8 @@ from nas.data import DataInfo
 from nas.errors import ArchitectureError, ExportError, NasError, OptionError, SpaceError, shortened
 from nas.export.folder import FILES, read_exported
 from nas.formats import first_few
-from nas.networks.channels import for_channels
-from nas.networks.classes import per_class
+from nas.networks.channels import first_weights
+from nas.networks.classes import in_order, per_class
 from nas.networks.loading import load_architecture
 from nas.networks.network import Network, build, resize_tables
 from nas.networks.sealed_file import metadata_of
@@ -64,12 +64,21 @@ class Parent:
     def facts(self) -> dict[str, Any]:
         """Returns plain JSON for the record, from which `planned_parent` reads it again."""
         config, weights = self.given
-        return {"config": config, "weights": weights, "architecture": self.architecture.digest, "sha256": self.sha256}
+        return {
+            "config": config,
+            "weights": weights,
+            "architecture": self.architecture.digest,
+            "sha256": self.sha256,
+            "network": self.architecture.to_dict(),
+            "mean": [*self.mean],
+            "std": [*self.std],
+            "class_names": [*self.class_names],
+        }
 
     def has_classes(self, info: DataInfo) -> bool:
-        """Returns whether its classes are those of the data, as far as known."""
+        """Returns whether its classes are those of the data, in whatever order, as far as known."""
         if self.class_names:
-            return self.class_names == tuple(info.class_names)
+            return sorted(self.class_names) == sorted(info.class_names)
         return self.architecture.num_classes == info.num_classes
 
     def changes(self, info: DataInfo) -> list[str]:
@@ -100,15 +109,32 @@ class Parent:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = build(wanted.with_classes(info.num_classes))
-        own, state = network.state_dict(), resize_tables(dict(self.state), network)
-        replaced = () if self.has_classes(info) else per_class(self.architecture)
-        for name, value in own.items():
-            if name in replaced or name not in state:
-                state[name] = value
-            elif state[name].shape != value.shape:
-                state[name] = for_channels(state[name], value.shape[1])
-        network.load_state_dict(state)
+        own, rows = network.state_dict(), per_class(self.architecture)
+        state = resize_tables(dict(self.state), network)
+        state |= first_weights(network, state)
+        if not self.has_classes(info):
+            state = {name: value for name, value in state.items() if name not in rows}
+        elif self.class_names:
+            state = in_order(state, rows, given=self.class_names, wanted=info.class_names)
+        network.load_state_dict({**own, **state})
         return network
+
+    def check_channels(self, channels: int) -> None:
+        """Refuses images of channels that its stem cannot be made for.
+
+        Raises:
+            OptionError: If so.
+        """
+        with torch.device("meta"):
+            network = Network(self.architecture.with_channels(channels).to_dict())
+        state = {**self.state, **first_weights(network, self.state)}
+        for name, value in network.state_dict().items():
+            if name in state and state[name].shape != value.shape:
+                raise OptionError(
+                    f"{self.named} cannot be made for images of {channels} channels: its {name} is "
+                    f"{shape_text(state[name])}, not {shape_text(value)}. Give images of "
+                    f"{self.architecture.input.channels} channels, or another parent."
+                )
 
 
 def parent_architecture(config: str) -> Architecture:
@@ -202,14 +228,29 @@ def _exported(config: str) -> Path | None:
     return next((each for each in (Path(config), Path(config) / "network") if (each / FILES["config"]).is_file()), None)
 
 
-def planned_parent(facts: Mapping[str, Any], where: Path) -> Parent:
+def planned_parent(facts: Mapping[str, Any], where: Path, *, tuned: bool) -> Parent:
     """Reads the parent of a run again.
 
+    Args:
+        tuned: Whether the run has fine-tuned it and holds its weights, so that those which it began with are not
+            needed any more.
+
     Raises:
-        OptionError: If it is gone or has changed.
+        OptionError: If it is needed, and is gone or has changed.
     """
+    if tuned and "network" in facts:  # earlier versions did not record it
+        return Parent(
+            given=(facts["config"], facts["weights"]),
+            architecture=Architecture.from_dict(facts["network"]),
+            state={},
+            sha256=facts["sha256"],
+            mean=tuple(facts["mean"]),
+            std=tuple(facts["std"]),
+            class_names=tuple(facts["class_names"]),
+        )
     found = load_parent(facts["config"], facts["weights"])
-    if found.facts() != {**facts}:
+    now = found.facts()
+    if any(now.get(name) != value for name, value in facts.items()):
         raise OptionError(
             f"--parent {facts['config']} has changed since {where} was begun: restore it, or start a new run with "
             "another --out."
@@ -335,7 +376,7 @@ def _fitted(
         other = architecture.with_channels(channels)
         with torch.device("meta"):
             shapes = {name: value.shape for name, value in Network(other.to_dict()).state_dict().items()}
-        if not missing and not extra and all(state[name].shape == shapes[name] for name in shapes):
+        if not missing and not extra and all(state[name].shape == shapes[name] for name in shapes if name in state):
             return other
     faults = (
         [f"{name} is {shape_text(state[name])}, not {shape_text(own[name])}" for name in differing],

@@ -17,7 +17,7 @@ from nas.run.events.finalists import (
     RankingEvaluated,
     WinnerExported,
 )
-from nas.run.events.parent import DistillationEpoch, ParentEpoch, ParentInherited, ParentTuned
+from nas.run.events.parent import DistillationEpoch, ParentEpoch, ParentInherited, ParentTested, ParentTuned
 from nas.run.events.phases import (
     PhaseFinished,
     PhaseInterrupted,
@@ -64,6 +64,7 @@ __all__ = [
     "Number",
     "ParentEpoch",
     "ParentInherited",
+    "ParentTested",
     "ParentTuned",
     "PhaseFinished",
     "PhaseInterrupted",
@@ -98,7 +99,7 @@ KINDS: dict[str, type[Event]] = {
         *(CellScored, MethodEvent),
         *(FinalistMeasured, FinalistEpoch, FinalistTrained, FinalistFailed, FinalistStopped, FinalistRetried),
         *(RankingEvaluated, WinnerExported),
-        *(DistillationEpoch, ParentEpoch, ParentTuned, ParentInherited),
+        *(DistillationEpoch, ParentEpoch, ParentTuned, ParentTested, ParentInherited),
     )
 }
 """All kinds of events by their tags."""

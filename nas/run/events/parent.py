@@ -34,14 +34,21 @@ class ParentTuned(Event, frozen=True, kw_only=True, tag="parent"):
     Attributes:
         config: What `--parent` named.
         epochs: Of its fine-tuning; 0 where it was trained on the data before.
+        test_accuracy: Earlier versions measured it here; see `ParentTested`.
     """
 
     config: str
     epochs: Count
     validation_accuracy: Number
-    test_accuracy: Number
+    test_accuracy: Number | None = None
     macs: Count
     params: Count
+
+
+class ParentTested(Event, frozen=True, kw_only=True, tag="parent_tested"):
+    """The parent's accuracy on the test split, measured once the search is over; recorded by the finalists' phase."""
+
+    test_accuracy: Number
 
 
 class ParentInherited(Event, frozen=True, kw_only=True, tag="parent_inherited"):
