@@ -214,5 +214,4 @@ def _architectures(
     if space is None:
         return read_whole(table, table.architecture_column(arch_column, WHOLE_NAMES), kept)
     texts = table.column(table.architecture_column(arch_column), "--arch-column")
-    decoded = decode(space, texts, str(table.path), table.lines)
-    return [decoded[i] for i in kept]
+    return decode(space, [texts[i] for i in kept], str(table.path), [table.lines[i] for i in kept])

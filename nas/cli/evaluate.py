@@ -40,11 +40,11 @@ def run(args: argparse.Namespace, console: Console) -> None:
     options = EvaluateOptions(**given)
     check_values(options)
     from nas.run import exported_folder, out_folder
-    from nas.run.files import check_writable
+    from nas.run.files import check_writable, expanded
 
     exported_folder(winner)  # checked, like the folder below, before torch is imported
     if options.out is not None:
-        check_writable(Path(options.out))
+        check_writable(Path(expanded(options.out)))
     from nas.inference import Classifier, evaluate_exported
     from nas.inference.outputs import write_evaluation
 

@@ -67,10 +67,11 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from nas.pipeline.train import train
     from nas.pipeline.training_inputs import import_begun
     from nas.run import out_folder
+    from nas.run.files import expanded
 
     out = given.pop("out", None)
     if out is not None:
-        import_begun(Path(out))  # ops of one's own, which the network may need
+        import_begun(Path(expanded(out)))  # ops of one's own, which the network may need
     architecture = load_architecture(config)
     start = {name: given.pop(name, None) for name in ("weights", "teacher")}
     epochs = given.pop("epochs", None)

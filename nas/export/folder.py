@@ -22,6 +22,7 @@ from nas.networks.network import Network, build
 from nas.networks.sealed_file import check_seal, write_sealed
 from nas.run.files import (
     atomic_write,
+    is_leftover,
     make_folder,
     remove_leftovers,
     replacing,
@@ -114,7 +115,7 @@ def read_exported(folder: str | Path) -> tuple[ExportedModel, Network]:
     config, weights = (Path(folder) / FILES[name] for name in ("config", "weights"))
     try:
         architecture = load_architecture(config)
-        check_seal(weights)
+        check_seal(weights.resolve())  # as data version control keeps files
         with safe_open(weights, "pt") as file:
             found = file.metadata() or {}
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -152,7 +153,7 @@ def _refuse_foreign(folder: Path, files: Iterable[str]) -> None:
     if not folder.is_dir():
         raise ExportError(f"{folder} is a file: choose another folder.")
     own = {Path(name).parts[0] for name in (*files, PREPROCESSING, CARD, "__pycache__")}
-    foreign = sorted({path.name for path in folder.iterdir()} - own)
+    foreign = sorted(name for path in folder.iterdir() if not is_leftover(name := path.name) and name not in own)
     if foreign:
         raise ExportError(f"{folder} holds {foreign[0]!r}, which is no part of an export: choose another folder.")
 

@@ -167,7 +167,10 @@ def _chosen(source: Source, classifier: Classifier, progress: Progress) -> tuple
     every = f"all images of {info.name}, which has no test split and"
     if facts.seed is None or not _is_trainable(source):
         return source.load_to_evaluate(**read), f"{every} is not what the network was trained on"
-    data = source.load(seed=facts.seed, **read)
+    try:
+        data = source.load(seed=facts.seed, **read)
+    except DataError:  # images that nothing could be trained on, as of a class that has none for it
+        return source.load_to_evaluate(**read), f"{every} is not what the network was trained on"
     counts = f" ({len(data.train):,} training images, {info.num_classes} classes)"
     alike = not facts.likeness or is_alike(facts.likeness, likeness(data))  # earlier versions did not keep it
     if facts.data.endswith(counts) and alike:

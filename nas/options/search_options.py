@@ -164,7 +164,7 @@ class SearchOptions:
     augment: str = option(
         "auto",
         kind=Choice(AUGMENTS, "A"),
-        help="augmentation of training images",
+        help="shift and flip of training images; a --recipe may vary them further",
         default_help="auto, by the data",
         group=_TRAINING,
     )

@@ -43,7 +43,13 @@ def score_candidates(context: Context, executor: Executor) -> list[Trial]:
     step = candidates.score_as_free if context.options.asynchronous else candidates.score_batch
     while len(trials) < plan.trials:
         if not step():
-            progress.note(f"The feasible set holds no more networks: {len(trials)} were scored.")
+            # What is measured proves nothing.
+            ended = (
+                "No further network was found"
+                if context.sampler.measures
+                else "The feasible set holds no more networks"
+            )
+            progress.note(f"{ended}: {len(trials)} were scored.")
             break
     progress.finish()
     if not any(trial.complete for trial in trials):

@@ -108,10 +108,11 @@ def _most_of_layout(sampler: BudgetSampler, layout: str, bound: int) -> int:
     return int(max(0.0, float(best[END].max()))) if END in best else 0
 
 
-def check_room(folder: Path, needed: int) -> int:
+def check_room(folder: Path, needed: int, *, less: str = "") -> int:
     """Checks that a folder has room on its disk; returns the free bytes.
 
     Args:
+        less: What to ask for to need less, for the message.
         needed: Upper bound of the folder's final size; bytes that it holds already count as available.
 
     Raises:
@@ -120,8 +121,8 @@ def check_room(folder: Path, needed: int) -> int:
     free, used = free_bytes(folder), folder_bytes(folder)
     if needed - used > free:
         raise RunError(
-            f"{folder} may take {megabytes(needed)}, but only {megabytes(free)} are free. Free some space, choose "
-            "another --out, or ask for fewer --finalists."
+            f"{folder} may take {megabytes(needed)}, but only {megabytes(free)} are free. Free some space, or choose "
+            f"another --out{less}."
         )
     return free
 

@@ -18,7 +18,7 @@ from nas.networks.classes import in_order, per_class
 from nas.networks.network import Network
 from nas.networks.sealed_file import metadata_of
 from nas.progress import Progress
-from nas.run.files import file_digest
+from nas.run.files import expanded, file_digest
 from nas.training import Started, start_from
 from nas.training.seen_images import seen_caution, trained_on
 from nas.training.weights_file import converting, load_weights, may_be_pickle
@@ -38,7 +38,7 @@ class GivenWeights:
     """
 
     def __init__(self, path: str | Path, *, network: str) -> None:
-        self.path = Path(path)
+        self.path = Path(expanded(path))
         self._state = _read(self.path, network)
         self.digest = file_digest(self.path)
 

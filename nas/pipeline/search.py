@@ -389,7 +389,7 @@ class SearchPipeline:
     def _load(self, source: Source, folder: Path, needed_by_phase: dict[str, int]) -> None:
         """Checks the disk's free space, reads the data and announces the plan."""
         needed = max(needed_by_phase.values(), default=0)
-        free = disk.check_room(folder, needed)
+        free = disk.check_room(folder, needed, less=" or fewer --finalists")
         side = self.plan.train_resolution
         reduced = size_lines(source.info, side, self.options.data, resolution=self.plan.resolution)
         for line in [*data_lines(source.info), *reduced]:

@@ -30,7 +30,8 @@ from nas.pipeline.training_curve import HISTORY, METRICS, PAGE, SCALARS, Trainin
 from nas.pipeline.training_inputs import INPUTS, TrainingInputs, as_planned, recipe_of
 from nas.progress import Progress, Silent
 from nas.run import atomic_write
-from nas.run.files import check_writable, expanded, is_leftover
+from nas.run.files import check_writable, expanded, is_leftover, make_folder
+from nas.run.lock import FolderLock
 from nas.run.signals import stoppable
 from nas.training import Recipe, evaluate, fresh_network, train_network
 from nas.training.compiling import check_compiler
@@ -99,30 +100,36 @@ def train(
     _announce(network, spent, data, plan, recipe, folder, progress, asked=bool(options.train_resolution))
     if values:
         progress.note(f"Recipe {preset.name}: {', '.join(f'{name} {value}' for name, value in values.items())}")
-    inputs.keep(preset, plan)
-    validation, test, history = _trained(
-        network, data, recipe, folder, options, progress, teaching and teaching.network(data)
-    )
-    found = {
-        "out": str(folder / "network"),
-        "digest": architecture.digest,
-        "macs": spent.macs,
-        "params": spent.params,
-        "resolution": plan.resolution,
-        "train_resolution": plan.train_resolution,
-        "epochs": history[-1]["epoch"] if history else plan.finalist_epochs,
-        "weights_of_epoch": _kept_epoch(history) if recipe.checkpoint == "best" else None,
-        "train_images": len(data.train),
-        "metric": options.metric,
-        "recipe": recipe.to_dict(),
-        "search_validation_accuracy": validation,
-        "test_accuracy": test,
-        "weights": None if started is None else inputs.origin(started),
-        "teacher": None if teaching is None else teaching.origin,
-        "caution": caution,
-    }
-    _export(network, architecture, data, plan, options, found)
-    atomic_write(folder / "training.json", json.dumps({"format": 1, **found, "history": history}, indent=1) + "\n")
+    make_folder(folder)
+    lock = FolderLock(folder)  # from here on nobody else trains there
+    try:
+        inputs.check()
+        inputs.keep(preset, plan)
+        validation, test, history = _trained(
+            network, data, recipe, folder, options, progress, teaching and teaching.network(data)
+        )
+        found = {
+            "out": str(folder / "network"),
+            "digest": architecture.digest,
+            "macs": spent.macs,
+            "params": spent.params,
+            "resolution": plan.resolution,
+            "train_resolution": plan.train_resolution,
+            "epochs": history[-1]["epoch"] if history else plan.finalist_epochs,
+            "weights_of_epoch": _kept_epoch(history) if recipe.checkpoint == "best" else None,
+            "train_images": len(data.train),
+            "metric": options.metric,
+            "recipe": recipe.to_dict(),
+            "search_validation_accuracy": validation,
+            "test_accuracy": test,
+            "weights": None if started is None else inputs.origin(started),
+            "teacher": None if teaching is None else teaching.origin,
+            "caution": caution,
+        }
+        _export(network, architecture, data, plan, options, found)
+        atomic_write(folder / "training.json", json.dumps({"format": 1, **found, "history": history}, indent=1) + "\n")
+    finally:
+        lock.release()
     return found
 
 

@@ -96,5 +96,5 @@ def _lower_budget(summary: Summary) -> Budget | None:
     # Two digits, rounded up, so that this network fits.
     least = summary.tally.least(first.metric) or first.bound
     unit = 10 ** (math.floor(math.log10(least)) - 1)
-    lowered = math.ceil(least / unit) * unit
+    lowered = float(f"{math.ceil(least / unit) * unit:.2g}")
     return replace(first, bound=lowered) if lowered < first.bound else None

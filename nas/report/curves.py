@@ -29,13 +29,13 @@ class Chart:
 
 
 def method_chart(curves: Curves) -> Chart:
-    """Returns the chart of what a search method trained: accuracies over epochs."""
+    """Returns the chart of what a search method trained over epochs."""
     return Chart(
         title=curves.title,
         caption=curves.caption,
         x_label=curves.x_label,
         y_label=curves.y_label,
-        is_share=True,
+        is_share=curves.shares,
         series={name: list(series) for name, series in curves.series.items()},
     )
 

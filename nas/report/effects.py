@@ -13,7 +13,7 @@ from nas.architecture import BlockConfig, StageConfig
 from nas.costs.profiling import stage_letter
 from nas.ops import OPS
 from nas.report.architecture_table import stage_maps
-from nas.report.summary import Summary
+from nas.report.summary import Summary, stage_numbers
 from nas.trial import Trial
 
 MOST_VALUES = 16
@@ -84,7 +84,7 @@ class EffectTally:
 
     def add(self, trial: Trial) -> None:
         """Takes in a complete trial."""
-        for key, value in _choices(trial).items():
+        for key, value in choices(trial).items():
             values = self._groups.setdefault(key, {})
             if values is None:
                 continue
@@ -129,11 +129,11 @@ def _effects(groups: Mapping[str, Moments]) -> tuple[Effect, ...]:
     )
 
 
-def _choices(trial: Trial) -> dict[tuple[str, int], str]:
+def choices(trial: Trial) -> dict[tuple[str, int], str]:
     """Returns the value of each decision, by kind and stage."""
     found: dict[tuple[str, int], str] = {}
     maps = stage_maps(trial.architecture)
-    for number, (stage, (width, _, _)) in enumerate(zip(trial.architecture.stages, maps, strict=True), start=1):
+    for number, stage, (width, _, _) in zip(stage_numbers(trial), trial.architecture.stages, maps, strict=True):
         found |= {(kind, number): value for kind, value in _of_stage(stage).items()}
         if width is not None:
             found["width", number] = str(width)

@@ -226,8 +226,10 @@ def _front(trained: Sequence[FrontNetwork], objectives: Sequence[str]) -> tuple[
 
 
 def _reference(metric: str, summaries: Sequence[Summary], fronts: Sequence[Sequence[FrontNetwork]]) -> float:
-    bounds = [float(budget.bound) for summary in summaries for budget in summary.budgets if budget.metric == metric]
-    return _BEYOND * max(bounds, default=max(each.costs[metric] for front in fronts for each in front))
+    """What is beyond all networks: the loosest budget, or the largest cost where a run has no budget on it."""
+    bounds = [[float(each.bound) for each in summary.budgets if each.metric == metric] for summary in summaries]
+    costs = [] if all(bounds) else [each.costs[metric] for front in fronts for each in front]
+    return _BEYOND * max([*(bound for own in bounds for bound in own), *costs])
 
 
 def _hypervolume(front: Sequence[FrontNetwork], reference: dict[str, float]) -> float:

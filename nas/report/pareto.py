@@ -13,6 +13,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import PercentFormatter
 
 from nas.budget import Budget, format_quantity
+from nas.budget_metrics import METRICS
 from nas.report.drawing import MARKERS, OTHERS, Look, add_legend, label_axes, new_figure, to_png
 from nas.report.summary import Summary, summarise
 from nas.run import atomic_write, read_run
@@ -86,7 +87,11 @@ def cost_scale(costs: list[float], budgets: tuple[Budget, ...], objective: str) 
         return factor, f"multiply-adds of one image ({prefix}MACs)"
     if objective == "params":
         return factor, f"parameters ({prefix})" if prefix else "parameters"
-    return (1e-3, "latency (ms)") if objective == "latency_s" else (factor, f"memory ({prefix}B)")
+    if objective == "latency_s":
+        return 1e-3, "latency (ms)"
+    if objective == "memory_bytes":
+        return factor, f"memory ({prefix}B)"
+    return factor, f"{METRICS[objective].noun} ({prefix})" if prefix else METRICS[objective].noun
 
 
 def _draw_trials(
@@ -178,8 +183,9 @@ def _draw_budget(axes: Axes, summary: Summary, factor: float, look: Look) -> lis
     axes.axvline(bound, color=look.ink, linestyle="--", linewidth=1.2, zorder=1)
     label = f"budget, {format_quantity(budget.metric, budget.bound)}"
     handles: list[Artist] = [Line2D([], [], color=look.ink, linestyle="--", linewidth=1.2, label=label)]
-    least = summary.setting("min_share")
-    if isinstance(least, int | float) and 0 < least < 1:
-        axes.axvspan(least * bound, bound, color=look.ink, alpha=0.07, linewidth=0, zorder=0)
-        handles.append(Patch(color=look.ink, alpha=0.12, linewidth=0, label=f"at least {least:.0%} of the budget"))
+    least = summary.least_cost(budget)
+    if least is not None:
+        axes.axvspan(least / factor, bound, color=look.ink, alpha=0.07, linewidth=0, zorder=0)
+        share = f"at least {least / budget.bound:.0%} of the budget"
+        handles.append(Patch(color=look.ink, alpha=0.12, linewidth=0, label=share))
     return handles

@@ -15,7 +15,7 @@ from nas.errors import RunError
 from nas.report.candidates import Candidate
 from nas.report.phase_status import PhaseStatus, phase_status, planned_seconds
 from nas.report.summary import Summary, cost_words, summarise
-from nas.run import Holder, lock_holder, read_run
+from nas.run import Holder, is_training, lock_holder, read_run
 from nas.run.events import RunFinished, RunResumed, now
 from nas.run.sessions import earlier_seconds
 
@@ -97,7 +97,7 @@ def run_status(folder: str | Path, *, at: datetime | None = None) -> Status:
         RunError: If it is not a run or is damaged.
     """
     holder = lock_holder(Path(folder))  # before the record: a run that ends in between is then finished, not stopped
-    if holder is not None and not (Path(folder) / _RECORD).exists():
+    if holder is not None and not (Path(folder) / _RECORD).exists() and not is_training(Path(folder)):
         return _planning(Path(folder), holder, at or now())
     summary = summarise(read_run(folder))
     record, at = summary.record, at or now()

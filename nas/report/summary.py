@@ -28,6 +28,7 @@ from nas.report.tally import MOST_TRIALS, TrialTally
 from nas.run import RunRecord
 from nas.run.events import (
     FinalistEpoch,
+    FinalistMeasured,
     FinalistTrained,
     PhaseFinished,
     PhaseInterrupted,
@@ -153,14 +154,31 @@ class Summary:
 
     @property
     def rivals(self) -> int:
-        """Number of networks that are trained beside the search's finalists."""
-        return len(self.record.part("rivals"))
+        """Number of networks that are trained beside the search's finalists, but those that are too slow."""
+        over = {event.digest for event in self.record.events(FinalistMeasured) if not event.within}
+        return sum(Architecture.from_dict(plain).digest not in over for plain in self.record.part("rivals").values())
 
     @property
     def finalists(self) -> int | None:
-        """Planned number of finalists, the rivals included; None if there is no plan yet."""
+        """Number of finalists to train, the rivals included; None if there is no plan yet.
+
+        They are fewer than planned where the search found fewer networks.
+        """
         planned = self.setting("finalists")
-        return planned + self.rivals if isinstance(planned, int) else None
+        if not isinstance(planned, int):
+            return None
+        searched = any(phase.name == "search" and phase.finished for phase in self.phases)
+        return (min(planned, self.tally.complete) if searched else planned) + self.rivals
+
+    def least_cost(self, budget: Budget) -> float | None:
+        """Returns the least cost that the search allowed under its budget; None where that is not a share of it.
+
+        Of several budgets one has to be used, and above the largest network the share is of that one.
+        """
+        share, least = self.setting("min_share"), self.tally.least(budget.metric)
+        if len(self.budgets) != 1 or not isinstance(share, int | float) or not 0 < share < 1:
+            return None
+        return float(share * budget.bound) if least is not None and least >= share * budget.bound else None
 
     @property
     def accuracy(self) -> str:
@@ -250,6 +268,13 @@ def _read_trials(
             if len(kept) > MOST_TRIALS:
                 kept = None
     return tally, kept, finalists
+
+
+def stage_numbers(trial: Trial) -> list[int]:
+    """Returns the numbers, from 1, that the stages of a trial's architecture have in its space: some may be absent."""
+    places = [number for number, letters in enumerate(trial.layout.split("-"), start=1) if letters]
+    stages = len(trial.architecture.stages)
+    return places if len(places) == stages else [*range(1, stages + 1)]
 
 
 def stage_depths(architecture: Architecture) -> list[int]:

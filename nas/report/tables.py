@@ -17,7 +17,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.report.summary import Summary, stage_depths, stage_widths, summarise
+from nas.report.summary import Summary, stage_depths, stage_numbers, stage_widths, summarise
 from nas.run import RunRecord, read_run, replacing
 from nas.texts import printable
 from nas.trial import Trial
@@ -155,8 +155,9 @@ def _frozen_trials(summary: Summary) -> list[FrozenTrial]:
 def _readable(trial: Trial) -> dict[str, Any]:
     """Returns a few parameters for charts: the layout, and depth and width of each stage."""
     params: dict[str, Any] = {"layout": printable(trial.layout)}
-    params |= {f"depth_{i}": depth for i, depth in enumerate(stage_depths(trial.architecture), start=1)}
-    widths = enumerate(stage_widths(trial.architecture), start=1)
+    numbers, architecture = stage_numbers(trial), trial.architecture
+    params |= {f"depth_{i}": depth for i, depth in zip(numbers, stage_depths(architecture), strict=True)}
+    widths = zip(numbers, stage_widths(architecture), strict=True)
     return params | {f"width_{i}": width for i, width in widths if width is not None}
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from nas.architecture import Architecture
 from nas.budget_metrics import METRICS
+from nas.methods.features import attending
 from nas.report.architecture_table import ArchitectureTable
 from nas.report.summary import Summary
 from nas.trial import Trial
@@ -42,8 +43,9 @@ def trial_columns(summary: Summary, trials: list[Trial]) -> dict[str, Any]:
     """Returns the columns of trials, and the tables that their numbers refer to, as plain JSON.
 
     Columns: `number`, `score`, one per known metric (fractions have six digits), `layout` and `origin` (places in
-    `layouts` and `origins`), and `architecture`: `[frame, stage, …]` of the tables `pieces` and `stages`, or 0 where
-    there was no room for it. Beside them `rivals`, by name: the stages of networks that are no trials.
+    `layouts` and `origins`), `attention` (the share of layers that use it), and `architecture`: `[frame, stage, …]` of
+    the tables `pieces` and `stages`, or 0 where there was no room for it. Beside them `rivals`, by name: the stages of
+    networks that are no trials.
     """
     layouts, origins = _Words(), _Words()
     columns: dict[str, list[Any]] = {
@@ -52,6 +54,7 @@ def trial_columns(summary: Summary, trials: list[Trial]) -> dict[str, Any]:
         **{name: [_short(trial.cost.value(name)) for trial in trials] for name in _metrics(trials)},
         "layout": [layouts.place(trial.layout) for trial in trials],
         "origin": [origins.place(trial.origin) for trial in trials],
+        "attention": [_short(_attention(trial.architecture)) for trial in trials],
     }
     table = ArchitectureTable()
     numbers: dict[int, list[int]] = {}
@@ -91,8 +94,6 @@ def _cost_axis(summary: Summary, name: str, trials: list[Trial]) -> Axis:
     largest = max(trial.cost.value(name) or 0 for trial in trials)
     text, worth = next(((text, worth) for text, worth in metric.shown if largest >= worth), metric.shown[-1])
     budget = next((budget for budget in summary.budgets if budget.metric == name), None)
-    share = summary.setting("min_share")
-    restricted = budget is not None and name == summary.objective and isinstance(share, int | float) and 0 < share < 1
     settings = (trial.cost.setting for trial in trials if trial.cost.value(name) is not None and trial.cost.setting)
     setting = next(settings, "") if metric.has_setting else ""
     return Axis(
@@ -101,8 +102,14 @@ def _cost_axis(summary: Summary, name: str, trials: list[Trial]) -> Axis:
         unit=text,
         factor=float(Fraction(worth)),
         bound=None if budget is None else float(budget.bound),
-        least=float(share * budget.bound) if restricted and budget else None,
+        least=summary.least_cost(budget) if budget is not None and name == summary.objective else None,
     )
+
+
+def _attention(architecture: Architecture) -> float:
+    """Returns the share of an architecture's layers that use attention."""
+    layers = [uses for stage in attending(architecture) for uses in stage]
+    return sum(layers) / max(1, len(layers))
 
 
 def _metrics(trials: list[Trial]) -> list[str]:

@@ -23,20 +23,21 @@ from secrets import token_hex
 from nas.errors import RunError
 
 _REMEDIES = {
-    errno.ENOSPC: "Free some space, then go on with --resume, or choose another --out.",
-    errno.EDQUOT: "Free some of your quota, then go on with --resume, or choose another --out.",
+    errno.ENOSPC: "Free some space, then go on with --resume or the same command, or choose another --out.",
+    errno.EDQUOT: "Free some of your quota, then go on with --resume or the same command, or choose another --out.",
     errno.EROFS: "Choose an --out that can be written to.",
     errno.EACCES: "Grant yourself write permission there or choose another --out.",
     errno.EPERM: "Grant yourself write permission there or choose another --out.",
     errno.ENOTDIR: "A part of the path is a file: choose another --out.",
     errno.ENAMETOOLONG: "Choose a shorter --out.",
     errno.ELOOP: "A link in the path leads in a circle: choose another --out.",
-    errno.EFBIG: "Raise the limit on the size of files (ulimit -f), then go on with --resume.",
+    errno.EFBIG: "Raise the limit on the size of files (ulimit -f), then go on with --resume or the same command.",
 }
 
 
 # Earlier versions named the process there.
 _TEMPORARY = re.compile(r"\..+?\.[0-9a-f]+(?:\.old)?\.tmp(?:\..+)?")
+_OF_SYSTEMS = re.compile(r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini|\.nfs[0-9a-f]+|\.directory")
 _TRIES, _PAUSE_S = 50, 0.02
 """A folder is swept in a moment; whoever else keeps it locked does not keep us from writing."""
 
@@ -167,8 +168,8 @@ def file_digest(path: Path) -> str:
 
 
 def is_leftover(name: str) -> bool:
-    """Whether a file or folder is what a killed write leaves behind, or our lock."""
-    return name == ".lock" or _TEMPORARY.fullmatch(name) is not None
+    """Whether a file or folder is what a killed write leaves behind, our lock, or what systems put into folders."""
+    return name == ".lock" or any(pattern.fullmatch(name) for pattern in (_TEMPORARY, _OF_SYSTEMS))
 
 
 def sweep(folder: Path) -> None:
@@ -228,7 +229,7 @@ def out_folder(out: str | Path | None, space: str, root: str | Path = "runs") ->
     if out is not None:
         if is_url(out):
             raise RunError(f"--out {out}: only a search writes to a URL. Give a folder.")
-        yield Path(out)
+        yield Path(expanded(out))
         return
     missing = not Path(root).exists()
     folder = _make_numbered(space, Path(root))

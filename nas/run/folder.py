@@ -16,7 +16,7 @@ from typing import Any, Self, cast, overload
 from nas.errors import RunError
 from nas.run import record
 from nas.run.events import Event, TrialScored
-from nas.run.files import atomic_write, check_writable, is_leftover, make_folder, sweep, write_error
+from nas.run.files import atomic_write, check_writable, expanded, is_leftover, make_folder, sweep, write_error
 from nas.run.history import History, Kind
 from nas.run.lock import FolderLock, lock_holder
 from nas.run.opening import check_regular
@@ -261,7 +261,7 @@ def exported_folder(path: str | Path) -> Path:
     Raises:
         RunError: If neither does.
     """
-    folder = Path(path)
+    folder = Path(expanded(path))
     for place in (folder, folder / "network"):
         if (place / "architecture.yaml").is_file():
             return place
@@ -318,7 +318,7 @@ def _folder(path: str | Path) -> Path:
         inside = sorted(folder.glob(f"*/{record.NAME}"), key=os.path.getmtime)
     except OSError as fault:
         raise RunError(f"Cannot read {folder}: {(fault.strerror or str(fault)).lower()}.") from fault
-    if lock_holder(folder) is not None:
+    if lock_holder(folder) is not None and not is_training(folder):
         raise RunError(f"{folder} holds no run yet: it is being planned. Wait, or see `nas status {folder}`.")
     if names and all(map(is_leftover, names)):
         raise RunError(

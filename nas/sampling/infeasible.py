@@ -46,6 +46,12 @@ def none_found(
                 f"No {space} network within {joined(budgets)} was found in {tries:,} tries: the smallest seen needs "
                 f"{format_quantity(budget.metric, smallest)}. Raise --budget."
             )
+    if smallest_seen and len(budgets) > 1:  # those seen may be over another budget
+        further = " or lower --min-share" if min_share else ""
+        return BudgetError(
+            f"No {space} network within {joined(budgets)} at once was found in {tries:,} tries, though some are within "
+            f"each that is measured. Raise one --budget{further}."
+        )
     return BudgetError(
         f"No {space} network was found in {tries:,} tries that uses at least {100 * min_share:g} % of "
         f"{joined(budgets)}. Lower --min-share."

@@ -16,7 +16,7 @@ from torch import nn
 from nas.errors import RunError
 from nas.networks.sealed_file import check_seal, write_sealed
 from nas.run import replacing
-from nas.run.files import is_leftover, make_folder
+from nas.run.files import make_folder, remove_leftovers
 from nas.training.lars import MOMENTUM
 
 BEST = "best.safetensors"
@@ -146,10 +146,15 @@ def newest_readable(folder: Path) -> tuple[Path | None, list[Path]]:
     return None, unreadable
 
 
-def prune(folder: Path, keep: int = 2) -> None:
-    """Deletes all but the last `keep` checkpoints and the best, and what an interrupted write left behind."""
-    for path in sorted(folder.glob("step-*.safetensors"))[:-keep]:
-        path.unlink()
-    for path in folder.glob(".*"):
-        if is_leftover(path.name):
-            path.unlink()
+def prune(last: Path, keep: int = 2) -> None:
+    """Deletes all but the last `keep` checkpoints and the best, and what an interrupted write left behind.
+
+    Args:
+        last: The newest that can be read. Those of later steps cannot, and are deleted first.
+    """
+    paths = sorted(last.parent.glob("step-*.safetensors"))
+    readable = [path for path in paths if path.name <= last.name]
+    for path in paths:
+        if path not in readable[-keep:]:
+            path.unlink(missing_ok=True)
+    remove_leftovers(last.parent.glob(".*.tmp*"))

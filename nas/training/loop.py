@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,7 @@ class TrainingLoop:
             (self.folder / BEST).unlink(missing_ok=True)  # of a training whose checkpoints were deleted
             return False
         stored = load_checkpoint(path, self.module, self.optimizer, average=self._averaged)
-        before = Recipe.from_dict(stored["recipe"])
+        before = replace(Recipe.from_dict(stored["recipe"]), device=self.recipe.device)  # any will do
         if before != self.recipe:
             raise RunError(
                 f"{self.folder} was trained by another recipe: {_first_difference(before, self.recipe)}. Delete it, or "
@@ -190,7 +191,7 @@ class TrainingLoop:
         """Keeps one checkpoint, from which the training goes on if it ever does."""
         if self.folder is not None:
             self.save()
-            prune(self.folder, 1)
+            prune(self._path(self.folder), 1)
 
     def _end(self) -> None:
         """Leaves the module with the weights that are kept: the average's where there is one."""
@@ -262,6 +263,10 @@ class TrainingLoop:
                 save_checkpoint(path, self.evaluated, None, facts)
         self.facts["kept"] = True
 
+    def _path(self, folder: Path) -> Path:
+        """The file of a checkpoint of the steps done."""
+        return folder / f"step-{self.done:08d}.safetensors"
+
     def save(self) -> None:
         """Writes a checkpoint, then deletes those before the last two; at the end, all but the trained weights."""
         if self.folder is None:
@@ -279,12 +284,12 @@ class TrainingLoop:
             "stopped": self._stopped,
             "facts": self.facts,
         }
-        path = self.folder / f"step-{self.done:08d}.safetensors"
+        path = self._path(self.folder)
         with uninterrupted():
             # Nothing will go on from the optimizer's moments, which are twice the size of the weights.
             optimizer, average = (None, None) if self.ended else (self.optimizer, self._averaged)
             save_checkpoint(path, self.module, optimizer, facts, average=average)
-            prune(self.folder, 1 if self.ended else _KEPT)
+            prune(path, 1 if self.ended else _KEPT)
             self._clock.saved(self.done, began)
         if self.ended and _fact(self.folder / BEST, "step") == self.done:
             link_or_copy(path, self.folder / BEST)

@@ -282,6 +282,21 @@ def test_other_transformers_are_refused(text: str, words: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["pit", "nats-size", "autoformer", "mbconv", "coatnet-small"])
+def test_architectures_as_this_program_writes_them_are_read_in_every_space(name: str) -> None:
+    space = nas.load_space(name)
+    network = space.sample(random.Random(0))
+    assert decode(space, [json.dumps(network.to_dict())], "here") == [network]
+
+
+def test_rows_that_are_left_out_are_not_decoded(tmp_path: Path) -> None:
+    widths = [":".join(random.Random(i).choices(["8", "16", "24", "32"], k=5)) for i in range(12)]
+    rows = [f"{text},{50 + i}" for i, text in enumerate(widths)]
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(["arch,accuracy", *rows[:3], ",", *rows[3:]]) + "\n")
+    assert rank(path, space=nas.load_space("nats-size")).n == 12
+
+
 @needs_tables
 def test_every_published_transformer_is_a_member_and_ranked_beside_the_baselines() -> None:
     table, space = TRUTH / "autoformer_vit_200.csv", nas.load_space("autoformer")

@@ -88,6 +88,14 @@ def test_fronts_are_by_validation_accuracy_and_hypervolumes_by_test_accuracy(tmp
     assert found.notes == ()
 
 
+def test_a_run_without_a_budget_on_a_cost_is_not_measured_by_anothers(tmp_path: Path) -> None:
+    """Whose bound it was never held to: all its networks would be beyond it."""
+    b = run_of(tmp_path / "b", [(0.95, 0.93, 90_000_000, 250_000)], options={"budgets": ["0.3Mparams"]})
+    found = compare_runs([run_of(tmp_path / "a", A), b], ("macs",))
+    assert found.reference == pytest.approx({"macs": 99_000_000})
+    assert found.runs[1].hypervolume > 0
+
+
 def test_several_costs_make_a_front_of_as_many_dimensions(tmp_path: Path) -> None:
     found = compare_runs([run_of(tmp_path / "a", A), run_of(tmp_path / "b", B)], ("macs", "params"))
     # Without a budget on parameters, the largest network of the fronts is the reference.

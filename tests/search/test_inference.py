@@ -303,6 +303,10 @@ def test_data_that_could_not_be_trained_on_are_evaluated(color: Classifier, tmp_
         "all images of few, which has no test split and is not what the network was trained on",
         3,
     )
+    class_folders(tmp_path / "broken", {"": {"cat": 3, "bee": 3}})
+    next((tmp_path / "broken" / "cat").iterdir()).write_bytes(b"no image")
+    broken = evaluate_exported(color, str(tmp_path / "broken"))
+    assert broken.figures.images == 5
     one = evaluate_exported(color, class_folders(tmp_path / "one", {"": {"dog": 4}}))
     assert [each.images for each in one.figures.classes] == [0, 0, 0, 4]
 

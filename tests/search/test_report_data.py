@@ -3,25 +3,31 @@ import math
 import random
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+import nas
 from nas.architecture import Architecture, BlockConfig
 from nas.errors import RunError
-from nas.report import summarise, tally, trial_columns
+from nas.methods.protocol.report import Curves
+from nas.report import pareto, summarise, tally, trial_columns
 from nas.report import summary as report_summary
 from nas.report.architecture_table import ArchitectureTable, stage_maps
 from nas.report.confusion import confusion_of
-from nas.report.curves import finalist_charts
-from nas.report.effects import Moments, explained, marginal_effects
+from nas.report.curves import finalist_charts, method_chart
+from nas.report.effects import Moments, choices, explained, marginal_effects
 from nas.report.page import write_report
 from nas.report.page_data import page_data
 from nas.report.summary import Summary
+from nas.report.tally import TrialTally
 from nas.report.trial_columns import axes
 from nas.report.trials import trial_statistics
 from nas.run import Run, read_run
 from nas.run.events import FinalistEpoch
+from nas.sampling import BudgetSampler
+from nas.trial import Trial
 
 from .report_events import architecture, make_run
 
@@ -117,7 +123,42 @@ def test_architectures_of_the_lowest_scores_are_left_out_where_there_is_no_room(
     assert columns["architecture"][best]
 
 
-def test_axes_have_units_bounds_and_directions(summary: Summary) -> None:
+def test_choices_are_those_of_the_stages_of_the_space() -> None:
+    """Of which some may be absent: what stands first in a network need not be the first."""
+    space = nas.load_space("hytra")
+    sampler, rng = BudgetSampler(space), random.Random(0)
+    members = [sampler.sample(rng) for _ in range(60)]
+    trials = [
+        Trial(
+            number=number, architecture=each.architecture, cost=each.cost, status="complete", score=0.5, seed=0,
+            seconds=1.0, layout=each.layout, origin="random", batch=0,
+        )
+        for number, each in enumerate(members)
+    ]  # fmt: skip
+    assert any(trial.layout.startswith("-") for trial in trials)
+    widths: dict[int, set[str]] = {}
+    for trial in trials:
+        for (kind, number), value in choices(trial).items():
+            if kind == "width":
+                widths.setdefault(number, set()).add(value)
+    assert all(len(found) == 1 for found in widths.values()), "each stage of this space has one width"
+    assert [*widths] != []
+
+
+def test_a_method_s_curves_may_be_no_shares() -> None:
+    curves = Curves(title="t", caption="c", x_label="epoch", y_label="loss", series={"a": [(1, 0.5)]}, shares=False)
+    assert not method_chart(curves).is_share
+
+
+def test_a_cost_of_ones_own_is_named_on_the_axis(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pareto, "METRICS", {"layers": SimpleNamespace(noun="layers")})
+    assert pareto.cost_scale([9.0], (), "layers")[1].startswith("layers")
+    assert pareto.cost_scale([9e6], (), "memory_bytes")[1] == "memory (MB)"
+
+
+def test_axes_have_units_bounds_and_directions(summary: Summary, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert axes(summary, summary.complete)[3].least is None, "some cost less than the least share of the budget"
+    monkeypatch.setattr(TrialTally, "least", lambda *_: 6_000_000)
     found = {axis.key: axis for axis in axes(summary, summary.complete)}
     assert list(found) == ["score", "validation", "test", "macs", "params"]
     macs = found["macs"]

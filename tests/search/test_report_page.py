@@ -203,7 +203,7 @@ def test_a_ranking_without_figures_is_told_without_a_table(tmp_path: Path) -> No
     with Run.open(run) as open_run:
         open_run.append(RankingEvaluated(n=1, verdict="too few to judge"))
     text = read(run).text
-    assert "1 network was trained." in text
+    assert "1 trained network has a score." in text
     assert "Spearman" not in text
 
 

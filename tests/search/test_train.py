@@ -36,7 +36,10 @@ from nas.pipeline.given_weights import GivenWeights
 from nas.pipeline.train import plan_training, reduced_note, train
 from nas.pipeline.training_curve import TrainingCurve
 from nas.progress import Silent
+from nas.run.files import file_digest
+from nas.run.lock import FolderLock
 from nas.training import loop as training
+from nas.training.checkpoint import read_facts
 from tests.notes import Interrupt
 
 from ..notes import Notes
@@ -202,6 +205,33 @@ def test_what_was_planned_stays_on_another_machine(tmp_path: Path, monkeypatch: 
         train(SMALLEST, out=tmp_path / "other", options=options.replaced(finalist_epochs=1))
 
 
+def test_a_training_goes_on_on_another_device_and_beside_what_systems_leave(tmp_path: Path) -> None:
+    half_done(tmp_path, SHORT)
+    [*_, last] = sorted((tmp_path / "checkpoints").iterdir())
+    for name in (".DS_Store", "._metrics.csv", "Thumbs.db"):
+        (tmp_path / name).write_bytes(b"x")
+    recipe = read_facts(last)["recipe"]
+    assert recipe["device"] == "cpu"
+    load = training.load_checkpoint
+
+    def of_a_gpu(*given: Any, **more: Any) -> dict[str, Any]:
+        return {**load(*given, **more), "recipe": {**recipe, "device": "cuda"}}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "load_checkpoint", of_a_gpu)
+        found = train(SMALLEST, out=tmp_path, options=SHORT)
+    assert found["epochs"] == SHORT.finalist_epochs
+
+
+def test_two_do_not_train_in_one_folder_at_once(tmp_path: Path) -> None:
+    lock = FolderLock(tmp_path)  # as another process holds it while it trains
+    with pytest.raises(RunError, match=rf"{tmp_path} is open in .* Wait for it to end or stop it"):
+        train(SMALLEST, out=tmp_path, options=SHORT)
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+    lock.release()
+    train(SMALLEST, out=tmp_path, options=SHORT)
+
+
 def test_a_folder_without_checkpoints_takes_another_training(tmp_path: Path) -> None:
     half_done(tmp_path, SHORT)
     shutil.rmtree(tmp_path / "checkpoints")
@@ -329,6 +359,16 @@ def test_weights_of_an_export_whose_bytes_changed_are_refused(tmp_path: Path, we
     path.write_bytes(content)
     with pytest.raises(NasError, match=r"its content has changed since it was written\. Give"):
         GivenWeights(path, network="small")
+
+
+def test_a_link_to_weights_will_do(tmp_path: Path, weights: Path) -> None:
+    """As tools keep them that store each content once."""
+    (tmp_path / "w.safetensors").symlink_to(weights)
+    assert GivenWeights(tmp_path / "w.safetensors", network="small").digest == file_digest(weights)
+    (tmp_path / "network").mkdir()
+    for path in weights.parent.iterdir():
+        (tmp_path / "network" / path.name).symlink_to(path)
+    assert read_exported(tmp_path / "network")[0] == read_exported(weights.parent)[0]
 
 
 def test_weights_of_color_images_are_averaged_for_gray_ones(tmp_path: Path) -> None:

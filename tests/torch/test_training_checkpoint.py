@@ -114,12 +114,22 @@ def test_pruning_keeps_the_last_two_and_clears_what_a_killed_write_left(tmp_path
         (tmp_path / f"step-{step:08d}.safetensors").write_bytes(b"x")
     (tmp_path / ".step-00000012.123.tmp.safetensors").write_bytes(b"torn")
     (tmp_path / "notes.txt").write_text("mine")
-    prune(tmp_path)
+    prune(sorted(tmp_path.glob("step-*"))[-1])
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "notes.txt",
         "step-00000011.safetensors",
         "step-00000100.safetensors",
     ]
+
+
+@pytest.mark.parametrize("keep", [1, 2])
+def test_pruning_keeps_what_can_be_read_rather_than_later_ones(tmp_path: Path, keep: int) -> None:
+    """A training that went on before damaged checkpoints would lose its own to them."""
+    for step in (8, 16, 24, 32):
+        (tmp_path / f"step-{step:08d}.safetensors").write_bytes(b"x")
+    prune(tmp_path / "step-00000016.safetensors", keep)
+    names = [path.name for path in sorted(tmp_path.iterdir())]
+    assert names == ["step-00000008.safetensors", "step-00000016.safetensors"][-keep:]
 
 
 def test_the_file_is_what_others_read_as_safetensors(tmp_path: Path) -> None:

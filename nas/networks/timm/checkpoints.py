@@ -20,7 +20,7 @@ from nas.networks.sealed_file import metadata_of, write_sealed
 from nas.networks.timm.converting import Numbers
 from nas.networks.timm.weights import FAMILIES, family_of, network_with
 from nas.registry import unknown
-from nas.run.files import file_digest, replacing
+from nas.run.files import expanded, file_digest, replacing
 from nas.spaces.catalog import zoo_names
 from nas.version import __version__
 
@@ -76,7 +76,7 @@ def convert_weights(
         OptionError: If `out` is not named .safetensors, or is the source.
         RunError: If the file cannot be read, holds code or numbers that are not finite, or is another network's.
     """
-    source, out = Path(source), Path(out)
+    source, out = Path(expanded(source)), Path(expanded(out))
     if network not in zoo_names():
         raise ArchitectureError(unknown("zoo network", network, zoo_names(), most=6))
     family = family_of(network)

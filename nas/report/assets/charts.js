@@ -8,7 +8,7 @@ function drawAccuracies(target) {
   target.replaceChildren(Plot.plot({
     width: Math.max(280, target.clientWidth), height: 54 + 26 * named.length, marginBottom: 38,
     marginLeft: margin, ariaLabel: "Validation accuracy of finalists with its standard error",
-    x: {grid: true, inset: 14, ticks: 5, label: "validation accuracy ± standard error (%)"},
+    x: {grid: true, inset: 14, ticks: 5, label: `${axes.get("validation").label} ± standard error (%)`},
     y: {label: null, domain: named.map((each) => each.label)},
     marks: [
       Plot.ruleY(named, {x1: (each) => 100 * each.low, x2: (each) => 100 * each.high, y: "label", stroke: "var(--quiet)", strokeWidth: 2}),
@@ -47,7 +47,7 @@ function drawProgress(target) {
 
 /** Each predictor of the accuracy of trained networks against that accuracy. */
 function drawRanking(target) {
-  const rows = data.finalists.filter((each) => each.test !== null);
+  const rows = data.finalists.filter((each) => each.test !== null && each.score !== null);
   const predictors = ["score", "params", "macs"].filter((key) => axes.has(key) && rows.some((each) => each[key] !== null));
   const width = target.clientWidth > 700 ? Math.floor(target.clientWidth / predictors.length) - 8 : target.clientWidth;
   target.replaceChildren(...predictors.map((key) => {
@@ -56,7 +56,7 @@ function drawRanking(target) {
     const at = {x: (each) => drawn(axis, each[key]), y: (each) => 100 * each.test};
     return Plot.plot({
       width: Math.max(260, width), height: 250, marginLeft: 46, marginBottom: 40, ariaLabel: `Test accuracy against ${axis.label}`,
-      x: {grid: true, inset: 16, ticks: 4, label: labelled(axis)}, y: {grid: true, inset: 12, ticks: 5, label: "test accuracy (%)"},
+      x: {grid: true, inset: 16, ticks: 4, label: labelled(axis)}, y: {grid: true, inset: 12, ticks: 5, label: `${axes.get("test").label} (%)`},
       marks: [
         Plot.dot(known, {...at, r: 5, fill: (each) => (each.chosenBy.startsWith("score") ? "var(--c0)" : "var(--c1)"), title: (each) => `${each.name}, ${chosen(each)}`}),
         Plot.text(known.filter((each) => each.rank), {...at, text: (each) => String(each.rank), dx: 9, dy: -8, fill: "var(--ink)"}),

@@ -29,13 +29,9 @@ function byLayout() {
   return {title: "Layouts", names, of: columns.layout.map((layout) => place.get(layout) ?? MOST_GROUPS)};
 }
 
-/** Groups by the share of letters of a layout that are A, where nearly every trial has a layout of its own. */
+/** Groups by the share of layers that use attention, where nearly every trial has a layout of its own. */
 function byAttention() {
-  const shares = data.layouts.map((layout) => {
-    const letters = layout.replace(/[^A-Z]/g, "");
-    return letters ? letters.replace(/[^A]/g, "").length / letters.length : 0;
-  });
-  const of = columns.layout.map((layout) => Math.ceil(4 * shares[layout]));
+  const of = columns.attention.map((share) => Math.ceil(4 * share));
   const names = ["no attention", "up to a quarter attention", "up to half", "up to three quarters", "more"]
     .map((name, i) => [name, of.filter((group) => group === i).length]);
   return {title: "Share of attention", names, of};
