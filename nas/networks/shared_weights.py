@@ -107,8 +107,10 @@ class SharedWeights(nn.Module):
             if tensor.ndim == 4:
                 # So that a part of a kernel has channels_last strides too, and the same convolution is picked for it.
                 tensor = torch.empty(tensor.shape, memory_format=torch.channels_last).copy_(tensor)
-            if any(name == found for found, _ in module.named_parameters()):
-                self.register_parameter(stored_name(slot, name), nn.Parameter(tensor))
+            learned = dict(module.named_parameters())
+            if name in learned:
+                weights = nn.Parameter(tensor, requires_grad=learned[name].requires_grad)
+                self.register_parameter(stored_name(slot, name), weights)
                 if name in spared:
                     self.no_decay.add(stored_name(slot, name))
             else:

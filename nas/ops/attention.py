@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nas.ops.basic import activation_after_layer
+from nas.ops.basic import activation_after_layer, whole
 from nas.ops.conv import pool_half, reduced
 from nas.ops.gated_position import GatedPosition
 from nas.ops.initialization import linear
@@ -113,7 +113,7 @@ class Attention(nn.Module):
         if config.num_heads is None:
             require_divisor("attention", "head_dim", config.head_dim, "width", width)
         heads = config.num_heads or width // config.head_dim
-        value_dim = round(config.head_dim * config.value_ratio)
+        value_dim = whole(config.head_dim * config.value_ratio, "attention: head_dim x value_ratio")
         self.head_dim, self.value_dim, self.tokens = config.head_dim, value_dim, shape.tokens
         self.scale = width**-0.5 if config.scale_width else config.head_dim**-0.5
         require(
@@ -141,9 +141,19 @@ class Attention(nn.Module):
         values = keys if self.value_map is None else self.value_map.shape
         self.v = Projected(values, heads * value_dim, config.qkv_norm, bias=config.qkv_bias)
         self.windows = None
-        if config.attention_scope != "global" and config.window_size < max(inner.height, inner.width):
+        side = max(inner.height, inner.width)
+        # Interleaved groups have one position of each square of the window's size: on a map of one square, one alone.
+        divides = config.window_size < side or (config.attention_scope == "interleaved" and config.window_size == side)
+        if config.attention_scope != "global" and divides:
             self.windows = Windows(config.attention_scope, config.window_size, inner)
             self.tokens = self.windows.tokens
+        whole_map = queries[1:3] == keys[1:3] == values[1:3] == inner[1:3]
+        require(self.windows is None or whole_map, "attention: windows need queries, keys and values of the whole map.")
+        require(
+            config.position == "none" or keys[1:3] == inner[1:3],
+            f"attention: position {config.position!r} needs the keys of the whole map; give position none.",
+        )
+        require(not shape.tokens or config.upsample == 1, "attention: tokens cannot be upsampled; drop them before.")
         area = (self.windows.size, self.windows.size) if self.windows else (inner.height, inner.width)
         # Queries may be fewer than positions by a stride or by a block that they come from.
         step = -(-inner.height // queries.height) if queries.height else 1

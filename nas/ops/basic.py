@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from nas.ops.initialization import linear
-from nas.ops.spec import Shape, op, require, require_divisor
+from nas.ops.spec import Shape, op, require, require_divisor, require_map
 
 
 class StarReLU(nn.Module):
@@ -243,7 +243,7 @@ class DepthwiseConv(nn.Conv2d):
 
     def __init__(self, config: Config, shape: Shape) -> None:
         c, k, s, d = shape.channels, config.kernel_size, config.stride, config.dilation
-        require(not shape.tokens, "depthwise_conv: tokens have no neighbors; drop them before.")
+        require_map("depthwise_conv", shape)
         width = config.width or c * config.multiplier
         require_divisor("depthwise_conv", "channels", c, "width", width)
         super().__init__(c, width, k, s, d * (k // 2), d, groups=c, bias=config.bias)
@@ -274,12 +274,16 @@ class Pool(nn.Module):
         def __post_init__(self) -> None:
             require(self.kind in ("average", "max"), f"pool: kind must be average or max, not {self.kind!r}.")
             require(not (self.subtract_input and self.stride > 1), "pool: subtract_input needs a stride of 1.")
+            require(
+                self.padding is not None or self.kernel_size % 2 == 1,
+                f"pool: an even kernel_size (={self.kernel_size}) cannot keep the size: give padding, such as 0.",
+            )
 
     elastic: tuple[str, ...] = ()
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
-        require(not shape.tokens, "pool: tokens have no neighbors; drop them before.")
+        require_map("pool", shape)
         k, s = config.kernel_size, config.stride
         pad = k // 2 if config.padding is None else config.padding
         if config.kind == "max":

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from nas.ops.conv import reduced
-from nas.ops.spec import Shape, op, require
+from nas.ops.spec import Shape, op, require, require_map
 from nas.ops.strided import StridedConv
 
 _EDGE = re.compile(r"(none|skip_connect|nor_conv_1x1|nor_conv_3x3|avg_pool_3x3)~(\d)")
@@ -36,6 +36,7 @@ class Cell(nn.Module):
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
+        require_map("cell", shape)
         self.sources: list[list[int]] = []
         self.nodes = nn.ModuleList()
         for number, group in enumerate(config.genotype.split("+"), start=1):
@@ -82,6 +83,7 @@ class BasicBlock(nn.Module):
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
+        require_map("basic_block", shape)
         self.first = relu_conv_norm(shape.channels, config.width, 3, config.stride)
         self.second = relu_conv_norm(config.width, config.width, 3)
         self.shortcut = nn.Sequential(

@@ -106,9 +106,13 @@ def _typed(value: Value, hint: Any, where: str) -> Value:
     if isinstance(value, tuple):
         if typing.get_origin(hint) is not tuple:
             raise ArchitectureError(f"{where} must be {_name(hint)}, not a list.")
+        if not value:
+            raise ArchitectureError(f"{where} must not be empty.")
         return tuple(_typed(item, typing.get_args(hint)[0], f"{where}[{i}]") for i, item in enumerate(value))
     if hint is Any:
         raise ArchitectureError(f"{where} must be a block (a mapping with its 'op'), not {value!r}.")
+    if typing.get_origin(hint) is tuple:
+        raise ArchitectureError(f"{where} must be a list, not {value!r}.")
     allowed = typing.get_args(hint) or (hint,)
     for kind in allowed:
         if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
@@ -131,4 +135,6 @@ def _name(hint: Any) -> str:
         str: "a word",
         type(None): "null",
     }
-    return " or ".join(words.get(kind, "a list of blocks") for kind in typing.get_args(hint) or (hint,))
+    if typing.get_origin(hint) is tuple:
+        return "a list"
+    return " or ".join(words.get(kind, "a block") for kind in typing.get_args(hint) or (hint,))

@@ -11,7 +11,7 @@ from torch import nn
 
 from nas.ops.basic import activation_after_layer, whole
 from nas.ops.padding import pad_same, padded_conv, same_pads
-from nas.ops.spec import Shape, make, op, require, require_divisor
+from nas.ops.spec import Shape, make, op, require, require_divisor, require_map
 from nas.ops.strided import StridedConv
 
 
@@ -54,6 +54,10 @@ class Conv(StridedConv):
             require(
                 not isinstance(self.padding, str) or self.padding == "same",
                 f"conv: padding must be a whole number or 'same', not {self.padding!r}.",
+            )
+            require(
+                self.padding is not None or self.kernel_size % 2 == 1,
+                f"conv: an even kernel_size (={self.kernel_size}) cannot keep the size: give padding, such as 0.",
             )
 
     elastic: tuple[str, ...] = ("width", "expand_ratio", "kernel_size")
@@ -108,6 +112,7 @@ class ConvStem(nn.Module):
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
+        require_map("conv_stem", shape)
         k, width, bias = config.kernel_size, config.width, config.bias
         require(k % 2 == 1, f"conv_stem: kernel_size (={k}) must be odd.")
         self.first = padded_conv(config.padding, shape.channels, width, k, config.stride, bias=bias)
@@ -246,6 +251,7 @@ class MBConv(nn.Module):
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
+        require_map("mbconv", shape)
         k, s, width = config.kernel_size, config.stride, config.width
         hidden = whole(config.expand_ratio * width, "mbconv: expand_ratio x width")
         expand_stride, depthwise_stride = (s, 1) if config.stride_in == "expand" else (1, s)
@@ -290,6 +296,7 @@ class PoolProject(nn.Module):
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
+        require_map("pool_project", shape)
         self.stride, self.pool = config.stride, config.pool
         self.shape = Shape(config.width, *reduced(shape, config.stride))
         changes = config.width != shape.channels
@@ -328,6 +335,7 @@ class ConvShortcut(nn.Module):
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
+        require_map("conv_shortcut", shape)
         k, s = config.kernel_size if config.stride > 1 else 1, config.stride
         self.shape = Shape(config.width, *reduced(shape, s))
         changes = s > 1 or config.width != shape.channels
@@ -375,6 +383,7 @@ class Bottleneck(nn.Module):
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
+        require_map("bottleneck", shape)
         k, s, width = config.kernel_size, config.stride, config.width
         narrow = whole(config.bottle_ratio * width, "bottleneck: bottle_ratio x width")
         self.reduce = nn.Conv2d(shape.channels, narrow, 1, bias=False)

@@ -10,7 +10,7 @@ from torch import nn
 from nas.ops.basic import activation_after_layer, whole
 from nas.ops.conv import SqueezeExcite, reduced
 from nas.ops.padding import padded_conv
-from nas.ops.spec import Shape, op, require
+from nas.ops.spec import Shape, op, require, require_map
 
 
 @op("inverted_residual")
@@ -48,6 +48,7 @@ class InvertedResidual(nn.Module):
 
     def __init__(self, config: Config, shape: Shape) -> None:
         super().__init__()
+        require_map("inverted_residual", shape)
         k, s, width, c = config.kernel_size, config.stride, config.width, shape.channels
 
         def norm(channels: int) -> nn.BatchNorm2d:

@@ -67,7 +67,7 @@ class MLPPosition(nn.Module):
     """Adds to each position an MLP of its coordinates (FasterViT, Hatamizadeh 2024, arXiv:2306.06189).
 
     Args:
-        window: Coordinates count from the middle of windows of `window` x `window`; None for the whole map.
+        window_size: Coordinates count from the middle of windows of this side; None for the whole map.
     """
 
     @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +87,7 @@ class MLPPosition(nn.Module):
             )
         require(
             bool(config.window_size) or shape.height == shape.width,
-            f"mlp_position: a {shape.height}x{shape.width} map is not square: give window.",
+            f"mlp_position: a {shape.height}x{shape.width} map is not square: give window_size.",
         )
         self.expand = nn.Linear(2, HIDDEN)
         self.project = nn.Linear(HIDDEN, shape.channels, bias=False)

@@ -42,6 +42,7 @@ class DistanceBias(nn.Module):
     """
 
     no_decay: tuple[str, ...] = ("distances",)
+    parts: ClassVar[dict[str, tuple[str, ...]]] = {"distances": ("prefix", "prefix", "prefix")}  # both count from 0
 
     def __init__(self, heads: int, size: tuple[int, int], stride: int = 1) -> None:
         super().__init__()

@@ -90,6 +90,15 @@ def require(holds: bool, message: str) -> None:
         raise ArchitectureError(message)
 
 
+def require_map(op: str, shape: Shape) -> None:
+    """Checks that an op which looks at neighbors gets a map without tokens.
+
+    Raises:
+        ArchitectureError: If not.
+    """
+    require(not shape.tokens, f"{op}: tokens have no neighbors; drop them before.")
+
+
 def require_divisor(op: str, name: str, divisor: int, of: str, total: int) -> None:
     """Raises ArchitectureError unless `divisor` divides `total`, with the nearest numbers that do."""
     if total % divisor:

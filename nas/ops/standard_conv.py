@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from nas.ops.padding import SameConv
-from nas.ops.spec import Shape, op
+from nas.ops.spec import Shape, op, require_map
 
 
 @op("standard_conv")
@@ -29,6 +29,7 @@ class StandardConv(SameConv):
     foldable = False
 
     def __init__(self, config: Config, shape: Shape) -> None:
+        require_map("standard_conv", shape)
         super().__init__(shape.channels, config.width, config.kernel_size, config.stride, bias=False)
         self.eps = config.eps
         self.shape = Shape(config.width, -(-shape.height // config.stride), -(-shape.width // config.stride))

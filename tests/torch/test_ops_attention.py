@@ -26,6 +26,10 @@ def images(*shape: int) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
+HALVED = {"op": "pool", "kernel_size": 2, "stride": 2, "padding": 0}
+WINDOWS = {"attention_scope": "window", "window_size": 4}
+
+
 def attended(module: Any, asked: torch.Tensor, given: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
     """Softmax attention of one head among (N, C) positions, projected."""
     logits = module.q.linear(asked) @ module.k.linear(given).T / 2**0.5
@@ -42,6 +46,28 @@ def test_interleaved_positions_attend_to_the_same_place_of_every_patch() -> None
         places = x[0, :, row::2, column::2].flatten(1).T
         expected = attended(module, places, places).T.unflatten(1, (3, 3))
         torch.testing.assert_close(found[0, :, row::2, column::2], expected)
+
+
+def test_interleaved_positions_of_a_single_patch_attend_to_themselves_alone() -> None:
+    """As MobileViT's of its last stage do at 64 pixels."""
+    module = built(Shape(2, 2, 2), attention_scope="interleaved", window_size=2, position="none")
+    x = images(1, 2, 2, 2)
+    expected = module.project.linear(module.v.linear(x[0].flatten(1).T)).T.unflatten(1, (2, 2))
+    torch.testing.assert_close(module(x)[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"kv_reduce": HALVED}, "position 'relative' needs the keys of the whole map; give position none"),
+        ({"kv_reduce": HALVED, "position": "none", **WINDOWS}, "windows need queries, keys and values of the whole"),
+        ({"query_stride": 2, "position": "none", **WINDOWS}, "windows need queries, keys and values of the whole"),
+        ({"value_ratio": 1.25}, "head_dim x value_ratio must be a whole number of channels, not 2.5"),
+    ],
+)
+def test_options_that_exclude_one_another_are_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ArchitectureError, match=said):
+        built(Shape(2, 8, 8), **given)
 
 
 def test_interleaved_refuses_a_map_that_does_not_divide() -> None:

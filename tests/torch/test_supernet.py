@@ -225,6 +225,22 @@ def test_seeds_decide_the_weights_and_the_global_generator_is_left_alone() -> No
     assert any(not torch.equal(one[name], other[name]) for name in one)
 
 
+def test_what_is_fixed_in_a_network_is_fixed_in_a_supernet() -> None:
+    """The sinusoids of T2T-ViT, and the random directions of its performers: gradients would make them others."""
+    space = nas.derive_space("t2t_vit_7", smaller=True)
+    supernet = nas.Supernet(space)
+    network = supernet.extract(space.sample(random.Random(0)))
+    fixed = [
+        {
+            name.replace("/", ".").rpartition(".")[2]
+            for name, value in each.named_parameters()
+            if not value.requires_grad
+        }
+        for each in (supernet, network)
+    ]
+    assert fixed == [{"directions", "embedding"}] * 2
+
+
 def test_a_saved_supernet_gives_the_same_output(supernet: nas.Supernet) -> None:
     supernet.eval()
     expected = supernet(images(), MEMBERS[0])

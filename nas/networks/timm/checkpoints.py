@@ -94,7 +94,7 @@ def convert_weights(
     try:
         found = network_with(family, network, state, network)
     except RunError as fault:
-        said = f"{source}: {str(fault).replace('given:', '')}"
+        said = f"{source}: {fault}"
         raise RunError(f"{said} `nas zoo` lists the networks: give --network the one that it is of.") from None
     architecture = load_architecture(network)
     wanted = num_classes or architecture.num_classes

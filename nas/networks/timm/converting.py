@@ -21,6 +21,9 @@ Numbers = tuple[float, ...]
 IMAGENET: tuple[Numbers, Numbers] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 INCEPTION: tuple[Numbers, Numbers] = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 PLAIN: tuple[Numbers, Numbers] = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+GIVEN = "given:"
+"""What the name of a tensor begins with that no rule is for: no network has it, so that the weights are refused."""
+_COMPUTED = r"(relative_position_index|attention_bias_idxs|attn_mask|relative_coords_table|rel_coords|rel_indices)$"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +61,8 @@ class Family:
 def renamed(state: State, rules: Sequence[tuple[str, str]]) -> State:
     """Returns a state dict with each name rewritten by the first rule (pattern, replacement) that matches all of it.
 
-    Names that no rule matches are left out.
+    A name that no rule matches is kept as given:NAME, which no network has, so that the weights are refused: with what
+    it names, such as a layer scale, timm's network computes something else. Tables computed from sizes are left out.
     """
     found: State = {}
     for name, tensor in state.items():
@@ -67,6 +71,9 @@ def renamed(state: State, rules: Sequence[tuple[str, str]]) -> State:
             if match:
                 found[match.expand(replacement)] = tensor
                 break
+        else:
+            if not re.search(_COMPUTED, name):
+                found[f"{GIVEN}{name}"] = tensor
     return found
 
 

@@ -30,7 +30,7 @@ class TimmModel(Network):
 
     Args:
         config: An architecture as plain data (`Architecture.to_dict()`).
-        num_classes: None for the architecture's; 0 for none, and features (B, num_features) instead of logits.
+        num_classes: None for the architecture's; 0 for none, and features (B, head_hidden_size) instead of logits.
         drop_rate: Of what the classifier reads.
         drop_path_rate: Of the last layer's residual branches (arXiv:1603.09382); rising linearly from none.
     """

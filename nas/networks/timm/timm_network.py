@@ -10,7 +10,7 @@ class TimmNetwork(TimmModel):
     """Classifier with timm's interface: (B, in_chans, img_size, img_size) -> (B, num_classes).
 
     Args:
-        num_classes: None for the architecture's; 0 for none, and features (B, num_features) instead of logits.
+        num_classes: None for the architecture's; 0 for none, and features (B, head_hidden_size) instead of logits.
         img_size: None for the architecture's.
         drop_rate, drop_path_rate: As in `TimmModel`.
     """

@@ -15,6 +15,7 @@ from torch import nn
 from nas.errors import ArchitectureError, RunError
 from nas.networks.loading import load_architecture
 from nas.networks.network import Network, build
+from nas.networks.timm.converting import GIVEN
 from nas.networks.timm.families import FAMILIES, Family
 from nas.networks.timm.resizing import native_side, resized_as_timm, sized_as_timm
 from nas.registry import unknown
@@ -100,7 +101,7 @@ def check_fit(name: str, converted: Mapping[str, torch.Tensor], own: Mapping[str
         f"{len(keys)} {words} ({'; '.join(shown)}{'; …' if len(keys) > len(shown) else ''})"
         for keys, words, shown in (
             (missing, "missing", missing[:2]),
-            (foreign, "that it does not have", foreign[:2]),
+            (foreign, "that it does not have", [name.replace(GIVEN, "") for name in foreign[:2]]),
             (shaped, "of another shape", reshaped),
         )
         if keys

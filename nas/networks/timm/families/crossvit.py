@@ -43,7 +43,7 @@ def convert(state: State, network: Network) -> State:
         elif patch:
             # The second stream resizes its images first.
             moved[f"stem.ops.{patch[1]}.{int(patch[2] or 0) + int(patch[1])}.{patch[3]}"] = tensor
-        else:
+        elif not re.fullmatch(r"(cls_token|pos_embed)_\d", name):
             moved |= renamed({name: tensor}, RULES)
     last = 4 if "patch_embed.0.proj.4.weight" in state else 0
     for stream in (0, 1):

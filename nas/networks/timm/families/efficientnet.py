@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from nas.networks.network import Network
-from nas.networks.timm.converting import INCEPTION, Family, State, renamed
+from nas.networks.timm.converting import GIVEN, INCEPTION, Family, State, renamed
 from nas.ops.combine import Residual
 from nas.ops.conv import ConvNorm
 from nas.ops.inverted_residual import InvertedResidual
@@ -60,7 +60,7 @@ def convert(state: State, network: Network) -> State:
     for name, tensor in state.items():
         match = re.fullmatch(_UNIT, name)
         units.setdefault(match[1] if match else "", {})[match[2] if match else name] = tensor
-    found = {f"given:{name}": tensor for name, tensor in units.pop("", {}).items()}
+    found = {f"{GIVEN}{name}": tensor for name, tensor in units.pop("", {}).items()}
     places, stem = list(_places(network)), "stem" if isinstance(network.stem, ConvNorm) else "stem.0"
     # MobileNetV3's last convolution is part of the classifier, after pooling and without a norm.
     pooled = "bn2" not in units

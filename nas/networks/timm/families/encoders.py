@@ -28,6 +28,8 @@ BLOCK = (
     (rf"mlp\.fc1\.{_END}", r"1.mixer.expand.\1"),
     (rf"mlp\.fc2\.{_END}", r"1.mixer.project.\1"),
 )
+_TOKENS = r"(cls|dist)_token|pos_embed.*"
+"""Left to each family, since these are parts of blocks of ours."""
 # Patches, and a classifier that reads tokens.
 OUTSIDE = (
     (r"patch_embed\.(?:proj|conv)\.(.*)", r"stem.0.\1"),
@@ -57,7 +59,8 @@ def encoded(
                 found |= {f"{match.expand(layer)}.{ours}": tensor for ours in rest}
                 break
         else:
-            found |= renamed({name: tensor}, (*more, *OUTSIDE))
+            if not re.fullmatch(_TOKENS, name):
+                found |= renamed({name: tensor}, (*more, *OUTSIDE))
     found = divided(found, network)
     return divided(found, network, fused="qk", parts=("q", "k"))
 

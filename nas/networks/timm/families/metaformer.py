@@ -31,6 +31,7 @@ def convert(state: State, network: Network) -> State:
     """Converts timm's MetaFormers."""
     first = dict(network.named_modules())
     found: State = {}
+    named: State = {}
     for name, tensor in state.items():
         place = re.fullmatch(r"(stem|stages\.\d+\.downsample)\.(conv|norm)\.(.*)", name)
         if place:
@@ -39,7 +40,8 @@ def convert(state: State, network: Network) -> State:
             alone = f"{path}.0" not in first
             at = "" if alone else ".0" if (place[2] == "conv") == (path == "stem") else ".1"
             found[f"{path}{at}.{place[3]}"] = tensor
-    named = {_placed(name): tensor for name, tensor in state.items()}
+        else:
+            named[_placed(name)] = tensor
     found |= renamed(named, RULES)
     star = {name.replace("function.bias", "function.shift"): tensor for name, tensor in found.items()}
     star = {name.replace("activation.bias", "activation.shift"): tensor for name, tensor in star.items()}

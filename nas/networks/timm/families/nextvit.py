@@ -20,7 +20,8 @@ def convert(state: State, network: Network) -> State:
         start = f"stages.{stage}.blocks.{block}."
         part = {name.removeprefix(start): tensor for name, tensor in state.items() if name.startswith(start)}
         found |= _block(part, stage, block)
-    found |= renamed(state, [(r"norm\.(.*)", r"head.norm.\1"), (r"head\.fc\.(.*)", r"head.linear.\1")])
+    rest = {name: tensor for name, tensor in state.items() if not name.startswith(("stem.", "stages."))}
+    found |= renamed(rest, [(r"norm\.(.*)", r"head.norm.\1"), (r"head\.fc\.(.*)", r"head.linear.\1")])
     return fitted(found, network)
 
 

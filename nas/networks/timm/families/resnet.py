@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from nas.networks.network import Network
-from nas.networks.timm.converting import Family, State
+from nas.networks.timm.converting import GIVEN, Family, State
 
 _BLOCK = r"layer(\d)\.(\d+)\.(conv|bn|downsample\.)(\d)\.(.*)"
 _ENDS = {"conv1": "stem.0.conv", "bn1": "stem.0.norm", "fc": "head.linear"}
@@ -24,7 +24,7 @@ def convert(state: State, network: Network) -> State:
                 own = f"shortcut.{'norm' if int(number) else 'conv'}"
             found[f"{path}.{own}.{rest}"] = tensor
         else:
-            found[f"{_ENDS[start]}.{end}" if start in _ENDS else f"given:{name}"] = tensor
+            found[f"{_ENDS[start]}.{end}" if start in _ENDS else f"{GIVEN}{name}"] = tensor
     return found
 
 
