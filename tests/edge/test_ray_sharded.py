@@ -55,9 +55,11 @@ class Record:
     """
 
     path: Path
-    manifest: dict[str, Any] = field(default_factory=dict)
     kept: list[Any] = field(default_factory=list)
     kills: bool = False
+
+    def part(self, *_: str) -> dict[str, Any]:
+        return {}
 
     def events(self, kind: type[Any]) -> list[Any]:
         return [event for event in self.kept if isinstance(event, kind)]
