@@ -112,7 +112,7 @@ def _typed(value: Value, hint: Any, where: str) -> Value:
     if hint is Any:
         raise ArchitectureError(f"{where} must be a block (a mapping with its 'op'), not {value!r}.")
     if typing.get_origin(hint) is tuple:
-        raise ArchitectureError(f"{where} must be a list, not {value!r}.")
+        raise ArchitectureError(f"{where} must be {_name(hint)}, not {value!r}.")
     allowed = typing.get_args(hint) or (hint,)
     for kind in allowed:
         if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
@@ -136,5 +136,5 @@ def _name(hint: Any) -> str:
         type(None): "null",
     }
     if typing.get_origin(hint) is tuple:
-        return "a list"
+        return "a list of blocks" if typing.get_args(hint)[0] is Any else "a list"
     return " or ".join(words.get(kind, "a block") for kind in typing.get_args(hint) or (hint,))

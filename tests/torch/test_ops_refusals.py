@@ -40,7 +40,7 @@ def test_ops_that_look_at_neighbors_take_no_tokens(block: dict[str, Any]) -> Non
         ({"op": "conv", "width": 8, "kernel_size": 2, "stride": 2}, "conv: an even kernel_size .=2. .* give padding"),
         ({"op": "pool", "kernel_size": 2, "stride": 2}, "pool: an even kernel_size .=2. .* give padding"),
         ({"op": "split", "ops": [{"op": "identity"}], "shares": 3}, "split.shares must be a list, not 3"),
-        ({"op": "serial", "ops": 3}, "serial.ops must be a list, not 3"),
+        ({"op": "serial", "ops": 3}, "serial.ops must be a list of blocks, not 3"),
         ({"op": "serial", "ops": []}, "serial.ops must not be empty"),
         ({"op": "conv", "width": [3]}, "conv.width must be a whole number or null, not a list"),
     ],
