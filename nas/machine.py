@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -29,10 +31,24 @@ def cache_folder() -> Path:
 
 
 def cpu_name() -> str:
-    """Returns the model of the CPU as the system names it, or else its architecture."""
+    """Returns the model of the CPU, or of the board that it is on, as the system names it, or else its architecture.
+
+    Linux names CPUs of x86 in /proc/cpuinfo. Of ARM it names the board there, such as "Raspberry Pi 4 Model B Rev 1.4",
+    or numbers alone: who designed the core and which one it is.
+    """
+    if platform.system() == "Darwin":
+        with suppress(OSError, subprocess.SubprocessError):
+            asked = ["sysctl", "-n", "machdep.cpu.brand_string"]
+            return subprocess.run(asked, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
-        lines = []
-    named = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.processor() or platform.machine())
+        text = ""
+    told: dict[str, str] = {}
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        told[key.strip()] = value.strip()
+    name = told.get("model name") or told.get("Model")
+    if name is None and "CPU part" in told:
+        name = f"{platform.machine()} {told.get('CPU implementer', '')} {told['CPU part']}"
+    return name or platform.processor() or platform.machine()

@@ -26,7 +26,9 @@ from nas.methods.supernet.inheriting import PHASE, Inheritance
 from nas.methods.supernet.parent import load_parent
 from nas.run import atomic_write, read_run
 from nas.run.events import FinalistTrained, ParentTuned, RunFinished, WinnerExported
+from nas.training import Recipe
 from nas.training.checkpoint import load_checkpoint, newest
+from nas.training.evaluation import recalibrate
 
 # Shared by all experiments, one folder up.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -166,6 +168,7 @@ def right_of_parent(words: argparse.Namespace, run: Path, data: Dataset, recorde
     file = newest(run / PHASE)
     if file is not None:
         load_checkpoint(file, network)
+        recalibrate(network, data, Recipe(epochs=1, batch_size=64))  # as the run did after the checkpoint
     network.eval()
     with torch.no_grad():
         batches = Batches(data.test, batch_size=256, mean=data.mean, std=data.std, device="cpu")

@@ -37,8 +37,8 @@ class BlockwiseOptions(MethodOptions):
     path_score: str = option(
         STANDARDIZED,
         kind=Choice((STANDARDIZED, BOSSNAS)),
-        help="score of a path: how close its target projections are to the mean of all paths, standardized within a "
-        "cell, or how well its online network predicts that mean from another view, as BossNAS has it",
+        help="score of a path: how close its target projections are to the mean of all paths, standardized among those "
+        "of the same input, or how well its online network predicts that mean from another view, as BossNAS has it",
     )
     teacher: str | None = option(
         kind=Text("DIR"),

@@ -21,7 +21,7 @@ class CalibratedOptions(MethodOptions):
 
     calibrations: int | None = option(
         kind=Whole(2, 10_000, 12),
-        help="fit scores to short trainings with the compute of N average ones",
+        help="fit scores to short trainings, together as long as N of an average network",
         default_help="12",
     )
     calibration_epochs: int | None = option(
