@@ -21,6 +21,7 @@ from nas.networks.loading import is_digest_of, load_architecture
 from nas.networks.network import Network, build
 from nas.networks.sealed_file import check_seal, write_sealed
 from nas.run.files import (
+    LOCK,
     atomic_write,
     is_leftover,
     make_folder,
@@ -153,7 +154,8 @@ def _refuse_foreign(folder: Path, files: Iterable[str]) -> None:
     if not folder.is_dir():
         raise ExportError(f"{folder} is a file: choose another folder.")
     own = {Path(name).parts[0] for name in (*files, PREPROCESSING, CARD, "__pycache__")}
-    foreign = sorted(name for path in folder.iterdir() if not is_leftover(name := path.name) and name not in own)
+    free = {path.name for path in folder.iterdir() if is_leftover(path.name) and path.name != LOCK}
+    foreign = sorted({path.name for path in folder.iterdir()} - own - free)
     if foreign:
         raise ExportError(f"{folder} holds {foreign[0]!r}, which is no part of an export: choose another folder.")
 

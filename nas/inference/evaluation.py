@@ -165,23 +165,28 @@ def _chosen(source: Source, classifier: Classifier, progress: Progress) -> tuple
         splits, which = source.load_to_evaluate(**read), info.origins.get("test", info.name)
         return splits, f"test split of {info.name}, {which}"
     every = f"all images of {info.name}, which has no test split and"
-    if facts.seed is None or not _is_trainable(source):
-        return source.load_to_evaluate(**read), f"{every} is not what the network was trained on"
+    may_have_seen = facts.data.startswith(f"{info.name} (")
+    changed = (
+        f"The network was trained on {facts.data}. These are not the same any more, but it may have seen most of "
+        "them, and the figures may be too high: give a test/ folder of images that it has not seen."
+    )
     try:
-        data = source.load(seed=facts.seed, **read)
+        data = None if facts.seed is None or not _is_trainable(source) else source.load(seed=facts.seed, **read)
     except DataError:  # images that nothing could be trained on, as of a class that has none for it
-        return source.load_to_evaluate(**read), f"{every} is not what the network was trained on"
+        data = None
+    if data is None:
+        if may_have_seen:
+            progress.note(changed)
+        what = "has changed since the training" if may_have_seen else "is not what the network was trained on"
+        return source.load_to_evaluate(**read), f"{every} {what}"
     counts = f" ({len(data.train):,} training images, {info.num_classes} classes)"
     alike = not facts.likeness or is_alike(facts.likeness, likeness(data))  # earlier versions did not keep it
     if facts.data.endswith(counts) and alike:
         which = f"split off its training images by seed {facts.seed} as in training"
         return (data.test,), f"test split of {info.name}, {which}"
     splits = (data.train, data.search_validation, data.test)
-    if facts.data.startswith(f"{info.name} ("):
-        progress.note(
-            f"The network was trained on {facts.data}. These are not the same any more, but it may have seen most of "
-            "them, and the figures may be too high: give a test/ folder of images that it has not seen."
-        )
+    if may_have_seen:
+        progress.note(changed)
         return splits, f"{every} has changed since the training"
     return splits, f"{every} is not what the network was trained on"
 

@@ -276,7 +276,8 @@ class Pool(nn.Module):
             require(not (self.subtract_input and self.stride > 1), "pool: subtract_input needs a stride of 1.")
             require(
                 self.padding is not None or self.kernel_size % 2 == 1,
-                f"pool: an even kernel_size (={self.kernel_size}) cannot keep the size: give padding, such as 0.",
+                f"pool: an even kernel_size (={self.kernel_size}) cannot keep the size: give padding, 0 for none or "
+                f"{self.kernel_size // 2} for half of it.",
             )
 
     elastic: tuple[str, ...] = ()

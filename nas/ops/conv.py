@@ -57,7 +57,8 @@ class Conv(StridedConv):
             )
             require(
                 self.padding is not None or self.kernel_size % 2 == 1,
-                f"conv: an even kernel_size (={self.kernel_size}) cannot keep the size: give padding, such as 0.",
+                f"conv: an even kernel_size (={self.kernel_size}) cannot keep the size: give padding, 0 for none or "
+                f"{self.kernel_size // 2} for half of it, or 'same'.",
             )
 
     elastic: tuple[str, ...] = ("width", "expand_ratio", "kernel_size")
@@ -157,6 +158,7 @@ class ConvNorm(nn.Module):
                 not self.depthwise or (self.width is None and self.expand_ratio == self.groups == 1),
                 "conv_norm: a depthwise convolution keeps its width; give no width, expand_ratio or groups.",
             )
+            Conv.Config(kernel_size=self.kernel_size, padding=self.padding)  # its rules
 
     elastic: tuple[str, ...] = ("width", "expand_ratio", "kernel_size")
     normed: tuple[tuple[str, str], ...] = (("conv", "norm"),)

@@ -8,6 +8,7 @@ import random
 from nas.costs import TABLE
 from nas.methods.features import attending
 from nas.sampling import BudgetSampler
+from nas.spaces import present_stages
 
 LEAST_SIDE = 7
 """Rows and columns of positions below which a convolution sees nearly as much as attention does."""
@@ -24,7 +25,8 @@ def attention_caution(sampler: BudgetSampler, *, resolution: int, train_resoluti
     for layout in sampler.layouts[:_MOST_LAYOUTS]:
         architecture = sampler.sample(rng, layout=layout).architecture
         rows = TABLE.architecture(architecture)[1:]
-        for number, (stage, (_, counted)) in enumerate(zip(attending(architecture), rows, strict=False), start=1):
+        numbers = present_stages(sampler.space.layout(sampler.space.encode(architecture)), len(architecture.stages))
+        for number, stage, (_, counted) in zip(numbers, attending(architecture), rows, strict=False):
             if any(stage):
                 smallest[number] = counted.shape[1]
     found = {number: math.ceil(side * train_resolution / resolution) for number, side in smallest.items()}

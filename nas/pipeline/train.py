@@ -129,7 +129,7 @@ def train(
         _export(network, architecture, data, plan, options, found)
         atomic_write(folder / "training.json", json.dumps({"format": 1, **found, "history": history}, indent=1) + "\n")
     finally:
-        lock.release()
+        lock.remove(folder)  # left there, it would be its writer's alone in a shared folder
     return found
 
 

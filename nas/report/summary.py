@@ -38,6 +38,7 @@ from nas.run.events import (
     RunResumed,
     WinnerExported,
 )
+from nas.spaces import present_stages
 from nas.trial import Trial
 
 # The phases of every run, after those of its method.
@@ -155,20 +156,31 @@ class Summary:
     @property
     def rivals(self) -> int:
         """Number of networks that are trained beside the search's finalists, but those that are too slow."""
-        over = {event.digest for event in self.record.events(FinalistMeasured) if not event.within}
-        return sum(Architecture.from_dict(plain).digest not in over for plain in self.record.part("rivals").values())
+        return len(self._rival_digests - self._over)
 
     @property
     def finalists(self) -> int | None:
         """Number of finalists to train, the rivals included; None if there is no plan yet.
 
-        They are fewer than planned where the search found fewer networks.
+        They are fewer than planned where the search found fewer networks, or fewer that are fast enough.
         """
         planned = self.setting("finalists")
         if not isinstance(planned, int):
             return None
-        searched = any(phase.name == "search" and phase.finished for phase in self.phases)
-        return (min(planned, self.tally.complete) if searched else planned) + self.rivals
+        if any(phase.name == "search" and phase.finished for phase in self.phases):
+            planned = min(planned, max(0, self.tally.complete - len(self._over - self._rival_digests)))
+            trained = {event.digest for event in self.record.events(FinalistTrained)}
+            planned = max(planned, len(trained - self._rival_digests))
+        return planned + self.rivals
+
+    @property
+    def _over(self) -> set[str]:
+        """Digests of the networks that were measured to be too slow."""
+        return {event.digest for event in self.record.events(FinalistMeasured) if not event.within}
+
+    @property
+    def _rival_digests(self) -> set[str]:
+        return {Architecture.from_dict(plain).digest for plain in self.record.part("rivals").values()}
 
     def least_cost(self, budget: Budget) -> float | None:
         """Returns the least cost that the search allowed under its budget; None where that is not a share of it.
@@ -272,9 +284,7 @@ def _read_trials(
 
 def stage_numbers(trial: Trial) -> list[int]:
     """Returns the numbers, from 1, that the stages of a trial's architecture have in its space: some may be absent."""
-    places = [number for number, letters in enumerate(trial.layout.split("-"), start=1) if letters]
-    stages = len(trial.architecture.stages)
-    return places if len(places) == stages else [*range(1, stages + 1)]
+    return present_stages(trial.layout, len(trial.architecture.stages))
 
 
 def stage_depths(architecture: Architecture) -> list[int]:

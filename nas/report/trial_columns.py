@@ -8,7 +8,7 @@ from typing import Any
 
 from nas.architecture import Architecture
 from nas.budget_metrics import METRICS
-from nas.methods.features import attending
+from nas.costs.profiling import layer_letter
 from nas.report.architecture_table import ArchitectureTable
 from nas.report.summary import Summary
 from nas.trial import Trial
@@ -108,8 +108,8 @@ def _cost_axis(summary: Summary, name: str, trials: list[Trial]) -> Axis:
 
 def _attention(architecture: Architecture) -> float:
     """Returns the share of an architecture's layers that use attention."""
-    layers = [uses for stage in attending(architecture) for uses in stage]
-    return sum(layers) / max(1, len(layers))
+    layers = [layer_letter(layer) for stage in architecture.stages for layer in stage.layers]
+    return layers.count("A") / max(1, len(layers))
 
 
 def _metrics(trials: list[Trial]) -> list[str]:

@@ -36,6 +36,7 @@ _REMEDIES = {
 
 
 # Earlier versions named the process there.
+LOCK = ".lock"
 _TEMPORARY = re.compile(r"\..+?\.[0-9a-f]+(?:\.old)?\.tmp(?:\..+)?")
 _OF_SYSTEMS = re.compile(r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini|\.nfs[0-9a-f]+|\.directory")
 _TRIES, _PAUSE_S = 50, 0.02
@@ -169,7 +170,12 @@ def file_digest(path: Path) -> str:
 
 def is_leftover(name: str) -> bool:
     """Whether a file or folder is what a killed write leaves behind, our lock, or what systems put into folders."""
-    return name == ".lock" or any(pattern.fullmatch(name) for pattern in (_TEMPORARY, _OF_SYSTEMS))
+    return name == LOCK or bool(_TEMPORARY.fullmatch(name)) or is_of_system(name)
+
+
+def is_of_system(name: str) -> bool:
+    """Whether a file is what systems put into folders that they show or serve."""
+    return bool(_OF_SYSTEMS.fullmatch(name))
 
 
 def sweep(folder: Path) -> None:

@@ -16,7 +16,16 @@ from typing import Any, Self, cast, overload
 from nas.errors import RunError
 from nas.run import record
 from nas.run.events import Event, TrialScored
-from nas.run.files import atomic_write, check_writable, expanded, is_leftover, make_folder, sweep, write_error
+from nas.run.files import (
+    atomic_write,
+    check_writable,
+    expanded,
+    is_leftover,
+    is_of_system,
+    make_folder,
+    sweep,
+    write_error,
+)
 from nas.run.history import History, Kind
 from nas.run.lock import FolderLock, lock_holder
 from nas.run.opening import check_regular
@@ -320,7 +329,7 @@ def _folder(path: str | Path) -> Path:
         raise RunError(f"Cannot read {folder}: {(fault.strerror or str(fault)).lower()}.") from fault
     if lock_holder(folder) is not None and not is_training(folder):
         raise RunError(f"{folder} holds no run yet: it is being planned. Wait, or see `nas status {folder}`.")
-    if names and all(map(is_leftover, names)):
+    if all(map(is_leftover, names)) and not all(map(is_of_system, names)):
         raise RunError(
             f"{folder} holds no run yet: it was stopped before anything was recorded. "
             "Start it again with the same command."

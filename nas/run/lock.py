@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas.errors import RunError
-from nas.run.files import write_error
+from nas.run.files import LOCK, write_error
 from nas.run.opening import open_regular
 
-_NAME = ".lock"
 _BUSY = (errno.EWOULDBLOCK, errno.EACCES)
 _TRIES, _PAUSE_S = 3, 0.02
 
@@ -31,7 +30,7 @@ class FolderLock:
     def __init__(self, folder: Path) -> None:
         self._handle = -1
         handle = _locked(folder)
-        while not _is_at(handle, folder / _NAME):  # `remove` took the file away while it was opened here
+        while not _is_at(handle, folder / LOCK):  # `remove` took the file away while it was opened here
             os.close(handle)
             handle = _locked(folder)
         self._handle = handle
@@ -48,7 +47,7 @@ class FolderLock:
         """Releases the lock and removes its file, from a folder that did not become a run; not if already released."""
         if self._handle >= 0:
             with suppress(OSError):
-                (folder / _NAME).unlink()
+                (folder / LOCK).unlink()
             self.release()
 
     def forget(self) -> None:
@@ -104,7 +103,7 @@ def lock_holder(folder: Path) -> Holder | None:
     Raises:
         RunError: If the lock cannot be read.
     """
-    path = folder / _NAME
+    path = folder / LOCK
     try:
         handle = open_regular(path, os.O_RDONLY)
     except FileNotFoundError:
@@ -131,7 +130,7 @@ def _locked(folder: Path) -> int:
     Raises:
         RunError: If another process has it, or it cannot be opened or locked.
     """
-    path = folder / _NAME
+    path = folder / LOCK
     try:
         handle = open_regular(path, os.O_RDWR | os.O_CREAT)
     except OSError as fault:

@@ -3,7 +3,7 @@
 from nas.spaces.choices import OpChoice, StageSpace, StemSpace
 from nas.spaces.decision_graph import END, START, Edge, Graph, Node
 from nas.spaces.genotype import ABSENT, Genotype, LayerChoice, StageChoice
-from nas.spaces.search_space import MANY, OpRules, SearchSpace
+from nas.spaces.search_space import MANY, OpRules, SearchSpace, present_stages
 
 __all__ = [
     "ABSENT",
@@ -21,4 +21,5 @@ __all__ = [
     "StageChoice",
     "StageSpace",
     "StemSpace",
+    "present_stages",
 ]

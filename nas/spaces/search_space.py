@@ -370,3 +370,14 @@ class SearchSpace:
 def _shrinks(order: str, letters: str) -> int:
     """How often a letter comes before one that must precede it."""
     return sum(order.index(a) > order.index(b) for a, b in pairwise(letters)) if order else 0
+
+
+def present_stages(layout: str, stages: int) -> list[int]:
+    """Returns the numbers, from 1, that a member's stages have in its space, of which some may be absent.
+
+    Args:
+        layout: Of the member; see `SearchSpace.layout`.
+        stages: As many as the member has.
+    """
+    places = [number for number, letters in enumerate(layout.split("-"), start=1) if letters]
+    return places if len(places) == stages else [*range(1, stages + 1)]

@@ -6,6 +6,7 @@ Each carries a digest of itself, which is checked whenever it is read: a damaged
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -73,10 +74,13 @@ def read_facts(path: Path) -> dict[str, Any]:
         RunError: If the file is not a checkpoint of ours, or has changed since it was written.
     """
     try:
-        check_seal(path)
+        check_seal(path.resolve())  # data version control keeps links
         with safe_open(path, framework="pt") as file:
             return json.loads((file.metadata() or {})["facts"])
-    except (SafetensorError, OSError, KeyError, ValueError) as fault:
+    except OSError as fault:
+        reason = (fault.strerror or str(fault)).lower()
+        raise RunError(f"Cannot read {path}: {reason}. Try again, or delete it to train again.") from fault
+    except (SafetensorError, KeyError, ValueError) as fault:
         raise RunError(f"{path} is not a checkpoint: {str(fault)[:120]}. Delete it to train again.") from None
 
 
@@ -144,6 +148,20 @@ def newest_readable(folder: Path) -> tuple[Path | None, list[Path]]:
             continue
         return path, unreadable
     return None, unreadable
+
+
+def check_damaged(paths: Iterable[Path]) -> None:
+    """Checks that files that cannot be read are damaged, so that a training may go on without them.
+
+    Raises:
+        RunError: If the system does not let one be read. It may be whole, and another try may read it.
+    """
+    for path in paths:
+        try:
+            read_facts(path)
+        except RunError as fault:
+            if isinstance(fault.__cause__, OSError):
+                raise
 
 
 def prune(last: Path, keep: int = 2) -> None:

@@ -24,7 +24,15 @@ from nas.errors import RunError, TrainingError
 from nas.progress import Progress, Silent
 from nas.run import link_or_copy
 from nas.run.signals import seconds_left, uninterrupted
-from nas.training.checkpoint import BEST, load_checkpoint, newest_readable, prune, read_facts, save_checkpoint
+from nas.training.checkpoint import (
+    BEST,
+    check_damaged,
+    load_checkpoint,
+    newest_readable,
+    prune,
+    read_facts,
+    save_checkpoint,
+)
 from nas.training.device import has_room
 from nas.training.freed_memory import give_back_what_grew
 from nas.training.recipe import Recipe, make_optimizer
@@ -108,12 +116,13 @@ class TrainingLoop:
             progress: Receives a message for later checkpoints that cannot be read.
 
         Raises:
-            RunError: If it belongs to another network, recipe or number of training images, or the weights of its best
-                epoch are gone. That can be fixed, and is no failure of the training.
+            RunError: If it belongs to another network, recipe or number of training images, a later one cannot be read
+                for now, or the weights of its best epoch are gone. That can be fixed: the training has not failed.
         """
         if self.folder is None:
             return False
         path, unreadable = newest_readable(self.folder)
+        check_damaged(unreadable)
         if unreadable:
             names = " and ".join(each.name for each in unreadable)
             onward = "starting again" if path is None else f"going on from {path.name}"

@@ -80,7 +80,7 @@ def network_with(
         native = native_side(family, architecture, converted)
     except KeyError as fault:
         raise _others(name, f"they lack {fault}") from None
-    except (RunError, IndexError, ValueError, RuntimeError) as fault:
+    except (RunError, IndexError, ValueError, RuntimeError, AttributeError) as fault:
         raise _others(name, " ".join(str(fault).split())[:200]) from None
     side = resolution or native
     if side != architecture.input.resolution:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from nas.networks.network import Network
-from nas.networks.timm.converting import Family, State, divided, renamed
+from nas.networks.timm.converting import GIVEN, Family, State, divided, renamed
 from nas.networks.timm.families.encoders import BLOCK, tokens
 
 RULES = (
@@ -33,13 +33,17 @@ def convert(state: State, network: Network) -> State:
         meeting = re.fullmatch(r"blocks\.(\d)\.((?:projs|fusion|revert_projs)\..*)", name)
         patch = re.fullmatch(r"patch_embed\.(\d)\.proj\.(?:(\d)\.)?(weight|bias)", name)
         if block:
-            (ours,) = renamed({block[4]: tensor}, BLOCK)
+            (ours,) = renamed({block[4]: tensor}, BLOCK) or {GIVEN: tensor}
+            if ours.startswith(GIVEN):
+                moved[f"{GIVEN}{name}"] = tensor
+                continue
             branch, part, rest = ours.split(".", 2)
             place = f"stages.0.layers.{block[1]}.{2 * int(block[3]) + int(branch)}"
             moved[f"{place}.{part}.ops.{block[2]}.{rest}"] = tensor
         elif meeting:
-            (ours,) = renamed({meeting[2]: tensor}, CROSS)
-            moved[f"stages.0.layers.{meeting[1]}.{cross}.mixer.{ours}"] = tensor
+            (ours,) = renamed({meeting[2]: tensor}, CROSS) or {GIVEN: tensor}
+            here = f"stages.0.layers.{meeting[1]}.{cross}.mixer.{ours}"
+            moved[f"{GIVEN}{name}" if ours.startswith(GIVEN) else here] = tensor
         elif patch:
             # The second stream resizes its images first.
             moved[f"stem.ops.{patch[1]}.{int(patch[2] or 0) + int(patch[1])}.{patch[3]}"] = tensor
