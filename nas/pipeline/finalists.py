@@ -132,7 +132,6 @@ class _Record:
         plan, trial = self.context.plan, pick.trial
         return self.context.network_recipe(
             trial.cost.params,
-            inherits=trial.architecture.digest in self.beginnings.weights,
             epochs=plan.rival_epochs if is_rival(pick.chosen_by) else plan.finalist_epochs,
         )
 

@@ -312,7 +312,6 @@ class SearchPipeline:
             progress=self.progress,
             backend=self.backend,
             rivals=self.rivals,
-            inherited_rate=self.method.inherited_rate,
         )
         trials = run.trials() if is_finished(run, "search") else self._search(context)
         # What the search found too is a rival all the same: one would have had it without the search.

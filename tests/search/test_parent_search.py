@@ -23,7 +23,6 @@ from nas.data.dataset import describe_data
 from nas.errors import NasError, OptionError, RunError, SpaceError
 from nas.export import CardFacts, export_winner
 from nas.methods.protocol.parent_line import parent_line
-from nas.methods.supernet.method import RATE
 from nas.methods.supernet.options import SupernetOptions
 from nas.methods.supernet.packing import pack_supernet, unpack_supernet
 from nas.methods.supernet.parent import Parent, as_member, load_parent, parent_architecture, space_of_parts
@@ -178,8 +177,7 @@ def test_the_parent_is_tuned_then_inherited_then_scaled_as_a_rival(done: RunReco
 def test_the_supernet_begins_with_the_weights_of_the_parent(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for rate in ("RATE", "SHARED_RATE"):  # so that it ends with them, too
-        monkeypatch.setattr(f"nas.methods.supernet.method.{rate}", 0.0)
+    monkeypatch.setattr("nas.methods.supernet.method.INHERITED_RATE", 0.0)  # so that it ends with them, too
     run = searched(home, tmp_path / "run")
     parent, [file] = load_file(home / "w.safetensors"), (run.path / "supernet").glob("step-*")
     [stem] = [value for name, value in load_file(file).items() if name.startswith("model/stem") and value.ndim == 4]
@@ -287,10 +285,10 @@ def test_a_further_rival_is_of_the_zoo_and_begins_at_random(
     run = searched(home, tmp_path / "run", notes, rivals=2, rival_epochs="search")
     found = {event.chosen_by: event for event in run.events(FinalistTrained)}
     assert {"scaled", "zoo:tiny"} < {*found}
-    # What begins with trained weights has a share of the learning rate.
+    # As a network from scratch has: weights that were cut have much to learn again.
     params = {name: found[name].params or 0 for name in ("scaled", "zoo:tiny")}
     rates = {name: (found[name].learning_rate or 0) / learning_rate_for(params[name], 16) for name in params}
-    assert rates == pytest.approx({"scaled": RATE, "zoo:tiny": 1.0})
+    assert rates == pytest.approx({"scaled": 1.0, "zoo:tiny": 1.0})
     longer = {found[name].epochs for name in params}
     assert longer == {run.manifest["plan"]["rival_epochs"]}
     assert min(longer) > 1 == found["score"].epochs

@@ -32,7 +32,6 @@ class Context:
         portfolio: Architectures that are finalists whatever their scores, by what chose them.
         rivals: Networks outside the search that are finalists too, by a name for each.
         recipe: What `--recipe` changes in the trainings of single networks, as it was read when the search began.
-        inherited_rate: Learning rate of networks that begin with trained weights, as a share of that from scratch.
         backend: Where measuring, scoring and training of networks run.
     """
 
@@ -49,26 +48,22 @@ class Context:
     progress: Progress
     backend: Backend
     rivals: Mapping[str, Architecture] = field(default_factory=dict)
-    inherited_rate: float = 1.0
 
     @property
     def finalists_folder(self) -> Path:
         """The folder of checkpoints of finalists, each in a folder named by its digest."""
         return self.run.path / "finalists"
 
-    def network_recipe(self, params: int, *, inherits: bool = False, epochs: int | None = None) -> Recipe:
+    def network_recipe(self, params: int, *, epochs: int | None = None) -> Recipe:
         """Returns the recipe of networks that are trained alone: finalists, rivals, a parent.
 
         Args:
             params: Of the network.
-            inherits: Whether it begins with trained weights, which take the method's share of the learning rate.
             epochs: None for those of a finalist.
         """
         epochs = self.plan.finalist_epochs if epochs is None else epochs
         recipe = self.plan.recipe(epochs=epochs, seed=self.options.seed, params=params)
         recipe = replace(recipe, compile=self.options.compile)
-        if inherits:
-            recipe = replace(recipe, learning_rate=self.inherited_rate * recipe.learning_rate)
         return self.recipe.applied(recipe, images=len(self.data.train))
 
     def scoring(self, source: ScorerSource) -> Executor:

@@ -235,11 +235,6 @@ class SearchMethod(ABC, Generic[O]):
         """
         return Beginnings()
 
-    @property
-    def inherited_rate(self) -> float:
-        """Returns the learning rate of networks that begin with trained weights, as a share of that from scratch."""
-        return 1.0
-
     def first_proposals(self, run: RunRecord) -> tuple[Architecture, ...]:
         """Returns the architectures to propose first."""
         return ()

@@ -289,7 +289,7 @@ class Inheritance:
         run, plan, data, options = context.run, context.plan, context.data, context.options
         architecture = self.member(context)
         network = self.parent.network(data.info, resolution=plan.train_resolution, seed=options.seed).to(plan.device)
-        recipe = context.network_recipe(cost(architecture).params, inherits=True, epochs=max(1, epochs))
+        recipe = context.network_recipe(cost(architecture).params, epochs=max(1, epochs))
         if epochs:
             recorded = {event.epoch for event in run.events(ParentEpoch)}
 

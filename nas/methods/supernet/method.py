@@ -54,9 +54,9 @@ from nas.spaces import SearchSpace
 from nas.training.checkpoint import load_checkpoint, newest, size_on_disk
 from nas.training.supernet import watching
 
-RATE, SHARED_RATE = 0.25, 0.5
-"""Learning rates of what begins with trained weights, as a share of those of training from scratch; shared weights have
-half the rate of a network alone to begin with, and most of the supernet's members have to recover."""
+INHERITED_RATE = 2.0
+"""Learning rate of a supernet that begins with a parent's weights, as a multiple of that of one from scratch: the rate
+of a network alone. Most of its members have lost too much to be merely fine-tuned (`experiments/inherited-rate`)."""
 
 
 class SupernetMethod(SearchMethod[SupernetOptions]):
@@ -275,7 +275,7 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
             else:
                 supernet.kept_layers = found.kept_layers(context)
             teacher = found.member(context), found.tune(context, epochs=epochs)
-            recipe = replace(recipe, learning_rate=SHARED_RATE * recipe.learning_rate)
+            recipe = replace(recipe, learning_rate=INHERITED_RATE * recipe.learning_rate)
             train_supernet(context, supernet, self.training, recipe, teacher=teacher)
         elif self._reused is None:
             train_supernet(context, supernet, self.training, recipe)
@@ -289,10 +289,6 @@ class SupernetMethod(SearchMethod[SupernetOptions]):
         supernet = self._built(context.plan, seed=context.options.seed)
         epochs = context.plan.of(ParentPlan).parent_epochs
         return self._inheritance.beginnings(context, finalists, supernet, context.run.path / FOLDER, epochs=epochs)
-
-    @property
-    def inherited_rate(self) -> float:
-        return 1.0 if self._inheritance is None else RATE
 
     def scorer(self, context: Context, trained: Supernet) -> ScorerSource:
         plan, own, options = context.plan, context.plan.of(SupernetPlan), context.options
