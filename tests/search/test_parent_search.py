@@ -178,7 +178,7 @@ def test_the_supernet_begins_with_the_weights_of_the_parent(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("nas.methods.supernet.method.INHERITED_RATE", 0.0)  # so that it ends with them, too
-    run = searched(home, tmp_path / "run")
+    run = searched(home, tmp_path / "run", parent_is_tuned=True, parent_epochs=None)
     parent, [file] = load_file(home / "w.safetensors"), (run.path / "supernet").glob("step-*")
     [stem] = [value for name, value in load_file(file).items() if name.startswith("model/stem") and value.ndim == 4]
     rows = [tuple(row.flatten().tolist()) for row in parent["stem.conv.weight"]]

@@ -88,3 +88,16 @@ def test_weights_of_another_model_are_refused_on_one_line() -> None:
         nas.from_timm(SMALLEST[0], {"a.weight": torch.zeros(1)})
     assert SMALLEST[0] in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "maxvit_tiny_tf_224", "deit_small_patch16_224"])
+def test_weights_of_another_model_with_attention_are_refused_too(name: str) -> None:
+    with pytest.raises(RunError, match=f"These weights are not of {name}: .* Give the state dict of that model"):
+        nas.from_timm(name, created("vit_tiny_patch16_224").state_dict())
+
+
+def test_parts_that_a_network_does_not_have_are_named_and_counters_of_tools_are_not() -> None:
+    state = created("crossvit_9_240").state_dict()
+    nas.from_timm("crossvit_9_240", {**state, "n_averaged": torch.tensor(3), "norm.0.total_ops": torch.zeros(1)})
+    with pytest.raises(RunError, match=r"1 that it does not have \(blocks\.0\.blocks\.0\.0\.ls1\.gamma\)"):
+        nas.from_timm("crossvit_9_240", {**state, "blocks.0.blocks.0.0.ls1.gamma": torch.ones(128)})

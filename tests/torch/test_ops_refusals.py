@@ -38,6 +38,10 @@ def test_ops_that_look_at_neighbors_take_no_tokens(block: dict[str, Any]) -> Non
     ("block", "said"),
     [
         ({"op": "conv", "width": 8, "kernel_size": 2, "stride": 2}, "conv: an even kernel_size .=2. .* give padding"),
+        (
+            {"op": "conv_norm", "width": 8, "kernel_size": 4},
+            "an even kernel_size .=4. .* or 2 for half of it",
+        ),
         ({"op": "pool", "kernel_size": 2, "stride": 2}, "pool: an even kernel_size .=2. .* give padding"),
         ({"op": "split", "ops": [{"op": "identity"}], "shares": 3}, "split.shares must be a list, not 3"),
         ({"op": "serial", "ops": 3}, "serial.ops must be a list of blocks, not 3"),

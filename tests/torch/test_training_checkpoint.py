@@ -13,7 +13,16 @@ from torch import nn
 
 from nas.errors import RunError
 from nas.training import checkpoint
-from nas.training.checkpoint import load_checkpoint, newest, prune, read_facts, save_checkpoint, size_on_disk
+from nas.training.checkpoint import (
+    check_damaged,
+    load_checkpoint,
+    newest,
+    newest_readable,
+    prune,
+    read_facts,
+    save_checkpoint,
+    size_on_disk,
+)
 from nas.training.recipe import make_optimizer
 
 from .training_cases import recipe, same_tensors
@@ -102,6 +111,37 @@ def test_an_unreadable_newest_checkpoint_falls_back_to_the_one_before(tmp_path: 
     assert newest(tmp_path) == tmp_path / "step-00000001.safetensors"
     with pytest.raises(RunError, match="is not a checkpoint"):
         read_facts(last)
+
+
+def test_a_checkpoint_that_cannot_be_read_for_now_is_not_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for step in (1, 2):
+        save_checkpoint(tmp_path / f"step-{step:08d}.safetensors", network(), None, {"step": step})
+    last = tmp_path / "step-00000002.safetensors"
+    sound = checkpoint.check_seal
+
+    def failing(path: Path) -> None:
+        if path.name == last.name:
+            raise OSError(errno.EIO, "Input/output error")
+        sound(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "check_seal", failing)
+        path, unreadable = newest_readable(tmp_path)
+        assert (path, unreadable) == (tmp_path / "step-00000001.safetensors", [last])
+        with pytest.raises(RunError, match=r"Cannot read .*step-00000002\.safetensors: input/output error\. Try again"):
+            check_damaged(unreadable)
+    last.write_bytes(b"damaged")
+    check_damaged([last])
+
+
+def test_a_checkpoint_may_be_a_link(tmp_path: Path) -> None:
+    kept, folder = tmp_path / "kept.safetensors", tmp_path / "run"
+    save_checkpoint(kept, network(), None, {"step": 1})
+    folder.mkdir()
+    (folder / "step-00000001.safetensors").symlink_to(kept)
+    assert newest(folder) == folder / "step-00000001.safetensors"
 
 
 def test_a_folder_without_checkpoints_has_no_newest(tmp_path: Path) -> None:

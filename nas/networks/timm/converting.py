@@ -24,7 +24,6 @@ PLAIN: tuple[Numbers, Numbers] = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 GIVEN = "given:"
 """What the name of a tensor begins with that no rule is for: no network has it, so that the weights are refused."""
 _COMPUTED = r"(relative_position_index|attention_bias_idxs|attn_mask|relative_coords_table|rel_coords|rel_indices)$"
-_COUNTED = r"(^|\.)(n_averaged|total_ops|total_params)$"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +62,7 @@ def renamed(state: State, rules: Sequence[tuple[str, str]]) -> State:
     """Returns a state dict with each name rewritten by the first rule (pattern, replacement) that matches all of it.
 
     A name that no rule matches is kept as given:NAME, which no network has, so that the weights are refused: with what
-    it names, such as a layer scale, timm's network computes something else. What is computed from
-    sizes or counted by tools (`AveragedModel`, thop) is left out.
+    it names, such as a layer scale, timm's network computes something else. Tables computed from sizes are left out.
     """
     found: State = {}
     for name, tensor in state.items():
@@ -74,7 +72,7 @@ def renamed(state: State, rules: Sequence[tuple[str, str]]) -> State:
                 found[match.expand(replacement)] = tensor
                 break
         else:
-            if not re.search(_COMPUTED, name) and not re.search(_COUNTED, name):
+            if not re.search(_COMPUTED, name):
                 found[f"{GIVEN}{name}"] = tensor
     return found
 

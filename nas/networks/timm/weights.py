@@ -6,6 +6,7 @@ named, split and shaped in the other. A model or a state dict is given; timm its
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,9 @@ from nas.networks.timm.converting import GIVEN
 from nas.networks.timm.families import FAMILIES, Family
 from nas.networks.timm.resizing import native_side, resized_as_timm, sized_as_timm
 from nas.registry import unknown
+
+_COUNTED = r"(^|\.)(n_averaged|total_ops|total_params)$"
+"""What tools count beside the weights: torch's `AveragedModel`, and thop."""
 
 
 def zoo_name(timm_name: str) -> str:
@@ -71,7 +75,8 @@ def network_with(
         OptionError: If tables are to be resized by timm's functions, and timm cannot be imported.
     """
     try:
-        given = family.as_timm(dict(weights.state_dict() if isinstance(weights, nn.Module) else weights))
+        state = weights.state_dict() if isinstance(weights, nn.Module) else weights
+        given = family.as_timm({key: value for key, value in state.items() if not re.search(_COUNTED, key)})
         classes = family.classes(given)
         architecture = load_architecture(zoo)
         architecture = architecture.with_classes(classes) if classes and classes > 1 else architecture
