@@ -29,6 +29,7 @@ from nas.run.events import FinalistTrained, ParentTuned, RunFinished, WinnerExpo
 from nas.training import Recipe
 from nas.training.checkpoint import load_checkpoint, newest
 from nas.training.evaluation import recalibrate
+from nas.training.standalone import RECALIBRATION_IMAGES
 
 # Shared by all experiments, one folder up.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -168,7 +169,8 @@ def right_of_parent(words: argparse.Namespace, run: Path, data: Dataset, recorde
     file = newest(run / PHASE)
     if file is not None:
         load_checkpoint(file, network)
-        recalibrate(network, data, Recipe(epochs=1, batch_size=64))  # as the run did after the checkpoint
+        recipe = Recipe(epochs=1, batch_size=64)
+        recalibrate(network, data, recipe, images=RECALIBRATION_IMAGES)  # as the run did after the checkpoint
     network.eval()
     with torch.no_grad():
         batches = Batches(data.test, batch_size=256, mean=data.mean, std=data.std, device="cpu")
