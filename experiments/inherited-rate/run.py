@@ -32,7 +32,7 @@ from provenance import provenance
 from tables import write_rows
 
 RESULTS = Path(__file__).resolve().parents[2] / "results" / "inherited-rate"
-RATES = ((0.5, 0.25), (2.0, 1.0))
+RATES = ((0.5, 0.25), (2.0, 1.0), (4.0, 2.0))
 COMMAND = "python experiments/inherited-rate/run.py --data clothing10 --parent tuned --work runs/inherited-rate"
 
 
